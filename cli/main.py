@@ -1,0 +1,102 @@
+"""The `featx` command: a group of verbs, one module each."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from featx import __version__
+from featx.errors import FeatxError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+# verb: module of this package that holds a click command of the same name.
+COMMANDS = {
+    "cache": "cache",
+    "demo": "demo",
+    "extract": "extract",
+    "finetune": "finetune",
+    "report": "report",
+    "train-svm": "train_svm",
+    "zoo": "zoo",
+}
+
+
+class _Verbs(click.Group):
+    """A group that imports a verb's module when the verb is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name]}", __package__)
+        command = getattr(module, COMMANDS[cmd_name])
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Verbs, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="featx")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def featx(debug: bool) -> None:
+    """Which pre-trained network, transferred how, separates my classes best?
+
+    Extract penultimate-layer features of images with networks of the Keras zoo, train linear SVMs on them
+    with cross-validated C, fine-tune the networks, and report AUC with honest intervals.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 work failed, 2 bad input, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(given))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str
+        What stands behind `featx`.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    debug = "--debug" in arguments
+    # `--debug` is taken anywhere on the line, since it is added when a command has just failed.
+    rest = [argument for argument in arguments if argument != "--debug"]
+    try:
+        result: Any = featx.main(rest, prog_name="featx", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("featx: interrupted; the same command goes on from here", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FeatxError as error:
+        return _fail(error, error.exit_code, debug)
+    except Exception as error:
+        return _fail(error, 1, debug)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: Exception, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    text = " ".join(str(error).split()) or type(error).__name__
+    unforeseen = "" if isinstance(error, FeatxError) else f"{type(error).__name__}: "
+    hint = "" if debug or isinstance(error, FeatxError) else " (--debug shows where)"
+    click.echo(f"featx: error: {unforeseen}{text}{hint}", err=True)
+    return code

@@ -1,0 +1,1 @@
+"""Manifests, tasks, protocols and drawn data sets."""

@@ -1,0 +1,203 @@
+"""Stable keys: frozen values to canonical JSON to SHA-256.
+
+Two values have the same digest if and only if they are equal as data, on every machine and Python version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["canonical", "canonical_json", "differing", "digest", "digest_bytes", "digest_file", "short"]
+
+_READ_BYTES = 1 << 20
+
+
+def canonical(value: Any) -> Any:
+    """Reduce a value to JSON types with one form for each value.
+
+    Parameters
+    ----------
+    value : dataclass, mapping, sequence, set, path, str, int, float, bool or None
+        What to reduce. Sets are sorted, dataclasses become mappings, paths become strings.
+
+    Returns
+    -------
+    dict, list, str, int, float, bool or None
+        The same value in JSON types.
+
+    Raises
+    ------
+    TypeError
+        For a type without a canonical form.
+    ValueError
+        For NaN or infinity, which JSON cannot hold.
+
+    Examples
+    --------
+    >>> canonical((1, {"b": 2, "a": {3}}))
+    [1, {'a': [3], 'b': 2}]
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return canonical({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    if isinstance(value, Mapping):
+        return {str(key): canonical(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, set | frozenset):
+        return sorted(canonical(item) for item in value)
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"a digest needs finite numbers, got {value!r}")
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Sequence):
+        return [canonical(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return canonical(value.item())
+    if hasattr(value, "tolist"):
+        return canonical(value.tolist())
+    raise TypeError(f"no canonical form for {type(value).__name__}: {value!r}")
+
+
+def canonical_json(value: Any) -> str:
+    """Write a value as JSON with sorted keys and no spaces.
+
+    Parameters
+    ----------
+    value : Any
+        Anything that `canonical` takes.
+
+    Returns
+    -------
+    str
+        ASCII JSON text.
+
+    Examples
+    --------
+    >>> canonical_json({"b": 1.5, "a": None})
+    '{"a":null,"b":1.5}'
+    """
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Digest a value.
+
+    Parameters
+    ----------
+    value : Any
+        Anything that `canonical` takes.
+
+    Returns
+    -------
+    str
+        SHA-256 of the canonical JSON, 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> digest({"a": 1}) == digest({"a": 1})
+    True
+    """
+    return digest_bytes(canonical_json(value).encode())
+
+
+def digest_bytes(data: bytes) -> str:
+    """Digest bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        What to digest.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> digest_bytes(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path | str) -> str:
+    """Digest a file's bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        A regular file.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    state = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            state.update(block)
+    return state.hexdigest()
+
+
+def short(hexadecimal: str) -> str:
+    """Shorten a digest for a folder's name.
+
+    Parameters
+    ----------
+    hexadecimal : str
+        A digest.
+
+    Returns
+    -------
+    str
+        Its first eight digits.
+
+    Examples
+    --------
+    >>> short("0123456789abcdef")
+    '01234567'
+    """
+    return hexadecimal[:8]
+
+
+def differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Name the fields in which two records differ, each with both values.
+
+    Parameters
+    ----------
+    wanted, found : mapping
+        Two records; nested mappings are compared field by field.
+
+    Returns
+    -------
+    list of str
+        ``"field: found VALUE, wanted VALUE"`` for each difference, sorted by field.
+
+    Examples
+    --------
+    >>> differing({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
+    ['b.c: found 3, wanted 2']
+    """
+    lines = []
+    for key in sorted({*wanted, *found}, key=str):
+        want, got = wanted.get(key), found.get(key)
+        if isinstance(want, Mapping) and isinstance(got, Mapping):
+            lines += [f"{key}.{line}" for line in differing(want, got)]
+        elif canonical(want) != canonical(got):
+            lines.append(f"{key}: found {canonical(got)!r}, wanted {canonical(want)!r}")
+    return lines

@@ -1,0 +1,139 @@
+"""The error tree.
+
+Every error that featx raises on purpose derives from `FeatxError`. Its message is one line that says what
+is wrong, what was got (file, row, value) and what to do. `exit_code` is what the command line ends with.
+
+::
+
+    FeatxError                    work failed                                     exit 1
+    ├── InputError                what the user gave cannot be used               exit 2
+    │   ├── ManifestError         manifest: columns, rows, files, groups
+    │   ├── TaskError             labels and classes do not fit
+    │   ├── ProtocolError         folds cannot be made or read
+    │   ├── BackboneError         unknown backbone, layer, pooling or image size
+    │   ├── WeightsError          weights file missing, wrong or unreadable
+    │   ├── StoreError            feature store missing, damaged or of another recipe
+    │   │   ├── StaleStoreError   same place, other recipe: names the field that differs
+    │   │   └── MissingFeaturesError   images without a row in the store
+    │   ├── RunError              run folder missing, unfinished, damaged or of other inputs
+    │   ├── LeakError             a test image, or its group, has reached the training part
+    │   └── ConfigError           a bad key or value in an option or a configuration file
+    ├── ImageError                one image cannot be decoded or prepared
+    ├── ExtractionError           some images could not be extracted
+    └── TrainingError             a fit or a training run failed
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackboneError",
+    "ConfigError",
+    "ExtractionError",
+    "FeatxError",
+    "ImageError",
+    "InputError",
+    "LeakError",
+    "ManifestError",
+    "MissingFeaturesError",
+    "ProtocolError",
+    "RunError",
+    "StaleStoreError",
+    "StoreError",
+    "TaskError",
+    "TrainingError",
+    "WeightsError",
+    "listing",
+]
+
+
+class FeatxError(Exception):
+    """Base of all errors that featx raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(FeatxError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class ManifestError(InputError):
+    """A manifest's columns, rows, files or groups cannot be used."""
+
+
+class TaskError(InputError):
+    """A task does not fit the labels, or leaves fewer than two classes."""
+
+
+class ProtocolError(InputError):
+    """Folds cannot be made, or a fold file cannot be read."""
+
+
+class BackboneError(InputError):
+    """An unknown backbone, layer, pooling or image size."""
+
+
+class WeightsError(InputError):
+    """A weights source is missing, unreadable, or of another architecture."""
+
+
+class StoreError(InputError):
+    """A feature store is missing or damaged."""
+
+
+class StaleStoreError(StoreError):
+    """A feature store was made by another recipe; the message names the field that differs."""
+
+
+class MissingFeaturesError(StoreError):
+    """Some images have no row in the feature store."""
+
+
+class RunError(InputError):
+    """A run folder is missing, unfinished, damaged, or made from other inputs."""
+
+
+class LeakError(InputError):
+    """A test image, or an image of its group, has reached the training part."""
+
+
+class ConfigError(InputError):
+    """A bad key or value in an option or a configuration file."""
+
+
+class ImageError(FeatxError):
+    """One image cannot be decoded or prepared."""
+
+
+class ExtractionError(FeatxError):
+    """Some images could not be extracted; what could be is stored."""
+
+
+class TrainingError(FeatxError):
+    """A fit or a training run failed."""
+
+
+def listing(items: list[str] | tuple[str, ...], most: int = 5) -> str:
+    """Join names for a message, the first few and how many more.
+
+    Parameters
+    ----------
+    items : list of str
+        Names, in the order to show them.
+    most : int
+        How many to show at the most.
+
+    Returns
+    -------
+    str
+        The names, comma separated, with a count of the rest.
+
+    Examples
+    --------
+    >>> listing(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(items[:most])
+    rest = len(items) - most
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,0 +1,1 @@
+"""Decoding, preparation and views of images."""

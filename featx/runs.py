@@ -1,0 +1,479 @@
+"""Runs: one trained and scored arm, task and fold, as a folder.
+
+A run folder holds
+
+``run.json``
+    The `RunRecord`: what went in, what came out. Same inputs and seed give the same bytes.
+``predictions.csv``
+    A row for each test image: id, fold, group, class, ``score:CLASS``, ``probability:CLASS`` where
+    calibrated, ``stratum:COLUMN``.
+``environment.json``
+    Host, time and durations: what may differ between two equal runs.
+``complete.json``
+    The completion mark: the SHA-256 of every other file. A folder without it is no run.
+
+and whatever its maker adds, such as ``model.skops`` or ``best.weights.h5``.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from featx.digest import canonical, differing, digest, digest_file
+from featx.errors import RunError, listing
+from featx.files import folder_aside, write_json, write_text
+
+__all__ = [
+    "COMPLETE",
+    "Prediction",
+    "Run",
+    "RunRecord",
+    "environment",
+    "find_runs",
+    "finished_run",
+    "read_run",
+    "run_folder",
+    "versions",
+    "write_run",
+]
+
+COMPLETE = "complete.json"
+_FORMAT = 1
+_PLAIN_COLUMNS = ("id", "fold", "group", "class")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one test image.
+
+    Attributes
+    ----------
+    id : str
+        Image id.
+    fold : str
+        Name of the fold.
+    group : str
+        Patient, case or lesion; the image id where the manifest has no groups.
+    actual : str
+        The class that the task makes of the image's label.
+    scores : mapping of str to float
+        Decision value for each scored class: in a two-class task the positive class alone.
+    probabilities : mapping of str to float
+        The same calibrated, or empty.
+    strata : mapping of str to str
+        The image's value in each stratum column of the manifest; empty text where missing.
+    """
+
+    id: str
+    fold: str
+    group: str
+    actual: str
+    scores: Mapping[str, float]
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    strata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that decided a run, and what came out of it.
+
+    Attributes
+    ----------
+    kind : str
+        ``"svm"``, ``"softmax"`` (a fine-tuned network's own head) or ``"finetune"`` (weights, no scores).
+    arm : str
+        The row of the study's table that the run belongs to.
+    task : str
+        Name of the task.
+    classes : tuple of str
+        All classes of the task; in a two-class task the positive one is last.
+    scored : tuple of str
+        Classes that have a score column: the positive one, or all of them.
+    protocol : str
+        As given, such as ``"5x2"``.
+    fold : str
+        Name of the fold, such as ``"1x2"``.
+    folds_digest : str
+        SHA-256 of the folds of the whole protocol.
+    seed : int
+        Seed of everything random in the run.
+    manifest : mapping
+        ``name`` and ``digest`` of the manifest's content.
+    features : mapping
+        ``digest`` and ``recipe`` of the features that went in; for a fine-tuning run the network's.
+    settings : mapping
+        The resolved options of the search or of the training.
+    lineage : tuple of str
+        Where the weights came from, oldest first.
+    versions : mapping of str to str
+        Versions of the libraries that decide the result.
+    counts : mapping
+        Images of each class in the parts, images left out, groups.
+    search : mapping
+        The whole search curve, or the training's history in short.
+    convergence : mapping
+        What was measured of convergence, counts included.
+    warnings : tuple of str
+        What a reader of the results has to know.
+    format : int
+        Version of this layout.
+    """
+
+    kind: str
+    arm: str
+    task: str
+    classes: tuple[str, ...]
+    scored: tuple[str, ...]
+    protocol: str
+    fold: str
+    folds_digest: str
+    seed: int
+    manifest: Mapping[str, Any]
+    features: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    lineage: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+    convergence: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    format: int = _FORMAT
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what decided the run, nothing that came out of it.
+
+        Returns
+        -------
+        dict
+            JSON types; two runs with equal inputs have equal results on one machine.
+        """
+        outcomes = {"counts", "search", "convergence", "warnings", "lineage"}
+        fields = (item.name for item in dataclasses.fields(self) if item.name not in outcomes)
+        inputs = {name: canonical(getattr(self, name)) for name in fields}
+        # A manifest's name is shown in reports; its content alone decides.
+        inputs["manifest"] = {key: value for key, value in inputs["manifest"].items() if key != "name"}
+        return inputs
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the inputs."""
+        return digest(self.inputs())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    record : RunRecord
+        What went in and came out.
+    predictions : tuple of Prediction
+        One for each test image; empty for a fine-tuning run without scores.
+    """
+
+    path: Path
+    record: RunRecord
+    predictions: tuple[Prediction, ...]
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Look up the versions of installed distributions without importing them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Distribution names; one that is not installed is left out.
+
+    Returns
+    -------
+    dict of str to str
+        Name to version, with Python's own.
+    """
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
+    """Describe the machine and the time, for ``environment.json``.
+
+    Parameters
+    ----------
+    durations : mapping of str to float
+        Seconds for each stage.
+    **facts
+        Further facts in JSON types.
+
+    Returns
+    -------
+    dict
+        JSON types.
+    """
+    return {
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": {name: round(value, 4) for name, value in durations.items()},
+        **facts,
+    }
+
+
+def run_folder(output: Path | str, arm: str, task: str, protocol: str, fold: str) -> Path:
+    """Name a run's folder.
+
+    Parameters
+    ----------
+    output : Path or str
+        Where runs are kept.
+    arm, task, protocol, fold : str
+        As in the record; characters that are awkward in a path become ``-``.
+
+    Returns
+    -------
+    Path
+        ``output/arm/task/protocol/fold``.
+
+    Examples
+    --------
+    >>> run_folder("runs", "E", "melanoma:rest", "5x2", "1x2").as_posix()
+    'runs/E/melanoma-rest/5x2/1x2'
+    """
+    return Path(output).joinpath(*(_path_part(part) for part in (arm, task, protocol, fold)))
+
+
+def _path_part(name: str) -> str:
+    kept = "".join(char if char.isalnum() or char in "._+-" else "-" for char in name)
+    return kept.strip(".") or "-"
+
+
+def write_run(
+    folder: Path | str,
+    record: RunRecord,
+    predictions: Sequence[Prediction],
+    environment: Mapping[str, Any],
+    files: Mapping[str, bytes | Path] | None = None,
+) -> Run:
+    """Write a run folder as a whole: it stands complete, or not at all.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where the run shall be; a run there is replaced.
+    record : RunRecord
+        What went in and came out.
+    predictions : sequence of Prediction
+        One for each test image; may be empty.
+    environment : mapping
+        What `environment` returned.
+    files : mapping of str to bytes or Path, optional
+        Further files: their bytes, or a path to move in.
+
+    Returns
+    -------
+    Run
+        The run as read back.
+    """
+    target = Path(folder)
+    with folder_aside(target) as aside:
+        write_json(aside / "run.json", canonical(record))
+        write_json(aside / "environment.json", dict(environment))
+        write_text(aside / "predictions.csv", _predictions_text(record, predictions))
+        for name, content in (files or {}).items():
+            if isinstance(content, Path):
+                content.replace(aside / name)
+            else:
+                (aside / name).write_bytes(content)
+        marks = {path.name: digest_file(path) for path in sorted(aside.iterdir())}
+        write_json(aside / COMPLETE, {"files": marks, "id": record.id})
+    return read_run(target)
+
+
+def _predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> str:
+    strata = sorted({name for row in predictions for name in row.strata})
+    probabilities = [name for name in record.classes if any(name in row.probabilities for row in predictions)]
+    columns = [
+        *_PLAIN_COLUMNS,
+        *(f"score:{name}" for name in record.scored),
+        *(f"probability:{name}" for name in probabilities),
+        *(f"stratum:{name}" for name in strata),
+    ]
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in predictions:
+        scores = [repr(float(row.scores[name])) for name in record.scored]
+        chances = [repr(float(row.probabilities[name])) for name in probabilities]
+        writer.writerow(
+            [
+                row.id,
+                row.fold,
+                row.group,
+                row.actual,
+                *scores,
+                *chances,
+                *(row.strata.get(s, "") for s in strata),
+            ]
+        )
+    return text.getvalue()
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read a finished run.
+
+    Parameters
+    ----------
+    folder : Path or str
+        A run folder.
+
+    Returns
+    -------
+    Run
+        Its record and predictions.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, unfinished, of another layout, or its files were changed since.
+    """
+    path = Path(folder)
+    mark = _read_json(path / COMPLETE, path)
+    for name, wanted in mark.get("files", {}).items():
+        if not (path / name).is_file():
+            raise RunError(f"{path}: {name} is missing from this run; train it again with --overwrite")
+        if name in {"run.json", "predictions.csv"} and digest_file(path / name) != wanted:
+            raise RunError(
+                f"{path}: {name} was changed after the run finished; train it again with --overwrite"
+            )
+    record = _record(_read_json(path / "run.json", path), path)
+    return Run(path, record, _read_predictions(path / "predictions.csv"))
+
+
+def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder}: not a finished run, it has no {path.name}; give a folder of finished runs"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); train this run again with --overwrite") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: holds no record; train this run again with --overwrite")
+    return value
+
+
+def _record(value: dict[str, Any], path: Path) -> RunRecord:
+    if value.get("format") != _FORMAT:
+        raise RunError(
+            f"{path}: run format {value.get('format')!r}, this featx reads {_FORMAT}; train it again"
+        )
+    names = {item.name for item in dataclasses.fields(RunRecord)}
+    if set(value) != names:
+        odd = sorted(set(value) ^ names)
+        raise RunError(
+            f"{path}: run.json has missing or unknown fields: {listing(odd)}; train this run again"
+        )
+    for name in ("classes", "scored", "lineage", "warnings"):
+        value[name] = tuple(value[name])
+    return RunRecord(**value)
+
+
+def _read_predictions(path: Path) -> tuple[Prediction, ...]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return tuple(_prediction(row) for row in csv.DictReader(file))
+
+
+def _prediction(row: dict[str, str]) -> Prediction:
+    def part(prefix: str) -> dict[str, str]:
+        return {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+
+    return Prediction(
+        id=row["id"],
+        fold=row["fold"],
+        group=row["group"],
+        actual=row["class"],
+        scores={name: float(value) for name, value in part("score:").items()},
+        probabilities={name: float(value) for name, value in part("probability:").items()},
+        strata=part("stratum:"),
+    )
+
+
+def find_runs(paths: Iterable[Path | str]) -> list[Path]:
+    """Find the finished runs at or below some folders.
+
+    Parameters
+    ----------
+    paths : iterable of Path or str
+        Run folders, or folders that hold some.
+
+    Returns
+    -------
+    list of Path
+        Run folders, sorted, each once.
+
+    Raises
+    ------
+    RunError
+        If a path does not exist or holds no finished run.
+    """
+    found: set[Path] = set()
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise RunError(f"{path}: no such folder; give run folders, or a folder that holds some")
+        here = {mark.parent for mark in path.rglob(COMPLETE)}
+        if not here:
+            raise RunError(f"{path}: holds no finished run; train some with `featx train-svm`")
+        found |= here
+    return sorted(found)
+
+
+def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False) -> Run | None:
+    """Return the finished run with these inputs, if it stands already.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where the run would be.
+    wanted : RunRecord
+        A record with the inputs that the run shall have.
+    overwrite : bool
+        Ignore what stands there.
+
+    Returns
+    -------
+    Run or None
+        The finished run, or None if it has to be made.
+
+    Raises
+    ------
+    RunError
+        If another run stands there; the message names the fields that differ.
+    """
+    path = Path(folder)
+    if overwrite or not (path / COMPLETE).is_file():
+        return None
+    run = read_run(path)
+    lines = differing(wanted.inputs(), run.record.inputs())
+    if lines:
+        raise RunError(
+            f"{path}: a run with other inputs stands here ({listing(lines, 3)}); "
+            "give another --output or --arm, or --overwrite to replace it"
+        )
+    return run

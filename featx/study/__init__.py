@@ -1,0 +1,1 @@
+"""Whole studies: jobs, their order, the demo."""

@@ -1,0 +1,1 @@
+"""Linear SVMs with cross-validated C."""

@@ -1,0 +1,1 @@
+"""Backbones, their weights and networks up to the feature layer."""
