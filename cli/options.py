@@ -44,7 +44,9 @@ CONFIG = click.option(
     callback=_read_config,
     help="TOML file with options of this command (keys as the long options); flags win.",
 )
-ROOT = click.option("--root", type=click.Path(path_type=Path), help="Folder that image paths are relative to.")
+ROOT = click.option(
+    "--root", type=click.Path(path_type=Path), help="Folder that image paths are relative to."
+)
 TASK = click.option(
     "--task",
     default="labels",
@@ -57,9 +59,14 @@ PROTOCOL = click.option(
     show_default=True,
     help="5x2, kfold:K, holdout (the split column), or a fold file.",
 )
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance.")
+SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
+)
 WORKERS = click.option(
-    "--workers", "-j", type=click.IntRange(min=1), help="Threads at work beside the network.  [default: cores]"
+    "--workers",
+    "-j",
+    type=click.IntRange(min=1),
+    help="Threads at work beside the network.  [default: cores]",
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace finished results of the same name.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")

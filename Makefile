@@ -1,0 +1,46 @@
+# Two targets do all the set-up: `make demo` and `make test`. Each makes its own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test lint types contracts docs-check suite docs clean
+
+demo: $(VENV)/.featx
+	$(BIN)/featx demo
+
+test: lint types contracts docs-check suite
+
+lint: $(VENV)/.featx-test
+	$(BIN)/ruff check featx cli tests benchmarks
+	$(BIN)/ruff format --check featx cli tests benchmarks
+
+types: $(VENV)/.featx-test
+	$(BIN)/mypy featx cli
+
+contracts: $(VENV)/.featx-test
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
+
+docs-check: $(VENV)/.featx-test
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md
+
+suite: $(VENV)/.featx-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
+
+docs: $(VENV)/.featx-test
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.featx: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.featx-test: $(VENV)/.featx
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info
