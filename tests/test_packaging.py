@@ -30,7 +30,9 @@ def test_setup_cfg_lists_every_package():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = config["options"]["packages"].split()
-    found = {str(Path(name).parent).replace("/", ".") for name in source_files() if name.endswith("__init__.py")}
+    found = {
+        str(Path(name).parent).replace("/", ".") for name in source_files() if name.endswith("__init__.py")
+    }
     assert set(listed) == found
     assert listed == sorted(listed)
 
