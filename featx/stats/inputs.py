@@ -47,7 +47,7 @@ def binary(actual: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, FloatArray]
         )
     if labels.dtype != bool and not np.isin(labels, (0, 1)).all():
         odd = labels[~np.isin(labels, (0, 1))][0]
-        raise InputError(f"actual must hold 0 and 1 only. Got {odd!r} instead.")
+        raise InputError(f"actual must hold 0 and 1 only. Got {odd} instead.")
     return labels.astype(bool), values
 
 
@@ -85,8 +85,8 @@ def several(targets: ArrayLike, scores: ArrayLike) -> tuple[IntArray, FloatArray
     numbers = labels.astype(np.int64)
     if len(numbers) and ((numbers != labels).any() or numbers.min() < 0 or numbers.max() >= values.shape[1]):
         raise InputError(
-            f"targets must be class indices 0 to {values.shape[1] - 1}. Got values from {labels.min()!r} to "
-            f"{labels.max()!r} instead."
+            f"targets must be class indices 0 to {values.shape[1] - 1}. Got values from {labels.min()} to "
+            f"{labels.max()} instead."
         )
     return numbers, values
 
@@ -162,5 +162,5 @@ def _finite(scores: ArrayLike) -> FloatArray:
     bad = ~np.isfinite(values)
     if bad.any():
         row = int(np.argwhere(bad)[0][0])
-        raise InputError(f"scores must be finite. Got {values[bad][0]!r} in row {row} instead.")
+        raise InputError(f"scores must be finite. Got {values[bad][0]} in row {row} instead.")
     return values
