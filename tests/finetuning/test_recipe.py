@@ -1,0 +1,96 @@
+"""Training recipes: shipped ones, files, overrides, bad values."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from featx.errors import ConfigError
+from featx.finetuning.recipe import RECIPES, TrainingRecipe, read_recipe
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    recipe = read_recipe("paper")
+    stated = {
+        "optimizer": "sgd",
+        "momentum": 0.1,
+        "nesterov": True,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "warmup_epochs": 0.0,
+        "epochs": 80,
+        "batch_size": 48,
+        "l2": 0.005,
+        "weight_decay": 0.0,
+        "validation": 0.1,
+        "metric": "loss",
+        "patience": 0,
+        "balance": "decay",
+        "balance_decay": 0.975,
+        "zoom": 1.3,
+        "rotation": 180.0,
+        "shear": 30.0,
+        "translation": 30.0,
+        "flip": True,
+        "head_epochs": 0,
+        "ema": 0.0,
+        "label_smoothing": 0.0,
+        "clip_norm": 0.0,
+        "mixup": 0.0,
+    }
+    assert {name: getattr(recipe, name) for name in stated} == stated
+
+
+def test_every_field_has_help() -> None:
+    assert all(item.metadata["help"].endswith(".") for item in dataclasses.fields(TrainingRecipe))
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_shipped_recipes_are_named_after_their_key(name: str) -> None:
+    assert read_recipe(name).name == name
+
+
+def test_a_file_takes_the_rest_from_its_base(tmp_path: Path) -> None:
+    file = tmp_path / "slow.toml"
+    file.write_text('base = "paper"\nlearning-rate = 1\nfinal_weights = [1, 3]\n')
+    recipe = read_recipe(file, {"epochs": 2})
+    assert (recipe.name, recipe.learning_rate, recipe.final_weights) == ("slow", 1.0, (1.0, 3.0))
+    assert (recipe.epochs, recipe.batch_size) == (2, 48)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch = 2", "no field 'epoch'; did you mean 'epochs'"),
+        ("epochs = 0", "'epochs' parameter .* whole number from 1. Got 0"),
+        ("epochs = 2.5", "Got 2.5"),
+        ("epochs = true", "Got True"),
+        ("learning_rate = nan", "Got nan"),
+        ('optimizer = "adam"', "one of adamw, sgd. Got 'adam'"),
+        ("nesterov = 1", "true or false"),
+        ("final_weights = [1, -1]", "numbers of at least 0"),
+        ("accumulate = 5", "must divide 'batch_size'"),
+        ('base = "old"', "base must be one of modern"),
+        ("base = ", "cannot be read"),
+    ],
+)
+def test_bad_files_are_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        read_recipe(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_list_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="modern, scratch, paper"):
+        read_recipe("modem")
+
+
+def test_a_recipe_as_argument_is_kept() -> None:
+    recipe = TrainingRecipe(epochs=7)
+    assert read_recipe(recipe) is not None
+    assert read_recipe(recipe, {}) == recipe
