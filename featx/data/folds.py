@@ -1,0 +1,270 @@
+"""Folds: which images train and which test, in memory and in files.
+
+A fold file is JSON, ``{protocol, seed, folds: [{name, train: [ids], test: [ids]}]}``, or CSV with the columns
+``fold``, ``id`` and ``part`` (``train`` or ``test``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from featx.data.tasks import Labelled
+from featx.digest import canonical, digest
+from featx.errors import LeakError, ProtocolError, listing
+from featx.files import write_json
+
+__all__ = ["Fold", "Folds", "check_folds", "read_folds", "write_folds"]
+
+_PARTS = {"train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train"}
+_PARTS |= {"test": "test", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One pair of a training and a test part.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``"2x1"``: repeat 2, direction 1.
+    train, test : tuple of str
+        Image ids, sorted.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """All folds of a protocol.
+
+    Attributes
+    ----------
+    protocol : str
+        How they were made, such as ``"5x2"``.
+    seed : int
+        Seed that they were made with.
+    folds : tuple of Fold
+        In the order to run them.
+    """
+
+    protocol: str
+    seed: int
+    folds: tuple[Fold, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the folds' names and ids; how they were made does not matter."""
+        return digest(self.folds)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the folds."""
+        return tuple(fold.name for fold in self.folds)
+
+    def select(self, names: Iterable[str]) -> Folds:
+        """Keep the folds named.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of folds; none keeps all.
+
+        Returns
+        -------
+        Folds
+            Those folds, in their own order.
+
+        Raises
+        ------
+        ProtocolError
+            If there is no fold of a name.
+        """
+        wanted = tuple(names)
+        unknown = sorted(set(wanted) - set(self.names))
+        if unknown:
+            raise ProtocolError(
+                f"no fold {listing(unknown)} in {self.protocol}; folds: {listing(self.names, 20)}"
+            )
+        kept = tuple(fold for fold in self.folds if fold.name in wanted)
+        return Folds(self.protocol, self.seed, kept) if wanted else self
+
+
+def write_folds(path: Path | str, folds: Folds) -> None:
+    """Write a fold file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A JSON file; one that is there is replaced.
+    folds : Folds
+        What it shall hold.
+    """
+    write_json(path, canonical(folds))
+
+
+def read_folds(path: Path | str) -> Folds:
+    """Read a fold file.
+
+    Parameters
+    ----------
+    path : Path or str
+        JSON as `write_folds` writes it, or CSV with the columns ``fold``, ``id`` and ``part``, whose parts are
+        ``train``, ``val`` (counted as training) and ``test``.
+
+    Returns
+    -------
+    Folds
+        With the ids of each part sorted.
+
+    Raises
+    ------
+    ProtocolError
+        If the file cannot be read, or its folds cannot be used.
+    """
+    source = Path(path)
+    try:
+        folds = _read_csv(source) if source.suffix.lower() == ".csv" else _read_json(source)
+    except (OSError, ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ProtocolError(f"{source}: cannot be read as a fold file: {reason}") from error
+    _check_form(folds, source)
+    return folds
+
+
+def _read_json(source: Path) -> Folds:
+    value: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"the top must be an object with protocol, seed and folds, got {type(value).__name__}"
+        )
+    folds = tuple(Fold(str(row["name"]), _ids(row["train"]), _ids(row["test"])) for row in value["folds"])
+    return Folds(str(value["protocol"]), int(value["seed"]), folds)
+
+
+def _ids(values: Sequence[object]) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"a part must be a list of image ids, got {values!r}")
+    return tuple(sorted(str(value) for value in values))
+
+
+def _read_csv(source: Path) -> Folds:
+    table = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip())
+    parts = table["part"].str.lower().map(_PARTS)
+    if parts.isna().any():
+        odd = sorted(set(table["part"][parts.isna()]))
+        raise ValueError(f"the column part must hold train, val or test, got {listing(odd)}")
+    folds = []
+    for name in table["fold"].unique():
+        here = table["fold"] == name
+        train, test = (table["id"][here & (parts == part)].tolist() for part in ("train", "test"))
+        folds.append(Fold(str(name), _ids(train), _ids(test)))
+    return Folds(source.stem, 0, tuple(folds))
+
+
+def _check_form(folds: Folds, source: Path) -> None:
+    if not folds.folds:
+        raise ProtocolError(f"{source}: holds no folds")
+    doubled = [name for name, count in Counter(folds.names).items() if count > 1]
+    if doubled:
+        raise ProtocolError(f"{source}: fold {listing(doubled)} stands there more than once; rename one")
+    for fold in folds.folds:
+        for part, ids in (("train", fold.train), ("test", fold.test)):
+            twice = [name for name, count in Counter(ids).items() if count > 1]
+            if twice:
+                raise ProtocolError(
+                    f"{source}: fold {fold.name} lists {listing(twice)} more than once in {part}"
+                )
+        if not fold.train:
+            raise ProtocolError(f"{source}: fold {fold.name} trains on no image")
+
+
+def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Check that folds fit a data set and let nothing leak.
+
+    Parameters
+    ----------
+    folds : Folds
+        What to check.
+    labelled : Labelled
+        The data set under its task.
+    keys : sequence of str, optional
+        SHA-256 of each image's bytes, in the order of ``labelled.ids``.
+
+    Returns
+    -------
+    tuple of str
+        Warnings: test parts with one class only, folds that repeat another, images in no fold.
+
+    Raises
+    ------
+    LeakError
+        If an image, its group or a byte-identical copy is in both parts of a fold.
+    ProtocolError
+        If a fold names images that are not in the data set, or its training part lacks a class.
+    """
+    known = {name: index for index, name in enumerate(labelled.ids)}
+    warnings: list[str] = []
+    for fold in folds.folds:
+        unknown = sorted({*fold.train, *fold.test} - set(known))
+        if unknown:
+            raise ProtocolError(
+                f"fold {fold.name} names {len(unknown)} images that the manifest and task do not hold: {listing(unknown)}"
+            )
+        _check_leaks(fold, known, labelled, keys)
+        warnings += _check_classes(fold, known, labelled)
+    return (*warnings, *_repeats(folds), *_unused(folds, labelled))
+
+
+def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Sequence[str] | None) -> None:
+    both = sorted(set(fold.train) & set(fold.test))
+    if both:
+        raise LeakError(f"fold {fold.name}: {listing(both)} both train and test; take them out of one part")
+    for what, values in (("group", labelled.groups), ("byte-identical copies, SHA-256", keys)):
+        if values is None:
+            continue
+        trained = {str(values[known[name]]): name for name in fold.train}
+        shared = [
+            (name, str(values[known[name]])) for name in fold.test if str(values[known[name]]) in trained
+        ]
+        if shared:
+            name, value = shared[0]
+            raise LeakError(
+                f"fold {fold.name}: {what} {value} straddles: {trained[value]} trains, {name} tests "
+                f"({len(shared)} such test images); make the folds by group, with `featx protocol make`"
+            )
+
+
+def _check_classes(fold: Fold, known: dict[str, int], labelled: Labelled) -> list[str]:
+    trained = {int(labelled.targets[known[name]]) for name in fold.train}
+    tested = {int(labelled.targets[known[name]]) for name in fold.test}
+    names = labelled.task.classes
+    lacking = [name for index, name in enumerate(names) if index not in trained]
+    if lacking:
+        raise ProtocolError(f"fold {fold.name} has no training image of {listing(lacking)}; use other folds")
+    absent = [name for index, name in enumerate(names) if index not in tested]
+    return [f"fold {fold.name} has no test image of {listing(absent)}"] if absent and fold.test else []
+
+
+def _repeats(folds: Folds) -> list[str]:
+    same: defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
+    for fold in folds.folds:
+        same[fold.train, fold.test].append(fold.name)
+    return [f"folds {', '.join(names)} are the same split" for names in same.values() if len(names) > 1]
+
+
+def _unused(folds: Folds, labelled: Labelled) -> list[str]:
+    used = {name for fold in folds.folds for name in (*fold.train, *fold.test)}
+    unused = [name for name in labelled.ids if name not in used]
+    return [f"{len(unused)} images are in no fold: {listing(unused)}"] if unused else []

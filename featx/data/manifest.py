@@ -1,0 +1,311 @@
+"""Manifests: which images there are, what they show, and what must stay together.
+
+A manifest is a CSV, TSV or Parquet file with a row for each image, or a folder of class folders. Columns:
+
+``image``
+    Path of the image, relative to the manifest's folder or to a given root. A name without an ending is
+    looked up in its folder, as the published lists of the field leave the ending out.
+``label``
+    What the data set says of the image; the column may be absent where no task needs it.
+``id``
+    Name of the image; the file's name without its ending where the column is absent.
+``group``
+    Patient, case or lesion: images of one group never straddle a split. The id where the column is absent.
+``split``
+    Part that the publishers of the data set put the image in, such as ``train`` or ``test``.
+
+Every other column is a stratum: a quantity to break results down by.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from featx.digest import digest
+from featx.errors import ManifestError, listing
+
+__all__ = ["IMAGE_ENDINGS", "Manifest", "read_manifest"]
+
+IMAGE_ENDINGS = (".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+_PLAIN = ("id", "path", "label", "group", "split")
+_MOST_FINDINGS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """Images with their labels, groups and strata, checked as a whole.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        A row for each image, all columns text: ``id``, ``path`` (absolute), ``label`` (empty if none),
+        ``group`` (the id if none), ``split`` (empty if none), then the strata.
+    source : Path
+        The file or folder it was read from.
+    strata : tuple of str
+        Names of the columns behind the first five.
+    has_groups : bool
+        Whether the source names groups.
+    """
+
+    table: pd.DataFrame
+    source: Path
+    strata: tuple[str, ...]
+    has_groups: bool
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.table)
+
+    @property
+    def name(self) -> str:
+        """Name of the source without its ending."""
+        return self.source.name if self.source.is_dir() else self.source.stem
+
+    @property
+    def ids(self) -> list[str]:
+        """Image ids, in the source's order."""
+        return list(self.table["id"])
+
+    @property
+    def paths(self) -> list[str]:
+        """Absolute paths, in the source's order."""
+        return list(self.table["path"])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of ids, labels, groups, splits and strata; order and paths do not matter."""
+        columns = ["id", "label", "group", "split", *sorted(self.strata)]
+        rows = self.table.sort_values("id")[columns].to_numpy().tolist()
+        return digest({"columns": columns, "rows": rows})
+
+
+def read_manifest(
+    source: Path | str | Manifest, *, root: Path | str | None = None, check_files: bool = True
+) -> Manifest:
+    """Read a manifest and check it as a whole.
+
+    Parameters
+    ----------
+    source : Path, str or Manifest
+        CSV (comma or semicolon), TSV or Parquet file, or a folder whose subfolders are classes. A `Manifest`
+        is returned as it is.
+    root : Path or str, optional
+        Folder that image paths are relative to; the source's own folder by default.
+    check_files : bool
+        Whether every image file has to exist.
+
+    Returns
+    -------
+    Manifest
+        Rows in the source's order.
+
+    Raises
+    ------
+    ManifestError
+        If the source cannot be read, or its rows cannot be used: all findings in one message, with their
+        rows as a spreadsheet counts them (the header is row 1).
+    """
+    if isinstance(source, Manifest):
+        return source
+    path = Path(source)
+    if path.is_dir():
+        raw = _read_folder(path)
+        folder = path
+    else:
+        raw = _read_table(path)
+        folder = path.parent
+    return _checked(raw, path, Path(root) if root is not None else folder, check_files)
+
+
+def _read_folder(folder: Path) -> pd.DataFrame:
+    """List the images of a folder of class folders; the id is the path below the folder."""
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    rows = []
+    for entry in classes:
+        files = sorted(file for file in entry.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+        for file in files:
+            relative = file.relative_to(folder)
+            rows.append((relative.as_posix(), entry.name, relative.with_suffix("").as_posix()))
+    if not rows:
+        raise ManifestError(
+            f"{folder}: no images in class folders; give a manifest file, or a folder with a folder of images for each class"
+        )
+    return pd.DataFrame(rows, columns=["image", "label", "id"], dtype=str)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table as text, its index counting rows as a spreadsheet does."""
+    if not path.is_file():
+        raise ManifestError(f"{path}: there is no such manifest; give a CSV, TSV or Parquet file or a folder")
+    try:
+        frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_text(path)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise ManifestError(f"{path}: cannot be read as a table: {error}") from error
+    frame = frame.fillna("").apply(lambda column: column.str.strip())
+    frame.columns = [str(name).strip() for name in frame.columns]
+    filled: pd.DataFrame = frame.loc[(frame != "").any(axis=1)]
+    return filled
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError as error:
+        raise ManifestError(
+            f"{path}: Parquet needs pyarrow; pip install 'featx[parquet]', or give CSV"
+        ) from error
+    text = frame.reset_index(drop=True).astype(object).where(frame.notna().to_numpy(), "").map(str)
+    text.index = pd.RangeIndex(2, 2 + len(text))
+    return text
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = "\t" if path.suffix.lower() in {".tsv", ".tab"} else ","
+    if separator == "," and "," not in header and ";" in header:
+        separator = ";"
+    # The header is read as a row: pandas would quietly rename a column that stands there twice.
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+        skip_blank_lines=False,
+    )
+    body = frame.iloc[1:]
+    body.columns = frame.iloc[0].fillna("").tolist()
+    body.index = pd.RangeIndex(2, 2 + len(body))
+    return body
+
+
+def _checked(raw: pd.DataFrame, source: Path, root: Path, check_files: bool) -> Manifest:
+    """Check a table with an ``image`` column and bring it into a manifest's form."""
+    _raise(source, _column_findings(raw))
+    images = raw["image"]
+    paths, ambiguous = _locate(images, root)
+    ids = raw["id"] if "id" in raw else images.map(_stem)
+    has_groups = "group" in raw
+    strata = tuple(name for name in raw.columns if name not in {"image", *_PLAIN})
+    table = pd.DataFrame({"id": ids, "path": paths})
+    table["label"] = raw.get("label", "")
+    table["group"] = raw["group"] if has_groups else ids
+    table["split"] = raw.get("split", "")
+    table = pd.concat([table, raw[list(strata)]], axis=1)
+    findings = [
+        *(_empty_findings(raw)),
+        *ambiguous,
+        *_duplicate_findings(table["id"], "id" in raw),
+        *_straddling_findings(table),
+        *(_missing_findings(table["path"]) if check_files else []),
+    ]
+    _raise(source, findings)
+    return Manifest(table.reset_index(drop=True), source, strata, has_groups)
+
+
+def _raise(source: Path, findings: list[str]) -> None:
+    if findings:
+        raise ManifestError(f"{source}: {'; '.join(findings)}")
+
+
+def _column_findings(raw: pd.DataFrame) -> list[str]:
+    names = list(raw.columns)
+    if "image" not in names:
+        return [
+            f"no column 'image' among {listing(names, 12)}; rename the column that holds the files' paths"
+        ]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    findings = [f"column {name!r} stands there more than once; rename one" for name in twice]
+    if "path" in names:
+        findings.append("the column name 'path' is taken by featx; rename it, or call it 'image'")
+    if "" in names:
+        findings.append(f"column {names.index('') + 1} has no name; give it one")
+    if raw.empty:
+        findings.append("no rows below the header; list at least one image")
+    return findings
+
+
+def _empty_findings(raw: pd.DataFrame) -> list[str]:
+    findings = []
+    for name in ("image", "id", "label", "group"):
+        if name in raw:
+            rows = raw.index[raw[name] == ""]
+            if len(rows):
+                findings.append(f"empty {name} in {_rows(rows)}; fill it in, or leave the rows out")
+    return findings
+
+
+def _duplicate_findings(ids: pd.Series[str], given: bool) -> list[str]:
+    doubled = ids[(ids != "") & ids.duplicated(keep=False)]
+    hint = "make ids unique" if given else "add a column 'id', since ids come from file names"
+    findings = [f"id {name!r} in {_rows(rows.index)}" for name, rows in doubled.groupby(doubled, sort=False)]
+    return [f"duplicate ids: {listing(findings, _MOST_FINDINGS)} ({hint})"] if findings else []
+
+
+def _straddling_findings(table: pd.DataFrame) -> list[str]:
+    placed = table[(table["split"] != "") & (table["group"] != "")]
+    splits = placed.groupby("group", sort=False)["split"].nunique()
+    findings = []
+    for group in splits.index[splits > 1]:
+        rows = placed[placed["group"] == group]
+        findings.append(f"group {group!r} is in {' and '.join(rows['split'].unique())} ({_rows(rows.index)})")
+    if not findings:
+        return []
+    return [f"groups across splits: {listing(findings, _MOST_FINDINGS)} (put each group in one split)"]
+
+
+def _missing_findings(paths: pd.Series[str]) -> list[str]:
+    shown = [f"row {row} ({path})" for row, path in paths.items() if not Path(path).is_file()]
+    if not shown:
+        return []
+    return [
+        f"{len(shown)} of {len(paths)} image files missing: {listing(shown)} (mend the paths, or give --root)"
+    ]
+
+
+def _rows(index: Iterable[object]) -> str:
+    rows = [str(row) for row in index]
+    return f"{'row' if len(rows) == 1 else 'rows'} {listing(rows)}"
+
+
+def _stem(image: str) -> str:
+    """Name a file without its folder and image ending."""
+    name = image.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot and f".{ending}".lower() in IMAGE_ENDINGS else name
+
+
+def _locate(images: pd.Series[str], root: Path) -> tuple[pd.Series[str], list[str]]:
+    """Make paths absolute, and find the files whose names come without an ending."""
+    base = root.absolute()
+    listings: dict[Path, dict[str, list[str]]] = {}
+    paths, findings = [], []
+    for row, image in images.items():
+        path = base / image.replace("\\", "/")
+        if path.suffix.lower() not in IMAGE_ENDINGS:
+            if path.parent not in listings:
+                listings[path.parent] = _by_stem(path.parent)
+            found = listings[path.parent].get(path.name, [])
+            if len(found) > 1:
+                findings.append(f"row {row}: {image} may be {listing(found)}; give the ending")
+            path = path.with_name(found[0]) if found else path
+        paths.append(str(path))
+    return pd.Series(paths, index=images.index, dtype=str), findings
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    """List a folder's images by their names without ending; a file without ending stands for itself."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
+        found.setdefault(_stem(name), []).append(name)
+    return {stem: [stem] if stem in names else names for stem, names in found.items()}

@@ -1,0 +1,376 @@
+"""Tasks: what classes a study makes of a data set's labels.
+
+A task is declared, not coded: patterns of labels under each class, labels to leave out, and in a two-class
+task which class is positive. The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
+are TOML files of the same form, or written on the command line as ``POSITIVE:NEGATIVE``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.data.manifest import Manifest
+from featx.errors import TaskError, listing
+
+__all__ = ["Labelled", "Task", "apply_task", "read_task", "shipped_tasks"]
+
+LABELS = "labels"
+_OTHERS = ("fail", "leave-out")
+_KEYS = {"name", "description", "positive", "exclude", "others", "classes"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A mapping of labels to classes.
+
+    Attributes
+    ----------
+    name : str
+        What reports call it.
+    classes : tuple of str
+        All classes; in a two-class task the positive one last. Empty in the task ``"labels"`` until it is
+        applied to a manifest.
+    mapping : tuple of (str, str)
+        Label pattern (``*``, ``?`` and ``[...]`` as in file names, case ignored) and its class; the first
+        that matches wins.
+    exclude : tuple of str
+        Patterns of labels to leave out; they win over `mapping`.
+    positive : str or None
+        The positive class of a two-class task.
+    others : str
+        What to do with labels that no pattern matches: ``"fail"`` or ``"leave-out"``.
+    complete : bool
+        Whether every pattern has to match a label: so for a task written on the command line, where it
+        would be a slip of the pen.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    mapping: tuple[tuple[str, str], ...]
+    exclude: tuple[str, ...] = ()
+    positive: str | None = None
+    others: str = "fail"
+    complete: bool = False
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Classes that get a score: the positive one of two, else all."""
+        return (self.positive,) if self.positive is not None else self.classes
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A manifest under a task: the rows that the task keeps, sorted by id.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        All rows.
+    task : Task
+        With its classes resolved.
+    ids, paths : tuple of str
+        Of the rows kept.
+    classes : numpy.ndarray of str, shape (n,)
+        Class of each row.
+    targets : numpy.ndarray of int64, shape (n,)
+        Its place in ``task.classes``.
+    groups, splits : numpy.ndarray of str, shape (n,)
+        As in the manifest.
+    strata : dict of str to tuple of str
+        Value of each row, for each stratum column.
+    left_out : int
+        Rows that the task left out.
+    """
+
+    manifest: Manifest
+    task: Task
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    classes: npt.NDArray[np.str_]
+    targets: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.str_]
+    splits: npt.NDArray[np.str_]
+    strata: dict[str, tuple[str, ...]]
+    left_out: int
+
+    def __len__(self) -> int:
+        """Count the rows kept."""
+        return len(self.ids)
+
+    def select(self, ids: Iterable[str]) -> Labelled:
+        """Keep some of the rows.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Image ids to keep.
+
+        Returns
+        -------
+        Labelled
+            Their rows, sorted by id; the others count as left out.
+
+        Raises
+        ------
+        TaskError
+            If a class has no image left.
+        """
+        wanted = frozenset(ids)
+        at = [index for index, name in enumerate(self.ids) if name in wanted]
+        selected = replace(
+            self,
+            ids=tuple(self.ids[index] for index in at),
+            paths=tuple(self.paths[index] for index in at),
+            classes=self.classes[at],
+            targets=self.targets[at],
+            groups=self.groups[at],
+            splits=self.splits[at],
+            strata={name: tuple(values[index] for index in at) for name, values in self.strata.items()},
+            left_out=self.left_out + len(self) - len(at),
+        )
+        _check_classes(selected.task, Counter(selected.classes.tolist()), self.manifest)
+        return selected
+
+
+def shipped_tasks() -> tuple[str, ...]:
+    """Name the tasks that come with featx.
+
+    Returns
+    -------
+    tuple of str
+        Names that `read_task` takes, sorted; ``"labels"`` works besides.
+
+    Examples
+    --------
+    >>> "melanoma-vs-rest" in shipped_tasks()
+    True
+    """
+    folder = resources.files("featx.data") / "declared" / "tasks"
+    return tuple(
+        sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    )
+
+
+def read_task(spec: str | Path | Task) -> Task:
+    """Read a task.
+
+    Parameters
+    ----------
+    spec : str, Path or Task
+        ``"labels"`` (every label its own class); the name of a shipped task; a TOML file;
+        ``"POSITIVE:NEGATIVE"`` with labels or patterns joined by ``+``, where NEGATIVE may be ``rest`` (all
+        other labels; without it they are left out). A `Task` is returned as it is.
+
+    Returns
+    -------
+    Task
+        For ``"labels"`` without classes: they are known once it is applied.
+
+    Raises
+    ------
+    TaskError
+        If there is no such task, or its declaration cannot be used.
+
+    Examples
+    --------
+    >>> task = read_task("melanoma+basal cell carcinoma:nevus")
+    >>> task.classes
+    ('nevus', 'melanoma+basal cell carcinoma')
+    >>> read_task("melanoma:rest").mapping
+    (('melanoma', 'melanoma'), ('*', 'rest'))
+    """
+    if isinstance(spec, Task):
+        return spec
+    text = str(spec)
+    if text == LABELS:
+        return Task(LABELS, (), ())
+    if text in shipped_tasks():
+        source = resources.files("featx.data") / "declared" / "tasks" / f"{text}.toml"
+        return _parse(source.read_text(encoding="utf-8"), f"shipped task {text}", text)
+    path = Path(spec)
+    if path.suffix.lower() == ".toml" or path.is_file():
+        try:
+            content = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise TaskError(f"{path}: the task file cannot be read: {error}") from error
+        return _parse(content, str(path), path.stem)
+    if ":" in text:
+        return _inline(text)
+    raise TaskError(
+        f"no task {text!r}; shipped: {', '.join((LABELS, *shipped_tasks()))}; or give a TOML file or POSITIVE:NEGATIVE"
+    )
+
+
+def _inline(text: str) -> Task:
+    sides = [[label.strip() for label in side.split("+")] for side in text.split(":")]
+    if len(sides) != 2 or not all(label for side in sides for label in side):
+        raise TaskError(
+            f"the task {text!r} must be POSITIVE:NEGATIVE, labels joined by +, such as melanoma+bcc:nevus"
+        )
+    positive, negative = ("+".join(side) for side in sides)
+    if positive == negative:
+        raise TaskError(f"the task {text!r} has the same labels on both sides; name two different classes")
+    rest = sides[1] == ["rest"]
+    mapping = [(label, positive) for label in sides[0]]
+    mapping += [("*", negative)] if rest else [(label, negative) for label in sides[1]]
+    return Task(
+        text, (negative, positive), tuple(mapping), (), positive, "fail" if rest else "leave-out", True
+    )
+
+
+def _parse(text: str, where: str, name: str) -> Task:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TaskError(f"{where}: not TOML: {error}") from error
+    unknown = sorted(set(table) - _KEYS)
+    if unknown:
+        raise TaskError(f"{where}: unknown key {listing(unknown)}; known: {', '.join(sorted(_KEYS))}")
+    classes = table.get("classes")
+    if not isinstance(classes, dict) or len(classes) < 2:
+        raise TaskError(
+            f"{where}: needs a table [classes] with at least two classes and their label patterns"
+        )
+    for key in ("exclude", *classes):
+        patterns = table.get(key, []) if key == "exclude" else classes[key]
+        if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
+            raise TaskError(f"{where}: {key} must be a list of label patterns, got {patterns!r}")
+    mapping = tuple((pattern, key) for key, patterns in classes.items() for pattern in patterns)
+    positive = _positive(table, list(classes), where)
+    ordered = tuple(key for key in classes if key != positive) + ((positive,) if positive else ())
+    others = table.get("others", "fail")
+    if others not in _OTHERS:
+        raise TaskError(f"{where}: others must be one of {', '.join(_OTHERS)}, got {others!r}")
+    return Task(
+        str(table.get("name", name)), ordered, mapping, tuple(table.get("exclude", ())), positive, others
+    )
+
+
+def _positive(table: dict[str, Any], classes: Sequence[str], where: str) -> str | None:
+    positive = table.get("positive")
+    if len(classes) == 2 and positive not in classes:
+        raise TaskError(
+            f"{where}: positive must name one of the two classes {' and '.join(classes)}, got {positive!r}"
+        )
+    if len(classes) > 2 and positive is not None:
+        raise TaskError(f"{where}: positive is for two classes only, got {len(classes)}; leave it out")
+    return positive
+
+
+def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
+    """Give every row of a manifest its class.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Rows with labels.
+    task : Task, str or Path
+        What `read_task` takes.
+
+    Returns
+    -------
+    Labelled
+        The rows that the task keeps, sorted by id.
+
+    Raises
+    ------
+    TaskError
+        If a label is in no class, a class has no image, or fewer than two classes are left; the message
+        lists the counts.
+    """
+    resolved = read_task(task)
+    counts = Counter(manifest.table["label"])
+    if set(counts) == {""}:
+        raise TaskError(f"{manifest.source}: the task {resolved.name!r} needs labels; add a column 'label'")
+    if not resolved.classes:
+        resolved = _every_label(resolved, counts)
+    classes = {label: _class_of(label, resolved) for label in counts}
+    _check_mapping(resolved, classes, counts, manifest)
+    table = manifest.table.assign(**{"class": manifest.table["label"].map(classes)})
+    kept = table[table["class"] != ""].sort_values("id")
+    _check_classes(resolved, Counter(kept["class"]), manifest)
+    place = {name: index for index, name in enumerate(resolved.classes)}
+    return Labelled(
+        manifest,
+        resolved,
+        tuple(kept["id"]),
+        tuple(kept["path"]),
+        np.array(kept["class"].tolist(), dtype=np.str_),
+        np.array([place[name] for name in kept["class"]], dtype=np.int64),
+        np.array(kept["group"].tolist(), dtype=np.str_),
+        np.array(kept["split"].tolist(), dtype=np.str_),
+        {name: tuple(kept[name]) for name in manifest.strata},
+        len(table) - len(kept),
+    )
+
+
+def _every_label(task: Task, counts: Counter[str]) -> Task:
+    classes = tuple(sorted(counts, key=_natural))
+    # Brackets and stars in a label are its own here, not a pattern's.
+    mapping = tuple((re.sub(r"([*?[])", r"[\1]", label), label) for label in classes)
+    return replace(
+        task, classes=classes, mapping=mapping, positive=classes[-1] if len(classes) == 2 else None
+    )
+
+
+def _natural(label: str) -> list[tuple[int, int, str]]:
+    """Sort key under which grade10 stands behind grade9."""
+    parts = re.split(r"(\d+)", label)
+    return [(1, 0, part) if index % 2 == 0 else (0, int(part), part) for index, part in enumerate(parts)]
+
+
+def _class_of(label: str, task: Task) -> str | None:
+    """Find a label's class: empty where it is left out, None where nothing matches."""
+    if any(_matches(label, pattern) for pattern in task.exclude):
+        return ""
+    for pattern, name in task.mapping:
+        if _matches(label, pattern):
+            return name
+    return "" if task.others == "leave-out" else None
+
+
+def _matches(label: str, pattern: str) -> bool:
+    return fnmatchcase(label.casefold(), pattern.casefold())
+
+
+def _check_mapping(
+    task: Task, classes: dict[str, str | None], counts: Counter[str], manifest: Manifest
+) -> None:
+    unmapped = sorted(label for label, name in classes.items() if name is None)
+    if unmapped:
+        shown = listing([f"{label!r} ({counts[label]} images)" for label in unmapped], 12)
+        raise TaskError(
+            f"{manifest.source}: the task {task.name!r} has no class for {shown}; add a pattern, or exclude them"
+        )
+    unused = [pattern for pattern, _ in task.mapping if not any(_matches(label, pattern) for label in counts)]
+    if task.complete and unused:
+        raise TaskError(
+            f"{manifest.source}: no label {listing(unused)}, which the task {task.name!r} names; "
+            f"labels: {listing(sorted(counts), 20)}"
+        )
+
+
+def _check_classes(task: Task, found: Counter[str], manifest: Manifest) -> None:
+    empty = [name for name in task.classes if not found[name]]
+    labels = Counter(manifest.table["label"])
+    counts = listing([f"{label!r}: {count}" for label, count in sorted(labels.items())], 20)
+    if len(task.classes) < 2:
+        raise TaskError(
+            f"{manifest.source}: the task {task.name!r} finds one class only, labels {counts}; at least two are needed"
+        )
+    if empty:
+        raise TaskError(
+            f"{manifest.source}: the task {task.name!r} has no image of {listing(empty)}, labels {counts}; "
+            "mend the task or the manifest"
+        )
