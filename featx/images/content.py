@@ -1,0 +1,314 @@
+"""Content keys: the SHA-256 of each file's bytes, without reading unchanged files again.
+
+A side table, ``content-keys.sqlite`` in the cache folder, remembers the key of each file by machine, path, size
+and times of change (to the nanosecond). It only ever saves work: where it is missing, locked, read-only or
+damaged, files are read. A file changed less than two seconds before it was read is not remembered, since a
+later change could leave the same times. Rows of other machines are never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import sqlite3
+import stat
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from featx.digest import digest_bytes
+from featx.errors import ImageError
+from featx.progress import Progress, Silent
+
+__all__ = ["ContentKeys", "content_keys", "read_and_key"]
+
+_TABLE = "content-keys.sqlite"
+_SETTLED_NS = 2_000_000_000
+_LOCK_SECONDS = 10.0
+_CHUNK = 500
+_COMMIT_EVERY = 2000
+_READ_BYTES = 1 << 20
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS content_keys (
+    machine TEXT NOT NULL, path TEXT NOT NULL,
+    size INTEGER NOT NULL, modified INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (machine, path)
+) WITHOUT ROWID
+"""
+
+
+class ContentKeys(NamedTuple):
+    """Keys of files, and the files that have none.
+
+    Attributes
+    ----------
+    keys : dict of str to str
+        Path, as given, to the SHA-256 of the file's bytes (64 hexadecimal digits), in the order given.
+    failures : dict of str to ImageError
+        Path, as given, to why the file cannot be read.
+    """
+
+    keys: dict[str, str]
+    failures: dict[str, ImageError]
+
+
+def read_and_key(path: Path | str) -> tuple[bytes, str]:
+    """Read a file and its content key in one go.
+
+    Parameters
+    ----------
+    path : Path or str
+        A file.
+
+    Returns
+    -------
+    bytes
+        Its content.
+    str
+        SHA-256 of the content, 64 hexadecimal digits.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return data, digest_bytes(data)
+
+
+def _unreadable(path: Path | str, error: OSError | ValueError) -> ImageError:
+    return ImageError(
+        f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); "
+        "check the path and its permissions or take its row out of the manifest"
+    )
+
+
+def content_keys(
+    paths: Iterable[Path | str],
+    *,
+    cache: Path | str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> ContentKeys:
+    """Find the content keys of files, reading only those that are new or changed.
+
+    Parameters
+    ----------
+    paths : iterable of Path or str
+        Files; each is looked at once, however often it is named.
+    cache : Path or str, optional
+        Folder of the side table, made if need be. All files are read if not given.
+    workers : int, optional
+        Threads that read; as many as there are cores for this process if not given.
+    progress : Progress, optional
+        Receiver of the number of files read.
+
+    Returns
+    -------
+    ContentKeys
+        ``keys`` and ``failures``: together they hold every path.
+    """
+    names = list(dict.fromkeys(str(path) for path in paths))
+    facts, failures = _look_at(names)
+    places = _places(facts)
+    receiver = progress or Silent()
+    with _SideTable(cache) as table:
+        remembered = table.look_up(list(places.values()))
+        keys = {name: key for name, fact in facts.items() if (key := remembered.get((places[name], fact)))}
+        new = [name for name in facts if name not in keys]
+        if new:
+            receiver.start("hashing", len(new), "files")
+        for name, outcome in _hash_all(new, workers):
+            receiver.advance()
+            if isinstance(outcome, ImageError):
+                failures[name] = outcome
+            else:
+                keys[name] = outcome.sha256
+                table.add(places[name], outcome)
+    if new:
+        receiver.finish()
+    return ContentKeys(
+        {name: keys[name] for name in names if name in keys},
+        {name: failures[name] for name in names if name in failures},
+    )
+
+
+class _Facts(NamedTuple):
+    """What must be unchanged for a remembered key to hold."""
+
+    size: int
+    modified: int
+    changed: int
+
+
+class _Hashed(NamedTuple):
+    """A file's key, and its facts if they can be relied on."""
+
+    sha256: str
+    facts: _Facts | None
+
+
+def _facts(status: os.stat_result) -> _Facts:
+    return _Facts(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _look_at(names: Sequence[str]) -> tuple[dict[str, _Facts], dict[str, ImageError]]:
+    facts, failures = {}, {}
+    for name in names:
+        try:
+            status = os.stat(name)  # noqa: PTH116 - half the time of Path.stat
+        except (OSError, ValueError) as error:
+            failures[name] = _unreadable(name, error)
+            continue
+        if stat.S_ISREG(status.st_mode):
+            facts[name] = _facts(status)
+        else:
+            failures[name] = ImageError(f"{name}: not a file; take its row out of the manifest")
+    return facts, failures
+
+
+def _places(names: Iterable[str]) -> dict[str, str]:
+    """Resolve the folder of each file, each folder once.
+
+    A link to a file keeps its own name: the facts are those of the file that it leads to.
+    """
+    folders: dict[str, str] = {}
+    places = {}
+    for name in names:
+        folder, file = os.path.split(name)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        places[name] = f"{folders[folder]}/{file}"
+    return places
+
+
+def _hash_all(names: Sequence[str], workers: int | None) -> Iterator[tuple[str, _Hashed | ImageError]]:
+    if not names:
+        return
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)), "hash") as pool:
+        try:
+            yield from zip(names, pool.map(_hash, names), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _hash(name: str) -> _Hashed | ImageError:
+    state = hashlib.sha256()
+    try:
+        with Path(name).open("rb", buffering=0) as file:
+            before = _facts(os.fstat(file.fileno()))
+            while block := file.read(_READ_BYTES):
+                state.update(block)
+            after = _facts(os.fstat(file.fileno()))
+    except OSError as error:
+        return _unreadable(name, error)
+    age = time.time_ns() - max(after.modified, after.changed)
+    settled = before == after and age >= _SETTLED_NS
+    return _Hashed(state.hexdigest(), after if settled else None)
+
+
+def _machine() -> str:
+    """Tell this machine from others that share the cache folder."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        identity = ""
+    return f"{platform.node()}/{identity}"
+
+
+class _SideTable:
+    """The remembered keys of this machine; any trouble with the file turns it off, with one warning."""
+
+    def __init__(self, cache: Path | str | None) -> None:
+        self._file = Path(cache) / _TABLE if cache is not None else None
+        self._machine = _machine()
+        self._connection: sqlite3.Connection | None = None
+        self._writable = False
+        self._waiting: list[tuple[str, str, int, int, int, str]] = []
+
+    def __enter__(self) -> _SideTable:
+        if self._file is not None:
+            try:
+                self._connection = self._connect(self._file)
+            except (sqlite3.Error, OSError, UnicodeError) as error:
+                self._turn_off(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._commit()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connect(self, file: Path) -> sqlite3.Connection | None:
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        self._writable = os.access(file if file.exists() else file.parent, os.W_OK) and os.access(
+            file.parent, os.W_OK
+        )
+        if not self._writable and not file.exists():
+            return None
+        mode = "rwc" if self._writable else "ro"
+        connection = sqlite3.connect(
+            f"{file.resolve().as_uri()}?mode={mode}", uri=True, timeout=_LOCK_SECONDS
+        )
+        if self._writable:
+            with connection:
+                connection.execute(_SCHEMA)
+        return connection
+
+    def look_up(self, places: Sequence[str]) -> dict[tuple[str, _Facts], str]:
+        """Return the keys remembered for these places, by place and facts."""
+        found: dict[tuple[str, _Facts], str] = {}
+        if self._connection is None:
+            return found
+        try:
+            for begin in range(0, len(places), _CHUNK):
+                some = places[begin : begin + _CHUNK]
+                marks = ",".join("?" * len(some))
+                rows = self._connection.execute(
+                    "SELECT path, size, modified, changed, sha256 FROM content_keys "
+                    f"WHERE machine = ? AND path IN ({marks})",
+                    (self._machine, *some),
+                )
+                found |= {(path, _Facts(*facts)): key for path, *facts, key in rows}
+        except (sqlite3.Error, UnicodeError) as error:
+            self._turn_off(error)
+        return found
+
+    def add(self, place: str, hashed: _Hashed) -> None:
+        """Remember a key, if its facts can be relied on."""
+        if self._connection is None or not self._writable or hashed.facts is None:
+            return
+        self._waiting.append((self._machine, place, *hashed.facts, hashed.sha256))
+        if len(self._waiting) >= _COMMIT_EVERY:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._connection is None or not self._waiting:
+            return
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO content_keys VALUES (?, ?, ?, ?, ?, ?)", self._waiting
+                )
+            self._waiting.clear()
+        except (sqlite3.Error, UnicodeError) as error:
+            self._turn_off(error)
+
+    def _turn_off(self, error: Exception) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        warnings.warn(
+            f"{self._file}: cannot be used ({error}), so that files are read again; delete it if this stays",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,233 @@
+"""Content keys: right whatever happens to files, table and folder; and files are read no more than needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from featx.errors import ImageError
+from featx.images import content
+from featx.images.content import content_keys, read_and_key
+
+TABLE = "content-keys.sqlite"
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were read."""
+    names: list[str] = []
+    hash_file = content._hash
+
+    def counted(name: str) -> object:
+        names.append(Path(name).name)
+        return hash_file(name)
+
+    monkeypatch.setattr(content, "_hash", counted)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled at once, so that tests need not wait."""
+    monkeypatch.setattr(content, "_SETTLED_NS", -(10**18))
+
+
+def files(folder: Path, count: int = 5) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"image %d" % number)
+    return paths
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_keys_are_the_sha256_of_the_bytes(tmp_path: Path) -> None:
+    paths = files(tmp_path / "images")
+    keys, failures = content_keys(paths)
+    assert keys == {str(path): sha(path) for path in paths}
+    assert list(keys) == [str(path) for path in paths]
+    assert failures == {}
+    assert read_and_key(paths[0]) == (b"image 0", sha(paths[0]))
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path, reads: list[str]) -> None:
+    paths = files(tmp_path / "images")
+    first = content_keys(paths, cache=tmp_path / "new" / "cache")
+    assert sorted(reads) == [path.name for path in paths]
+    reads.clear()
+    assert content_keys(reversed(paths), cache=tmp_path / "new" / "cache").keys == first.keys
+    assert reads == []
+
+
+def test_only_changed_and_new_files_are_read(tmp_path: Path, reads: list[str]) -> None:
+    paths = files(tmp_path / "images")
+    content_keys(paths, cache=tmp_path)
+    reads.clear()
+    paths[1].write_bytes(b"another image")
+    new = tmp_path / "images" / "new.png"
+    new.write_bytes(b"new")
+    keys = content_keys([*paths, new], cache=tmp_path).keys
+    assert sorted(reads) == ["1.png", "new.png"]
+    assert keys[str(paths[1])] == sha(paths[1])
+
+
+def test_same_size_and_modification_time_do_not_hide_a_change(tmp_path: Path) -> None:
+    (path,) = files(tmp_path / "images", 1)
+    content_keys([path], cache=tmp_path)
+    times = path.stat()
+    path.write_bytes(b"IMAGE 0")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert content_keys([path], cache=tmp_path).keys[str(path)] == sha(path)
+
+
+def test_fresh_files_are_not_remembered(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_SETTLED_NS", 3600 * 10**9)
+    paths = files(tmp_path / "images")
+    content_keys(paths, cache=tmp_path)
+    content_keys(paths, cache=tmp_path)
+    assert len(reads) == 2 * len(paths)
+
+
+def test_links_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str]) -> None:
+    (path,) = files(tmp_path / "images", 1)
+    (tmp_path / "linked").symlink_to(tmp_path / "images")
+    content_keys([path], cache=tmp_path / "cache")
+    reads.clear()
+    monkeypatch.chdir(tmp_path)
+    for other in ("images/0.png", "linked/0.png", "linked/../images/0.png"):
+        assert content_keys([other], cache="cache").keys == {other: sha(path)}
+    assert reads == []
+
+
+def test_a_link_to_another_file_is_followed(tmp_path: Path) -> None:
+    first, second = files(tmp_path / "images", 2)
+    link = tmp_path / "link.png"
+    for target in (first, second):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        assert content_keys([link], cache=tmp_path).keys[str(link)] == sha(target)
+
+
+def test_failures_are_told_apart_and_none_is_lost(tmp_path: Path) -> None:
+    paths = files(tmp_path / "images", 2)
+    os.mkfifo(tmp_path / "pipe")
+    bad = [tmp_path / "gone.png", tmp_path, tmp_path / "pipe"]
+    found = content_keys([*paths, *bad, *paths], cache=tmp_path)
+    assert set(found.keys) == {str(path) for path in paths}
+    assert list(found.failures) == [str(path) for path in bad]
+    assert "No such file" in str(found.failures[str(bad[0])])
+    assert all(isinstance(error, ImageError) for error in found.failures.values())
+
+
+def test_read_and_key_of_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.png: cannot be read \(No such file"):
+        read_and_key(tmp_path / "gone.png")
+
+
+def test_rows_of_other_machines_are_not_used(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = files(tmp_path / "images")
+    content_keys(paths, cache=tmp_path)
+    monkeypatch.setattr(content, "_machine", lambda: "another")
+    reads.clear()
+    content_keys(paths, cache=tmp_path)
+    assert len(reads) == len(paths)
+
+
+@pytest.mark.parametrize("garbage", [b"this is no data base at all, it is text" * 50, b""])
+def test_a_damaged_table_costs_time_and_nothing_else(tmp_path: Path, garbage: bytes) -> None:
+    paths = files(tmp_path / "images")
+    (tmp_path / TABLE).write_bytes(garbage)
+    with warnings.catch_warnings():
+        if garbage:
+            warnings.filterwarnings("ignore", message=".*cannot be used")
+        else:
+            warnings.simplefilter("error")
+        assert len(content_keys(paths, cache=tmp_path).keys) == len(paths)
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / TABLE).write_bytes(b"text" * 1000)
+    with pytest.warns(RuntimeWarning, match=r"content-keys\.sqlite: cannot be used .* delete it"):
+        content_keys(files(tmp_path / "images"), cache=tmp_path)
+
+
+def test_a_cache_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    paths = files(tmp_path / "images")
+    assert len(content_keys(paths, cache=tmp_path / "file" / "cache").keys) == len(paths)
+
+
+def test_a_read_only_cache_is_read(tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = files(tmp_path / "images")
+    content_keys(paths[:3], cache=tmp_path)
+    before = (tmp_path / TABLE).read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    reads.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(content_keys(paths, cache=tmp_path).keys) == 5
+        assert len(content_keys(paths, cache=tmp_path / "absent").keys) == 5
+    assert sorted(reads[:2]) == ["3.png", "4.png"]
+    assert (tmp_path / TABLE).read_bytes() == before
+
+
+def test_a_locked_table_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_LOCK_SECONDS", 0.05)
+    paths = files(tmp_path / "images")
+    content_keys(paths[:2], cache=tmp_path)
+    other = sqlite3.connect(tmp_path / TABLE)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.warns(RuntimeWarning, match="locked"):
+            assert len(content_keys(paths, cache=tmp_path).keys) == 5
+    finally:
+        other.close()
+
+
+def test_an_interrupted_pass_keeps_what_it_has_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
+    paths = files(tmp_path / "images")
+    counted = content._hash
+
+    def stop(name: str) -> object:
+        if name.endswith("3.png"):
+            raise KeyboardInterrupt
+        return counted(name)
+
+    monkeypatch.setattr(content, "_hash", stop)
+    with pytest.raises(KeyboardInterrupt):
+        content_keys(paths, cache=tmp_path, workers=1)
+    monkeypatch.setattr(content, "_hash", counted)
+    reads.clear()
+    content_keys(paths, cache=tmp_path)
+    assert {"0.png", "1.png", "2.png"}.isdisjoint(reads)
+
+
+def test_many_processes_at_once(tmp_path: Path) -> None:
+    paths = files(tmp_path / "images", 40)
+    program = (
+        "import sys, warnings; warnings.simplefilter('error')\n"
+        "from featx.images import content; content._SETTLED_NS = -(10**18); content._COMMIT_EVERY = 3\n"
+        "print(len(content.content_keys(sys.argv[2:], cache=sys.argv[1]).keys))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "cache"), *map(str, paths)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate()[0].strip() for process in running] == ["40"] * 4
+    with sqlite3.connect(tmp_path / "cache" / TABLE) as table:
+        rows = dict(table.execute("SELECT path, sha256 FROM content_keys"))
+    assert rows == {str(path.resolve()): sha(path) for path in paths}
