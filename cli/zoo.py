@@ -1,0 +1,118 @@
+"""`featx zoo`: which networks there are, and their weights files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import JSON, print_json
+
+if TYPE_CHECKING:
+    from featx.zoo.backbones import Backbone
+
+
+@click.group()
+def zoo() -> None:
+    """Show the networks that features can come from, and fetch their weights."""
+
+
+@zoo.command("list")
+@JSON
+def list_command(as_json: bool) -> None:
+    """List all backbones: input size, penultimate layer, feature width, weights."""
+    from featx.zoo.backbones import backbones
+
+    rows = backbones()
+    if as_json:
+        print_json([_facts(row) for row in rows])
+        return
+    head = ("backbone", "input", "preprocessing", "layer", "width", "parameters", "imagenet")
+    _print_table([head, *(_cells(row) for row in rows)])
+
+
+@zoo.command("show")
+@click.argument("name")
+@click.option("--layers", is_flag=True, help="Build the network and name its layers (imports keras: slow).")
+@JSON
+def show_command(name: str, layers: bool, as_json: bool) -> None:
+    """Show one backbone: what it expects, what it gives, where its weights are looked for."""
+    from featx.zoo.backbones import find_backbone
+
+    backbone = find_backbone(name)
+    facts = _facts(backbone)
+    if layers:
+        facts["layers"] = _layers(backbone)
+    if as_json:
+        print_json(facts)
+        return
+    found = facts.pop("layers", [])
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        click.echo(f"{key.replace('_', ' '):{width}}  {_plain(value)}")
+    if found:
+        _print_table([("layer", "output"), *((item["name"], _plain(item["shape"])) for item in found)])
+
+
+def _cells(row: Backbone) -> tuple[str, ...]:
+    return (
+        row.name,
+        str(row.image_size),
+        row.preprocessing,
+        row.layer,
+        str(row.width),
+        f"{row.parameters:,}",
+        "yes" if row.imagenet else "no",
+    )
+
+
+def _facts(row: Backbone) -> dict[str, Any]:
+    from featx.zoo.fetch import weights_folder
+
+    published = row.published
+    return {
+        "name": row.name,
+        "family": row.family,
+        "reference": row.reference,
+        "builder": row.builder,
+        "arguments": dict(row.arguments),
+        "image_size": row.image_size,
+        "min_size": row.min_size,
+        "preprocessing": row.preprocessing,
+        "layer": row.layer,
+        "width": row.width,
+        "parameters": row.parameters,
+        "imagenet": row.imagenet,
+        "weights_url": published.url if published else None,
+        "weights_file": str(weights_folder() / published.file) if published else None,
+    }
+
+
+def _layers(row: Backbone) -> list[dict[str, Any]]:
+    from featx.zoo.network import build_backbone, layer_names
+    from featx.zoo.weights import resolve_weights
+
+    model = build_backbone(row, resolve_weights("random", row)[0])
+    named = layer_names(model)
+    return [{"name": name, "shape": list(layer.output.shape[1:])} for name, layer in named.items()]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return (
+        f"{value:,}" if isinstance(value, int) and value > 9999 else "none" if value is None else str(value)
+    )
+
+
+def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

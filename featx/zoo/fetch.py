@@ -1,0 +1,139 @@
+"""Published weights files: where they are kept, and how they get there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from featx.errors import WeightsError
+from featx.zoo.backbones import Backbone
+from featx.zoo.published import Published
+
+__all__ = ["WEIGHTS_DIR", "fetch", "find_published", "weights_folder"]
+
+# Environment variable that names the folder of weights files.
+WEIGHTS_DIR = "FEATX_WEIGHTS_DIR"
+# Seconds to wait for a connection, then for each piece of data.
+_PATIENCE = (2.0, 30.0)
+
+
+def weights_folder() -> Path:
+    """Name the folder that published weights files are kept in.
+
+    Returns
+    -------
+    Path
+        ``$FEATX_WEIGHTS_DIR``; without it Keras' own, ``~/.keras/models``.
+    """
+    if folder := os.environ.get(WEIGHTS_DIR):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
+
+
+def find_published(backbone: Backbone) -> Path:
+    """Find the published ImageNet weights of a backbone.
+
+    A file that is missing is downloaded, but not when ``FEATX_WEIGHTS_DIR`` is set: on a batch machine that
+    must not reach out, `featx zoo fetch` fills that folder beforehand.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The architecture.
+
+    Returns
+    -------
+    Path
+        The file, its checksum compared where Keras knows one.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, it is damaged, or it cannot be had; the message says what to put where.
+    """
+    wanted = _published(backbone)
+    path = weights_folder() / wanted.file
+    if path.is_file():
+        _check(path, wanted)
+        return path
+    if os.environ.get(WEIGHTS_DIR):
+        raise WeightsError(
+            f"no ImageNet weights of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` "
+            f"where there is a network, or put {wanted.file} there ({wanted.url})"
+        )
+    return fetch(backbone)
+
+
+def fetch(backbone: Backbone) -> Path:
+    """Download the published ImageNet weights of a backbone, unless they are there.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The architecture.
+
+    Returns
+    -------
+    Path
+        The file in `weights_folder`.
+
+    Raises
+    ------
+    WeightsError
+        If none are published, or the download fails or has the wrong checksum.
+    """
+    import pooch
+    import requests
+
+    wanted = _published(backbone)
+    folder = weights_folder()
+    path = folder / wanted.file
+    if path.is_file():
+        _check(path, wanted)
+        return path
+    try:
+        pooch.retrieve(
+            wanted.url,
+            known_hash=_known_hash(wanted),
+            fname=wanted.file,
+            path=folder,
+            downloader=pooch.HTTPDownloader(timeout=_PATIENCE),
+        )
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise WeightsError(
+            f"no ImageNet weights of {backbone.name}: {wanted.url} cannot be downloaded "
+            f"({type(error).__name__}); run `featx zoo fetch {backbone.name}` where there is a network, "
+            f"or put {wanted.file} into {folder}"
+        ) from error
+    return path
+
+
+def _published(backbone: Backbone) -> Published:
+    if backbone.published is None:
+        raise WeightsError(
+            f"no ImageNet weights are published for {backbone.name}; give random, a file or a fine-tuning run"
+        )
+    return backbone.published
+
+
+def _known_hash(wanted: Published) -> str | None:
+    if not wanted.checksum:
+        return None
+    return f"{_algorithm(wanted)}:{wanted.checksum}"
+
+
+def _algorithm(wanted: Published) -> str:
+    return "sha256" if len(wanted.checksum) == 64 else "md5"
+
+
+def _check(path: Path, wanted: Published) -> None:
+    if not wanted.checksum:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, _algorithm(wanted)).hexdigest()
+    if found != wanted.checksum:
+        raise WeightsError(
+            f"{path}: damaged or of another version ({_algorithm(wanted)} {found}, wanted {wanted.checksum}); "
+            "remove it and fetch it again"
+        )

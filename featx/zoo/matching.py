@@ -1,0 +1,192 @@
+"""Putting a file's arrays into a network: all of them, or none.
+
+Every shape is compared before the first weight is set, so that a wrong file never leaves a network that is
+half trained and half random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.errors import WeightsError
+from featx.zoo.backbones import Backbone, backbones
+from featx.zoo.readers import Contents, StoredLayer
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["fill", "snake_case"]
+
+# A classifier that `keras.applications` puts on top has at most this many layers with weights.
+_TOP_LAYERS = 2
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A place for a layer's arrays: its key in the file's layout, and the variables to set."""
+
+    key: str
+    layer: Any
+    variables: tuple[Any, ...]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(variable.shape) for variable in self.variables)
+
+
+def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone: Backbone) -> None:
+    """Set the weights of a network from a file.
+
+    Parameters
+    ----------
+    whole : keras.Model
+        The whole architecture, whose layers stand in the order that files follow.
+    network : keras.Model
+        The part of it that is used; weights outside of it need not be in the file.
+    contents : Contents
+        What the file holds; with or without a classifier on top.
+    backbone : Backbone
+        The architecture's row.
+
+    Raises
+    ------
+    WeightsError
+        If the file is of another architecture: the message names the first layer that differs, with both
+        shapes. Nothing has been set then.
+    """
+    needed = {id(variable) for variable in network.weights}
+    if contents.layout == "legacy":
+        slots = [slot for slot in _legacy_slots(whole) if slot.variables]
+        found: Mapping[str, StoredLayer] = {
+            slot.key: layer for slot, layer in zip(slots, contents.layers, strict=False)
+        }
+        spare = len(contents.layers) - len(slots)
+    else:
+        slots = [slot for slot in _keras_slots(whole, "layers") if slot.variables]
+        found, spare = _by_path(slots, contents)
+    wanted = [slot for slot in slots if needed.intersection(map(id, slot.variables))]
+    _check(wanted, found, contents, backbone)
+    if spare > _TOP_LAYERS:
+        raise _wrong(contents, backbone, f"it holds {spare} layers more than {backbone.name} has")
+    for slot in wanted:
+        arrays = _mended(slot, found[slot.key].arrays, backbone)
+        for variable, array in zip(slot.variables, arrays, strict=True):
+            variable.assign(array)
+
+
+def _legacy_slots(model: keras.Model) -> Iterable[_Slot]:
+    for layer in model.layers:
+        yield _Slot(layer.name, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
+
+
+def _keras_slots(model: keras.Model, prefix: str) -> Iterable[_Slot]:
+    """Walk the layers as Keras 3 does when it saves: by class, numbered within each container."""
+    counts: dict[str, int] = {}
+    for layer in model.layers:
+        kind = snake_case(type(layer).__name__)
+        number = counts.setdefault(kind, 0)
+        counts[kind] += 1
+        key = f"{prefix}/{kind}" + (f"_{number}" if number else "")
+        if hasattr(layer, "layers"):
+            yield from _keras_slots(layer, f"{key}/layers")
+        else:
+            yield _Slot(key, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
+
+
+def snake_case(name: str) -> str:
+    """Spell a class name as Keras does in automatic layer names.
+
+    Parameters
+    ----------
+    name : str
+        Name of a class.
+
+    Returns
+    -------
+    str
+        The same in lower case with underscores.
+
+    Examples
+    --------
+    >>> snake_case("SeparableConv2D")
+    'separable_conv2d'
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _by_path(slots: list[_Slot], contents: Contents) -> tuple[dict[str, StoredLayer], int]:
+    """Find each slot's layer by its path, also where the network is a part of the saved model."""
+    stored = {layer.name: layer for layer in contents.layers}
+    first = slots[0].key
+    inside = [name.removesuffix(first) for name in stored if name.endswith(f"/{first}")]
+    prefix = "" if first in stored or not inside else inside[0]
+    keys = {f"{prefix}{slot.key}" for slot in slots}
+    spare = sum(name.startswith(prefix) and name not in keys for name in stored)
+    found = {slot.key: stored[f"{prefix}{slot.key}"] for slot in slots if f"{prefix}{slot.key}" in stored}
+    return found, spare
+
+
+def _check(
+    wanted: list[_Slot], found: Mapping[str, StoredLayer], contents: Contents, backbone: Backbone
+) -> None:
+    for slot in wanted:
+        layer = found.get(slot.key)
+        if layer is None:
+            raise _wrong(contents, backbone, f"it ends before layer {slot.layer.name!r} {_text(slot.shapes)}")
+        shapes = tuple(array.shape for array in layer.arrays)
+        if shapes != slot.shapes:
+            raise _wrong(
+                contents,
+                backbone,
+                f"the first layer that differs is {slot.layer.name!r}: "
+                f"found {layer.name!r} {_text(shapes)}, wanted {_text(slot.shapes)}",
+            )
+        if not all(np.isfinite(array).all() for array in layer.arrays):
+            raise WeightsError(
+                f"{contents.path}: layer {layer.name!r} holds NaN or infinity; copy or fetch it again"
+            )
+
+
+def _text(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return " ".join("x".join(map(str, shape)) or "number" for shape in shapes)
+
+
+def _wrong(contents: Contents, backbone: Backbone, why: str) -> WeightsError:
+    held = f"{len(contents.layers)} layers with {contents.parameters:,} weights"
+    likely = _likely(contents)
+    seems = f" (as many as {likely})" if likely else ""
+    return WeightsError(
+        f"{contents.path}: holds {held}{seems}, not the weights of {backbone.name}: {why}; "
+        f"give a file of {backbone.name}, or another --backbone"
+    )
+
+
+def _likely(contents: Contents) -> str:
+    """Name the backbones with as many weights as the file, a classifier on top aside."""
+    counts = {contents.parameters}
+    for top in range(1, _TOP_LAYERS + 1):
+        kept = contents.layers[:-top]
+        counts.add(sum(array.size for layer in kept for array in layer.arrays))
+    return " or ".join(row.name for row in backbones() if row.parameters in counts)
+
+
+def _mended(slot: _Slot, arrays: tuple[np.ndarray, ...], backbone: Backbone) -> tuple[np.ndarray, ...]:
+    """Mend the published EfficientNet files, which hold deviations where variances belong.
+
+    Keras adds a further rescaling by the root of the deviation when, and only when, it loads these files
+    itself; squaring the numbers does the same, and makes a file give equal features by name and by path.
+    """
+    if backbone.family != "efficientnet" or type(slot.layer).__name__ != "Normalization":
+        return arrays
+    mean, variance, count = arrays
+    if np.allclose(np.ravel(variance), _IMAGENET_DEVIATION, atol=1e-4):
+        variance = np.square(variance)
+    return mean, variance, count

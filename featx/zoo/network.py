@@ -1,0 +1,343 @@
+"""Networks up to their feature layers, pixels in and vectors out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.errors import BackboneError, ConfigError, listing
+from featx.files import write_aside
+from featx.zoo.backbones import POOLED, Backbone
+from featx.zoo.matching import fill, snake_case
+from featx.zoo.readers import read_weights
+from featx.zoo.weights import Weights
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["POOLS", "Network", "build_backbone", "build_network", "layer_names", "save_backbone"]
+
+# RGB means and deviations of ImageNet, 0 to 255, as `keras.applications` has them.
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+_TORCH_MEAN = (0.485, 0.456, 0.406)
+_TORCH_DEVIATION = (0.229, 0.224, 0.225)
+_GEM_POWER = 3.0
+_GEM_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network up to some feature layers, with its weights.
+
+    Attributes
+    ----------
+    backbone : Backbone
+        Its row of the table.
+    weights : Weights
+        Where its weights came from.
+    layers : tuple of str
+        Feature layers.
+    pool : str
+        How a layer's map becomes a vector, a key of `POOLS`.
+    image_size : int
+        Side of the square input, px.
+    widths : tuple of int
+        Length of each layer's feature.
+    model : keras.Model
+        From RGB pixels 0 to 255, uint8 or float32 of shape (n, image_size, image_size, 3), to a list of
+        float32 features of shape (n, width), one for each layer. The preprocessing is inside.
+    """
+
+    backbone: Backbone
+    weights: Weights
+    layers: tuple[str, ...]
+    pool: str
+    image_size: int
+    widths: tuple[int, ...]
+    model: keras.Model
+
+
+def build_network(
+    backbone: Backbone,
+    weights: Weights,
+    *,
+    layers: Sequence[str] = (),
+    pool: str = "avg",
+    image_size: int | None = None,
+) -> Network:
+    """Build a network for extracting features.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The architecture.
+    weights : Weights
+        Its weights, as `resolve_weights` returned them.
+    layers : sequence of str
+        Names of layers; none for the penultimate layer of the table.
+    pool : str
+        How a feature map (n, height, width, channels) or a sequence of tokens (n, tokens, channels) becomes
+        a vector: ``avg``, ``max``, ``gem`` (generalised mean with p = 3, Radenovic et al. 2018), ``flatten``,
+        or ``cls`` (the first token). A layer that is a vector already is taken as it is.
+    image_size : int, optional
+        Side of the input, px; by default the one that the architecture was made for.
+
+    Returns
+    -------
+    Network
+        The network, not trainable.
+
+    Raises
+    ------
+    BackboneError
+        For an unknown layer or pooling, or an impossible size.
+    WeightsError
+        If the weights are of another architecture.
+    """
+    size = _checked_size(backbone, image_size)
+    _check_pool(pool)
+    names = tuple(layers) or (backbone.layer,)
+    whole = _whole(backbone, weights, size)
+    outputs = [_feature(whole, backbone, name, pool) for name in names]
+    model = _named(whole.inputs, outputs, backbone)
+    _set_weights(whole, model, weights, backbone)
+    model.trainable = False
+    widths = tuple(int(output.shape[-1]) for output in model.outputs)
+    return Network(backbone, weights, names, pool, size, widths, model)
+
+
+def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None = None) -> keras.Model:
+    """Build a network for training, up to its penultimate feature.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The architecture.
+    weights : Weights
+        What it starts from.
+    image_size : int, optional
+        Side of the input, px; by default the one that the architecture was made for.
+
+    Returns
+    -------
+    keras.Model
+        From RGB pixels 0 to 255 to the feature, shape (n, width); every layer of the architecture is one of
+        its layers. All of it is trainable.
+
+    Raises
+    ------
+    BackboneError
+        For an impossible size.
+    WeightsError
+        If the weights are of another architecture.
+    """
+    size = _checked_size(backbone, image_size)
+    whole = _whole(backbone, weights, size)
+    model = _named(whole.inputs, _feature(whole, backbone, backbone.layer, "avg"), backbone)
+    _set_weights(whole, model, weights, backbone)
+    return model
+
+
+def save_backbone(model: keras.Model, path: Path | str) -> None:
+    """Save the weights of a trained backbone, whole or not at all.
+
+    Parameters
+    ----------
+    model : keras.Model
+        What `build_backbone` returned.
+    path : Path or str
+        Where the file shall be; its name must end in ``.weights.h5``. Given as a weights source, it makes
+        `build_network` compute the features of `model`.
+    """
+    with write_aside(path) as aside:
+        model.save_weights(aside)
+
+
+def layer_names(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Name the layers of a network so that the names do not depend on what was built before.
+
+    Keras numbers layers without a name of their own through the whole process; here each network begins
+    anew, as in a fresh process.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A network.
+
+    Returns
+    -------
+    dict of str to keras.layers.Layer
+        Layers by name, in the model's order.
+    """
+    automatic: dict[str, list[tuple[int, Any]]] = {}
+    for layer in model.layers:
+        kind = snake_case(type(layer).__name__)
+        number = layer.name.removeprefix(kind).removeprefix("_") or "0"
+        if layer.name.startswith(kind) and number.isdigit():
+            automatic.setdefault(kind, []).append((int(number), layer))
+    names = {id(layer): layer.name for layer in model.layers}
+    for kind, numbered in automatic.items():
+        first = min(number for number, _ in numbered)
+        names |= {
+            id(layer): f"{kind}_{number - first}" if number > first else kind for number, layer in numbered
+        }
+    return {names[id(layer)]: layer for layer in model.layers}
+
+
+def _checked_size(backbone: Backbone, image_size: int | None) -> int:
+    size = backbone.image_size if image_size is None else image_size
+    if size < backbone.min_size:
+        raise BackboneError(
+            f"image size {size} is too small for {backbone.name}; it takes {backbone.min_size} px and more"
+        )
+    return size
+
+
+def _check_pool(pool: str) -> None:
+    if pool not in POOLS:
+        raise BackboneError(f"the 'pool' parameter must be one of {', '.join(POOLS)}. Got {pool!r} instead.")
+
+
+def _whole(backbone: Backbone, weights: Weights, size: int) -> keras.Model:
+    """Build the whole architecture on top of its preprocessing."""
+    import keras
+
+    if keras.config.image_data_format() != "channels_last":
+        raise ConfigError("featx needs image_data_format 'channels_last'; change it in ~/.keras/keras.json")
+    module, function = backbone.builder.split(":")
+    build = getattr(import_module(module), function)
+    inputs = keras.Input((size, size, 3), name="pixels")
+    prepared = _preprocessed(inputs, backbone.preprocessing)
+    options: dict[str, Any] = dict(backbone.arguments)
+    if module == "keras.applications":
+        top = backbone.layer != POOLED
+        options |= {"include_top": top, "weights": None, "input_shape": (size, size, 3)}
+        options |= {} if top else {"pooling": "avg"}
+    with _seeded(weights.seed or 0):
+        model: keras.Model = build(input_tensor=prepared, **options)
+    return model
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed what Keras draws its initialisers' seeds from, and put it back."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _preprocessed(pixels: Any, mode: str) -> Any:
+    from keras import ops
+
+    if mode == "tf":
+        return pixels / 127.5 - 1.0
+    if mode == "torch":
+        mean, deviation = np.asarray(_TORCH_MEAN, "float32"), np.asarray(_TORCH_DEVIATION, "float32")
+        return (pixels / 255.0 - mean) / deviation
+    if mode == "caffe":
+        return ops.flip(pixels, axis=-1) - np.asarray(_CAFFE_MEAN, "float32")
+    return pixels
+
+
+def _feature(whole: keras.Model, backbone: Backbone, name: str, pool: str) -> Any:
+    if name == POOLED:
+        return _pooled_end(whole, pool)
+    known = layer_names(whole)
+    if name not in known:
+        raise BackboneError(_no_layer(backbone, name, list(known)))
+    output = known[name].output
+    if isinstance(output, list | tuple):
+        raise BackboneError(f"layer {name!r} of {backbone.name} has several outputs; name another")
+    return _vector(output, pool, name)
+
+
+def _pooled_end(whole: keras.Model, pool: str) -> Any:
+    """Pool the last feature map; what the architecture puts behind its pooling (ConvNeXt) stays."""
+    if pool == "avg":
+        return whole.output
+    where = max(
+        index for index, layer in enumerate(whole.layers) if type(layer).__name__ == "GlobalAveragePooling2D"
+    )
+    feature = _vector(whole.layers[where].input, pool, POOLED)
+    for layer in whole.layers[where + 1 :] if pool != "flatten" else ():
+        feature = layer(feature)
+    return feature
+
+
+def _vector(output: Any, pool: str, name: str) -> Any:
+    rank = len(output.shape)
+    if rank == 2:
+        return output
+    if rank not in (3, 4) or (pool == "cls" and rank == 4):
+        kind = "feature map" if rank == 4 else f"tensor of shape {output.shape}"
+        raise BackboneError(f"layer {name!r} is a {kind}, of which pool {pool!r} makes no vector")
+    return POOLS[pool](output, tuple(range(1, rank - 1)))
+
+
+def _gem(x: Any, axes: tuple[int, ...]) -> Any:
+    from keras import ops
+
+    powers = ops.power(ops.maximum(x, _GEM_LEAST), _GEM_POWER)
+    return ops.power(ops.mean(powers, axis=axes), 1.0 / _GEM_POWER)
+
+
+def _average(x: Any, axes: tuple[int, ...]) -> Any:
+    from keras import ops
+
+    return ops.mean(x, axis=axes)
+
+
+def _maximum(x: Any, axes: tuple[int, ...]) -> Any:
+    from keras import ops
+
+    return ops.max(x, axis=axes)
+
+
+def _flatten(x: Any, axes: tuple[int, ...]) -> Any:
+    from keras import ops
+
+    return ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))
+
+
+def _first_token(x: Any, axes: tuple[int, ...]) -> Any:
+    return x[:, 0]
+
+
+POOLS: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
+    "avg": _average,
+    "max": _maximum,
+    "gem": _gem,
+    "flatten": _flatten,
+    "cls": _first_token,
+}
+
+
+def _no_layer(backbone: Backbone, name: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 3, 0.5) or known[-3:]
+    return (
+        f"{backbone.name} has no layer {name!r}; near it: {listing(close)}; "
+        f"`featx zoo show {backbone.name} --layers` names all {len(known)}"
+    )
+
+
+def _named(inputs: Any, outputs: Any, backbone: Backbone) -> keras.Model:
+    import keras
+
+    return keras.Model(inputs, outputs, name=backbone.name)
+
+
+def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, backbone: Backbone) -> None:
+    if weights.path is not None:
+        fill(whole, network, read_weights(weights.path), backbone)

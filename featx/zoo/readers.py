@@ -1,0 +1,172 @@
+"""Readers of weights files: each gives the layers and arrays that a file holds, without building anything.
+
+A file's layout is told from its content, never from its name, and no code in it runs: of a ``.keras``
+archive the arrays alone are read, never the configuration.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from featx.errors import WeightsError
+
+__all__ = ["Contents", "StoredLayer", "read_weights"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_ARCHIVED = "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """One layer of a weights file.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the file; in the layout of Keras 3 its path, such as ``layers/conv2d_3``.
+    arrays : tuple of ndarray
+        Its weights in the file's order.
+    """
+
+    name: str
+    arrays: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a weights file holds.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    layout : str
+        ``legacy`` (`.h5` of `keras.applications`, layers in order) or ``keras`` (Keras 3, layers by path).
+    layers : tuple of StoredLayer
+        Layers that have weights, in the file's order.
+    """
+
+    path: Path
+    layout: str
+    layers: tuple[StoredLayer, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        return sum(array.size for layer in self.layers for array in layer.arrays)
+
+
+def read_weights(path: Path | str) -> Contents:
+    """Read a weights file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A legacy Keras ``.h5`` (weights or a whole model), a Keras 3 ``.weights.h5``, or a ``.keras`` archive.
+
+    Returns
+    -------
+    Contents
+        Its layers and arrays.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read or is none of these.
+    """
+    file = Path(path)
+    try:
+        head = _head(file)
+        if head.startswith(_HDF5):
+            with h5py.File(file, "r") as group:
+                return _read_group(file, group)
+        if head.startswith(_ZIP) and zipfile.is_zipfile(file):
+            return _read_archive(file)
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{file}: damaged weights file ({_line(error)}); copy or fetch it again"
+        ) from error
+    raise WeightsError(f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras")
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(64)
+
+
+def _kind(head: bytes) -> str:
+    if not head:
+        return "an empty file, not a weights file"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "a web page, not a weights file (a download that went wrong)"
+    return f"not a weights file that featx knows (it begins with {head[:8]!r})"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _read_archive(file: Path) -> Contents:
+    with zipfile.ZipFile(file) as archive:
+        if _ARCHIVED not in archive.namelist():
+            raise WeightsError(f"{file}: a zip archive without {_ARCHIVED}; give a .keras file of Keras 3")
+        with h5py.File(io.BytesIO(archive.read(_ARCHIVED)), "r") as group:
+            return _read_group(file, group)
+
+
+def _read_group(file: Path, group: Any) -> Contents:
+    if "layer_names" not in group.attrs and "model_weights" in group:
+        group = group["model_weights"]
+    if _attribute(group, "layer_names") is not None:
+        return Contents(file, "legacy", tuple(_legacy_layers(group)))
+    layers = tuple(_keras_layers(group))
+    if not layers:
+        raise WeightsError(f"{file}: an HDF5 file without Keras weights; give one that Keras saved")
+    return Contents(file, "keras", layers)
+
+
+def _attribute(group: Any, name: str) -> list[str] | None:
+    """Read a list of names, which Keras cuts into numbered chunks when it is long."""
+    chunks = [group.attrs[name]] if name in group.attrs else []
+    while not (chunks and name in group.attrs) and f"{name}{len(chunks)}" in group.attrs:
+        chunks.append(group.attrs[f"{name}{len(chunks)}"])
+    if not chunks:
+        return None
+    names = [item for chunk in chunks for item in chunk]
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in names]
+
+
+def _legacy_layers(group: Any) -> Iterator[StoredLayer]:
+    for name in _attribute(group, "layer_names") or ():
+        weights = _attribute(group[name], "weight_names")
+        if weights:
+            yield StoredLayer(name, tuple(np.asarray(group[name][weight]) for weight in weights))
+
+
+def _keras_layers(group: Any) -> list[StoredLayer]:
+    found: list[StoredLayer] = []
+
+    def visit(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Group) and path.rsplit("/", 1)[-1] == "vars" and len(item):
+            arrays = tuple(_array(item[key]) for key in sorted(item, key=int))
+            found.append(StoredLayer(path.removesuffix("vars").rstrip("/"), arrays))
+
+    group.visititems(visit)
+    return [layer for layer in found if layer.name.split("/")[0] != "optimizer"]
+
+
+def _array(dataset: Any) -> np.ndarray:
+    if dataset.attrs.get("dtype") == "bfloat16":
+        # bfloat16 is the upper half of a float32; HDF5 has no such type and keeps its two bytes.
+        halves = np.asarray(dataset).view(np.uint16).astype(np.uint32)
+        return (halves << 16).view(np.float32)
+    return np.asarray(dataset)

@@ -1,0 +1,177 @@
+"""Weights sources: what ``--weights`` may say, resolved to a digest and a lineage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from featx.digest import digest, digest_file
+from featx.errors import RunError, WeightsError, listing
+from featx.runs import COMPLETE, Run, find_runs, read_run
+from featx.zoo.backbones import Backbone
+from featx.zoo.fetch import find_published
+
+__all__ = ["BACKBONE_FILE", "TRAINED_ON_FILE", "Weights", "resolve_weights"]
+
+# What a fine-tuning run holds beside its record.
+BACKBONE_FILE = "backbone.weights.h5"
+TRAINED_ON_FILE = "trained-on.json"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's weights come from.
+
+    Attributes
+    ----------
+    source : str
+        As given, made plain: ``random:0``, ``imagenet``, or a path.
+    digest : str
+        SHA-256 that stands for the weights' values.
+    lineage : tuple of str
+        The chain that led to them, oldest first.
+    path : Path, optional
+        The file; None for random weights.
+    seed : int, optional
+        Seed of random weights.
+    trained_on : mapping, optional
+        For fine-tuned weights what they were trained on: ``arm``, ``task``, ``protocol``, ``fold``,
+        ``folds_digest``, ``manifest_digest``, ``train_keys_digest``.
+    label : str
+        A short name for folders.
+    """
+
+    source: str
+    digest: str
+    lineage: tuple[str, ...]
+    path: Path | None = None
+    seed: int | None = None
+    trained_on: Mapping[str, Any] | None = None
+    label: str = "weights"
+
+
+def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ...]:
+    """Resolve a weights source.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``random`` or ``random:SEED``; ``imagenet``; a weights file; the folder of a fine-tuning run; or a
+        folder of such runs, one for each fold.
+    backbone : Backbone
+        The architecture that the weights are for.
+
+    Returns
+    -------
+    tuple of Weights
+        One; of a folder of runs one for each fold, sorted by fold.
+
+    Raises
+    ------
+    WeightsError
+        If the source is malformed, missing or of another kind. Whether a file fits the architecture is seen
+        when the network is built.
+    """
+    text = str(source)
+    if text.partition(":")[0] == "random":
+        return (_random(text, backbone),)
+    if text == "imagenet":
+        return (_imagenet(backbone),)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _runs(path, backbone)
+    if path.is_file():
+        return (_file(path, backbone),)
+    raise WeightsError(
+        f"weights {text!r}: no such file or folder; give random, random:SEED, imagenet, a weights file "
+        "or the folder of a fine-tuning run"
+    )
+
+
+def _random(text: str, backbone: Backbone) -> Weights:
+    number = text.partition(":")[2] or "0"
+    if not (number.isascii() and number.isdigit()) or text.endswith(":"):
+        raise WeightsError(f"weights {text!r}: the seed must be a whole number, as in random:0")
+    seed = int(number)
+    facts = {
+        "kind": "random",
+        "seed": seed,
+        "backbone": backbone.name,
+        "keras": version("keras"),
+        "backend": _backend(),
+    }
+    return Weights(f"random:{seed}", digest(facts), (f"random:{seed}",), seed=seed, label=f"random{seed}")
+
+
+def _backend() -> str:
+    """Name Keras' backend without importing Keras, which takes seconds."""
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        return str(json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow"))
+    except (OSError, ValueError):
+        return "tensorflow"
+
+
+def _imagenet(backbone: Backbone) -> Weights:
+    path = find_published(backbone)
+    return Weights("imagenet", digest_file(path), ("imagenet",), path, label="imagenet")
+
+
+def _file(path: Path, backbone: Backbone) -> Weights:
+    if path.name == BACKBONE_FILE and (path.parent / COMPLETE).is_file():
+        return _run(read_run(path.parent), backbone)
+    stem = path.name
+    for ending in (".keras", ".h5", ".hdf5", ".weights"):
+        stem = stem.removesuffix(ending)
+    return Weights(str(path), digest_file(path), (path.name,), path, label=stem)
+
+
+def _runs(folder: Path, backbone: Backbone) -> tuple[Weights, ...]:
+    try:
+        runs = [read_run(path) for path in find_runs([folder])]
+    except RunError as error:
+        raise WeightsError(f"weights {folder}: {error}") from error
+    runs = [run for run in runs if run.record.kind == "finetune"]
+    if not runs:
+        raise WeightsError(f"weights {folder}: holds no fine-tuning run; make some with `featx finetune`")
+    chains = sorted({f"{run.record.arm}/{run.record.task}/{run.record.protocol}" for run in runs})
+    if len(chains) > 1:
+        raise WeightsError(
+            f"weights {folder}: holds runs of several arms, tasks or protocols ({listing(chains)}); "
+            "give the folder of one"
+        )
+    return tuple(_run(run, backbone) for run in sorted(runs, key=lambda run: run.record.fold))
+
+
+def _run(run: Run, backbone: Backbone) -> Weights:
+    file, record = run.path / BACKBONE_FILE, run.record
+    try:
+        trained_on = json.loads((run.path / TRAINED_ON_FILE).read_text(encoding="utf-8"))
+        keys = sorted(trained_on["train_keys"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"weights {run.path}: {TRAINED_ON_FILE} is missing or damaged; train it again with --overwrite"
+        ) from error
+    if not file.is_file():
+        raise WeightsError(f"weights {run.path}: {BACKBONE_FILE} is missing; train it again with --overwrite")
+    facts = {
+        "arm": record.arm,
+        "task": record.task,
+        "protocol": record.protocol,
+        "fold": record.fold,
+        "folds_digest": record.folds_digest,
+        "manifest_digest": record.manifest.get("digest"),
+        "train_keys_digest": digest(keys),
+    }
+    label = f"{record.arm}-{record.fold}"
+    return Weights(str(run.path), digest_file(file), record.lineage, file, trained_on=facts, label=label)
