@@ -366,6 +366,38 @@ class FeatureStore:
             self._shape = (features.shape[1], features.shape[2])
         return path
 
+    def discard(self, keys: Iterable[str]) -> int:
+        """Remove rows: blocks that hold some are written again without them.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            SHA-256 of images' bytes.
+
+        Returns
+        -------
+        int
+            Rows removed.
+
+        Raises
+        ------
+        StoreError
+            If a block is damaged; the message names it.
+        """
+        self.refresh()
+        unwanted, removed = frozenset(keys), 0
+        for name, held in list(self._blocks.items()):
+            kept = [row for row, key in enumerate(held) if key not in unwanted]
+            if len(kept) == len(held):
+                continue
+            if kept:
+                features = read_features(self.path / name)[kept]
+                write_block(self.path, self.digest, [held[row] for row in kept], features)
+            (self.path / name).unlink(missing_ok=True)
+            removed += len(held) - len(kept)
+        self.refresh()
+        return removed
+
     def verify(self) -> list[str]:
         """Read every block against its checksums.
 

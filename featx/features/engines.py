@@ -1,0 +1,284 @@
+"""Engines: what runs the forward pass, behind one small interface.
+
+An engine is started on a batch and gives back a function that waits for the outputs, so that an engine that works
+beside Python (a GPU, OpenVINO's streams) always has the next batch at hand. All batches have one fixed shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import ConfigError
+
+if TYPE_CHECKING:
+    from featx.zoo.network import Network
+
+__all__ = [
+    "ENGINES",
+    "Batch",
+    "Device",
+    "Engine",
+    "KerasEngine",
+    "Outputs",
+    "choose_device",
+    "parse_device",
+    "set_threads",
+]
+
+ENGINES = ("auto", "keras", "openvino")
+
+Batch = npt.NDArray[np.uint8]
+Outputs = list[npt.NDArray[np.float32]]
+
+
+class Engine(Protocol):
+    """Runs one network on batches of one shape.
+
+    Attributes
+    ----------
+    name : str
+        As in `ENGINES`.
+    in_flight : int
+        Batches that are worth having started at a time.
+    """
+
+    name: str
+    in_flight: int
+
+    def start(self, batch: Batch) -> Callable[[], Outputs]:
+        """Start on a batch of shape (rows, side, side, 3); call the result for one (rows, width) array a layer."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the forward pass runs.
+
+    Attributes
+    ----------
+    kind : str
+        ``"cpu"`` or ``"gpu"``.
+    index : int
+        Which of several.
+    """
+
+    kind: str = "cpu"
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.index}"
+
+
+def parse_device(text: str) -> Device | None:
+    """Read a device's name.
+
+    Parameters
+    ----------
+    text : str
+        ``"auto"``, ``"cpu"``, ``"gpu"`` or ``"gpu:N"``.
+
+    Returns
+    -------
+    Device or None
+        None for ``"auto"``.
+
+    Raises
+    ------
+    ConfigError
+        For any other text.
+
+    Examples
+    --------
+    >>> str(parse_device("gpu:1"))
+    'gpu:1'
+    """
+    kind, _, index = text.lower().partition(":")
+    if text == "auto":
+        return None
+    if kind not in ("cpu", "gpu") or not (index.isdigit() or (index == "" and ":" not in text)):
+        raise ConfigError(f"The 'device' parameter must be auto, cpu, gpu or gpu:N. Got {text!r} instead.")
+    return Device(kind, int(index or 0))
+
+
+def choose_device(wanted: Device | None) -> Device:
+    """Settle on a device that Keras can use.
+
+    Parameters
+    ----------
+    wanted : Device or None
+        None for a GPU where there is one, else the CPU.
+
+    Returns
+    -------
+    Device
+        The device.
+
+    Raises
+    ------
+    ConfigError
+        If a GPU is wanted that Keras does not see.
+    """
+    if wanted is not None and wanted.kind == "cpu":
+        return wanted
+    found = _gpus()
+    if wanted is None:
+        return Device("gpu") if found else Device("cpu")
+    if wanted.index >= found:
+        raise ConfigError(
+            f"The 'device' parameter is {wanted}, but Keras on {_backend()} sees {found} GPUs; "
+            "use --device cpu, or install the GPU build of the backend"
+        )
+    return wanted
+
+
+def _backend() -> str:
+    import keras
+
+    return str(keras.config.backend())
+
+
+def _gpus() -> int:
+    """Count the GPUs, and keep TensorFlow from taking all memory of each."""
+    import keras
+
+    if _backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with suppress(RuntimeError):  # in use already: its memory has been settled
+                tf.config.experimental.set_memory_growth(gpu, True)
+    return len(keras.distribution.list_devices("gpu"))
+
+
+def set_threads(threads: int) -> None:
+    """Limit the threads of the forward pass, before its first use in the process.
+
+    Parameters
+    ----------
+    threads : int
+        Threads.
+
+    Raises
+    ------
+    ConfigError
+        If the backend is at work already, or cannot be told.
+    """
+    backend = _backend()
+    try:
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+        elif backend == "torch":
+            import torch
+
+            torch.set_num_threads(threads)
+        else:
+            raise ConfigError(f"The 'threads' parameter does not reach Keras on {backend}; leave it out")
+    except RuntimeError as error:
+        raise ConfigError(
+            "The 'threads' parameter must be set before the process first computes; start a new one"
+        ) from error
+
+
+class KerasEngine:
+    """Keras on any of its backends, as one compiled function of one shape.
+
+    `keras.Model.predict` was seen at half the speed of this on small networks.
+
+    Parameters
+    ----------
+    network : Network
+        From the zoo.
+    batch_size : int
+        Rows of every batch.
+    device : Device
+        Where to run.
+    """
+
+    name = "keras"
+
+    def __init__(self, network: Network, batch_size: int, device: Device) -> None:
+        import keras
+
+        self._scope: Callable[[], Any] = lambda: keras.device(str(device))
+        # A GPU computes while Python prepares the next batch; a CPU has no one beside Python.
+        self.in_flight = 2 if device.kind == "gpu" else 1
+        shape = (batch_size, network.image_size, network.image_size, 3)
+        with self._scope():
+            self._function = _COMPILERS[_backend()](network.model, shape)
+
+    def start(self, batch: Batch) -> Callable[[], Outputs]:
+        """Start on a batch.
+
+        Parameters
+        ----------
+        batch : ndarray of uint8, shape (batch size, side, side, 3)
+            Pixels.
+
+        Returns
+        -------
+        callable
+            Waits for the features: a float32 array of shape (batch size, width) for each layer.
+        """
+        with self._scope():
+            outputs = self._function(batch)
+        return lambda: [_array(output) for output in outputs]
+
+
+def _array(output: Any) -> npt.NDArray[np.float32]:
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(output), np.float32)
+
+
+def _outputs(model: Any, pixels: Any) -> list[Any]:
+    import keras
+
+    outputs = model(keras.ops.cast(pixels, "float32"), training=False)
+    several = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return [keras.ops.cast(output, "float32") for output in several]
+
+
+def _compile_tensorflow(model: Any, shape: tuple[int, ...]) -> Callable[[Batch], list[Any]]:
+    import tensorflow as tf
+
+    # XLA is left out: on a CPU it was measured at a twelfth of the speed.
+    function = tf.function(lambda pixels: _outputs(model, pixels), autograph=False, jit_compile=False)
+    compiled = function.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+    return lambda batch: list(compiled(tf.constant(batch)))
+
+
+def _compile_jax(model: Any, shape: tuple[int, ...]) -> Callable[[Batch], list[Any]]:
+    import jax
+    import keras
+
+    def call(trainable: Any, fixed: Any, pixels: Any) -> list[Any]:
+        outputs, _ = model.stateless_call(trainable, fixed, keras.ops.cast(pixels, "float32"), training=False)
+        several = outputs if isinstance(outputs, list | tuple) else [outputs]
+        return [keras.ops.cast(output, "float32") for output in several]
+
+    trainable = [variable.value for variable in model.trainable_variables]
+    fixed = [variable.value for variable in model.non_trainable_variables]
+    compiled = jax.jit(call).lower(trainable, fixed, jax.ShapeDtypeStruct(shape, np.uint8)).compile()
+    return lambda batch: list(compiled(trainable, fixed, batch))
+
+
+def _compile_torch(model: Any, shape: tuple[int, ...]) -> Callable[[Batch], list[Any]]:
+    import keras
+    import torch
+
+    def call(batch: Batch) -> list[Any]:
+        with torch.no_grad():
+            return _outputs(model, keras.ops.convert_to_tensor(batch))
+
+    return call
+
+
+_COMPILERS = {"jax": _compile_jax, "tensorflow": _compile_tensorflow, "torch": _compile_torch}
