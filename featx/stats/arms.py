@@ -1,0 +1,404 @@
+"""The scores of an arm on its folds: alignment of arms, their areas, breakdown by stratum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from featx.errors import InputError, listing
+
+from .auc import fold_auc
+from .inputs import FloatArray, IntArray
+from .intervals import FoldSummary, delong_interval, summarise_folds
+
+__all__ = [
+    "FoldScores",
+    "align",
+    "count_images",
+    "fold_aucs",
+    "fold_scores",
+    "partition_warnings",
+    "select_rows",
+    "size_ratio",
+    "summarise_arm",
+    "two_fold_repeats",
+]
+
+_DIRECTION = re.compile(r"(\d+)x([12])")
+
+
+@dataclass(frozen=True, eq=False)
+class FoldScores:
+    """What an arm says of the test part of one fold. Make it with `fold_scores`, which checks the arrays.
+
+    Attributes
+    ----------
+    name : str
+        Name of the fold, ``"repeat x direction"`` in 5x2.
+    ids : tuple of str
+        Image ids, each once.
+    groups : tuple of str
+        Patient, case or lesion of each image; the image id where there are no groups.
+    actual : ndarray of int64, shape (n,)
+        Class index of each image; 1 is positive in a two-class task.
+    scores : ndarray of float64, shape (n,) or (n, k)
+        Decision values: one a row in a two-class task, else one a class.
+    train_size : int or None
+        Images in the training part; None where unknown.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    actual: IntArray
+    scores: FloatArray
+    train_size: int | None = None
+
+    @property
+    def binary(self) -> bool:
+        """Whether this is a two-class task."""
+        return self.scores.ndim == 1
+
+
+def fold_scores(
+    name: str,
+    ids: Sequence[str],
+    actual: ArrayLike,
+    scores: ArrayLike,
+    *,
+    groups: Sequence[str] | None = None,
+    train_size: int | None = None,
+) -> FoldScores:
+    """Gather and check the scores of one fold.
+
+    Parameters
+    ----------
+    name : str
+        Name of the fold.
+    ids : sequence of str
+        Image ids, each once.
+    actual : array_like of int, shape (n,)
+        Class index of each image; 1 is positive in a two-class task.
+    scores : array_like of shape (n,), (n, 1) or (n, k)
+        Decision values.
+    groups : sequence of str, optional
+        Patient, case or lesion of each image; the ids where left out.
+    train_size : int, optional
+        Images in the training part, for the correction of overlapping folds.
+
+    Returns
+    -------
+    FoldScores
+        Rows sorted by image id, so that arms align whatever the order of their files.
+
+    Raises
+    ------
+    InputError
+        If lengths differ, an id stands twice, or `fold_auc` refuses the arrays.
+
+    Examples
+    --------
+    >>> fold_scores("1x1", ["b", "a"], [1, 0], [[0.7], [0.2]]).scores
+    array([0.2, 0.7])
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    owners = tuple(ids) if groups is None else tuple(groups)
+    if not len(ids) == len(owners) == len(values) or len(set(ids)) < len(ids):
+        raise InputError(
+            f"fold {name!r} needs one group and one score for each image id, and no id twice. Got {len(ids)} ids "
+            f"({len(set(ids))} distinct), {len(owners)} groups and {len(values)} scores."
+        )
+    fold_auc(actual, values)
+    order = np.argsort(np.array(ids, dtype=object), kind="stable")
+    return FoldScores(
+        name,
+        tuple(ids[row] for row in order),
+        tuple(owners[row] for row in order),
+        np.asarray(actual).astype(np.int64)[order],
+        values[order],
+        train_size,
+    )
+
+
+def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
+    """Put the folds of several arms into one order, and check that they scored the same images.
+
+    Parameters
+    ----------
+    arms : sequence of sequence of FoldScores
+        The folds of each arm.
+
+    Returns
+    -------
+    list of list of FoldScores
+        The folds of each arm in the order of the first.
+
+    Raises
+    ------
+    InputError
+        If an arm has no fold, a fold twice or other folds than the first; or if images, classes or the number of
+        classes differ within a fold. What differs is named.
+
+    Examples
+    --------
+    >>> a = [fold_scores("1", ["x"], [1], [0.3]), fold_scores("2", ["y"], [0], [0.1])]
+    >>> [fold.name for fold in align([a, a[::-1]])[1]]
+    ['1', '2']
+    """
+    names = [fold.name for fold in arms[0]]
+    aligned = []
+    for folds in arms:
+        found = {fold.name: fold for fold in folds}
+        if not folds or len(found) < len(folds) or found.keys() != set(names):
+            odd = sorted(found.keys() ^ set(names)) or sorted(fold.name for fold in folds)
+            raise InputError(
+                f"arms need the same folds, each once, to be compared. These differ: {listing(odd)}."
+            )
+        aligned.append([found[name] for name in names])
+    for row in zip(*aligned, strict=True):
+        for fold in row[1:]:
+            _check_same(row[0], fold)
+    return aligned
+
+
+def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
+    """Area under the ROC curve of each fold, macro average where there are several classes.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm.
+
+    Returns
+    -------
+    ndarray of float64, shape (folds,)
+        NaN for a fold in which a class is missing.
+
+    Examples
+    --------
+    >>> fold_aucs([fold_scores("1", ["x", "y"], [1, 0], [0.3, 0.1])])
+    array([1.])
+    """
+    return np.array([fold_auc(fold.actual, fold.scores) for fold in folds])
+
+
+def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
+    """Count the images that an arm was tested on, each once.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm.
+
+    Returns
+    -------
+    n : int
+        Distinct images.
+    positives : int or None
+        Those of the positive class; None where there are several classes.
+
+    Examples
+    --------
+    >>> fold = fold_scores("1", ["x", "y"], [1, 0], [0.3, 0.1])
+    >>> count_images([fold, fold])
+    (2, 1)
+    """
+    classes = {
+        image: int(index) for fold in folds for image, index in zip(fold.ids, fold.actual, strict=True)
+    }
+    return len(classes), sum(classes.values()) if all(fold.binary for fold in folds) else None
+
+
+def size_ratio(folds: Sequence[FoldScores]) -> float | None:
+    """Mean size of the test parts over that of the training parts.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm. Where a `train_size` is unknown, all images that some other fold tests count as
+        training images, which holds for (repeated) k-fold and 5x2.
+
+    Returns
+    -------
+    float or None
+        The ratio; None where nothing is known of the training parts.
+
+    Examples
+    --------
+    >>> one, two = (fold_scores(name, [name], [1], [0.3]) for name in "ab")
+    >>> size_ratio([one, two])
+    1.0
+    """
+    images = {image for fold in folds for image in fold.ids}
+    sizes = [len(images) - len(fold.ids) if fold.train_size is None else fold.train_size for fold in folds]
+    if min(sizes) <= 0:
+        return None
+    return float(np.mean([len(fold.ids) / size for fold, size in zip(folds, sizes, strict=True)]))
+
+
+def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | None:
+    """Find the two directions of each repeat of a repeated two-fold split.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        Folds named ``"repeat x direction"``, directions 1 and 2.
+
+    Returns
+    -------
+    list of (int, int) or None
+        Positions of directions 1 and 2 for each complete repeat, in the order of the repeats; None where a name
+        is another or no repeat is complete.
+
+    Examples
+    --------
+    >>> folds = [fold_scores(name, ["x"], [1], [0.3]) for name in ("1x1", "1x2", "2x1")]
+    >>> two_fold_repeats(folds)
+    [(0, 1)]
+    """
+    matches = [_DIRECTION.fullmatch(fold.name) for fold in folds]
+    if not all(matches):
+        return None
+    places = {(int(match[1]), match[2]): index for index, match in enumerate(matches) if match}
+    repeats = sorted({repeat for repeat, _ in places})
+    pairs = [
+        (places[one, "1"], places[one, "2"]) for one in repeats if {(one, "1"), (one, "2")} <= places.keys()
+    ]
+    return pairs or None
+
+
+def partition_warnings(folds: Sequence[FoldScores]) -> tuple[str, ...]:
+    """Say which folds repeat a test part, so that they do not count as new evidence.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or nothing.
+
+    Examples
+    --------
+    >>> partition_warnings([fold_scores(name, ["x"], [1], [0.3]) for name in ("1", "2")])
+    ('repeated test parts: 2 = 1',)
+    """
+    seen: dict[tuple[str, ...], str] = {}
+    repeated = [
+        f"{fold.name} = {seen[fold.ids]}"
+        for fold in folds
+        if seen.setdefault(fold.ids, fold.name) != fold.name
+    ]
+    return (f"repeated test parts: {listing(repeated)}",) if repeated else ()
+
+
+def select_rows(folds: Sequence[FoldScores], images: set[str]) -> list[FoldScores]:
+    """Keep some images of each fold, such as those of one stratum.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm.
+    images : set of str
+        Image ids to keep.
+
+    Returns
+    -------
+    list of FoldScores
+        The folds with these images; folds without any are left out.
+
+    Examples
+    --------
+    >>> fold = fold_scores("1", ["x", "y"], [1, 0], [0.3, 0.1])
+    >>> select_rows([fold], {"y"})[0].ids
+    ('y',)
+    """
+    kept = []
+    for fold in folds:
+        rows = [row for row, image in enumerate(fold.ids) if image in images]
+        if rows:
+            kept.append(
+                replace(
+                    fold,
+                    ids=tuple(fold.ids[row] for row in rows),
+                    groups=tuple(fold.groups[row] for row in rows),
+                    actual=fold.actual[rows],
+                    scores=fold.scores[rows],
+                )
+            )
+    return kept
+
+
+def summarise_arm(
+    folds: Sequence[FoldScores], *, ratio: float | None = None, level: float = 0.95
+) -> FoldSummary:
+    """Summarise an arm's area under the ROC curve with the interval that its protocol allows.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm.
+    ratio : float, optional
+        Size of the test part over that of the training part; `size_ratio` of the folds where left out.
+        Give that of the whole folds for the rows of one stratum.
+    level : float
+        Confidence.
+
+    Returns
+    -------
+    FoldSummary
+        One two-class fold: its area with DeLong's interval on the logit scale, by groups where a group has several
+        images. Several folds: mean, standard deviation and the corrected resampled t interval. One fold of several
+        classes: the area alone.
+
+    Raises
+    ------
+    InputError
+        If there are no folds.
+
+    Examples
+    --------
+    >>> fold = fold_scores("holdout", ["a", "b", "c", "d"], [0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
+    >>> summarise_arm([fold]).method
+    'DeLong, logit'
+    """
+    if not folds:
+        raise InputError("an arm needs at least one fold to be summarised. Got none instead.")
+    if len(folds) == 1 and folds[0].binary:
+        (fold,) = folds
+        clustered = len(set(fold.groups)) < len(fold.groups)
+        found = delong_interval(
+            fold.actual, fold.scores, groups=fold.groups if clustered else None, level=level, scale="logit"
+        )
+        known = int(np.isfinite(found.estimate))
+        return FoldSummary(
+            found.estimate,
+            float("nan"),
+            known,
+            1 - known,
+            found.low,
+            found.high,
+            level,
+            found.method,
+            found.warnings,
+        )
+    summary = summarise_folds(fold_aucs(folds), ratio=ratio or size_ratio(folds), level=level)
+    return replace(summary, warnings=summary.warnings + partition_warnings(folds))
+
+
+def _check_same(first: FoldScores, other: FoldScores) -> None:
+    """Refuse folds of two arms that do not test the same images of the same classes."""
+    odd = sorted(set(first.ids) ^ set(other.ids))
+    if odd:
+        raise InputError(
+            f"arms must score the same images in fold {first.name!r}. These differ: {listing(odd)}."
+        )
+    if (first.actual != other.actual).any() or first.scores.shape != other.scores.shape:
+        raise InputError(f"arms must have the same task in fold {first.name!r}: their classes differ.")

@@ -1,0 +1,330 @@
+"""Tests of the difference of two arms on one test set, from the scores of its rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest, norm, permutation_test, rankdata
+
+from .auc import fold_auc
+from .delong import auc_warnings, delong_covariance
+from .findings import Finding
+from .inputs import BoolArray, FloatArray, IntArray, binary, check_share, group_codes
+from .operating import confusion
+from .resampling import Metric, resample, weigher
+
+__all__ = ["bootstrap_test", "delong_test", "mcnemar_test", "swap_test"]
+
+_SAME = "both arms order the rows alike"
+_BATCH = 2_000_000  # scores held at a time, 16 MB
+
+
+def delong_test(
+    actual: ArrayLike,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Finding:
+    """Compare two areas under the ROC curve on the same rows.
+
+    DeLong, DeLong & Clarke-Pearson 1988; with groups Obuchowski 1997 (see `featx.stats.delong`).
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative.
+    scores_a, scores_b : array_like of shape (n,)
+        Scores of the two arms, each on its own scale.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row; without it, rows are independent.
+    level : float
+        Confidence of the interval.
+
+    Returns
+    -------
+    Finding
+        z statistic of the difference of the areas, a - b. p is 1 where the scores of the arms order the rows alike,
+        NaN with one class only.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
+    ConfigError
+        If `level` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> finding = delong_test([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6])
+    >>> round(finding.estimate, 3), round(finding.statistic, 3), round(finding.p, 3)
+    (0.222, 1.414, 0.157)
+    """
+    columns = np.column_stack(
+        [np.asarray(scores_a, dtype=np.float64), np.asarray(scores_b, dtype=np.float64)]
+    )
+    found = delong_covariance(actual, columns, groups)
+    contrast = np.array([1.0, -1.0])
+    estimate = float(contrast @ found.auc)
+    variance = float(contrast @ found.covariance @ contrast)
+    error = variance**0.5 if variance >= 0 else 0.0 * variance  # rounding can leave -1e-20; NaN stays NaN
+    statistic, why = _standardised(estimate, error)
+    reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
+    return Finding(
+        test="DeLong 1988" if groups is None else "DeLong by groups (Obuchowski 1997)",
+        p=float(2 * norm.sf(abs(statistic))),
+        statistic=statistic,
+        statistic_name="z",
+        estimate=estimate,
+        low=estimate - reach,
+        high=estimate + reach,
+        level=level,
+        interval="DeLong",
+        correction="none" if groups is None else f"variance by {found.groups} groups",
+        n=found.n,
+        positives=found.positives,
+        warnings=auc_warnings(found) + why,
+    )
+
+
+def bootstrap_test(
+    actual: ArrayLike,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    metric: Metric | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Finding:
+    """Compare any metric of two arms on the same rows by a paired bootstrap.
+
+    The difference over its standard deviation in the resamples is taken as normal, as in the R package pROC (Robin et
+    al. 2011, BMC Bioinformatics 12, 77). Resamples are drawn as in `featx.stats.resampling.bootstrap_interval`.
+
+    Parameters
+    ----------
+    actual : array_like of int, shape (n,)
+        Class index of each row; 1 is positive in a two-class task.
+    scores_a, scores_b : array_like of shape (n,) or (n, k)
+        Scores of the two arms.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row, drawn as a whole.
+    metric : callable, optional
+        Takes labels and scores, returns a number; `featx.stats.auc.fold_auc` where left out.
+    resamples : int
+        How many resamples to draw.
+    level : float
+        Confidence of the interval.
+    seed : int
+        Seed of the resamples.
+
+    Returns
+    -------
+    Finding
+        z statistic of the difference of the metric, a - b. p is NaN where the metric does not exist on the rows or in a
+        resample.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit the metric.
+    ConfigError
+        If `level` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> finding = bootstrap_test([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6])
+    >>> round(finding.estimate, 3), 0.05 < finding.p < 0.3
+    (0.222, True)
+    """
+    first, second = (np.asarray(scores, dtype=np.float64) for scores in (scores_a, scores_b))
+    labels = np.asarray(actual).astype(np.int64)
+    codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
+    estimate = (metric or fold_auc)(actual, first) - (metric or fold_auc)(actual, second)
+    error = float("nan")
+    if np.isfinite(estimate) and codes.max() > 0:
+        one, other = weigher(labels, first, metric), weigher(labels, second, metric)
+        found = resample(
+            lambda weights: one(weights) - other(weights),
+            labels,
+            codes,
+            method="percentile",
+            resamples=resamples,
+            level=level,
+            seed=seed,
+        )
+        error = float(found.values.std(ddof=1))
+    statistic, notes = _standardised(estimate, error)
+    reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
+    unit = "image" if groups is None else "group"
+    return Finding(
+        test=f"paired {unit} bootstrap, {resamples} resamples",
+        p=float(2 * norm.sf(abs(statistic))),
+        statistic=statistic,
+        statistic_name="z",
+        estimate=float(estimate),
+        low=float(estimate) - reach,
+        high=float(estimate) + reach,
+        level=level,
+        interval=f"{unit} bootstrap, normal",
+        correction="none" if groups is None else f"resampling of {codes.max() + 1} groups",
+        n=len(labels),
+        positives=int((labels == 1).sum()) if first.ndim == 1 else None,
+        warnings=notes,
+    )
+
+
+def swap_test(
+    actual: ArrayLike,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Finding:
+    """Compare two areas under the ROC curve on the same rows by a permutation test.
+
+    If the arms are alike, the ranks that they give a row can be swapped (Bandos, Rockette & Gur 2005, Statistics in
+    Medicine 24, 2873-2893). Scores are replaced by ranks first, since arms have scales of their own; rows of a group
+    are swapped together. All swaps are tried where there are no more than `resamples` of them.
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative.
+    scores_a, scores_b : array_like of shape (n,)
+        Scores of the two arms.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row.
+    resamples : int
+        How many random swaps to try.
+    seed : int
+        Seed of the swaps.
+
+    Returns
+    -------
+    Finding
+        The statistic is the difference of the areas, a - b. It also reacts to curves that cross with equal areas, so it
+        is a test of exchangeable arms rather than of equal areas alone. p is NaN with one class only.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
+
+    Examples
+    --------
+    >>> finding = swap_test([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6])
+    >>> round(finding.estimate, 3), round(finding.p, 3)
+    (0.222, 0.125)
+    """
+    labels, first = binary(actual, scores_a)
+    ranks = np.stack([rankdata(first), rankdata(binary(actual, scores_b)[1])])
+    codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
+    units = int(codes.max(initial=-1)) + 1
+    positives = int(labels.sum())
+    estimate, p = fold_auc(labels, ranks[0]) - fold_auc(labels, ranks[1]), float("nan")
+    notes: tuple[str, ...] = ("fewer than two classes or groups: no test is possible",)
+    if 0 < positives < len(labels) and units > 1:
+        notes = (_SAME,) if (ranks[0] == ranks[1]).all() else ()
+
+        def statistic(drawn: IntArray, kept: IntArray, axis: int) -> FloatArray:
+            swapped = (np.moveaxis(drawn, axis, -1) >= units)[..., codes]
+            return _area(np.where(swapped, ranks[1], ranks[0]), labels) - _area(
+                np.where(swapped, ranks[0], ranks[1]), labels
+            )
+
+        p = permutation_test(
+            (np.arange(units), np.arange(units) + units),
+            statistic,
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, _BATCH // len(labels)),
+            rng=np.random.default_rng(seed),
+        ).pvalue
+    return Finding(
+        test="permutation of ranks between arms (Bandos et al. 2005)",
+        p=float(p),
+        statistic=estimate,
+        statistic_name="difference",
+        estimate=estimate,
+        correction="none" if groups is None else f"groups swapped whole ({units})",
+        n=len(labels),
+        positives=positives,
+        warnings=notes,
+    )
+
+
+def mcnemar_test(
+    actual: ArrayLike, decisions_a: ArrayLike, decisions_b: ArrayLike, *, groups: ArrayLike | None = None
+) -> Finding:
+    """Compare the accuracy of two arms' decisions on the same rows by McNemar's exact test.
+
+    Among the rows that one arm alone gets right, each arm is right half of the time if they are alike (McNemar 1947,
+    Psychometrika 12, 153-157; exact binomial form).
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative. Give the positives alone to compare sensitivities, the negatives
+        alone to compare specificities.
+    decisions_a, decisions_b : array_like of shape (n,)
+        True or 1 where the arm calls the row positive, at an operating point that was chosen elsewhere.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row. The test takes rows as independent; a warning says where they are not.
+
+    Returns
+    -------
+    Finding
+        The estimate is the difference of the accuracies, a - b; the statistic how many rows arm a alone gets right. The
+        exact p keeps the level, and usually stays below it.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ or a value is neither 0 nor 1.
+
+    Examples
+    --------
+    >>> finding = mcnemar_test([1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0])
+    >>> finding.statistic, finding.p
+    (4.0, 0.125)
+    """
+    confusion(actual, decisions_a), confusion(actual, decisions_b)
+    truth, first, second = (np.asarray(values, dtype=bool) for values in (actual, decisions_a, decisions_b))
+    a_alone = int(((first == truth) & (second != truth)).sum())
+    b_alone = int(((first != truth) & (second == truth)).sum())
+    clustered = groups is not None and group_codes(groups, len(truth)).max(initial=-1) + 1 < len(truth)
+    return Finding(
+        test="McNemar, exact",
+        p=float(binomtest(a_alone, a_alone + b_alone).pvalue) if a_alone + b_alone else 1.0,
+        statistic=float(a_alone),
+        statistic_name="rows that a alone gets right",
+        estimate=(a_alone - b_alone) / len(truth) if len(truth) else float("nan"),
+        n=len(truth),
+        positives=int(truth.sum()),
+        warnings=("groups hold several rows, which this test takes as independent",) if clustered else (),
+    )
+
+
+def _standardised(estimate: float, error: float) -> tuple[float, tuple[str, ...]]:
+    """Divide a difference by its standard error, or say why that is impossible."""
+    if error > np.finfo(np.float64).eps:
+        return estimate / error, ()
+    if estimate == 0 and error >= 0:
+        return 0.0, (_SAME,)
+    return float("nan"), ("the difference does not exist or has no variance: no test is possible",)
+
+
+def _area(values: FloatArray, labels: BoolArray) -> FloatArray:
+    """Area under the ROC curve of each row of a matrix of scores."""
+    positives = labels.sum()
+    pairs = positives * (labels.shape[-1] - positives)
+    return np.asarray(
+        (rankdata(values, axis=-1)[..., labels].sum(axis=-1) - positives * (positives + 1) / 2) / pairs
+    )

@@ -1,0 +1,217 @@
+"""The front of the comparisons: which test is taken, what is left out, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from featx.errors import ConfigError, InputError
+from featx.stats.arms import FoldScores, fold_aucs, fold_scores
+from featx.stats.compare import adjust, compare_arms, compare_many
+from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
+from featx.stats.row_tests import bootstrap_test, delong_test
+
+NAMES_5X2 = [f"{repeat}x{direction}" for repeat in range(1, 6) for direction in (1, 2)]
+
+
+def draw(
+    seed: int, names: list[str], *, images: int = 80, shift: float = 1.0, classes: int = 2
+) -> list[FoldScores]:
+    """Scores of one arm over folds: repeated halves for names such as 2x1, else disjoint parts."""
+    rng = np.random.default_rng(seed)
+    actual = np.random.default_rng(99).integers(0, classes, images)
+    folds = []
+    for index, name in enumerate(names):
+        if "x" in name:
+            order = np.random.default_rng(int(name.split("x")[0])).permutation(images)
+            rows = np.sort(np.array_split(order, 2)[int(name.split("x")[1]) - 1])
+        else:
+            rows = np.array_split(np.arange(images), len(names))[index]
+        centres = actual[rows] if classes == 2 else np.eye(classes)[actual[rows]]
+        scores = rng.normal(size=centres.shape) + shift * centres
+        folds.append(fold_scores(name, [f"image {row:03}" for row in rows], actual[rows], scores))
+    return folds
+
+
+def test_one_test_set_is_compared_by_delong() -> None:
+    (a,), (b,) = draw(1, ["holdout"]), draw(2, ["holdout"])
+    found = compare_arms([a], [b], protocol="holdout", names=("A", "B"))
+    assert found.finding == delong_test(a.actual, a.scores, b.scores)
+    assert found.values == pytest.approx(tuple(fold_aucs([a, b])))
+    assert (found.arms, found.adjusted_p, found.adjustment, found.others) == (
+        ("A", "B"),
+        found.finding.p,
+        "none",
+        (),
+    )
+
+
+def test_groups_of_several_images_ask_for_the_grouped_delong() -> None:
+    (a,), (b,) = draw(1, ["holdout"]), draw(2, ["holdout"])
+    groups = tuple(f"lesion {row // 2}" for row in range(80))
+    found = compare_arms([replace(a, groups=groups)], [replace(b, groups=groups)])
+    assert found.finding == delong_test(a.actual, a.scores, b.scores, groups=groups)
+    assert found.finding.correction == "variance by 40 groups"
+
+
+def test_one_test_set_of_several_classes_is_bootstrapped() -> None:
+    (a,), (b,) = draw(1, ["holdout"], classes=3), draw(2, ["holdout"], classes=3)
+    found = compare_arms([a], [b], seed=5)
+    assert found.finding == bootstrap_test(a.actual, a.scores, b.scores, seed=5)
+    assert found.finding.positives is None
+
+
+def test_5x2_is_compared_by_the_combined_f() -> None:
+    a, b = draw(1, NAMES_5X2, shift=1.5), draw(2, NAMES_5X2)
+    found = compare_arms(a, b[::-1], protocol="5x2")
+    differences = fold_aucs(a) - fold_aucs(b)
+    expected = combined_f(differences.reshape(5, 2))
+    assert (found.finding.p, found.finding.statistic) == (expected.p, expected.statistic)
+    assert found.others[0].p == dietterich_t(differences.reshape(5, 2)).p
+    resampled = corrected_t(differences, ratio=1.0)
+    assert found.others[1].p == resampled.p
+    assert (found.finding.low, found.finding.high) == (resampled.low, resampled.high)
+    assert found.finding.interval == "corrected resampled t"
+    assert (found.finding.n, found.finding.folds) == (80, 10)
+    assert found.finding.positives == a[0].actual.sum() + a[1].actual.sum()
+
+
+@pytest.mark.parametrize("protocol", ["kfold:5", "folds.json", ""])
+def test_other_folds_are_compared_by_the_corrected_t(protocol: str) -> None:
+    names = list("12345")
+    a, b = draw(1, names), draw(2, names)
+    found = compare_arms(a, b, protocol=protocol)
+    expected = corrected_t(fold_aucs(a) - fold_aucs(b), ratio=0.25)
+    assert found.finding == replace(expected, n=80, positives=int(sum(fold.actual.sum() for fold in a)))
+
+
+def test_known_training_sizes_are_used() -> None:
+    a, b = draw(1, list("12345")), draw(2, list("12345"))
+    small = compare_arms([replace(fold, train_size=16) for fold in a], b)
+    assert small.finding.p > compare_arms(a, b).finding.p
+    assert "1/5 + 1" in small.finding.correction
+
+
+def test_folds_of_one_class_are_left_out_and_named() -> None:
+    a, b = draw(1, list("12345")), draw(2, list("12345"))
+    alone = np.flatnonzero(a[0].actual == 1)
+
+    def shrink(folds: list[FoldScores]) -> list[FoldScores]:
+        first = folds[0]
+        return [
+            fold_scores("1", [first.ids[row] for row in alone], first.actual[alone], first.scores[alone]),
+            *folds[1:],
+        ]
+
+    found = compare_arms(shrink(a), shrink(b))
+    assert (found.undefined, found.finding.folds) == (1, 4)
+    assert "folds left out, a class is missing in their test part: 1" in found.finding.warnings
+    assert found.values[0] == pytest.approx(fold_aucs(a)[1:].mean())
+
+
+def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
+    a, b = draw(1, NAMES_5X2[:-1]), draw(2, NAMES_5X2[:-1])
+    found = compare_arms(a, b, protocol="5x2")
+    assert found.finding.freedom == (8, 4)
+    assert any("only 4 of the five repeats" in note for note in found.finding.warnings)
+
+
+def test_repeated_partitions_are_named() -> None:
+    a, b = draw(1, ["1x1", "1x2"]), draw(2, ["1x1", "1x2"])
+    again = [[*folds, replace(folds[0], name="2x1"), replace(folds[1], name="2x2")] for folds in (a, b)]
+    found = compare_arms(*again, protocol="5x2")
+    assert "repeated test parts: 2x1 = 1x1, 2x2 = 1x2" in found.finding.warnings
+
+
+def test_no_test_where_nothing_is_known_of_training_parts() -> None:
+    a, b = draw(1, ["1", "2"]), draw(2, ["1", "2"])
+    same = [[folds[0], replace(folds[0], name="2")] for folds in (a, b)]
+    found = compare_arms(*same)
+    assert np.isnan(found.finding.p)
+    assert "the training parts' sizes are unknown" in found.finding.warnings
+
+
+def test_an_arm_equals_itself() -> None:
+    for names, protocol in ((["holdout"], "holdout"), (NAMES_5X2, "5x2"), (list("123"), "kfold:3")):
+        arm = draw(1, names)
+        found = compare_arms(arm, arm, protocol=protocol)
+        assert (found.finding.p, found.finding.estimate) == (1.0, 0.0)
+        assert found.finding.warnings
+
+
+def test_order_of_the_arms_only_turns_the_sign() -> None:
+    for names, protocol in ((["holdout"], "holdout"), (NAMES_5X2, "5x2"), (list("12345"), "kfold:5")):
+        a, b = draw(1, names), draw(2, names)
+        one, other = compare_arms(a, b, protocol=protocol), compare_arms(b, a, protocol=protocol)
+        assert one.finding.p == pytest.approx(other.finding.p)
+        assert one.finding.estimate == pytest.approx(-other.finding.estimate)
+        assert one.finding.low == pytest.approx(-other.finding.high)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folds: folds[:-1], "same folds, each once, to be compared. These differ: 3"),
+        (lambda folds: [*folds, folds[0]], "same folds, each once"),
+        (lambda folds: [], "same folds"),
+        (
+            lambda folds: [replace(folds[0], ids=("other", *folds[0].ids[1:])), *folds[1:]],
+            "same images in fold '1'",
+        ),
+        (lambda folds: [replace(folds[0], actual=1 - folds[0].actual), *folds[1:]], "same task in fold '1'"),
+    ],
+)
+def test_arms_that_do_not_match_are_refused(change: object, message: str) -> None:
+    a, b = draw(1, list("123")), draw(2, list("123"))
+    with pytest.raises(InputError, match=message):
+        compare_arms(a, change(b))  # type: ignore[operator]
+
+
+def test_several_arms_are_corrected_by_holm() -> None:
+    arms = {name: draw(seed, NAMES_5X2, shift=seed / 2) for seed, name in enumerate("ABCD")}
+    found = compare_many(arms, protocol="5x2")
+    assert [pair.arms for pair in found.pairs] == [
+        ("A", "B"),
+        ("A", "C"),
+        ("A", "D"),
+        ("B", "C"),
+        ("B", "D"),
+        ("C", "D"),
+    ]
+    raw = [pair.finding.p for pair in found.pairs]
+    np.testing.assert_allclose(
+        [pair.adjusted_p for pair in found.pairs], multipletests(raw, method="holm")[1]
+    )
+    assert {pair.adjustment for pair in found.pairs} == {"Holm over 6 comparisons"}
+    matrix = found.p_matrix()
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert matrix[0, 3] == found.pairs[2].adjusted_p
+    assert found.values == pytest.approx([fold_aucs(arm).mean() for arm in arms.values()])
+    assert found.ranking is not None
+    assert found.ranking.ranks.index(min(found.ranking.ranks)) == 3
+    assert "share images" in found.ranking.finding.warnings[0]
+
+
+def test_two_arms_need_no_correction() -> None:
+    found = compare_many({"A": draw(1, list("123")), "B": draw(2, list("123"))}, protocol="kfold:3")
+    assert found.pairs[0].adjusted_p == found.pairs[0].finding.p
+    assert found.pairs[0].adjustment == "none"
+    assert found.ranking is None
+
+
+def test_pairs_without_a_p_value_do_not_count() -> None:
+    pairs = compare_many({name: draw(seed, list("123")) for seed, name in enumerate("ABC")}).pairs
+    broken = replace(pairs[0], finding=replace(pairs[0].finding, p=float("nan")))
+    adjusted = adjust([broken, *pairs[1:]])
+    assert np.isnan(adjusted[0].adjusted_p)
+    assert adjusted[1].adjustment == "Holm over 2 comparisons"
+
+
+def test_bad_comparisons_are_refused() -> None:
+    with pytest.raises(InputError, match="at least two arms"):
+        compare_many({"A": draw(1, ["holdout"])})
+    with pytest.raises(ConfigError, match="'correction' parameter must be one of"):
+        compare_many({"A": draw(1, ["holdout"]), "B": draw(2, ["holdout"])}, correction="bonferroni")
