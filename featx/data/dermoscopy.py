@@ -206,16 +206,16 @@ def _outline(trait: Mapping[str, float], rng: np.random.Generator, side: int) ->
         + 0.012 * noise(rng, side, 20) * (1 + trait["irregularity"])
     )
     softness = 0.03 + 0.16 * (1 - trait["sharpness"]) ** 2
-    return smoothstep(depth.astype(np.float32), -softness, softness), np.clip(depth / radius, 0, 1).astype(
-        np.float32
-    )
+    inside = smoothstep(depth.astype(np.float32), -softness, softness)
+    return inside, np.clip(depth / radius, 0, 1).astype(np.float32)
 
 
 def _slope(rng: np.random.Generator, side: int) -> Plane:
     """Rise from -1 on one side of the lesion to 1 on the other."""
     x, y = plane(side)
     way = rng.uniform(0, 2 * np.pi)
-    return np.clip(1.6 * (np.cos(way) * x + np.sin(way) * y), -1, 1).astype(np.float32)
+    slope: Plane = np.clip(1.6 * (np.cos(way) * x + np.sin(way) * y), -1, 1).astype(np.float32)
+    return slope
 
 
 def _network(trait: Mapping[str, float], rng: np.random.Generator, side: int) -> Plane:

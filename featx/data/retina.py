@@ -65,7 +65,9 @@ def draw_retina_photograph(
     colour = colour * (1 - 0.85 * pale) + _DISC * 0.85 * pale
     vessels = strokes(side, _vessels(rng, nerve, -towards))
     colour = colour * np.exp(-0.62 * vessels[..., None] * _BLOOD)
-    return _lit(_diseased(colour, grade, nerve, rng), rng)
+    # Chance of their own for signs and light: the same eye is lit alike in every grade.
+    colour = _diseased(colour, grade, nerve, np.random.default_rng((*seed, 1)))
+    return _lit(colour, np.random.default_rng((*seed, 2)))
 
 
 def _fundus(rng: np.random.Generator, side: int, macula: tuple[float, float]) -> Plane:

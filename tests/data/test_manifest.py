@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from featx.data.manifest import read_manifest
+from featx.errors import ManifestError
+
+
+def write(path: Path, text: str, images: tuple[str, ...] = ("a.png", "b.png")) -> Path:
+    path.write_text(text, encoding="utf-8")
+    for image in images:
+        (path.parent / image).parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / image).write_bytes(b"")
+    return path
+
+
+def test_columns_of_a_plain_csv(tmp_path: Path) -> None:
+    text = "image,label,group,split,difficulty,age\na.png,nevus,p1,train,low,40\nb.png,melanoma,p2,test,,\n"
+    manifest = read_manifest(write(tmp_path / "derm.csv", text))
+    assert list(manifest.table.columns) == ["id", "path", "label", "group", "split", "difficulty", "age"]
+    assert manifest.strata == ("difficulty", "age")
+    assert manifest.has_groups
+    assert manifest.ids == ["a", "b"]
+    assert manifest.paths == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert manifest.table["age"].tolist() == ["40", ""]
+    assert manifest.name == "derm"
+    assert len(manifest) == 2
+
+
+def test_only_the_image_column_is_needed(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path / "m.csv", "image\na.png\nb.png\n"))
+    assert not manifest.has_groups
+    assert manifest.table["group"].tolist() == ["a", "b"]
+    assert manifest.table["label"].tolist() == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", "image,label,site\na.png,NA,x\nb.png,007,y\n"),
+        ("m.csv", "\ufeffimage;label;site\na.png;NA;x\nb.png;007;y\n"),
+        ("m.tsv", "image\tlabel\tsite\na.png\tNA\tx\nb.png\t007\ty\n"),
+        ("m.csv", 'image,label,site\r\n"a.png", NA ,x\r\n\r\nb.png,007,y\r\n'),
+    ],
+)
+def test_dialects_read_alike_and_values_stay_text(tmp_path: Path, name: str, text: str) -> None:
+    manifest = read_manifest(write(tmp_path / name, text))
+    assert manifest.table["label"].tolist() == ["NA", "007"]
+    assert manifest.table["site"].tolist() == ["x", "y"]
+
+
+def test_parquet_reads_like_csv(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(
+        {"image": ["a.png", "b.png"], "label": [0, 1], "age": [40.0, None], "sex": ["f", None]}
+    )
+    frame.to_parquet(tmp_path / "m.parquet")
+    write(tmp_path / "m.csv", "image,label,age,sex\na.png,0,40.0,f\nb.png,1,,\n")
+    assert read_manifest(tmp_path / "m.parquet").digest == read_manifest(tmp_path / "m.csv").digest
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in (
+        "nevus/1.png",
+        "melanoma/1.png",
+        "melanoma/deep/2.JPG",
+        "melanoma/notes.txt",
+        ".hidden/3.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    manifest = read_manifest(tmp_path)
+    assert manifest.ids == ["melanoma/1", "melanoma/deep/2", "nevus/1"]
+    assert manifest.table["label"].tolist() == ["melanoma", "melanoma", "nevus"]
+    assert manifest.name == tmp_path.name
+
+
+def test_names_without_an_ending_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("ISIC_1.jpg", "v1.2.png", "plain"):
+        (folder / name).write_bytes(b"")
+    source = write(tmp_path / "m.csv", "image\nISIC_1\nv1.2\nplain\n", ())
+    manifest = read_manifest(source, root=folder)
+    assert [Path(path).name for path in manifest.paths] == ["ISIC_1.jpg", "v1.2.png", "plain"]
+    assert manifest.ids == ["ISIC_1", "v1.2", "plain"]
+
+
+def test_a_name_without_an_ending_that_fits_two_files_is_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "m.csv", "image\na\n", ("a.png", "a.jpg"))
+    with pytest.raises(ManifestError, match=r"row 2: a may be a.jpg, a.png; give the ending"):
+        read_manifest(source)
+
+
+def test_all_findings_stand_in_one_message(tmp_path: Path) -> None:
+    text = "image,id,label,group,split\na.png,x,nevus,p1,train\nb.png,x,,p1,test\ngone.png,y,nevus,p2,test\n"
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(write(tmp_path / "m.csv", text))
+    message = str(caught.value)
+    assert "duplicate ids: id 'x' in rows 2, 3" in message
+    assert "empty label in row 3" in message
+    assert "group 'p1' is in train and test (rows 2, 3)" in message
+    assert f"1 of 3 image files missing: row 4 ({tmp_path / 'gone.png'})" in message
+
+
+def test_missing_files_can_be_let_pass(tmp_path: Path) -> None:
+    source = write(tmp_path / "m.csv", "image,label\nx/gone.png,1\n", ())
+    assert read_manifest(source, check_files=False).ids == ["gone"]
+
+
+def test_duplicate_stems_ask_for_an_id_column(tmp_path: Path) -> None:
+    source = write(tmp_path / "m.csv", "image\nx/a.png\ny/a.png\n", ("x/a.png", "y/a.png"))
+    with pytest.raises(ManifestError, match="add a column 'id'"):
+        read_manifest(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.png,1\n", "no column 'image' among file, label"),
+        ("image,label,label\na.png,1,2\n", "column 'label' stands there more than once"),
+        ("image,path\na.png,x\n", "'path' is taken"),
+        ("image,,label\na.png,x,1\n", "column 2 has no name"),
+        ("image,label\n", "no rows below the header"),
+        ("image,label\na.png,1,2,3\n", "cannot be read as a table"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write(tmp_path / "m.csv", text))
+
+
+def test_bad_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("image,label\na.png,n\xe6vus\n".encode("latin-1"))
+    with pytest.raises(ManifestError, match=r"cannot be read as a table.*utf-8"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_no_such_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="there is no such manifest"):
+        read_manifest(tmp_path / "gone.csv")
+    with pytest.raises(ManifestError, match="no images in class folders"):
+        read_manifest(tmp_path)
+
+
+def test_digest_is_of_content(tmp_path: Path) -> None:
+    first = read_manifest(write(tmp_path / "m.csv", "image,label,age\na.png,1,40\nb.png,0,50\n"))
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    same = read_manifest(write(moved / "n.csv", "age,image,label\n50,b.png,0\n40,a.png,1\n"))
+    other = read_manifest(write(tmp_path / "o.csv", "image,label,age\na.png,1,40\nb.png,1,50\n"))
+    assert first.digest == same.digest
+    assert first.digest != other.digest
+
+
+def test_a_manifest_passes_through(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path / "m.csv", "image\na.png\n"))
+    assert read_manifest(manifest) is manifest
