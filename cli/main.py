@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -75,6 +76,9 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     debug = "--debug" in arguments
+    if not debug:
+        # TensorFlow's start-up notes would bury the one line that an error has.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # `--debug` is taken anywhere on the line, since it is added when a command has just failed.
     rest = [argument for argument in arguments if argument != "--debug"]
     try:
