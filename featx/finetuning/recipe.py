@@ -30,11 +30,15 @@ __all__ = ["RECIPES", "TrainingRecipe", "read_recipe"]
 
 
 def _whole(default: int | None, low: int, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"type": int, "low": low, "high": math.inf, "help": text})
+    return dataclasses.field(
+        default=default, metadata={"type": int, "low": low, "high": math.inf, "help": text}
+    )
 
 
 def _number(default: float, low: float, high: float, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"type": float, "low": low, "high": high, "help": text})
+    return dataclasses.field(
+        default=default, metadata={"type": float, "low": low, "high": high, "help": text}
+    )
 
 
 def _choice(default: str, choices: tuple[str, ...], text: str) -> Any:
@@ -57,7 +61,7 @@ def _numbers(text: str) -> Any:
 class TrainingRecipe:
     """Everything that decides how a network is fine-tuned.
 
-    The defaults are those of the shipped recipe ``modern``. What each field does stands in its metadata, from
+    The defaults are those of the shipped recipe ``modern``; whole numbers do for floats, lists for tuples. What each field does stands in its metadata, from
     which the command line makes its help.
 
     Raises
@@ -78,7 +82,9 @@ class TrainingRecipe:
     head_epochs: int = _whole(3, 0, "Epochs with only the new head training, before the others.")
     batch_size: int = _whole(32, 1, "Images per optimizer step.")
     accumulate: int = _whole(1, 1, "Parts that a batch is cut into to save memory; gradients are summed up.")
-    image_size: int | None = _whole(None, 8, "Side of the network's input in pixels; the backbone's own if left out.")
+    image_size: int | None = _whole(
+        None, 8, "Side of the network's input in pixels; the backbone's own if left out."
+    )
     preparation: str = _text("resize", "Named preparation of the images, as for `extract`.")
     precision: str = _choice(
         "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "Arithmetic; weights stay float32."
@@ -97,7 +103,9 @@ class TrainingRecipe:
     weight_decay: float = _number(0.01, 0.0, 10.0, "Decoupled weight decay of adamw; kernels only.")
     l2: float = _number(0.0, 0.0, 10.0, "L2 penalty on all kernels, added to the loss.")
     clip_norm: float = _number(1.0, 0.0, 1e6, "Largest norm of the whole gradient; 0: no clipping.")
-    ema: float = _number(0.99, 0.0, 0.999999, "Momentum of the moving average of the weights; 0: none.")
+    ema_epochs: float = _number(
+        0.5, 0.0, 1e3, "Reach of the moving average of the weights, in epochs; 0: the weights themselves."
+    )
     batch_norm: str = _choice(
         "frozen", ("frozen", "train"), "Batch normalisation: as it was trained, or learning on."
     )
@@ -109,27 +117,32 @@ class TrainingRecipe:
         "Class imbalance: leave it, draw classes evenly, draw evenly and go over to the final weights, "
         "or weight the loss.",
     )
-    balance_decay: float = _number(0.975, 0.0, 1.0, "Factor per epoch of the balance that `decay` starts with.")
+    balance_decay: float = _number(
+        0.975, 0.0, 1.0, "Factor per epoch of the balance that `decay` starts with."
+    )
     final_weights: tuple[float, ...] = _numbers(
         "How often `decay` draws an image of each class in the end, relatively, in the task's order of classes; "
         "the paper's for its own tasks, else all alike."
     )
     zoom: float = _number(1.2, 1.0, 4.0, "Views zoom by 1/ZOOM to ZOOM, each axis by itself.")
-    rotation: float = _number(180.0, 0.0, 180.0, "Views turn by up to this many degrees either way.")
+    rotation: float = _number(360.0, 0.0, 360.0, "Views turn by an angle from 0 to this many degrees.")
     shear: float = _number(10.0, 0.0, 60.0, "Views shear by up to this many degrees either way.")
     translation: float = _number(15.0, 0.0, 112.0, "Views shift by up to this many pixels of 224 either way.")
-    flip: bool = _switch(True, "Views flip left to right, every other one.")
-    rand_augment: float = _number(0.0, 0.0, 1.0, "Strength of RandAugment after the views; 0: none.")
+    flip: bool = _switch(True, "Half of the views are mirrored left to right.")
+    fill: str = _choice("reflect", ("black", "reflect"), "What lies beyond the image's edges in a view.")
     mixup: float = _number(0.0, 0.0, 10.0, "Alpha of MixUp's beta distribution; 0: none.")
     cutmix: float = _number(0.0, 0.0, 10.0, "Alpha of CutMix's beta distribution; 0: none.")
     validation: float = _number(
         0.1, 0.0, 0.5, "Share of the training part held out, by group, to choose the epoch; 0: keep the last."
     )
     metric: str = _choice("auc", ("auc", "loss"), "What chooses the epoch on the validation part.")
-    patience: int = _whole(10, 0, "Epochs without a better validation metric before stopping; 0: never stop early.")
+    patience: int = _whole(
+        10, 0, "Epochs without a better validation metric before stopping; 0: never stop early."
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
+            object.__setattr__(self, item.name, _typed(item, getattr(self, item.name)))
             _check(item, getattr(self, item.name), self.name)
         if self.batch_size % self.accumulate:
             raise ConfigError(
@@ -148,7 +161,7 @@ class TrainingRecipe:
         Parameters
         ----------
         values : mapping of str to Any
-            Field to value; whole numbers do for floats, lists for tuples.
+            Field to value.
 
         Returns
         -------
@@ -171,8 +184,7 @@ class TrainingRecipe:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
                 raise ConfigError(f"a training recipe has no field {name!r}{hint}")
-        typed = {name: _typed(known[name], value) for name, value in values.items()}
-        return dataclasses.replace(self, **typed)
+        return dataclasses.replace(self, **values)
 
 
 def _typed(item: dataclasses.Field[Any], value: Any) -> Any:
@@ -241,7 +253,7 @@ _PAPER = TrainingRecipe(
     weight_decay=0.0,
     l2=0.005,
     clip_norm=0.0,
-    ema=0.0,
+    ema_epochs=0.0,
     batch_norm="train",
     dropout=0.5,
     label_smoothing=0.0,
@@ -249,6 +261,7 @@ _PAPER = TrainingRecipe(
     zoom=1.3,
     shear=30.0,
     translation=30.0,
+    fill="black",
     metric="loss",
     patience=0,
 )

@@ -1,0 +1,282 @@
+"""A network under training: built and compiled once, then set back for each fold.
+
+Backend agnostic: Keras models, `train_on_batch` and `predict_on_batch`. Imported late, since it imports keras.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from .recipe import TrainingRecipe
+from .sampling import Batch, Part, evaluation_batches
+
+__all__ = ["Learner", "precision"]
+
+Array = NDArray[Any]
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Build layers under a dtype policy, and put the old one back.
+
+    Parameters
+    ----------
+    policy : str
+        Such as ``"mixed_bfloat16"``.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class Learner:
+    """A backbone with a linear head, its optimizers, and everything that training changes.
+
+    Parameters
+    ----------
+    backbone : keras.Model
+        From images to features of shape (n, width); holds the weights to start from.
+    classes : int
+        Width of the head.
+    recipe : TrainingRecipe
+        How it trains.
+    steps : int
+        Optimizer steps in an epoch, for the reach of the moving average.
+
+    Notes
+    -----
+    The head starts at zero, so that it sends no chance gradient into trained layers. While only the head
+    trains, it learns as a model of its own from the backbone's predictions: no gradient is computed below.
+    """
+
+    def __init__(self, backbone: keras.Model, classes: int, recipe: TrainingRecipe, steps: int) -> None:
+        self.backbone, self.recipe = backbone, recipe
+        width = int(backbone.output_shape[-1])
+        with precision(recipe.precision):
+            self.head = _head(width, classes, recipe.dropout)
+            images = keras.Input(backbone.input_shape[1:], dtype="float32", name="images")
+            self.model = keras.Model(images, self.head(backbone(images)), name="classifier")
+        if recipe.batch_norm == "frozen":
+            _freeze_normalisation(backbone)
+        if recipe.l2:
+            _penalise(self.model, recipe.l2)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+        shares = _rate_shares(backbone, self.model, recipe)
+        self.model.compile(_optimizer(recipe, self.model, shares, steps), loss)
+        self.head.compile(_head_optimizer(recipe, self.head), loss)
+        # With mixed_float16 Keras has put a loss-scaling optimizer around each.
+        self._optimizer, self._head_optimizer = self.model.optimizer, self.head.optimizer
+        self._optimizer.build(self.model.trainable_variables)
+        self._head_optimizer.build(self.head.trainable_variables)
+        self._start = self.state()
+
+    def reset(self, seed: int) -> None:
+        """Go back to the weights to start from, fresh optimizers, and the chance of a seed.
+
+        Parameters
+        ----------
+        seed : int
+            Below 2**31; seeds the dropout.
+        """
+        self.restore(self._start)
+        for number, variable in enumerate(self._chance()):
+            variable.assign(np.array([seed, number << 20]).astype(variable.dtype))
+
+    def start_from(self, weights: Sequence[Array]) -> None:
+        """Take other weights of the backbone to start from.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray
+            As the backbone's `get_weights` returns them.
+        """
+        self.restore(self._start)
+        self.backbone.set_weights(list(weights))
+        self._start = self.state()
+
+    def state(self) -> list[Array]:
+        """Return everything that training changes, as arrays."""
+        return [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+
+    def restore(self, state: Sequence[Array]) -> None:
+        """Put back what `state` returned."""
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def weights(self) -> list[Array]:
+        """Return the network's weights as a run keeps them: averaged, if the recipe says so."""
+        if not self.recipe.ema_epochs or not int(self._optimizer.iterations):
+            return list(self.model.get_weights())
+        raw = self.model.get_weights()
+        self._optimizer.finalize_variable_values(self.model.trainable_variables)
+        averaged = list(self.model.get_weights())
+        self.model.set_weights(raw)
+        return averaged
+
+    def train(self, batch: Batch, rate: float) -> float:
+        """Take one optimizer step with all layers.
+
+        Parameters
+        ----------
+        batch : Batch
+            As many images as the recipe's batch.
+        rate : float
+            Learning rate.
+
+        Returns
+        -------
+        float
+            Loss, regularisation included.
+        """
+        self._optimizer.learning_rate = rate
+        parts = _cut(batch, self.recipe.micro_batch)
+        losses = [self.model.train_on_batch(*part, return_dict=True)["loss"] for part in parts]
+        return float(np.mean(losses))
+
+    def train_head(self, batch: Batch, rate: float) -> float:
+        """Take one optimizer step with the head alone; as `train`."""
+        self._head_optimizer.learning_rate = rate
+        parts = _cut(batch, self.recipe.micro_batch)
+        features = np.concatenate([np.asarray(self.backbone.predict_on_batch(part[0])) for part in parts])
+        logs = self.head.train_on_batch(features, batch.labels, batch.weights, return_dict=True)
+        return float(logs["loss"])
+
+    def predict(self, part: Part, workers: int) -> NDArray[np.float64]:
+        """Run the network over a part.
+
+        Parameters
+        ----------
+        part : Part
+            Images.
+        workers : int
+            Threads that decode.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+            The head's outputs before the softmax.
+        """
+        batches = evaluation_batches(part, self.recipe.micro_batch, workers=workers)
+        logits = [np.asarray(self.model.predict_on_batch(batch.images), np.float64) for batch in batches]
+        return np.concatenate(logits)[: len(part)]
+
+    def _variables(self) -> list[Any]:
+        optimizers = [*self._optimizer.variables, *self._head_optimizer.variables]
+        return [*self.model.weights, *self._chance(), *optimizers]
+
+    def _chance(self) -> list[Any]:
+        """Return the states of the network's random generators."""
+        weights = {id(variable) for variable in self.model.weights}
+        others = (variable for variable in self.model.non_trainable_variables if id(variable) not in weights)
+        return [variable for variable in others if "seed_generator" in variable.path]
+
+
+def _head(width: int, classes: int, dropout: float) -> keras.Model:
+    features = keras.Input((width,), name="features")
+    kept = keras.layers.Dropout(dropout, name="dropout")(features)
+    # float32 whatever the policy: the softmax of sixteen bits is too coarse.
+    dense = keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name="logits")
+    return keras.Model(features, dense(kept), name="head")
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _freeze_normalisation(backbone: keras.Model) -> None:
+    """Keep batch normalisation in inference mode, which `trainable = False` means for it in Keras."""
+    for layer in _layers(backbone):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def _penalise(model: keras.Model, strength: float) -> None:
+    vectors = {id(variable) for variable in _vectors(model)}
+    for variable in model.trainable_variables:
+        if id(variable) not in vectors:
+            variable.regularizer = keras.regularizers.L2(strength)
+
+
+def _vectors(model: keras.Model) -> list[Any]:
+    """Return biases and the scales and shifts of normalisation layers, which are never drawn to zero."""
+    return [variable for variable in model.trainable_variables if len(variable.shape) < 2]
+
+
+def _rate_shares(backbone: keras.Model, model: keras.Model, recipe: TrainingRecipe) -> tuple[float, ...]:
+    """Return each trainable variable's share of the learning rate: geometric from the first layer to the head."""
+    trained = [layer for layer in _layers(backbone) if layer.trainable_variables]
+    depth = {id(v): place for place, layer in enumerate(trained) for v in layer.trainable_variables}
+    exponents = [1 - depth.get(id(v), len(trained)) / max(len(trained), 1) for v in model.trainable_variables]
+    return tuple(recipe.first_layer_share**exponent for exponent in exponents)
+
+
+def _optimizer(
+    recipe: TrainingRecipe, model: keras.Model, shares: tuple[float, ...], steps: int
+) -> keras.optimizers.Optimizer:
+    bases = {"adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    specific: dict[str, dict[str, Any]] = {
+        "adamw": {"weight_decay": recipe.weight_decay},
+        "sgd": {"momentum": recipe.momentum, "nesterov": recipe.nesterov},
+    }
+    base = bases[recipe.optimizer]
+    maker = base if set(shares) == {1.0} else _layerwise(base, shares)
+    optimizer = maker(
+        learning_rate=float(recipe.learning_rate),
+        global_clipnorm=recipe.clip_norm or None,
+        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
+        use_ema=recipe.ema_epochs > 0,
+        ema_momentum=_momentum(recipe, steps),
+        name="optimizer",
+        **specific[recipe.optimizer],
+    )
+    optimizer.exclude_from_weight_decay(_vectors(model))
+    return optimizer
+
+
+def _momentum(recipe: TrainingRecipe, steps: int) -> float:
+    """Return the moving average's momentum; Keras averages after every part of a batch."""
+    reach = recipe.ema_epochs * steps * recipe.accumulate
+    return math.exp(-1 / reach) if reach else 0.0
+
+
+def _layerwise(base: type[Any], shares: tuple[float, ...]) -> type[Any]:
+    """Derive an optimizer in which every variable has its own share of the learning rate."""
+
+    class Layerwise(base):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            share = shares[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, learning_rate * share)
+
+    return Layerwise
+
+
+def _head_optimizer(recipe: TrainingRecipe, head: keras.Model) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.AdamW(
+        learning_rate=float(recipe.head_learning_rate),
+        weight_decay=recipe.weight_decay,
+        name="head_optimizer",
+    )
+    optimizer.exclude_from_weight_decay(_vectors(head))
+    return optimizer
+
+
+def _cut(batch: Batch, size: int) -> list[tuple[Array, Array, Array]]:
+    places = range(0, len(batch.images), size)
+    return [
+        (batch.images[at : at + size], batch.labels[at : at + size], batch.weights[at : at + size])
+        for at in places
+    ]

@@ -1,0 +1,271 @@
+"""`finetune` as a whole: runs, weights, reuse, resuming, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.data.protocols import read_folds
+from featx.errors import ConfigError, ImageError, LeakError, RunError, TrainingError, WeightsError
+from featx.finetuning import fit as fitting
+from featx.finetuning.train import HEAD_FILE, HISTORY_FILE, finetune
+from featx.runs import Run, find_runs
+from featx.zoo.backbones import find_backbone
+from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE, resolve_weights
+
+FIELDS: dict[str, Any] = {"backbone": "tiny", "image_size": 16, "batch_size": 8, "epochs": 3, "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def trained(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, ...]:
+    """Two folds trained from random weights in one call."""
+    return finetune(
+        squares,
+        weights="random:3",
+        protocol="kfold:2",
+        output=tmp_path_factory.mktemp("out"),
+        cache=tmp_path_factory.mktemp("cache"),
+        **FIELDS,
+    )
+
+
+def again(squares: Path, folder: Path, **fields: Any) -> tuple[Run, ...]:
+    given = {
+        "weights": "random:3",
+        "protocol": "kfold:2",
+        "output": folder / "out",
+        "cache": folder / "cache",
+    }
+    return finetune(squares, **{**FIELDS, **given, **fields})
+
+
+def weights_of(run: Run) -> bytes:
+    return (run.path / BACKBONE_FILE).read_bytes() + (run.path / HEAD_FILE).read_bytes()
+
+
+def test_a_run_says_what_it_is(trained: tuple[Run, ...]) -> None:
+    first, second = trained
+    assert (first.record.kind, first.record.fold, second.record.fold) == ("finetune", "1", "2")
+    assert first.record.lineage == ("random:3", "squares, fold 1")
+    assert first.record.settings["name"] == "scratch"
+    assert first.record.settings["epochs"] == 3
+    assert first.record.counts["train"]["bright"] + first.record.counts["validation"]["bright"] == 12
+    assert first.path.as_posix().endswith("/tiny-random3-scratch/labels/kfold-2/1")
+    assert not list(first.path.parent.glob(".training-*"))
+
+
+def test_the_history_has_a_row_an_epoch(trained: tuple[Run, ...]) -> None:
+    with (trained[0].path / HISTORY_FILE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    best = max(int(row["epoch"]) for row in rows if row["best"] == "True")
+    assert best == trained[0].record.convergence["best_epoch"]
+
+
+def test_trained_on_names_the_images_seen(trained: tuple[Run, ...], squares: Path) -> None:
+    from featx.digest import digest_file
+
+    run = trained[0]
+    folds = read_folds(run.path.parent / "folds.json")
+    seen = json.loads((run.path / TRAINED_ON_FILE).read_text())
+    wanted = sorted(digest_file(squares.parent / f"{name[1:]}.png") for name in folds.folds[0].train)
+    assert seen["train_keys"] == wanted
+    assert (seen["fold"], seen["folds_digest"]) == ("1", folds.digest)
+
+
+def test_the_folder_of_the_folds_is_a_weights_source(trained: tuple[Run, ...]) -> None:
+    from featx.zoo.network import build_network
+
+    backbone = find_backbone("tiny")
+    sources = resolve_weights(str(trained[0].path.parent), backbone)
+    assert [(source.trained_on or {})["fold"] for source in sources] == ["1", "2"]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    features = [
+        np.asarray(build_network(backbone, source, image_size=16).model.predict_on_batch(pixels)[0])
+        for source in (*sources, *resolve_weights("random:3", backbone))
+    ]
+    assert all(np.isfinite(feature).all() for feature in features)
+    assert not np.allclose(features[0], features[1])
+    assert not np.allclose(features[0], features[2])
+
+
+def test_the_same_seed_gives_the_same_bytes_alone_or_after_other_folds(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    """Also: with another number of workers, images streamed, and only the second fold trained."""
+    (alone,) = again(squares, tmp_path, folds=["2"], workers=5, memory_gib=0.0)
+    assert weights_of(alone) == weights_of(trained[1])
+    assert (alone.path / HISTORY_FILE).read_bytes() == (trained[1].path / HISTORY_FILE).read_bytes()
+    assert alone.record.id == trained[1].record.id
+
+
+def test_another_seed_gives_other_weights(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
+    (other,) = again(squares, tmp_path, folds=["2"], seed=1, epochs=1)
+    assert weights_of(other) != weights_of(trained[1])
+
+
+def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
+    output = trained[0].path.parents[3]
+    before = (trained[0].path / "complete.json").stat().st_mtime_ns
+    assert again(squares, tmp_path, output=output) == trained
+    assert (trained[0].path / "complete.json").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="epochs: found 3, wanted 4"):
+        again(squares, tmp_path, output=output, epochs=4)
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stopping(after: int) -> Callable[..., None]:
+    """Stand in for `Checkpoint.save`: the real one, then a stop once `after` epochs are kept."""
+    real = fitting.Checkpoint.save
+
+    def save(self: Any, done: Any) -> None:
+        real(self, done)
+        if done.epoch == after:
+            raise _Stop
+
+    return save
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting.Checkpoint, "save", _stopping(after))
+        with pytest.raises(_Stop):
+            again(squares, tmp_path, folds=["2"])
+    (resumed,) = again(squares, tmp_path, folds=["2"])
+    facts = json.loads((resumed.path / "environment.json").read_text())
+    assert facts["resumed_epochs"] == after
+    assert weights_of(resumed) == weights_of(trained[1])
+    assert (resumed.path / HISTORY_FILE).read_bytes() == (trained[1].path / HISTORY_FILE).read_bytes()
+
+
+def test_each_fold_goes_on_from_its_own_weights(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    fields = {"weights": trained[0].path.parent, "epochs": 1, "head_epochs": 1, "recipe": "modern"}
+    first, second = again(squares, tmp_path, **fields)
+    assert first.record.lineage == ("random:3", "squares, fold 1", "squares, fold 1")
+    assert second.record.lineage == ("random:3", "squares, fold 2", "squares, fold 2")
+    assert (
+        second.record.features["recipe"]["weights"]
+        == resolve_weights(trained[1].path, find_backbone("tiny"))[0].digest
+    )
+    (alone,) = again(squares, tmp_path / "alone", folds=["2"], **fields)
+    assert weights_of(alone) == weights_of(second)
+
+
+def test_weights_that_know_a_test_image_are_refused(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(LeakError, match="trained on 24 test images of fold 2"):
+        again(squares, tmp_path, weights=trained[0].path)
+
+
+def test_a_folder_without_the_fold_is_refused(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match="0 of the 2 weights are for fold all"):
+        again(squares, tmp_path, weights=trained[0].path.parent, protocol="none")
+
+
+def test_a_source_task_trains_on_everything_and_passes_its_images_on(squares: Path, tmp_path: Path) -> None:
+    (source,) = again(squares, tmp_path, protocol="none", epochs=1, arm="source")
+    assert source.record.lineage == ("random:3", "squares")
+    assert len(json.loads((source.path / TRAINED_ON_FILE).read_text())["train_keys"]) == 48
+    assert find_runs([tmp_path / "out"]) == [source.path]
+    with pytest.raises(LeakError, match="24 test images of fold 1"):
+        again(squares, tmp_path, weights=source.path, arm="target")
+
+
+def test_a_loss_that_is_no_number_names_the_images(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fitting.training_batches
+
+    def poisoned(*given: Any, **options: Any) -> Any:
+        for number, batch in enumerate(real(*given, **options)):
+            if number == 1:
+                batch.images[0] = np.nan
+                poisoned_ids.extend(batch.ids)
+            yield batch
+
+    poisoned_ids: list[str] = []
+    monkeypatch.setattr(fitting, "training_batches", poisoned)
+    with pytest.raises(TrainingError, match="fold 1, epoch 1: the loss became nan") as caught:
+        again(squares, tmp_path)
+    assert ", ".join(poisoned_ids) in str(caught.value)
+
+
+def test_out_of_memory_halves_what_goes_through_at_once(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result is that of a recipe with as many parts from the start."""
+    from featx.finetuning.learner import Learner
+
+    real = Learner.train
+
+    def train(self: Learner, batch: Any, rate: float) -> float:
+        if self.recipe.micro_batch > 4:
+            raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating")
+        return real(self, batch, rate)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "train", train)
+        (halved,) = again(squares, tmp_path, folds=["1"], epochs=1)
+    assert halved.record.convergence["images_at_once"] == 4
+    assert halved.record.settings["accumulate"] == 1
+    (parts,) = again(squares, tmp_path / "parts", folds=["1"], epochs=1, accumulate=2)
+    assert weights_of(halved) == weights_of(parts)
+
+
+def test_parts_of_a_batch_add_up(squares: Path, tmp_path: Path) -> None:
+    fields = {"folds": ["1"], "epochs": 2, "dropout": 0.0, "ema_epochs": 0.0}
+    losses = []
+    for parts in (1, 4):
+        (run,) = again(squares, tmp_path / str(parts), accumulate=parts, **fields)
+        losses.append(run.record.search["best"]["validation_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_without_validation_the_last_epoch_is_kept(squares: Path, tmp_path: Path) -> None:
+    (run,) = again(squares, tmp_path, folds=["1"], validation=0.0, epochs=2)
+    assert run.record.convergence["best_epoch"] == 2
+    assert run.record.counts["validation"] == {"bright": 0, "dark": 0}
+
+
+def test_training_stops_early(squares: Path, tmp_path: Path) -> None:
+    (run,) = again(squares, tmp_path, folds=["1"], patience=1, epochs=8, learning_rate=0.0)
+    assert run.record.convergence == {"epochs": 2, "best_epoch": 1, "images_at_once": 8}
+
+
+def test_it_learns(squares: Path, tmp_path: Path) -> None:
+    (run,) = again(squares, tmp_path, folds=["1"], epochs=12, learning_rate=3e-3, validation=0.25)
+    assert run.record.search["best"]["validation_auc"] > 0.9
+
+
+def test_random_weights_under_a_recipe_for_trained_ones_are_remarked(squares: Path, tmp_path: Path) -> None:
+    (run,) = again(squares, tmp_path, folds=["1"], recipe="modern", epochs=1, head_epochs=1)
+    assert any("'scratch' suits them" in warning for warning in run.record.warnings)
+
+
+def test_unknown_fields_and_unreadable_images_are_told(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'epochs'"):
+        again(squares, tmp_path, epoch=3)
+    broken = tmp_path / "data"
+    broken.mkdir()
+    for image in squares.parent.iterdir():
+        (broken / image.name).write_bytes(image.read_bytes())
+    (broken / "7.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"7\.png"):
+        again(broken / "manifest.csv", tmp_path)
