@@ -1,0 +1,224 @@
+"""The page: one HTML file that holds everything it shows and asks no network for anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from featx import __version__
+
+from .plots import Drawing, svg
+from .provenance import Origin, origins
+from .summary import Summary
+from .tables import Cell, Column, Score, Table, shown
+from .words import Finding
+
+__all__ = ["Block", "Cellview", "Section", "page"]
+
+_FILTER_FROM = 8
+
+
+@dataclass(frozen=True)
+class Cellview:
+    """A table's cell as the template shows it.
+
+    Attributes
+    ----------
+    shown : str
+        Text.
+    sort : str
+        What sorting compares: the full number, or the text; empty for no value.
+    classes : str
+        CSS classes.
+    """
+
+    shown: str
+    sort: str
+    classes: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table or a figure as the template shows it.
+
+    Attributes
+    ----------
+    name, title, note : str
+        As in the table or drawing.
+    alt : str
+        Of a figure: what it shows.
+    svg : Markup or None
+        Of a figure: its drawing.
+    heads : tuple of Column
+        Of a table: its columns.
+    rows : tuple of tuple of Cellview
+        Of a table: its rows.
+    sortable, filter : bool
+        Of a table: more than one row; enough rows for a filter.
+    """
+
+    name: str
+    title: str
+    note: str
+    alt: str = ""
+    svg: Markup | None = None
+    heads: tuple[Column, ...] = ()
+    rows: tuple[tuple[Cellview, ...], ...] = ()
+    sortable: bool = False
+    filter: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes
+    ----------
+    id, title : str
+        Anchor and heading.
+    text : str
+        A paragraph.
+    findings : tuple of Finding
+        The summary in words.
+    warnings : tuple of str
+        What a reader has to know.
+    blocks : tuple of Block
+        Tables and figures.
+    origins : tuple of Origin
+        Where the numbers come from.
+    """
+
+    id: str
+    title: str
+    text: str = ""
+    findings: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    origins: tuple[Origin, ...] = ()
+
+
+def page(
+    summary: Summary,
+    tables: Sequence[Table],
+    drawings: Sequence[Drawing],
+    findings: Sequence[Finding],
+    title: str,
+) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    tables : sequence of Table
+        As `featx.reporting.contents.tables` made them.
+    drawings : sequence of Drawing
+        As `featx.reporting.plots.drawings` made them.
+    findings : sequence of Finding
+        The summary in words.
+    title : str
+        Heading of the page.
+
+    Returns
+    -------
+    str
+        HTML; every text from the runs is escaped.
+    """
+    environment = Environment(
+        loader=PackageLoader("featx.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        facts=_facts(summary),
+        sections=_sections(summary, tables, drawings, findings),
+        footer=f"Made by featx {__version__} from finished runs alone. Tables and figures lie beside this page "
+        "in tables/ (CSV, LaTeX, Markdown) and figures/ (PDF, PNG).",
+        css=Markup(_asset("report.css")),
+        script=Markup(_asset("report.js")),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("featx.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+    names = dict.fromkeys(str(run.record.manifest.get("name") or "unnamed") for run in summary.runs)
+    return (
+        ("Arms", str(len(summary.arms))),
+        ("Tasks", str(len({task for task, _ in summary.settings}))),
+        ("Scored runs", str(len(summary.runs))),
+        ("Data set" if len(names) == 1 else "Data sets", ", ".join(names)),
+        ("Warnings", str(len(summary.warnings))),
+    )
+
+
+def _sections(
+    summary: Summary, tables: Sequence[Table], drawings: Sequence[Drawing], findings: Sequence[Finding]
+) -> list[Section]:
+    def blocks(*starts: str) -> tuple[Block, ...]:
+        pictures = [_drawing(item) for item in drawings if _begins(item.name, starts)]
+        return (*pictures, *(_table(item) for item in tables if _begins(item.name, starts)))
+
+    sections = [
+        Section("summary", "Summary", findings=tuple(findings)),
+        Section("warnings", "Warnings", warnings=summary.warnings),
+        Section("auc", "AUC", blocks=blocks("auc")),
+        Section("curves", "ROC curves", blocks=blocks("roc")),
+        Section("folds", "By fold", blocks=blocks("folds")),
+        Section("classes", "By class", blocks=blocks("classes")),
+        Section("strata", "By stratum", blocks=blocks("strat")),
+        Section("search", "Choice of C", blocks=blocks("search")),
+        Section(
+            "provenance",
+            "Provenance",
+            text="Where every number comes from. Open an arm for its recipe, settings, versions and runs.",
+            origins=origins(summary),
+        ),
+    ]
+    return [item for item in sections if item.findings or item.warnings or item.blocks or item.origins]
+
+
+def _begins(name: str, starts: Sequence[str]) -> bool:
+    return any(name.startswith(start) for start in starts)
+
+
+def _drawing(item: Drawing) -> Block:
+    return Block(item.name, item.title, item.note, item.alt, Markup(svg(item)))
+
+
+def _table(table: Table) -> Block:
+    rows = tuple(
+        tuple(_cell(cell, column) for cell, column in zip(row, table.columns, strict=True))
+        for row in table.rows
+    )
+    many = len(rows)
+    return Block(
+        table.name,
+        table.title,
+        table.note,
+        heads=table.columns,
+        rows=rows,
+        sortable=many > 1,
+        filter=many >= _FILTER_FROM,
+    )
+
+
+def _cell(cell: Cell, column: Column) -> Cellview:
+    classes = ["text"] if column.text else []
+    value = cell.mean if isinstance(cell, Score) else cell
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return Cellview(shown(cell, column), "", "none")
+    if isinstance(cell, Score) and cell.best:
+        classes.append("best")
+    return Cellview(shown(cell, column), str(value), " ".join(classes))

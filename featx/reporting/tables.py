@@ -1,0 +1,380 @@
+"""Tables as rows, written as Markdown, CSV, LaTeX (booktabs) and plain text.
+
+A `Table` knows nothing of runs. Its cells are text, whole numbers, numbers, `Score` (mean, standard deviation
+and number of folds in one cell) or None for "there is no such value", shown as a dash and never as zero.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featx.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "DASH",
+    "FORMATS",
+    "Cell",
+    "Column",
+    "Score",
+    "Table",
+    "csv_text",
+    "latex",
+    "markdown",
+    "plain",
+    "shown",
+    "to_frame",
+    "write_tables",
+]
+
+DASH = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "†": r"\dag{}",
+    "–": "--",
+    "→": r"$\to$",
+}
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean, standard deviation and number of folds in one cell.
+
+    Attributes
+    ----------
+    mean : float
+        Mean over the folds; NaN where no fold has a value.
+    sd : float
+        Standard deviation over the folds; NaN for a single fold.
+    folds : int
+        Folds that the mean is taken over.
+    best : bool
+        Show in bold.
+    mark : str
+        A mark behind the number, such as ``"†"``.
+    """
+
+    mean: float
+    sd: float
+    folds: int
+    best: bool = False
+    mark: str = ""
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.mean):
+            return DASH
+        spread = f" ± {self.sd:.3f}" if math.isfinite(self.sd) else ""
+        return f"{self.mean:.3f}{spread} ({self.folds}){self.mark}"
+
+
+Cell = str | int | float | Score | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name : str
+        Its heading in CSV files and data frames.
+    title : str
+        Its heading where people read.
+    digits : int or None
+        Decimals shown of its numbers; None shows six significant digits. CSV always holds the full number.
+    text : bool
+        Align to the left.
+    """
+
+    name: str
+    title: str
+    digits: int | None = 3
+    text: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as data.
+
+    Attributes
+    ----------
+    name : str
+        File name without its ending.
+    title : str
+        Heading.
+    note : str
+        What a reader must know to read it rightly.
+    columns : tuple of Column
+        Columns, in order.
+    rows : tuple of tuple of Cell
+        Rows, each as long as `columns`.
+    """
+
+    name: str
+    title: str
+    note: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def shown(cell: Cell, column: Column) -> str:
+    """Write a cell for people.
+
+    Parameters
+    ----------
+    cell : Cell
+        Its value.
+    column : Column
+        Its column, which knows the decimals.
+
+    Returns
+    -------
+    str
+        Text; a dash for None and for numbers that are not finite.
+
+    Examples
+    --------
+    >>> shown(0.80651, Column("mean", "Mean")), shown(None, Column("sd", "SD"))
+    ('0.807', '–')
+    """
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return DASH
+    if isinstance(cell, float):
+        text = f"{cell:.6g}" if column.digits is None else f"{cell:.{column.digits}f}"
+        return text.replace("-", "−") if column.digits is not None else text
+    return str(cell)
+
+
+def _lines(table: Table) -> list[list[str]]:
+    pairs = [list(zip(row, table.columns, strict=True)) for row in table.rows]
+    return [[" ".join(shown(cell, column).split()) for cell, column in row] for row in pairs]
+
+
+def plain(table: Table) -> str:
+    """Write a table as aligned text, for a terminal.
+
+    Parameters
+    ----------
+    table : Table
+        What to write.
+
+    Returns
+    -------
+    str
+        Heading, rule and a line for each row.
+
+    Examples
+    --------
+    >>> columns = (Column("arm", "Arm", text=True), Column("mean", "AUC"))
+    >>> print(plain(Table("auc", "AUC", "", columns, (("A", 0.7), ("B", 0.81)))), end="")
+    Arm    AUC
+    ---  -----
+    A    0.700
+    B    0.810
+    """
+    lines = [[column.title for column in table.columns], *_lines(table)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
+    lines.insert(1, ["-" * width for width in widths])
+
+    def align(line: list[str]) -> str:
+        cells = zip(line, widths, table.columns, strict=True)
+        return "  ".join(
+            text.ljust(width) if column.text else text.rjust(width) for text, width, column in cells
+        )
+
+    return "".join(align(line).rstrip() + "\n" for line in lines)
+
+
+def markdown(table: Table) -> str:
+    r"""Write a table as Markdown, with its title and note.
+
+    Parameters
+    ----------
+    table : Table
+        What to write.
+
+    Returns
+    -------
+    str
+        A heading, a pipe table and the note; characters that Markdown would read as its own are escaped.
+
+    Examples
+    --------
+    >>> columns = (Column("arm", "Arm", text=True), Column("mean", "AUC"))
+    >>> print(markdown(Table("auc", "AUC", "Mean over folds.", columns, (("a|b_c", 0.7),))), end="")
+    ## AUC
+    <BLANKLINE>
+    | Arm | AUC |
+    | :--- | ---: |
+    | a\|b\_c | 0.700 |
+    <BLANKLINE>
+    Mean over folds.
+    """
+
+    def escape(text: str) -> str:
+        return _MARKDOWN.sub(r"\\\1", text)
+
+    def line(cells: list[str]) -> str:
+        return f"| {' | '.join(cells)} |\n"
+
+    def strong(cell: Cell, text: str) -> str:
+        return f"**{escape(text)}**" if isinstance(cell, Score) and cell.best else escape(text)
+
+    head = line([escape(column.title) for column in table.columns])
+    rule = line([":---" if column.text else "---:" for column in table.columns])
+    pairs = zip(table.rows, _lines(table), strict=True)
+    body = "".join(line([strong(cell, text) for cell, text in zip(*pair, strict=True)]) for pair in pairs)
+    note = f"\n{escape(table.note)}\n" if table.note else ""
+    return f"## {escape(table.title)}\n\n{head}{rule}{body}{note}"
+
+
+def csv_text(table: Table) -> str:
+    r"""Write a table as CSV with full numbers; no value is an empty field.
+
+    Parameters
+    ----------
+    table : Table
+        What to write.
+
+    Returns
+    -------
+    str
+        A line of column names and a line for each row.
+
+    Examples
+    --------
+    >>> columns = (Column("arm", "Arm", text=True), Column("mean", "AUC"))
+    >>> csv_text(Table("auc", "AUC", "", columns, (("a,b", 0.7), ("c", None))))
+    'arm,mean\n"a,b",0.7\nc,\n'
+    """
+
+    def field(cell: Cell) -> str:
+        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+            return ""
+        return repr(float(cell)) if isinstance(cell, float) else str(cell)
+
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows([field(cell) for cell in row] for row in table.rows)
+    return text.getvalue()
+
+
+def latex(table: Table) -> str:
+    r"""Write a table as LaTeX, with rules of the package booktabs.
+
+    Parameters
+    ----------
+    table : Table
+        What to write.
+
+    Returns
+    -------
+    str
+        A ``table`` environment; special characters are escaped.
+
+    Examples
+    --------
+    >>> columns = (Column("arm", "Arm", text=True), Column("mean", "AUC"))
+    >>> "50\\% \\& more & 0.700 \\\\" in latex(Table("auc", "AUC", "", columns, (("50% & more", 0.7),)))
+    True
+    """
+
+    def escape(text: str) -> str:
+        return "".join(_LATEX.get(char, char) for char in text)
+
+    def strong(cell: Cell, text: str) -> str:
+        return rf"\textbf{{{escape(text)}}}" if isinstance(cell, Score) and cell.best else escape(text)
+
+    def line(cells: list[str]) -> str:
+        return rf"{' & '.join(cells)} \\" + "\n"
+
+    pairs = zip(table.rows, _lines(table), strict=True)
+    body = "".join(line([strong(cell, text) for cell, text in zip(*pair, strict=True)]) for pair in pairs)
+    caption = escape(f"{table.title}. {table.note}" if table.note else f"{table.title}.")
+    return (
+        "% \\usepackage{booktabs}\n"
+        "\\begin{table}[htbp]\n\\centering\n"
+        f"\\caption{{{caption}}}\n\\label{{tab:{re.sub('[^A-Za-z0-9-]', '-', table.name)}}}\n"
+        f"\\begin{{tabular}}{{{''.join('l' if column.text else 'r' for column in table.columns)}}}\n\\toprule\n"
+        f"{line([escape(column.title) for column in table.columns])}"
+        f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
+    "csv": (".csv", csv_text),
+    "latex": (".tex", latex),
+    "markdown": (".md", markdown),
+}
+
+
+def to_frame(table: Table) -> pd.DataFrame:
+    """Return a table as a data frame.
+
+    Parameters
+    ----------
+    table : Table
+        What to convert.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns by their CSV names; None where there is no value, `Score` cells as text.
+    """
+    import pandas as pd
+
+    rows = [[str(cell) if isinstance(cell, Score) else cell for cell in row] for row in table.rows]
+    return pd.DataFrame(rows, columns=[column.name for column in table.columns])
+
+
+def write_tables(tables: tuple[Table, ...], folder: Path | str) -> tuple[Path, ...]:
+    """Write every table in every format.
+
+    Parameters
+    ----------
+    tables : tuple of Table
+        What to write.
+    folder : Path or str
+        Where to; made if need be.
+
+    Returns
+    -------
+    tuple of Path
+        The files, table by table.
+    """
+    written = []
+    for table in tables:
+        for ending, write in FORMATS.values():
+            path = Path(folder) / f"{table.name}{ending}"
+            write_text(path, write(table))
+            written.append(path)
+    return tuple(written)

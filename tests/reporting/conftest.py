@@ -1,0 +1,102 @@
+"""Hand-made runs, written by `featx.runs.write_run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.reporting.report import Report, report
+from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
+
+FOLDS = ("1x1", "1x2", "2x1", "2x2", "3x1", "3x2")
+LEVELS = ("low", "medium", "high")
+
+
+def record(arm: str, fold: str, **changes: Any) -> RunRecord:
+    values: dict[str, Any] = {
+        "kind": "svm",
+        "arm": arm,
+        "task": "malignant-vs-benign",
+        "classes": ("benign", "malignant"),
+        "scored": ("malignant",),
+        "protocol": "5x2",
+        "fold": fold,
+        "folds_digest": "f0" * 32,
+        "seed": 0,
+        "manifest": {"name": "drawn", "digest": "ab" * 32},
+        "features": {"digest": "cd" * 32, "recipe": {"backbone": "tiny", "layer": "pool", "pool": "avg"}},
+        "settings": {"scaling": "l2", "inner_splits": 10},
+        "lineage": ("imagenet", "atlas"),
+        "versions": {"python": "3.11.9", "scikit-learn": "1.9.1"},
+    }
+    return RunRecord(**{**values, **changes})
+
+
+def predictions(fold: str, shift: float, seed: int, rows: int = 60) -> list[Prediction]:
+    """Scores of a known separation: positives lie `shift` standard deviations higher."""
+    rng = np.random.default_rng(seed)
+    actual = np.arange(rows) % 3 == 0
+    noise = rng.normal(size=rows)
+    made = []
+    for index in range(rows):
+        level = LEVELS[index // 3 % 3]
+        score = round(float(noise[index] + shift * actual[index] * (1.5 - 0.4 * LEVELS.index(level))), 6)
+        made.append(
+            Prediction(
+                id=f"{fold}-{index:03d}",
+                fold=fold,
+                group=f"lesion{index // 2}",
+                actual="malignant" if actual[index] else "benign",
+                scores={"malignant": score},
+                strata={"difficulty": level},
+            )
+        )
+    return made
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Run]:
+    """Write one run below ``tmp_path/runs``."""
+
+    def one(
+        arm: str, fold: str, rows: Sequence[Prediction] | None = None, folder: str = "runs", **changes: Any
+    ) -> Run:
+        made = record(arm, fold, **changes)
+        given = predictions(fold, 1.0, 1) if rows is None else rows
+        place = run_folder(tmp_path / folder, arm, made.task, made.protocol, fold)
+        return write_run(place, made, given, {"host": "somewhere"})
+
+    return one
+
+
+def fill(folder: Path) -> Path:
+    """Three arms on one task, six folds each, the whole of them the same wherever they lie."""
+    for arm, shift in {"random": 0.4, "source": 1.1, "source + fine-tuned": 1.6}.items():
+        for number, fold in enumerate(FOLDS):
+            curve = {"C": [0.1, 1.0, 10.0], "mean": [0.6, 0.7, 0.65 + number / 50]}
+            chosen = curve["C"][int(np.argmax(curve["mean"]))]
+            made = record(
+                arm,
+                fold,
+                search={"malignant": {"C": chosen, "edge": "upper" if chosen == 10 else "", "curve": curve}},
+                counts={"train": {"benign": 40, "malignant": 20}},
+            )
+            place = run_folder(folder, arm, made.task, made.protocol, fold)
+            write_run(place, made, predictions(fold, shift, 10 * number + 7), {"host": "somewhere"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of finished runs; not to be written to."""
+    return fill(tmp_path_factory.mktemp("study") / "runs")
+
+
+@pytest.fixture(scope="session")
+def made(study: Path) -> Report:
+    """A report of the study; not to be written to."""
+    return report([study], output=study.parent / "report")

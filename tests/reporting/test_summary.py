@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featx.errors import RunError
+from featx.reporting.summary import MACRO, collect, levels, natural, summarise
+from featx.runs import Prediction, Run
+from featx.stats.auc import roc_auc
+
+Write = Callable[..., Run]
+
+
+def rows(actual: str, scores: list[float], level: str = "low") -> list[Prediction]:
+    """One letter an image: p positive, n negative."""
+    names = {"p": "malignant", "n": "benign"}
+    return [
+        Prediction(
+            f"i{index}", "1x1", f"g{index}", names[letter], {"malignant": score}, {}, {"difficulty": level}
+        )
+        for index, (letter, score) in enumerate(zip(actual, scores, strict=True))
+    ]
+
+
+def test_each_fold_has_its_auc_and_the_mean_is_over_the_folds(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", rows("nnpp", [1, 2, 3, 4]))
+    write("A", "1x2", rows("nnpp", [1, 3, 2, 4]))
+    (item,) = summarise([tmp_path / "runs"]).overall
+    assert item.auc == (1.0, 0.75)
+    assert (item.spread.mean, item.spread.n, item.images, item.positives) == (0.875, 2, (4, 4), (2, 2))
+    assert item.spread.sd == pytest.approx(np.std([1, 0.75], ddof=1))
+
+
+def test_a_fold_of_one_class_is_counted_and_said_not_averaged(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", rows("nnpp", [1, 2, 3, 4]))
+    write("A", "1x2", rows("nnnn", [1, 3, 2, 4]))
+    summary = summarise([tmp_path / "runs"])
+    (item,) = summary.overall
+    assert (item.spread.mean, item.spread.n, item.spread.undefined) == (1.0, 1, 1)
+    assert item.undefined == ("1x2",)
+    assert any("no AUC in fold 1x2" in text for text in summary.warnings)
+
+
+def test_one_class_everywhere_leaves_no_mean(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", rows("nnnn", [1, 2, 3, 4]))
+    (item,) = summarise([tmp_path / "runs"]).overall
+    assert np.isnan(item.spread.mean)
+
+
+def test_a_single_test_set_has_the_interval_of_delong(write: Write, tmp_path: Path) -> None:
+    write("A", "holdout", rows("nnnppp", [1, 2, 4, 3, 5, 6]), protocol="holdout")
+    (item,) = summarise([tmp_path / "runs"]).overall
+    assert "DeLong" in item.spread.method
+    assert 0 < item.spread.low < item.spread.mean < item.spread.high < 1
+
+
+def test_strata_have_their_own_auc_and_counts(write: Write, tmp_path: Path) -> None:
+    easy = rows("nnpp", [1, 2, 3, 4], "low")
+    hard = [replace(row, id=f"{row.id}h") for row in rows("nnp", [1, 3, 2], "high")]
+    write("A", "1x1", easy + hard)
+    found = {item.level: item for item in summarise([tmp_path / "runs"]).strata}
+    assert list(found) == ["low", "high"]
+    assert (found["low"].auc, found["high"].auc) == ((1.0,), (0.5,))
+    assert (found["high"].images, found["high"].positives) == ((3,), (1,))
+
+
+def test_a_stratum_of_one_class_has_no_auc(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", [*rows("nnpp", [1, 2, 3, 4]), replace(rows("p", [9], "high")[0], id="x")])
+    found = {item.level: item for item in summarise([tmp_path / "runs"]).strata}
+    assert np.isnan(found["high"].auc[0])
+
+
+def test_a_column_of_many_values_is_left_out_and_said(write: Write, tmp_path: Path) -> None:
+    many = [
+        replace(row, strata={"age": str(index)})
+        for index, row in enumerate(rows("np" * 10, list(map(float, range(20)))))
+    ]
+    write("A", "1x1", many)
+    summary = summarise([tmp_path / "runs"])
+    assert summary.strata == ()
+    assert any("'age' has 20 values" in text for text in summary.warnings)
+    assert len(summarise([tmp_path / "runs"], ["age"]).strata) == 20
+
+
+def test_an_unknown_stratum_is_named(study: Path) -> None:
+    with pytest.raises(RunError, match=r"no run has the stratum 'site'; columns of these runs: difficulty"):
+        summarise([study], ["site"])
+
+
+def test_several_classes_have_an_auc_each_and_their_mean(write: Write, tmp_path: Path) -> None:
+    classes = ("a", "b", "c")
+    made = [
+        Prediction(f"i{n}", "1x1", "", name, {other: float(other == name) + 0.1 * n for other in classes})
+        for n, name in enumerate("aabbcc")
+    ]
+    write("A", "1x1", made, task="three", classes=classes, scored=classes)
+    summary = summarise([tmp_path / "runs"])
+    single = [item.auc[0] for item in summary.classes]
+    assert [item.scored for item in summary.classes] == list(classes)
+    assert (summary.overall[0].scored, summary.overall[0].auc[0]) == (MACRO, pytest.approx(np.mean(single)))
+    assert single[0] == roc_auc([row.actual == "a" for row in made], [row.scores["a"] for row in made])
+
+
+def test_a_missing_class_leaves_no_mean_of_classes(write: Write, tmp_path: Path) -> None:
+    classes = ("a", "b", "c")
+    made = [
+        Prediction(f"i{n}", "1x1", "", name, dict.fromkeys(classes, float(n)))
+        for n, name in enumerate("aabb")
+    ]
+    write("A", "1x1", made, task="three", classes=classes, scored=classes)
+    summary = summarise([tmp_path / "runs"])
+    assert np.isnan(summary.overall[0].auc[0])
+    assert [bool(np.isfinite(item.auc[0])) for item in summary.classes] == [True, True, False]
+
+
+def test_folds_and_arms_stand_in_natural_order(write: Write, tmp_path: Path) -> None:
+    for arm in ("arm10", "arm2"):
+        for fold in ("10", "9"):
+            write(arm, fold, protocol="kfold:10")
+    series, _, _ = collect([tmp_path / "runs"])
+    assert [(item.arm, item.folds) for item in series] == [("arm2", ("9", "10")), ("arm10", ("9", "10"))]
+
+
+def test_a_fold_that_stands_twice_is_an_error_naming_both(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    write("A", "1x1", folder="more")
+    with pytest.raises(
+        RunError, match=r"arm 'A'.*fold '1x1': two runs, .*more.* and .*runs.*; give one"
+    ) as caught:
+        summarise([tmp_path / "runs", tmp_path / "more"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_given_twice_counts_once(study: Path) -> None:
+    once, twice = summarise([study]), summarise([study, study / "random"])
+    assert [item.auc for item in once.overall] == [item.auc for item in twice.overall]
+
+
+@pytest.mark.parametrize(
+    "change", [{"folds_digest": "0" * 64}, {"manifest": {"name": "n", "digest": "0" * 64}}]
+)
+def test_an_arm_mixed_of_other_folds_or_manifests_is_an_error(
+    write: Write, tmp_path: Path, change: dict[str, object]
+) -> None:
+    write("A", "1x1")
+    write("A", "1x2", **change)
+    with pytest.raises(RunError, match="does not belong with"):
+        summarise([tmp_path / "runs"])
+
+
+def test_arms_of_other_folds_are_warned_of(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    write("B", "1x1", folds_digest="0" * 64)
+    assert any("scored on different folds" in text for text in summarise([tmp_path / "runs"]).warnings)
+
+
+def test_arms_of_unequal_folds_are_warned_of(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    write("A", "1x2")
+    write("B", "1x1")
+    assert any("A alone has 1x2" in text for text in summarise([tmp_path / "runs"]).warnings)
+
+
+def test_arms_of_other_images_are_warned_of(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", rows("nnpp", [1, 2, 3, 4]))
+    write("B", "1x1", rows("nnp", [1, 2, 3]))
+    assert any(
+        "fold 1x1 was not scored on the same images" in text
+        for text in summarise([tmp_path / "runs"]).warnings
+    )
+
+
+def test_other_settings_within_an_arm_are_warned_of(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    write("A", "1x2", settings={"scaling": "none"})
+    assert any(
+        "other settings" in text and "scaling" in text for text in summarise([tmp_path / "runs"]).warnings
+    )
+
+
+def test_one_task_of_two_meanings_is_an_error(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    made = [
+        replace(row, actual="x" if row.actual == "benign" else row.actual)
+        for row in rows("nnpp", [1, 2, 3, 4])
+    ]
+    write("B", "1x1", made, classes=("x", "malignant"))
+    with pytest.raises(RunError, match="has the classes x, malignant in arm 'B'"):
+        summarise([tmp_path / "runs"])
+
+
+def test_the_runs_own_warnings_are_gathered(write: Write, tmp_path: Path) -> None:
+    for fold in ("1x1", "1x2"):
+        write("A", fold, warnings=("grid too\nsmall",))
+    write("B", "1x1", warnings=("odd",))
+    write("B", "1x2")
+    texts = summarise([tmp_path / "runs"]).warnings
+    assert "A, malignant-vs-benign, all folds: grid too small" in texts
+    assert "B, malignant-vs-benign, fold 1x1: odd" in texts
+
+
+def test_a_network_own_head_stands_beside_the_svm(write: Write, tmp_path: Path) -> None:
+    write("E", "1x1")
+    write("E", "1x1", folder="tuned", kind="softmax")
+    assert [item.arm for item in collect([tmp_path])[0]] == ["E", "E (softmax)"]
+
+
+def test_fine_tuning_alone_has_nothing_to_report(write: Write, tmp_path: Path) -> None:
+    write("E", "1x1", [], kind="finetune")
+    with pytest.raises(RunError, match="none of the 1 runs has predictions"):
+        summarise([tmp_path / "runs"])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"scores": {"malignant": float("nan")}}, "image 'i0' has the score nan"),
+        ({"actual": "carcinoma"}, "image 'i0' has the class 'carcinoma'"),
+        ({"id": "i1"}, "has image 'i1' twice"),
+    ],
+)
+def test_odd_predictions_are_refused(
+    write: Write, tmp_path: Path, change: dict[str, object], text: str
+) -> None:
+    given = rows("nnpp", [1, 2, 3, 4])
+    write("A", "1x1", [replace(given[0], **change), *given[1:]])  # type: ignore[arg-type]
+    with pytest.raises(RunError, match=text):
+        summarise([tmp_path / "runs"])
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=2, unique=True))
+def test_numbers_sort_as_numbers(numbers: list[int]) -> None:
+    names = [f"fold{number}" for number in numbers]
+    assert sorted(names, key=natural) == [f"fold{number}" for number in sorted(numbers)]
+
+
+def test_known_scales_stand_in_their_order() -> None:
+    assert levels(["High", "low"]) == ["low", "High"]
+    assert levels(["high", "low", "unknown"]) == ["high", "low", "unknown"]
