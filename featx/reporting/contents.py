@@ -215,6 +215,7 @@ def searches(summary: Summary) -> Table | None:
                     _chosen(found),
                     *_logs(found),
                     sum(item.edge != "" for item in found),
+                    *_fits(series),
                     len(series.runs),
                 )
             )
@@ -223,11 +224,16 @@ def searches(summary: Summary) -> Table | None:
     columns = (
         *(_TASK, _PROTOCOL, _ARM, Column("chosen", "C chosen (times)", text=True)),
         *(Column("log10_mean", "Mean of log10 C", 2), Column("log10_sd", "SD of log10 C", 2)),
-        *(Column("edges", "At the grid's edge"), Column("folds", "Folds")),
+        *(
+            Column("edges", "At the grid's edge"),
+            Column("fits", "Fits"),
+            Column("not_converged", "Not converged"),
+            Column("folds", "Folds"),
+        ),
     )
     note = (
         "C is chosen inside the training part of each fold, in tasks of several classes for each class. A choice "
-        "at the edge of the grid says that a better C may lie beyond."
+        "at the edge of the grid says that a better C may lie beyond. Fits: of the search and of the final SVMs."
     )
     return Table("search", "Choice of C", note, columns, tuple(rows))
 
@@ -240,6 +246,13 @@ def _chosen(found: Sequence[Search]) -> str:
 def _logs(found: Sequence[Search]) -> tuple[float, float | None]:
     values = np.log10([item.chosen for item in found])
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def _fits(series: Series) -> tuple[Cell, Cell]:
+    counts = [run.record.convergence for run in series.runs if "fits" in run.record.convergence]
+    if not counts:
+        return None, None
+    return sum(item["fits"] for item in counts), sum(item["not_converged"] for item in counts)
 
 
 def slugs(summary: Summary) -> dict[tuple[str, str], str]:

@@ -57,8 +57,7 @@ def searches_of(record: RunRecord) -> tuple[Search, ...]:
             chosen=item["C"],
             edge=item["edge"],
         )
-        for name, item in record.search.items()
-        if name in record.scored
+        for name, item in record.search.get("classes", {}).items()
     )
 
 

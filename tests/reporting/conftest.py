@@ -82,7 +82,12 @@ def fill(folder: Path) -> Path:
             made = record(
                 arm,
                 fold,
-                search={"malignant": {"C": chosen, "edge": "upper" if chosen == 10 else "", "curve": curve}},
+                search={
+                    "classes": {
+                        "malignant": {"C": chosen, "edge": "upper" if chosen == 10 else "", "curve": curve}
+                    }
+                },
+                convergence={"fits": 31, "not_converged": int(fold == "2x1")},
                 counts={"train": {"benign": 40, "malignant": 20}},
             )
             place = run_folder(folder, arm, made.task, made.protocol, fold)
