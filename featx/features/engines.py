@@ -238,10 +238,17 @@ def _array(output: Any) -> npt.NDArray[np.float32]:
     return np.asarray(keras.ops.convert_to_numpy(output), np.float32)
 
 
-def _outputs(model: Any, pixels: Any) -> list[Any]:
+def _inputs(model: Any, pixels: Any) -> Any:
+    """Give pixels in the structure that the model was made with, of which Keras warns otherwise."""
     import keras
 
-    outputs = model(keras.ops.cast(pixels, "float32"), training=False)
+    values = keras.ops.cast(pixels, "float32")
+    return [values] if isinstance(model.input, list) else values
+
+
+def _outputs(outputs: Any) -> list[Any]:
+    import keras
+
     several = outputs if isinstance(outputs, list | tuple) else [outputs]
     return [keras.ops.cast(output, "float32") for output in several]
 
@@ -250,19 +257,21 @@ def _compile_tensorflow(model: Any, shape: tuple[int, ...]) -> Callable[[Batch],
     import tensorflow as tf
 
     # XLA is left out: on a CPU it was measured at a twelfth of the speed.
-    function = tf.function(lambda pixels: _outputs(model, pixels), autograph=False, jit_compile=False)
-    compiled = function.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+    def call(pixels: Any) -> list[Any]:
+        return _outputs(model(_inputs(model, pixels), training=False))
+
+    compiled = tf.function(call, autograph=False, jit_compile=False).get_concrete_function(
+        tf.TensorSpec(shape, tf.uint8)
+    )
     return lambda batch: list(compiled(tf.constant(batch)))
 
 
 def _compile_jax(model: Any, shape: tuple[int, ...]) -> Callable[[Batch], list[Any]]:
     import jax
-    import keras
 
     def call(trainable: Any, fixed: Any, pixels: Any) -> list[Any]:
-        outputs, _ = model.stateless_call(trainable, fixed, keras.ops.cast(pixels, "float32"), training=False)
-        several = outputs if isinstance(outputs, list | tuple) else [outputs]
-        return [keras.ops.cast(output, "float32") for output in several]
+        outputs, _ = model.stateless_call(trainable, fixed, _inputs(model, pixels), training=False)
+        return _outputs(outputs)
 
     trainable = [variable.value for variable in model.trainable_variables]
     fixed = [variable.value for variable in model.non_trainable_variables]
@@ -276,7 +285,7 @@ def _compile_torch(model: Any, shape: tuple[int, ...]) -> Callable[[Batch], list
 
     def call(batch: Batch) -> list[Any]:
         with torch.no_grad():
-            return _outputs(model, keras.ops.convert_to_tensor(batch))
+            return _outputs(model(_inputs(model, keras.ops.convert_to_tensor(batch)), training=False))
 
     return call
 

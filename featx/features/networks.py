@@ -126,7 +126,7 @@ def first_bad_layer(model: Any, pixels: npt.NDArray[np.uint8]) -> str:
 
     layers = layer_names(model)
     probe = keras.Model(model.inputs, [layer.output for layer in layers.values()])
-    outputs = probe(keras.ops.cast(pixels, "float32"), training=False)
+    outputs = probe([keras.ops.cast(pixels, "float32")], training=False)
     bad = (
         name
         for name, output in zip(layers, outputs, strict=True)

@@ -1,0 +1,153 @@
+"""`featx cache`: upkeep of feature stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options
+
+_STORES = click.argument("stores", nargs=-1, type=click.Path(path_type=Path))
+
+
+def _stores(stores: tuple[Path, ...], cache: Path) -> list[Path]:
+    from featx.features.store import find_stores
+
+    if stores:
+        return find_stores(stores)
+    return find_stores([cache / "features"]) if (cache / "features").is_dir() else []
+
+
+@click.group()
+def cache() -> None:
+    """List, check and tidy feature stores.
+
+    STORES are folders of stores, or folders that hold some; all stores of the cache if none are given.
+    """
+
+
+@cache.command("ls")
+@_STORES
+@options.CACHE
+@options.JSON
+def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
+    """List stores with what they hold."""
+    from featx.digest import canonical
+    from featx.features.upkeep import facts
+
+    rows = [facts(path) for path in _stores(stores, cache)]
+    if as_json:
+        options.print_json(canonical(rows))
+        return
+    for row in rows:
+        views = f" x {row.views} views" if row.views > 1 else ""
+        click.echo(
+            f"{row.path}  {row.backbone}  {row.weights}  {row.layer}  {row.images} images{views} x {row.width}  "
+            f"{row.blocks} blocks  {row.bytes / 1e6:.1f} MB"
+        )
+
+
+@cache.command()
+@_STORES
+@options.CACHE
+def verify(stores: tuple[Path, ...], cache: Path) -> None:
+    """Read every block against its checksums.
+
+    Prints a line for each damaged block and exits 1 if there are any.
+    """
+    from featx.errors import FeatxError
+    from featx.features.store import FeatureStore
+
+    paths = _stores(stores, cache)
+    problems = [line for path in paths for line in FeatureStore(path).verify()]
+    click.echo("".join(f"{line}\n" for line in problems), nl=False)
+    click.echo(f"{len(paths)} stores read, {len(problems)} damaged blocks", err=True)
+    if problems:
+        raise FeatxError(f"{len(problems)} damaged blocks; `featx cache prune --damaged` removes them")
+
+
+@cache.command()
+@_STORES
+@options.CACHE
+def compact(stores: tuple[Path, ...], cache: Path) -> None:
+    """Join the many small blocks of interrupted or sharded extractions."""
+    from featx.features.upkeep import compact as run_compact
+
+    for path in _stores(stores, cache):
+        before, after = run_compact(path)
+        click.echo(f"{path}: {before} blocks before, {after} after", err=True)
+
+
+@cache.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--format", type=click.Choice(["h5", "npz", "parquet"]), default="npz", show_default=True, help="Format."
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="Export its images, by id and in its order.  [default: all]",
+)
+@options.ROOT
+@options.CACHE
+def export(
+    store: Path, format: str, output: Path, manifest: Path | None, root: Path | None, cache: Path
+) -> None:
+    """Write a store's features as one file for other programs.
+
+    Without a manifest, images are named by the SHA-256 of their bytes.
+    """
+    from featx.features.store import FeatureStore
+    from featx.features.upkeep import export as run_export
+
+    if manifest is None:
+        keys = sorted(FeatureStore(store).keys())
+        names = keys
+    else:
+        names, keys = _named_keys(manifest, root, cache)
+    click.echo(run_export(store, output, format, keys, names))
+
+
+def _named_keys(manifest: Path, root: Path | None, cache: Path) -> tuple[list[str], list[str]]:
+    from featx.data.manifest import read_manifest
+    from featx.errors import ImageError
+    from featx.images.content import content_keys
+
+    table = read_manifest(manifest, root=root)
+    found = content_keys(table.paths, cache=cache)
+    if found.failures:
+        raise ImageError(str(next(iter(found.failures.values()))))
+    return table.ids, [found.keys[path] for path in table.paths]
+
+
+@cache.command()
+@_STORES
+@click.option(
+    "--damaged", is_flag=True, help="Remove damaged blocks too; extract then computes their images again."
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Manifest whose images stay while all others go; may be repeated.",
+)
+@options.ROOT
+@options.CACHE
+@options.DRY_RUN
+def prune(
+    stores: tuple[Path, ...], cache: Path, keep: tuple[Path, ...], root: Path | None, **given: Any
+) -> None:
+    """Remove what killed extractions left behind, while none is running."""
+    from featx.features.upkeep import prune as run_prune
+
+    wanted = {key for manifest in keep for key in _named_keys(manifest, root, cache)[1]} if keep else None
+    verb = "would be removed" if given["dry_run"] else "removed"
+    for path in _stores(stores, cache):
+        done = run_prune(path, keep=wanted, **given)
+        click.echo(
+            f"{path}: {len(done.leftovers)} leftovers, {len(done.damaged)} damaged blocks, {done.rows} rows {verb}",
+            err=True,
+        )

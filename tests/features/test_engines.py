@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featx.errors import ConfigError
+from featx.features.engines import Device, KerasEngine, choose_device, parse_device
+from featx.features.networks import first_bad_layer
+
+# Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
+# slots. Measured on zoo networks: at most 1e-6 of the largest feature; often bit for bit.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def network():
+    from featx.zoo.backbones import find_backbone
+    from featx.zoo.network import build_network
+    from featx.zoo.weights import resolve_weights
+
+    backbone = find_backbone("tiny")
+    return build_network(backbone, resolve_weights("random", backbone)[0], layers=("global pool", "block3_relu"))
+
+
+@pytest.fixture(scope="module")
+def engine(network):
+    return KerasEngine(network, 8, Device("cpu"))
+
+
+def draw(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), np.uint8)
+
+
+def test_the_engine_computes_what_the_model_does(engine, network):
+    batch = draw(8)
+    expected = [output.numpy() for output in network.model([batch.astype(np.float32)])]
+    outputs = engine.start(batch)()
+    assert [output.shape for output in outputs] == [(8, width) for width in network.widths]
+    for output, wanted in zip(outputs, expected, strict=True):
+        assert output.dtype == np.float32
+        np.testing.assert_allclose(output, wanted, rtol=0, atol=TOLERANCE * np.abs(wanted).max())
+
+
+def test_an_image_has_the_same_features_beside_any_others(engine):
+    image, neighbours = draw(1), draw(8, 1)
+    alone = np.zeros((8, 64, 64, 3), np.uint8)
+    alone[0] = image
+    wanted = engine.start(alone)()[0][0]
+    for place in range(8):
+        batch = neighbours.copy()
+        batch[place] = image
+        found = engine.start(batch)()[0][place]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE * np.abs(wanted).max())
+
+
+def test_the_same_batch_gives_the_same_bits(engine):
+    batch = draw(8)
+    first, second = engine.start(batch)(), engine.start(batch)()
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_first_bad_layer_is_named(network):
+    import keras
+
+    from featx.zoo.network import build_network
+
+    broken = build_network(network.backbone, network.weights)
+    assert first_bad_layer(broken.model, draw(1)) == ""
+    layer = next(layer for layer in broken.model.layers if layer.name == "block3_conv")
+    kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
+    kernel[0, 0, 0, 0] = np.inf
+    layer.kernel.assign(kernel)
+    assert first_bad_layer(broken.model, draw(1)) == "block3_conv"
+
+
+def test_device_names():
+    assert parse_device("auto") is None
+    assert parse_device("cpu") == Device("cpu", 0)
+    assert parse_device("gpu:3") == Device("gpu", 3)
+    for text in ("tpu", "gpu:", "gpu:x", "gpu:-1", ""):
+        with pytest.raises(ConfigError, match="device"):
+            parse_device(text)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    assert choose_device(Device("cpu")) == Device("cpu")
+    with pytest.raises(ConfigError, match="sees . GPUs"):
+        choose_device(Device("gpu", 99))

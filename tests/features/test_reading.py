@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from featx.digest import digest_bytes
+from featx.errors import ImageError
+from featx.features.reading import Busy, Pixels, Source, batches, read_ahead, stamp
+
+
+def sources(folder, count):
+    made = []
+    for number in range(count):
+        path = folder / f"{number:03d}.bin"
+        path.write_bytes(bytes([number]))
+        made.append(Source(digest_bytes(bytes([number])), str(path), stamp(str(path))))
+    return made
+
+
+def prepare(data, path):
+    return np.full((1, 2, 2, 3), data[0], np.uint8)
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (2, 5), (8, 100)])
+def test_images_come_in_order_whoever_is_faster(tmp_path, workers, ahead):
+    def uneven(data, path):
+        time.sleep(0.002 * (data[0] % 3))
+        return prepare(data, path)
+
+    found = list(read_ahead(sources(tmp_path, 30), uneven, workers=workers, ahead=ahead))
+    assert [int(item.views[0, 0, 0, 0]) for item in found] == list(range(30))
+
+
+def test_no_more_than_wanted_is_read_ahead(tmp_path):
+    read = []
+
+    def note(data, path):
+        read.append(data[0])
+        return prepare(data, path)
+
+    images = read_ahead(sources(tmp_path, 50), note, workers=4, ahead=6)
+    most = 0
+    for count in range(1, 20):
+        next(images)
+        time.sleep(0.005)
+        most = max(most, len(read) - count)
+    images.close()
+    assert 1 <= most <= 6
+    assert threading.active_count() < 10
+
+
+def test_a_bad_image_says_why_and_the_others_go_on(tmp_path):
+    made = sources(tmp_path, 5)
+    (tmp_path / "001.bin").unlink()
+    (tmp_path / "002.bin").write_bytes(b"other bytes")
+
+    def picky(data, path):
+        if data[0] == 3:
+            raise ImageError(f"{path}: not an image")
+        return prepare(data, path)
+
+    found = list(read_ahead(made, picky, workers=2, ahead=3))
+    assert [item.views is None for item in found] == [False, True, True, True, False]
+    assert "cannot be read: No such file" in found[1].reason
+    assert "changed while" in found[2].reason
+    assert found[3].reason.endswith("003.bin: not an image")
+
+
+def test_an_unforeseen_error_is_not_swallowed(tmp_path):
+    def broken(data, path):
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        list(read_ahead(sources(tmp_path, 3), broken, workers=2, ahead=3))
+
+
+def test_busy_adds_up_the_threads_work(tmp_path):
+    def slow(data, path):
+        time.sleep(0.01)
+        return prepare(data, path)
+
+    busy = Busy()
+    list(read_ahead(sources(tmp_path, 8), slow, workers=4, ahead=8, busy=busy))
+    assert busy.seconds >= 8 * 0.01
+
+
+def pixels(number, views=1, bad=False):
+    source = Source(f"{number:064x}", f"{number}.png", (1, 1))
+    return Pixels(source, None if bad else np.full((views, 2, 2, 3), number, np.uint8), "bad" if bad else "")
+
+
+def test_batches_have_one_shape_and_black_padding():
+    failed = []
+    images = [pixels(1), pixels(2, bad=True), pixels(3), pixels(4)]
+    made = list(batches(images, 2, failed.append))
+    assert [batch.pixels.shape for batch in made] == [(2, 2, 2, 3)] * 2
+    assert [batch.keys for batch in made] == [(f"{1:064x}", f"{3:064x}"), (f"{4:064x}",)]
+    assert made[1].pixels[1].max() == 0
+    assert failed == [images[1]]
+
+
+def test_views_of_an_image_may_lie_in_two_batches():
+    made = list(batches([pixels(1, 3), pixels(2, 3)], 4, pytest.fail))
+    assert [int(key, 16) for batch in made for key in batch.keys] == [1, 1, 1, 2, 2, 2]
+    assert [len(batch.keys) for batch in made] == [4, 2]
+
+
+def test_nothing_gives_no_batch():
+    assert list(batches([], 4, pytest.fail)) == []
+
+
+def test_a_missing_file_has_a_stamp_that_fits_none(tmp_path):
+    assert stamp(str(tmp_path / "nowhere")) == (-1, -1)

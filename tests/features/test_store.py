@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featx.digest import digest_bytes
+from featx.errors import MissingFeaturesError, StaleStoreError, StoreError
+from featx.features.store import RECIPE, TRAINED_ON, FeatureStore, find_stores
+
+
+def test_rows_come_back_in_any_order_with_duplicates(store, rows):
+    keys, features = rows(0, 30)
+    for start in range(0, 30, 10):
+        store.write_block(keys[start : start + 10], features[start : start + 10])
+    order = [29, 0, 5, 5, 17, 0]
+    assert np.array_equal(store.read([keys[place] for place in order]), features[order])
+    assert np.array_equal(FeatureStore(store.path).read(keys), features)
+
+
+@given(st.lists(st.integers(0, 19), max_size=40), st.integers(1, 20))
+def test_reading_equals_indexing_whatever_the_blocks(tmp_path_factory, order, size):
+    keys = [digest_bytes(bytes([number])) for number in range(20)]
+    features = np.arange(20 * 2 * 3, dtype=np.float32).reshape(20, 2, 3)
+    store = FeatureStore.create(tmp_path_factory.mktemp("stores") / "s", {"backbone": "any"})
+    for start in range(0, 20, size):
+        store.write_block(keys[start : start + size], features[start : start + size])
+    assert np.array_equal(store.read([keys[place] for place in order]), features[order])
+
+
+def test_an_empty_store_says_what_is_missing(store, rows):
+    keys, _ = rows(0, 3)
+    assert (store.width, store.views, store.keys()) == (0, 0, frozenset())
+    assert store.read([]).shape == (0, 0, 0)
+    with pytest.raises(MissingFeaturesError, match="2 of 2 images"):
+        store.read([keys[0], keys[1], keys[0]])
+
+
+def test_missing_names_each_key_once_in_order(store, rows):
+    keys, features = rows(0, 5)
+    store.write_block(keys[1:2], features[1:2])
+    assert store.missing([keys[4], keys[1], keys[0], keys[4]]) == [keys[4], keys[0]]
+    assert (store.views, store.width) == (1, 8)
+
+
+def test_another_writer_is_seen(store, rows):
+    keys, features = rows(0, 4)
+    other = FeatureStore(store.path)
+    assert other.missing(keys) == keys
+    store.write_block(keys[:2], features[:2])
+    assert other.missing(keys) == keys[2:]
+    other.write_block(keys[2:], features[2:])
+    assert np.array_equal(store.read(keys), features)
+
+
+def test_rows_of_another_shape_are_refused(store, rows):
+    store.write_block(*rows(0, 4))
+    with pytest.raises(StoreError, match="rows of shape"):
+        store.write_block(*rows(4, 8, width=9))
+
+
+def test_a_store_compacted_while_reading_is_read_from_its_new_blocks(store, rows, monkeypatch):
+    keys, features = rows(0, 6)
+    old = store.write_block(keys, features)
+    reader = FeatureStore(store.path)
+    reader.refresh()
+    listed = reader.refresh
+    calls = []
+
+    def late():
+        # The first look still sees the old block, which is gone when it is read.
+        calls.append(1)
+        if len(calls) > 1:
+            listed()
+
+    store.write_block(keys[::-1], features[::-1])
+    old.unlink()
+    monkeypatch.setattr(reader, "refresh", late)
+    assert np.array_equal(reader.read(keys), features)
+    assert len(calls) == 2
+
+
+def test_the_stale_field_is_named_and_told_fields_are_not(store, recipe):
+    assert FeatureStore.open_or_create(store.path, dataclasses.replace(recipe, lineage=("x",))).digest == recipe.digest
+    other = dataclasses.replace(recipe, image_size=96)
+    with pytest.raises(StaleStoreError, match="image_size: found 64, wanted 96"):
+        FeatureStore.open_or_create(store.path, other)
+    with pytest.raises(StoreError, match="already"):
+        FeatureStore.create(store.path, recipe)
+
+
+def test_a_folder_without_a_sound_recipe_is_no_store(tmp_path, store):
+    with pytest.raises(StoreError, match="no feature store"):
+        FeatureStore(tmp_path / "nowhere")
+    record = json.loads((store.path / RECIPE).read_text())
+    (store.path / RECIPE).write_text(json.dumps({**record, "image_size": 32}))
+    with pytest.raises(StoreError, match="changed by hand"):
+        FeatureStore(store.path)
+    (store.path / RECIPE).write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        FeatureStore(store.path)
+    (store.path / RECIPE).write_text(json.dumps({**record, "format": 99}))
+    with pytest.raises(StoreError, match="store format 99"):
+        FeatureStore(store.path)
+
+
+def test_a_damaged_block_is_refused_and_verify_names_it(store, rows):
+    keys, features = rows(0, 4)
+    sound = store.write_block(keys[:2], features[:2])
+    bad = store.write_block(keys[2:], features[2:])
+    bad.write_bytes(bad.read_bytes()[:500])
+    fresh = FeatureStore(store.path)
+    with pytest.raises(StoreError, match=bad.name):
+        fresh.read(keys[:2])
+    assert [bad.name in line and sound.name not in line for line in fresh.verify()] == [True]
+
+
+def test_discard_removes_rows_and_keeps_the_others(store, rows):
+    keys, features = rows(0, 10)
+    store.write_block(keys[:5], features[:5])
+    store.write_block(keys[5:], features[5:])
+    assert store.discard(keys[3:7]) == 4
+    kept = [*keys[:3], *keys[7:]]
+    fresh = FeatureStore(store.path)
+    assert fresh.keys() == frozenset(kept)
+    assert np.array_equal(fresh.read(kept), features[[0, 1, 2, 7, 8, 9]])
+    assert fresh.discard(kept) == 6
+    assert fresh.blocks() == []
+
+
+def test_read_images_goes_by_id_and_content(store, pictures):
+    manifest = pictures(4)
+    files = sorted(manifest.parent.glob("*.png"))
+    keys = [digest_bytes(path.read_bytes()) for path in files]
+    features = np.arange(4 * 3, dtype=np.float32).reshape(4, 1, 3)
+    store.write_block(keys, features)
+    assert np.array_equal(store.read_images(manifest), features)
+    assert np.array_equal(store.read_images(manifest, ["p0002", "p0000"]), features[[2, 0]])
+    with pytest.raises(StoreError, match="p0009"):
+        store.read_images(manifest, ["p0009"])
+    files[1].write_bytes(files[1].read_bytes() + b"changed")
+    with pytest.raises(MissingFeaturesError, match="1 of 4 images .* p0001"):
+        store.read_images(manifest)
+
+
+def test_train_keys_are_those_of_the_fine_tuning_run(store, tmp_path, recipe, rows):
+    assert store.train_keys() is None
+    tuned = FeatureStore.create(tmp_path / "tuned", dataclasses.replace(recipe, trained_on={"fold": "1x1"}))
+    with pytest.raises(StoreError, match=TRAINED_ON):
+        tuned.train_keys()
+    keys, _ = rows(0, 2)
+    (tuned.path / TRAINED_ON).write_text(json.dumps({"train_keys": keys}))
+    assert tuned.train_keys() == frozenset(keys)
+
+
+def test_find_stores_looks_below_and_refuses_what_is_not_there(store, tmp_path):
+    assert find_stores([tmp_path, store.path]) == [store.path]
+    with pytest.raises(StoreError, match="no such folder"):
+        find_stores([tmp_path / "nowhere"])
