@@ -1,7 +1,8 @@
 """Tasks: what classes a study makes of a data set's labels.
 
 A task is declared, not coded: patterns of labels under each class, labels to leave out, and in a two-class
-task which class is positive. The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
+task which class is positive. A pattern ``@melanoma`` stands for a diagnosis however the data set spells it
+(see `featx.data.thesaurus`). The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
 are TOML files of the same form, or written on the command line as ``POSITIVE:NEGATIVE``.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.manifest import Manifest
+from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
 from featx.errors import TaskError, listing
 
 __all__ = ["Labelled", "Task", "apply_task", "read_task", "shipped_tasks"]
@@ -42,8 +44,8 @@ class Task:
         All classes; in a two-class task the positive one last. Empty in the task ``"labels"`` until it is
         applied to a manifest.
     mapping : tuple of (str, str)
-        Label pattern (``*``, ``?`` and ``[...]`` as in file names, case ignored) and its class; the first
-        that matches wins.
+        Label pattern (``*``, ``?`` and ``[...]`` as in file names, case ignored; ``@`` and the name of a
+        diagnosis for all its spellings and kinds) and its class; the first that matches wins.
     exclude : tuple of str
         Patterns of labels to leave out; they win over `mapping`.
     positive : str or None
@@ -222,6 +224,7 @@ def _inline(text: str) -> Task:
     if positive == negative:
         raise TaskError(f"the task {text!r} has the same labels on both sides; name two different classes")
     rest = sides[1] == ["rest"]
+    _check_diagnoses([label for side in sides for label in side], f"task {text!r}")
     mapping = [(label, positive) for label in sides[0]]
     mapping += [("*", negative)] if rest else [(label, negative) for label in sides[1]]
     return Task(
@@ -247,6 +250,7 @@ def _parse(text: str, where: str, name: str) -> Task:
         if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
             raise TaskError(f"{where}: {key} must be a list of label patterns, got {patterns!r}")
     mapping = tuple((pattern, key) for key, patterns in classes.items() for pattern in patterns)
+    _check_diagnoses([*table.get("exclude", ()), *(pattern for pattern, _ in mapping)], where)
     positive = _positive(table, list(classes), where)
     ordered = tuple(key for key in classes if key != positive) + ((positive,) if positive else ())
     others = table.get("others", "fail")
@@ -255,6 +259,12 @@ def _parse(text: str, where: str, name: str) -> Task:
     return Task(
         str(table.get("name", name)), ordered, mapping, tuple(table.get("exclude", ())), positive, others
     )
+
+
+def _check_diagnoses(patterns: Iterable[str], where: str) -> None:
+    unknown = [text for text in patterns if text.startswith("@") and text[1:] not in thesaurus()]
+    if unknown:
+        raise TaskError(f"{where}: no diagnosis {listing(unknown)}; known: {', '.join(sorted(thesaurus()))}")
 
 
 def _positive(table: dict[str, Any], classes: Sequence[str], where: str) -> str | None:
@@ -317,8 +327,8 @@ def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
 
 def _every_label(task: Task, counts: Counter[str]) -> Task:
     classes = tuple(sorted(counts, key=_natural))
-    # Brackets and stars in a label are its own here, not a pattern's.
-    mapping = tuple((re.sub(r"([*?[])", r"[\1]", label), label) for label in classes)
+    # Brackets, stars and a leading @ in a label are its own here, not a pattern's.
+    mapping = tuple((re.sub(r"([*?[]|^@)", r"[\1]", label), label) for label in classes)
     return replace(
         task, classes=classes, mapping=mapping, positive=classes[-1] if len(classes) == 2 else None
     )
@@ -341,6 +351,9 @@ def _class_of(label: str, task: Task) -> str | None:
 
 
 def _matches(label: str, pattern: str) -> bool:
+    if pattern.startswith("@"):
+        diagnosis = find_diagnosis(label)
+        return diagnosis is not None and is_under(diagnosis, pattern[1:])
     return fnmatchcase(label.casefold(), pattern.casefold())
 
 

@@ -165,7 +165,7 @@ def test_bad_task_files(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("melanomas", "no task 'melanomas'; shipped: labels, malignant-vs-benign"),
+        ("melanomas", "no task 'melanomas'; shipped: labels, isic2018"),
         ("gone.toml", "cannot be read"),
         ("a:b:c", "must be POSITIVE:NEGATIVE"),
         ("a:", "must be POSITIVE:NEGATIVE"),
@@ -176,3 +176,51 @@ def test_bad_task_files(tmp_path: Path, text: str, message: str) -> None:
 def test_bad_specifications(spec: str, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         read_task(spec)
+
+
+def test_diagnoses_map_alike_however_they_are_spelled(tmp_path: Path) -> None:
+    labels = [
+        "MEL",
+        "Lentigo Maligna",
+        "Clark naevus",
+        "bkl",
+        "BCC",
+        "SCC",
+        "AKIEC",
+        "miscellaneous",
+        "unknown",
+    ]
+    manifest = labelled_by(tmp_path, labels)
+    expected = ["malignant", "malignant", "benign", "benign", "malignant", "malignant", "benign"]
+    assert apply_task(manifest, "malignant-vs-benign").classes.tolist() == expected
+    assert classes(manifest, "melanoma-vs-benign") == {"melanoma": 2, "benign": 3}
+    assert classes(manifest, "three-class") == {"basal cell carcinoma": 1, "melanoma": 2, "benign": 3}
+    assert classes(manifest, "melanoma-vs-rest") == {"melanoma": 2, "rest": 6}
+    assert classes(manifest, "@melanoma:@nevus+@benign keratosis") == {
+        "@melanoma": 2,
+        "@nevus+@benign keratosis": 2,
+    }
+
+
+def test_tasks_of_the_challenges(tmp_path: Path) -> None:
+    codes = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    labelled = apply_task(labelled_by(tmp_path, codes), "isic2019")
+    assert labelled.targets.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert labelled.left_out == 1
+
+
+def test_grades_of_retinopathy(tmp_path: Path) -> None:
+    labelled = apply_task(labelled_by(tmp_path, ["grade0", "1", "2", "grade4"]), "referable-retinopathy")
+    assert labelled.targets.tolist() == [0, 0, 1, 1]
+
+
+def test_an_unknown_diagnosis_in_a_task_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="no diagnosis @melanom; known: actinic keratosis"):
+        read_task("@melanom:rest")
+
+
+def test_a_label_that_begins_with_an_at_sign_is_itself(tmp_path: Path) -> None:
+    assert apply_task(labelled_by(tmp_path, ["@nevus", "nevus"]), "labels").classes.tolist() == [
+        "@nevus",
+        "nevus",
+    ]
