@@ -19,7 +19,9 @@ def network():
     from featx.zoo.weights import resolve_weights
 
     backbone = find_backbone("tiny")
-    return build_network(backbone, resolve_weights("random", backbone)[0], layers=("global pool", "block3_relu"))
+    return build_network(
+        backbone, resolve_weights("random", backbone)[0], layers=("global pool", "block3_relu")
+    )
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,13 @@ def fake(monkeypatch):
 @pytest.fixture
 def run(tmp_path, fake):
     def call(manifest, **given):
-        given = {"backbone": "tiny", "weights": "random", "cache": tmp_path / "cache", "device": "cpu", **given}
+        given = {
+            "backbone": "tiny",
+            "weights": "random",
+            "cache": tmp_path / "cache",
+            "device": "cpu",
+            **given,
+        }
         return extract(manifest, **given)
 
     return call

@@ -6,7 +6,12 @@ import pytest
 
 from featx.features.recipe import folder_name, recipe_digest, recipe_key
 
-TOLD = {"weights_source": "elsewhere.h5", "weights_label": "other", "lineage": ("a", "b"), "versions": {"keras": "9"}}
+TOLD = {
+    "weights_source": "elsewhere.h5",
+    "weights_label": "other",
+    "lineage": ("a", "b"),
+    "versions": {"keras": "9"},
+}
 DECIDING = {
     "backbone": "vgg16",
     "weights": "cd" * 32,

@@ -85,7 +85,10 @@ def test_a_store_compacted_while_reading_is_read_from_its_new_blocks(store, rows
 
 
 def test_the_stale_field_is_named_and_told_fields_are_not(store, recipe):
-    assert FeatureStore.open_or_create(store.path, dataclasses.replace(recipe, lineage=("x",))).digest == recipe.digest
+    assert (
+        FeatureStore.open_or_create(store.path, dataclasses.replace(recipe, lineage=("x",))).digest
+        == recipe.digest
+    )
     other = dataclasses.replace(recipe, image_size=96)
     with pytest.raises(StaleStoreError, match="image_size: found 64, wanted 96"):
         FeatureStore.open_or_create(store.path, other)

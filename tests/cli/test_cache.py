@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from featx.digest import digest_bytes
+from featx.features.store import FeatureStore
+from featx_cli.main import run
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = FeatureStore.create(
+        tmp_path / "cache" / "features" / "tiny-random0-00000000",
+        {"backbone": "tiny", "weights_label": "random0", "layer": "global pool"},
+    )
+    for number in range(4):
+        (tmp_path / f"p{number}.png").write_bytes(bytes([number]))
+        made.write_block([digest_bytes(bytes([number]))], np.full((1, 1, 3), number, np.float32))
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "label"), ("p2.png", "a"), ("p0.png", "b")])
+    return made
+
+
+@pytest.fixture
+def cache(store):
+    return ["--cache", str(store.path.parents[1])]
+
+
+def test_ls_lists_stores(store, cache, capsys):
+    assert run(["cache", "ls", *cache]) == 0
+    out = capsys.readouterr().out
+    assert str(store.path) in out
+    assert "4 images x 3  4 blocks" in out
+    assert run(["cache", "ls", *cache, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["images"] == 4
+    assert run(["cache", "ls", "--cache", str(store.path / "nothing")]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_verify_names_damaged_blocks_and_prune_removes_them(store, cache, capsys):
+    assert run(["cache", "verify", *cache]) == 0
+    block = store.blocks()[1]
+    block.write_bytes(block.read_bytes()[:-1])
+    assert run(["cache", "verify", *cache]) == 1
+    out, err = capsys.readouterr()
+    assert block.name in out
+    assert "1 damaged blocks" in err
+    assert run(["cache", "prune", str(store.path), "--damaged"]) == 0
+    assert not block.exists()
+    assert run(["cache", "verify", *cache]) == 0
+
+
+def test_compact_joins_blocks(store, cache, capsys):
+    assert run(["cache", "compact", *cache]) == 0
+    assert "4 blocks before, 1 after" in capsys.readouterr().err
+    assert len(store.blocks()) == 1
+
+
+def test_export_goes_by_the_manifest(store, cache, tmp_path, capsys):
+    target = tmp_path / "out.npz"
+    manifest = str(tmp_path / "manifest.csv")
+    assert run(["cache", "export", str(store.path), "-o", str(target), "--manifest", manifest, *cache]) == 0
+    assert capsys.readouterr().out.strip() == str(target)
+    with np.load(target) as file:
+        assert list(file["ids"]) == ["p2", "p0"]
+        assert file["features"][:, 0, 0].tolist() == [2, 0]
+    assert run(["cache", "export", str(store.path), "-o", str(target), *cache]) == 0
+    with np.load(target) as file:
+        assert list(file["ids"]) == sorted(store.keys())
+
+
+def test_prune_keeps_a_manifests_images(store, cache, tmp_path, capsys):
+    line = ["cache", "prune", "--keep", str(tmp_path / "manifest.csv"), *cache]
+    assert run([*line, "--dry-run"]) == 0
+    assert "2 rows would be removed" in capsys.readouterr().err
+    assert len(FeatureStore(store.path).keys()) == 4
+    assert run(line) == 0
+    assert len(FeatureStore(store.path).keys()) == 2
+
+
+def test_a_folder_without_stores_is_bad_input(tmp_path, capsys):
+    assert run(["cache", "ls", str(tmp_path / "nowhere")]) == 2
+    assert "no such folder" in capsys.readouterr().err
