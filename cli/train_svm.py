@@ -1,0 +1,125 @@
+"""`featx train-svm`: linear SVMs on stored features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from featx.svm.settings import CHOICES, PRESETS
+
+from . import options
+from .progress import progress
+
+__all__ = ["train_svm"]
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Command], _Command]:
+    flag = f"--{name.replace('_', '-')}"
+    return click.option(flag, name, type=click.Choice(CHOICES[name]), multiple=multiple, help=help_text)
+
+
+@click.command("train-svm")
+@options.MANIFEST
+@click.option(
+    "--features",
+    "-f",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="Feature store; repeat for stores of weights fine-tuned on each fold.",
+)
+@options.TASK
+@options.PROTOCOL
+@click.option("--fold", "folds", multiple=True, help="Run this fold only; may be repeated.")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="default",
+    show_default=True,
+    help="Settings to start from; the options below win over it.",
+)
+@_choice("loss", "Loss of the SVM.")
+@_choice("bias", "Whether the bias counts in the norm.")
+@_choice("class_weight", "Weight classes inversely to their size, or not.")
+@_choice("scaling", "Scaling fitted on the training rows; repeat to search among several.", multiple=True)
+@click.option("--costs", help="Values of C to try, comma separated.  [default: 0.001 to 10000 by tens]")
+@_choice("inner", "Whether inner splits keep groups together.")
+@click.option("--inner-splits", type=click.IntRange(min=1), help="Number of inner splits.  [default: 10]")
+@click.option("--held-out", type=float, help="Share that an inner split holds out.  [default: 0.1]")
+@_choice("rule", "C of the best mean AUC, or the smallest within one standard error of it.")
+@click.option(
+    "--widen/--no-widen", default=None, help="Extend the grid once where the best C is at its edge."
+)
+@click.option("--refine", type=click.IntRange(min=0), help="Further values of C on each side of the best.")
+@click.option("--shared-cost/--own-cost", default=None, help="One C for all classes, or one for each.")
+@click.option(
+    "--missing",
+    type=click.Choice(["fail", "leave-out"]),
+    default="fail",
+    show_default=True,
+    help="What to do with images that have no features.",
+)
+@click.option("--arm", help="Name of the arm.  [default: backbone and weights]")
+@options.ROOT
+@options.output("reports/runs", "Folder of runs.")
+@options.CACHE
+@options.SEED
+@options.WORKERS
+@options.OVERWRITE
+@options.JSON
+@options.CONFIG
+def train_svm(
+    manifest: Path, costs: str | None, scaling: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
+    """Train and score a linear SVM on each fold, with C found inside its training part.
+
+    Prints the folders of the runs; AUCs go to stderr. Finished runs with the same inputs are kept.
+    """
+    from featx.svm.train import run_auc
+    from featx.svm.train import train_svm as train
+
+    runs = train(manifest, costs=_numbers(costs), scaling=scaling or None, progress=progress(), **given)
+    aucs = [run_auc(run) for run in runs]
+    if as_json:
+        options.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])
+    else:
+        for run in runs:
+            click.echo(str(run.path))
+    click.echo(_summary(runs[0].record.arm, aucs), err=True)
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"--costs takes numbers, comma separated; got {text!r}") from error
+
+
+def _record(run: Any, auc: float) -> dict[str, Any]:
+    return {
+        "path": str(run.path),
+        "fold": run.record.fold,
+        "auc": None if auc != auc else auc,
+        "C": {name: one["C"] for name, one in run.record.search["classes"].items()},
+        "not_converged": run.record.convergence["not_converged"],
+        "warnings": list(run.record.warnings),
+    }
+
+
+def _summary(arm: str, aucs: list[float]) -> str:
+    import statistics
+
+    defined = [auc for auc in aucs if auc == auc]
+    if not defined:
+        return f"{arm}: no test images scored"
+    spread = f" ± {statistics.stdev(defined):.4f}" if len(defined) > 1 else ""
+    undefined = f", {len(aucs) - len(defined)} without an AUC" if len(defined) < len(aucs) else ""
+    return f"{arm}: mean AUC {statistics.mean(defined):.4f}{spread} over {len(defined)} folds{undefined}"

@@ -1,0 +1,243 @@
+"""Trained SVMs: scores, and files that are read without running code from them.
+
+A model belongs to the recipe of the features that it was trained on and refuses any other.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.digest import short
+from featx.errors import RunError, StaleStoreError
+
+from .scaling import Scaler
+from .solvers import Decision
+
+__all__ = ["SvmModel", "load_model", "model_bytes"]
+
+Floats = npt.NDArray[np.float64]
+
+_FORMAT = 1
+# A model file holds a dict of texts, numbers and arrays. Any other type is refused before anything is built.
+_ARRAYS = ("center", "factor", "components", "weights")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class SvmModel:
+    """The SVMs of one run, one for each scored class.
+
+    Attributes
+    ----------
+    recipe_digest : str
+        Digest of the recipe of the features that it needs.
+    classes, scored : tuple of str
+        All classes of the task, and those that have a score.
+    decisions : tuple of Decision
+        One for each scored class.
+    """
+
+    recipe_digest: str
+    classes: tuple[str, ...]
+    scored: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+
+    def scores(self, features: npt.NDArray[np.floating[Any]], recipe_digest: str) -> Floats:
+        """Score images.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d) or (n, views, d)
+            Features; views are averaged.
+        recipe_digest : str
+            Digest of the recipe that they follow, such as `FeatureStore.digest`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, scored classes)
+            Decision values, higher for the class.
+
+        Raises
+        ------
+        StaleStoreError
+            If the features follow another recipe than the model was trained on, or have another width.
+        """
+        if recipe_digest != self.recipe_digest:
+            raise StaleStoreError(
+                f"the model was trained on features of recipe {short(self.recipe_digest)}, got features of recipe "
+                f"{short(recipe_digest)}; extract with the model's own recipe"
+            )
+        rows = average_views(features)
+        width = _width(self.decisions[0])
+        if width is not None and rows.shape[1] != width:
+            raise StaleStoreError(f"the model needs features of width {width}, got {rows.shape[1]}")
+        columns = [one.scaler.scores(rows, one.weights[:, None]) + one.intercept for one in self.decisions]
+        return np.concatenate(columns, axis=1)
+
+
+def average_views(features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """Average features over views.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (n, views, d) or (n, d)
+        Features.
+
+    Returns
+    -------
+    ndarray of float, shape (n, d)
+        The mean over the views, of the same dtype.
+
+    Examples
+    --------
+    >>> average_views(np.array([[[1.0, 2.0], [3.0, 4.0]]])).tolist()
+    [[2.0, 3.0]]
+    """
+    if features.ndim == 2:
+        return features
+    return features[:, 0] if features.shape[1] == 1 else features.mean(axis=1)
+
+
+def _width(decision: Decision) -> int | None:
+    scaler = decision.scaler
+    return len(scaler.center) if scaler.center.size else len(decision.weights)
+
+
+def model_bytes(model: SvmModel) -> bytes:
+    """Write a model in the format of skops.
+
+    Parameters
+    ----------
+    model : SvmModel
+        What to write.
+
+    Returns
+    -------
+    bytes
+        A skops file; equal models give equal bytes.
+    """
+    import skops.io
+
+    decisions = [
+        {
+            "scaling": one.scaler.name,
+            "center": one.scaler.center,
+            "factor": one.scaler.factor,
+            "components": one.scaler.components,
+            "weights": one.weights,
+            "numbers": json.dumps([one.intercept, one.cost, one.residual, one.iterations]),
+        }
+        for one in model.decisions
+    ]
+    content = {
+        "format": _FORMAT,
+        "recipe_digest": model.recipe_digest,
+        "classes": list(model.classes),
+        "scored": list(model.scored),
+        "decisions": decisions,
+    }
+    return _without_chance(skops.io.dumps(content))
+
+
+def _without_chance(data: bytes) -> bytes:
+    """Take times and memory addresses out of a skops file: they would differ between equal models."""
+    source = zipfile.ZipFile(io.BytesIO(data))
+    count = itertools.count()
+    files: list[tuple[str, str]] = []
+
+    def renumber(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renumber(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        new = {key: renumber(value) for key, value in node.items()}
+        if "__id__" in node:
+            new["__id__"] = next(count)
+        if "file" in node:
+            new["file"] = f"{new['__id__']}.npy"
+            files.append((node["file"], new["file"]))
+        return new
+
+    schema = renumber(json.loads(source.read("schema.json")))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for old, new in files:
+            archive.writestr(zipfile.ZipInfo(new, _EPOCH), source.read(old))
+        archive.writestr(zipfile.ZipInfo("schema.json", _EPOCH), json.dumps(schema, indent=1))
+    return target.getvalue()
+
+
+def load_model(source: Path | str | bytes) -> SvmModel:
+    """Read a model; nothing in the file is run.
+
+    Parameters
+    ----------
+    source : Path, str or bytes
+        A ``model.skops``, a run folder that holds one, or the bytes of one.
+
+    Returns
+    -------
+    SvmModel
+        The model.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or damaged, or holds a type that no model needs.
+    """
+    import skops.io
+
+    name, data = _read(source)
+    try:
+        foreign = skops.io.get_untrusted_types(data=data)
+        content = None if foreign else skops.io.loads(data)
+    except Exception as error:  # skops raises what its parts raise: zip, JSON, numpy, its own
+        raise RunError(f"{name}: cannot be read as a model ({error}); train this run again") from error
+    if foreign:
+        raise RunError(
+            f"{name}: holds types that no SVM model needs ({', '.join(sorted(foreign))}); not loaded"
+        )
+    return _model(content, name)
+
+
+def _read(source: Path | str | bytes) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        return "model", source
+    path = Path(source)
+    path = path / "model.skops" if path.is_dir() else path
+    try:
+        return str(path), path.read_bytes()
+    except OSError as error:
+        raise RunError(
+            f"{path}: no model there ({error.strerror}); give a run of `featx train-svm`"
+        ) from error
+
+
+def _model(content: Any, name: str) -> SvmModel:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise RunError(f"{name}: not an SVM model of format {_FORMAT}; train this run again")
+    try:
+        decisions = tuple(_decision(one) for one in content["decisions"])
+        return SvmModel(
+            content["recipe_digest"], tuple(content["classes"]), tuple(content["scored"]), decisions
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{name}: a part of the model is missing ({error}); train this run again") from error
+
+
+def _decision(one: dict[str, Any]) -> Decision:
+    arrays: dict[str, Floats] = {name: np.asarray(one[name], dtype=np.float64) for name in _ARRAYS}
+    intercept, cost, residual, iterations = json.loads(one["numbers"])
+    scaler = Scaler(one["scaling"], arrays["center"], arrays["factor"], arrays["components"])
+    return Decision(
+        scaler, arrays["weights"], float(intercept), float(cost), float(residual), int(iterations)
+    )

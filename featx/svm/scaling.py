@@ -1,0 +1,193 @@
+"""What is done to features before the SVM, fitted on the rows that the SVM is trained on and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ROWWISE", "Scaler", "fit_scaler", "row_lengths"]
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.floating[Any]]
+
+# Scalings that look at one row at a time: nothing is fitted, so that one Gram matrix serves every split.
+ROWWISE = frozenset({"l2", "none"})
+# Share of the variance that the components kept by `pca` and `whiten` explain.
+VARIANCE = 0.99
+# Rows converted to double precision at a time: a few megabytes.
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """A fitted scaling.
+
+    Attributes
+    ----------
+    name : str
+        One of ``l2``, ``none``, ``zscore``, ``pca``, ``whiten``.
+    center : ndarray of float64, shape (d,)
+        Subtracted from each row; empty for row-wise scalings.
+    factor : ndarray of float64, shape (d,)
+        Multiplied into each column; empty but for ``zscore``.
+    components : ndarray of float64, shape (d, k)
+        Projection; empty but for ``pca`` and ``whiten``.
+    """
+
+    name: str
+    center: Floats
+    factor: Floats
+    components: Floats
+
+    def apply(self, rows: Rows) -> Floats:
+        """Scale rows.
+
+        Parameters
+        ----------
+        rows : ndarray of float, shape (n, d)
+            Features.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, k)
+            Scaled features.
+        """
+        return np.concatenate([self._block(block) for block in _blocks(rows)])
+
+    def _block(self, rows: Rows) -> Floats:
+        block = rows.astype(np.float64)
+        if self.name == "l2":
+            return block / row_lengths(rows)[:, None]
+        if self.center.size:
+            block -= self.center
+        if self.factor.size:
+            block *= self.factor
+        return block @ self.components if self.components.size else block
+
+    def scores(self, rows: Rows, weights: Floats) -> Floats:
+        """Multiply scaled rows by weights, without keeping the scaled rows.
+
+        Parameters
+        ----------
+        rows : ndarray of float, shape (n, d)
+            Features.
+        weights : ndarray of float64, shape (k, c)
+            Columns of weights.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, c)
+            Products.
+        """
+        return np.concatenate([self._block(block) @ weights for block in _blocks(rows)])
+
+    def pull_back(self, rows: Rows, coefficients: Floats) -> Floats:
+        """Sum scaled rows with coefficients: the weights of an SVM from its representer form.
+
+        Parameters
+        ----------
+        rows : ndarray of float, shape (n, d)
+            Training rows, unscaled.
+        coefficients : ndarray of float64, shape (n, c)
+            One for each row.
+
+        Returns
+        -------
+        ndarray of float64, shape (k, c)
+            ``scaled.T @ coefficients``.
+        """
+        starts = range(0, len(rows), _BLOCK)
+        parts = zip(starts, _blocks(rows), strict=True)
+        return np.asarray(
+            sum(self._block(block).T @ coefficients[start : start + _BLOCK] for start, block in parts)
+        )
+
+
+def _blocks(rows: Rows) -> Iterator[Rows]:
+    return (rows[start : start + _BLOCK] for start in range(0, max(len(rows), 1), _BLOCK))
+
+
+def row_lengths(rows: Rows) -> Floats:
+    """Measure the Euclidean length of each row, 1 for a row of zeros.
+
+    Parameters
+    ----------
+    rows : ndarray of float, shape (n, d)
+        Features.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Lengths; multiplying the rows by a power of two multiplies them exactly.
+
+    Examples
+    --------
+    >>> row_lengths(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [5.0, 1.0]
+    """
+    lengths = np.concatenate(
+        [
+            np.sqrt(np.einsum("ij,ij->i", block, block))
+            for block in (b.astype(np.float64) for b in _blocks(rows))
+        ]
+    )
+    lengths[lengths == 0.0] = 1.0
+    return np.asarray(lengths)
+
+
+def fit_scaler(name: str, rows: Rows) -> Scaler:
+    """Fit a scaling.
+
+    Parameters
+    ----------
+    name : str
+        ``"l2"``: each row to unit length; ``"none"``; ``"zscore"``: each column to mean 0 and variance 1, constant
+        columns to 0; ``"pca"``: the leading principal components that explain 99 % of the variance;
+        ``"whiten"``: these, each to variance 1.
+    rows : ndarray of float, shape (n, d)
+        Training rows.
+
+    Returns
+    -------
+    Scaler
+        Fitted.
+
+    Examples
+    --------
+    >>> fit_scaler("zscore", np.array([[1.0, 5.0], [3.0, 5.0]])).apply(np.array([[5.0, 7.0]])).tolist()
+    [[3.0, 0.0]]
+    """
+    empty = np.empty(0)
+    if name in ROWWISE:
+        return Scaler(name, empty, empty, np.empty((0, 0)))
+    full = rows.astype(np.float64)
+    center = full.mean(axis=0)
+    full -= center
+    if name == "zscore":
+        spread = np.sqrt(np.einsum("ij,ij->j", full, full) / len(full))
+        # A constant column's mean is off by rounding, so that its spread is not exactly 0.
+        varying = spread > 1e-7 * np.abs(center)
+        return Scaler(
+            name, center, np.divide(1.0, spread, out=np.zeros_like(spread), where=varying), np.empty((0, 0))
+        )
+    return Scaler(name, center, empty, _principal_components(full, whiten=name == "whiten"))
+
+
+def _principal_components(centred: Floats, whiten: bool) -> Floats:
+    count, width = centred.shape
+    small = count <= width
+    values, vectors = np.linalg.eigh(centred @ centred.T if small else centred.T @ centred)
+    values, vectors = values[::-1].clip(0.0), vectors[:, ::-1]
+    # Directions of no variance at all would be scaled up from rounding.
+    positive = int((values > values[0] * 1e-12).sum())
+    share = np.cumsum(values[:positive]) / max(values[:positive].sum(), np.finfo(np.float64).tiny)
+    kept = min(positive, int(np.searchsorted(share, VARIANCE)) + 1)
+    values, vectors = values[:kept], vectors[:, :kept]
+    components = centred.T @ (vectors / np.sqrt(values)) if small else vectors
+    scaled = components / np.sqrt(values / count) if whiten else components
+    # With no variance there is no direction: one of zeros keeps the shapes whole.
+    return np.ascontiguousarray(scaled) if kept else np.zeros((width, 1))

@@ -1,0 +1,335 @@
+"""The search for C inside a training part: inner splits, ROC AUC, the whole curve kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .settings import Settings
+from .solvers import Job, Solver
+
+__all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+# Means of AUCs that differ by less are equal: the order of a sum decides here, no pair of rows does.
+_EQUAL = 1e-12
+# A grid is widened by these factors, away from its edge.
+_WIDER = (10.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Inner results of one two-class problem.
+
+    Attributes
+    ----------
+    costs : ndarray of float64, shape (c,)
+        Values of C, ascending.
+    aucs : ndarray of float64, shape (splits, c)
+        ROC AUC of the held-out rows; NaN where a split lacks a class.
+    residuals : ndarray of float64, shape (splits, c)
+        How far each fit is from its optimum, by the solver's measure; NaN where there was none.
+    iterations : ndarray of int64, shape (splits, c)
+        Steps of each fit.
+    """
+
+    costs: Floats
+    aucs: Floats
+    residuals: Floats
+    iterations: Ints
+
+    @property
+    def used(self) -> int:
+        """Splits that have an AUC."""
+        return int(np.isfinite(self.aucs).all(axis=1).sum())
+
+    def mean(self) -> Floats:
+        """Average over the splits that have an AUC; NaN without any."""
+        return _over_splits(self.aucs, np.mean)
+
+    def deviation(self) -> Floats:
+        """Standard deviation over the splits (n - 1 in the denominator); 0 for one split."""
+        return _over_splits(
+            self.aucs, lambda values, axis: np.std(values, axis=axis, ddof=min(1, len(values) - 1))
+        )
+
+    def joined(self, other: Curves) -> Curves:
+        """Merge with the curves of further values of C."""
+        costs = np.concatenate([self.costs, other.costs])
+        order = np.argsort(costs, kind="stable")
+        parts = ("aucs", "residuals", "iterations")
+        merged = (np.hstack([getattr(self, name), getattr(other, name)])[:, order] for name in parts)
+        return Curves(costs[order], *merged)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search.
+
+    Attributes
+    ----------
+    costs : tuple of float
+        The chosen C of each problem.
+    curves : tuple of Curves
+        One for each problem.
+    edges : tuple of str
+        For each problem ``"lower"`` or ``"upper"`` if the choice is at that edge of the grid, however wide it
+        was made; else empty.
+    score : float
+        Mean inner AUC of the choice, over the problems; NaN if there is none.
+    warnings : tuple of str
+        What a reader of the result has to know.
+    """
+
+    costs: tuple[float, ...]
+    curves: tuple[Curves, ...]
+    edges: tuple[str, ...]
+    score: float
+    warnings: tuple[str, ...] = field(default=())
+
+    def record(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the curves in JSON types.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Name of each problem: the class that it scores.
+
+        Returns
+        -------
+        dict
+            Class to ``C``, ``edge`` and ``curve``; undefined numbers are None.
+        """
+        rows = zip(names, self.costs, self.edges, self.curves, strict=True)
+        return {
+            name: {"C": cost, "edge": edge, "curve": _curve_record(curves)}
+            for name, cost, edge, curves in rows
+        }
+
+
+def _curve_record(curves: Curves) -> dict[str, Any]:
+    return {
+        "C": curves.costs.tolist(),
+        "auc": [_plain(row) for row in curves.aucs],
+        "mean": _plain(curves.mean()),
+        "sd": _plain(curves.deviation()),
+        "splits": curves.used,
+        "residual": [_plain(row) for row in curves.residuals],
+        "steps": curves.iterations.tolist(),
+    }
+
+
+def _plain(values: Floats) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _over_splits(values: Floats, function: Any) -> Floats:
+    usable = values[np.isfinite(values).all(axis=1)]
+    return np.asarray(function(usable, axis=0)) if len(usable) else np.full(values.shape[1], np.nan)
+
+
+def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
+    """Area under the ROC curve of every column of scores.
+
+    The same number as `featx.stats.auc.roc_auc` for each column, from one ranking of all.
+
+    Parameters
+    ----------
+    actual : ndarray of bool, shape (n,)
+        True for positive.
+    scores : ndarray of float64, shape (n, c)
+        Decision values.
+
+    Returns
+    -------
+    ndarray of float64, shape (c,)
+        Areas; NaN if `actual` holds one class only.
+
+    Examples
+    --------
+    >>> roc_auc_columns(np.array([False, True]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    from scipy.stats import rankdata
+
+    positives = int(actual.sum())
+    negatives = len(actual) - positives
+    if not positives or not negatives:
+        return np.full(scores.shape[1], np.nan)
+    ranks = rankdata(scores, axis=0)[actual].sum(axis=0)
+    return np.asarray((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def search_cost(
+    solver: Solver, targets: Bools, train: Ints, splits: Sequence[tuple[Ints, Ints]], settings: Settings
+) -> Search:
+    """Choose C for each problem by its inner splits.
+
+    Parameters
+    ----------
+    solver : Solver
+        Fits on the rows of the feature matrix.
+    targets : ndarray of bool, shape (n, k)
+        For each row of the feature matrix and each problem whether the row is positive.
+    train : ndarray of int64, shape (m,)
+        Row numbers of the training part; nothing else is looked at.
+    splits : sequence of (ndarray of int64, ndarray of int64)
+        Places in `train` to fit and to validate on.
+    settings : Settings
+        Grid, rule, widening, refinement.
+
+    Returns
+    -------
+    Search
+        The chosen values of C and how they came about.
+    """
+    problems = range(targets.shape[1])
+    curves = _inner(solver, targets, train, splits, settings.costs)
+    if settings.widen:
+        further = {cost for place in _picks(curves, settings) for cost in _beyond(curves[0].costs, place)}
+        curves = _extended(curves, solver, targets, train, splits, further)
+    if settings.refine:
+        further = {
+            cost
+            for place in _picks(curves, settings)
+            for cost in _between(curves[0].costs, place, settings.refine)
+        }
+        curves = _extended(curves, solver, targets, train, splits, further)
+    places = _picks(curves, settings)
+    costs = tuple(float(curves[j].costs[places[j]]) for j in problems)
+    edges = tuple(_edge(places[j], len(curves[j].costs)) if curves[j].used else "" for j in problems)
+    means = [curves[j].mean()[places[j]] for j in problems]
+    return Search(costs, tuple(curves), edges, float(np.mean(means)), _warnings(curves, edges, costs))
+
+
+def _inner(
+    solver: Solver, targets: Bools, train: Ints, splits: Sequence[tuple[Ints, Ints]], costs: Sequence[float]
+) -> list[Curves]:
+    parts = [(train[fit], train[validate]) for fit, validate in splits]
+    wanted = [
+        (problem, number)
+        for problem in range(targets.shape[1])
+        for number, (fit, validate) in enumerate(parts)
+        if _both(targets[fit, problem]) and _both(targets[validate, problem])
+    ]
+    jobs = [
+        Job(*parts[number], np.where(targets[parts[number][0], problem], 1.0, -1.0))
+        for problem, number in wanted
+    ]
+    shape = (targets.shape[1], len(parts), len(costs))
+    aucs, residuals, iterations = (
+        np.full(shape, np.nan),
+        np.full(shape, np.nan),
+        np.zeros(shape, dtype=np.int64),
+    )
+    for (problem, number), job, curve in zip(wanted, jobs, solver.curves(jobs, costs), strict=True):
+        aucs[problem, number] = roc_auc_columns(targets[job.test, problem], curve.scores)
+        residuals[problem, number], iterations[problem, number] = curve.residuals, curve.iterations
+    grid = np.asarray(costs, dtype=np.float64)
+    return [Curves(grid, aucs[j], residuals[j], iterations[j]) for j in range(targets.shape[1])]
+
+
+def _both(positive: Bools) -> bool:
+    return bool(positive.any()) and not bool(positive.all())
+
+
+def _extended(
+    curves: list[Curves],
+    solver: Solver,
+    targets: Bools,
+    train: Ints,
+    splits: Sequence[tuple[Ints, Ints]],
+    further: set[float],
+) -> list[Curves]:
+    if not further:
+        return curves
+    more = _inner(solver, targets, train, splits, sorted(further))
+    return [old.joined(new) for old, new in zip(curves, more, strict=True)]
+
+
+def _picks(curves: Sequence[Curves], settings: Settings) -> list[int]:
+    """Choose a place on the grid for each problem."""
+    if settings.shared_cost and len(curves) > 1:
+        together = Curves(
+            curves[0].costs,
+            np.mean([c.aucs for c in curves], axis=0),
+            curves[0].residuals,
+            curves[0].iterations,
+        )
+        return [choose(together, settings.rule)] * len(curves)
+    return [choose(one, settings.rule) for one in curves]
+
+
+def choose(curves: Curves, rule: str = "best") -> int:
+    """Choose a place on the grid.
+
+    Parameters
+    ----------
+    curves : Curves
+        Inner results.
+    rule : str
+        ``"best"``: the highest mean AUC, the smallest C among equals; ``"one-se"``: the smallest C whose mean is
+        within one standard error of the highest (Breiman et al. 1984, "Classification and regression trees").
+
+    Returns
+    -------
+    int
+        Place in ``curves.costs``; without any AUC the place of the C nearest to 1.
+
+    Examples
+    --------
+    >>> aucs = np.array([[0.7, 0.8, 0.81], [0.8, 0.8, 0.81]])
+    >>> curves = Curves(np.array([0.1, 1.0, 10.0]), aucs, np.zeros((2, 3)), np.ones((2, 3), dtype=np.int64))
+    >>> choose(curves)
+    2
+    """
+    mean = curves.mean()
+    if not np.isfinite(mean).any():
+        return int(np.argmin(np.abs(np.log(curves.costs))))
+    best = int(np.flatnonzero(mean >= mean.max() - _EQUAL)[0])
+    if rule == "best":
+        return best
+    error = curves.deviation()[best] / np.sqrt(curves.used)
+    return int(np.flatnonzero(mean >= mean[best] - error - _EQUAL)[0])
+
+
+def _edge(place: int, count: int) -> str:
+    return "lower" if place == 0 else "upper" if place == count - 1 else ""
+
+
+def _beyond(costs: Floats, place: int) -> list[float]:
+    if len(costs) == 1:
+        return []
+    if place == 0:
+        return [float(costs[0]) / factor for factor in _WIDER]
+    return [float(costs[-1]) * factor for factor in _WIDER] if place == len(costs) - 1 else []
+
+
+def _between(costs: Floats, place: int, steps: int) -> list[float]:
+    neighbours = [costs[near] for near in (place - 1, place + 1) if 0 <= near < len(costs)]
+    return [
+        float(costs[place] * (other / costs[place]) ** (step / (steps + 1)))
+        for other in neighbours
+        for step in range(1, steps + 1)
+    ]
+
+
+def _warnings(curves: Sequence[Curves], edges: Sequence[str], costs: Sequence[float]) -> tuple[str, ...]:
+    found = []
+    for one, edge, cost in zip(curves, edges, costs, strict=True):
+        if not one.used:
+            found.append(f"no inner split has both classes on both sides; C = {cost:g} was not searched for")
+        elif one.used < len(one.aucs):
+            found.append(
+                f"{len(one.aucs) - one.used} of {len(one.aucs)} inner splits lack a class and were left out"
+            )
+        if edge:
+            found.append(f"the best C, {cost:g}, is at the {edge} edge of the grid")
+    return tuple(found)

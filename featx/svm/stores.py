@@ -1,0 +1,249 @@
+"""Which feature store serves which fold, and what must not meet in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.data.protocols import Fold, Folds
+from featx.data.tasks import Labelled
+from featx.errors import ConfigError, LeakError, MissingFeaturesError, StoreError, listing
+from featx.features.store import FeatureStore
+from featx.images.content import content_keys
+from featx.progress import Progress
+
+from .model import average_views
+
+__all__ = ["Images", "assign_stores", "default_arm", "find_images", "read_rows", "refuse_leaks"]
+
+MISSING = ("fail", "leave-out")
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images of a task, by content.
+
+    Attributes
+    ----------
+    labelled : Labelled
+        The manifest under its task: every row that the task keeps.
+    keys : tuple of str
+        SHA-256 of each image's bytes, in the order of ``labelled.ids``; its path for a file that cannot be read.
+    left_out : tuple of str
+        Ids of images without features, which take no part. Folds are made with them, so that arms that lack
+        different images are compared on the same folds.
+    """
+
+    labelled: Labelled
+    keys: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def find_images(
+    labelled: Labelled,
+    stores: Sequence[FeatureStore],
+    *,
+    cache: object,
+    workers: int | None,
+    missing: str,
+    progress: Progress,
+) -> Images:
+    """Find the images' content keys and those that some store lacks.
+
+    Parameters
+    ----------
+    labelled : Labelled
+        The manifest under its task.
+    stores : sequence of FeatureStore
+        Stores that all have to hold an image.
+    cache : Path or str
+        Folder of the table of known files.
+    workers : int, optional
+        Threads that read files.
+    missing : str
+        ``"fail"`` or ``"leave-out"``.
+    progress : Progress
+        Receiver of progress.
+
+    Returns
+    -------
+    Images
+        With the images to leave out.
+
+    Raises
+    ------
+    MissingFeaturesError
+        If images lack features and `missing` is ``"fail"``, or no image has any.
+    """
+    if missing not in MISSING:
+        raise ConfigError(f"The 'missing' must be one of {', '.join(MISSING)}. Got {missing!r} instead.")
+    known, _ = content_keys(labelled.paths, cache=str(cache), workers=workers, progress=progress)
+    keys = tuple(known.get(path, path) for path in labelled.paths)
+    lacking: dict[str, str] = {}
+    for store in stores:
+        here = set(store.missing(keys))
+        lacking |= {
+            name: str(store.path) for name, key in zip(labelled.ids, keys, strict=True) if key in here
+        }
+    left_out = tuple(name for name in labelled.ids if name in lacking)
+    if left_out and (missing == "fail" or len(left_out) == len(keys)):
+        raise MissingFeaturesError(
+            f"{lacking[left_out[0]]}: {len(left_out)} of {len(keys)} images have no features "
+            f"({listing(left_out)}); run `featx extract` on them, or go on without them by --missing leave-out"
+        )
+    return Images(labelled, keys, left_out)
+
+
+def default_arm(stores: Sequence[FeatureStore]) -> str:
+    """Name an arm after the backbone and the weights of its features.
+
+    Parameters
+    ----------
+    stores : sequence of FeatureStore
+        One or more stores.
+
+    Returns
+    -------
+    str
+        ``backbone-weights``, without the fold that the weights were fine-tuned on.
+
+    Raises
+    ------
+    ConfigError
+        If there is no store, or the stores would give several names.
+    """
+    names = sorted({_name(store) for store in stores})
+    if not names:
+        raise ConfigError(
+            "no feature store given; give --features with a folder that `featx extract` has printed"
+        )
+    if len(names) > 1:
+        raise ConfigError(
+            f"the stores are of several arms ({listing(names)}); train one at a time, or name --arm"
+        )
+    return names[0]
+
+
+def _name(store: FeatureStore) -> str:
+    label = str(store.recipe.get("weights_label") or "weights")
+    fold = _fold(store)
+    return f"{store.recipe['backbone']}-{label.removesuffix(f'-{fold}') if fold else label}"
+
+
+def _fold(store: FeatureStore) -> str:
+    return str((store.recipe.get("trained_on") or {}).get("fold") or "")
+
+
+def assign_stores(stores: Sequence[FeatureStore], folds: Folds) -> dict[str, FeatureStore]:
+    """Say which store serves which fold.
+
+    Parameters
+    ----------
+    stores : sequence of FeatureStore
+        One that serves every fold; or several, each with weights fine-tuned on the fold that it serves.
+    folds : Folds
+        Folds to serve.
+
+    Returns
+    -------
+    dict of str to FeatureStore
+        For each fold's name.
+
+    Raises
+    ------
+    ConfigError
+        If several stores would serve one fold.
+    StoreError
+        If no store serves a fold.
+    """
+    if len(stores) == 1:
+        return dict.fromkeys(folds.names, stores[0])
+    serving: dict[str, FeatureStore] = {}
+    for store in stores:
+        fold = _fold(store)
+        if not fold:
+            raise ConfigError(
+                f"{store.path}: its weights were not fine-tuned on a fold, so that it would serve all of them beside "
+                "the other stores; give one such store, or stores of fine-tuned weights only"
+            )
+        if fold in serving:
+            raise ConfigError(
+                f"{serving[fold].path} and {store.path} both serve fold {fold}; give one of them"
+            )
+        serving[fold] = store
+    lacking = [name for name in folds.names if name not in serving]
+    if lacking:
+        raise StoreError(
+            f"no store serves fold {listing(lacking)}; extract with the weights fine-tuned on it, or name the folds "
+            f"to run by --fold (served: {listing(sorted(serving), 20)})"
+        )
+    return {name: serving[name] for name in folds.names}
+
+
+def refuse_leaks(store: FeatureStore, fold: Fold, images: Images) -> None:
+    """Refuse features whose weights have seen an image that the fold tests, or one of its group.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        The store that serves the fold.
+    fold : Fold
+        The fold.
+    images : Images
+        Groups and content keys.
+
+    Raises
+    ------
+    LeakError
+        If the weights were trained on test images.
+    """
+    trained = store.train_keys()
+    if not trained:
+        return
+    ids, groups = images.labelled.ids, images.labelled.groups
+    seen = {str(group) for group, key in zip(groups, images.keys, strict=True) if key in trained}
+    rows = {name: (str(group), key) for name, group, key in zip(ids, groups, images.keys, strict=True)}
+    leaked = [name for name in fold.test if rows[name][1] in trained or rows[name][0] in seen]
+    if leaked:
+        raise LeakError(
+            f"{store.path}: its weights were trained on {len(leaked)} images (or their groups) that fold {fold.name} "
+            f"tests ({listing(leaked)}); use weights fine-tuned on this fold's training part"
+        )
+
+
+def read_rows(store: FeatureStore, images: Images, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Read the features of some images, averaged over views.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Where they are.
+    images : Images
+        Content keys.
+    rows : ndarray of int64, shape (m,)
+        Places in ``images.keys``.
+
+    Returns
+    -------
+    ndarray of float32, shape (m, width)
+        Features.
+
+    Raises
+    ------
+    StoreError
+        If a number is not finite; the message names the images.
+    """
+    features = np.ascontiguousarray(
+        average_views(store.read([images.keys[row] for row in rows])), dtype=np.float32
+    )
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        bad = [images.labelled.ids[row] for row in rows[~finite]]
+        raise StoreError(
+            f"{store.path}: features of {listing(bad)} are not finite (NaN or infinity); leave these images out of "
+            "the manifest, or extract them again into another cache"
+        )
+    return features

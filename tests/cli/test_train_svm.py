@@ -1,0 +1,93 @@
+"""`featx train-svm` from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.features.recipe import Recipe
+from featx.features.store import FeatureStore
+from featx.images.content import content_keys
+from featx_cli.main import run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 8)).astype(np.float32)
+    paths = []
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label"])
+        for index, row in enumerate(features):
+            paths.append(str(tmp_path / f"{index:02}.png"))
+            Path(paths[-1]).write_text(f"image {index}")
+            writer.writerow([paths[-1], "sick" if row[0] + row[1] > 0 else "healthy"])
+    recipe = Recipe("tiny", "ab", "global pool", "avg", 64, {"name": "resize"}, 1, weights_label="random0")
+    store = FeatureStore.create(tmp_path / "store", recipe)
+    keys = content_keys(paths).keys
+    store.write_block([keys[path] for path in paths], features[:, None])
+    return tmp_path / "manifest.csv", store.path
+
+
+def _arguments(data: tuple[Path, Path], tmp_path: Path, *more: str) -> list[str]:
+    manifest, store = data
+    places = ["--output", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
+    return ["train-svm", str(manifest), "--features", str(store), "--task", "sick:healthy", *places, *more]
+
+
+def test_folders_go_to_stdout_and_aucs_to_stderr(data, tmp_path, capsys) -> None:
+    assert run(_arguments(data, tmp_path, "--protocol", "kfold:2")) == 0
+    out, err = capsys.readouterr()
+    folders = [Path(line) for line in out.splitlines()]
+    assert [folder.name for folder in folders] == ["1", "2"]
+    assert all((folder / "complete.json").is_file() for folder in folders)
+    assert "fold 1: AUC 0." in err
+    assert "tiny-random0: mean AUC 0." in err
+    assert run(_arguments(data, tmp_path, "--protocol", "kfold:2")) == 0
+    assert "finished before" in capsys.readouterr().err
+
+
+def test_options_reach_the_run(data, tmp_path, capsys) -> None:
+    options = [
+        "--preset",
+        "paper",
+        "--fold",
+        "1x2",
+        "--costs",
+        "0.1,1",
+        "--scaling",
+        "l2",
+        "--scaling",
+        "zscore",
+    ]
+    assert run(_arguments(data, tmp_path, *options, "--inner-splits", "3", "--arm", "mine", "--json")) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["fold"] == "1x2"
+    assert row["not_converged"] == 0
+    settings = json.loads((Path(row["path"]) / "run.json").read_text())["settings"]
+    assert settings["loss"] == "hinge"
+    assert settings["costs"] == [0.1, 1.0]
+    assert settings["scaling"] == ["l2", "zscore"]
+    assert settings["inner_splits"] == 3
+    assert "mine" in Path(row["path"]).parts
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--costs", "1,x"], 2, "--costs takes numbers"),
+        (["--costs", "1,0.1"], 2, "ascending"),
+        (["--fold", "9x9"], 2, "no fold 9x9"),
+        (["--protocol", "6x3"], 2, "no protocol '6x3'"),
+        (["--loss", "log"], 2, "log"),
+        (["--features", "nowhere"], 2, "nowhere: no feature store"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(data, tmp_path, capsys, options, code, message) -> None:
+    assert run(_arguments(data, tmp_path, *options)) == code
+    assert message in capsys.readouterr().err

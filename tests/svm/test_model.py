@@ -1,0 +1,62 @@
+"""Model files: the same model back, the same bytes, and nothing foreign let in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+
+from featx.errors import RunError, StaleStoreError
+from featx.svm.model import SvmModel, load_model, model_bytes
+from featx.svm.scaling import fit_scaler
+from featx.svm.solvers import Decision
+
+
+def _model(scaling: str = "zscore") -> SvmModel:
+    rng = np.random.default_rng(0)
+    scaler = fit_scaler(scaling, rng.normal(size=(20, 4)))
+    width = scaler.components.shape[1] if scaler.components.size else 4
+    decisions = tuple(Decision(scaler, rng.normal(size=width), 0.1 * k, 10.0, 1e-9, 3) for k in range(3))
+    return SvmModel("d" * 64, ("a", "b", "c"), ("a", "b", "c"), decisions)
+
+
+@pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "pca", "whiten"])
+def test_a_model_comes_back_with_the_same_scores_and_bytes(scaling: str, tmp_path: Path) -> None:
+    model = _model(scaling)
+    data = model_bytes(model)
+    (tmp_path / "model.skops").write_bytes(data)
+    again = load_model(tmp_path)
+    features = np.random.default_rng(1).normal(size=(5, 2, 4)).astype(np.float32)
+    assert np.array_equal(again.scores(features, "d" * 64), model.scores(features, "d" * 64))
+    assert model_bytes(again) == data
+    assert model_bytes(_model(scaling)) == data
+
+
+def test_other_recipes_and_widths_are_refused() -> None:
+    with pytest.raises(StaleStoreError, match="recipe dddddddd, got features of recipe eeeeeeee"):
+        _model().scores(np.zeros((1, 4)), "e" * 64)
+    with pytest.raises(StaleStoreError, match="width 4, got 5"):
+        _model().scores(np.zeros((1, 5)), "d" * 64)
+
+
+def test_a_file_with_other_types_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps({"format": 1, "path": Path("x")}))
+    with pytest.raises(RunError, match=r"types that no SVM model needs \(pathlib"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK not a zip", None])
+def test_a_damaged_or_missing_file_says_so(data: bytes | None, tmp_path: Path) -> None:
+    if data is not None:
+        (tmp_path / "model.skops").write_bytes(data)
+    with pytest.raises(RunError, match=r"model\.skops: (cannot be read as a model|no model there)"):
+        load_model(tmp_path)
+
+
+def test_other_formats_are_refused() -> None:
+    with pytest.raises(RunError, match="not an SVM model of format 1"):
+        load_model(skops.io.dumps({"format": 2}))
+    with pytest.raises(RunError, match="a part of the model is missing"):
+        load_model(skops.io.dumps({"format": 1}))

@@ -1,0 +1,106 @@
+"""The search: what is chosen from a curve, how a grid grows, and splits that lack a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featx.stats.auc import roc_auc
+from featx.svm.search import Curves, choose, roc_auc_columns, search_cost
+from featx.svm.settings import resolve_settings
+from featx.svm.solvers import Curve, GramSolver, Job
+
+
+def _curves(aucs: Sequence[Sequence[float]]) -> Curves:
+    values = np.asarray(aucs, dtype=np.float64)
+    costs = 10.0 ** np.arange(values.shape[1])
+    return Curves(costs, values, np.zeros_like(values), np.ones(values.shape, dtype=np.int64))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(-3, 3)), min_size=1, max_size=30))
+def test_columns_have_the_area_of_the_single_function(rows: list[tuple[bool, int, int]]) -> None:
+    actual = np.array([row[0] for row in rows])
+    scores = np.array([row[1:] for row in rows], dtype=np.float64)
+    wanted = [roc_auc(actual, scores[:, column]) for column in range(2)]
+    np.testing.assert_array_equal(roc_auc_columns(actual, scores), wanted)
+
+
+def test_the_smallest_cost_wins_among_equals_whatever_the_order_of_the_sum() -> None:
+    assert choose(_curves([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]])) == 0
+
+
+def test_one_standard_error_takes_the_smallest_cost_within_it() -> None:
+    curves = _curves([[0.5, 0.79, 0.9], [0.5, 0.77, 0.7]])
+    assert choose(curves, "best") == 2
+    assert choose(curves, "one-se") == 1
+
+
+def test_splits_without_both_classes_do_not_count() -> None:
+    curves = _curves([[np.nan, np.nan], [0.6, 0.7]])
+    assert curves.used == 1
+    assert choose(curves) == 1
+    assert choose(_curves([[np.nan, np.nan]])) == 0
+
+
+class _Peak:
+    """A solver whose AUC is 1 at and around one C and smaller elsewhere."""
+
+    measure, tolerance = "none", 1.0
+
+    def __init__(self, peak: float) -> None:
+        self.peak = peak
+        self.asked: list[float] = []
+
+    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+        self.asked += costs
+        distance = np.abs(np.log10(np.asarray(costs)) - np.log10(self.peak))
+        order = np.argsort(np.argsort(distance))
+        scores = np.stack([np.where(np.arange(40) < 20 - place, 0.0, 1.0) for place in distance * 2], axis=1)
+        assert len(order) == scores.shape[1]
+        return [Curve(scores, np.zeros(len(costs)), np.ones(len(costs), dtype=np.int64)) for _ in jobs]
+
+
+def _run(solver: _Peak, **options: object):
+    targets = (np.arange(80) % 40 >= 20)[:, None]
+    split = (np.arange(40), np.arange(40, 80))
+    return search_cost(solver, targets, np.arange(80), [split, split], resolve_settings(**options))
+
+
+@pytest.mark.parametrize(
+    ("peak", "cost", "edge"), [(10.0, 10.0, ""), (1e5, 1e5, ""), (1e9, 1e6, "upper"), (1e-4, 1e-4, "")]
+)
+def test_a_grid_is_widened_once(peak: float, cost: float, edge: str) -> None:
+    search = _run(_Peak(peak))
+    assert search.costs[0] == pytest.approx(cost)
+    assert search.edges == (edge,)
+    assert bool(search.warnings) == bool(edge)
+
+
+def test_a_grid_that_must_not_grow_reports_the_edge() -> None:
+    solver = _Peak(1e9)
+    search = _run(solver, preset="paper")
+    assert search.costs == (1e4,)
+    assert max(solver.asked) == 1e4
+    assert "upper edge" in search.warnings[0]
+
+
+def test_refinement_looks_between_the_neighbours() -> None:
+    search = _run(_Peak(10**1.5), refine=1)
+    assert search.costs[0] == pytest.approx(10**1.5)
+    assert len(search.curves[0].costs) == 10
+    assert np.all(np.diff(search.curves[0].costs) > 0)
+
+
+def test_one_class_in_every_held_out_part_is_said() -> None:
+    features = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    settings = resolve_settings()
+    targets = np.array([[True], *[[False]] * 11])
+    splits = [(np.arange(8), np.arange(8, 12))]
+    search = search_cost(GramSolver(features, "l2", settings), targets, np.arange(12), splits, settings)
+    assert search.costs == (1.0,)
+    assert "was not searched for" in search.warnings[0]
+    assert np.isnan(search.score)

@@ -1,0 +1,328 @@
+"""Training runs: what stands in them, what is refused, and that nothing but the training part decides."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.errors import (
+    ConfigError,
+    LeakError,
+    MissingFeaturesError,
+    ProtocolError,
+    RunError,
+    StaleStoreError,
+    StoreError,
+)
+from featx.features.store import TRAINED_ON, FeatureStore
+from featx.files import write_json
+from featx.images.content import content_keys
+from featx.svm.model import load_model
+from featx.svm.train import run_auc, train_svm
+
+Make = Callable[..., tuple[Path, Path]]
+Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def _labels(positive: np.ndarray) -> list[str]:
+    return ["sick" if value else "healthy" for value in positive]
+
+
+TASK = "sick:healthy"
+
+
+@pytest.fixture
+def small(make: Make, relu_features: Draw) -> tuple[Path, Path]:
+    features, positive = relu_features(120, 40, signal=6.0)
+    return make(features, _labels(positive))
+
+
+def test_a_run_states_what_went_in_and_what_came_out(small: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest, store = small
+    runs = train_svm(
+        manifest, features=[store], task=TASK, output=tmp_path / "runs", cache=tmp_path / "cache"
+    )
+    assert [run.record.fold for run in runs] == [f"{i}x{j}" for i in range(1, 6) for j in (1, 2)]
+    record = runs[0].record
+    assert record.arm == "tiny-random0"
+    assert (record.kind, record.classes, record.scored) == ("svm", ("healthy", "sick"), ("sick",))
+    assert record.settings["loss"] == "squared_hinge"
+    assert record.settings["bias"] == "penalised"
+    assert record.lineage == ("random",)
+    curve = record.search["classes"]["sick"]["curve"]
+    assert np.shape(curve["auc"]) == (10, len(curve["C"]))
+    assert record.convergence["fits"] == 10 * len(curve["C"]) + 1
+    assert record.convergence["not_converged"] == 0
+    assert record.convergence["worst_residual"] < 1e-9
+    assert (tmp_path / "runs" / "tiny-random0" / "sick-healthy" / "5x2" / "folds.json").is_file()
+    assert np.mean([run_auc(run) for run in runs]) > 0.75
+    assert {row.id for run in runs[:2] for row in run.predictions} == {f"i{i:04}" for i in range(120)}
+    assert runs[0].predictions[0].strata == {"difficulty": "low"}
+
+
+def test_the_chosen_cost_is_the_curves_best(small: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest, store = small
+    (run,) = train_svm(
+        manifest,
+        features=[store],
+        task=TASK,
+        folds=["1x1"],
+        output=tmp_path / "runs",
+        cache=tmp_path / "cache",
+    )
+    found = run.record.search["classes"]["sick"]
+    mean = np.mean(found["curve"]["auc"], axis=0)
+    assert found["C"] == found["curve"]["C"][int(np.flatnonzero(mean >= mean.max() - 1e-12)[0])]
+    assert found["curve"]["mean"] == pytest.approx(mean.tolist(), abs=1e-15)
+
+
+def test_finished_runs_are_kept_and_other_inputs_refused(small: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest, store = small
+    told: list[str] = []
+
+    class Listener:
+        def start(self, task: str, total: int, unit: str = "images") -> None: ...
+        def advance(self, count: int = 1) -> None: ...
+        def say(self, message: str) -> None:
+            told.append(message)
+
+        def finish(self) -> None: ...
+
+    options = {"features": [store], "task": TASK, "output": tmp_path / "runs", "cache": tmp_path / "cache"}
+    first = train_svm(manifest, protocol="kfold:2", **options)
+    times = [(run.path / "environment.json").stat().st_mtime_ns for run in first]
+    second = train_svm(manifest, protocol="kfold:2", progress=Listener(), **options)
+    assert [(run.path / "environment.json").stat().st_mtime_ns for run in second] == times
+    assert all("finished before" in line for line in told)
+    with pytest.raises(RunError, match=r"settings.loss"):
+        train_svm(manifest, protocol="kfold:2", preset="paper", **options)
+    with pytest.raises(ProtocolError, match="other folds"):
+        train_svm(manifest, protocol="kfold:2", seed=1, **options)
+    third = train_svm(manifest, protocol="kfold:2", preset="paper", overwrite=True, **options)
+    assert third[0].record.settings["loss"] == "hinge"
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_same_bytes_for_any_number_of_workers(small: tuple[Path, Path], tmp_path: Path, preset: str) -> None:
+    manifest, store = small
+    for workers in (1, 2, 5):
+        train_svm(
+            manifest,
+            features=[store],
+            task=TASK,
+            folds=["1x1", "3x2"],
+            preset=preset,
+            workers=workers,
+            output=tmp_path / f"runs{workers}",
+            cache=tmp_path / "cache",
+        )
+    for path in sorted((tmp_path / "runs1").rglob("*")):
+        if path.name in {"run.json", "predictions.csv", "model.skops", "folds.json"}:
+            for other in ("runs2", "runs5"):
+                assert (
+                    tmp_path / other / path.relative_to(tmp_path / "runs1")
+                ).read_bytes() == path.read_bytes()
+
+
+def test_the_test_part_decides_nothing(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    """Other features and labels of test images change neither the search nor the model."""
+    features, positive = relu_features(100, 30)
+    splits = ["train"] * 60 + ["test"] * 40
+    labels = _labels(positive)
+    manifest, store = make(features, labels, splits=splits)
+    options = {
+        "task": TASK,
+        "protocol": "holdout",
+        "cache": tmp_path / "cache",
+        "scaling": ["zscore", "l2", "whiten"],
+    }
+    (first,) = train_svm(manifest, features=[store], output=tmp_path / "a", **options)
+    changed = features.copy()
+    changed[60:] = np.random.default_rng(1).normal(size=changed[60:].shape) * 1e3
+    swapped = labels[:60] + labels[60:][::-1]
+    manifest, store = make(changed, swapped, splits=splits, store="other")
+    (second,) = train_svm(manifest, features=[store], output=tmp_path / "b", **options)
+    assert first.record.search == second.record.search
+    assert (first.path / "model.skops").read_bytes() == (second.path / "model.skops").read_bytes()
+    assert [row.scores for row in first.predictions] != [row.scores for row in second.predictions]
+
+
+def test_the_saved_model_gives_the_predictions_and_refuses_other_recipes(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
+    manifest, path = small
+    (run,) = train_svm(
+        manifest,
+        features=[path],
+        task=TASK,
+        folds=["1x1"],
+        output=tmp_path / "runs",
+        cache=tmp_path / "cache",
+    )
+    store = FeatureStore(path)
+    model = load_model(run.path)
+    features = store.read_images(manifest, [row.id for row in run.predictions])
+    assert model.scores(features, store.digest)[:, 0].tolist() == [
+        row.scores["sick"] for row in run.predictions
+    ]
+    with pytest.raises(StaleStoreError, match="trained on features of recipe"):
+        model.scores(features, "0" * 64)
+
+
+def test_several_classes_have_a_score_and_a_cost_each(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, _ = relu_features(150, 30)
+    labels = np.array(["a", "b", "c"])[np.argmax(features[:, :3] + 0.1, axis=1)]
+    manifest, store = make(features, labels)
+    options = {"features": [store], "protocol": "kfold:2", "cache": tmp_path / "cache"}
+    (own, _) = train_svm(manifest, output=tmp_path / "own", **options)
+    assert own.record.scored == ("a", "b", "c")
+    assert set(own.predictions[0].scores) == {"a", "b", "c"}
+    assert run_auc(own) > 0.7
+    (shared, _) = train_svm(manifest, output=tmp_path / "shared", shared_cost=True, **options)
+    assert len({one["C"] for one in shared.record.search["classes"].values()}) == 1
+
+
+def test_missing_features_are_refused_or_left_out(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(80, 20)
+    manifest, store = make(features, _labels(positive), skip=[3, 50])
+    options = {"features": [store], "task": TASK, "cache": tmp_path / "cache", "output": tmp_path / "runs"}
+    with pytest.raises(MissingFeaturesError, match=r"2 of 80 images have no features \(i0003, i0050\)"):
+        train_svm(manifest, **options)
+    runs = train_svm(manifest, missing="leave-out", **options)
+    tested = {row.id for run in runs[:2] for row in run.predictions}
+    assert tested == {f"i{i:04}" for i in range(80)} - {"i0003", "i0050"}
+    assert runs[0].record.counts["left_out"] == 2
+    assert any("2 images have no features" in line for line in runs[0].record.warnings)
+
+
+def test_copies_of_an_image_never_straddle(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(60, 20)
+    features[30:] = features[:30]
+    contents = [f"image {i % 30}".encode() for i in range(60)]
+    labels = _labels(np.tile(positive[:30], 2))
+    manifest, store = make(features, labels, contents=contents)
+    options = {"features": [store], "task": TASK, "cache": tmp_path / "cache"}
+    for run in train_svm(manifest, output=tmp_path / "runs", **options):
+        tested = {row.id for row in run.predictions}
+        assert all((f"i{i:04}" in tested) == (f"i{i + 30:04}" in tested) for i in range(30))
+    leaking = {
+        "name": "1",
+        "train": [f"i{i:04}" for i in range(30)],
+        "test": [f"i{i:04}" for i in range(30, 60)],
+    }
+    write_json(tmp_path / "folds.json", {"protocol": "leak", "seed": 0, "folds": [leaking]})
+    with pytest.raises(LeakError, match="copies"):
+        train_svm(manifest, protocol=tmp_path / "folds.json", output=tmp_path / "leak", **options)
+
+
+def _fine_tuned(
+    make: Make, manifest: Path, fold: str, train: list[str], features: np.ndarray, labels: list[str]
+) -> Path:
+    """Make a store whose weights say that they were trained on some images."""
+    trained_on = {"fold": fold, "folds_digest": "d", "train_keys_digest": fold}
+    _, path = make(
+        features,
+        labels,
+        store=f"store-{fold}",
+        weights=f"w{fold}",
+        weights_label=f"run-{fold}",
+        trained_on=trained_on,
+    )
+    images = [str(manifest.parent / "images" / f"{name}.png") for name in train]
+    write_json(path / TRAINED_ON, {**trained_on, "train_keys": sorted(content_keys(images).keys.values())})
+    return path
+
+
+def test_fine_tuned_stores_serve_their_own_fold_only(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(60, 20)
+    labels = _labels(positive)
+    manifest, plain = make(features, labels)
+    options = {"task": TASK, "protocol": "kfold:2", "cache": tmp_path / "cache"}
+    runs = train_svm(manifest, features=[plain], output=tmp_path / "plain", **options)
+    tests = {run.record.fold: [row.id for row in run.predictions] for run in runs}
+    stores = [
+        _fine_tuned(make, manifest, fold, tests["2" if fold == "1" else "1"], features, labels)
+        for fold in "12"
+    ]
+    runs = train_svm(manifest, features=stores, output=tmp_path / "tuned", **options)
+    assert [run.record.arm for run in runs] == ["tiny-run", "tiny-run"]
+    assert runs[0].record.features["digest"] != runs[1].record.features["digest"]
+    with pytest.raises(StoreError, match="no store serves fold 2"):
+        train_svm(
+            manifest,
+            features=[stores[0], _fine_tuned(make, manifest, "3", [], features, labels)],
+            arm="x",
+            **options,
+        )
+    with pytest.raises(LeakError, match=r"trained on 30 images .* fold 2 tests"):
+        train_svm(manifest, features=[stores[0]], output=tmp_path / "leak", **options)
+    with pytest.raises(ConfigError, match="serve all of them"):
+        train_svm(manifest, features=[plain, stores[0]], arm="x", output=tmp_path / "mixed", **options)
+
+
+def test_weights_that_saw_the_group_of_a_test_image_are_refused(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(40, 10)
+    labels = _labels(np.repeat(positive[:20], 2))
+    groups = np.repeat(np.arange(20), 2)
+    make(features, labels, groups=groups)
+    manifest = tmp_path / "manifest.csv"
+    text = manifest.read_text()
+    store = _fine_tuned(make, manifest, "1", ["i0000"], features, labels)
+    manifest.write_text(text)
+    with pytest.raises(LeakError, match="or their groups"):
+        train_svm(manifest, features=[store], task=TASK, output=tmp_path / "r", cache=tmp_path / "cache")
+
+
+def test_features_that_are_not_finite_name_their_images(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch
+) -> None:
+    features, positive = relu_features(40, 10)
+    manifest, store = make(features, _labels(positive))
+    read = FeatureStore.read
+
+    def broken(self: FeatureStore, keys: list[str]) -> np.ndarray:
+        values = read(self, keys)
+        values[keys.index(content_keys([str(tmp_path / "images" / "i0007.png")]).keys.popitem()[1])] = np.nan
+        return values
+
+    monkeypatch.setattr(FeatureStore, "read", broken)
+    with pytest.raises(StoreError, match="i0007 are not finite"):
+        train_svm(manifest, features=[store], task=TASK, output=tmp_path / "r", cache=tmp_path / "cache")
+
+
+def test_views_are_averaged(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(60, 20)
+    offsets = np.array([-1.0, 0.0, 1.0], dtype=np.float32)[None, :, None]
+    manifest, viewed = make(features[:, None] + offsets, _labels(positive), store="viewed", view_pool="keep")
+    _, plain = make(features, _labels(positive))
+    options = {"task": TASK, "protocol": "kfold:2", "cache": tmp_path / "cache"}
+    averaged = train_svm(manifest, features=[viewed], output=tmp_path / "viewed", **options)
+    single = train_svm(manifest, features=[plain], output=tmp_path / "plain", **options)
+    for one, other in zip(averaged, single, strict=True):
+        assert [r.scores["sick"] for r in one.predictions] == pytest.approx(
+            [r.scores["sick"] for r in other.predictions], abs=1e-4
+        )
+
+
+def test_record_survives_json(small: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest, store = small
+    (run,) = train_svm(
+        manifest,
+        features=[store],
+        task=TASK,
+        folds=["2x1"],
+        output=tmp_path / "runs",
+        cache=tmp_path / "cache",
+    )
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["search"]["scaling"] == "l2"
+    assert dataclasses.asdict(run.record)["fold"] == "2x1"
