@@ -146,7 +146,7 @@ def test_read_images_goes_by_id_and_content(store, pictures):
     with pytest.raises(StoreError, match="p0009"):
         store.read_images(manifest, ["p0009"])
     files[1].write_bytes(files[1].read_bytes() + b"changed")
-    with pytest.raises(MissingFeaturesError, match="1 of 4 images .* p0001"):
+    with pytest.raises(MissingFeaturesError, match=r"1 of 4 images .* p0001"):
         store.read_images(manifest)
 
 
