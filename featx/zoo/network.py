@@ -106,7 +106,7 @@ def build_network(
     names = tuple(layers) or (backbone.layer,)
     whole = _whole(backbone, weights, size)
     outputs = [_feature(whole, backbone, name, pool) for name in names]
-    model = _named(whole.inputs, outputs, backbone)
+    model = _named(whole, outputs, backbone)
     _set_weights(whole, model, weights, backbone)
     model.trainable = False
     widths = tuple(int(output.shape[-1]) for output in model.outputs)
@@ -140,7 +140,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
     """
     size = _checked_size(backbone, image_size)
     whole = _whole(backbone, weights, size)
-    model = _named(whole.inputs, _feature(whole, backbone, backbone.layer, "avg"), backbone)
+    model = _named(whole, _feature(whole, backbone, backbone.layer, "avg"), backbone)
     _set_weights(whole, model, weights, backbone)
     return model
 
@@ -332,10 +332,10 @@ def _no_layer(backbone: Backbone, name: str, known: list[str]) -> str:
     )
 
 
-def _named(inputs: Any, outputs: Any, backbone: Backbone) -> keras.Model:
+def _named(whole: keras.Model, outputs: Any, backbone: Backbone) -> keras.Model:
     import keras
 
-    return keras.Model(inputs, outputs, name=backbone.name)
+    return keras.Model(whole.inputs[0], outputs, name=backbone.name)
 
 
 def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, backbone: Backbone) -> None:

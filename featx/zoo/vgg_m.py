@@ -17,7 +17,7 @@ _IMAGENET_MEAN = (123.68, 116.779, 103.939)
 
 
 @keras.saving.register_keras_serializable("featx")
-class LocalResponseNormalization(layers.Layer):
+class LocalResponseNormalization(layers.Layer):  # type: ignore[misc]
     """Divide each activation by a power of the squares around it (Krizhevsky et al. 2012, section 3.3).
 
     ``y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta``, c' over the `size` channels around c. As in
@@ -62,7 +62,7 @@ class LocalResponseNormalization(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("featx")
-class MeanImage(layers.Layer):
+class MeanImage(layers.Layer):  # type: ignore[misc]
     """Subtract the mean image of the data that the network was trained on.
 
     The mean is a weight that training leaves alone, of shape (height, width, 3): a published file brings its

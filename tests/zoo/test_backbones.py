@@ -1,0 +1,66 @@
+"""The table of backbones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from featx.errors import BackboneError
+from featx.zoo.backbones import FAMILIES, POOLED, backbones, find_backbone
+
+
+def test_every_architecture_of_keras_has_a_row():
+    import keras
+
+    functions = {name for name, item in vars(keras.applications).items() if callable(item)}
+    builders = {row.builder for row in backbones()}
+    assert {f"keras.applications:{name}" for name in functions} <= builders
+    assert len(functions) >= 38
+
+
+def test_names_are_unique_and_families_known():
+    names = [row.name for row in backbones()]
+    assert len(set(names)) == len(names)
+    assert {row.family for row in backbones()} == set(FAMILIES)
+
+
+def test_the_wider_the_multiplier_the_wider_the_row():
+    rows = [row for row in backbones() if row.name == "mobilenet" or row.name.startswith("mobilenet_0")]
+    assert [row.width for row in rows] == [256, 512, 768, 1024]
+
+
+@pytest.mark.parametrize("spelling", ["MobileNetV2", "mobilenet-v2", "mobilenet_v2", "MOBILENETV2"])
+def test_find_backbone_takes_any_spelling(spelling):
+    assert find_backbone(spelling).name == "mobilenet_v2"
+
+
+def test_find_backbone_names_what_looks_alike():
+    with pytest.raises(
+        BackboneError, match=r"unknown backbone 'efficientnet_b9'; did you mean efficientnet_b"
+    ):
+        find_backbone("efficientnet_b9")
+    with pytest.raises(BackboneError, match=r"unknown backbone '!'; `featx zoo list`"):
+        find_backbone("!")
+
+
+def test_the_penultimate_layer_of_vgg_is_its_second_dense_layer():
+    assert {row.name for row in backbones() if row.layer == "fc2"} == {"vgg_m", "vgg16", "vgg19"}
+    assert {row.width for row in backbones() if row.layer == "fc2"} == {4096}
+    assert {row.layer for row in backbones()} == {"fc2", POOLED}
+
+
+def test_own_networks_have_no_published_weights():
+    assert not find_backbone("tiny").imagenet
+    assert not find_backbone("vgg_m").imagenet
+    assert all(row.imagenet for row in backbones() if row.builder.startswith("keras.applications"))
+
+
+def test_table_is_read_without_a_framework():
+    code = (
+        "import sys, featx.zoo.backbones, featx.zoo.weights, featx.zoo.network;"
+        "print([name for name in ('keras', 'tensorflow', 'torch', 'jax') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

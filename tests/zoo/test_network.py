@@ -1,0 +1,208 @@
+"""Networks up to their feature layers: one contract for every row, then what each function promises."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from featx.errors import BackboneError
+from featx.zoo.backbones import POOLED, Backbone, backbones, find_backbone
+from featx.zoo.network import POOLS, build_backbone, build_network, layer_names, save_backbone
+from featx.zoo.weights import Weights, resolve_weights
+
+
+def random_weights(backbone: Backbone, seed: int = 0) -> Weights:
+    return resolve_weights(f"random:{seed}", backbone)[0]
+
+
+def outputs(model, pixels: np.ndarray) -> list[np.ndarray]:
+    """Run a network eagerly: for two images that is faster than compiling it."""
+    import keras
+
+    found = model(pixels, training=False)
+    found = found if isinstance(found, list) else [found]
+    return [keras.ops.convert_to_numpy(item) for item in found]
+
+
+def reference_preprocessing(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
+    """What the literature's code does to the pixels."""
+    module, function = backbone.builder.split(":")
+    if backbone.name == "vgg_m":
+        return pixels.astype("float32")
+    if backbone.name == "tiny":
+        module, function = "keras.applications", "MobileNet"
+    home = inspect.getmodule(getattr(import_module(module), function))
+    assert home is not None
+    return np.asarray(home.preprocess_input(pixels.astype("float32")))
+
+
+@pytest.mark.parametrize("backbone", backbones(), ids=lambda row: row.name)
+def test_every_row(backbone, images):
+    """Build it, run two images: width, weights, finite features, preprocessing as the reference."""
+    import keras
+
+    # Dense layers fix the size; the others give their width at any, and small images cost less.
+    side = backbone.image_size if backbone.layer == "fc2" else max(backbone.min_size, 64)
+    network = build_network(backbone, random_weights(backbone), image_size=side)
+    pixels = images(side)
+    (feature,) = outputs(network.model, pixels)
+    assert feature.shape == (2, backbone.width)
+    assert feature.dtype == np.float32
+    assert np.isfinite(feature).all()
+    assert np.abs(feature[0] - feature[1]).max() > 0
+    assert network.widths == (backbone.width,)
+    assert network.model.count_params() == backbone.parameters
+    first = network.model.layers[1]
+    (entry,) = outputs(keras.Model(network.model.inputs[0], first.input), pixels)
+    np.testing.assert_allclose(entry, reference_preprocessing(backbone, pixels), rtol=1e-5, atol=1e-4)
+    if backbone.preprocessing == "none":
+        assert type(first).__name__ in {"Rescaling", "Normalization"}
+    del network, first, entry, feature
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def test_native_and_least_sizes_are_keras_own():
+    """Keras refuses what is below its least size; ours are the same numbers."""
+    import keras
+
+    for name, function in (
+        ("inception_v3", keras.applications.InceptionV3),
+        ("xception", keras.applications.Xception),
+    ):
+        backbone = find_backbone(name)
+        with pytest.raises(ValueError, match="Input size must be at least"):
+            function(weights=None, include_top=False, input_shape=(backbone.min_size - 1, 299, 3))
+        assert build_network(backbone, random_weights(backbone), image_size=backbone.min_size).widths == (
+            2048,
+        )
+
+
+def test_uint8_and_float_images_give_equal_features(images):
+    backbone = find_backbone("tiny")
+    model = build_network(backbone, random_weights(backbone)).model
+    whole, decimal = (model.predict(images(64).astype(kind), verbose=0)[0] for kind in ("uint8", "float32"))
+    np.testing.assert_array_equal(whole, decimal)
+
+
+def test_random_weights_depend_on_the_seed_alone(images):
+    import random
+
+    backbone = find_backbone("tiny")
+    random.seed(5)
+    before = random.getstate()
+    first, again, other = (
+        outputs(build_network(backbone, random_weights(backbone, seed)).model, images(64))[0]
+        for seed in (0, 0, 1)
+    )
+    assert random.getstate() == before
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_several_layers_at_once_and_every_pooling(images):
+    backbone = find_backbone("tiny")
+    network = build_network(backbone, random_weights(backbone), layers=["block2_relu", POOLED, "avg_pool"])
+    early, last, named = outputs(network.model, images(64))
+    assert network.widths == (32, 128, 128)
+    assert early.shape == (2, 32)
+    np.testing.assert_array_equal(last, named)
+
+
+@pytest.mark.parametrize("pool", ["avg", "max", "gem", "flatten"])
+def test_pooling_is_what_numpy_makes_of_the_map(pool, images):
+    import keras
+
+    backbone = find_backbone("tiny")
+    model = build_backbone(backbone, random_weights(backbone))
+    (block,) = outputs(keras.Model(model.inputs[0], model.get_layer("block6_relu").output), images(64))
+    wanted = {
+        "avg": block.mean((1, 2)),
+        "max": block.max((1, 2)),
+        "gem": (np.maximum(block, 1e-6) ** 3).mean((1, 2)) ** (1 / 3),
+        "flatten": block.reshape(2, -1),
+    }[pool]
+    for layer in ("block6_relu", POOLED):
+        network = build_network(backbone, random_weights(backbone), layers=[layer], pool=pool)
+        (found,) = outputs(network.model, images(64))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_what_stands_behind_the_pooling_stays(images):
+    """ConvNeXt normalises after its pooling; so it does after another pooling."""
+    backbone = find_backbone("convnext_tiny")
+    network = build_network(backbone, random_weights(backbone), pool="max", image_size=32)
+    (found,) = outputs(network.model, images(32))
+    np.testing.assert_allclose(found.mean(1), 0, atol=1e-4)
+    np.testing.assert_allclose(found.std(1), 1, atol=1e-2)
+
+
+def test_cls_takes_the_first_token():
+    tokens = np.arange(24.0).reshape(2, 3, 4)
+    np.testing.assert_array_equal(POOLS["cls"](tokens, (1,)), tokens[:, 0])
+
+
+def test_wrong_layer_pool_and_size_are_told():
+    backbone = find_backbone("tiny")
+    weights = random_weights(backbone)
+    with pytest.raises(BackboneError, match=r"tiny has no layer 'block2_rel'; near it: block2_relu"):
+        build_network(backbone, weights, layers=["block2_rel"])
+    with pytest.raises(BackboneError, match=r"'pool' parameter must be one of avg, max.* Got 'mean' instead"):
+        build_network(backbone, weights, pool="mean")
+    with pytest.raises(BackboneError, match=r"image size 15 is too small for tiny; it takes 16 px"):
+        build_network(backbone, weights, image_size=15)
+    with pytest.raises(BackboneError, match=r"'block2_relu' is a feature map, of which pool 'cls' makes no"):
+        build_network(backbone, weights, layers=["block2_relu"], pool="cls")
+
+
+def test_layer_names_begin_anew_for_each_network():
+    backbone = find_backbone("mobilenet_0.25")
+    first, second = (list(layer_names(build_backbone(backbone, random_weights(backbone)))) for _ in range(2))
+    assert first == second
+    assert "global_average_pooling2d" in first
+    assert "conv_pw_13_relu" in first
+
+
+def test_extraction_networks_are_frozen_and_backbones_trainable():
+    backbone = find_backbone("tiny")
+    assert not build_network(backbone, random_weights(backbone)).model.trainable_weights
+    model = build_backbone(backbone, random_weights(backbone))
+    assert len(model.trainable_weights) == len(model.weights)
+    assert "block1_conv" in [layer.name for layer in model.layers]
+
+
+def test_a_saved_backbone_gives_the_same_features(tmp_path, images):
+    backbone = find_backbone("tiny")
+    model = build_backbone(backbone, random_weights(backbone, 3))
+    file = tmp_path / "backbone.weights.h5"
+    save_backbone(model, file)
+    network = build_network(backbone, resolve_weights(file, backbone)[0])
+    np.testing.assert_array_equal(outputs(network.model, images(64))[0], outputs(model, images(64))[0])
+    first = file.read_bytes()
+    save_backbone(model, file)
+    assert file.read_bytes() == first
+    assert [path.name for path in tmp_path.iterdir()] == ["backbone.weights.h5"]
+
+
+def test_tiny_learns_from_scratch():
+    """Stripes of four frequencies under noise, a few seconds of training."""
+    import keras
+
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 4, 256)
+    across = np.linspace(0, 2 * np.pi, 64)
+    phase = random.uniform(0, 6, 256)
+    stripes = 40 * np.sin(2 * (1 + targets[:, None]) * across + phase[:, None])
+    pixels = np.clip(128 + stripes[:, None, :, None] + random.normal(0, 30, (256, 64, 64, 3)), 0, 255)
+    backbone = find_backbone("tiny")
+    model = build_backbone(backbone, random_weights(backbone))
+    head = keras.layers.Dense(4, kernel_initializer="zeros")(model.output)
+    whole = keras.Model(model.input, head)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    whole.compile(keras.optimizers.AdamW(3e-3), loss, metrics=["accuracy"])
+    whole.fit(pixels[:192], targets[:192], batch_size=32, epochs=6, shuffle=False, verbose=0)
+    assert whole.evaluate(pixels[192:], targets[192:], verbose=0, return_dict=True)["accuracy"] > 0.9
