@@ -23,6 +23,7 @@ COMMANDS = {
     "extract": "extract",
     "finetune": "finetune",
     "report": "report",
+    "study": "study",
     "train-svm": "train_svm",
     "zoo": "zoo",
 }

@@ -1,0 +1,224 @@
+"""Jobs: one call of a verb each, known by a digest of all that decides its result, and the marks they leave.
+
+A job's folder holds ``job.json`` (what it is), ``log.txt`` (what it said, all attempts), and when it has ended
+``done.json`` (its result) or ``failed.json`` (why). A job with ``done.json`` whose outputs still stand is
+finished; one with ``failed.json`` waits to be retried on request; any other is pending.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from featx.digest import canonical, digest, short
+from featx.errors import StoreError
+from featx.files import write_json
+
+__all__ = ["KINDS", "Job", "State", "read_state", "write_done", "write_failed", "write_started"]
+
+KINDS = ("source", "finetune", "extract", "svm", "report")
+"""Kinds of jobs in the order that a study needs them."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a verb.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    name : str
+        What messages call it, without the kind.
+    identity : mapping
+        All that decides the result, as data: contents, not places.
+    arguments : mapping
+        Keyword arguments of the verb, in JSON types, ``manifest`` (or ``paths``) among them.
+    takes : mapping of str to str
+        Argument to the digest of the job whose result is its value.
+    needs : tuple of str
+        Digests of the jobs that have to be finished before.
+    images : int
+        Images that go through it, for estimates of its time.
+    speed : str
+        Jobs of equal `speed` take about the same time for an image.
+    """
+
+    kind: str
+    name: str
+    identity: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    takes: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    images: int = 0
+    speed: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of kind, identity and the jobs it needs."""
+        return digest(
+            {"format": _FORMAT, "kind": self.kind, "identity": self.identity, "needs": sorted(self.needs)}
+        )
+
+    @property
+    def label(self) -> str:
+        """Kind and name, for messages."""
+        return f"{self.kind} {self.name}"
+
+    def folder(self, output: Path) -> Path:
+        """Name the job's folder.
+
+        Parameters
+        ----------
+        output : Path
+            The study's folder.
+
+        Returns
+        -------
+        Path
+            ``output/jobs/<kind>-<name>-<digest, 8 hex>``.
+        """
+        return output / "jobs" / f"{slug(self.label)}-{short(self.digest)}"
+
+
+def slug(text: str) -> str:
+    """Make a text fit for a file's name.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        Its letters, digits, dots, underscores and plus signs, with single hyphens for all between; at most 100.
+
+    Examples
+    --------
+    >>> slug("svm E, ImageNet (vgg16)")
+    'svm-E-ImageNet-vgg16'
+    """
+    plain = "".join(char if char.isalnum() or char in "._+" else " " for char in text)
+    return "-".join(plain.split())[:100] or "-"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a job's folder says.
+
+    Attributes
+    ----------
+    name : str
+        ``"done"``, ``"failed"``, ``"started"`` (under way, or cut off) or ``"pending"``.
+    result : mapping
+        Of a finished job: ``outputs`` (files that mark it), ``seconds``, and what other jobs take.
+    reason : str
+        Why it failed, in a line.
+    """
+
+    name: str
+    result: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+def read_state(job: Job, output: Path) -> State:
+    """Read how far a job is.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    output : Path
+        The study's folder.
+
+    Returns
+    -------
+    State
+        A finished job whose outputs are gone counts as pending.
+
+    Raises
+    ------
+    StoreError
+        If a mark cannot be read.
+    """
+    folder = job.folder(output)
+    done = _read(folder / "done.json", job)
+    if done is not None and all(Path(path).exists() for path in done["outputs"]):
+        return State("done", done)
+    failed = _read(folder / "failed.json", job)
+    if failed is not None:
+        return State("failed", reason=str(failed["reason"]))
+    return State("started" if done is None and (folder / "job.json").is_file() else "pending")
+
+
+def _read(path: Path, job: Job) -> dict[str, Any] | None:
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); delete it, and the job is done again") from error
+    # The folder's name holds eight digits of the digest; the mark holds all.
+    return mark if isinstance(mark, dict) and mark.get("digest") == job.digest else None
+
+
+def write_started(job: Job, output: Path) -> Path:
+    """Make a job's folder, and forget an earlier failure.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    output : Path
+        The study's folder.
+
+    Returns
+    -------
+    Path
+        The job's folder.
+    """
+    folder = job.folder(output)
+    facts = {
+        name: canonical(getattr(job, name))
+        for name in ("kind", "name", "identity", "arguments", "takes", "needs")
+    }
+    write_json(folder / "job.json", {"digest": job.digest, **facts})
+    for mark in ("done.json", "failed.json"):
+        (folder / mark).unlink(missing_ok=True)
+    return folder
+
+
+def write_done(job_digest: str, folder: Path, result: Mapping[str, Any]) -> None:
+    """Mark a job as finished.
+
+    Parameters
+    ----------
+    job_digest : str
+        The job's digest.
+    folder : Path
+        The job's folder.
+    result : mapping
+        ``outputs``, ``seconds`` and what other jobs take; JSON types.
+    """
+    write_json(folder / "done.json", {"digest": job_digest, **canonical(result)})
+
+
+def write_failed(job_digest: str, folder: Path, reason: str) -> None:
+    """Mark a job as failed.
+
+    Parameters
+    ----------
+    job_digest : str
+        The job's digest.
+    folder : Path
+        The job's folder.
+    reason : str
+        Why, in a line.
+    """
+    write_json(folder / "failed.json", {"digest": job_digest, "reason": " ".join(reason.split())})

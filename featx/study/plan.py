@@ -1,0 +1,381 @@
+"""Planning: from a study to its jobs, each of them once, however many arms share it.
+
+For each arm, backbone, target and task: the trainings on its sources, one after another, each shared by every
+arm that begins alike; the fine-tuning, a job a fold; one extraction for each set of weights and target; the
+SVMs. A report for each target closes the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from featx.data.folds import Folds
+from featx.data.manifest import Manifest, read_manifest
+from featx.data.protocols import make_folds
+from featx.data.tasks import apply_task
+from featx.digest import canonical, digest, digest_file, short
+from featx.errors import WeightsError
+from featx.finetuning.recipe import read_recipe
+from featx.images.content import content_keys
+from featx.images.decode import DECODE_VERSION
+from featx.images.prepare import preparation_key
+from featx.progress import Progress
+from featx.runs import COMPLETE
+from featx.study.jobs import Job, slug
+from featx.study.schema import Arm, DataSet, Drawing, Source, Study, Target
+from featx.svm.settings import resolve_settings
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study as jobs.
+
+    Attributes
+    ----------
+    study : Study
+        What is planned.
+    output : Path
+        The study's folder.
+    jobs : tuple of Job
+        Each after those it needs; the reports, one a target, come last.
+    """
+
+    study: Study
+    output: Path
+    jobs: tuple[Job, ...]
+
+
+def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None = None) -> Plan:
+    """Plan a study: read its data sets, make its folds, and name its jobs.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    output : Path
+        The study's folder.
+    cache : Path
+        Folder of caches. Drawn data sets are drawn here.
+    progress : Progress, optional
+        Receiver of progress: of drawing, and of hashing images seen for the first time.
+
+    Returns
+    -------
+    Plan
+        The jobs; nothing of them is begun.
+
+    Raises
+    ------
+    InputError
+        If a manifest, task, protocol, recipe or weights file cannot be used.
+    """
+    planner = _Planner(study, output.resolve(), cache.resolve(), progress)
+    return Plan(study, planner.output, tuple(planner.jobs()))
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A data set, read."""
+
+    manifest: Manifest
+    keys: Mapping[str, str]
+    place: Mapping[str, Any]
+    preparation: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Of labels and pixels alike."""
+        rows = [
+            [name, self.keys.get(path, "")]
+            for name, path in zip(self.manifest.ids, self.manifest.paths, strict=True)
+        ]
+        return digest([self.manifest.digest, sorted(rows)])
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What a network starts from."""
+
+    source: str
+    identity: str
+    label: str
+    random: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class _Planner:
+    study: Study
+    output: Path
+    cache: Path
+    progress: Progress | None
+    made: dict[str, Job] = field(default_factory=dict)
+    data: dict[str, _Data] = field(default_factory=dict)
+    folds: dict[tuple[str, str, str], tuple[Folds, Any]] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+
+    def jobs(self) -> Iterator[Job]:
+        """List the jobs in the order in which they can be done."""
+        reports = []
+        for name, target in self.study.targets.items():
+            svms = [
+                self._svm(name, target, task, arm, backbone)
+                for task in target.tasks
+                for arm in self.study.arms
+                for backbone in self.study.arms[arm].backbones or self.study.backbones
+            ]
+            reports.append(self._report(name, svms))
+        yield from self.made.values()
+        yield from reports
+
+    def _add(self, job: Job) -> Job:
+        """Keep a job, or find the equal one that another arm has planned."""
+        return self.made.setdefault(job.digest, job)
+
+    def _read(self, name: str, item: DataSet) -> _Data:
+        if name not in self.data:
+            path = Path(item.manifest) if item.manifest else _drawn(item.drawn, self.cache, self.progress)
+            manifest = read_manifest(path, root=item.root)
+            keys = content_keys(manifest.paths, cache=self.cache, progress=self.progress).keys
+            place = {"manifest": str(path), "root": item.root, "cache": str(self.cache)}
+            self.data[name] = _Data(manifest, keys, place, item.preparation)
+        return self.data[name]
+
+    def _start(self, arm: Arm, backbone: str) -> _Weights:
+        """Find what an arm's network starts from, before any training of this study."""
+        text = self.study.weights.get(arm.weights, {}).get(backbone, arm.weights)
+        if text == "random":
+            text = f"random:{self.study.seed}"
+        if text not in self.contents:
+            self.contents[text] = _weights_identity(text, self.cache)
+        label = arm.weights if arm.weights in self.study.weights else Path(text).name
+        return _Weights(text, self.contents[text], label, text.startswith("random:"))
+
+    def _sources(self, arm: Arm, backbone: str) -> _Weights:
+        """Plan the trainings on an arm's sources."""
+        weights = self._start(arm, backbone)
+        for name in arm.sources:
+            weights = self._source(name, self.study.sources[name], backbone, weights)
+        return weights
+
+    def _source(self, name: str, source: Source, backbone: str, weights: _Weights) -> _Weights:
+        label = f"{weights.label}, {name}"
+        (job,), folder = self._training(
+            "source",
+            f"{backbone} {label}",
+            self._read(name, source),
+            source.task,
+            "none",
+            source.training,
+            backbone,
+            weights,
+        )
+        return _Weights(folder, job.digest, label, needs=(job.digest,))
+
+    def _tuned(self, name: str, target: Target, task: str, backbone: str, weights: _Weights) -> _Weights:
+        label = f"{weights.label}, {name}"
+        jobs, folder = self._training(
+            "finetune",
+            f"{backbone} {label} {_task_name(task)}",
+            self._read(name, target),
+            task,
+            target.protocol,
+            self.study.finetune,
+            backbone,
+            weights,
+        )
+        needs = tuple(job.digest for job in jobs)
+        return _Weights(folder, digest(sorted(needs)), label, needs=needs)
+
+    def _training(
+        self,
+        kind: str,
+        name: str,
+        data: _Data,
+        task: str,
+        protocol: str,
+        training: Mapping[str, Any],
+        backbone: str,
+        weights: _Weights,
+    ) -> tuple[list[Job], str]:
+        """Plan the training of a network, a job a fold, and the folder of weights that they share."""
+        fields = {"preparation": data.preparation, **training}
+        recipe = fields.pop("recipe", None)
+        resolved = read_recipe(recipe or ("scratch" if weights.random else "modern"), fields)
+        folds, seen = self._folds(data, task, protocol)
+        identity = {
+            "backbone": backbone,
+            "weights": weights.identity,
+            "data": data.digest,
+            "task": seen,
+            "folds": folds.digest,
+            "recipe": canonical(resolved),
+            "pixels": [DECODE_VERSION, preparation_key(resolved.preparation)],
+            "seed": self.study.seed,
+        }
+        folder = self.output / "weights" / f"{slug(name)}-{short(digest(identity))}"
+        arguments = {
+            **data.place,
+            "backbone": backbone,
+            "weights": weights.source,
+            "task": task,
+            "protocol": protocol,
+            "recipe": recipe,
+            "arm": slug(weights.label),
+            "output": str(folder),
+            "seed": self.study.seed,
+            **fields,
+        }
+        speed = digest([backbone, resolved.epochs, resolved.head_epochs, resolved.image_size])
+        jobs = [
+            self._add(
+                Job(
+                    kind,
+                    name if kind == "source" else f"{name} {fold.name}",
+                    {**identity, "fold": fold.name},
+                    {**arguments, "folds": [fold.name]},
+                    needs=weights.needs,
+                    images=len(fold.train),
+                    speed=speed,
+                )
+            )
+            for fold in folds.folds
+        ]
+        return jobs, str(folder)
+
+    def _folds(self, data: _Data, task: str, protocol: str) -> tuple[Folds, Any]:
+        """Make the folds of a task, which is told too: as data.
+
+        An image without a key, whose trouble the jobs will tell, counts as a content of its own.
+        """
+        known = (data.digest, task, protocol)
+        if known not in self.folds:
+            labelled = apply_task(data.manifest, task)
+            keys = [data.keys.get(path, path) for path in labelled.paths]
+            folds = make_folds(labelled, protocol, self.study.seed, keys)
+            self.folds[known] = folds, canonical(labelled.task)
+        return self.folds[known]
+
+    def _extract(self, name: str, target: Target, backbone: str, weights: _Weights) -> Job:
+        data = self._read(name, target)
+        options = self.study.extract.model_dump()
+        identity = {
+            "backbone": backbone,
+            "weights": weights.identity,
+            "data": data.digest,
+            "pixels": [DECODE_VERSION, preparation_key(data.preparation)],
+            "options": {
+                key: value
+                for key, value in options.items()
+                if key not in {"batch_size", "device", "on_error"}
+            },
+        }
+        networks = len(weights.needs) if len(weights.needs) > 1 else 1
+        return self._add(
+            Job(
+                "extract",
+                f"{backbone} {weights.label} of {name}" + (f", {networks} folds" if networks > 1 else ""),
+                identity,
+                {
+                    **data.place,
+                    **options,
+                    "backbone": backbone,
+                    "weights": weights.source,
+                    "preparation": data.preparation,
+                },
+                needs=weights.needs,
+                images=len(data.manifest) * networks * self.study.extract.views,
+                speed=digest([backbone, options["image_size"], options["precision"], options["engine"]]),
+            )
+        )
+
+    def _svm(self, name: str, target: Target, task: str, arm_name: str, backbone: str) -> Job:
+        arm, data = self.study.arms[arm_name], self._read(name, target)
+        weights = self._sources(arm, backbone)
+        if arm.finetune:
+            weights = self._tuned(name, target, task, backbone, weights)
+        extraction = self._extract(name, target, backbone, weights)
+        folds, seen = self._folds(data, task, target.protocol)
+        title = arm.title or arm_name
+        title = title if len(self.study.backbones) == 1 else f"{title} ({backbone})"
+        options = self.study.svm.model_dump(exclude_none=True)
+        search = {key: value for key, value in options.items() if key != "missing"}
+        job = Job(
+            "svm",
+            f"{title} on {name} {_task_name(task)}",
+            {
+                "arm": title,
+                "data": data.digest,
+                "task": seen,
+                "folds": folds.digest,
+                "protocol": target.protocol,
+                "settings": canonical(resolve_settings(**search)),
+                "missing": self.study.svm.missing,
+                "seed": self.study.seed,
+            },
+            {
+                **data.place,
+                **options,
+                "task": task,
+                "protocol": target.protocol,
+                "arm": title,
+                "seed": self.study.seed,
+            },
+            takes={"features": extraction.digest},
+            needs=(extraction.digest,),
+            images=sum(len(fold.train) for fold in folds.folds),
+            speed="svm",
+        )
+        output = str(self.output / "runs" / slug(name) / short(job.digest))
+        return self._add(replace(job, arguments={**job.arguments, "output": output}))
+
+    def _report(self, name: str, svms: Sequence[Job]) -> Job:
+        title = self.study.title or self.study.name
+        options = {
+            "title": title if len(self.study.targets) == 1 else f"{title}: {name}",
+            "strata": self.study.strata,
+        }
+        return Job(
+            "report",
+            name,
+            {**options, "target": name},
+            {**options, "output": str(self.output / "report" / slug(name))},
+            needs=tuple(dict.fromkeys(job.digest for job in svms)),
+            speed="report",
+        )
+
+
+def _task_name(task: str) -> str:
+    return Path(task).stem if task.endswith(".toml") else task
+
+
+def _drawn(drawing: Drawing | None, cache: Path, progress: Progress | None) -> Path:
+    """Draw a data set, unless it stands there."""
+    from featx.data.synthetic import draw_dermoscopy, draw_retina
+
+    assert drawing is not None, "the schema asks for a manifest or a drawing"
+    folder = cache / "drawn" / f"{drawing.kind}-{drawing.images}-{drawing.size}-seed{drawing.seed}"
+    if (folder / "manifest.csv").is_file():
+        return folder / "manifest.csv"
+    draw = draw_dermoscopy if drawing.kind == "dermoscopy" else draw_retina
+    return draw(folder, images=drawing.images, size=drawing.size, seed=drawing.seed, progress=progress)
+
+
+def _weights_identity(text: str, cache: Path) -> str:
+    """Stand for a weights source's content: a file's bytes, a folder's runs; names for themselves."""
+    path = Path(text)
+    if path.is_dir():
+        marks = sorted(path.rglob(COMPLETE))
+        return digest([[str(mark.relative_to(path)), digest_file(mark)] for mark in marks])
+    if not path.is_absolute():
+        return text
+    found = content_keys([path], cache=cache)
+    if found.failures:
+        raise WeightsError(f"weights {text}: no such file or folder; check the paths in the study")
+    return found.keys[text]

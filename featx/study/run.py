@@ -1,0 +1,125 @@
+"""Studies as functions: run, plan, look at, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from featx.progress import Progress
+from featx.study.execute import Outcome, execute
+from featx.study.overview import Overview, overview
+from featx.study.plan import Plan, make_plan
+from featx.study.schema import Study
+from featx.study.studyfile import read_study
+
+__all__ = ["plan_study", "run_study", "study_overview"]
+
+
+def plan_study(
+    spec: Study | Path | str,
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Read a study and plan its jobs.
+
+    Parameters
+    ----------
+    spec : Study, Path or str
+        A study file, or the name of a shipped one.
+    output : Path or str, optional
+        The study's folder; ``reports/<name of the study>`` if not given.
+    cache : Path or str
+        Folder of caches: feature stores, drawn images.
+    manifests : mapping of str to Path or str, optional
+        Name of a source or target to the manifest to take instead of the file's.
+    progress : Progress, optional
+        Receiver of progress.
+
+    Returns
+    -------
+    Plan
+        The jobs; nothing of them is begun.
+
+    Raises
+    ------
+    InputError
+        If the study file, a manifest, task, protocol, recipe or weights file cannot be used.
+    """
+    study = read_study(spec, manifests)
+    folder = Path("reports") / study.name if output is None else Path(output)
+    return make_plan(study, folder, Path(cache), progress)
+
+
+def run_study(
+    spec: Study | Path | str,
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    jobs: int = 1,
+    retry_failed: bool = False,
+    only_reports: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Do what a study has not done yet, and report.
+
+    Parameters
+    ----------
+    spec, output, cache, manifests, progress
+        As in `plan_study`.
+    jobs : int
+        Jobs at once; the cores and GPUs are shared out among them.
+    retry_failed : bool
+        Try jobs again that failed before.
+    only_reports : bool
+        Write the reports over what is finished, and begin nothing else.
+
+    Returns
+    -------
+    Outcome
+        What was done, reused, failed and left out, and where the reports are.
+
+    Raises
+    ------
+    InputError
+        As `plan_study`; and if another run of the study is at work.
+    KeyboardInterrupt
+        After SIGINT or SIGTERM, once the jobs in hand have ended; the same call goes on from there.
+
+    Notes
+    -----
+    Call it from the main thread: it takes the signals while it runs.
+    """
+    plan = plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress)
+    return execute(plan, jobs=jobs, retry_failed=retry_failed, only_reports=only_reports, progress=progress)
+
+
+def study_overview(
+    spec: Study | Path | str,
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    progress: Progress | None = None,
+) -> Overview:
+    """Tell what a study has done, what it has to do, and how long that will take.
+
+    Parameters
+    ----------
+    spec, output, cache, manifests, progress
+        As in `plan_study`.
+
+    Returns
+    -------
+    Overview
+        Every job's state and time.
+
+    Raises
+    ------
+    InputError
+        As `plan_study`.
+    """
+    return overview(plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress))

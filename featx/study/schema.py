@@ -1,0 +1,247 @@
+"""What a study file may say: its tables, their keys, and the values allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from featx.errors import FeatxError
+
+__all__ = ["Arm", "DataSet", "Drawing", "Extract", "Source", "Study", "Svm", "Target"]
+
+_WEIGHTS_ENDINGS = (".h5", ".keras", ".mat", ".safetensors", ".pth", ".pt")
+
+
+def _near(text: str, info: ValidationInfo) -> Path:
+    """Take a path as relative to the study file's folder, or to the current one for a study made in Python."""
+    base = (info.context or {}).get("base") or Path.cwd()
+    return (Path(base) / Path(text).expanduser()).resolve()
+
+
+def _path(text: str, info: ValidationInfo) -> str:
+    return str(_near(text, info))
+
+
+def _name_or_file(text: str, info: ValidationInfo) -> str:
+    """A name stays as it is; what stands as a file beside the study becomes its path."""
+    path = _near(text, info)
+    return str(path) if Path(text).suffix and path.is_file() else text
+
+
+def _weights(text: str, info: ValidationInfo) -> str:
+    return str(_near(text, info)) if "/" in text or text.endswith(_WEIGHTS_ENDINGS) else text
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("must name each thing once")
+    return names
+
+
+def _checked(check: Callable[[], object]) -> None:
+    """Let a check of another room speak as one of pydantic's."""
+    try:
+        check()
+    except FeatxError as error:
+        raise ValueError(str(error)) from error
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
+Title = Annotated[str, Field(pattern=r"^[^\r\n\t]*\S[^\r\n\t]*$", max_length=60)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_several), AfterValidator(_each_once)]
+FilePath = Annotated[str, AfterValidator(_path)]
+NameOrFile = Annotated[str, AfterValidator(_name_or_file)]
+WeightsSource = Annotated[str, AfterValidator(_weights)]
+
+
+def _training(table: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """Check the recipe of a training and the fields that replace its own."""
+    from featx.finetuning.recipe import read_recipe
+
+    values = {name.replace("-", "_"): value for name, value in table.items()}
+    recipe = values.pop("recipe", None)
+    if recipe is not None and not isinstance(recipe, str):
+        raise ValueError(f"the recipe must be a name or a TOML file, got {recipe!r}")
+    found = None if recipe is None else _name_or_file(recipe, info)
+    _checked(lambda: read_recipe(found or "modern", values))
+    return values if found is None else {"recipe": found, **values}
+
+
+Training = Annotated[dict[str, Any], AfterValidator(_training)]
+
+
+class _Table(BaseModel):
+    """A table of the file: frozen, and no key but its own (with ``_`` or ``-``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _underscores(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {str(key).replace("-", "_"): item for key, item in value.items()}
+
+
+class Drawing(_Table):
+    """A drawn data set, for demonstrations: ``drawn = {kind = "dermoscopy", images = 400}``."""
+
+    kind: Literal["dermoscopy", "retina"]
+    images: int = Field(default=400, ge=10)
+    size: int = Field(default=128, ge=16)
+    seed: int = Field(default=0, ge=0)
+
+
+class DataSet(_Table):
+    """Images with labels: a manifest, or drawn ones."""
+
+    manifest: FilePath | None = None
+    root: FilePath | None = None
+    drawn: Drawing | None = None
+    preparation: str = "resize"
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DataSet:
+        if (self.manifest is None) == (self.drawn is None):
+            raise ValueError("give either `manifest` or `drawn`")
+        return self
+
+    @field_validator("preparation")
+    @classmethod
+    def _known_preparation(cls, value: str) -> str:
+        from featx.images.prepare import preparation_key
+
+        _checked(lambda: preparation_key(value))
+        return value
+
+
+class Source(DataSet):
+    """A data set to train on before the target: ``[sources.NAME]``."""
+
+    task: NameOrFile = "labels"
+    training: Training = Field(default_factory=dict)
+
+
+class Target(DataSet):
+    """A data set to score arms on: ``[targets.NAME]``."""
+
+    tasks: Annotated[tuple[NameOrFile, ...], BeforeValidator(_several), AfterValidator(_each_once)] = Field(
+        default=("labels",), min_length=1
+    )
+    protocol: NameOrFile = "5x2"
+
+
+class Arm(_Table):
+    """A row of the study's table: ``[arms.NAME]``."""
+
+    title: Title | None = None
+    weights: WeightsSource = "imagenet"
+    sources: Names = ()
+    finetune: bool = False
+    backbones: Names = ()
+
+
+class Extract(_Table):
+    """Options of `featx.extract`."""
+
+    layers: Names = Field(default=(), max_length=1)
+    pool: str = "avg"
+    image_size: int | None = Field(default=None, ge=8)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    views: int = Field(default=1, ge=1)
+    view_ranges: str = "paper"
+    view_pool: Literal["mean", "keep"] = "mean"
+    engine: str = "auto"
+    batch_size: int = Field(default=32, ge=1)
+    device: str = "auto"
+    on_error: Literal["finish", "skip", "fail"] = "finish"
+
+
+class Svm(_Table):
+    """Options of `featx.train_svm`."""
+
+    preset: str = "default"
+    loss: str | None = None
+    bias: str | None = None
+    class_weight: str | None = None
+    scaling: Names | None = None
+    costs: tuple[float, ...] | None = None
+    inner: str | None = None
+    inner_splits: int | None = None
+    held_out: float | None = None
+    rule: str | None = None
+    widen: bool | None = None
+    refine: int | None = None
+    shared_cost: bool | None = None
+    missing: Literal["fail", "leave-out"] = "fail"
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Svm:
+        from featx.svm.settings import resolve_settings
+
+        chosen = self.model_dump(exclude={"missing"}, exclude_none=True)
+        _checked(lambda: resolve_settings(**chosen))
+        return self
+
+
+class Study(_Table):
+    """A study: every arm, with every backbone, on every task of every target."""
+
+    name: Name
+    title: str | None = None
+    seed: int = Field(default=0, ge=0)
+    backbones: Names = Field(min_length=1)
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    targets: dict[Name, Target] = Field(min_length=1)
+    arms: dict[Name, Arm] = Field(min_length=1)
+    weights: dict[Name, dict[str, WeightsSource]] = Field(default_factory=dict)
+    extract: Extract = Extract()
+    finetune: Training = Field(default_factory=dict)
+    svm: Svm = Svm()
+    strata: tuple[str, ...] | None = None
+
+    @field_validator("backbones")
+    @classmethod
+    def _known_backbones(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from featx.zoo.backbones import find_backbone
+
+        for name in value:
+            _checked(lambda name=name: find_backbone(name))  # type: ignore[misc]
+        return value
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Study:
+        for name, arm in self.arms.items():
+            _all_known(f"arms.{name}.sources", arm.sources, self.sources)
+            _all_known(f"arms.{name}.backbones", arm.backbones, self.backbones)
+        for label, table in self.weights.items():
+            _all_known(f"weights.{label}", tuple(table), self.backbones)
+        titles = [arm.title or name for name, arm in self.arms.items()]
+        if len(set(titles)) < len(titles):
+            raise ValueError("`arms`: two arms have the same title")
+        both = sorted(set(self.sources) & set(self.targets))
+        if both:
+            raise ValueError(f"`sources` and `targets` both have {both[0]!r}; give one of them another name")
+        return self
+
+
+def _all_known(key: str, names: tuple[str, ...], table: Container[str]) -> None:
+    for name in names:
+        if name not in table:
+            raise ValueError(f"`{key}` names {name!r}, which the study does not have")

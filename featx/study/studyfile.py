@@ -1,0 +1,165 @@
+"""Study files: data sets, tasks, protocols and arms, declared in TOML (or YAML) and checked key by key.
+
+A study of one's own::
+
+    name = "mine"
+    backbones = ["mobilenet_v2", "resnet50"]
+
+    [targets.lesions]
+    manifest = "lesions.csv"
+    tasks = ["melanoma:rest"]
+
+    [arms.frozen]
+    weights = "imagenet"
+
+    [arms.fine-tuned]
+    weights = "imagenet"
+    finetune = true
+
+Paths in a file are relative to the file; in a shipped study, to the current folder. The tables ``[extract]``,
+``[finetune]`` and ``[svm]`` hold options of those verbs, ``[weights.NAME]`` a weights source for each backbone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from featx.errors import ConfigError, listing
+from featx.study.schema import Arm, DataSet, Drawing, Extract, Source, Study, Svm, Target
+
+__all__ = ["read_study", "shipped_studies"]
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "sources": Source,
+    "targets": Target,
+    "arms": Arm,
+    "extract": Extract,
+    "svm": Svm,
+}
+
+
+def shipped_studies() -> tuple[str, ...]:
+    """Name the studies that come with featx.
+
+    Returns
+    -------
+    tuple of str
+        Names that `read_study` takes, sorted.
+
+    Examples
+    --------
+    >>> "menegola2017" in shipped_studies()
+    True
+    """
+    names = (item.name for item in (resources.files("featx.study") / "files").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def read_study(spec: Study | Path | str, manifests: Mapping[str, Path | str] | None = None) -> Study:
+    """Read and check a study file.
+
+    Parameters
+    ----------
+    spec : Study, Path or str
+        A file (TOML, or YAML by its ending), or the name of a shipped study.
+    manifests : mapping of str to Path or str, optional
+        Name of a source or target to the manifest to take instead of the file's.
+
+    Returns
+    -------
+    Study
+        With absolute paths.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or a key or value is bad; the message names the key.
+
+    Examples
+    --------
+    >>> read_study("menegola2017").arms["D"].weights
+    'imagenet'
+    """
+    if isinstance(spec, Study):
+        return _with_manifests(spec, manifests or {}, spec.name)
+    text, base, called = _find(str(spec))
+    try:
+        study = Study.model_validate(_parse(text, called), context={"base": base})
+    except ValidationError as error:
+        raise ConfigError(f"study {called}: {_first(error)}") from error
+    return _with_manifests(study, manifests or {}, called)
+
+
+def _find(spec: str) -> tuple[str, Path, str]:
+    """Return a study's text, the folder that its paths are relative to, and what to call it."""
+    if spec in shipped_studies():
+        file = resources.files("featx.study") / "files" / f"{spec}.toml"
+        return file.read_text(encoding="utf-8"), Path.cwd(), spec
+    path = Path(spec).expanduser()
+    try:
+        return path.read_text(encoding="utf-8"), path.resolve().parent, str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        known = ", ".join(shipped_studies())
+        raise ConfigError(
+            f"study {spec}: cannot be read ({reason}); give a study file or one of {known}"
+        ) from error
+
+
+def _parse(text: str, called: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text) if called.endswith((".yml", ".yaml")) else tomllib.loads(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"study {called}: cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _first(error: ValidationError) -> str:
+    """Say the first finding in a line: the bad key, what is wrong, what was got, and the closest good key."""
+    findings = error.errors()
+    item = findings[0]
+    place = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    text = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        text = f"unknown key{_closest(item['loc'])}"
+    elif item["type"] == "missing":
+        text = "is missing"
+    elif not isinstance(item["input"], Mapping):
+        text += f", got {item['input']!r}"
+    more = f" ({len(findings) - 1} more)" if len(findings) > 1 else ""
+    return (f"`{place}`: {text}" if place else text) + more
+
+
+def _closest(place: tuple[int | str, ...]) -> str:
+    table = Drawing if "drawn" in place else _TABLES.get(str(place[0]), Study) if len(place) > 1 else Study
+    known = list(table.model_fields)
+    near = difflib.get_close_matches(str(place[-1]), known, 1)
+    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
+
+
+def _with_manifests(study: Study, manifests: Mapping[str, Path | str], called: str) -> Study:
+    unknown = [name for name in manifests if name not in study.sources and name not in study.targets]
+    if unknown:
+        known = ", ".join([*study.sources, *study.targets])
+        raise ConfigError(f"study {called}: no source or target {listing(unknown)}; known: {known}")
+
+    def replaced(name: str, item: DataSet) -> DataSet:
+        if name not in manifests:
+            return item
+        path = str(Path(manifests[name]).expanduser().resolve())
+        return item.model_copy(update={"manifest": path, "root": None, "drawn": None})
+
+    return study.model_copy(
+        update={
+            "sources": {name: replaced(name, item) for name, item in study.sources.items()},
+            "targets": {name: replaced(name, item) for name, item in study.targets.items()},
+        }
+    )

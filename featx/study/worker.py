@@ -1,0 +1,180 @@
+"""A worker: a process that does jobs one after another, each with its own log.
+
+Started by `featx.study.execute` as ``python -m featx.study.worker --cpus 0,1``. It reads orders, a line of JSON
+each, from standard input, and writes events, a line of JSON each, to standard output; what a job prints goes to
+the job's log. When standard input ends, because the study has ended or was killed, the job in hand is
+interrupted at its next safe point, and so it is by SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from featx.errors import FeatxError
+from featx.progress import Progress
+from featx.study.jobs import write_done, write_failed
+from featx.study.verbs import do_job
+
+__all__ = ["main"]
+
+_EVENT_SECONDS = 2.0
+_LOG_SECONDS = 30.0
+
+
+class _Events:
+    """Where events go: the standard output that the process was started with."""
+
+    def __init__(self) -> None:
+        self._file = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        # From here on whatever prints, in Python or below it, writes to the log in hand, or else to stderr.
+        os.dup2(2, 1)
+
+    def send(self, **event: Any) -> None:
+        """Send an event; a study that was killed no longer hears it."""
+        try:
+            self._file.write(json.dumps(event) + "\n")
+            self._file.flush()
+        except BrokenPipeError:
+            pass
+
+
+class _JobProgress(Progress):
+    """Progress of a job: lines for its log, and an event every few seconds."""
+
+    def __init__(self, events: _Events) -> None:
+        self._events = events
+        self._task, self._unit, self._total, self._done = "", "", 0, 0
+        self._logged = self._sent = time.monotonic()
+
+    def start(self, task: str, total: int, unit: str = "images") -> None:
+        """Begin a task."""
+        self._task, self._unit, self._total, self._done = task, unit, total, 0
+        self._log(self._text())
+
+    def advance(self, count: int = 1) -> None:
+        """Count units done."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._sent >= _EVENT_SECONDS:
+            self._sent = now
+            self._events.send(event="progress", text=self._text())
+        if now - self._logged >= _LOG_SECONDS:
+            self._log(self._text())
+
+    def say(self, message: str) -> None:
+        """Write a line."""
+        self._log(message)
+
+    def finish(self) -> None:
+        """End the task."""
+        self._log(self._text())
+
+    def _text(self) -> str:
+        return f"{self._task}: {self._done}/{self._total} {self._unit}"
+
+    def _log(self, message: str) -> None:
+        self._logged = time.monotonic()
+        print(message, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do the jobs that are ordered.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Command line; the process's own if not given.
+
+    Returns
+    -------
+    int
+        Exit code: 0 at the end of orders, 130 if interrupted.
+    """
+    parser = argparse.ArgumentParser(description="Do jobs of a study; started by `featx study run`.")
+    parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
+    parser.add_argument("--alone", action="store_true", help="no other worker runs")
+    given = parser.parse_args(arguments)
+    cpus = {int(cpu) for cpu in given.cpus.split(",")}
+    os.sched_setaffinity(0, cpus)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    events = _Events()
+    desk = _Desk()
+    threading.Thread(target=desk.listen, daemon=True).start()
+    try:
+        while (order := desk.take()) is not None:
+            _do(order, len(cpus), given.alone, events)
+            desk.busy.clear()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class _Desk:
+    """Orders from standard input, read in a thread of its own so that its end is noticed during a job."""
+
+    def __init__(self) -> None:
+        self.busy = threading.Event()
+        self._ended = threading.Event()
+        self._orders: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def listen(self) -> None:
+        """Read orders; when they end, interrupt the job in hand."""
+        for line in sys.stdin:
+            self._orders.put(json.loads(line))
+        self._ended.set()
+        self._orders.put(None)
+        if self.busy.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def take(self) -> dict[str, Any] | None:
+        """Wait for an order; none once they have ended."""
+        order = self._orders.get()
+        # Set before the other thread's flag is looked at, as that thread does with its own: no end goes unseen.
+        self.busy.set()
+        return None if self._ended.is_set() else order
+
+
+def _do(order: dict[str, Any], threads: int, alone: bool, events: _Events) -> None:
+    folder = Path(order["folder"])
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    began = time.monotonic()
+    print(
+        f"--- {datetime.now().isoformat(timespec='seconds')} {order['label']}, {threads} threads", flush=True
+    )
+    try:
+        result = do_job(order["kind"], order["arguments"], threads, alone, _JobProgress(events))
+    except KeyboardInterrupt:
+        print("interrupted; the same job goes on from its last commit point", flush=True)
+        events.send(event="interrupted")
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+        print(f"failed: {reason}", flush=True)
+        if not isinstance(error, FeatxError):
+            traceback.print_exc()
+        write_failed(order["digest"], folder, reason)
+        events.send(event="failed", reason=" ".join(reason.split()))
+        return
+    seconds = round(time.monotonic() - began, 2)
+    write_done(
+        order["digest"], folder, {**result, "seconds": seconds, "threads": threads, **order["measures"]}
+    )
+    print(f"done in {seconds:.0f} s", flush=True)
+    events.send(event="done", seconds=seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
