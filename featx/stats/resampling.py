@@ -285,7 +285,7 @@ def resample(
         )
         return weigh(counts[:, codes].astype(np.float64)).reshape(chosen.shape[:-1])
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # said in the interval's own warnings
         found = stats.bootstrap(
             strata,

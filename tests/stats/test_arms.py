@@ -1,0 +1,124 @@
+"""Scores of arms on folds: order, counts, sizes, summary, strata."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featx.errors import InputError
+from featx.stats.arms import (
+    count_images,
+    fold_aucs,
+    fold_scores,
+    partition_warnings,
+    select_rows,
+    size_ratio,
+    summarise_arm,
+    two_fold_repeats,
+)
+from featx.stats.auc import macro_auc, roc_auc
+from featx.stats.intervals import delong_interval, summarise_folds
+
+
+def test_rows_are_sorted_by_id() -> None:
+    fold = fold_scores("1", ["c", "a", "b"], [1, 0, 1], [0.3, 0.1, 0.2], groups=["z", "x", "y"])
+    assert (fold.ids, fold.groups) == (("a", "b", "c"), ("x", "y", "z"))
+    assert (fold.actual.tolist(), fold.scores.tolist(), fold.binary) == ([0, 1, 1], [0.1, 0.2, 0.3], True)
+
+
+def test_without_groups_every_image_is_one() -> None:
+    assert fold_scores("1", ["b", "a"], [1, 0], [0.3, 0.1]).groups == ("a", "b")
+
+
+def test_areas_of_two_and_of_several_classes() -> None:
+    rng = np.random.default_rng(0)
+    actual, scores = np.tile([0, 1, 2], 4), rng.normal(size=(12, 3))
+    ids = [f"{row:02}" for row in range(12)]
+    assert fold_aucs([fold_scores("1", ids, actual, scores)])[0] == macro_auc(actual, scores)
+    two = fold_scores("1", ids, actual == 1, scores[:, :1])
+    assert fold_aucs([two])[0] == roc_auc(actual == 1, scores[:, 0])
+    assert count_images([two]) == (12, 4)
+    assert count_images([fold_scores("1", ids, actual, scores)]) == (12, None)
+
+
+def test_sizes_of_the_parts() -> None:
+    parts = [
+        fold_scores(str(part), [f"{part}{row}" for row in range(4)], [0, 1, 0, 1], range(4))
+        for part in range(5)
+    ]
+    assert size_ratio(parts) == 0.25
+    assert size_ratio([fold_scores("1", ["a"], [1], [0.1], train_size=4)]) == 0.25
+    assert size_ratio(parts[:1]) is None
+
+
+def test_repeats_need_both_directions() -> None:
+    folds = [fold_scores(name, ["a"], [1], [0.1]) for name in ("10x2", "2x1", "2x2", "10x1", "3x1")]
+    assert two_fold_repeats(folds) == [(1, 2), (3, 0)]
+    assert two_fold_repeats([*folds, fold_scores("holdout", ["a"], [1], [0.1])]) is None
+    assert two_fold_repeats(folds[4:]) is None
+
+
+def test_repeated_test_parts_are_named() -> None:
+    folds = [fold_scores(str(name), [image], [1], [0.1]) for name, image in enumerate("abcab")]
+    assert partition_warnings(folds) == ("repeated test parts: 3 = 0, 4 = 1",)
+    assert partition_warnings(folds[:3]) == ()
+
+
+def test_one_fold_is_summarised_by_delong() -> None:
+    rng = np.random.default_rng(0)
+    actual, scores = np.tile([0, 1], 20), rng.normal(size=40)
+    ids = [f"{row:02}" for row in range(40)]
+    summary = summarise_arm([fold_scores("holdout", ids, actual, scores)])
+    exact = delong_interval(actual, scores, scale="logit")
+    assert (summary.mean, summary.low, summary.high, summary.n) == (exact.estimate, exact.low, exact.high, 1)
+    groups = [f"lesion {row // 4}" for row in range(40)]
+    grouped = summarise_arm([fold_scores("holdout", ids, actual, scores, groups=groups)])
+    assert grouped.method == "DeLong by groups (Obuchowski), logit"
+    assert grouped.low == delong_interval(actual, scores, groups=groups, scale="logit").low
+
+
+def test_several_folds_are_summarised_by_the_corrected_interval() -> None:
+    rng = np.random.default_rng(0)
+    folds = [
+        fold_scores(str(part), [f"{part}{row}" for row in range(8)], np.tile([0, 1], 4), rng.normal(size=8))
+        for part in range(5)
+    ]
+    assert summarise_arm(folds) == summarise_folds(fold_aucs(folds), ratio=0.25)
+
+
+def test_strata_keep_their_rows_and_lose_undefined_folds_openly() -> None:
+    rng = np.random.default_rng(0)
+    folds = [
+        fold_scores(str(part), [f"{part}{row}" for row in range(6)], [0, 1, 0, 1, 0, 0], rng.normal(size=6))
+        for part in range(5)
+    ]
+    easy = {image for fold in folds for image in fold.ids[:2]} | {"05"}
+    kept = select_rows(folds, easy)
+    assert [fold.ids for fold in kept] == [
+        ("00", "01", "05"),
+        ("10", "11"),
+        ("20", "21"),
+        ("30", "31"),
+        ("40", "41"),
+    ]
+    np.testing.assert_array_equal(kept[0].scores, folds[0].scores[[0, 1, 5]])
+    summary = summarise_arm(select_rows(folds, {"00", "01", "10"}), ratio=size_ratio(folds))
+    assert (summary.n, summary.undefined) == (1, 1)
+    assert select_rows(folds, {"nothing"}) == []
+
+
+def test_one_undefined_fold_is_counted() -> None:
+    summary = summarise_arm([fold_scores("holdout", ["a", "b"], [1, 1], [0.1, 0.2])])
+    assert (summary.n, summary.undefined) == (0, 1)
+    assert np.isnan(summary.mean)
+
+
+def test_bad_folds_are_refused() -> None:
+    with pytest.raises(InputError, match=r"fold '1' needs one group .* Got 2 ids \(1 distinct\)"):
+        fold_scores("1", ["a", "a"], [0, 1], [0.1, 0.2])
+    with pytest.raises(InputError, match="1 groups and 2 scores"):
+        fold_scores("1", ["a", "b"], [0, 1], [0.1, 0.2], groups=["x"])
+    with pytest.raises(InputError, match="finite"):
+        fold_scores("1", ["a", "b"], [0, 1], [0.1, np.nan])
+    with pytest.raises(InputError, match="at least one fold"):
+        summarise_arm([])
