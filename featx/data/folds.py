@@ -1,21 +1,23 @@
 """Folds: which images train and which test, in memory and in files.
 
-A fold file is JSON, ``{protocol, seed, folds: [{name, train: [ids], test: [ids]}]}``, or CSV with the columns
-``fold``, ``id`` and ``part`` (``train`` or ``test``).
+A fold file is JSON, ``{protocol, seed, folds: [{name, train: [ids], test: [ids]}]}``; CSV with the columns
+``fold``, ``id`` and ``part`` (``train`` or ``test``); or YAML lists of file names as Menegola et al. 2017 publish
+theirs (`featx.data.fold_lists`).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from featx.data.fold_lists import ending_notes, read_fold_lists
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
 from featx.errors import LeakError, ProtocolError, listing
@@ -56,11 +58,14 @@ class Folds:
         Seed that they were made with.
     folds : tuple of Fold
         In the order to run them.
+    notes : tuple of str
+        What was repaired or left out when they were read.
     """
 
     protocol: str
     seed: int
     folds: tuple[Fold, ...]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -97,7 +102,7 @@ class Folds:
                 f"no fold {listing(unknown)} in {self.protocol}; folds: {listing(self.names, 20)}"
             )
         kept = tuple(fold for fold in self.folds if fold.name in wanted)
-        return Folds(self.protocol, self.seed, kept) if wanted else self
+        return replace(self, folds=kept) if wanted else self
 
 
 def write_folds(path: Path | str, folds: Folds) -> None:
@@ -110,7 +115,10 @@ def write_folds(path: Path | str, folds: Folds) -> None:
     folds : Folds
         What it shall hold.
     """
-    write_json(path, canonical(folds))
+    value = canonical(folds)
+    if not folds.notes:
+        del value["notes"]
+    write_json(path, value)
 
 
 def read_folds(path: Path | str) -> Folds:
@@ -119,8 +127,9 @@ def read_folds(path: Path | str) -> Folds:
     Parameters
     ----------
     path : Path or str
-        JSON as `write_folds` writes it, or CSV with the columns ``fold``, ``id`` and ``part``, whose parts are
-        ``train``, ``val`` (counted as training) and ``test``.
+        JSON as `write_folds` writes it; CSV with the columns ``fold``, ``id`` and ``part``, whose parts are
+        ``train``, ``val`` (counted as training) and ``test``; or YAML lists, of which the first of a pair
+        trains and the second tests.
 
     Returns
     -------
@@ -134,7 +143,7 @@ def read_folds(path: Path | str) -> Folds:
     """
     source = Path(path)
     try:
-        folds = _read_csv(source) if source.suffix.lower() == ".csv" else _read_json(source)
+        folds = _READERS.get(source.suffix.lower(), _read_json)(source)
     except (OSError, ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ProtocolError(f"{source}: cannot be read as a fold file: {reason}") from error
@@ -149,7 +158,7 @@ def _read_json(source: Path) -> Folds:
             f"the top must be an object with protocol, seed and folds, got {type(value).__name__}"
         )
     folds = tuple(Fold(str(row["name"]), _ids(row["train"]), _ids(row["test"])) for row in value["folds"])
-    return Folds(str(value["protocol"]), int(value["seed"]), folds)
+    return Folds(str(value["protocol"]), int(value["seed"]), folds, tuple(value.get("notes", ())))
 
 
 def _ids(values: Sequence[object]) -> tuple[str, ...]:
@@ -171,6 +180,27 @@ def _read_csv(source: Path) -> Folds:
         train, test = (table["id"][here & (parts == part)].tolist() for part in ("train", "test"))
         folds.append(Fold(str(name), _ids(train), _ids(test)))
     return Folds(source.stem, 0, tuple(folds))
+
+
+def _read_lists(source: Path) -> Folds:
+    """Read YAML lists: pairs that follow each other swapped are the two directions of one repeat."""
+    pairs = read_fold_lists(source)
+    folds = tuple(Fold(pair.name, pair.ids(pair.first), pair.ids(pair.second)) for pair in pairs)
+    notes = list(ending_notes(pairs))
+    swapped = [(a.train, a.test) == (b.test, b.train) for a, b in zip(folds[::2], folds[1::2], strict=False)]
+    if len(folds) == 1:
+        return Folds("holdout", 0, (replace(folds[0], name="holdout"),), tuple(notes))
+    if len(folds) % 2 or not all(swapped):
+        return Folds(source.stem, 0, folds, tuple(notes))
+    named = [replace(fold, name=f"{index // 2 + 1}x{index % 2 + 1}") for index, fold in enumerate(folds)]
+    notes.append(
+        f"{pairs[0].name} to {pairs[-1].name} are {len(folds) // 2} partitions, each in both directions; "
+        f"they are run as 1x1 to {named[-1].name}"
+    )
+    return Folds(f"{len(folds) // 2}x2", 0, tuple(named), tuple(notes))
+
+
+_READERS: dict[str, Callable[[Path], Folds]] = {".csv": _read_csv, ".yml": _read_lists, ".yaml": _read_lists}
 
 
 def _check_form(folds: Folds, source: Path) -> None:
@@ -205,7 +235,8 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
     Returns
     -------
     tuple of str
-        Warnings: test parts with one class only, folds that repeat another, images in no fold.
+        Warnings: what was repaired on reading, test parts that lack a class, folds that repeat another,
+        images in no fold.
 
     Raises
     ------
@@ -215,7 +246,7 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
         If a fold names images that are not in the data set, or its training part lacks a class.
     """
     known = {name: index for index, name in enumerate(labelled.ids)}
-    warnings: list[str] = []
+    lacking: defaultdict[str, list[str]] = defaultdict(list)
     for fold in folds.folds:
         unknown = sorted({*fold.train, *fold.test} - set(known))
         if unknown:
@@ -223,8 +254,10 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
                 f"fold {fold.name} names {len(unknown)} images that the manifest and task do not hold: {listing(unknown)}"
             )
         _check_leaks(fold, known, labelled, keys)
-        warnings += _check_classes(fold, known, labelled)
-    return (*warnings, *_repeats(folds), *_unused(folds, labelled))
+        for name in _absent_classes(fold, known, labelled):
+            lacking[name].append(fold.name)
+    absent = [f"no test image of {name} in fold {listing(found)}" for name, found in lacking.items()]
+    return (*folds.notes, *absent, *_repeats(folds), *_unused(folds, labelled))
 
 
 def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Sequence[str] | None) -> None:
@@ -246,7 +279,8 @@ def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Se
             )
 
 
-def _check_classes(fold: Fold, known: dict[str, int], labelled: Labelled) -> list[str]:
+def _absent_classes(fold: Fold, known: dict[str, int], labelled: Labelled) -> list[str]:
+    """Name the classes that a fold's test part lacks; its training part may lack none."""
     trained = {int(labelled.targets[known[name]]) for name in fold.train}
     tested = {int(labelled.targets[known[name]]) for name in fold.test}
     names = labelled.task.classes
@@ -254,7 +288,7 @@ def _check_classes(fold: Fold, known: dict[str, int], labelled: Labelled) -> lis
     if lacking:
         raise ProtocolError(f"fold {fold.name} has no training image of {listing(lacking)}; use other folds")
     absent = [name for index, name in enumerate(names) if index not in tested]
-    return [f"fold {fold.name} has no test image of {listing(absent)}"] if absent and fold.test else []
+    return absent if fold.test else []
 
 
 def _repeats(folds: Folds) -> list[str]:

@@ -30,7 +30,7 @@ import pandas as pd
 from featx.digest import digest
 from featx.errors import ManifestError, listing
 
-__all__ = ["IMAGE_ENDINGS", "Manifest", "read_manifest"]
+__all__ = ["IMAGE_ENDINGS", "Manifest", "image_name", "read_manifest"]
 
 IMAGE_ENDINGS = (".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -194,7 +194,7 @@ def _checked(raw: pd.DataFrame, source: Path, root: Path, check_files: bool) -> 
     _raise(source, _column_findings(raw))
     images = raw["image"]
     paths, ambiguous = _locate(images, root)
-    ids = raw["id"] if "id" in raw else images.map(_stem)
+    ids = raw["id"] if "id" in raw else images.map(image_name)
     has_groups = "group" in raw
     strata = tuple(name for name in raw.columns if name not in {"image", *_PLAIN})
     table = pd.DataFrame({"id": ids, "path": paths})
@@ -278,8 +278,24 @@ def _rows(index: Iterable[object]) -> str:
     return f"{'row' if len(rows) == 1 else 'rows'} {listing(rows)}"
 
 
-def _stem(image: str) -> str:
-    """Name a file without its folder and image ending."""
+def image_name(image: str) -> str:
+    """Name an image file without its folder and ending.
+
+    Parameters
+    ----------
+    image : str
+        A path, with slashes or backslashes.
+
+    Returns
+    -------
+    str
+        The file's name; an ending that is none of an image's stays.
+
+    Examples
+    --------
+    >>> image_name("scans/aal002.tiff"), image_name("v1.2")
+    ('aal002', 'v1.2')
+    """
     name = image.replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, ending = name.rpartition(".")
     return stem if dot and f".{ending}".lower() in IMAGE_ENDINGS else name
@@ -307,5 +323,5 @@ def _by_stem(folder: Path) -> dict[str, list[str]]:
     """List a folder's images by their names without ending; a file without ending stands for itself."""
     found: dict[str, list[str]] = {}
     for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
-        found.setdefault(_stem(name), []).append(name)
+        found.setdefault(image_name(name), []).append(name)
     return {stem: [stem] if stem in names else names for stem, names in found.items()}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +32,18 @@ __all__ = [
     "write_folds",
 ]
 
+_Groups = npt.NDArray[np.str_]
 _SPLITS = {"train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train"}
 _SPLITS |= {"dev": "train", "test": "test", "testing": "test", "": ""}
 
 
 def make_folds(
-    labelled: Labelled, protocol: str | Path, seed: int = 0, keys: Sequence[str] | None = None
+    labelled: Labelled,
+    protocol: str | Path,
+    seed: int = 0,
+    keys: Sequence[str] | None = None,
+    *,
+    absent: Literal["fail", "drop"] = "fail",
 ) -> Folds:
     """Split a data set into folds.
 
@@ -44,8 +52,11 @@ def make_folds(
     labelled : Labelled
         The data set under its task.
     protocol : str or Path
-        ``"5x2"``: five times two halves, each testing the other (Dietterich 1998), named ``repeat x
-        direction``. ``"kfold:K"``: K parts, each tested once, named 1 to K. ``"holdout"``: the manifest's
+        ``"RxK"``: K parts, each tested once, R times over, in folds named ``repeat x direction``; so
+        ``"5x2"`` is five times two halves, each testing the other (Dietterich 1998). ``"kfold:K"``: the same
+        once, in folds named 1 to K. ``"leave-one-group-out"``: each group tested once, in folds named after
+        it. ``"bootstrap:B"``: B times, as many groups as there are, drawn with replacement within each
+        class, train, and those not drawn test; each group drawn trains once. ``"holdout"``: the manifest's
         split column, ``train`` and ``val`` against ``test``. ``"none"``: all images train, for a source
         task. Or a fold file (`read_folds`); images in it that the task leaves out are dropped.
     seed : int
@@ -53,6 +64,9 @@ def make_folds(
     keys : sequence of str, optional
         SHA-256 of each image's bytes, in the order of ``labelled.ids``; images with equal keys are kept
         together like a group.
+    absent : {"fail", "drop"}
+        What to do with images of a fold file that the manifest does not hold: leave them in, so that
+        `check_folds` refuses them, or drop them and note it.
 
     Returns
     -------
@@ -65,13 +79,18 @@ def make_folds(
         If there is no such protocol, or too few groups for it.
     """
     name = str(protocol)
+    if Path(name).is_file() or Path(name).suffix:
+        return _from_file(Path(name), labelled, absent)
     kind, _, argument = name.partition(":")
-    if kind in _MAKERS and not Path(name).is_file():
-        groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
-        return Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
-    if Path(name).suffix or Path(name).exists():
-        return _from_file(Path(name), labelled)
-    raise ProtocolError(f"no protocol {name!r}; give 5x2, kfold:K, holdout, none or a fold file")
+    if re.fullmatch(r"[0-9]+x[0-9]+", name):
+        kind, argument = "RxK", name
+    if kind not in _MAKERS:
+        raise ProtocolError(
+            f"no protocol {name!r}; give 5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout, "
+            "none, or a fold file"
+        )
+    groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
+    return Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
 
 
 def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[str]) -> npt.NDArray[np.str_]:
@@ -108,34 +127,64 @@ def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[s
     return merged
 
 
-def _five_by_two(
-    labelled: Labelled, groups: npt.NDArray[np.str_], argument: str, seed: int
-) -> tuple[Fold, ...]:
-    _no_argument("5x2", argument)
-    _check_groups(labelled, groups, 2, "5x2")
+def _repeated(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
+    repeats, number = (int(part) for part in argument.split("x"))
+    if repeats < 1 or number < 2:
+        raise ProtocolError(f"RxK needs 1 repeat or more of 2 folds or more, got {argument!r}")
+    _check_groups(labelled, groups, number, argument)
     folds = []
-    for repeat in range(1, 6):
-        parts = deal(labelled.targets, groups, (0.5, 0.5), np.random.default_rng((seed, repeat)))
-        first, second = _ids(labelled, parts == 0), _ids(labelled, parts == 1)
-        folds += [Fold(f"{repeat}x1", first, second), Fold(f"{repeat}x2", second, first)]
+    for repeat in range(1, repeats + 1):
+        rng = np.random.default_rng((seed, repeat))
+        parts = deal(labelled.targets, groups, (1 / number,) * number, rng)
+        # The last part tests first: in RxK with two halves, direction 1 trains on the first half.
+        folds += [
+            _fold(labelled, f"{repeat}x{turn + 1}", parts == number - 1 - turn) for turn in range(number)
+        ]
     return tuple(folds)
 
 
-def _k_fold(labelled: Labelled, groups: npt.NDArray[np.str_], argument: str, seed: int) -> tuple[Fold, ...]:
-    if not re.fullmatch(r"[0-9]+", argument) or int(argument) < 2:
-        raise ProtocolError(
-            f"kfold needs the number of folds, at least 2, such as kfold:10; got {argument!r}"
-        )
-    number = int(argument)
+def _k_fold(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
+    number = _number("kfold", "folds", argument, 2)
     _check_groups(labelled, groups, number, f"kfold:{number}")
     parts = deal(labelled.targets, groups, (1 / number,) * number, np.random.default_rng((seed, number)))
-    return tuple(
-        Fold(str(part + 1), _ids(labelled, parts != part), _ids(labelled, parts == part))
-        for part in range(number)
-    )
+    return tuple(_fold(labelled, str(part + 1), parts == part) for part in range(number))
 
 
-def _holdout(labelled: Labelled, groups: npt.NDArray[np.str_], argument: str, seed: int) -> tuple[Fold, ...]:
+def _leave_one_out(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
+    _no_argument("leave-one-group-out", argument)
+    _check_groups(labelled, groups, 2, "leave-one-group-out")
+    return tuple(_fold(labelled, str(group), groups == group) for group in np.unique(groups))
+
+
+def _bootstrap(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
+    number = _number("bootstrap", "resamples", argument, 1)
+    _check_groups(labelled, groups, 2, f"bootstrap:{number}")
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    # Groups are drawn within the rarest class that they hold, so that every class keeps its share.
+    rarity = np.bincount(labelled.targets)[labelled.targets]
+    stratum = np.empty(len(names), dtype=np.int64)
+    order = np.argsort(-rarity, kind="stable")
+    stratum[group_of_row[order]] = labelled.targets[order]
+    folds = []
+    for resample in range(1, number + 1):
+        rng = np.random.default_rng((seed, resample))
+        folds.append(_fold(labelled, str(resample), ~_drawn(stratum, rng)[group_of_row]))
+    return tuple(folds)
+
+
+def _drawn(stratum: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Draw groups with replacement in each stratum; where all are drawn, draw again."""
+    drawn = np.zeros(len(stratum), dtype=np.bool_)
+    for name in np.unique(stratum):
+        members = np.flatnonzero(stratum == name)
+        found = rng.choice(members, len(members))
+        while len(members) > 1 and len(np.unique(found)) == len(members):
+            found = rng.choice(members, len(members))
+        drawn[found] = True
+    return drawn
+
+
+def _holdout(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
     _no_argument("holdout", argument)
     named = [_SPLITS.get(split.lower()) for split in labelled.splits.tolist()]
     unknown = sorted(
@@ -152,17 +201,27 @@ def _holdout(labelled: Labelled, groups: npt.NDArray[np.str_], argument: str, se
     return (Fold("holdout", _ids(labelled, parts == "train"), _ids(labelled, parts == "test")),)
 
 
-def _none(labelled: Labelled, groups: npt.NDArray[np.str_], argument: str, seed: int) -> tuple[Fold, ...]:
+def _none(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
     _no_argument("none", argument)
     return (Fold("all", labelled.ids, ()),)
 
 
-_MAKERS: dict[str, Callable[[Labelled, npt.NDArray[np.str_], str, int], tuple[Fold, ...]]] = {
-    "5x2": _five_by_two,
+_MAKERS: dict[str, Callable[[Labelled, _Groups, str, int], tuple[Fold, ...]]] = {
+    "RxK": _repeated,
     "kfold": _k_fold,
+    "leave-one-group-out": _leave_one_out,
+    "bootstrap": _bootstrap,
     "holdout": _holdout,
     "none": _none,
 }
+
+
+def _number(protocol: str, what: str, argument: str, least: int) -> int:
+    if not re.fullmatch(r"[0-9]+", argument) or int(argument) < least:
+        raise ProtocolError(
+            f"{protocol} needs the number of {what}, at least {least}, such as {protocol}:10; got {argument!r}"
+        )
+    return int(argument)
 
 
 def _no_argument(protocol: str, argument: str) -> None:
@@ -170,7 +229,7 @@ def _no_argument(protocol: str, argument: str) -> None:
         raise ProtocolError(f"the protocol {protocol} takes no number, got {argument!r}")
 
 
-def _check_groups(labelled: Labelled, groups: npt.NDArray[np.str_], parts: int, protocol: str) -> None:
+def _check_groups(labelled: Labelled, groups: _Groups, parts: int, protocol: str) -> None:
     """Every class needs two groups, or some training part would lack it."""
     for target, name in enumerate(labelled.task.classes):
         number = len(np.unique(groups[labelled.targets == target]))
@@ -185,14 +244,20 @@ def _check_groups(labelled: Labelled, groups: npt.NDArray[np.str_], parts: int, 
         )
 
 
+def _fold(labelled: Labelled, name: str, tests: npt.NDArray[np.bool_]) -> Fold:
+    return Fold(name, _ids(labelled, ~tests), _ids(labelled, tests))
+
+
 def _ids(labelled: Labelled, chosen: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(labelled.ids[index] for index in np.flatnonzero(chosen))
 
 
-def _from_file(path: Path, labelled: Labelled) -> Folds:
+def _from_file(path: Path, labelled: Labelled, absent: str) -> Folds:
     """Read a fold file, without the images that the task leaves out."""
     folds = read_folds(path)
-    out = set(labelled.manifest.ids) - set(labelled.ids)
+    known = set(labelled.manifest.ids)
+    listed = {name for fold in folds.folds for name in (*fold.train, *fold.test)}
+    out = (known - set(labelled.ids)) | (listed - known if absent == "drop" else set())
     kept = tuple(
         Fold(
             fold.name,
@@ -201,4 +266,6 @@ def _from_file(path: Path, labelled: Labelled) -> Folds:
         )
         for fold in folds.folds
     )
-    return Folds(folds.protocol, folds.seed, kept)
+    dropped = sorted(out & listed - known)
+    note = f"{len(dropped)} of {len(listed)} listed images are not in the manifest and were dropped: {listing(dropped)}"
+    return replace(folds, folds=kept, notes=(*folds.notes, note) if dropped else folds.notes)

@@ -145,8 +145,10 @@ def test_none_trains_on_everything(labelled: Labelled) -> None:
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ("10x2", "no protocol '10x2'; give 5x2"),
-        ("5x2:3", "takes no number"),
+        ("5by2", "no protocol '5by2'; give 5x2"),
+        ("holdout:3", "takes no number"),
+        ("5x1", "needs 1 repeat or more of 2 folds or more, got '5x1'"),
+        ("bootstrap", "bootstrap needs the number of resamples"),
         ("kfold", "kfold needs the number of folds"),
         ("kfold:1", "at least 2"),
         ("kfold:ten", "got 'ten'"),
@@ -232,8 +234,7 @@ def test_oddities_are_warned_of(labelled: Labelled) -> None:
     train, test = labelled.ids[:10] + labelled.ids[14:], labelled.ids[10:12]
     folds = Folds("p", 0, (Fold("1", train, test), Fold("2", train, test)))
     assert check_folds(folds, labelled) == (
-        "fold 1 has no test image of melanoma",
-        "fold 2 has no test image of melanoma",
+        "no test image of melanoma in fold 1, 2",
         "folds 1, 2 are the same split",
         "2 images are in no fold: i12, i13",
     )
@@ -245,3 +246,109 @@ def test_folds_can_be_selected(labelled: Labelled) -> None:
     assert folds.select([]) is folds
     with pytest.raises(ProtocolError, match="no fold 9x9 in 5x2; folds: 1x1"):
         folds.select(["9x9"])
+
+
+def test_repeated_k_fold(labelled: Labelled) -> None:
+    folds = make_folds(labelled, "3x4", 2)
+    assert folds.names == tuple(f"{repeat}x{part}" for repeat in (1, 2, 3) for part in (1, 2, 3, 4))
+    for first in (0, 4, 8):
+        assert sorted(name for fold in folds.folds[first : first + 4] for name in fold.test) == list(
+            labelled.ids
+        )
+    repeats = {frozenset(fold.test for fold in folds.folds[first : first + 4]) for first in (0, 4, 8)}
+    assert len(repeats) == 3
+    assert check_folds(folds, labelled) == ()
+
+
+def test_leave_one_group_out(labelled: Labelled) -> None:
+    folds = make_folds(labelled, "leave-one-group-out")
+    assert folds.names == tuple(sorted(set(labelled.groups.tolist())))
+    for fold in folds.folds:
+        assert parts_of(labelled, fold.test)[0] == {fold.name}
+        assert len(fold.train) + len(fold.test) == len(labelled)
+    warnings = check_folds(folds, labelled)
+    assert [text.split(" in fold")[0] for text in warnings] == [
+        "no test image of melanoma",
+        "no test image of nevus",
+    ]
+
+
+def test_bootstrap_tests_what_was_not_drawn(labelled: Labelled) -> None:
+    folds = make_folds(labelled, "bootstrap:40", 1)
+    shares = []
+    for fold in folds.folds:
+        assert sorted(fold.train + fold.test) == list(labelled.ids)
+        groups, classes = parts_of(labelled, fold.test)
+        assert not groups & parts_of(labelled, fold.train)[0]
+        assert set(classes) == {"nevus", "melanoma"}
+        shares.append(len(fold.train) / len(labelled))
+    # Drawn with replacement, groups are out of the bag with chance (1 - 1/n) ** n; a little less where
+    # draws of all groups of a class are drawn again.
+    assert np.mean(shares) == pytest.approx(0.65, abs=0.05)
+    assert len({fold.train for fold in folds.folds}) == 40
+
+
+AUTHORS = """
+
+Fold_1:
+  - [aal002.tiff, aal004, nml1.tiff]
+  - [aal002bis.tiff, nml2.tiff, nml3.tiff]
+
+Fold_2:
+  - [aal002bis.tiff, nml2.tiff, nml3.tiff]
+  - [aal002.tiff, aal004, nml1.tiff]
+"""
+
+
+def test_published_lists(tmp_path: Path) -> None:
+    (tmp_path / "protocol1.yml").write_text(AUTHORS, encoding="utf-8")
+    folds = read_folds(tmp_path / "protocol1.yml")
+    assert folds.protocol == "1x2"
+    assert folds.names == ("1x1", "1x2")
+    assert folds.folds[0] == Fold("1x1", ("aal002", "aal004", "nml1"), ("aal002bis", "nml2", "nml3"))
+    assert folds.notes == (
+        "2 list entries lack the file ending (aal004); they are read as images",
+        "Fold_1 to Fold_2 are 1 partitions, each in both directions; they are run as 1x1 to 1x2",
+    )
+    write_folds(tmp_path / "folds.json", folds)
+    assert read_folds(tmp_path / "folds.json") == folds
+
+
+def test_one_published_pair_is_a_holdout(tmp_path: Path) -> None:
+    (tmp_path / "isic.yml").write_text("Fold_1:\n - [a.tiff, 12.tiff]\n - [no.tiff]\n", encoding="utf-8")
+    assert read_folds(tmp_path / "isic.yml") == Folds("holdout", 0, (Fold("holdout", ("12", "a"), ("no",)),))
+
+
+def test_published_lists_that_are_not_swapped_keep_their_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("A: [[a], [b]]\nB: [[a], [c]]\n", encoding="utf-8")
+    assert read_folds(tmp_path / "mine.yml") == Folds(
+        "mine", 0, (Fold("A", ("a",), ("b",)), Fold("B", ("a",), ("c",)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Fold_1: [[a], [b]", "not YAML"),
+        ("- a\n", "the top must be Fold_1"),
+        ("Fold_1: [[a], [b], [c]]\n", "Fold_1 must be two lists"),
+        ("Fold_1: [[a, a.tiff], [b]]\n", "fold holdout lists a more than once in train"),
+    ],
+)
+def test_bad_published_lists(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.yml").write_text(text, encoding="utf-8")
+    with pytest.raises(ProtocolError, match=message):
+        read_folds(tmp_path / "p.yml")
+
+
+def test_absent_images_are_refused_or_dropped_aloud(tmp_path: Path, labelled: Labelled) -> None:
+    train, test = [*labelled.ids[:-4], "gone1"], [*labelled.ids[-4:], "gone2"]
+    path = tmp_path / "folds.json"
+    write_folds(path, Folds("p", 0, (Fold("1", tuple(sorted(train)), tuple(sorted(test))),)))
+    with pytest.raises(ProtocolError, match="2 images that the manifest and task do not hold: gone1, gone2"):
+        check_folds(make_folds(labelled, path), labelled)
+    folds = make_folds(labelled, path, absent="drop")
+    assert folds.folds[0].test == labelled.ids[-4:]
+    assert "2 of 24 listed images are not in the manifest and were dropped: gone1, gone2" in check_folds(
+        folds, labelled
+    )
