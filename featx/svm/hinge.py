@@ -54,14 +54,17 @@ def hinge_path(
     coefficients = np.zeros((len(labels), len(grid)), order="F")
     intercepts, residuals = np.empty(len(grid)), np.empty(len(grid))
     iterations = np.empty(len(grid), dtype=np.int64)
+    # Rows of no weight are taken out here: libsvm takes them out too, but then counts its rows anew.
+    rows = np.flatnonzero(weights > 0.0)
+    part = gram if len(rows) == len(gram) else gram[np.ix_(rows, rows)]
     for column, cost in enumerate(grid):
         machine = SVC(C=cost, kernel="precomputed", tol=tolerance, cache_size=_CACHE_MEGABYTES)
         with warnings.catch_warnings():
             # What this warning says is measured below, for every fit.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            machine.fit(gram, labels, sample_weight=weights)
+            machine.fit(part, labels[rows], sample_weight=weights[rows])
         beta = coefficients[:, column]
-        beta[machine.support_] = machine.dual_coef_[0]
+        beta[rows[machine.support_]] = machine.dual_coef_[0]
         intercepts[column] = machine.intercept_[0]
         iterations[column] = machine.n_iter_[0]
         residuals[column] = _violation(gram, labels, cost * weights, beta)

@@ -35,3 +35,15 @@ def test_the_residual_shows_a_fit_that_stopped_early(relu_features) -> None:
     tight = hinge_path(gram, labels, np.ones(100), np.array([1.0]), tolerance=1e-6)
     assert 1e-2 < loose.residuals[0] <= 1.0
     assert tight.residuals[0] < 1e-5
+
+
+def test_rows_of_no_weight_do_not_count(relu_features) -> None:
+    features, positive = relu_features(60, 100)
+    gram = features.astype(np.float64) @ features.T.astype(np.float64)
+    labels = np.where(positive, 1.0, -1.0)
+    weights = np.where(np.arange(60) % 3 == 0, 0.0, 1.0)
+    kept = np.flatnonzero(weights)
+    whole = hinge_path(gram, labels, weights, np.array([0.1]), tolerance=1e-8)
+    part = hinge_path(gram[np.ix_(kept, kept)], labels[kept], np.ones(40), np.array([0.1]), tolerance=1e-8)
+    np.testing.assert_array_equal(whole.coefficients[kept], part.coefficients)
+    assert not whole.coefficients[weights == 0.0].any()

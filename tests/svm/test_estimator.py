@@ -1,0 +1,56 @@
+"""The estimator keeps scikit-learn's contract and finds scikit-learn's solutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC, LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from featx.svm.estimator import LinearSVM
+
+
+def _to_tolerance(estimator: LinearSVM) -> dict[str, str]:
+    """scikit-learn itself excepts SVC here: libsvm's solutions are equal to its tolerance, not to 1e-7."""
+    return (
+        {"check_sample_weight_equivalence_on_dense_data": "to tolerance"} if estimator.loss == "hinge" else {}
+    )
+
+
+@parametrize_with_checks(
+    [LinearSVM(), LinearSVM(loss="hinge"), LinearSVM(penalise_bias=False)],
+    expected_failed_checks=_to_tolerance,
+)
+def test_scikit_learns_checks_pass(estimator: LinearSVM, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+def test_the_solution_is_scikit_learns(relu_features, loss: str) -> None:
+    features, positive = relu_features(80, 30)
+    rows = features.astype(np.float64) / np.linalg.norm(features, axis=1, keepdims=True)
+    ours = LinearSVM(C=3.0, loss=loss, class_weight="balanced", tol=1e-8).fit(rows, positive)
+    if loss == "hinge":
+        theirs = SVC(kernel="linear", C=3.0, class_weight="balanced", tol=1e-8).fit(rows, positive)
+    else:
+        theirs = LinearSVC(C=3.0, class_weight="balanced", tol=1e-10, max_iter=10**6).fit(rows, positive)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+    np.testing.assert_allclose(ours.decision_function(rows), theirs.decision_function(rows), atol=1e-5)
+    assert ours.coef_.shape == (1, 30)
+
+
+def test_three_classes_are_one_against_the_rest(relu_features) -> None:
+    features, _ = relu_features(90, 20)
+    targets = np.argmax(features[:, :3], axis=1)
+    ours = LinearSVM(C=0.5).fit(features, targets)
+    theirs = LinearSVC(C=0.5, tol=1e-10, max_iter=10**6).fit(features.astype(np.float64), targets)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+    np.testing.assert_array_equal(ours.predict(features), theirs.predict(features))
+
+
+@pytest.mark.parametrize(("options", "message"), [({"C": 0.0}, "'C'"), ({"loss": "log"}, "'loss'")])
+def test_bad_parameters_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LinearSVM(**options).fit([[0.0], [1.0]], [0, 1])
