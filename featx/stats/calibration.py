@@ -1,0 +1,396 @@
+"""Probabilities from decision values, and how far to believe them.
+
+A calibration is fitted on scores of images that the scored model was not trained on: decision values gathered over
+inner folds of the training part, folds that share no group. `fit_calibration` refuses folds that do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from featx.errors import ConfigError, InputError, LeakError, listing
+
+from .inputs import BoolArray, FloatArray, binary, several
+
+__all__ = [
+    "METHODS",
+    "Calibration",
+    "Reliability",
+    "Sigmoid",
+    "Steps",
+    "brier_score",
+    "calibrate",
+    "expected_calibration_error",
+    "fit_calibration",
+    "reliability",
+]
+
+METHODS = ("sigmoid", "isotonic")
+_SPACINGS = ("uniform", "quantile")
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """Platt's curve, 1 / (1 + exp(-(slope * score + intercept))).
+
+    Attributes
+    ----------
+    slope, intercept : float
+        Its parameters; a falling curve (slope below 0) means that the scores rank backwards.
+    """
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class Steps:
+    """An isotonic curve: straight lines between points, constant beyond them.
+
+    Attributes
+    ----------
+    scores, probabilities : tuple of float
+        The points, both rising.
+    """
+
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Curves from decision values to probabilities.
+
+    Attributes
+    ----------
+    method : str
+        ``"sigmoid"`` or ``"isotonic"``.
+    curves : tuple of Sigmoid or Steps
+        One for a two-class task, else one a class.
+    n, positives : tuple of int
+        Images that each curve was fitted on, and those of its class.
+    """
+
+    method: str
+    curves: tuple[Sigmoid | Steps, ...]
+    n: int
+    positives: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """A reliability diagram: bins of like probability, and what became of them.
+
+    Attributes
+    ----------
+    predicted : ndarray of float64, shape (bins,)
+        Mean probability in each bin that holds images.
+    observed : ndarray of float64, shape (bins,)
+        Share of positives in it.
+    low, high : ndarray of float64, shape (bins,)
+        Wilson's 95 % interval of that share.
+    counts : ndarray of int64, shape (bins,)
+        Images in it.
+    """
+
+    predicted: FloatArray
+    observed: FloatArray
+    low: FloatArray
+    high: FloatArray
+    counts: np.ndarray
+
+
+def fit_calibration(
+    targets: ArrayLike,
+    scores: ArrayLike,
+    *,
+    method: str = "sigmoid",
+    folds: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> Calibration:
+    """Fit curves from decision values to probabilities.
+
+    Parameters
+    ----------
+    targets : array_like of int, shape (n,)
+        Class index of each image; 1 is positive in a two-class task.
+    scores : array_like of shape (n,), (n, 1) or (n, k)
+        Decision values of images that the model which scored them did not see: gathered over inner folds.
+    method : str
+        ``"sigmoid"`` (Platt 1999, with his smoothed targets; two parameters, the choice for few images) or
+        ``"isotonic"`` (Zadrozny & Elkan 2002; any rising curve, wants hundreds of images, and makes ties).
+    folds, groups : array_like of shape (n,), optional
+        Inner fold in which each image was scored, and its group, for the check that no group is in two folds.
+
+    Returns
+    -------
+    Calibration
+        One curve, or with several classes one of each class against all others.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit, or a class has no image.
+    ConfigError
+        For an unknown method.
+    LeakError
+        If a group was scored in two inner folds: one of the two models was then trained on it.
+
+    Examples
+    --------
+    >>> calibration = fit_calibration([0, 0, 1, 0, 1, 1], [-2, -1, -0.5, 0.5, 1, 2])
+    >>> calibrate(calibration, [-2, 0, 2]).round(2)
+    array([0.22, 0.5 , 0.78])
+    """
+    if method not in METHODS:
+        raise ConfigError(f"The 'method' parameter must be one of {METHODS}. Got {method!r} instead.")
+    if folds is not None and groups is not None:
+        _check_disjoint(np.asarray(folds), np.asarray(groups))
+    fit = _fit_sigmoid if method == "sigmoid" else _fit_steps
+    columns = [binary(labels, column) for labels, column in _one_vs_rest(targets, scores)]
+    for index, (labels, _) in enumerate(columns):
+        if labels.all() or not labels.any():
+            raise InputError(
+                f"a calibration needs images within and without each class. Curve {index} has one kind only."
+            )
+    return Calibration(
+        method,
+        tuple(fit(labels, column) for labels, column in columns),
+        len(columns[0][0]),
+        tuple(int(labels.sum()) for labels, _ in columns),
+    )
+
+
+def calibrate(calibration: Calibration, scores: ArrayLike) -> FloatArray:
+    """Turn decision values into probabilities.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        From `fit_calibration`.
+    scores : array_like of shape (n,), (n, 1) or (n, k)
+        Decision values.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,) or (n, k)
+        Probability of the positive class; or of each class, scaled to sum to 1 (all alike where every curve gives 0).
+
+    Raises
+    ------
+    InputError
+        If there is not one score for each curve.
+
+    Examples
+    --------
+    >>> calibrate(Calibration("isotonic", (Steps((0.0, 1.0), (0.2, 0.8)),), 9, (4,)), [-1, 0.5, 3])
+    array([0.2, 0.5, 0.8])
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    columns = values[:, None] if values.ndim == 1 else values
+    if columns.shape[1] != len(calibration.curves):
+        raise InputError(
+            f"scores must have {len(calibration.curves)} columns, as fitted. Got {columns.shape[1]} instead."
+        )
+    found = np.column_stack(
+        [_read(curve, columns[:, index]) for index, curve in enumerate(calibration.curves)]
+    )
+    if found.shape[1] == 1:
+        return np.asarray(found[:, 0])
+    total = found.sum(axis=1, keepdims=True)
+    return np.where(total > 0, found / np.where(total > 0, total, 1.0), 1 / found.shape[1])
+
+
+def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Mean squared error of probabilities.
+
+    Parameters
+    ----------
+    targets : array_like of int, shape (n,)
+        Class index of each image; 1 is positive in a two-class task.
+    probabilities : array_like of shape (n,) or (n, k)
+        Of the positive class: the mean of the squared error is taken, 0 to 1. Of each class: the squared errors of
+        the classes are summed, 0 to 2 (Brier 1950, Monthly Weather Review 78, 1-3).
+
+    Returns
+    -------
+    float
+        0 is best. It depends on the prevalence; NaN without images.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit or a probability is not within 0 and 1.
+
+    Examples
+    --------
+    >>> round(brier_score([0, 1, 1], [0.1, 0.8, 0.6]), 4)
+    0.07
+    """
+    values = _probabilities(probabilities)
+    if values.ndim == 1:
+        errors = (binary(targets, values)[0] - values) ** 2
+    else:
+        labels, values = several(targets, values)
+        errors = ((np.eye(values.shape[1])[labels] - values) ** 2).sum(axis=1)
+    return float(errors.mean()) if len(errors) else float("nan")
+
+
+def reliability(
+    actual: ArrayLike, probabilities: ArrayLike, *, bins: int = 10, spacing: str = "uniform"
+) -> Reliability:
+    """Compare probabilities with what happened, bin by bin.
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative.
+    probabilities : array_like of shape (n,)
+        Of the positive class.
+    bins : int
+        How many bins, at least 1.
+    spacing : str
+        ``"uniform"``: bins of equal width. ``"quantile"``: bins of about equally many images; equal probabilities
+        share a bin, so there may be fewer.
+
+    Returns
+    -------
+    Reliability
+        Bins that hold images.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit or a probability is not within 0 and 1.
+    ConfigError
+        For an unknown spacing or fewer than one bin.
+
+    Examples
+    --------
+    >>> diagram = reliability([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], bins=2)
+    >>> diagram.predicted, diagram.observed
+    (array([0.15, 0.75]), array([0., 1.]))
+    """
+    if bins < 1 or spacing not in _SPACINGS:
+        raise ConfigError(
+            f"The 'bins' parameter must be at least 1 and 'spacing' one of {_SPACINGS}. Got {bins!r}, {spacing!r}."
+        )
+    labels, values = binary(actual, _probabilities(probabilities))
+    inner = np.linspace(0, 1, bins + 1)[1:-1]
+    edges = inner if spacing == "uniform" or not len(values) else np.quantile(values, inner)
+    places = np.searchsorted(edges, values, side="left")
+    counts = np.bincount(places, minlength=bins)
+    held = counts > 0
+    counts = counts[held].astype(np.int64)
+    predicted = np.bincount(places, weights=values, minlength=bins)[held] / counts
+    observed = np.bincount(places, weights=labels, minlength=bins)[held] / counts
+    low, high = _wilson(observed, counts.astype(np.float64))
+    return Reliability(predicted, observed, low, high, counts)
+
+
+def expected_calibration_error(
+    actual: ArrayLike, probabilities: ArrayLike, *, bins: int = 10, spacing: str = "uniform"
+) -> float:
+    """Mean distance between probability and share of positives, over bins weighted by their images.
+
+    Naeini, Cooper & Hauskrecht 2015 (AAAI), for the probability of the positive class. It depends on the bins, and is
+    above 0 by chance alone for few images: compare arms on the same bins.
+
+    Parameters
+    ----------
+    actual, probabilities, bins, spacing
+        As `reliability` takes them.
+
+    Returns
+    -------
+    float
+        0 to 1, 0 is best; NaN without images.
+
+    Raises
+    ------
+    InputError, ConfigError
+        As `reliability`.
+
+    Examples
+    --------
+    >>> round(expected_calibration_error([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], bins=2), 3)
+    0.2
+    """
+    found = reliability(actual, probabilities, bins=bins, spacing=spacing)
+    if not found.counts.sum():
+        return float("nan")
+    return float((found.counts * np.abs(found.observed - found.predicted)).sum() / found.counts.sum())
+
+
+def _check_disjoint(folds: np.ndarray, groups: np.ndarray) -> None:
+    """Refuse groups that were scored in two inner folds."""
+    pairs = np.unique(np.column_stack([groups.astype(str), folds.astype(str)]), axis=0)
+    names, counts = np.unique(pairs[:, 0], return_counts=True)
+    shared = names[counts > 1].tolist()
+    if shared:
+        raise LeakError(
+            f"inner folds for a calibration must not share groups, split by group. Shared: {listing(shared)}."
+        )
+
+
+def _one_vs_rest(targets: ArrayLike, scores: ArrayLike) -> list[tuple[ArrayLike, FloatArray]]:
+    """Pair each column of scores with its labels."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim == 1 or values.shape[1] == 1:
+        return [(targets, values.reshape(-1))]
+    labels, values = several(targets, values)
+    return [(labels == index, values[:, index]) for index in range(values.shape[1])]
+
+
+def _fit_sigmoid(labels: BoolArray, scores: FloatArray) -> Sigmoid:
+    """Fit Platt's curve by maximum likelihood to targets that are smoothed against overfitting."""
+    positives = labels.sum()
+    wanted = np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+    centre, spread = scores.mean(), scores.std() or 1.0
+    unit = (scores - centre) / spread
+
+    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
+        line = parameters[0] * unit + parameters[1]
+        error = expit(line) - wanted
+        return float((np.logaddexp(0, line) - wanted * line).sum()), np.array([error @ unit, error.sum()])
+
+    slope, intercept = minimize(loss, np.zeros(2), jac=True, method="BFGS").x
+    return Sigmoid(float(slope / spread), float(intercept - slope * centre / spread))
+
+
+def _fit_steps(labels: BoolArray, scores: FloatArray) -> Steps:
+    """Fit a rising curve by least squares."""
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
+        scores, labels.astype(np.float64)
+    )
+    return Steps(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
+
+
+def _read(curve: Sigmoid | Steps, scores: FloatArray) -> FloatArray:
+    """Read probabilities from a curve."""
+    if isinstance(curve, Sigmoid):
+        return np.asarray(expit(curve.slope * scores + curve.intercept))
+    return np.interp(scores, curve.scores, curve.probabilities)
+
+
+def _wilson(shares: FloatArray, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Wilson's 95 % interval of shares (Wilson 1927, Journal of the American Statistical Association 22, 209-212)."""
+    z = 1.959963984540054
+    centre = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
+    reach = z / (1 + z**2 / counts) * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+    return centre - reach, centre + reach
+
+
+def _probabilities(values: ArrayLike) -> FloatArray:
+    """Check that values are within 0 and 1."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if not ((numbers >= 0) & (numbers <= 1)).all():
+        raise InputError("probabilities must be within 0 and 1; calibrate decision values first.")
+    return numbers

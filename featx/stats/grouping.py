@@ -1,0 +1,152 @@
+"""One score for a group: what an arm says of a patient or lesion that has several images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from featx.errors import ConfigError, InputError, listing
+
+from .arms import FoldScores, fold_scores
+from .inputs import FloatArray, IntArray, group_codes
+
+__all__ = ["POOLINGS", "GroupScores", "pool_by_group", "pool_fold"]
+
+POOLINGS = ("mean", "max", "extreme")
+
+
+@dataclass(frozen=True, eq=False)
+class GroupScores:
+    """One row for each group, sorted by name.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        Names.
+    actual : ndarray of int64, shape (groups,)
+        Class index of each group.
+    scores : ndarray of float64, shape (groups,) or (groups, k)
+        Pooled scores.
+    sizes : ndarray of int64, shape (groups,)
+        Images in each group.
+    mixed : tuple of str
+        Groups whose images differ in class; they count as positive.
+    """
+
+    groups: tuple[str, ...]
+    actual: IntArray
+    scores: FloatArray
+    sizes: IntArray
+    mixed: tuple[str, ...]
+
+
+def pool_by_group(
+    actual: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, pooling: str = "mean"
+) -> GroupScores:
+    """Pool the scores of the images of each group.
+
+    Parameters
+    ----------
+    actual : array_like of int, shape (n,)
+        Class index of each image; 1 is positive in a two-class task.
+    scores : array_like of shape (n,) or (n, k)
+        Decision values around 0. Probabilities, whose centre is 0.5, have no ``"extreme"``.
+    groups : array_like of shape (n,)
+        Patient, case or lesion of each image.
+    pooling : str
+        ``"mean"``; ``"max"``; or ``"extreme"``, the decision value farthest from 0 (Valle et al. 2020,
+        Neurocomputing 383, 303-313), the higher of two that are equally far. Several classes are pooled each by itself.
+
+    Returns
+    -------
+    GroupScores
+        A group of a two-class task is positive if one of its images is.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, or the images of a group differ in class where there are several classes.
+    ConfigError
+        For an unknown pooling.
+
+    Examples
+    --------
+    >>> pooled = pool_by_group([0, 0, 1], [-2.0, 1.0, 0.5], ["a", "a", "b"], pooling="extreme")
+    >>> pooled.groups, pooled.actual.tolist(), pooled.scores.tolist()
+    (('a', 'b'), [0, 1], [-2.0, 0.5])
+    """
+    if pooling not in POOLINGS:
+        raise ConfigError(f"The 'pooling' parameter must be one of {POOLINGS}. Got {pooling!r} instead.")
+    labels, values = np.asarray(actual).astype(np.int64), np.asarray(scores, dtype=np.float64)
+    if labels.ndim != 1 or len(labels) != len(values) or not len(labels):
+        raise InputError(
+            f"actual and scores must be of one length, at least 1. Got {len(labels)} and {len(values)}."
+        )
+    codes = group_codes(groups, len(labels))
+    names = np.unique(np.asarray(groups))
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    highest, lowest = (edge.reduceat(labels[order], starts) for edge in (np.maximum, np.minimum))
+    mixed = [str(name) for name in names[highest != lowest]]
+    if mixed and values.ndim > 1:
+        raise InputError(
+            f"images of a group must be of one class in a task of several. These differ: {listing(mixed)}."
+        )
+    sizes = np.bincount(codes).astype(np.int64)
+    return GroupScores(
+        tuple(str(name) for name in names),
+        highest,
+        _pooled(values[order], starts, sizes, pooling),
+        sizes,
+        tuple(mixed),
+    )
+
+
+def pool_fold(fold: FoldScores, *, pooling: str = "mean") -> FoldScores:
+    """Pool a fold's images by group, so that an arm is judged patient by patient.
+
+    Parameters
+    ----------
+    fold : FoldScores
+        A fold of one arm.
+    pooling : str
+        As `pool_by_group` takes it.
+
+    Returns
+    -------
+    FoldScores
+        One row a group, named after it. The training size is the images' and stays as it is, to be compared with
+        other pooled folds alone if it is unknown; where known it is divided by the mean images a group has.
+
+    Raises
+    ------
+    InputError, ConfigError
+        As `pool_by_group`.
+
+    Examples
+    --------
+    >>> fold = fold_scores("1", ["x", "y", "z"], [0, 0, 1], [-2.0, 1.0, 0.5], groups=["a", "a", "b"])
+    >>> pool_fold(fold).scores.tolist()
+    [-0.5, 0.5]
+    """
+    pooled = pool_by_group(fold.actual, fold.scores, fold.groups, pooling=pooling)
+    size = (
+        None
+        if fold.train_size is None
+        else max(1, round(fold.train_size * len(pooled.groups) / len(fold.ids)))
+    )
+    return fold_scores(fold.name, pooled.groups, pooled.actual, pooled.scores, train_size=size)
+
+
+def _pooled(values: FloatArray, starts: IntArray, sizes: IntArray, pooling: str) -> FloatArray:
+    """Pool values that are sorted by group."""
+    if pooling == "mean":
+        counts = sizes if values.ndim == 1 else sizes[:, None]
+        return np.asarray(np.add.reduceat(values, starts, axis=0) / counts)
+    highest = np.maximum.reduceat(values, starts, axis=0)
+    if pooling == "max":
+        return np.asarray(highest)
+    lowest = np.minimum.reduceat(values, starts, axis=0)
+    return np.where(-lowest > highest, lowest, highest)
