@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "demo",
     "extract": "extract",
     "finetune": "finetune",
+    "protocol": "protocol",
     "report": "report",
     "study": "study",
     "train-svm": "train_svm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,7 +57,7 @@ PROTOCOL = click.option(
     "--protocol",
     default="5x2",
     show_default=True,
-    help="5x2, kfold:K, holdout (the split column), or a fold file.",
+    help="5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), or a fold file.",
 )
 SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
@@ -110,3 +110,18 @@ def print_json(value: Any) -> None:
         JSON types.
     """
     click.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def print_table(rows: Iterable[Sequence[str]]) -> None:
+    """Print rows on stdout, columns aligned.
+
+    Parameters
+    ----------
+    rows : iterable of sequence of str
+        The first is the head; all are of one length.
+    """
+    table = list(rows)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,253 @@
+"""`featx protocol`: make, show and audit folds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .progress import progress
+
+if TYPE_CHECKING:
+    from featx.data.audit import FoldAudit
+    from featx.data.folds import Folds
+    from featx.data.tasks import Labelled
+
+_FOLDS = click.argument("folds", type=click.Path(path_type=Path))
+
+
+@click.group()
+def protocol() -> None:
+    """Make, show and audit folds: which images train and which test."""
+
+
+@protocol.command("make")
+@options.MANIFEST
+@options.TASK
+@options.PROTOCOL
+@options.SEED
+@options.ROOT
+@options.CACHE
+@click.option(
+    "--absent",
+    type=click.Choice(["fail", "drop"]),
+    default="fail",
+    show_default=True,
+    help="Images of a given fold file that the manifest does not hold: refuse them, or drop them aloud.",
+)
+@click.option("--names-only", is_flag=True, help="Do not read the images; copies are then not kept together.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), required=True, help="Fold file to write (JSON)."
+)
+@options.OVERWRITE
+@options.CONFIG
+def make_command(
+    manifest: Path,
+    task: str,
+    protocol: str,
+    seed: int,
+    root: Path | None,
+    cache: Path,
+    absent: str,
+    names_only: bool,
+    output: Path,
+    overwrite: bool,
+) -> None:
+    """Split MANIFEST into folds and write them to a file.
+
+    Folds are stratified by class and keep groups and byte-identical images together. Published fold lists
+    (YAML) and CSV are read as well and written in featx's form.
+    """
+    from featx.data.manifest import read_manifest
+    from featx.data.protocols import check_folds, make_folds, write_folds
+    from featx.data.tasks import apply_task
+    from featx.errors import ProtocolError
+
+    if output.exists() and not overwrite:
+        raise ProtocolError(f"{output}: a file stands there; give --overwrite to replace it")
+    labelled = apply_task(read_manifest(manifest, root=root, check_files=not names_only), task)
+    keys = None if names_only else _keys(labelled, cache)
+    folds = make_folds(labelled, protocol, seed, keys, absent="drop" if absent == "drop" else "fail")
+    for warning in check_folds(folds, labelled, keys):
+        click.echo(f"note: {warning}", err=True)
+    write_folds(output, folds)
+    click.echo(str(output))
+    click.echo(f"{len(folds.folds)} folds of {len(labelled)} images, digest {folds.digest[:8]}", err=True)
+
+
+def _keys(labelled: Labelled, cache: Path) -> list[str]:
+    from featx.errors import ManifestError, listing
+    from featx.images.content import content_keys
+
+    found = content_keys(labelled.paths, cache=cache, progress=progress())
+    if found.failures:
+        raise ManifestError(
+            f"{len(found.failures)} images cannot be read: {listing(sorted(found.failures))}; mend them, or give "
+            "--names-only"
+        )
+    return [found.keys[path] for path in labelled.paths]
+
+
+@protocol.command("show")
+@_FOLDS
+@click.option("--manifest", type=click.Path(path_type=Path), help="Labelled images, to count classes.")
+@options.TASK
+@options.JSON
+def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -> None:
+    """Show the folds of a file: sizes of the parts, and with --manifest their classes."""
+    from featx.data.folds import check_folds, read_folds
+    from featx.data.protocols import make_folds
+
+    if manifest is None:
+        found, labelled = read_folds(folds), None
+        notes = found.notes
+    else:
+        labelled = _labelled(manifest, task)
+        found = make_folds(labelled, folds)
+        notes = check_folds(found, labelled)
+    facts = _facts(found, labelled, notes)
+    if as_json:
+        options.print_json(facts)
+        return
+    click.echo(f"protocol {found.protocol}, seed {found.seed}, digest {found.digest}")
+    names = [] if labelled is None else [*labelled.task.classes]
+    head = (
+        "fold",
+        "train",
+        *(f"train {name}" for name in names),
+        "test",
+        *(f"test {name}" for name in names),
+    )
+    options.print_table([head, *(_cells(row, names) for row in facts["folds"])])
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _labelled(manifest: Path, task: str) -> Labelled:
+    from featx.data.manifest import read_manifest
+    from featx.data.tasks import apply_task
+
+    return apply_task(read_manifest(manifest, check_files=False), task)
+
+
+def _facts(folds: Folds, labelled: Labelled | None, notes: tuple[str, ...]) -> dict[str, Any]:
+    classes = {} if labelled is None else dict(zip(labelled.ids, labelled.classes.tolist(), strict=True))
+    rows = []
+    for fold in folds.folds:
+        row: dict[str, Any] = {"name": fold.name, "train": len(fold.train), "test": len(fold.test)}
+        for part, ids in (("train_classes", fold.train), ("test_classes", fold.test)):
+            found = [classes[name] for name in ids if name in classes]
+            row[part] = {name: found.count(name) for name in sorted(set(classes.values()))}
+        rows.append(row)
+    return {
+        "protocol": folds.protocol,
+        "seed": folds.seed,
+        "digest": folds.digest,
+        "folds": rows,
+        "notes": list(notes),
+    }
+
+
+def _cells(row: dict[str, Any], names: list[str]) -> tuple[str, ...]:
+    train, test = (
+        [row[part], *(row[f"{part}_classes"][name] for name in names)] for part in ("train", "test")
+    )
+    return (row["name"], *(str(count) for count in (*train, *test)))
+
+
+@protocol.command("audit")
+@_FOLDS
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Table of the labelled images.  [default: the CSV of the same name beside the fold file]",
+)
+@click.option("--groups", type=click.Path(path_type=Path), help="Table that names each image's group.")
+@click.option("--group-column", default="group", show_default=True, help="Its column with the groups.")
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Folder of the images, to find labels without one."
+)
+@options.JSON
+def audit_command(
+    folds: Path, labels: Path | None, groups: Path | None, group_column: str, root: Path | None, as_json: bool
+) -> None:
+    """Audit published folds: FOLDS is a fold file, or a folder of YAML lists.
+
+    Finds partitions that repeat, entries that drop out, labelled images in no fold, lists without labels, groups
+    and pictures of one lesion in both halves. Ends with 0 whatever is found.
+    """
+    from featx.data.audit import audit_folds
+    from featx.data.manifest import read_manifest
+
+    known = _groups(groups, group_column) if groups else None
+    audits = []
+    for path in _fold_files(folds):
+        beside = path.with_suffix(".csv")
+        table = labels or (beside if beside.is_file() and beside != path else None)
+        manifest = read_manifest(table, root=root, check_files=False) if table else None
+        audits.append(audit_folds(path, manifest, known))
+    if as_json:
+        options.print_json([_audit_facts(audit) for audit in audits])
+        return
+    for audit in audits:
+        _print_audit(audit)
+
+
+def _fold_files(path: Path) -> list[Path]:
+    from featx.errors import ProtocolError
+
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in {".yml", ".yaml"})
+    if not found:
+        raise ProtocolError(f"{path}: no fold lists (*.yml) in this folder; give a fold file")
+    return found
+
+
+def _groups(path: Path, column: str) -> dict[str, str]:
+    """Read a table of images and their groups."""
+    from featx.data.manifest import image_name
+    from featx.errors import ManifestError
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}") from error
+    head = text.partition("\n")[0]
+    separator = next((mark for mark in ("\t", ";") if mark in head), ",")
+    rows = list(csv.DictReader(text.splitlines(), delimiter=separator))
+    if not rows or "image" not in rows[0] or column not in rows[0]:
+        raise ManifestError(f"{path}: needs the columns 'image' and {column!r}; give --group-column")
+    return {image_name(row["image"]): row[column] for row in rows if row[column]}
+
+
+def _audit_facts(audit: FoldAudit) -> dict[str, Any]:
+    return {
+        "source": str(audit.source),
+        "folds": audit.folds,
+        "partitions": audit.partitions,
+        "images": audit.images,
+        "train": list(audit.train),
+        "test": list(audit.test),
+        "findings": [
+            {"kind": item.kind, "text": item.text, "items": list(item.items)} for item in audit.findings
+        ],
+    }
+
+
+def _print_audit(audit: FoldAudit) -> None:
+    click.echo(
+        f"{audit.source}: {audit.folds} folds, {audit.partitions} distinct partitions, {audit.images} images, "
+        f"{_span(audit.train)} train, {_span(audit.test)} test"
+    )
+    for item in audit.findings:
+        click.echo(f"  {item.kind}: {item.text}")
+    if not audit.findings:
+        click.echo("  nothing found")
+
+
+def _span(sizes: tuple[int, int]) -> str:
+    return str(sizes[0]) if sizes[0] == sizes[1] else f"{sizes[0]} to {sizes[1]}"
