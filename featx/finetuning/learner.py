@@ -20,6 +20,7 @@ from .sampling import Batch, Part, evaluation_batches
 __all__ = ["Learner", "precision"]
 
 Array = NDArray[Any]
+_HEAD = 3  # a stream of chance, behind those of featx.finetuning.sampling
 
 
 @contextmanager
@@ -55,8 +56,8 @@ class Learner:
 
     Notes
     -----
-    The head starts at zero, so that it sends no chance gradient into trained layers. While only the head
-    trains, it learns as a model of its own from the backbone's predictions: no gradient is computed below.
+    While only the head trains, it learns as a model of its own from the backbone's predictions: no gradient is
+    computed below.
     """
 
     def __init__(self, backbone: keras.Model, classes: int, recipe: TrainingRecipe, steps: int) -> None:
@@ -86,9 +87,11 @@ class Learner:
         Parameters
         ----------
         seed : int
-            Below 2**31; seeds the dropout.
+            Below 2**31; seeds the head and the dropout.
         """
         self.restore(self._start)
+        kernel = self.head.get_layer("logits").kernel
+        kernel.assign(_glorot(kernel.shape, seed))
         for number, variable in enumerate(self._chance()):
             variable.assign(np.array([seed, number << 20]).astype(variable.dtype))
 
@@ -185,8 +188,14 @@ def _head(width: int, classes: int, dropout: float) -> keras.Model:
     features = keras.Input((width,), name="features")
     kept = keras.layers.Dropout(dropout, name="dropout")(features)
     # float32 whatever the policy: the softmax of sixteen bits is too coarse.
-    dense = keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name="logits")
+    dense = keras.layers.Dense(classes, dtype="float32", name="logits")
     return keras.Model(features, dense(kept), name="head")
+
+
+def _glorot(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
+    """Draw a kernel as Glorot & Bengio 2010, the same under every backend."""
+    limit = math.sqrt(6 / sum(shape))
+    return np.random.default_rng([seed, _HEAD]).uniform(-limit, limit, shape).astype(np.float32)
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
