@@ -33,6 +33,7 @@ __all__ = ["LOCK", "Outcome", "execute"]
 
 LOCK = ".lock"
 
+_WORKER = (sys.executable, "-m", "featx.study.worker")
 _TICK_SECONDS = 0.5
 _TELL_SECONDS = 60.0
 _GRACE_SECONDS = 60.0
@@ -230,7 +231,7 @@ class _Execution:
         cpus = ",".join(map(str, self.slots[slot]))
         alone = ["--alone"] if len(self.slots) == 1 else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "featx.study.worker", "--cpus", cpus, *alone],
+            [*_WORKER, "--cpus", cpus, *alone],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(self.slots, slot),

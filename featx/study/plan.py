@@ -109,6 +109,18 @@ class _Weights:
     needs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One training on a network's way."""
+
+    label: str
+    data: _Data
+    task: str
+    protocol: str
+    training: Mapping[str, Any]
+    backbone: str
+
+
 @dataclass
 class _Planner:
     study: Study
@@ -165,55 +177,40 @@ class _Planner:
         return weights
 
     def _source(self, name: str, source: Source, backbone: str, weights: _Weights) -> _Weights:
-        label = f"{weights.label}, {name}"
-        (job,), folder = self._training(
-            "source",
-            f"{backbone} {label}",
+        """Plan the training on a source, once for every arm that comes this way."""
+        step = _Step(
+            f"{weights.label}, {name}",
             self._read(name, source),
             source.task,
             "none",
             source.training,
             backbone,
-            weights,
         )
-        return _Weights(folder, job.digest, label, needs=(job.digest,))
+        (job,), folder = self._train("source", f"{backbone} {step.label}", step, weights)
+        return _Weights(folder, job.digest, step.label, needs=(job.digest,))
 
-    def _tuned(self, name: str, target: Target, task: str, backbone: str, weights: _Weights) -> _Weights:
-        label = f"{weights.label}, {name}"
-        jobs, folder = self._training(
-            "finetune",
-            f"{backbone} {label} {_task_name(task)}",
-            self._read(name, target),
-            task,
-            target.protocol,
-            self.study.finetune,
-            backbone,
-            weights,
+    def _tuned(self, name: str, task: str, arm: Arm, backbone: str, weights: _Weights) -> _Weights:
+        """Plan the fine-tuning on a target's task, a job a fold."""
+        target = self.study.targets[name]
+        training = {**self.study.finetune, **arm.training}
+        step = _Step(
+            f"{weights.label}, {name}", self._read(name, target), task, target.protocol, training, backbone
         )
+        jobs, folder = self._train("finetune", f"{backbone} {step.label} {_task_name(task)}", step, weights)
         needs = tuple(job.digest for job in jobs)
-        return _Weights(folder, digest(sorted(needs)), label, needs=needs)
+        return _Weights(folder, digest(sorted(needs)), step.label, needs=needs)
 
-    def _training(
-        self,
-        kind: str,
-        name: str,
-        data: _Data,
-        task: str,
-        protocol: str,
-        training: Mapping[str, Any],
-        backbone: str,
-        weights: _Weights,
-    ) -> tuple[list[Job], str]:
-        """Plan the training of a network, a job a fold, and the folder of weights that they share."""
-        fields = {"preparation": data.preparation, **training}
+    def _train(self, kind: str, name: str, step: _Step, weights: _Weights) -> tuple[list[Job], str]:
+        """Plan the training of a network, a job a fold, and name the folder of weights that these share."""
+        fields = {"preparation": step.data.preparation, **step.training}
         recipe = fields.pop("recipe", None)
         resolved = read_recipe(recipe or ("scratch" if weights.random else "modern"), fields)
-        folds, seen = self._folds(data, task, protocol)
+        folds, task = self._folds(step.data, step.task, step.protocol)
         identity = {
-            "backbone": backbone,
+            "backbone": step.backbone,
             "weights": weights.identity,
-            "data": data.digest,
-            "task": seen,
+            "data": step.data.digest,
+            "task": task,
             "folds": folds.digest,
             "recipe": canonical(resolved),
             "pixels": [DECODE_VERSION, preparation_key(resolved.preparation)],
@@ -221,33 +218,30 @@ class _Planner:
         }
         folder = self.output / "weights" / f"{slug(name)}-{short(digest(identity))}"
         arguments = {
-            **data.place,
-            "backbone": backbone,
+            **step.data.place,
+            "backbone": step.backbone,
             "weights": weights.source,
-            "task": task,
-            "protocol": protocol,
+            "task": step.task,
+            "protocol": step.protocol,
             "recipe": recipe,
-            "arm": slug(weights.label),
+            "arm": slug(step.label),
             "output": str(folder),
             "seed": self.study.seed,
             **fields,
         }
-        speed = digest([backbone, resolved.epochs, resolved.head_epochs, resolved.image_size])
         jobs = [
-            self._add(
-                Job(
-                    kind,
-                    name if kind == "source" else f"{name} {fold.name}",
-                    {**identity, "fold": fold.name},
-                    {**arguments, "folds": [fold.name]},
-                    needs=weights.needs,
-                    images=len(fold.train),
-                    speed=speed,
-                )
+            Job(
+                kind,
+                name if kind == "source" else f"{name} {fold.name}",
+                {**identity, "fold": fold.name},
+                {**arguments, "folds": [fold.name]},
+                needs=weights.needs,
+                images=len(fold.train),
+                speed=digest([step.backbone, resolved.epochs, resolved.head_epochs, resolved.image_size]),
             )
             for fold in folds.folds
         ]
-        return jobs, str(folder)
+        return [self._add(job) for job in jobs], str(folder)
 
     def _folds(self, data: _Data, task: str, protocol: str) -> tuple[Folds, Any]:
         """Make the folds of a task, which is told too: as data.
@@ -299,7 +293,7 @@ class _Planner:
         arm, data = self.study.arms[arm_name], self._read(name, target)
         weights = self._sources(arm, backbone)
         if arm.finetune:
-            weights = self._tuned(name, target, task, backbone, weights)
+            weights = self._tuned(name, task, arm, backbone, weights)
         extraction = self._extract(name, target, backbone, weights)
         folds, seen = self._folds(data, task, target.protocol)
         title = arm.title or arm_name

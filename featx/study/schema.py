@@ -154,6 +154,7 @@ class Arm(_Table):
     weights: WeightsSource = "imagenet"
     sources: Names = ()
     finetune: bool = False
+    training: Training = Field(default_factory=dict)
     backbones: Names = ()
 
 
@@ -230,6 +231,8 @@ class Study(_Table):
         for name, arm in self.arms.items():
             _all_known(f"arms.{name}.sources", arm.sources, self.sources)
             _all_known(f"arms.{name}.backbones", arm.backbones, self.backbones)
+            if arm.training and not arm.finetune:
+                raise ValueError(f"`arms.{name}.training` is of no use without `finetune = true`")
         for label, table in self.weights.items():
             _all_known(f"weights.{label}", tuple(table), self.backbones)
         titles = [arm.title or name for name, arm in self.arms.items()]

@@ -1,0 +1,101 @@
+"""Small data sets, studies on them, and workers that do not work but tell what they would do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.study import execute
+
+FAKE_WORKER = '''
+"""A worker whose verbs obey the arm's name instead of training anything."""
+import json, os, signal, sys, time
+from pathlib import Path
+from featx.errors import TrainingError
+from featx.study import verbs, worker
+
+def act(arguments, threads, alone):
+    progress, output = arguments["progress"], Path(os.environ["FAKE_OUTPUT"])
+    name = str(arguments.get("arm", arguments.get("backbone", "report")))
+    log = output / "calls.jsonl"
+    with log.open("a") as file:
+        facts = {k: v for k, v in arguments.items() if k != "progress"}
+        facts |= {"threads": threads, "cpus": sorted(os.sched_getaffinity(0)), "began": time.time(),
+                  "omp": os.environ.get("OMP_NUM_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        file.write(json.dumps(facts) + "\\n")
+    print("a line from below Python's progress")
+    progress.start("working", 2, "steps")
+    if "sick" in name and not (output / "cured").exists():
+        raise TrainingError("the patient is sick; cure it")
+    if "broken" in name:
+        raise ZeroDivisionError("no error of featx")
+    if "killed" in name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    for step in range(60 if "slow" in name and not (output / "hurry").exists() else 1):
+        time.sleep(0.1)
+    progress.finish()
+    done = output / f"result-{abs(hash(name))}-{time.time_ns()}"
+    done.write_text("")
+    return {"outputs": [str(done)], "features": [str(done)], "paths": [str(done)]}
+
+verbs._VERBS.update(dict.fromkeys(verbs._VERBS, act))
+sys.exit(worker.main())
+'''
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A manifest of 24 small images of two labels, two a patient."""
+    return _make_data(tmp_path / "skin", 24)
+
+
+@pytest.fixture
+def make_data() -> Callable[[Path, int], Path]:
+    """Make a further data set of so many images in a folder."""
+    return _make_data
+
+
+def _make_data(folder: Path, count: int) -> Path:
+    """Draw noise: planning looks at bytes only."""
+    folder.mkdir()
+    rng = np.random.default_rng(count)
+    lines = ["image,label,group,split"]
+    for number in range(count):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{number}.png")
+        label = "melanoma" if number % 4 < 2 else "nevus"
+        lines.append(f"{number}.png,{label},p{number // 2},{'train' if number % 8 < 4 else 'test'}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder / "manifest.csv"
+
+
+@pytest.fixture
+def write_study(tmp_path: Path, data: Path) -> Callable[[str], Path]:
+    """Write a study file: two folds on the small data set, and the arms given."""
+
+    def write(arms: str, name: str = "small") -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(
+            f'name = "{name}"\nbackbones = ["tiny"]\n'
+            '[targets.skin]\nmanifest = "skin/manifest.csv"\ntasks = ["melanoma:rest"]\nprotocol = "kfold:2"\n'
+            + arms
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def fake_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace what workers do; the folder returned holds ``calls.jsonl`` and switches."""
+    script = tmp_path / "fake_worker.py"
+    script.write_text(FAKE_WORKER)
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE_OUTPUT", str(folder))
+    monkeypatch.setattr(execute, "_WORKER", (sys.executable, str(script)))
+    return folder

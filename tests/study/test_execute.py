@@ -1,0 +1,288 @@
+"""Execution with stand-in verbs: order, failure, retry, death, signals, shares of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from featx.errors import ConfigError, StoreError
+from featx.progress import Silent
+from featx.study import execute
+from featx.study.execute import Outcome
+from featx.study.run import run_study, study_overview
+
+ONE = '[arms.one]\nweights = "random:1"\n'
+TWO = ONE + '[arms.two]\nweights = "random:2"\n'
+
+
+class Told(Silent):
+    """A receiver that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def run(path: Path, **options: Any) -> Outcome:
+    here = path.parent
+    return run_study(path, output=here / "out", cache=here / "cache", **options)
+
+
+def states(path: Path) -> dict[str, str]:
+    found = study_overview(path, output=path.parent / "out", cache=path.parent / "cache")
+    return {
+        f"{row.job.kind} {row.job.arguments.get('arm', row.job.arguments.get('weights', ''))}".strip(): row.state
+        for row in found.rows
+    }
+
+
+def calls(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "calls.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_a_study_is_done_once(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(TWO)
+    first = run(path)
+    assert [job.kind for job in first.done] == ["extract", "svm", "extract", "svm", "report"]
+    assert first.reports == [path.parent / "out" / "report" / "skin"]
+    second = run(path)
+    assert (len(second.done), len(second.reused), second.failed, second.blocked) == (0, 5, {}, [])
+    assert second.reports == first.reports
+    assert len(calls(fake_worker)) == 5
+    assert set(states(path).values()) == {"done"}
+
+
+def test_results_are_handed_on(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    run(write_study(ONE))
+    extraction, svm, report = calls(fake_worker)
+    assert extraction["backbone"] == "tiny"
+    assert Path(svm["features"][0]).parent == fake_worker
+    assert Path(report["paths"][0]).parent == fake_worker
+    assert svm["features"] != report["paths"]
+
+
+def test_a_failed_job_stops_only_what_needs_it(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE + '[arms.sick]\nweights = "random:3"\n[arms.broken]\nweights = "random:2"\n')
+    told = Told()
+    outcome = run(path, progress=told)
+    assert outcome.failed == {
+        "svm sick on skin melanoma:rest": "the patient is sick; cure it",
+        "svm broken on skin melanoma:rest": "ZeroDivisionError: no error of featx",
+    }
+    assert [job.kind for job in outcome.done].count("extract") == 3
+    assert len(calls(fake_worker)[-1]["paths"]) == 1
+    assert any("failed: the patient is sick" in line and "log.txt" in line for line in told.lines)
+    assert states(path)["svm sick"] == "failed"
+
+
+def test_failed_jobs_are_retried_on_request(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE + '[arms.sick]\nweights = "random:3"\n')
+    run(path)
+    (fake_worker / "cured").touch()
+    before = len(calls(fake_worker))
+    again = run(path)
+    assert list(again.failed) == ["svm sick on skin melanoma:rest"]
+    assert len(calls(fake_worker)) == before
+    retried = run(path, retry_failed=True)
+    assert retried.failed == {}
+    # The report is made again, since it has an arm more.
+    assert [job.kind for job in retried.done] == ["svm", "report"]
+    assert len(calls(fake_worker)[-1]["paths"]) == 2
+
+
+def test_what_needs_a_failed_job_is_blocked(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study('[arms.tuned]\nweights = "random"\nfinetune = true\n' + ONE)
+    path.write_text(path.read_text().replace('"random"', '"runs/sick"'))
+    (path.parent / "runs" / "sick").mkdir(parents=True)
+    (fake_worker / "hurry").touch()
+    # The stand-in goes by the arm, here the slug of the weights' way: "sick-skin".
+    outcome = run(path)
+    assert len(outcome.failed) == 2
+    assert sorted(job.kind for job in outcome.blocked) == ["extract", "svm"]
+    assert outcome.reports
+    assert states(path)["svm tuned"] == "blocked"
+
+
+def test_a_worker_that_dies_is_a_failure_and_is_replaced(
+    write_study: Callable[..., Path], fake_worker: Path
+) -> None:
+    path = write_study('[arms.killed]\nweights = "random:3"\n' + ONE)
+    outcome = run(path)
+    assert outcome.failed == {
+        "svm killed on skin melanoma:rest": "its process was ended by SIGKILL; memory may have run out"
+    }
+    assert [job.kind for job in outcome.done] == ["extract", "extract", "svm", "report"]
+
+
+def test_a_worker_that_cannot_start_is_a_failure(
+    write_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
+    outcome = run(write_study(TWO))
+    assert set(outcome.failed.values()) == {"its process ended with exit code 3"}
+    assert len(outcome.failed) == len(outcome.blocked) == 2
+    assert outcome.reports == []
+
+
+def test_logs_are_kept_over_attempts(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study('[arms.sick]\nweights = "random:3"\n')
+    run(path)
+    run(path, retry_failed=True)
+    (log,) = (path.parent / "out" / "jobs").glob("svm-sick*/log.txt")
+    text = log.read_text()
+    assert text.count("failed: the patient is sick; cure it") == 2
+    assert text.count("a line from below Python's progress") == 2
+    (broken,) = (path.parent / "out" / "jobs").glob("extract*/log.txt")
+    assert "done in" in broken.read_text()
+
+
+def test_unforeseen_errors_leave_their_traceback_in_the_log(
+    write_study: Callable[..., Path], fake_worker: Path
+) -> None:
+    path = write_study('[arms.broken]\nweights = "random:3"\n')
+    run(path)
+    (log,) = (path.parent / "out" / "jobs").glob("svm-broken*/log.txt")
+    assert "ZeroDivisionError" in log.read_text()
+    assert "Traceback" in log.read_text()
+
+
+def test_lost_outputs_are_made_again(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE)
+    run(path)
+    Path(calls(fake_worker)[1]["features"][0]).unlink()
+    assert [job.kind for job in run(path).done] == ["extract"]
+
+
+def test_jobs_at_once_share_the_machine(
+    write_study: Callable[..., Path], fake_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core cannot be shared out")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    path = write_study('[arms.slow1]\nweights = "random:1"\n[arms.slow2]\nweights = "random:2"\n')
+    (fake_worker / "hurry").touch()
+    outcome = run(path, jobs=2)
+    assert len(outcome.done) == 5
+    first = sorted(calls(fake_worker)[:2], key=lambda call: call["cpus"])
+    assert sorted(first[0]["cpus"] + first[1]["cpus"]) == cores
+    assert {call["omp"] for call in first} == {str(call["threads"]) for call in first}
+    assert {call["gpu"] for call in first} == {"4", "7"}
+
+
+def test_a_single_job_has_the_whole_machine(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    run(write_study(ONE))
+    (call, *_) = calls(fake_worker)
+    assert call["cpus"] == sorted(os.sched_getaffinity(0))
+    assert call["threads"] == len(call["cpus"])
+    assert call["omp"] == os.environ.get("OMP_NUM_THREADS")
+
+
+def test_more_jobs_than_cores_take_turns_on_them() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    slots = execute._slots(len(cores) + 1)
+    assert slots == [*((core,) for core in cores), (cores[0],)]
+    assert execute._slots(1) == [tuple(cores)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_job_and_the_next_run_goes_on(
+    number: signal.Signals, write_study: Callable[..., Path], fake_worker: Path
+) -> None:
+    path = write_study('[arms.slow]\nweights = "random:1"\n')
+    told = Told()
+    before = signal.getsignal(number)
+
+    def send() -> None:
+        while len(calls(fake_worker)) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(path, progress=told)
+    sender.join()
+    assert signal.getsignal(number) is before
+    assert any("stopping after the last commit point" in line for line in told.lines)
+    (log,) = (path.parent / "out" / "jobs").glob("svm-slow*/log.txt")
+    assert "interrupted; the same job goes on" in log.read_text()
+    assert states(path) == {"extract random:1": "done", "svm slow": "pending", "report": "pending"}
+    (fake_worker / "hurry").touch()
+    assert [job.kind for job in run(path).done] == ["svm", "report"]
+
+
+def test_workers_of_a_killed_study_end_by_themselves(
+    write_study: Callable[..., Path], fake_worker: Path
+) -> None:
+    path = write_study('[arms.slow]\nweights = "random:1"\n')
+    here = str(path.parent)
+    program = (
+        "import sys; from featx.study import execute, run\n"
+        "execute._WORKER = tuple(sys.argv[3:])\n"
+        "run.run_study(sys.argv[1], output=sys.argv[2] + '/out', cache=sys.argv[2] + '/cache')\n"
+    )
+    study = subprocess.Popen([sys.executable, "-c", program, str(path), here, *execute._WORKER])
+    while len(calls(fake_worker)) < 2:
+        assert study.poll() is None
+        time.sleep(0.05)
+    assert states(path)["svm slow"] == "running"
+    study.kill()
+    study.wait()
+    (log,) = (path.parent / "out" / "jobs").glob("svm-slow*/log.txt")
+    limit = time.monotonic() + 5
+    while "interrupted" not in log.read_text() and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert "interrupted" in log.read_text()
+    assert states(path)["svm slow"] == "pending"
+    (fake_worker / "hurry").touch()
+    assert [job.kind for job in run(path).done] == ["svm", "report"]
+
+
+def test_two_runs_of_a_study_do_not_meet(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE)
+    (path.parent / "out").mkdir()
+    with (
+        FileLock(path.parent / "out" / execute.LOCK),
+        pytest.raises(StoreError, match="another `featx study run` is at work here"),
+    ):
+        run(path)
+    assert calls(fake_worker) == []
+
+
+def test_only_reports(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE + '[arms.sick]\nweights = "random:3"\n')
+    assert run(path, only_reports=True).reports == []
+    run(path)
+    (mark,) = (path.parent / "out" / "jobs").glob("report*/done.json")
+    mark.unlink()
+    outcome = run(path, only_reports=True)
+    assert [job.kind for job in outcome.done] == ["report"]
+    assert len(outcome.reports) == 1
+
+
+def test_the_study_is_kept_beside_its_results(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE)
+    run(path)
+    kept = json.loads((path.parent / "out" / "study.json").read_text())
+    assert kept["arms"]["one"]["weights"] == "random:1"
+    assert kept["svm"]["preset"] == "default"
+
+
+def test_no_jobs_at_once_is_an_error(write_study: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match="'jobs' parameter must be at least 1"):
+        run(write_study(ONE), jobs=0)

@@ -1,0 +1,205 @@
+"""Plans: every arm's work, each piece of it once, keyed by what decides it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from featx.errors import InputError, TaskError, WeightsError
+from featx.study.jobs import KINDS, Job, slug
+from featx.study.plan import Plan
+from featx.study.run import plan_study
+
+PAPER_ARMS = """
+[sources.eyes]
+manifest = "eyes/manifest.csv"
+training = { epochs = 2 }
+[arms.A]
+weights = "random"
+finetune = true
+[arms.B]
+weights = "random"
+sources = ["eyes"]
+[arms.C]
+weights = "random"
+sources = ["eyes"]
+finetune = true
+"""
+FROZEN = '[arms.frozen]\nweights = "random"\n'
+
+
+def plan(path: Path, tmp_path: Path) -> Plan:
+    return plan_study(path, output=tmp_path / "out", cache=tmp_path / "cache")
+
+
+def kinds(jobs: tuple[Job, ...]) -> dict[str, int]:
+    return dict(Counter(job.kind for job in jobs))
+
+
+def digests(planned: Plan, kind: str) -> set[str]:
+    return {job.digest for job in planned.jobs if job.kind == kind}
+
+
+def test_arms_share_work(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "eyes", 16)
+    planned = plan(write_study(PAPER_ARMS), tmp_path)
+    # B and C share the training on the eyes; A and C are fine-tuned on two folds each.
+    assert kinds(planned.jobs) == {"source": 1, "finetune": 4, "extract": 3, "svm": 3, "report": 1}
+
+
+def test_jobs_come_after_those_they_need(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "eyes", 16)
+    planned = plan(write_study(PAPER_ARMS), tmp_path)
+    seen: set[str] = set()
+    for job in planned.jobs:
+        assert job.kind in KINDS
+        assert seen.issuperset(job.needs)
+        assert set(job.takes.values()) <= set(job.needs)
+        seen.add(job.digest)
+    assert len(seen) == len(planned.jobs)
+
+
+def test_tasks_share_frozen_extractions_only(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN + '[arms.tuned]\nweights = "random"\nfinetune = true\n')
+    path.write_text(path.read_text().replace('["melanoma:rest"]', '["melanoma:rest", "nevus:rest"]'))
+    assert kinds(plan(path, tmp_path).jobs) == {"extract": 3, "svm": 4, "finetune": 4, "report": 1}
+
+
+def test_fine_tuned_folds_share_a_folder_that_the_extraction_reads(
+    tmp_path: Path, write_study: Callable[..., Path]
+) -> None:
+    planned = plan(write_study('[arms.tuned]\nweights = "random"\nfinetune = true\n'), tmp_path)
+    tuned = [job for job in planned.jobs if job.kind == "finetune"]
+    (extraction,) = (job for job in planned.jobs if job.kind == "extract")
+    assert [job.arguments["folds"] for job in tuned] == [["1"], ["2"]]
+    assert {job.arguments["output"] for job in tuned} == {extraction.arguments["weights"]}
+    assert set(extraction.needs) == {job.digest for job in tuned}
+    assert extraction.images == 2 * 24
+
+
+def test_random_weights_follow_the_seed(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN)
+    path.write_text("seed = 7\n" + path.read_text())
+    jobs = plan(path, tmp_path).jobs
+    assert [job.arguments["weights"] for job in jobs if job.kind == "extract"] == ["random:7"]
+    assert all(job.arguments["seed"] == 7 for job in jobs if job.kind == "svm")
+
+
+def test_a_backbone_may_have_a_weights_file_of_its_own(
+    tmp_path: Path, write_study: Callable[..., Path]
+) -> None:
+    (tmp_path / "tiny.h5").write_bytes(b"weights")
+    path = write_study('[weights.ours]\ntiny = "tiny.h5"\n[arms.one]\nweights = "ours"\n')
+    before = plan(path, tmp_path)
+    assert before.jobs[0].arguments["weights"] == str(tmp_path / "tiny.h5")
+    (tmp_path / "tiny.h5").write_bytes(b"other weights")
+    assert digests(plan(path, tmp_path), "extract").isdisjoint(digests(before, "extract"))
+    (tmp_path / "tiny.h5").unlink()
+    with pytest.raises(WeightsError, match=r"tiny\.h5: no such file or folder"):
+        plan(path, tmp_path)
+
+
+def test_what_changes_a_result_changes_the_digest(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN)
+    text = path.read_text()
+    before = plan(path, tmp_path)
+
+    def changed(new: str) -> list[str]:
+        path.write_text(new)
+        after = plan(path, tmp_path)
+        return [kind for kind in ("extract", "svm") if digests(after, kind) != digests(before, kind)]
+
+    assert changed(text) == []
+    assert changed(text.replace('name = "small"', 'name = "other"')) == []
+    assert changed(text + "[extract]\nbatch-size = 8\n") == []
+    assert changed(text + "[extract]\nviews = 2\n") == ["extract", "svm"]
+    assert changed(text + '[svm]\npreset = "paper"\n') == ["svm"]
+    assert changed(text.replace("kfold:2", "kfold:3")) == ["svm"]
+    assert changed(text.replace("protocol", 'preparation = "atlas"\nprotocol')) == ["extract", "svm"]
+
+
+def test_changed_pixels_change_the_digest(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN)
+    before = plan(path, tmp_path)
+    image = tmp_path / "skin" / "3.png"
+    image.write_bytes(image.read_bytes() + b"\0")
+    after = plan(path, tmp_path)
+    for kind in ("extract", "svm", "report"):
+        assert digests(before, kind).isdisjoint(digests(after, kind))
+
+
+def test_a_moved_data_set_changes_nothing(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN)
+    before = plan(path, tmp_path)
+    (tmp_path / "skin").rename(tmp_path / "moved")
+    path.write_text(path.read_text().replace("skin/manifest", "moved/manifest"))
+    assert [job.digest for job in plan(path, tmp_path).jobs] == [job.digest for job in before.jobs]
+
+
+def test_targets_have_reports_of_their_own(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "eyes", 16)
+    more = '[targets.eyes]\nmanifest = "eyes/manifest.csv"\nprotocol = "holdout"\n'
+    planned = plan(write_study(more + FROZEN), tmp_path)
+    reports = [job for job in planned.jobs if job.kind == "report"]
+    assert [job.name for job in reports] == ["skin", "eyes"]
+    assert len({job.arguments["output"] for job in planned.jobs if job.kind == "svm"}) == 2
+
+
+def test_several_backbones_make_rows_of_their_own(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN + '[arms.deep]\nweights = "random"\nbackbones = ["resnet50"]\n')
+    path.write_text(path.read_text().replace('["tiny"]', '["tiny", "resnet50"]'))
+    arms = [job.arguments["arm"] for job in plan(path, tmp_path).jobs if job.kind == "svm"]
+    assert arms == ["frozen (tiny)", "frozen (resnet50)", "deep (resnet50)"]
+
+
+def test_an_arms_training_wins_over_the_studys(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    arms = "[finetune]\nepochs = 5\nbatch-size = 8\n[arms.tuned]\nfinetune = true\nweights = 'random'\n"
+    planned = plan(write_study(arms + "training = { epochs = 9 }\n"), tmp_path)
+    job = next(job for job in planned.jobs if job.kind == "finetune")
+    assert (job.arguments["epochs"], job.arguments["batch_size"]) == (9, 8)
+
+
+def test_drawn_data_sets_are_drawn_once(tmp_path: Path) -> None:
+    path = tmp_path / "drawn.toml"
+    path.write_text(
+        'name = "drawn"\nbackbones = ["tiny"]\n'
+        '[targets.skin]\ndrawn = { kind = "dermoscopy", images = 20, size = 16 }\n'
+        'tasks = "malignant-vs-benign"\nprotocol = "kfold:2"\n' + FROZEN
+    )
+    manifest = Path(plan(path, tmp_path).jobs[0].arguments["manifest"])
+    stamp = manifest.stat().st_mtime_ns
+    assert plan(path, tmp_path).jobs[0].images == 20
+    assert manifest.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("melanoma:rest", "carcinoma:rest", TaskError),
+        ("skin/manifest.csv", "gone.csv", InputError),
+        ("kfold:2", "kfold:many", InputError),
+    ],
+)
+def test_bad_data_is_told_before_anything_starts(
+    old: str, new: str, error: type[Exception], tmp_path: Path, write_study: Callable[..., Path]
+) -> None:
+    path = write_study(FROZEN)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(error):
+        plan(path, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_folders_are_plain() -> None:
+    assert slug("svm F, ImageNet / retina (vgg16)") == "svm-F-ImageNet-retina-vgg16"
+    assert len(slug("x" * 300)) == 100
+    assert slug("///") == "-"

@@ -1,0 +1,194 @@
+"""Study files: the shipped ones are sound, and a bad key is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from featx.errors import ConfigError
+from featx.study.schema import Extract, Study, Svm
+from featx.study.studyfile import read_study, shipped_studies
+
+ARM = '[arms.frozen]\nweights = "imagenet"\n'
+
+
+def test_the_shipped_studies() -> None:
+    assert shipped_studies() == ("demo", "depth", "isic2016", "menegola2017", "real-mini")
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_loads(name: str) -> None:
+    study = read_study(name)
+    assert study.name == name
+    assert study.title
+
+
+@pytest.mark.parametrize("name", ["menegola2017", "isic2016"])
+def test_the_papers_arms(name: str) -> None:
+    study = read_study(name)
+    facts = {key: (arm.weights, arm.sources, arm.finetune) for key, arm in study.arms.items()}
+    assert facts == {
+        "A": ("random", (), True),
+        "B": ("random", ("retinopathy",), False),
+        "C": ("random", ("retinopathy",), True),
+        "D": ("imagenet", (), False),
+        "E": ("imagenet", (), True),
+        "F": ("imagenet", ("retinopathy",), True),
+    }
+    assert study.backbones == ("vgg_m", "vgg16")
+    assert study.svm.preset == "paper"
+    assert study.finetune["recipe"] == "paper"
+    assert study.sources["retinopathy"].training["recipe"] == "paper"
+    assert study.sources["retinopathy"].preparation == "retina"
+
+
+def test_menegola_covers_the_three_protocols_of_the_atlas() -> None:
+    atlas = read_study("menegola2017").targets["atlas"]
+    assert atlas.tasks == ("malignant-vs-benign", "melanoma-vs-benign", "three-class")
+    assert (atlas.protocol, atlas.preparation) == ("5x2", "atlas")
+
+
+def test_depth_compares_ten_backbones() -> None:
+    assert len(read_study("depth").backbones) == 10
+
+
+def test_options_are_those_of_the_verbs() -> None:
+    from featx.features.extract import extract
+    from featx.svm.settings import Settings
+    from featx.svm.train import train_svm
+
+    assert set(Extract.model_fields) <= set(inspect.signature(extract).parameters)
+    assert "missing" in inspect.signature(train_svm).parameters
+    assert set(Svm.model_fields) == {"missing", *(item.name for item in dataclasses.fields(Settings))}
+
+
+def test_defaults_of_extraction_are_those_of_the_verb() -> None:
+    from featx.features.extract import extract
+
+    defaults = {name: item.default for name, item in inspect.signature(extract).parameters.items()}
+    assert Extract().model_dump() == {name: defaults[name] for name in Extract.model_fields}
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "task.toml").write_text("")
+    (tmp_path / "folds.json").write_text("")
+    (tmp_path / "recipe.toml").write_text("base = 'paper'\nepochs = 2\n")
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """
+        name = "mine"
+        backbones = "tiny"
+        [targets.skin]
+        manifest = "skin.csv"
+        root = "images"
+        tasks = "task.toml"
+        protocol = "folds.json"
+        [sources.eyes]
+        manifest = "/data/eyes.csv"
+        training = { recipe = "recipe.toml", batch-size = 8 }
+        [weights.ours]
+        tiny = "tiny.weights.h5"
+        [arms.one]
+        weights = "ours"
+        [arms.two]
+        weights = "runs/finetuned"
+        """
+    )
+    study = read_study(path)
+    skin = study.targets["skin"]
+    assert (skin.manifest, skin.root) == (str(tmp_path / "skin.csv"), str(tmp_path / "images"))
+    assert (skin.tasks, skin.protocol) == ((str(tmp_path / "task.toml"),), str(tmp_path / "folds.json"))
+    assert study.sources["eyes"].manifest == "/data/eyes.csv"
+    assert study.sources["eyes"].training == {"recipe": str(tmp_path / "recipe.toml"), "batch_size": 8}
+    assert study.weights == {"ours": {"tiny": str(tmp_path / "tiny.weights.h5")}}
+    assert [arm.weights for arm in study.arms.values()] == ["ours", str(tmp_path / "runs" / "finetuned")]
+
+
+def test_yaml_says_the_same(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "name: small\nbackbones: [tiny]\n"
+        "targets: {skin: {manifest: skin/manifest.csv, tasks: ['melanoma:rest'], protocol: 'kfold:2'}}\n"
+        "arms: {frozen: {weights: imagenet}}\n"
+    )
+    assert read_study(path) == read_study(write_study(ARM))
+
+
+def test_manifests_can_be_replaced(tmp_path: Path) -> None:
+    study = read_study("demo", {"dermoscopy": tmp_path / "mine.csv"})
+    assert study.targets["dermoscopy"].manifest == str(tmp_path / "mine.csv")
+    assert study.targets["dermoscopy"].drawn is None
+    assert study.sources["retina"].drawn is not None
+    with pytest.raises(ConfigError, match="no source or target skin; known: retina, dermoscopy"):
+        read_study("demo", {"skin": tmp_path / "mine.csv"})
+
+
+def test_a_study_reads_back_from_its_own_record() -> None:
+    study = read_study("demo")
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("wieghts = 3\n" + ARM, r"`targets.skin.wieghts`: unknown key; known: "),
+        (
+            '[arms.frozen]\nwieghts = "imagenet"',
+            r"`arms.frozen.wieghts`: unknown key; did you mean `weights`\?",
+        ),
+        ('[arms.frozen]\nfinetune = "perhaps"', r"`arms.frozen.finetune`: .*got 'perhaps'"),
+        (
+            '[arms.frozen]\nsources = ["eyes"]',
+            r"`arms.frozen.sources` names 'eyes', which the study does not have",
+        ),
+        ("[arms.frozen]\ntraining = { epochs = 3 }", r"`arms.frozen.training` is of no use without"),
+        (ARM + '[sources.skin]\nmanifest = "x.csv"', r"`sources` and `targets` both have 'skin'"),
+        (ARM + "[sources.eyes]", r"`sources.eyes`: give either `manifest` or `drawn`"),
+        (ARM + '[sources.eyes]\ndrawn = { kind = "feet" }', r"`sources.eyes.drawn.kind`: .*got 'feet'"),
+        (ARM + '[sources.eyes]\ndrawn = { kind = "retina", imges = 9 }', r"did you mean `images`\?"),
+        (
+            ARM + "[finetune]\nepoch = 3",
+            r"`finetune`: a training recipe has no field 'epoch'; did you mean 'epochs'\?",
+        ),
+        (ARM + "[finetune]\nrecipe = 3", r"`finetune`: the recipe must be a name or a TOML file"),
+        (ARM + '[finetune]\nrecipe = "old"', r"`finetune`: unknown training recipe 'old'"),
+        (ARM + '[svm]\nloss = "log"', r"`svm`: .*'loss'"),
+        (ARM + "[extract]\nviews = 0", r"`extract.views`: .*got 0"),
+        (ARM + '[extract]\nlayers = ["a", "b"]', r"`extract.layers`: "),
+        (ARM + "[weights.ours]\nvgg16 = 'a.h5'", r"`weights.ours` names 'vgg16'"),
+        ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
+        ('[arms.a]\ntitle = "same"\n[arms.same]', r"`arms`: two arms have the same title"),
+        ("", r"`arms`: is missing"),
+    ],
+)
+def test_a_bad_key_is_named(text: str, message: str, write_study: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_study(write_study(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_backbone_is_named_with_those_like_it(write_study: Callable[..., Path]) -> None:
+    path = write_study(ARM)
+    path.write_text(path.read_text().replace('"tiny"', '"resnet5"'))
+    with pytest.raises(ConfigError, match=r"`backbones`: unknown backbone 'resnet5'.*resnet50"):
+        read_study(path)
+
+
+def test_a_preparation_must_exist(write_study: Callable[..., Path]) -> None:
+    path = write_study(ARM)
+    path.write_text(path.read_text().replace("protocol", 'preparation = "crop"\nprotocol'))
+    with pytest.raises(ConfigError, match=r"`targets.skin.preparation`: The preparation must be one of"):
+        read_study(path)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("a = ", "Invalid value")])
+def test_an_unreadable_file(tmp_path: Path, content: str | None, reason: str) -> None:
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=f"mine.toml: cannot be read .*{reason}"):
+        read_study(path)
