@@ -28,6 +28,7 @@ __all__ = [
     "Outputs",
     "choose_device",
     "parse_device",
+    "reference_outputs",
     "set_threads",
 ]
 
@@ -236,6 +237,27 @@ def _array(output: Any) -> npt.NDArray[np.float32]:
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(output), np.float32)
+
+
+def reference_outputs(model: Any, pixels: Batch) -> Outputs:
+    """Run a model as it is, uncompiled: the reference for every engine.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From pixels to one feature, or to a list of them.
+    pixels : ndarray of uint8, shape (n, side, side, 3)
+        Images.
+
+    Returns
+    -------
+    list of ndarray of float32, each (n, width)
+        One for each output.
+    """
+    import keras
+
+    outputs = _outputs(model(_inputs(model, keras.ops.convert_to_tensor(pixels)), training=False))
+    return [_array(output) for output in outputs]
 
 
 def _inputs(model: Any, pixels: Any) -> Any:

@@ -15,7 +15,8 @@ from featx.digest import digest
 from featx.errors import ExtractionError
 from featx.features.engines import Device, choose_device, set_threads
 from featx.features.forward import Failure, Lane, run_pass
-from featx.features.networks import NetworkAtWork
+from featx.features.networks import NetworkAtWork, export_folder
+from featx.features.openvino_engine import is_exported
 from featx.features.plan import Settings, Target, open_stores, shard_of
 from featx.features.reading import Array, Busy, Prepare, Source, stamp
 from featx.features.results import Extraction, write_failures
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from featx.data.manifest import Manifest
 
 __all__ = ["Job", "run_job"]
+
+# Rows from which an export of 5 to 11 seconds pays on a small network.
+_WORTH_EXPORTING = 2000
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,11 @@ def _pass(job: Job, works: Sequence[_Work], sources: Mapping[str, Source], begun
         for work in works:
             open_stores(work.target)
         return _Outcome((), (), {}, "", "")
-    device = _settle(job.settings)
-    networks = [NetworkAtWork(work.target, job.settings, device) for work in needed]
+    name = _engine(job, needed)
+    device = _settle(job.settings, name)
+    networks = [
+        NetworkAtWork(work.target, job.settings, device, name, job.cache, job.progress) for work in needed
+    ]
     engines = [network.engine for network in networks]
     # Only now, when every network has been built, may stores appear.
     stores: list[FeatureStore] = []
@@ -190,7 +197,19 @@ def _pass(job: Job, works: Sequence[_Work], sources: Mapping[str, Source], begun
     return _Outcome(tuple(failures), folders, {"start": started, **seconds}, engines[0].name, str(device))
 
 
-def _settle(settings: Settings) -> Device:
+def _engine(job: Job, works: Sequence[_Work]) -> str:
+    """Choose the engine; ``auto`` exports no network to OpenVINO for less work than the export takes."""
+    chosen = job.settings.chosen_engine()
+    if chosen == "keras" or job.settings.engine != "auto" or job.settings.precision != "float32":
+        return chosen
+    rows = job.settings.views * max(len(work.keys) for work in works)
+    ready = all(is_exported(export_folder(work.target, job.settings, job.cache)) for work in works)
+    return chosen if ready or rows >= _WORTH_EXPORTING else "keras"
+
+
+def _settle(settings: Settings, engine: str) -> Device:
+    if engine == "openvino":
+        return Device("cpu")
     if settings.threads is not None:
         set_threads(settings.threads)
     return choose_device(settings.wanted_device)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.features.engines import Device, Engine, KerasEngine, Outputs
+from featx.errors import ConfigError
+from featx.features.engines import Device, Engine, KerasEngine, Outputs, reference_outputs
+from featx.features.openvino_engine import OpenVinoEngine, export_network, exported, is_exported
 from featx.features.plan import Settings, Target
+from featx.progress import Progress
 
 if TYPE_CHECKING:
     from featx.zoo.network import Network
 
-__all__ = ["NetworkAtWork", "first_bad_layer"]
+__all__ = ["NetworkAtWork", "export_folder", "first_bad_layer"]
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -30,6 +34,12 @@ class NetworkAtWork:
         Layers, pooling, precision, engine and batch size.
     device : Device
         Where it runs.
+    engine : str
+        ``"keras"`` or ``"openvino"``.
+    cache : Path
+        Folder of caches, where exports are kept.
+    progress : Progress
+        Receiver of messages.
 
     Attributes
     ----------
@@ -37,10 +47,21 @@ class NetworkAtWork:
         Which network.
     """
 
-    def __init__(self, target: Target, settings: Settings, device: Device) -> None:
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings,
+        device: Device,
+        engine: str,
+        cache: Path,
+        progress: Progress,
+    ) -> None:
         self.target = target
         self._settings = settings
         self._device = device
+        self._wanted = engine
+        self._cache = cache
+        self._progress = progress
 
     def _build(self, policy: str) -> Network:
         import keras
@@ -69,18 +90,46 @@ class NetworkAtWork:
     @cached_property
     def engine(self) -> Engine:
         """What runs it at the wanted precision."""
-        policy = _POLICIES[self._settings.precision]
-        network = self.network if policy == "float32" else self._build(policy)
-        return KerasEngine(network, self._settings.batch_size, self._device)
+        if self._wanted == "openvino":
+            try:
+                return self._openvino(self._settings.precision)
+            except ConfigError as error:
+                if self._settings.engine != "auto" or self._settings.precision != "float32":
+                    raise
+                self._progress.say(f"{self.target.name}: {error}; taking keras")
+        return self._keras(self._settings.precision)
 
     @cached_property
-    def _exact(self) -> Engine:
-        if self._settings.precision == "float32" and self.engine.name == "keras":
+    def exact(self) -> Engine:
+        """What runs it in float32."""
+        if self._settings.precision == "float32":
             return self.engine
-        return KerasEngine(self.network, self._settings.batch_size, self._device)
+        return self._openvino("float32") if self.engine.name == "openvino" else self._keras("float32")
+
+    def _keras(self, precision: str) -> Engine:
+        network = self.network if precision == "float32" else self._build(_POLICIES[precision])
+        return KerasEngine(network, self._settings.batch_size, self._device)
+
+    def _openvino(self, precision: str) -> Engine:
+        folder = export_folder(self.target, self._settings, self._cache)
+        if not is_exported(folder):
+            self._progress.say(f"{self.target.name}: exporting to OpenVINO, once")
+            export_network(self.network, folder)
+        settings = self._settings
+        return OpenVinoEngine(
+            folder, settings.batch_size, self.target.image_size, precision=precision, threads=settings.threads
+        )
+
+    @cached_property
+    def _reference(self) -> Engine:
+        return (
+            self.engine
+            if self.engine is self.exact and self.engine.name == "keras"
+            else self._keras("float32")
+        )
 
     def rescue(self, pixels: npt.NDArray[np.uint8], rows: list[int]) -> tuple[Outputs, list[str]]:
-        """Compute rows again in float32, and find where those go wrong that stay bad.
+        """Compute rows again by Keras in float32, and find where those go wrong that stay bad.
 
         Parameters
         ----------
@@ -96,13 +145,40 @@ class NetworkAtWork:
         layers : list of str
             For each row the first layer with NaN or infinity; empty for a row that came out well.
         """
-        outputs = [layer[rows] for layer in self._exact.start(pixels)()]
+        outputs = [layer[rows] for layer in self._reference.start(pixels)()]
         sound = np.all([np.isfinite(layer).all(axis=1) for layer in outputs], axis=0)
         layers = [
             "" if good else first_bad_layer(self.network.model, pixels[row : row + 1])
             for row, good in zip(rows, sound, strict=True)
         ]
         return outputs, layers
+
+
+def export_folder(target: Target, settings: Settings, cache: Path) -> Path:
+    """Name the folder of a network's OpenVINO export.
+
+    Parameters
+    ----------
+    target : Target
+        Which network.
+    settings : Settings
+        Layers and pooling.
+    cache : Path
+        Folder of caches.
+
+    Returns
+    -------
+    Path
+        It need not exist.
+    """
+    facts = {
+        "backbone": target.backbone.name,
+        "weights": target.weights.digest,
+        "layers": [recipe.layer for recipe in target.recipes],
+        "pool": settings.pool,
+        "image_size": target.image_size,
+    }
+    return exported(cache, facts)
 
 
 def first_bad_layer(model: Any, pixels: npt.NDArray[np.uint8]) -> str:
@@ -126,10 +202,6 @@ def first_bad_layer(model: Any, pixels: npt.NDArray[np.uint8]) -> str:
 
     layers = layer_names(model)
     probe = keras.Model(model.inputs, [layer.output for layer in layers.values()])
-    outputs = probe([keras.ops.cast(pixels, "float32")], training=False)
-    bad = (
-        name
-        for name, output in zip(layers, outputs, strict=True)
-        if not np.isfinite(keras.ops.convert_to_numpy(output)).all()
-    )
+    outputs = reference_outputs(probe, pixels)
+    bad = (name for name, output in zip(layers, outputs, strict=True) if not np.isfinite(output).all())
     return next(bad, "")

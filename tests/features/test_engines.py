@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError
-from featx.features.engines import Device, KerasEngine, choose_device, parse_device
+from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
 from featx.features.networks import first_bad_layer
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
@@ -35,7 +35,7 @@ def draw(count, seed=0):
 
 def test_the_engine_computes_what_the_model_does(engine, network):
     batch = draw(8)
-    expected = [output.numpy() for output in network.model([batch.astype(np.float32)])]
+    expected = reference_outputs(network.model, batch)
     outputs = engine.start(batch)()
     assert [output.shape for output in outputs] == [(8, width) for width in network.widths]
     for output, wanted in zip(outputs, expected, strict=True):

@@ -44,7 +44,7 @@ class FakeNetwork:
     batches: list = []  # noqa: RUF012 - shared on purpose
     nan_below = 0.0
 
-    def __init__(self, target, settings, device):
+    def __init__(self, target, *settings):
         self.target = target
         self.engine = FakeEngine(self)
 
