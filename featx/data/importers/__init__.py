@@ -1,0 +1,1 @@
+"""Importers of published data sets, one module each; `featx.data.importers.registry` lists them."""

@@ -1,0 +1,54 @@
+"""ISIC challenge 2017, part 3: melanoma, seborrheic keratosis or nevus; train, validation and test."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from featx.data.importers.source import Source, one_hot
+
+__all__ = ["read_isic2017"]
+
+_CLASSES = {"melanoma": "melanoma", "seborrheic_keratosis": "seborrheic keratosis", "nevus": "nevus"}
+_PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
+
+
+def read_isic2017(source: Source) -> pd.DataFrame:
+    """Read the tables ``ISIC-2017_*_Part3_GroundTruth.csv`` that are there.
+
+    An image marked neither melanoma nor seborrheic keratosis is a nevus, as the challenge says.
+
+    Parameters
+    ----------
+    source : Source
+        The unpacked data set; ages and sexes come from ``ISIC-2017_*_Data_metadata.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image``, ``label``, ``split``, ``age``, ``sex``.
+
+    Raises
+    ------
+    ManifestError
+        If the training table is missing, or an image has two classes.
+    """
+    source.table(f"ISIC-2017_{_PARTS['train']}_Part3_GroundTruth.csv")
+    parts = []
+    for split, name in _PARTS.items():
+        for path in source.find(f"ISIC-2017_{name}_Part3_GroundTruth.csv"):
+            table = source.table(path.name)
+            marked = table[["melanoma", "seborrheic_keratosis"]].apply(pd.to_numeric)
+            table["nevus"] = (marked.sum(axis=1) == 0).astype(int).astype(str)
+            labels = one_hot(table, _CLASSES, path.name)
+            parts.append(pd.DataFrame({"image": table["image_id"], "label": labels, "split": split}))
+    return _with_metadata(pd.concat(parts, ignore_index=True), source)
+
+
+def _with_metadata(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+    found = [source.table(path.name) for path in source.find("ISIC-2017_*_Data_metadata.csv")]
+    if not found:
+        return rows
+    known = pd.concat(found).drop_duplicates("image_id").set_index("image_id")
+    for column, published in (("age", "age_approximate"), ("sex", "sex")):
+        rows[column] = rows["image"].map(known[published]).fillna("").replace("unknown", "")
+    return rows

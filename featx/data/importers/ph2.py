@@ -1,0 +1,96 @@
+"""PH2: 200 images from the Hospital Pedro Hispano; common nevus, atypical nevus, melanoma.
+
+The annotations come as ``PH2_dataset.xlsx``, whose table begins under some lines of legend and marks classes
+with X, and as ``PH2_dataset.txt``, whose cells stand between double and single bars and whose classes are 0 to 2.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from featx.data.importers.source import Source
+from featx.errors import ManifestError, listing
+
+__all__ = ["read_ph2"]
+
+_CODES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
+_MARKS = {"Common Nevus": "common nevus", "Atypical Nevus": "atypical nevus", "Melanoma": "melanoma"}
+_STRATA = {
+    "asymmetry": "Asymmetry",
+    "pigment network": "Pigment Network",
+    "dots and globules": "Dots/Globules",
+    "streaks": "Streaks",
+    "regression areas": "Regression Areas",
+    "blue-whitish veil": "Blue-Whitish Veil",
+}
+
+
+def read_ph2(source: Source) -> pd.DataFrame:
+    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where that is all there is.
+
+    Parameters
+    ----------
+    source : Source
+        The unpacked data set.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image``, ``label`` and the dermoscopic criteria as strata.
+
+    Raises
+    ------
+    ManifestError
+        If neither table is there, or an image has not one diagnosis.
+    """
+    found = source.find("PH2_dataset.txt", "PH2_dataset.xlsx")
+    if not found:
+        raise ManifestError(
+            f"{source.folder}: no table PH2_dataset.txt or PH2_dataset.xlsx below this folder"
+        )
+    path = found[0]
+    if path.suffix.lower() == ".txt":
+        table = _from_text(path.read_text(encoding="utf-8", errors="replace"))
+        labels = table["Clinical Diagnosis"].map(_CODES)
+    else:
+        table = _from_sheet(_read_sheet(path))
+        marks = table[list(_MARKS)].apply(lambda column: column.str.upper()) == "X"
+        labels = marks.idxmax(axis=1).map(_MARKS).where(marks.sum(axis=1) == 1)
+    odd = sorted(table["Name"][labels.isna()])
+    if odd:
+        raise ManifestError(f"{path}: no single diagnosis for {listing(odd)}; mend the table")
+    strata = {name: table[published] for name, published in _STRATA.items() if published in table}
+    return pd.DataFrame({"image": table["Name"], "label": labels, **strata})
+
+
+def _from_text(text: str) -> pd.DataFrame:
+    """Read the lines between bars; empty cells count, since most lesions have no histology."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
+    rows = [[cell.strip() for cell in re.split(r"\|\|?", line.strip("|"))] for line in lines]
+    head, body = rows[0], [row for row in rows[1:] if re.fullmatch(r"IMD\d+", row[0])]
+    return pd.DataFrame([row + [""] * (len(head) - len(row)) for row in body], columns=head, dtype=str)
+
+
+def _read_sheet(path: object) -> pd.DataFrame:
+    try:
+        return pd.read_excel(path, header=None, dtype=str)
+    except ImportError as error:
+        raise ManifestError(
+            f"{path}: reading .xlsx needs openpyxl; pip install openpyxl, or give PH2_dataset.txt"
+        ) from error
+
+
+def _from_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
+    """Find the line that names the columns, and read what stands below it."""
+    cells = sheet.fillna("").astype(str).apply(lambda column: column.str.strip())
+    heads = cells.index[(cells == "Image Name").any(axis=1)]
+    if not len(heads):
+        raise ManifestError("PH2_dataset.xlsx: no cell 'Image Name'; give the published table")
+    table = cells.loc[heads[0] + 1 :].copy()
+    # Some heads carry a legend in a second line of the cell.
+    table.columns = [text.partition("\n")[0].strip() for text in cells.loc[heads[0]]]
+    table = table.rename(columns={"Image Name": "Name"})
+    found: pd.DataFrame = table[table["Name"].str.fullmatch(r"IMD\d+")].reset_index(drop=True)
+    return found

@@ -1,0 +1,203 @@
+"""The importers, a row each, and the way from a published data set to a manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from featx.data.importers.aptos2019 import read_aptos2019
+from featx.data.importers.class_folders import read_class_folders
+from featx.data.importers.derm7pt import read_derm7pt
+from featx.data.importers.ham10000 import read_ham10000
+from featx.data.importers.isic2016 import read_isic2016
+from featx.data.importers.isic2017 import read_isic2017
+from featx.data.importers.isic2018 import read_isic2018
+from featx.data.importers.isic2019 import read_isic2019
+from featx.data.importers.isic2020 import read_isic2020
+from featx.data.importers.kaggle_dr import read_kaggle_dr
+from featx.data.importers.menegola2017 import read_menegola2017
+from featx.data.importers.ph2 import read_ph2
+from featx.data.importers.source import Source
+from featx.data.manifest import image_name, read_manifest
+from featx.errors import ManifestError, listing
+from featx.files import write_aside
+
+__all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset"]
+
+_FIRST = ("image", "id", "label", "group", "split")
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A published format.
+
+    Attributes
+    ----------
+    name : str
+        What the command line calls it.
+    title : str
+        The data set.
+    expects : str
+        What to give as source.
+    read : callable
+        Its tables as rows: ``image`` (published name) and ``label``, where known ``id``, ``group``, ``split``, and
+        strata.
+    """
+
+    name: str
+    title: str
+    expects: str
+    read: Callable[[Source], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made.
+
+    Attributes
+    ----------
+    manifest : Path
+        The manifest.
+    images : int
+        Its rows.
+    left_out : tuple of str
+        Published names of images that are not there.
+    """
+
+    manifest: Path
+    images: int
+    left_out: tuple[str, ...]
+
+
+_UNPACKED = "folder of the unpacked archives and tables"
+IMPORTERS = (
+    Importer("isic2016", "ISIC challenge 2016, part 3", _UNPACKED, read_isic2016),
+    Importer("isic2017", "ISIC challenge 2017, part 3", _UNPACKED, read_isic2017),
+    Importer("isic2018", "ISIC challenge 2018, task 3", _UNPACKED, read_isic2018),
+    Importer("isic2019", "ISIC challenge 2019", _UNPACKED, read_isic2019),
+    Importer("isic2020", "ISIC challenge 2020, or SIIM-ISIC on Kaggle", _UNPACKED, read_isic2020),
+    Importer("ham10000", "HAM10000", _UNPACKED, read_ham10000),
+    Importer("ph2", "PH2", "folder PH2Dataset", read_ph2),
+    Importer("derm7pt", "derm7pt: Interactive Atlas of Dermoscopy", "folder release_v0", read_derm7pt),
+    Importer("kaggle-dr", "Kaggle diabetic retinopathy detection 2015", _UNPACKED, read_kaggle_dr),
+    Importer("aptos2019", "APTOS 2019 blindness detection", _UNPACKED, read_aptos2019),
+    Importer("class-folders", "a folder with a folder of images for each class", "that folder", read_class_folders),
+    Importer("menegola2017", "tables of Menegola et al. 2017", "one of their CSV files, with --images", read_menegola2017),
+)  # fmt: skip
+
+
+def find_importer(name: str) -> Importer:
+    """Find an importer.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"isic2017"``.
+
+    Returns
+    -------
+    Importer
+        Its row.
+
+    Raises
+    ------
+    ManifestError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> find_importer("ham10000").title
+    'HAM10000'
+    """
+    for row in IMPORTERS:
+        if row.name == name:
+            return row
+    raise ManifestError(f"no importer {name!r}; known: {', '.join(row.name for row in IMPORTERS)}")
+
+
+def import_dataset(
+    name: str,
+    source: Path | str,
+    output: Path | str,
+    *,
+    images: Path | str | None = None,
+    missing: Literal["fail", "leave-out"] = "fail",
+) -> Imported:
+    """Write the manifest of a published data set.
+
+    Parameters
+    ----------
+    name : str
+        Format, as in `IMPORTERS`.
+    source : Path or str
+        What the format expects: a folder, or a table.
+    output : Path or str
+        The manifest to write (CSV), with image paths relative to its folder; replaced if it is there.
+    images : Path or str, optional
+        Folder below which the images lie, if not the source's own.
+    missing : {"fail", "leave-out"}
+        What to do with images that are listed but not there.
+
+    Returns
+    -------
+    Imported
+        The manifest, its rows and what was left out.
+
+    Raises
+    ------
+    ManifestError
+        If the format is unknown, tables are missing or odd, images are missing or their names ambiguous, or
+        the manifest would not pass `read_manifest`.
+    """
+    importer, path, target = find_importer(name), Path(source), Path(output)
+    if not path.exists():
+        raise ManifestError(f"{path}: there is no such source; give {importer.expects}")
+    found = Source(path, Path(images) if images is not None else path if path.is_dir() else path.parent)
+    try:
+        rows = importer.read(found)
+    except KeyError as error:
+        raise ManifestError(f"{path}: a table lacks the column {error}; is this {importer.title}?") from error
+    rows, left_out = _located(rows, found, target, missing)
+    columns = [*(column for column in _FIRST if column in rows), *(c for c in rows if c not in _FIRST)]
+    with write_aside(target) as aside:
+        rows[columns].to_csv(aside, index=False, lineterminator="\n")
+        try:
+            read_manifest(aside, root=target.absolute().parent)
+        except ManifestError as error:
+            raise ManifestError(str(error).replace(str(aside), f"{path} as {name}")) from error
+    return Imported(target, len(rows), left_out)
+
+
+def _located(
+    rows: pd.DataFrame, source: Source, target: Path, missing: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Replace published names by paths relative to the manifest."""
+    hits = [_paths(source, name) for name in rows["image"]]
+    ambiguous = [f"{name} ({listing([str(file) for file in files], 2)})" for name, files in zip(rows["image"], hits, strict=True) if len(files) > 1]  # fmt: skip
+    if ambiguous:
+        raise ManifestError(
+            f"{len(ambiguous)} image names fit several files: {listing(ambiguous, 3)}; give the folder with --images"
+        )
+    gone = tuple(name for name, files in zip(rows["image"], hits, strict=True) if not files)
+    if len(gone) == len(rows) or (gone and missing == "fail"):
+        raise ManifestError(
+            f"{len(gone)} of {len(rows)} images are not below {source.images}: {listing(gone)}; give --images, "
+            "or --missing leave-out"
+        )
+    base = target.absolute().parent
+    relative = [
+        Path(os.path.relpath(files[0].absolute(), base)).as_posix() if files else "" for files in hits
+    ]
+    located = rows.assign(image=relative)
+    if "id" not in located:
+        located["id"] = [image_name(name) for name in rows["image"]]
+    return located[located["image"] != ""], gone
+
+
+def _paths(source: Source, name: str) -> list[Path]:
+    return [Path(name)] if Path(name).is_absolute() else source.locate(name)

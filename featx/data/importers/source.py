@@ -1,0 +1,211 @@
+"""What a published data set is on the disk: tables and images somewhere below a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from featx.data.manifest import IMAGE_ENDINGS, image_name
+from featx.errors import ManifestError, listing
+
+__all__ = ["Source", "filled", "one_hot", "read_text_table"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was unpacked.
+
+    Attributes
+    ----------
+    path : Path
+        A folder, or one table of it.
+    images : Path
+        Folder below which the images lie.
+    """
+
+    path: Path
+    images: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder to look for tables in."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        """All files, the least deep first."""
+        found = [Path(base) / name for base, _, names in os.walk(self.folder) for name in names]
+        return sorted(found, key=lambda file: (len(file.parts), file.as_posix()))
+
+    @cached_property
+    def _images(self) -> Mapping[str, list[Path]]:
+        """Images by their name in lower case without ending."""
+        found: dict[str, list[Path]] = {}
+        for base, _, names in os.walk(self.images):
+            for name in sorted(names):
+                if Path(name).suffix.lower() in IMAGE_ENDINGS:
+                    found.setdefault(image_name(name).lower(), []).append(Path(base) / name)
+        return found
+
+    def find(self, *patterns: str) -> list[Path]:
+        """Find files by name; of files of one name the least deep.
+
+        Parameters
+        ----------
+        *patterns : str
+            File-name patterns, case ignored, in the order wanted.
+
+        Returns
+        -------
+        list of Path
+            For each pattern in turn, its files sorted by name.
+        """
+        found: dict[str, Path] = {}
+        for pattern in patterns:
+            hits = [file for file in self._files if fnmatchcase(file.name.lower(), pattern.lower())]
+            for file in sorted(hits, key=lambda file: file.name):
+                found.setdefault(file.name.lower(), file)
+        return list(found.values())
+
+    def table(self, *patterns: str, header: bool = True) -> pd.DataFrame:
+        """Read the first table that is there.
+
+        Parameters
+        ----------
+        *patterns : str
+            File-name patterns, case ignored, best first.
+        header : bool
+            Whether the first line names the columns; else they are numbered as text.
+
+        Returns
+        -------
+        pandas.DataFrame
+            All columns text.
+
+        Raises
+        ------
+        ManifestError
+            If there is none, or it cannot be read.
+        """
+        found = self.find(*patterns)
+        if not found:
+            raise ManifestError(
+                f"{self.folder}: no table {' or '.join(patterns)} below this folder; give the unpacked data set"
+            )
+        return read_text_table(found[0], header=header)
+
+    def locate(self, name: str) -> list[Path]:
+        """Find the image of a published name.
+
+        Parameters
+        ----------
+        name : str
+            With or without folders and ending, in any case.
+
+        Returns
+        -------
+        list of Path
+            The images that it may mean.
+        """
+        wanted = name.replace("\\", "/").lower()
+        folder = wanted.rpartition("/")[0]
+        hits = self._images.get(image_name(wanted), [])
+        return [file for file in hits if not folder or file.parent.as_posix().lower().endswith(folder)]
+
+
+def read_text_table(path: Path, *, header: bool = True) -> pd.DataFrame:
+    """Read a table as text: comma, semicolon or tab separated, UTF-8 or the older Windows encoding.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    header : bool
+        Whether the first line names the columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All columns text, values stripped, empty rows gone.
+
+    Raises
+    ------
+    ManifestError
+        If it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252")
+        first = text.partition("\n")[0]
+        separator = next((mark for mark in ("\t", ";") if mark in first), ",")
+        frame = pd.read_csv(
+            StringIO(text), sep=separator, dtype=str, keep_default_na=False, header=0 if header else None
+        )
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read as a table: {error}") from error
+    frame = frame.fillna("").apply(lambda column: column.str.strip())
+    frame.columns = [str(name).strip() for name in frame.columns]
+    kept: pd.DataFrame = frame.loc[(frame != "").any(axis=1)].reset_index(drop=True)
+    return kept
+
+
+def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: str) -> pd.Series[str]:
+    """Turn columns of zeros and one 1 into a label.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns.
+    classes : mapping of str to str
+        Column to label; columns that the table lacks are passed over.
+    where : str
+        Name of the table, for messages.
+
+    Returns
+    -------
+    pandas.Series of str
+        The label of each row.
+
+    Raises
+    ------
+    ManifestError
+        If a row has no 1, or more than one.
+    """
+    marks = table[[name for name in classes if name in table]].apply(pd.to_numeric, errors="coerce") == 1
+    odd = marks.index[marks.sum(axis=1) != 1]
+    if len(odd):
+        rows = listing([str(row + 2) for row in odd])
+        raise ManifestError(f"{where}: rows {rows} do not have exactly one class marked 1; mend the table")
+    labels: pd.Series[str] = marks.idxmax(axis=1).map(classes)
+    return labels
+
+
+def filled(column: pd.Series[str], other: pd.Series[str]) -> pd.Series[str]:
+    """Fill what is empty or called unknown from another column.
+
+    Parameters
+    ----------
+    column, other : pandas.Series of str
+        Of one index.
+
+    Returns
+    -------
+    pandas.Series of str
+        The column, without gaps where the other has none.
+
+    Examples
+    --------
+    >>> filled(pd.Series(["L1", ""]), pd.Series(["a", "b"])).tolist()
+    ['L1', 'b']
+    """
+    return column.mask(column.str.lower().isin(("", "nan", "na", "none", "unknown")), other)
