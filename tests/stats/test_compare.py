@@ -64,19 +64,35 @@ def test_one_test_set_of_several_classes_is_bootstrapped() -> None:
     assert found.finding.positives is None
 
 
-def test_5x2_is_compared_by_the_combined_f() -> None:
+def test_5x2_is_compared_by_the_corrected_t_and_shows_the_5x2cv_tests() -> None:
     a, b = draw(1, NAMES_5X2, shift=1.5), draw(2, NAMES_5X2)
     found = compare_arms(a, b[::-1], protocol="5x2")
     differences = fold_aucs(a) - fold_aucs(b)
-    expected = combined_f(differences.reshape(5, 2))
-    assert (found.finding.p, found.finding.statistic) == (expected.p, expected.statistic)
-    assert found.others[0].p == dietterich_t(differences.reshape(5, 2)).p
     resampled = corrected_t(differences, ratio=1.0)
-    assert found.others[1].p == resampled.p
-    assert (found.finding.low, found.finding.high) == (resampled.low, resampled.high)
-    assert found.finding.interval == "corrected resampled t"
+    assert (found.finding.p, found.finding.statistic) == (resampled.p, resampled.statistic)
     assert (found.finding.n, found.finding.folds) == (80, 10)
     assert found.finding.positives == a[0].actual.sum() + a[1].actual.sum()
+    combined, paired = found.others
+    assert combined.p == combined_f(differences.reshape(5, 2)).p
+    assert paired.p == dietterich_t(differences.reshape(5, 2)).p
+    assert (combined.low, combined.high) == (resampled.low, resampled.high)
+    assert combined.interval == "corrected resampled t"
+
+
+@pytest.mark.parametrize("test", ["combined-f", "dietterich-t"])
+def test_a_5x2cv_test_is_the_answer_on_request(test: str) -> None:
+    a, b = draw(1, NAMES_5X2, shift=1.5), draw(2, NAMES_5X2)
+    pairs = (fold_aucs(a) - fold_aucs(b)).reshape(5, 2)
+    found = compare_arms(a, b, protocol="5x2", test=test)
+    assert (
+        found.finding.p
+        == found.adjusted_p
+        == {"combined-f": combined_f, "dietterich-t": dietterich_t}[test](pairs).p
+    )
+    assert len(found.others) == 2
+    lonely = compare_arms(a[::2], b[::2], protocol="5x2", test=test)
+    assert np.isnan(lonely.finding.p)
+    assert lonely.finding.warnings == ("no repeat has both its directions: no test is possible",)
 
 
 @pytest.mark.parametrize("protocol", ["kfold:5", "folds.json", ""])
@@ -114,9 +130,10 @@ def test_folds_of_one_class_are_left_out_and_named() -> None:
 
 def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
     a, b = draw(1, NAMES_5X2[:-1]), draw(2, NAMES_5X2[:-1])
-    found = compare_arms(a, b, protocol="5x2")
+    found = compare_arms(a, b, protocol="5x2", test="combined-f")
     assert found.finding.freedom == (8, 4)
     assert any("only 4 of the five repeats" in note for note in found.finding.warnings)
+    assert found.others[0].folds == 9
 
 
 def test_repeated_partitions_are_named() -> None:
@@ -131,7 +148,7 @@ def test_no_test_where_nothing_is_known_of_training_parts() -> None:
     same = [[folds[0], replace(folds[0], name="2")] for folds in (a, b)]
     found = compare_arms(*same)
     assert np.isnan(found.finding.p)
-    assert "the training parts' sizes are unknown" in found.finding.warnings
+    assert "the training parts' sizes are unknown: no test is possible" in found.finding.warnings
 
 
 def test_an_arm_equals_itself() -> None:
@@ -213,5 +230,9 @@ def test_pairs_without_a_p_value_do_not_count() -> None:
 def test_bad_comparisons_are_refused() -> None:
     with pytest.raises(InputError, match="at least two arms"):
         compare_many({"A": draw(1, ["holdout"])})
+    with pytest.raises(ConfigError, match="'auto' unless the protocol is 5x2"):
+        compare_arms(draw(1, list("123")), draw(2, list("123")), protocol="kfold:3", test="combined-f")
+    with pytest.raises(ConfigError, match="'test' parameter must be one of"):
+        compare_arms(draw(1, list("123")), draw(2, list("123")), test="t")
     with pytest.raises(ConfigError, match="'correction' parameter must be one of"):
         compare_many({"A": draw(1, ["holdout"]), "B": draw(2, ["holdout"])}, correction="bonferroni")

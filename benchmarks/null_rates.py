@@ -1,0 +1,248 @@
+"""False-positive rate of every test of featx.stats on simulated data without a difference.
+
+    python benchmarks/null_rates.py [--sets 1000] [--seed 0]
+
+Prints one line a test: how often it finds a difference at the 5 % level where there is none. Tests that claim the
+level must lie between 3 % and 7 %, tests that claim only to keep below it must not exceed 7 %; else the exit code is 1.
+Practices that featx does not offer, or warns about, are printed for comparison and claim nothing. About two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata, ttest_1samp
+
+from featx.stats.anova import factorial_anova
+from featx.stats.arms import FoldScores, fold_scores
+from featx.stats.compare import compare_many
+from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
+from featx.stats.ranks import friedman, nemenyi
+from featx.stats.row_tests import bootstrap_test, delong_test, mcnemar_test, swap_test
+
+LEVEL = 0.05
+EXACT, BOUND, NOTHING = "5 %", "at most 5 %", "nothing"
+RANGES = {EXACT: (0.03, 0.07), BOUND: (0.0, 0.07), NOTHING: (0.0, 1.0)}
+RESAMPLES = 499
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Data sets of one kind, and what the tests on them claim."""
+
+    title: str
+    draw: Callable[[np.random.Generator, int], Iterator[dict[str, float]]]
+    claims: dict[str, str]
+
+
+def one_test_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """200 images, 60 positive; two arms that share half of their noise and have an area of .78."""
+    actual = np.repeat([1, 0], [60, 140])
+    for _ in range(sets):
+        shared = rng.normal(size=200)
+        a, b = (shared + rng.normal(size=200) + 1.1 * actual for _ in range(2))
+        yield {
+            "DeLong": delong_test(actual, a, b).p,
+            "image bootstrap": bootstrap_test(
+                actual, a, b, resamples=RESAMPLES, seed=int(rng.integers(1 << 31))
+            ).p,
+            "permutation": swap_test(actual, a, b, resamples=RESAMPLES, seed=int(rng.integers(1 << 31))).p,
+            "McNemar, exact": mcnemar_test(actual, a > 0.55, b > 0.55).p,
+        }
+
+
+def grouped_test_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """70 lesions of 1 to 5 images; what an arm gets wrong it gets wrong on the whole lesion."""
+    for _ in range(sets):
+        groups = np.repeat(np.arange(70), rng.integers(1, 6, 70))
+        actual = (np.arange(70) % 3 == 0).astype(int)[groups]
+        a, b = (rng.normal(size=70)[groups] + 0.5 * rng.normal(size=len(groups)) + actual for _ in range(2))
+        seeds = rng.integers(1 << 31, size=2).tolist()
+        yield {
+            "DeLong by groups": delong_test(actual, a, b, groups=groups).p,
+            "group bootstrap": bootstrap_test(
+                actual, a, b, groups=groups, resamples=RESAMPLES, seed=seeds[0]
+            ).p,
+            "permutation by groups": swap_test(
+                actual, a, b, groups=groups, resamples=RESAMPLES, seed=seeds[1]
+            ).p,
+            "DeLong as if images were independent": delong_test(actual, a, b).p,
+        }
+
+
+def trained_arms(rng: np.random.Generator, parts: np.ndarray, arms: int = 2) -> np.ndarray:
+    """Areas of arms that are trained and tested on overlapping folds of one data set of 200 images.
+
+    Each arm has ten features of its own, equally informative, and a ridge classifier. `parts` holds the test images of
+    each fold. Returns areas of shape (folds, arms).
+    """
+    actual = np.repeat([1.0, 0.0], [70, 130])
+    features = rng.normal(size=(arms, 200, 10)) + 0.35 * actual[None, :, None]
+    areas = np.empty((len(parts), arms))
+    for fold, test in enumerate(parts):
+        x, y = features[:, ~test], actual[~test] - actual[~test].mean()
+        x = x - x.mean(axis=1, keepdims=True)
+        weights = np.linalg.solve(
+            x.transpose(0, 2, 1) @ x + 10 * np.eye(10), (x.transpose(0, 2, 1) @ y)[..., None]
+        )[..., 0]
+        scores = np.einsum("anf,af->an", features[:, test], weights)
+        positive = actual[test] == 1
+        ranks = rankdata(scores, axis=1)[:, positive].sum(axis=1)
+        areas[fold] = (ranks / positive.sum() - (positive.sum() + 1) / 2) / (~positive).sum()
+    return areas
+
+
+def split(rng: np.random.Generator, parts: int, repeats: int) -> np.ndarray:
+    """Test images of repeated, stratified k-fold splits of 200 images, shape (repeats * parts, 200)."""
+    masks = []
+    for _ in range(repeats):
+        place = np.concatenate([rng.permutation(np.arange(size) % parts) for size in (70, 130)])
+        masks += [place == part for part in range(parts)]
+    return np.array(masks)
+
+
+def halves(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """5x2 folds of one data set."""
+    for _ in range(sets):
+        areas = trained_arms(rng, split(rng, 2, 5))
+        differences = areas[:, 0] - areas[:, 1]
+        yield {
+            "combined 5x2cv F": combined_f(differences.reshape(5, 2)).p,
+            "5x2cv paired t": dietterich_t(differences.reshape(5, 2)).p,
+            "corrected resampled t": corrected_t(differences, 1.0).p,
+            "plain t over the ten folds": float(ttest_1samp(differences, 0).pvalue),
+        }
+
+
+def k_folds(parts: int, repeats: int) -> Callable[[np.random.Generator, int], Iterator[dict[str, float]]]:
+    """Repeated k-fold splits of one data set."""
+
+    def draw(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+        for _ in range(sets):
+            areas = trained_arms(rng, split(rng, parts, repeats))
+            differences = areas[:, 0] - areas[:, 1]
+            yield {
+                "corrected resampled t": corrected_t(differences, 1 / (parts - 1)).p,
+                "plain t over the folds": float(ttest_1samp(differences, 0).pvalue),
+            }
+
+    return draw
+
+
+def several_arms(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """Four arms on twelve independent data sets."""
+    for _ in range(sets):
+        table = rng.normal(size=(12, 1)) + rng.normal(size=(12, 4))
+        yield {"Friedman": friedman(table).p, "Nemenyi, any pair": float(nemenyi(table).min())}
+
+
+def several_arms_on_folds(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """Four arms on 5x2 folds of one data set."""
+    for _ in range(sets):
+        areas = trained_arms(rng, split(rng, 2, 5), arms=4)
+        pairs = [(row, column) for row in range(4) for column in range(row)]
+        tests = [combined_f((areas[:, row] - areas[:, column]).reshape(5, 2)).p for row, column in pairs]
+        yield {
+            "Friedman over folds (featx warns)": friedman(areas).p,
+            "combined F of all pairs, the smallest p": min(tests),
+            "combined F of all pairs, Holm": min(1.0, min(tests) * len(tests)),
+        }
+
+
+def several_arms_on_one_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """Four arms on one test set, through the front function."""
+    actual = np.repeat([1, 0], [60, 140])
+    ids = [f"{row:03}" for row in range(200)]
+    for _ in range(sets):
+        shared = rng.normal(size=200)
+        arms: dict[str, list[FoldScores]] = {
+            name: [fold_scores("holdout", ids, actual, shared + rng.normal(size=200) + actual)]
+            for name in "abcd"
+        }
+        pairs = compare_many(arms).pairs
+        yield {
+            "DeLong of all pairs, Holm": min(pair.adjusted_p for pair in pairs),
+            "DeLong of all pairs, the smallest p": min(pair.finding.p for pair in pairs),
+        }
+
+
+def factors(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """A 3 x 2 design, five independent blocks, no factor matters."""
+    cells = [(net, start, block) for net in range(3) for start in range(2) for block in range(5)]
+    for _ in range(sets):
+        shift = rng.normal(size=5)
+        rows = [
+            {"net": net, "start": start, "block": block, "auc": shift[block] + rng.normal()}
+            for net, start, block in cells
+        ]
+        effects = {
+            one.name: one.p for one in factorial_anova(rows, "auc", ["net", "start"], block="block").effects
+        }
+        yield {f"analysis of variance, {name}": effects[name] for name in ("net", "start", "net × start")}
+
+
+SETTINGS = [
+    Setting(
+        "one test set of 200 images",
+        one_test_set,
+        {"DeLong": EXACT, "image bootstrap": EXACT, "permutation": EXACT, "McNemar, exact": BOUND},
+    ),
+    Setting(
+        "one test set of 70 lesions with 1 to 5 images",
+        grouped_test_set,
+        {"DeLong by groups": EXACT, "group bootstrap": EXACT, "permutation by groups": EXACT},
+    ),
+    Setting(
+        "5x2 folds of 200 images",
+        halves,
+        {"combined 5x2cv F": BOUND, "5x2cv paired t": EXACT, "corrected resampled t": BOUND},
+    ),
+    Setting("5 folds of 200 images", k_folds(5, 1), {"corrected resampled t": EXACT}),
+    Setting("10 folds of 200 images", k_folds(10, 1), {"corrected resampled t": EXACT}),
+    Setting("5 x 10 folds of 200 images", k_folds(10, 5), {"corrected resampled t": EXACT}),
+    Setting(
+        "4 arms, 12 independent data sets", several_arms, {"Friedman": EXACT, "Nemenyi, any pair": BOUND}
+    ),
+    Setting("4 arms, one test set", several_arms_on_one_set, {"DeLong of all pairs, Holm": BOUND}),
+    Setting("4 arms, 5x2 folds", several_arms_on_folds, {"combined F of all pairs, Holm": BOUND}),
+    Setting(
+        "3 x 2 factors, 5 independent blocks",
+        factors,
+        {f"analysis of variance, {name}": EXACT for name in ("net", "start", "net × start")},
+    ),
+]
+
+
+def main() -> int:
+    """Run every setting and print the rates."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sets", type=int, default=1000, help="simulated data sets of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    started, failed = time.perf_counter(), 0
+    print(f"{'test':<42}{'data sets':>10}{'found':>8}  claims")
+    for number, setting in enumerate(SETTINGS):
+        rng = np.random.default_rng([options.seed, number])
+        found = list(setting.draw(rng, options.sets))
+        print(f"\n{setting.title}")
+        for name in found[0]:
+            p = np.array([one[name] for one in found])
+            claim = setting.claims.get(name, NOTHING)
+            low, high = RANGES[claim]
+            rate = float((p < LEVEL).mean())
+            kept = low <= rate <= high and not np.isnan(p).any()
+            failed += not kept
+            print(f"  {name:<40}{len(p):>10}{rate:>8.1%}  {claim}{'' if kept else '  NOT KEPT'}", flush=True)
+    print(f"\n{failed} claims not kept; {time.perf_counter() - started:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
