@@ -78,6 +78,8 @@ def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone:
         arrays = _mended(slot, found[slot.key].arrays, backbone)
         for variable, array in zip(slot.variables, arrays, strict=True):
             variable.assign(array)
+        if hasattr(slot.layer, "finalize_state"):  # Normalization computes from its weights what it applies
+            slot.layer.finalize_state()
 
 
 def _legacy_slots(model: keras.Model) -> Iterable[_Slot]:

@@ -51,8 +51,8 @@ class Network:
     widths : tuple of int
         Length of each layer's feature.
     model : keras.Model
-        From RGB pixels 0 to 255, uint8 or float32 of shape (n, image_size, image_size, 3), to a list of
-        float32 features of shape (n, width), one for each layer. The preprocessing is inside.
+        From RGB pixels 0 to 255, uint8 or float32 of shape (n, image_size, image_size, 3), to the features,
+        shape (n, width): of one layer a tensor, of several a list of them. The preprocessing is inside.
     """
 
     backbone: Backbone
