@@ -100,6 +100,8 @@ class Lane:
         For each of its layers, the position of the store.
     wanted : tuple of frozenset of str
         For each of its layers, the keys to compute.
+    check : callable, optional
+        Called with the pixels, the rows that count and the outputs of each batch; see `PrecisionCheck`.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Lane:
     rescue: Rescue
     stores: tuple[int, ...]
     wanted: tuple[frozenset[str], ...]
+    check: Callable[[npt.NDArray[np.uint8], int, Outputs], None] | None = None
 
     def wants(self, keys: Iterable[str]) -> bool:
         """Whether any of the keys is to be computed."""
@@ -146,7 +149,9 @@ class _Pass:
         return len(batch.keys)
 
     def _hand_on(self, place: int, batch: PixelBatch, layers: Outputs) -> None:
-        count = len(batch.keys)
+        count, check = len(batch.keys), self.lanes[place].check
+        if check is not None:
+            check(batch.pixels, count, layers)
         rows = [layer[:count] for layer in layers]
         bad = sorted({int(row) for layer in rows for row in np.flatnonzero(~np.isfinite(layer).all(axis=1))})
         if bad:

@@ -184,7 +184,15 @@ def _pass(job: Job, works: Sequence[_Work], sources: Mapping[str, Source], begun
         opened = open_stores(work.target)
         places = tuple(range(len(stores), len(stores) + len(opened)))
         lanes.append(
-            Lane(work.target.name, engine, work.target.image_size, network.rescue, places, work.missing)
+            Lane(
+                work.target.name,
+                engine,
+                work.target.image_size,
+                network.rescue,
+                places,
+                work.missing,
+                network.check(),
+            )
         )
         stores += opened
         if job.overwrite:

@@ -13,6 +13,7 @@ from featx.errors import ConfigError
 from featx.features.engines import Device, Engine, KerasEngine, Outputs, reference_outputs
 from featx.features.openvino_engine import OpenVinoEngine, export_network, exported, is_exported
 from featx.features.plan import Settings, Target
+from featx.features.precision import PrecisionCheck
 from featx.progress import Progress
 
 if TYPE_CHECKING:
@@ -105,6 +106,19 @@ class NetworkAtWork:
         if self._settings.precision == "float32":
             return self.engine
         return self._openvino("float32") if self.engine.name == "openvino" else self._keras("float32")
+
+    def check(self) -> PrecisionCheck | None:
+        """Make the check that low precision has to show.
+
+        Returns
+        -------
+        PrecisionCheck or None
+            None for float32.
+        """
+        precision = self._settings.precision
+        if precision == "float32":
+            return None
+        return PrecisionCheck(self.target.name, precision, lambda: self.exact, self._progress)
 
     def _keras(self, precision: str) -> Engine:
         network = self.network if precision == "float32" else self._build(_POLICIES[precision])

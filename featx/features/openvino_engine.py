@@ -86,7 +86,8 @@ def export_network(network: Network, folder: Path) -> None:
     name = network.backbone.name
     with folder_aside(folder) as aside:
         try:
-            network.model.export(str(aside / _MODEL), format="openvino", verbose=False)
+            network.model.export(str(aside / "all.xml"), format="openvino", verbose=False)
+            _keep_outputs(aside / "all.xml", aside / _MODEL, len(network.layers))
         except Exception as error:  # converters raise whatever they meet
             text = " ".join(str(error).split())[:200]
             raise ConfigError(
@@ -99,6 +100,22 @@ def export_network(network: Network, folder: Path) -> None:
                 "use the 'keras' engine"
             )
         write_json(aside / "about.json", {"backbone": name, "deviation": worst})
+
+
+def _keep_outputs(source: Path, target: Path, count: int) -> None:
+    """Keep the network's own outputs: the converter adds inner tensors of some networks as further ones."""
+    import openvino as ov
+
+    model = ov.Core().read_model(source)
+    wanted = ["Identity:0", *(f"Identity_{place}:0" for place in range(1, count))]
+    named = {name: output for output in model.outputs for name in output.get_names()}
+    if len(model.outputs) > count and all(name in named for name in wanted):
+        results = [named[name].get_node() for name in wanted]
+        model = ov.Model(results, model.get_parameters(), model.get_friendly_name())
+    ov.save_model(model, target, compress_to_fp16=False)
+    del model  # it maps the file of the weights
+    for path in (source, source.with_suffix(".bin")):
+        path.unlink()
 
 
 def _deviation(network: Network, model: Path) -> float:

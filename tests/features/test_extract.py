@@ -48,6 +48,9 @@ class FakeNetwork:
         self.target = target
         self.engine = FakeEngine(self)
 
+    def check(self):
+        return None
+
     def rescue(self, pixels, rows):
         outputs = [layer[rows] for layer in self.engine.start(pixels)()]
         return outputs, ["block1_conv"] * len(rows)
@@ -354,6 +357,26 @@ def test_a_missing_file_is_the_manifests_fault(run, pictures):
     (manifest.parent / "p0001.png").unlink()
     with pytest.raises(ManifestError, match="p0001"):
         run(manifest)
+
+
+def test_low_precision_shows_its_deviation_and_has_a_store_of_its_own(pictures, tmp_path):
+    manifest, notes = pictures(5), Notes()
+    given = {
+        "backbone": "tiny",
+        "weights": "random",
+        "cache": tmp_path / "cache",
+        "engine": "keras",
+        "image_size": 16,
+    }
+    (low,) = extract(manifest, precision="bfloat16", batch_size=2, progress=notes, **given)
+    (exact,) = extract(manifest, batch_size=2, **given)
+    told = [line for line in notes.said if "against float32" in line]
+    assert len(told) == 2
+    assert "smallest cosine 0.99" in told[0]
+    assert low.store != exact.store
+    keys = keys_of(manifest)
+    found, wanted = FeatureStore(low.store).read(keys), FeatureStore(exact.store).read(keys)
+    assert 0 < np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
 
 
 def test_a_wrong_layer_leaves_no_store(pictures, tmp_path):

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from featx.errors import ConfigError
+from featx.features.engines import Device, KerasEngine
+from featx.features.extract import extract
+from featx.features.openvino_engine import TOLERANCE, OpenVinoEngine, export_network, exported, is_exported
+from featx.features.store import FeatureStore
+
+openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+
+
+@pytest.fixture(scope="module")
+def network():
+    from featx.zoo.backbones import find_backbone
+    from featx.zoo.network import build_network
+    from featx.zoo.weights import resolve_weights
+
+    backbone = find_backbone("tiny")
+    weights = resolve_weights("random", backbone)[0]
+    return build_network(backbone, weights, layers=("block3_relu", "global pool"), image_size=32)
+
+
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
+    folder = exported(tmp_path_factory.mktemp("cache"), {"backbone": "tiny"})
+    assert not is_exported(folder)
+    export_network(network, folder)
+    assert is_exported(folder)
+    return folder
+
+
+def draw(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
+
+
+def test_engines_agree_layer_by_layer(network, folder):
+    engine = OpenVinoEngine(folder, 4, 32, precision="float32", threads=None)
+    keras_engine = KerasEngine(network, 4, Device("cpu"))
+    outputs, wanted = engine.start(draw(4))(), keras_engine.start(draw(4))()
+    assert [output.shape for output in outputs] == [(4, width) for width in network.widths]
+    for output, reference in zip(outputs, wanted, strict=True):
+        assert output.dtype == np.float32
+        assert np.abs(output - reference).max() <= TOLERANCE * np.abs(reference).max()
+
+
+def test_batches_in_flight_do_not_mix(folder):
+    engine = OpenVinoEngine(folder, 4, 32, precision="float32", threads=2)
+    alone = [engine.start(draw(4, seed))() for seed in range(engine.in_flight)]
+    started = [engine.start(draw(4, seed)) for seed in range(engine.in_flight)]
+    together = [collect() for collect in started]
+    for first, second in zip(alone, together, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_an_image_has_the_same_features_beside_any_others(folder):
+    engine = OpenVinoEngine(folder, 4, 32, precision="float32", threads=None)
+    batch = draw(4)
+    wanted = engine.start(batch)()[1][0]
+    for place in range(4):
+        other = draw(4, 1)
+        other[place] = batch[0]
+        found = engine.start(other)()[1][place]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_an_export_that_computes_something_else_is_refused(network, tmp_path):
+    from featx.zoo.network import build_network
+
+    other = build_network(network.backbone, network.weights, image_size=32)
+
+    class Wrong:
+        """Keras would compute one per cent more than what was exported."""
+
+        input = other.model.input
+        export = staticmethod(other.model.export)
+
+        def __call__(self, pixels, training):
+            outputs = other.model(pixels, training=training)
+            return [output * 1.01 for output in (outputs if isinstance(outputs, list) else [outputs])]
+
+    wrong = SimpleNamespace(backbone=network.backbone, image_size=32, layers=other.layers, model=Wrong())
+    with pytest.raises(ConfigError, match=r"computes tiny otherwise than Keras \(by 0\.01"):
+        export_network(wrong, tmp_path / "export")
+    assert not is_exported(tmp_path / "export")
+
+
+def test_a_network_that_cannot_be_exported_is_refused(tmp_path):
+    def fail(*args, **named):
+        raise NotImplementedError("no such operation")
+
+    broken = SimpleNamespace(
+        backbone=SimpleNamespace(name="odd"), layers=("a",), model=SimpleNamespace(export=fail)
+    )
+    with pytest.raises(ConfigError, match="odd cannot be exported to OpenVINO"):
+        export_network(broken, tmp_path / "export")
+
+
+def test_a_precision_that_the_processor_lacks_is_refused(folder, monkeypatch):
+    core = SimpleNamespace(get_property=lambda *names: ["FP32"])
+    monkeypatch.setattr(openvino, "Core", lambda: core)
+    with pytest.raises(ConfigError, match="no bfloat16 arithmetic"):
+        OpenVinoEngine(folder, 4, 32, precision="bfloat16", threads=None)
+
+
+def test_an_extraction_by_openvino_fills_the_store_of_keras(pictures, tmp_path):
+    manifest = pictures(7)
+    given = {"backbone": "tiny", "weights": "random", "image_size": 32, "batch_size": 4}
+    (fast,) = extract(manifest, engine="openvino", cache=tmp_path / "a", **given)
+    (plain,) = extract(manifest, engine="keras", cache=tmp_path / "b", **given)
+    assert (fast.engine, plain.engine) == ("openvino", "keras")
+    assert fast.store.name == plain.store.name
+    found, wanted = (
+        FeatureStore(fast.store).read_images(manifest),
+        FeatureStore(plain.store).read_images(manifest),
+    )
+    assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
