@@ -7,11 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .comparisons import p_matrices, pair_tables
+from .names import slugs
+from .operating import operating
+from .pairs import against
 from .records import Search, searches_of
 from .summary import Measure, Series, Summary, natural
 from .tables import Cell, Column, Score, Table
+from .words import LEVEL
 
-__all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "searches", "slugs", "tables"]
+__all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "searches", "tables"]
 
 _TASK = Column("task", "Task", text=True)
 _PROTOCOL = Column("protocol", "Protocol", text=True)
@@ -82,16 +87,33 @@ def layout(summary: Summary) -> Table:
         for setting in summary.settings
     }
 
+    leader = {
+        setting: next(arm for arm, key in cells if key == setting and cells[arm, key].mean == best[setting])
+        for setting in summary.settings
+        if np.isfinite(best[setting])
+    }
+
+    def mark(arm: str, setting: tuple[str, str]) -> str:
+        pairs = (
+            against(summary.comparisons[setting], leader[setting]) if setting in summary.comparisons else {}
+        )
+        return "†" if arm in pairs and pairs[arm].adjusted_p < LEVEL else ""
+
     def cell(arm: str, setting: tuple[str, str]) -> Cell:
         total = cells.get((arm, setting))
-        return None if total is None else Score(total.mean, total.sd, total.n, total.mean == best[setting])
+        if total is None or setting not in leader:
+            return None
+        return Score(total.mean, total.sd, total.n, total.mean == best[setting], mark(arm, setting))
 
     rows = tuple((arm, *(cell(arm, setting) for setting in summary.settings)) for arm in summary.arms)
     columns = (
         _ARM,
         *(Column(f"{task} {protocol}", f"{task} ({protocol})") for task, protocol in summary.settings),
     )
-    note = "Mean AUC ± standard deviation over the folds (number of folds). Bold: highest mean of the column."
+    note = (
+        "Mean AUC ± standard deviation over the folds (number of folds). Bold: highest mean of the column. †: "
+        "below it with p < 0.05, corrected for the number of pairs."
+    )
     return Table("auc-by-arm", "AUC of arms by task", note, columns, rows)
 
 
@@ -255,34 +277,6 @@ def _fits(series: Series) -> tuple[Cell, Cell]:
     return sum(item["fits"] for item in counts), sum(item["not_converged"] for item in counts)
 
 
-def slugs(summary: Summary) -> dict[tuple[str, str], str]:
-    """Name files for tasks: letters, digits, dots and hyphens, each name once.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    dict
-        Task and protocol to the name.
-    """
-    names: dict[tuple[str, str], str] = {}
-    protocols = {protocol for _, protocol in summary.settings}
-    for task, protocol in summary.settings:
-        text = task if len(protocols) == 1 else f"{task}-{protocol}"
-        base = (
-            "-".join("".join(char if char.isalnum() or char in "._" else " " for char in text).split())
-            or "task"
-        )
-        name, number = base, 2
-        while name.casefold() in {other.casefold() for other in names.values()}:
-            name, number = f"{base}-{number}", number + 1
-        names[task, protocol] = name
-    return names
-
-
 def tables(summary: Summary) -> tuple[Table, ...]:
     """Fill every table of a report.
 
@@ -298,4 +292,9 @@ def tables(summary: Summary) -> tuple[Table, ...]:
     """
     made = [layout(summary), main_table(summary), *by_fold(summary)]
     made += [table for table in (by_class(summary), by_stratum(summary), searches(summary)) if table]
-    return tuple(made)
+    return (
+        *made,
+        operating(summary),
+        *pair_tables(summary),
+        *p_matrices(summary),
+    )

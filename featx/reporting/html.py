@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from featx import __version__
 
-from .plots import Drawing, svg
+from .drawing import Drawing, svg
 from .provenance import Origin, origins
 from .summary import Summary
 from .tables import Cell, Column, Score, Table, shown
@@ -173,12 +173,15 @@ def _sections(
     sections = [
         Section("summary", "Summary", findings=tuple(findings)),
         Section("warnings", "Warnings", warnings=summary.warnings),
-        Section("auc", "AUC", blocks=blocks("auc")),
-        Section("curves", "ROC curves", blocks=blocks("roc")),
+        Section("auc", "AUC", blocks=blocks("auc", "cost")),
+        Section("comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks")),
+        Section("curves", "Curves", blocks=blocks("roc", "precision-recall")),
+        Section("metrics", "Further metrics", blocks=blocks("scores", "metrics")),
         Section("folds", "By fold", blocks=blocks("folds")),
         Section("classes", "By class", blocks=blocks("classes")),
         Section("strata", "By stratum", blocks=blocks("strat")),
         Section("search", "Choice of C", blocks=blocks("search")),
+        Section("training", "Fine-tuning", blocks=blocks("learning")),
         Section(
             "provenance",
             "Provenance",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from featx.runs import Run, RunRecord
 
-__all__ = ["Search", "fold_ratio", "searches_of"]
+__all__ = ["Search", "history", "searches_of", "train_size"]
 
 
 @dataclass(frozen=True)
@@ -61,31 +61,46 @@ def searches_of(record: RunRecord) -> tuple[Search, ...]:
     )
 
 
-def fold_ratio(runs: Sequence[Run]) -> float | None:
-    """Size of the test part over that of the training part, averaged over the folds.
+def train_size(record: RunRecord) -> int | None:
+    """Read how many images a run was trained on.
 
     Parameters
     ----------
-    runs : sequence of Run
-        The runs of one series.
+    record : RunRecord
+        A run's record.
 
     Returns
     -------
-    float or None
-        From the protocol where it fixes the ratio (1 for 5x2, 1 / (K - 1) for K folds), else from the recorded
-        counts; None where those are missing.
+    int or None
+        None where it was not recorded.
     """
-    protocol = runs[0].record.protocol
-    if protocol == "5x2":
-        return 1.0
-    if protocol.startswith("kfold:"):
-        return 1 / (int(protocol.removeprefix("kfold:")) - 1)
-    sizes = [(len(run.predictions), _train_size(run.record.counts)) for run in runs]
-    if any(not train for _, train in sizes):
-        return None
-    return sum(test / train for test, train in sizes) / len(sizes)
+    part = record.counts.get("train")
+    return sum(part.values()) if isinstance(part, Mapping) else None
 
 
-def _train_size(counts: Mapping[str, Any]) -> int:
-    part = counts.get("train", {})
-    return sum(part.values()) if isinstance(part, Mapping) else int(part)
+def history(run: Run) -> tuple[dict[str, float], ...]:
+    """Read the learning curve of a fine-tuning run.
+
+    Parameters
+    ----------
+    run : Run
+        A run that was fine-tuned.
+
+    Returns
+    -------
+    tuple of dict
+        One an epoch, with the numeric columns of ``history.csv``; NaN where a field is empty. Empty without that
+        file.
+    """
+    path = run.path / "history.csv"
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        return tuple({name: _number(text) for name, text in row.items()} for row in csv.DictReader(file))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float({"True": 1, "False": 0}.get(text, "nan"))

@@ -10,8 +10,9 @@ from featx.files import write_text
 from featx.progress import Progress, Silent
 
 from .contents import main_table, tables
+from .drawing import save
 from .html import page
-from .plots import drawings, save
+from .plots import drawings
 from .summary import summarise
 from .tables import Table, plain, write_tables
 from .words import Finding, findings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,14 @@ import numpy as np
 
 from featx.errors import RunError
 from featx.runs import Prediction, Run, find_runs, read_run
+from featx.stats.arms import FoldScores, fold_scores, size_ratio, summarise_arm
 from featx.stats.auc import one_vs_rest_auc, roc_auc
-from featx.stats.intervals import FoldSummary, delong_interval, summarise_folds
+from featx.stats.compare import Comparisons
+from featx.stats.intervals import FoldSummary, summarise_folds
 
 from .checks import check_series, comparability
-from .records import fold_ratio
+from .pairs import compare
+from .records import train_size
 
 __all__ = [
     "MACRO",
@@ -79,6 +82,16 @@ class Series:
         """Task and protocol: series that share them can be compared."""
         return self.task, self.protocol
 
+    @cached_property
+    def scores(self) -> tuple[FoldScores, ...]:
+        """The predictions of each fold as arrays."""
+        return tuple(_fold_scores(run) for run in self.runs)
+
+    @property
+    def ratio(self) -> float | None:
+        """Size of the test parts over that of the training parts; None where unknown."""
+        return size_ratio(self.scores)
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -116,18 +129,22 @@ class Measure:
     @cached_property
     def spread(self) -> FoldSummary:
         """Mean, standard deviation and 95 % interval over the folds; of a single test set DeLong's interval."""
-        total = summarise_folds(self.auc, ratio=fold_ratio(self.series.runs) if len(self.auc) > 1 else None)
-        if len(self.auc) == 1 and self.scored != MACRO and np.isfinite(self.auc[0]):
-            rows = self.rows(0)
-            found = delong_interval(
-                [row.actual == self.scored for row in rows],
-                [row.scores[self.scored] for row in rows],
-                groups=[row.group for row in rows],
-                scale="logit",
-            )
-            total = replace(total, low=found.low, high=found.high, method=found.method)
+        if len(self.auc) == 1 and self.scored != MACRO and self.images[0]:
+            total = summarise_arm([self._only_fold()])
+        else:
+            total = summarise_folds(self.auc, ratio=self.series.ratio if len(self.auc) > 1 else None)
         # An area cannot lie outside 0 to 1, whatever a t interval says.
         return replace(total, low=_clip(total.low), high=_clip(total.high))
+
+    def _only_fold(self) -> FoldScores:
+        rows = self.rows(0)
+        return fold_scores(
+            self.series.folds[0],
+            [row.id for row in rows],
+            [int(row.actual == self.scored) for row in rows],
+            [row.scores[self.scored] for row in rows],
+            groups=[row.group for row in rows],
+        )
 
     def rows(self, fold: int) -> tuple[Prediction, ...]:
         """Return the predictions of a fold that enter the measure.
@@ -161,6 +178,8 @@ class Summary:
         One a series, stratum and level.
     training : tuple of Run
         Fine-tuning runs, which have no scores.
+    comparisons : mapping of (str, str) to Comparisons
+        Task and protocol to the tests of every pair of its arms; absent where no two arms can be paired.
     warnings : tuple of str
         What a reader has to know.
     """
@@ -170,6 +189,7 @@ class Summary:
     classes: tuple[Measure, ...]
     strata: tuple[Measure, ...]
     training: tuple[Run, ...]
+    comparisons: Mapping[tuple[str, str], Comparisons]
     warnings: tuple[str, ...]
 
     @cached_property
@@ -310,6 +330,19 @@ def measure(series: Series, scored: str, stratum: str = "", level: str = "") -> 
     return Measure(series, scored, stratum, level, tuple(areas), tuple(map(len, parts)), tuple(positives))
 
 
+def _fold_scores(run: Run) -> FoldScores:
+    """Gather a run's predictions; class 1 is the positive one in a two-class task."""
+    names = run.record.scored if len(run.record.scored) > 1 else run.record.classes
+    return fold_scores(
+        run.record.fold,
+        [row.id for row in run.predictions],
+        [names.index(row.actual) for row in run.predictions],
+        [[row.scores[name] for name in run.record.scored] for row in run.predictions],
+        groups=[row.group for row in run.predictions],
+        train_size=train_size(run.record),
+    )
+
+
 def _rows(run: Run, stratum: str, level: str) -> tuple[Prediction, ...]:
     if not stratum:
         return run.predictions
@@ -365,7 +398,8 @@ def summarise(paths: Iterable[Path | str], strata: Sequence[str] | None = None) 
     said = tuple(_said(series)) + tuple(
         f"{run.record.arm}: {text}" for run in training for text in _texts(run)
     )
-    return Summary(series, overall, classes, by_stratum, training, (*warnings, *undefined, *notes, *said))
+    texts = (*warnings, *undefined, *notes, *said)
+    return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
 
 
 def _main(series: Series) -> str:

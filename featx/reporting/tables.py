@@ -112,12 +112,15 @@ class Column:
         Decimals shown of its numbers; None shows six significant digits. CSV always holds the full number.
     text : bool
         Align to the left.
+    least : float
+        Numbers below it are shown as ``< least``: a p value is never 0.
     """
 
     name: str
     title: str
     digits: int | None = 3
     text: bool = False
+    least: float = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ def shown(cell: Cell, column: Column) -> str:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return DASH
     if isinstance(cell, float):
+        if cell < column.least:
+            return f"< {column.least:g}"
         text = f"{cell:.6g}" if column.digits is None else f"{cell:.{column.digits}f}"
         return text.replace("-", "−") if column.digits is not None else text
     return str(cell)
@@ -267,7 +272,8 @@ def csv_text(table: Table) -> str:
     Returns
     -------
     str
-        A line of column names and a line for each row.
+        A line of column names and a line for each row. A column of `Score` becomes three: mean, standard
+        deviation (NAME sd) and number of folds (NAME folds).
 
     Examples
     --------
@@ -277,15 +283,36 @@ def csv_text(table: Table) -> str:
     """
 
     def field(cell: Cell) -> str:
-        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
-            return ""
-        return repr(float(cell)) if isinstance(cell, float) else str(cell)
+        return "" if cell is None else repr(float(cell)) if isinstance(cell, float) else str(cell)
 
+    names, rows = _spread_out(table)
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in table.columns])
-    writer.writerows([field(cell) for cell in row] for row in table.rows)
+    writer.writerow(names)
+    writer.writerows([field(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def _spread_out(table: Table) -> tuple[list[str], list[list[str | int | float | None]]]:
+    """Give `Score` columns three fields each, and None to every number that is not finite."""
+    wide = [any(isinstance(row[index], Score) for row in table.rows) for index in range(len(table.columns))]
+    names: list[str] = []
+    for column, scores in zip(table.columns, wide, strict=True):
+        names += [column.name, f"{column.name} sd", f"{column.name} folds"] if scores else [column.name]
+    rows = []
+    for row in table.rows:
+        fields: list[str | int | float | None] = []
+        for cell, scores in zip(row, wide, strict=True):
+            if isinstance(cell, Score):
+                fields += [_finite(cell.mean), _finite(cell.sd), cell.folds]
+            else:
+                fields += [_finite(cell), None, None] if scores else [_finite(cell)]
+        rows.append(fields)
+    return names, rows
+
+
+def _finite(cell: str | int | float | None) -> str | int | float | None:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def latex(table: Table) -> str:
@@ -348,12 +375,12 @@ def to_frame(table: Table) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns by their CSV names; None where there is no value, `Score` cells as text.
+        The columns of the CSV; None where there is no value.
     """
     import pandas as pd
 
-    rows = [[str(cell) if isinstance(cell, Score) else cell for cell in row] for row in table.rows]
-    return pd.DataFrame(rows, columns=[column.name for column in table.columns])
+    names, rows = _spread_out(table)
+    return pd.DataFrame(rows, columns=names)
 
 
 def write_tables(tables: tuple[Table, ...], folder: Path | str) -> tuple[Path, ...]:

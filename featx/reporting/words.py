@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from featx.stats.intervals import FoldSummary, summarise_folds
+from featx.stats.compare import Comparison, Comparisons
 
-from .records import fold_ratio
+from .pairs import against
 from .summary import MACRO, Measure, Summary
 
-__all__ = ["Finding", "findings", "paired"]
+__all__ = ["LEVEL", "Finding", "findings", "p_text"]
+
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,32 +36,6 @@ class Finding:
     details: tuple[str, ...]
 
 
-def paired(first: Measure, second: Measure) -> tuple[FoldSummary, int] | None:
-    """Summarise the differences of two arms over the folds that both have.
-
-    Parameters
-    ----------
-    first, second : Measure
-        Two arms on one task.
-
-    Returns
-    -------
-    FoldSummary and int, or None
-        Of first minus second, fold by fold, and in how many folds first is ahead; None where the folds are not
-        the same partitions, or fewer than two are shared.
-    """
-    here, there = first.series, second.series
-    if here.runs[0].record.folds_digest != there.runs[0].record.folds_digest:
-        return None
-    others = dict(zip(there.folds, second.auc, strict=True))
-    values = np.array(
-        [auc - others[fold] for fold, auc in zip(here.folds, first.auc, strict=True) if fold in others]
-    )
-    if np.isfinite(values).sum() < 2:
-        return None
-    return summarise_folds(values, ratio=fold_ratio(here.runs)), int((values > 0).sum())
-
-
 def findings(summary: Summary) -> tuple[Finding, ...]:
     """Put the results of every task into words.
 
@@ -74,22 +50,27 @@ def findings(summary: Summary) -> tuple[Finding, ...]:
         One a task and protocol.
     """
     return tuple(
-        _finding(setting, [item for item in summary.overall if item.series.setting == setting])
+        _finding(
+            setting,
+            [item for item in summary.overall if item.series.setting == setting],
+            summary.comparisons.get(setting),
+        )
         for setting in summary.settings
     )
 
 
-def _finding(setting: tuple[str, str], items: Sequence[Measure]) -> Finding:
+def _finding(setting: tuple[str, str], items: Sequence[Measure], comparisons: Comparisons | None) -> Finding:
     title = f"{setting[0]} ({setting[1]})"
     ranked = sorted((item for item in items if np.isfinite(item.spread.mean)), key=_rank)
     if not ranked:
         return Finding(title, "No arm has an AUC: every test part holds one class only.", ())
     best = ranked[0]
     if len(ranked) == 1:
-        return Finding(title, f"{best.series.arm} reaches {_worth(best)}.", _sizes(best))
-    second = ranked[1]
-    lead = f"{best.series.arm} is best: {_worth(best)}. {_lead_over(best, second)}"
-    return Finding(title, lead, (_ranking(ranked), *_sizes(best)))
+        return Finding(title, f"{best.series.arm} reaches {_worth(best)}.", (_sizes(best),))
+    pairs = against(comparisons, best.series.arm) if comparisons else {}
+    lead = f"{best.series.arm} is best: {_worth(best)}. {_ahead(best, ranked[1], pairs)}"
+    details = [_ranking(ranked), *_not_told_apart(ranked, pairs), *_tests(pairs), _sizes(best)]
+    return Finding(title, lead, tuple(details))
 
 
 def _rank(item: Measure) -> tuple[float, str]:
@@ -106,23 +87,52 @@ def _worth(item: Measure) -> str:
     return f"{name} {total.mean:.3f}{spread} (mean and standard deviation over {folds})"
 
 
-def _lead_over(best: Measure, second: Measure) -> str:
+def _ahead(best: Measure, second: Measure, pairs: Mapping[str, Comparison]) -> str:
     name = second.series.arm
-    gap = best.spread.mean - second.spread.mean
-    found = paired(best, second)
-    if found is None:
+    if name not in pairs:
+        gap = best.spread.mean - second.spread.mean
         return (
-            f"That is {gap:.3f} above {name}, the next; the two cannot be compared fold by fold, so how sure "
-            "this is remains open."
+            f"That is {gap:.3f} above {name}, the next; the two were not scored on the same folds and images, so "
+            "how sure this is remains open."
         )
-    total, ahead = found
-    text = f"That is {total.mean:.3f} above {name}, the next, and ahead in {ahead} of {total.n} folds."
-    if not np.isfinite(total.low):
-        return f"{text} No interval can be given for the difference."
-    interval = f"95 % interval of the difference: {_signed(total.low)} to {_signed(total.high)}"
-    if total.low > 0:
-        return f"{text} The difference stands out from the folds' variation ({interval})."
-    return f"{text} The folds do not show that the difference is real ({interval})."
+    pair = pairs[name]
+    sign = 1 if pair.arms[0] == best.series.arm else -1
+    low, high = sorted((sign * pair.finding.low, sign * pair.finding.high))
+    interval = f"95 % interval of this pair {_signed(low)} to {_signed(high)}; " if np.isfinite(low) else ""
+    text = f"That is {_signed(sign * pair.finding.estimate)} against {name}, the next ({interval}{_chance(pair)})."
+    if not np.isfinite(pair.adjusted_p):
+        return f"{text} No test of the difference is possible."
+    if pair.adjusted_p < LEVEL:
+        return f"{text} The difference is more than chance explains well."
+    return f"{text} The difference may be chance."
+
+
+def _chance(pair: Comparison) -> str:
+    if not np.isfinite(pair.adjusted_p):
+        return "no p value"
+    corrected = "" if pair.adjustment == "none" else f", {pair.adjustment}"
+    return f"{p_text(pair.adjusted_p)}{corrected}"
+
+
+def p_text(value: float) -> str:
+    """Write a p value for people.
+
+    Parameters
+    ----------
+    value : float
+        From 0 to 1.
+
+    Returns
+    -------
+    str
+        Three decimals; smaller ones as a bound.
+
+    Examples
+    --------
+    >>> p_text(0.0421), p_text(0.00002)
+    ('p = 0.042', 'p < 0.001')
+    """
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _signed(value: float) -> str:
@@ -134,9 +144,33 @@ def _ranking(ranked: Sequence[Measure]) -> str:
     return f"Order by mean AUC: {order}."
 
 
-def _sizes(item: Measure) -> tuple[str, ...]:
+def _not_told_apart(ranked: Sequence[Measure], pairs: Mapping[str, Comparison]) -> list[str]:
+    """Name the arms beyond the second that cannot be told from the best."""
+    if len(ranked) < 3 or not pairs:
+        return []
+    near = [
+        item.series.arm
+        for item in ranked[1:]
+        if item.series.arm in pairs and not pairs[item.series.arm].adjusted_p < LEVEL
+    ]
+    if not near:
+        return [f"Every other arm is told apart from {ranked[0].series.arm} at the 5 % level."]
+    return [f"Not told apart from {ranked[0].series.arm} at the 5 % level: {', '.join(near)}."]
+
+
+def _tests(pairs: Mapping[str, Comparison]) -> list[str]:
+    tests = dict.fromkeys(pair.finding.test for pair in pairs.values() if np.isfinite(pair.finding.p))
+    notes = dict.fromkeys(text for pair in pairs.values() for text in pair.finding.warnings)
+    lines = (
+        [f"Test: {', '.join(tests)}. The best arm was picked by the same scores that test it."]
+        if tests
+        else []
+    )
+    return lines + [f"Mind: {text}." for text in notes]
+
+
+def _sizes(item: Measure) -> str:
     low, high = min(item.images), max(item.images)
     size = f"{low}" if low == high else f"{low} to {high}"
-    few = min(item.positives)
     what = "images of the rarest class" if item.scored == MACRO else f"of class {item.scored}"
-    return (f"Test parts hold {size} images, at least {few} {what}.",)
+    return f"Test parts hold {size} images, at least {min(item.positives)} {what}."

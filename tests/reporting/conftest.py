@@ -31,6 +31,7 @@ def record(arm: str, fold: str, **changes: Any) -> RunRecord:
         "features": {"digest": "cd" * 32, "recipe": {"backbone": "tiny", "layer": "pool", "pool": "avg"}},
         "settings": {"scaling": "l2", "inner_splits": 10},
         "lineage": ("imagenet", "atlas"),
+        "counts": {"train": {"benign": 40, "malignant": 20}},
         "versions": {"python": "3.11.9", "scikit-learn": "1.9.1"},
     }
     return RunRecord(**{**values, **changes})
@@ -88,7 +89,6 @@ def fill(folder: Path) -> Path:
                     }
                 },
                 convergence={"fits": 31, "not_converged": int(fold == "2x1")},
-                counts={"train": {"benign": 40, "malignant": 20}},
             )
             place = run_folder(folder, arm, made.task, made.protocol, fold)
             write_run(place, made, predictions(fold, shift, 10 * number + 7), {"host": "somewhere"})

@@ -1,0 +1,134 @@
+"""The tables of comparisons: every pair of arms with its test, and the matrix of p values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featx.stats.compare import Comparison
+
+from .names import slugs
+from .summary import Measure, Summary
+from .tables import Cell, Column, Table
+
+__all__ = ["differences", "p_matrices", "pair_tables"]
+
+
+def differences(first: Measure, second: Measure) -> np.ndarray:
+    """Subtract the AUCs of two arms, fold by fold.
+
+    Parameters
+    ----------
+    first, second : Measure
+        Two arms on one task.
+
+    Returns
+    -------
+    ndarray of float64
+        First minus second in every fold that both have; NaN where one of them has no AUC.
+    """
+    others = dict(zip(second.series.folds, second.auc, strict=True))
+    pairs = zip(first.series.folds, first.auc, strict=True)
+    return np.array([auc - others[fold] for fold, auc in pairs if fold in others])
+
+
+def pair_tables(summary: Summary) -> tuple[Table, ...]:
+    """Fill the table of all pairs of arms of each task.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    tuple of Table
+        A row for each pair; no table for a task of which no two arms can be paired.
+    """
+    items = {(item.series.setting, item.series.arm): item for item in summary.overall}
+    columns = (
+        *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
+        *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b")),
+        *(
+            Column("difference", "a − b"),
+            Column("sd", "SD"),
+            Column("low", "95 % low"),
+            Column("high", "95 % high"),
+        ),
+        *(
+            Column("p", "p", least=0.001),
+            Column("adjusted_p", "p corrected", least=0.001),
+            Column("folds", "Folds"),
+        ),
+        *(Column("images", "Images"), Column("positives", "Positives")),
+        *(Column("statistic", "Statistic", text=True), Column("test", "Test", text=True)),
+        *(Column("adjustment", "Correction", text=True), Column("warnings", "Mind", text=True)),
+    )
+    note = (
+        "Two arms on the same folds and images, by the test that the protocol allows; no test takes folds as "
+        "independent. SD: of the folds' differences. Intervals of single pairs, not corrected for their number."
+    )
+    made = []
+    for setting, found in summary.comparisons.items():
+        rows = [_pair(pair, differences(*(items[setting, arm] for arm in pair.arms))) for pair in found.pairs]
+        title = f"Pairs of arms: {setting[0]} ({setting[1]})"
+        made.append(Table(f"pairs-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
+    return tuple(made)
+
+
+def _pair(pair: Comparison, gaps: np.ndarray) -> tuple[Cell, ...]:
+    found = pair.finding
+    known = gaps[np.isfinite(gaps)]
+    freedom = ", ".join(f"{value:g}" for value in found.freedom)
+    statistic = f"{found.statistic_name}({freedom})" if freedom else found.statistic_name
+    return (
+        *pair.arms,
+        *pair.values,
+        found.estimate,
+        float(known.std(ddof=1)) if len(known) > 1 else None,
+        *(found.low, found.high, found.p, pair.adjusted_p),
+        *(found.folds, found.n, found.positives),
+        f"{statistic} = {found.statistic:.3g}" if np.isfinite(found.statistic) else None,
+        *(found.test, pair.adjustment, "; ".join(found.warnings) or None),
+    )
+
+
+def p_matrices(summary: Summary) -> tuple[Table, ...]:
+    """Fill a matrix of corrected p values for each task.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    tuple of Table
+        Arms against arms, with the mean and standard deviation of each.
+    """
+    made = []
+    for setting, found in summary.comparisons.items():
+        spreads = {item.series.arm: item.spread for item in summary.overall if item.series.setting == setting}
+        matrix = found.p_matrix()
+        rows = [
+            (
+                arm,
+                *(spreads[arm].mean, spreads[arm].sd, spreads[arm].n),
+                *(None if other == row else float(matrix[row, other]) for other in range(len(found.arms))),
+            )
+            for row, arm in enumerate(found.arms)
+        ]
+        columns = (
+            *(
+                Column("arm", "Arm", text=True),
+                Column("mean", "AUC"),
+                Column("sd", "SD"),
+                Column("folds", "Folds"),
+            ),
+            *(Column(f"p against {arm}", f"p: {arm}", least=0.001) for arm in found.arms),
+        )
+        tests = ", ".join(dict.fromkeys(pair.finding.test for pair in found.pairs))
+        corrections = ", ".join(dict.fromkeys(pair.adjustment for pair in found.pairs))
+        note = f"p values of the differences between arms. Test: {tests}. Correction: {corrections}."
+        title = f"p values: {setting[0]} ({setting[1]})"
+        made.append(Table(f"p-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
+    return tuple(made)

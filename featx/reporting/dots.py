@@ -1,0 +1,304 @@
+"""Figures of dots: AUC of folds and arms, differences of pairs, critical differences, AUC against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from featx.errors import BackboneError
+from featx.zoo.backbones import find_backbone
+
+from .comparisons import differences
+from .drawing import FAINT, INK, PAPER, blank, logarithmic, look, marker, styled
+from .names import heading
+from .pairs import against
+from .summary import Measure, Summary
+from .words import p_text
+
+__all__ = ["auc_dots", "best_arm", "cost", "critical_difference", "difference_dots", "sizes", "strata_dots"]
+
+
+_DOT: dict[str, Any] = {"markersize": 3.2, "markeredgewidth": 0}
+_MARK: dict[str, Any] = {"markersize": 6.5, "markeredgecolor": PAPER}
+
+
+def auc_dots(summary: Summary) -> Figure:
+    """Draw the AUC of every fold as a dot and of every arm as a mark with its interval.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each task, the best arm on top.
+    """
+    groups = [[item for item in summary.overall if item.series.setting == key] for key in summary.settings]
+    titles = [heading(summary, key) for key in summary.settings]
+    return _dots(summary, groups, titles, [[item.series.arm for item in group] for group in groups])
+
+
+def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str]) -> Figure:
+    """Draw the AUC of every arm at each level of a stratum.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    stratum : str
+        Column to break down by.
+    setting : tuple of (str, str)
+        Task and protocol.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each level.
+    """
+    chosen = [item for item in summary.strata if item.stratum == stratum and item.series.setting == setting]
+    names = list(dict.fromkeys(item.level for item in chosen))
+    groups = [[item for item in chosen if item.level == name] for name in names]
+    titles = [f"{stratum}: {name}" for name in names]
+    return _dots(summary, groups, titles, [[item.series.arm for item in group] for group in groups])
+
+
+def _dots(
+    summary: Summary,
+    groups: Sequence[Sequence[Measure]],
+    titles: Sequence[str],
+    names: Sequence[Sequence[str]],
+) -> Figure:
+    heights = [len(group) + 0.9 for group in groups]
+    with styled():
+        figure = blank(8.6, 0.36 * sum(heights) + 0.55)
+        panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
+        for axes, group, title, arms in zip(panels, groups, titles, names, strict=True):
+            _dot_panel(axes, summary, group, arms)
+            axes.set_title(title)
+        panels[-1].set_xlabel("ROC AUC")
+        low, high = _limits([value for group in groups for item in group for value in _reach(item)])
+        panels[-1].set_xlim(low, high)
+        for axes in panels:
+            if low < 0.5 < high:
+                axes.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+    return figure
+
+
+def _reach(item: Measure) -> list[float]:
+    total = item.spread
+    return [value for value in (*item.auc, total.low, total.high) if np.isfinite(value)]
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    if not values:
+        return 0.0, 1.0
+    room = max(0.08 * (max(values) - min(values)), 0.01)
+    return max(min(values) - room, 0.0), min(max(values) + room, 1.0 + room)
+
+
+def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], names: Sequence[str]) -> None:
+    order = sorted(range(len(group)), key=lambda index: np.nan_to_num(group[index].spread.mean, nan=-1.0))
+    for place, index in enumerate(order):
+        item, total = group[index], group[index].spread
+        colour, arm = look(summary, item.series.arm)["color"], item.series.arm
+        values = np.array(item.auc)
+        axes.plot(values, _lower(place, len(values)), "o", color=colour, alpha=0.4, **_DOT)
+        if np.isfinite(total.low):
+            axes.plot([total.low, total.high], [place + 0.12] * 2, color=colour, linewidth=1.6)
+        axes.plot([total.mean], [place + 0.12], marker(summary, arm), color=colour, **_MARK)
+        label = f"{total.mean:.3f}" if np.isfinite(total.mean) else "one class only"
+        axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+    _rows(axes, [names[index] for index in order])
+
+
+def _lower(place: int, count: int) -> NDArray[np.floating[Any]]:
+    # Dots of folds alternate around the row's lower line, so that equal values stay apart.
+    return place - 0.2 - 0.07 * (np.arange(count) % 3 - 1)
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
+def best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
+    """Find the arm with the highest mean among those that can be paired.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    setting : tuple of (str, str)
+        Task and protocol.
+
+    Returns
+    -------
+    str or None
+        The arm; None where no arms can be paired.
+    """
+    found = summary.comparisons.get(setting)
+    if found is None or not np.isfinite(found.values).any():
+        return None
+    return found.arms[int(np.nanargmax(found.values))]
+
+
+def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
+    """Draw the paired differences of every other arm against the best.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    setting : tuple of (str, str)
+        Task and protocol, of which at least two arms can be paired.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for each other arm, the nearest on top.
+    """
+    best = best_arm(summary, setting)
+    assert best is not None
+    pairs = against(summary.comparisons[setting], best)
+    items = {item.series.arm: item for item in summary.overall if item.series.setting == setting}
+    order = sorted(pairs, key=lambda arm: -items[arm].spread.mean, reverse=True)
+    with styled():
+        figure = blank(8.6, 0.36 * (len(order) + 0.9) + 0.55)
+        axes = figure.subplots()
+        axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+        for place, arm in enumerate(order):
+            found, colour = pairs[arm].finding, look(summary, arm)["color"]
+            sign = 1 if pairs[arm].arms[0] == arm else -1
+            values = differences(items[arm], items[best])
+            axes.plot(values, _lower(place, len(values)), "o", color=colour, alpha=0.4, **_DOT)
+            axes.plot([sign * found.low, sign * found.high], [place + 0.12] * 2, color=colour, linewidth=1.6)
+            axes.plot([sign * found.estimate], [place + 0.12], marker(summary, arm), color=colour, **_MARK)
+            label = p_text(pairs[arm].adjusted_p) if np.isfinite(pairs[arm].adjusted_p) else "no test"
+            axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+        _rows(axes, order)
+        axes.set_title(f"{heading(summary, setting)}: difference to {best}")
+        axes.set_xlabel("Difference in ROC AUC")
+    return figure
+
+
+def critical_difference(summary: Summary, setting: tuple[str, str]) -> Figure:
+    """Draw the critical-difference diagram: mean ranks, and bars over arms that cannot be told apart.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    setting : tuple of (str, str)
+        Task and protocol, with a ranking.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        After Demšar 2006.
+    """
+    ranking = summary.comparisons[setting].ranking
+    assert ranking is not None
+    order = sorted(range(len(ranking.arms)), key=lambda index: ranking.ranks[index])
+    place = {ranking.arms[index]: row for row, index in enumerate(order)}
+    ranks = dict(zip(ranking.arms, ranking.ranks, strict=True))
+    with styled():
+        figure = blank(8.6, 0.36 * (len(order) + 1.6) + 0.55)
+        axes = figure.subplots()
+        for arm, row in place.items():
+            axes.plot([ranks[arm]], [row], marker(summary, arm), color=look(summary, arm)["color"], **_MARK)
+        for clique in ranking.cliques:
+            rows = [place[arm] for arm in clique]
+            line = max(ranks[arm] for arm in clique) + 0.12
+            axes.plot([line, line], [min(rows) - 0.15, max(rows) + 0.15], color=INK, linewidth=2.2)
+        low = len(order) - 0.3
+        axes.plot([1, 1 + ranking.critical_difference], [low, low], color=FAINT, linewidth=2.2)
+        axes.annotate(
+            f"critical difference {ranking.critical_difference:.2f}",
+            (1 + ranking.critical_difference, low),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+        _rows(axes, [ranking.arms[index] for index in order])
+        axes.set_ylim(len(order) + 0.1, -0.6)
+        axes.set_xlim(0.8, len(order) + 0.4)
+        axes.set_title(heading(summary, setting))
+        axes.set_xlabel("Mean rank over the folds (1 is best)")
+    return figure
+
+
+def sizes(summary: Summary) -> dict[tuple[str, tuple[str, str]], int]:
+    """Look up the parameters of every series' backbone in the zoo.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    dict of (arm, setting) to int
+        Of series whose recipe names a backbone of the zoo.
+    """
+    found = {}
+    for series in summary.series:
+        recipe = series.runs[0].record.features.get("recipe") or {}
+        try:
+            found[series.arm, series.setting] = find_backbone(recipe.get("backbone", "")).parameters
+        except BackboneError:
+            continue
+    return found
+
+
+def cost(summary: Summary) -> Figure:
+    """Draw mean AUC against the size of the backbone.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of; at least one series has a backbone of the zoo.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each task.
+    """
+    known = sizes(summary)
+    settings = list(dict.fromkeys(setting for _, setting in known))
+    with styled():
+        figure = blank(8.6, 3.0 * len(settings))
+        panels = figure.subplots(len(settings), 1, squeeze=False, sharex=True).ravel()
+        for axes, setting in zip(panels, settings, strict=True):
+            for item in summary.overall:
+                if item.series.setting == setting and (item.series.arm, setting) in known:
+                    _cost_point(axes, summary, item, known[item.series.arm, setting])
+            logarithmic(axes, "{x:,.0f}")
+            axes.set_ylabel("ROC AUC")
+            axes.set_title(heading(summary, setting))
+        handles = {
+            name: handle
+            for axes in panels
+            for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside right upper", title="Arm", alignment="left"
+        )
+        panels[-1].set_xlabel("Parameters of the backbone, up to the feature layer")
+    return figure
+
+
+def _cost_point(axes: Axes, summary: Summary, item: Measure, parameters: int) -> None:
+    arm, total = item.series.arm, item.spread
+    colour = look(summary, arm)["color"]
+    axes.plot([parameters] * 2, [total.low, total.high], color=colour, linewidth=1.6, alpha=0.6)
+    axes.plot([parameters], [total.mean], marker(summary, arm), color=colour, label=arm, **_MARK)

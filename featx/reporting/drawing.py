@@ -1,0 +1,266 @@
+"""How figures look and are written: palette, style, PNG, PDF and SVG of equal bytes for equal data.
+
+Figures are drawn without pyplot, hence without a window system and without global state, in a palette that
+colour-blind readers can tell apart (Okabe & Ito 2008), each arm with a dash pattern and marker of its own for
+print without colour. No dates are written, and names inside SVG have a fixed salt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+from featx.files import write_bytes
+
+from .summary import Summary
+
+__all__ = [
+    "FAINT",
+    "INK",
+    "PAPER",
+    "Drawing",
+    "blank",
+    "logarithmic",
+    "look",
+    "marker",
+    "save",
+    "styled",
+    "svg",
+]
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+INK, FAINT, _GRID, PAPER = "#1d2228", "#5c6670", "#dfe3e8", "#ffffff"
+# In the page these colours become CSS variables, so that figures follow light and dark.
+_VARIABLES = {
+    INK: "--ink",
+    FAINT: "--faint",
+    _GRID: "--grid",
+    PAPER: "--card",
+    **{colour: f"--c{index}" for index, colour in enumerate(_COLOURS)},
+}
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.unicode_minus": False,  # one font a figure: embedding fonts takes most of a PDF's time
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.07,
+    "figure.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.8,
+    "path.simplify": True,
+    "pdf.fonttype": 42,  # TrueType: slower to embed than type 3, which journals refuse
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "featx",
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+}
+_UNDATED: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None},
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its words.
+
+    Attributes
+    ----------
+    name : str
+        File name without its ending.
+    title, note : str
+        Heading, and how to read it.
+    alt : str
+        What it shows, for those who cannot see it.
+    figure : matplotlib.figure.Figure
+        The drawing.
+    """
+
+    name: str
+    title: str
+    note: str
+    alt: str
+    figure: Figure
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and write figures inside this: matplotlib's defaults with the report's style on top."""
+    # On top of matplotlib's defaults: a user's own matplotlibrc must not change a report's bytes.
+    with style.context(["default", _STYLE]):
+        yield
+
+
+def blank(width: float, height: float) -> Figure:
+    """Make a figure without a window.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Empty.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def logarithmic(axes: Axes, form: str) -> None:
+    """Make the x axis logarithmic, with plain numbers at the decades.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        A panel.
+    form : str
+        Format of the numbers, with ``x`` as their name.
+    """
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter(form))
+
+
+def look(summary: Summary, arm: str) -> dict[str, Any]:
+    """Choose the colour and dashes of an arm: the same in every figure of a report.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    arm : str
+        An arm.
+
+    Returns
+    -------
+    dict
+        Keywords of matplotlib's ``plot``.
+    """
+    index = summary.arms.index(arm)
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
+
+
+def marker(summary: Summary, arm: str) -> str:
+    """Choose the marker of an arm.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    arm : str
+        An arm.
+
+    Returns
+    -------
+    str
+        A marker of matplotlib.
+    """
+    return _MARKERS[summary.arms.index(arm) % len(_MARKERS)]
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    buffer = BytesIO()
+    with styled():
+        # Laid out once: the three formats share the places, and layout is most of the time.
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        figure.savefig(
+            buffer,
+            format=kind,
+            metadata=_UNDATED[kind],
+            transparent=kind == "svg",
+        )
+    return buffer.getvalue()
+
+
+def save(drawing: Drawing, folder: Path | str) -> tuple[Path, ...]:
+    """Write a figure as PNG (200 dots an inch) and PDF.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        What to write.
+    folder : Path or str
+        Where to; made if need be.
+
+    Returns
+    -------
+    tuple of Path
+        The files.
+    """
+    written = []
+    for kind in ("png", "pdf"):
+        path = Path(folder) / f"{drawing.name}.{kind}"
+        write_bytes(path, _bytes(drawing.figure, kind))
+        written.append(path)
+    return tuple(written)
+
+
+def svg(drawing: Drawing) -> str:
+    """Write a figure as an SVG element for a page.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        What to write.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element whose colours are CSS variables and whose ids begin with the drawing's name, so
+        that several fit on one page.
+    """
+    text = _bytes(drawing.figure, "svg").decode("utf-8")
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{drawing.name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{drawing.name}-", text)
+    text = re.sub(r": (#[0-9a-f]{6})\b", _variable, text)
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(drawing), text, count=1)
+
+
+def _variable(match: re.Match[str]) -> str:
+    colour = match.group(1)
+    return f": var({_VARIABLES[colour]}, {colour})" if colour in _VARIABLES else match.group(0)
+
+
+def _opening(drawing: Drawing) -> str:
+    # One inch is as wide in every figure, so that letters have one size on the page.
+    width = round(float(drawing.figure.get_figwidth()) * 108)
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return rf'<svg {spaces} viewBox="\g<1>" style="max-width: {width}px" aria-hidden="true" focusable="false" data-name="{drawing.name}">'
