@@ -19,6 +19,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # verb: module of this package that holds a click command of the same name.
 COMMANDS = {
     "cache": "cache",
+    "data": "data",
     "demo": "demo",
     "extract": "extract",
     "finetune": "finetune",

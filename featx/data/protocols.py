@@ -59,11 +59,13 @@ def make_folds(
         class, train, and those not drawn test; each group drawn trains once. ``"holdout"``: the manifest's
         split column, ``train`` and ``val`` against ``test``. ``"none"``: all images train, for a source
         task. Or a fold file (`read_folds`); images in it that the task leaves out are dropped.
+        In a holdout and in a fold file, whose parts are given, training images that are byte-identical to
+        a test image are dropped and noted.
     seed : int
         Seed of the shuffling.
     keys : sequence of str, optional
         SHA-256 of each image's bytes, in the order of ``labelled.ids``; images with equal keys are kept
-        together like a group.
+        together like a group, where the protocol makes the parts.
     absent : {"fail", "drop"}
         What to do with images of a fold file that the manifest does not hold: leave them in, so that
         `check_folds` refuses them, or drop them and note it.
@@ -80,7 +82,7 @@ def make_folds(
     """
     name = str(protocol)
     if Path(name).is_file() or Path(name).suffix:
-        return _from_file(Path(name), labelled, absent)
+        return _without_copies(_from_file(Path(name), labelled, absent), labelled, keys)
     kind, _, argument = name.partition(":")
     if re.fullmatch(r"[0-9]+x[0-9]+", name):
         kind, argument = "RxK", name
@@ -90,7 +92,24 @@ def make_folds(
             "none, or a fold file"
         )
     groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
-    return Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
+    folds = Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
+    return _without_copies(folds, labelled, keys) if kind == "holdout" else folds
+
+
+def _without_copies(folds: Folds, labelled: Labelled, keys: Sequence[str] | None) -> Folds:
+    """Drop training images that are byte-identical to a test image: given parts cannot be dealt anew."""
+    known = dict(zip(labelled.ids, keys or (), strict=False))
+    kept, notes = [], list(folds.notes)
+    for fold in folds.folds:
+        tested = {known[name] for name in fold.test if name in known}
+        copies = [name for name in fold.train if known.get(name) in tested and name not in fold.test]
+        kept.append(replace(fold, train=tuple(name for name in fold.train if name not in copies)))
+        if copies:
+            notes.append(
+                f"fold {fold.name}: {len(copies)} training images are byte-identical to test images and were "
+                f"left out of training: {listing(copies)}"
+            )
+    return replace(folds, folds=tuple(kept), notes=tuple(notes))
 
 
 def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[str]) -> npt.NDArray[np.str_]:

@@ -352,3 +352,15 @@ def test_absent_images_are_refused_or_dropped_aloud(tmp_path: Path, labelled: La
     assert "2 of 24 listed images are not in the manifest and were dropped: gone1, gone2" in check_folds(
         folds, labelled
     )
+
+
+def test_copies_of_test_images_are_left_out_of_a_given_training_part(tmp_path: Path) -> None:
+    labelled = labelled_by(tmp_path, ["a", "b"] * 8, split=["train"] * 8 + ["test"] * 8)
+    keys = [f"k{index % 14}" for index in range(16)]
+    folds = make_folds(labelled, "holdout", keys=keys)
+    assert folds.folds[0].train == labelled.ids[2:8]
+    assert folds.folds[0].test == labelled.ids[8:]
+    note = "fold holdout: 2 training images are byte-identical to test images and were left out of training: i00, i01"
+    assert check_folds(folds, labelled, keys) == (note, "2 images are in no fold: i00, i01")
+    write_folds(tmp_path / "f.json", make_folds(labelled, "holdout"))
+    assert make_folds(labelled, tmp_path / "f.json", keys=keys).folds == folds.folds

@@ -1,0 +1,293 @@
+"""`featx data`: import, check, preview and fetch data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+from .progress import progress
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from featx.data.check import ManifestCheck
+    from featx.data.manifest import Manifest
+    from featx.data.sheet import Picture, Row, Section
+
+_PAIRS_SHOWN = 100
+
+
+@click.group()
+def data() -> None:
+    """Import, check, preview and fetch data sets."""
+
+
+@data.command("import")
+@click.argument("format", required=False)
+@click.argument("source", required=False, type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Manifest to write (CSV).")
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Folder of the images, if not the source's own."
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["fail", "leave-out"]),
+    default="fail",
+    show_default=True,
+    help="Images that are listed but not there.",
+)
+@click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
+@options.OVERWRITE
+def import_command(
+    format: str | None,
+    source: Path | None,
+    output: Path | None,
+    images: Path | None,
+    missing: str,
+    list_formats: bool,
+    overwrite: bool,
+) -> None:
+    """Write the manifest of a published data set: FORMAT SOURCE --output manifest.csv."""
+    from featx.data.importers.registry import IMPORTERS, import_dataset
+    from featx.errors import ManifestError, listing
+
+    if list_formats:
+        options.print_table(
+            [("format", "data set", "source"), *((row.name, row.title, row.expects) for row in IMPORTERS)]
+        )
+        return
+    if format is None or source is None or output is None:
+        raise click.UsageError("give FORMAT, SOURCE and --output; --list shows the formats")
+    if output.exists() and not overwrite:
+        raise ManifestError(f"{output}: a file stands there; give --overwrite to replace it")
+    done = import_dataset(
+        format, source, output, images=images, missing="leave-out" if missing == "leave-out" else "fail"
+    )
+    click.echo(str(done.manifest))
+    left = f", {len(done.left_out)} left out: {listing(done.left_out)}" if done.left_out else ""
+    click.echo(f"{done.images} images{left}", err=True)
+
+
+@data.command("check")
+@options.MANIFEST
+@options.ROOT
+@click.option(
+    "--near",
+    type=click.IntRange(0, 128),
+    help="Bits of 256 that near duplicates may differ in.  [default: 32]",
+)
+@click.option("--no-near", is_flag=True, help="Do not look for near duplicates.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Sheet of samples and near duplicates to write."
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Samples of each class on it."
+)
+@options.SEED
+@options.CACHE
+@options.WORKERS
+@options.JSON
+def check_command(
+    manifest: Path,
+    root: Path | None,
+    near: int | None,
+    no_near: bool,
+    html: Path | None,
+    samples: int,
+    seed: int,
+    cache: Path,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Audit a data set: unreadable images, class counts, copies, near duplicates, leaks between splits, sizes.
+
+    Ends with 1 if something grave was found.
+    """
+    from featx.data.check import NEAR, check_manifest
+    from featx.data.check import as_json as json_of
+    from featx.data.manifest import read_manifest
+    from featx.files import write_text
+    from featx.images.content import content_keys
+
+    table = read_manifest(manifest, root=root, check_files=False)
+    receiver = progress()
+    keys = content_keys(table.paths, cache=cache, workers=workers, progress=receiver).keys
+    bits = None if no_near else NEAR if near is None else near
+    check = check_manifest(table, keys, _decode, near=bits, workers=workers, progress=receiver)
+    if html is not None:
+        write_text(html, _check_sheet(table, check, samples, seed))
+        click.echo(f"sheet: {html}", err=True)
+    if as_json:
+        options.print_json(json_of(check))
+    else:
+        _print_check(check)
+    return int(any(finding.grave for finding in check.findings))
+
+
+def _decode(path: str, side: int) -> Image.Image:
+    from featx.images.decode import decode
+
+    return decode(Path(path), side=side)
+
+
+def _print_check(check: ManifestCheck) -> None:
+    click.echo(f"{check.source}: {check.images} images, {check.readable} readable, {check.groups} groups")
+    splits = list(check.splits)
+    rows = [
+        (label or "(none)", str(count), *(str(check.splits[split].get(label, 0)) for split in splits))
+        for label, count in check.classes.items()
+    ]
+    options.print_table([("label", "images", *splits), *rows])
+    sizes = list(check.sizes.items())
+    shown = ", ".join(f"{size} ({count})" for size, count in sizes[:5])
+    click.echo(f"sizes: {shown}{f' and {len(sizes) - 5} more' if len(sizes) > 5 else ''}")
+    for finding in check.findings:
+        click.echo(f"{'GRAVE ' if finding.grave else ''}{finding.kind}: {finding.text}")
+    if not check.findings:
+        click.echo("nothing found")
+
+
+def _check_sheet(manifest: Manifest, check: ManifestCheck, samples: int, seed: int) -> str:
+    from featx.data.sheet import Section, sheet
+
+    lines = [f"{check.images} images, {check.readable} readable, {check.groups} groups"]
+    lines += [f"{'Grave: ' if finding.grave else ''}{finding.text}" for finding in check.findings]
+    sections = _sample_sections(manifest, samples, seed)
+    if check.near:
+        pairs = _pair_rows(manifest, check)
+        note = f"Bits of 256 in which the perceptual hashes differ; the first {len(pairs)} of {len(check.near)} pairs."
+        sections.append(Section("Near duplicates", note, tuple(pairs)))
+    return sheet(f"Check of {manifest.name}", lines, sections)
+
+
+def _sample_sections(manifest: Manifest, samples: int, seed: int) -> list[Section]:
+    import numpy as np
+
+    from featx.data.sheet import Row, Section
+
+    sections = []
+    for label, rows in manifest.table.groupby("label"):
+        rng = np.random.default_rng(seed)
+        chosen = rows.sort_values("id").iloc[np.sort(rng.permutation(len(rows))[:samples])]
+        pictures = [_picture(path, name) for path, name in zip(chosen["path"], chosen["id"], strict=True)]
+        row = Row("", tuple(picture for picture in pictures if picture is not None))
+        sections.append(Section(str(label) or "(no label)", f"{len(rows)} images", (row,)))
+    return sections
+
+
+def _pair_rows(manifest: Manifest, check: ManifestCheck) -> list[Row]:
+    from featx.data.sheet import Row
+
+    table = manifest.table
+    known = {
+        name: (path, label)
+        for name, path, label in zip(table["id"], table["path"], table["label"], strict=True)
+    }
+    found = []
+    for pair in check.near[:_PAIRS_SHOWN]:
+        named = [(name, *known[name]) for name in (pair.first, pair.second)]
+        pictures = [_picture(path, f"{name}: {label}") for name, path, label in named]
+        found.append(
+            Row(f"{pair.distance} bits", tuple(picture for picture in pictures if picture is not None))
+        )
+    return found
+
+
+def _picture(path: str, caption: str) -> Picture | None:
+    """Make a small picture; an image that cannot be read has none, and is among the findings."""
+    from featx.data.sheet import SIDE, Picture
+    from featx.errors import ImageError
+
+    try:
+        image = _decode(path, SIDE)
+    except ImageError:
+        return None
+    image.thumbnail((SIDE, SIDE))
+    return Picture(caption, image)
+
+
+@data.command("preview")
+@options.MANIFEST
+@options.ROOT
+@click.option(
+    "--preparation", "preparations", multiple=True, help="Preparation to show; repeatable.  [default: all]"
+)
+@click.option("--images", type=click.IntRange(min=1), default=8, show_default=True, help="How many images.")
+@click.option("--id", "ids", multiple=True, help="Image to show; repeatable.  [default: chosen by --seed]")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("preview.html"),
+    show_default=True,
+    help="HTML to write.",
+)
+@options.SEED
+def preview_command(
+    manifest: Path,
+    root: Path | None,
+    preparations: tuple[str, ...],
+    images: int,
+    ids: tuple[str, ...],
+    output: Path,
+    seed: int,
+) -> None:
+    """Show images before and after their preparation, as a page of pictures."""
+    from featx.data.manifest import read_manifest
+    from featx.data.sheet import Section, sheet
+    from featx.files import write_text
+    from featx.images.prepare import PREPARATIONS, preparation_key
+
+    names = preparations or tuple(PREPARATIONS)
+    versions = [preparation_key(name) for name in names]
+    table = read_manifest(manifest, root=root)
+    rows = tuple(_preview_row(path, name, names) for name, path in _chosen(table, ids, images, seed))
+    lines = [
+        f"{key['name']}, version {key['version']}: {PREPARATIONS[name].text}"
+        for name, key in zip(names, versions, strict=True)
+    ]
+    write_text(output, sheet(f"Preparation of {table.name}", lines, [Section("Before and after", "", rows)]))
+    click.echo(str(output))
+
+
+def _chosen(manifest: Manifest, ids: Sequence[str], images: int, seed: int) -> list[tuple[str, str]]:
+    import numpy as np
+
+    from featx.errors import ManifestError, listing
+
+    paths = dict(zip(manifest.ids, manifest.paths, strict=True))
+    unknown = [name for name in ids if name not in paths]
+    if unknown:
+        raise ManifestError(f"{manifest.source}: no image {listing(unknown)}; --id takes image ids")
+    if ids:
+        return [(name, paths[name]) for name in ids]
+    names = sorted(paths)
+    at = np.sort(np.random.default_rng(seed).permutation(len(names))[:images])
+    return [(names[index], paths[names[index]]) for index in at]
+
+
+def _preview_row(path: str, name: str, preparations: Sequence[str]) -> Row:
+    """Show an image with the part that is kept outlined, and what each preparation makes of it."""
+    from PIL import Image, ImageDraw
+
+    from featx.data.sheet import SIDE, Picture, Row
+    from featx.images.decode import decode
+    from featx.images.prepare import PREPARATIONS, prepare
+
+    image = decode(Path(path))
+    before = image.copy()
+    before.thumbnail((SIDE, SIDE))
+    pictures = [Picture(f"before, {image.width}x{image.height}", before)]
+    for preparation in preparations:
+        outlined = before.copy()
+        scale = before.width / image.width
+        left, top, right, bottom = (edge * scale for edge in PREPARATIONS[preparation].box(image))
+        frame = (left, top, max(right - 1, left), max(bottom - 1, top))
+        ImageDraw.Draw(outlined).rectangle(frame, outline=(0, 255, 0))
+        after = Image.fromarray(prepare(image, preparation, SIDE))
+        pictures += [Picture(f"{preparation}: part kept", outlined), Picture(f"{preparation}: after", after)]
+    return Row(name, tuple(pictures))
