@@ -7,7 +7,8 @@ from pathlib import Path
 
 from featx.data.manifest import Manifest, read_manifest
 from featx.errors import ConfigError, ExtractionError
-from featx.features.job import Job, run_job
+from featx.features.job import run_job
+from featx.features.passes import Job
 from featx.features.plan import ON_ERROR, Settings, shard_of, targets
 from featx.features.results import Extraction, failure_message
 from featx.progress import Progress, Silent

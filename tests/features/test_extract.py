@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestError, WeightsError
-from featx.features import job, writing
+from featx.features import passes, writing
 from featx.features.extract import extract
 from featx.features.results import summary
 from featx.features.store import TRAINED_ON, FeatureStore
@@ -58,7 +59,7 @@ class FakeNetwork:
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(job, "NetworkAtWork", FakeNetwork)
+    monkeypatch.setattr(passes, "NetworkAtWork", FakeNetwork)
     monkeypatch.setattr(FakeNetwork, "batches", [])
     monkeypatch.setattr(FakeNetwork, "nan_below", 0.0)
     return FakeNetwork
@@ -153,8 +154,8 @@ def test_equal_bytes_are_computed_once_and_counted_as_images(run, pictures, fake
 def test_several_networks_share_one_pass(run, pictures, monkeypatch):
     manifest = pictures(6)
     loads = []
-    load = job.load
-    monkeypatch.setattr(job, "load", lambda *args, **named: loads.append(1) or load(*args, **named))
+    load = passes.load
+    monkeypatch.setattr(passes, "load", lambda *args, **named: loads.append(1) or load(*args, **named))
     done = run(manifest, weights=["random:0", "random:11"], layers=("global pool", "block3_relu"))
     assert [(item.weights, item.layer) for item in done] == [
         ("random0", "global pool"),
@@ -241,10 +242,17 @@ def test_shards_share_the_images_out(run, pictures):
 
 
 def test_a_dry_run_computes_and_writes_nothing(run, pictures, tmp_path, fake):
-    (done,) = run(pictures(4), dry_run=True)
+    notes = Notes()
+    (done,) = run(pictures(4), dry_run=True, progress=notes)
     assert (done.pending, done.computed, done.reused) == (4, 0, 0)
-    assert not done.store.exists()
-    assert fake.batches == []
+    assert not (tmp_path / "cache" / "features").exists()
+    (told,) = notes.said
+    assert "4 images to read" in told
+    assert "4 features of images to compute and store (0.0 MB)" in told
+    assert re.search(r"about \d+ s at [\d.]+ images/s", told)
+    run(pictures(4))
+    (done,) = run(pictures(4), dry_run=True, progress=notes)
+    assert (done.pending, done.reused, len(notes.said)) == (0, 4, 1)
 
 
 def test_overwrite_computes_again(run, pictures):
@@ -387,14 +395,14 @@ def test_a_wrong_layer_leaves_no_store(pictures, tmp_path):
 
 _CHILD = """
 import sys, time
-from featx.features import job, writing
+from featx.features import passes, writing
 from featx.features.extract import extract
 writing._MOST_ROWS = 64
-load = job.load
+load = passes.load
 def slow(*args, **named):
     time.sleep(0.01)
     return load(*args, **named)
-job.load = slow
+passes.load = slow
 extract(sys.argv[1], backbone="tiny", weights="random", cache=sys.argv[2], image_size=16, engine="keras")
 """
 

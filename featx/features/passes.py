@@ -1,0 +1,314 @@
+"""A pass: the networks of one input size, run over the pixels that any of them lacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from featx.errors import ExtractionError
+from featx.features.engines import Device, choose_device, set_threads
+from featx.features.forward import Failure, Lane, run_pass
+from featx.features.networks import NetworkAtWork, export_folder
+from featx.features.openvino_engine import is_exported
+from featx.features.plan import Settings, Target, open_stores
+from featx.features.reading import Array, Busy, Prepare, Source, read_ahead
+from featx.features.store import FeatureStore
+from featx.features.writing import BlockWriter, hand_bytes
+from featx.images.augment import PRESETS, apply_view, halton_views
+from featx.images.prepare import load
+from featx.progress import Progress
+
+__all__ = ["Job", "Outcome", "Work", "run_networks", "try_networks"]
+
+# Rows from which an export of 5 to 11 seconds pays on a small network.
+_WORTH_EXPORTING = 2000
+_TRIED_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do, apart from images and networks.
+
+    Attributes
+    ----------
+    settings : Settings
+        How to extract.
+    cache : Path
+        Folder of caches.
+    on_error : str
+        One of `featx.features.plan.ON_ERROR`.
+    overwrite, dry_run : bool
+        Compute again what stands there; compute nothing.
+    shard : str, optional
+        ``"I/N"``.
+    progress : Progress
+        Receiver of progress and messages.
+    """
+
+    settings: Settings
+    cache: Path
+    on_error: str
+    overwrite: bool
+    dry_run: bool
+    shard: str | None
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Work:
+    """A target and what its stores lack.
+
+    Attributes
+    ----------
+    target : Target
+        The network.
+    missing : tuple of frozenset of str
+        For each of its layers, the keys of images without features.
+    """
+
+    target: Target
+    missing: tuple[frozenset[str], ...]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What the network has to be run on."""
+        return frozenset().union(*self.missing)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pass over the pixels gave.
+
+    Attributes
+    ----------
+    failures : tuple of Failure
+        Images without features.
+    stores : tuple of Path
+        Folders of the stores written, which `Failure.store` counts.
+    seconds : mapping of str to float
+        As in `featx.features.results.Extraction`.
+    engine, device : str
+        What ran the forward pass, and where.
+    """
+
+    failures: tuple[Failure, ...] = ()
+    stores: tuple[Path, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    engine: str = ""
+    device: str = ""
+
+
+def run_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source], begun: float) -> Outcome:
+    """Run the networks of one input size over the pixels that any of them lacks.
+
+    Parameters
+    ----------
+    job : Job
+        How.
+    works : sequence of Work
+        The networks, all of one input size.
+    sources : mapping of str to Source
+        All images by key.
+    begun : float
+        When the work began, by `time.perf_counter`.
+
+    Returns
+    -------
+    Outcome
+        What came of it; nothing is run where nothing is lacking.
+
+    Raises
+    ------
+    ExtractionError
+        If an image fails and ``on_error`` is ``"fail"``, or features cannot be written.
+    """
+    needed = [work for work in works if work.keys]
+    if not needed:
+        for work in works:
+            open_stores(work.target)
+        return Outcome()
+    networks, device = _build(job, needed)
+    engines = [network.engine for network in networks]
+    # Only now, when every network has been built, may stores appear.
+    stores: list[FeatureStore] = []
+    lanes = []
+    for work, network, engine in zip(needed, networks, engines, strict=True):
+        opened = open_stores(work.target)
+        places = tuple(range(len(stores), len(stores) + len(opened)))
+        lanes.append(
+            Lane(
+                work.target.name,
+                engine,
+                work.target.image_size,
+                network.rescue,
+                places,
+                work.missing,
+                network.check(),
+            )
+        )
+        stores += opened
+        if job.overwrite:
+            for store, missing in zip(opened, work.missing, strict=True):
+                store.discard(missing)
+    started = time.perf_counter() - begun
+    failures: list[Failure] = []
+    seconds = _run(job, lanes, stores, _ordered(needed, sources), failures)
+    folders = tuple(store.path for store in stores)
+    return Outcome(tuple(failures), folders, {"start": started, **seconds}, engines[0].name, str(device))
+
+
+def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device]:
+    name = _engine(job, works)
+    device = _settle(job.settings, name)
+    networks = [
+        NetworkAtWork(work.target, job.settings, device, name, job.cache, job.progress) for work in works
+    ]
+    return networks, device
+
+
+def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source]) -> None:
+    """Say what a pass would read, compute and store, and how long by a trial of a few images.
+
+    Parameters
+    ----------
+    job : Job
+        How.
+    works : sequence of Work
+        The networks, all of one input size.
+    sources : mapping of str to Source
+        All images by key.
+    """
+    needed = [work for work in works if work.keys]
+    if not needed:
+        return
+    networks, device = _build(job, needed)
+    wanted = _ordered(needed, sources)
+    settings, size = job.settings, needed[0].target.image_size
+    batch = np.zeros((settings.batch_size, size, size, 3), np.uint8)
+    widths = [layer.shape[1] for network in networks for layer in network.engine.start(batch)()]
+    begun = time.perf_counter()
+    for network in networks:
+        network.engine.start(batch)()
+    forward = (time.perf_counter() - begun) / settings.batch_size * settings.views
+    tried = wanted[:_TRIED_IMAGES]
+    begun = time.perf_counter()
+    for _ in read_ahead(tried, _prepare(settings, size), workers=settings.cores, ahead=len(tried)):
+        pass
+    read = (time.perf_counter() - begun) / len(tried)
+    # On a CPU both use the same cores; a GPU works while the CPU reads.
+    each = max(read, forward) if device.kind == "gpu" else read + forward
+    kept = 1 if settings.mean else settings.views
+    missing = [len(missing) for work in needed for missing in work.missing]
+    stored = sum(4 * width * count * kept for width, count in zip(widths, missing, strict=True))
+    job.progress.say(
+        f"{len(wanted)} images to read ({sum(source.stamp[0] for source in wanted) / 1e6:.1f} MB), {sum(missing)} "
+        f"features of images to compute and store ({stored / 1e6:.1f} MB) at {size} px by {networks[0].engine.name} "
+        f"on {device}: about {each * len(wanted):.0f} s at {1 / each:.1f} images/s, start-up left out"
+    )
+
+
+def _engine(job: Job, works: Sequence[Work]) -> str:
+    """Choose the engine; ``auto`` exports no network to OpenVINO for less work than the export takes."""
+    chosen = job.settings.chosen_engine()
+    if chosen == "keras" or job.settings.engine != "auto" or job.settings.precision != "float32":
+        return chosen
+    rows = job.settings.views * max(len(work.keys) for work in works)
+    ready = all(is_exported(export_folder(work.target, job.settings, job.cache)) for work in works)
+    return chosen if ready or rows >= _WORTH_EXPORTING else "keras"
+
+
+def _settle(settings: Settings, engine: str) -> Device:
+    if engine == "openvino":
+        return Device("cpu")
+    if settings.threads is not None:
+        set_threads(settings.threads)
+    return choose_device(settings.wanted_device)
+
+
+def _ordered(works: Sequence[Work], sources: Mapping[str, Source]) -> list[Source]:
+    """Put images that lack the same features side by side, so that few batches are of use to some networks only."""
+    lacking = {
+        key: tuple(key in missing for work in works for missing in work.missing)
+        for key in frozenset().union(*(work.keys for work in works))
+    }
+    kinds = dict.fromkeys(lacking[key] for key in sources if key in lacking)
+    ranks = {kind: rank for rank, kind in enumerate(kinds)}
+    return sorted(
+        (sources[key] for key in sources if key in lacking), key=lambda source: ranks[lacking[source.key]]
+    )
+
+
+def _run(
+    job: Job,
+    lanes: Sequence[Lane],
+    stores: Sequence[FeatureStore],
+    sources: Sequence[Source],
+    failures: list[Failure],
+) -> dict[str, float]:
+    """Run the pass; what is computed when it ends is stored, however it ends."""
+    settings = job.settings
+    read, forward, write = Busy(), Busy(), Busy()
+    size = lanes[0].side
+    ahead = settings.ahead(size)
+    job.progress.say(_plan_line(settings, size, ahead, len(sources), lanes))
+
+    def failed(failure: Failure) -> None:
+        failures.append(failure)
+        if job.on_error == "fail":
+            raise ExtractionError(failure.reason)
+
+    begun = time.perf_counter()
+    job.progress.start("extracting", len(sources))
+    writer = BlockWriter(stores, busy=write)
+    try:
+        run_pass(
+            sources,
+            _prepare(settings, size),
+            lanes,
+            writer,
+            views=settings.views,
+            mean=settings.mean,
+            batch_size=settings.batch_size,
+            workers=settings.cores,
+            ahead=ahead,
+            failed=failed,
+            progress=job.progress,
+            read=read,
+            forward=forward,
+        )
+    finally:
+        job.progress.finish()
+        writer.close()
+    wall = time.perf_counter() - begun
+    return {"read": read.seconds, "forward": forward.seconds, "write": write.seconds, "wall": wall}
+
+
+def _plan_line(settings: Settings, size: int, ahead: int, images: int, lanes: Sequence[Lane]) -> str:
+    image = 3 * size * size * settings.views
+    batches = max(lane.engine.in_flight for lane in lanes) * settings.batch_size * 3 * size * size
+    megabytes = (ahead * image + batches + hand_bytes(sum(len(lane.stores) for lane in lanes))) / 1e6
+    return (
+        f"{images} images to compute with {len(lanes)} network{'s' if len(lanes) > 1 else ''} at {size} px; at most "
+        f"{megabytes:.0f} MB of pixels and features in hand beside the networks, however many images"
+    )
+
+
+def _prepare(settings: Settings, size: int) -> Prepare:
+    if settings.views == 1:
+        return partial(_one_view, preparation=settings.preparation, size=size)
+    views = halton_views(settings.views, PRESETS[settings.view_ranges])
+
+    def several(data: bytes, path: str) -> Array:
+        image = load(data, settings.preparation, size, name=path)
+        return np.stack([apply_view(image, view) for view in views])
+
+    return several
+
+
+def _one_view(data: bytes, path: str, *, preparation: str, size: int) -> Array:
+    return load(data, preparation, size, name=path)[None]
