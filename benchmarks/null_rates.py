@@ -31,12 +31,15 @@ RANGES = {EXACT: (0.03, 0.07), BOUND: (0.0, 0.07), NOTHING: (0.0, 1.0)}
 RESAMPLES = 499
 
 
+Draws = Callable[[np.random.Generator, int], Iterator[dict[str, float]]]
+
+
 @dataclass(frozen=True)
 class Setting:
     """Data sets of one kind, and what the tests on them claim."""
 
     title: str
-    draw: Callable[[np.random.Generator, int], Iterator[dict[str, float]]]
+    draw: Draws
     claims: dict[str, str]
 
 
@@ -75,22 +78,22 @@ def grouped_test_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, 
         }
 
 
-def trained_arms(rng: np.random.Generator, parts: np.ndarray, arms: int = 2) -> np.ndarray:
+def trained_arms(rng: np.random.Generator, parts: np.ndarray, features: int, arms: int = 2) -> np.ndarray:
     """Areas of arms that are trained and tested on overlapping folds of one data set of 200 images.
 
-    Each arm has ten features of its own, equally informative, and a ridge classifier. `parts` holds the test images of
-    each fold. Returns areas of shape (folds, arms).
+    Each arm has features of its own, equally informative together, and a ridge classifier. `parts` holds the test images
+    of each fold. Returns areas of shape (folds, arms). With 2 features nearly all the noise is that of the test part;
+    with 10, what was learnt matters as much.
     """
     actual = np.repeat([1.0, 0.0], [70, 130])
-    features = rng.normal(size=(arms, 200, 10)) + 0.35 * actual[None, :, None]
+    images = rng.normal(size=(arms, 200, features)) + (1.1 / np.sqrt(features)) * actual[None, :, None]
     areas = np.empty((len(parts), arms))
     for fold, test in enumerate(parts):
-        x, y = features[:, ~test], actual[~test] - actual[~test].mean()
+        x, y = images[:, ~test], actual[~test] - actual[~test].mean()
         x = x - x.mean(axis=1, keepdims=True)
-        weights = np.linalg.solve(
-            x.transpose(0, 2, 1) @ x + 10 * np.eye(10), (x.transpose(0, 2, 1) @ y)[..., None]
-        )[..., 0]
-        scores = np.einsum("anf,af->an", features[:, test], weights)
+        gram = x.transpose(0, 2, 1) @ x + 10 * np.eye(features)
+        weights = np.linalg.solve(gram, (x.transpose(0, 2, 1) @ y)[..., None])
+        scores = (images[:, test] @ weights)[..., 0]
         positive = actual[test] == 1
         ranks = rankdata(scores, axis=1)[:, positive].sum(axis=1)
         areas[fold] = (ranks / positive.sum() - (positive.sum() + 1) / 2) / (~positive).sum()
@@ -106,25 +109,29 @@ def split(rng: np.random.Generator, parts: int, repeats: int) -> np.ndarray:
     return np.array(masks)
 
 
-def halves(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+def halves(features: int) -> Draws:
     """5x2 folds of one data set."""
-    for _ in range(sets):
-        areas = trained_arms(rng, split(rng, 2, 5))
-        differences = areas[:, 0] - areas[:, 1]
-        yield {
-            "combined 5x2cv F": combined_f(differences.reshape(5, 2)).p,
-            "5x2cv paired t": dietterich_t(differences.reshape(5, 2)).p,
-            "corrected resampled t": corrected_t(differences, 1.0).p,
-            "plain t over the ten folds": float(ttest_1samp(differences, 0).pvalue),
-        }
+
+    def draw(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+        for _ in range(sets):
+            areas = trained_arms(rng, split(rng, 2, 5), features)
+            differences = areas[:, 0] - areas[:, 1]
+            yield {
+                "corrected resampled t": corrected_t(differences, 1.0).p,
+                "combined 5x2cv F": combined_f(differences.reshape(5, 2)).p,
+                "5x2cv paired t": dietterich_t(differences.reshape(5, 2)).p,
+                "plain t over the ten folds": float(ttest_1samp(differences, 0).pvalue),
+            }
+
+    return draw
 
 
-def k_folds(parts: int, repeats: int) -> Callable[[np.random.Generator, int], Iterator[dict[str, float]]]:
+def k_folds(parts: int, repeats: int, features: int) -> Draws:
     """Repeated k-fold splits of one data set."""
 
     def draw(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
         for _ in range(sets):
-            areas = trained_arms(rng, split(rng, parts, repeats))
+            areas = trained_arms(rng, split(rng, parts, repeats), features)
             differences = areas[:, 0] - areas[:, 1]
             yield {
                 "corrected resampled t": corrected_t(differences, 1 / (parts - 1)).p,
@@ -144,13 +151,13 @@ def several_arms(rng: np.random.Generator, sets: int) -> Iterator[dict[str, floa
 def several_arms_on_folds(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
     """Four arms on 5x2 folds of one data set."""
     for _ in range(sets):
-        areas = trained_arms(rng, split(rng, 2, 5), arms=4)
+        areas = trained_arms(rng, split(rng, 2, 5), 10, arms=4)
         pairs = [(row, column) for row in range(4) for column in range(row)]
-        tests = [combined_f((areas[:, row] - areas[:, column]).reshape(5, 2)).p for row, column in pairs]
+        smallest = min(corrected_t(areas[:, row] - areas[:, column], 1.0).p for row, column in pairs)
         yield {
+            "corrected t of all pairs, Holm": min(1.0, smallest * len(pairs)),
+            "corrected t of all pairs, the smallest p": smallest,
             "Friedman over folds (featx warns)": friedman(areas).p,
-            "combined F of all pairs, the smallest p": min(tests),
-            "combined F of all pairs, Holm": min(1.0, min(tests) * len(tests)),
         }
 
 
@@ -198,18 +205,21 @@ SETTINGS = [
         {"DeLong by groups": EXACT, "group bootstrap": EXACT, "permutation by groups": EXACT},
     ),
     Setting(
-        "5x2 folds of 200 images",
-        halves,
-        {"combined 5x2cv F": BOUND, "5x2cv paired t": EXACT, "corrected resampled t": BOUND},
+        "5x2 folds of 200 images, 2 features",
+        halves(2),
+        {"corrected resampled t": EXACT, "combined 5x2cv F": EXACT, "5x2cv paired t": EXACT},
     ),
-    Setting("5 folds of 200 images", k_folds(5, 1), {"corrected resampled t": EXACT}),
-    Setting("10 folds of 200 images", k_folds(10, 1), {"corrected resampled t": EXACT}),
-    Setting("5 x 10 folds of 200 images", k_folds(10, 5), {"corrected resampled t": EXACT}),
+    Setting("5x2 folds of 200 images, 10 features", halves(10), {"corrected resampled t": EXACT}),
+    Setting("5 folds of 200 images, 10 features", k_folds(5, 1, 10), {"corrected resampled t": BOUND}),
+    Setting("10 folds of 200 images, 10 features", k_folds(10, 1, 10), {"corrected resampled t": BOUND}),
+    Setting("3 x 10 folds of 200 images, 10 features", k_folds(10, 3, 10), {"corrected resampled t": EXACT}),
     Setting(
         "4 arms, 12 independent data sets", several_arms, {"Friedman": EXACT, "Nemenyi, any pair": BOUND}
     ),
     Setting("4 arms, one test set", several_arms_on_one_set, {"DeLong of all pairs, Holm": BOUND}),
-    Setting("4 arms, 5x2 folds", several_arms_on_folds, {"combined F of all pairs, Holm": BOUND}),
+    Setting(
+        "4 arms, 5x2 folds, 10 features", several_arms_on_folds, {"corrected t of all pairs, Holm": BOUND}
+    ),
     Setting(
         "3 x 2 factors, 5 independent blocks",
         factors,

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from featx.errors import ConfigError, InputError
 
@@ -41,7 +42,16 @@ from .inputs import FloatArray
 from .ranks import Ranking, rank_arms
 from .row_tests import bootstrap_test, delong_test
 
-__all__ = ["CORRECTIONS", "TESTS", "Comparison", "Comparisons", "adjust", "compare_arms", "compare_many"]
+__all__ = [
+    "CORRECTIONS",
+    "TESTS",
+    "Comparison",
+    "Comparisons",
+    "adjust",
+    "compare_arms",
+    "compare_many",
+    "holm",
+]
 
 CORRECTIONS = ("holm", "none")
 TESTS = ("auto", "combined-f", "dietterich-t")
@@ -281,13 +291,40 @@ def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Compa
     known = ~np.isnan(p)
     if correction == "none" or known.sum() < 2:
         return tuple(replace(pair, adjusted_p=pair.finding.p, adjustment="none") for pair in pairs)
-    from statsmodels.stats.multitest import multipletests
-
-    p[known] = multipletests(p[known], method="holm")[1]
+    p[known] = holm(p[known])
     label = f"Holm over {int(known.sum())} comparisons"
     return tuple(
         replace(pair, adjusted_p=float(value), adjustment=label) for pair, value in zip(pairs, p, strict=True)
     )
+
+
+def holm(p: ArrayLike) -> FloatArray:
+    """Correct p values by Holm's step-down method.
+
+    Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the smallest times their number, the next times one less, and
+    so on, never falling, at most 1. (statsmodels has it too, with a full garbage collection in each call.)
+
+    Parameters
+    ----------
+    p : array_like of shape (tests,)
+        p values, none NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (tests,)
+        In the order given.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(steps, 1.0)
+    return corrected
 
 
 def _on_one_set(a: FoldScores, b: FoldScores, names: tuple[str, str], level: float, seed: int) -> Comparison:

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from featx.errors import ConfigError, InputError
 from featx.stats.arms import FoldScores, fold_aucs, fold_scores
-from featx.stats.compare import adjust, compare_arms, compare_many
+from featx.stats.compare import adjust, compare_arms, compare_many, holm
 from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
 from featx.stats.row_tests import bootstrap_test, delong_test
 
@@ -210,6 +210,13 @@ def test_several_arms_are_corrected_by_holm() -> None:
     assert found.ranking is not None
     assert found.ranking.ranks.index(min(found.ranking.ranks)) == 3
     assert "share images" in found.ranking.finding.warnings[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_equals_statsmodels(seed: int) -> None:
+    p = np.random.default_rng(seed).random(9) ** 4
+    p[3] = p[5]
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
 
 
 def test_two_arms_need_no_correction() -> None:
