@@ -68,7 +68,11 @@ def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extrac
     for size in dict.fromkeys(work.target.image_size for work in works):
         places = [place for place, work in enumerate(works) if work.target.image_size == size]
         here = [works[place] for place in places]
-        outcome = try_networks(job, here, sources) if job.dry_run else run_networks(job, here, sources, begun)
+        outcome = None
+        if job.dry_run:
+            try_networks(job, here, sources)
+        else:
+            outcome = run_networks(job, here, sources, begun)
         done |= {place: _results(job, works[place], images, outcome) for place in places}
         begun = time.perf_counter()
     return tuple(item for place in sorted(done) for item in done[place])
