@@ -79,6 +79,20 @@ def _recipe_flags(command: Any) -> Any:
     "--recipe",
     help=f"{', '.join(RECIPES)}, or a TOML file.  [default: modern; scratch where the weights are random]",
 )
+@click.option(
+    "--head",
+    type=click.Choice(["svm", "softmax"]),
+    default="svm",
+    show_default=True,
+    help="softmax: also score the test parts by the network's own head, for comparison with SVMs.",
+)
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    default=Path("reports/softmax"),
+    show_default=True,
+    help="Folder of the runs that --head softmax makes.",
+)
 @click.option("--arm", help="Name of the row in the study's table.  [default: backbone, weights and recipe]")
 @output("reports/finetuned", "Folder of the runs: OUTPUT/ARM/TASK/PROTOCOL/FOLD.")
 @CACHE

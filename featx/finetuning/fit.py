@@ -15,15 +15,14 @@ from featx.errors import TrainingError, listing
 from featx.progress import Progress
 from featx.stats.auc import fold_auc
 
+from .batches import training_batches
 from .checkpoint import Checkpoint, Progressed
 from .learner import Learner
 from .recipe import TrainingRecipe
-from .sampling import Part, draw_epoch, training_batches
+from .sampling import Part, draw_epoch
 from .schedule import learning_rate
 
-__all__ = ["HISTORY", "Fitted", "Job", "fit", "softmax", "validation_scores"]
-
-HISTORY = ("epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "best")
+__all__ = ["Fitted", "Job", "fit", "softmax", "validation_scores"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Fitted:
     best_epoch : int
         From 1, head epochs counted.
     history : tuple of dict
-        A row for each epoch with the columns `HISTORY`.
+        A row for each epoch with the columns of `featx.finetuning.outputs.HISTORY`.
     images_per_second : tuple of float
         Training speed of each epoch that this process ran.
     resumed : int
@@ -156,7 +155,8 @@ def _epoch(learner: Learner, job: Job, epoch: int, advance: Callable[[int], None
 def _judge(learner: Learner, job: Job, done: Progressed, row: dict[str, Any]) -> None:
     """Validate, complete the row, and keep the weights if they are the best so far.
 
-    Epochs of the head alone are shown but never chosen: their features are the ones that training set out from.
+    Epochs of the head alone are shown but not chosen, since their features are the ones that training set out
+    from; unless there are no others.
     """
     weights = learner.weights()
     if len(job.validation):
@@ -168,7 +168,8 @@ def _judge(learner: Learner, job: Job, done: Progressed, row: dict[str, Any]) ->
         learner.model.set_weights(raw)
     else:
         row["validation_loss"] = row["validation_auc"] = None
-    row["best"] = row["phase"] == "all" and _better(row, done, learner.recipe.metric)
+    eligible = row["phase"] == "all" or not learner.recipe.epochs
+    row["best"] = eligible and _better(row, done, learner.recipe.metric)
     done.epoch = row["epoch"]
     done.history.append(row)
     if row["best"]:

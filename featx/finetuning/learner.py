@@ -14,13 +14,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from .batches import Batch, evaluation_batches
 from .recipe import TrainingRecipe
-from .sampling import Batch, Part, evaluation_batches
+from .sampling import Part
 
 __all__ = ["Learner", "precision"]
 
 Array = NDArray[Any]
-_HEAD = 3  # a stream of chance, behind those of featx.finetuning.sampling
+_HEAD = 3  # a stream of chance, behind those of sampling and batches
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class TrainingRecipe:
     """
 
     name: str = _text("modern", "Name of the recipe, for the record.")
-    epochs: int = _whole(30, 1, "Epochs with all layers training, at most.")
+    epochs: int = _whole(30, 0, "Epochs with all layers training, at most; 0: the head alone.")
     head_epochs: int = _whole(3, 0, "Epochs with only the new head training, before the others.")
     batch_size: int = _whole(32, 1, "Images per optimizer step.")
     accumulate: int = _whole(1, 1, "Parts that a batch is cut into to save memory; gradients are summed up.")
@@ -144,6 +144,10 @@ class TrainingRecipe:
         for item in dataclasses.fields(self):
             object.__setattr__(self, item.name, _typed(item, getattr(self, item.name)))
             _check(item, getattr(self, item.name), self.name)
+        if not self.epochs + self.head_epochs:
+            raise ConfigError(
+                "A training recipe must have epochs. Got 0 for both 'epochs' and 'head_epochs'."
+            )
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"The 'accumulate' parameter of a recipe must divide 'batch_size' ({self.batch_size}). "

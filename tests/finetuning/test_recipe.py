@@ -65,7 +65,8 @@ def test_a_file_takes_the_rest_from_its_base(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("epoch = 2", "no field 'epoch'; did you mean 'epochs'"),
-        ("epochs = 0", "'epochs' parameter .* whole number from 1. Got 0"),
+        ("batch_size = 0", "'batch_size' parameter .* whole number from 1. Got 0"),
+        ("epochs = 0\nhead_epochs = 0", "must have epochs"),
         ("epochs = 2.5", "Got 2.5"),
         ("epochs = true", "Got True"),
         ("learning_rate = nan", "Got nan"),

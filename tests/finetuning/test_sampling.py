@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featx.errors import ConfigError, ImageError
+from featx.finetuning.batches import Batch, evaluation_batches, training_batches
 from featx.finetuning.pixels import Pixels, load_pixels
 from featx.finetuning.recipe import RECIPES, TrainingRecipe
-from featx.finetuning.sampling import (
-    Batch,
-    Part,
-    draw_epoch,
-    evaluation_batches,
-    final_weights,
-    image_weights,
-    training_batches,
-)
+from featx.finetuning.sampling import Part, draw_epoch, final_weights, image_weights
 
 SIZE = 12
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import numpy as np
 import pytest
 
 from featx.data.protocols import read_folds
-from featx.errors import ConfigError, ImageError, LeakError, RunError, TrainingError, WeightsError
-from featx.finetuning import fit as fitting
-from featx.finetuning.train import HEAD_FILE, HISTORY_FILE, finetune
+from featx.errors import ConfigError, ImageError, LeakError, RunError, WeightsError
+from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
+from featx.finetuning.plan import advice, choose_recipe
+from featx.finetuning.recipe import RECIPES
+from featx.finetuning.train import finetune
 from featx.runs import Run, find_runs
 from featx.zoo.backbones import find_backbone
 from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE, resolve_weights
@@ -105,11 +110,6 @@ def test_the_same_seed_gives_the_same_bytes_alone_or_after_other_folds(
     assert alone.record.id == trained[1].record.id
 
 
-def test_another_seed_gives_other_weights(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
-    (other,) = again(squares, tmp_path, folds=["2"], seed=1, epochs=1)
-    assert weights_of(other) != weights_of(trained[1])
-
-
 def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
     output = trained[0].path.parents[3]
     before = (trained[0].path / "complete.json").stat().st_mtime_ns
@@ -119,35 +119,34 @@ def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_
         again(squares, tmp_path, output=output, epochs=4)
 
 
-class _Stop(Exception):
-    pass
-
-
-def _stopping(after: int) -> Callable[..., None]:
-    """Stand in for `Checkpoint.save`: the real one, then a stop once `after` epochs are kept."""
-    real = fitting.Checkpoint.save
-
-    def save(self: Any, done: Any) -> None:
-        real(self, done)
-        if done.epoch == after:
-            raise _Stop
-
-    return save
-
-
-@pytest.mark.parametrize("after", [1, 3])
-def test_a_stopped_training_goes_on_to_the_same_bytes(
-    trained: tuple[Run, ...], squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+def test_a_killed_training_goes_on_to_the_same_bytes(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(fitting.Checkpoint, "save", _stopping(after))
-        with pytest.raises(_Stop):
-            again(squares, tmp_path, folds=["2"])
+    """SIGKILL of a real process while it trains, at a moment that chance picks."""
+    given = {"weights": "random:3", "protocol": "kfold:2", "output": str(tmp_path / "out"), "folds": ["2"]}
+    code = f"""
+from featx.finetuning.train import finetune
+class Lines:
+    def start(self, *given): pass
+    def advance(self, count=1): pass
+    def finish(self): pass
+    def say(self, message): print(message, flush=True)
+finetune({str(squares)!r}, progress=Lines(), cache={str(tmp_path / "cache")!r}, **{ {**FIELDS, **given}!r})
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    with child.stdout:
+        lines = iter(child.stdout.readline, "")
+        assert any("epoch 2/3" in line for line in lines)
+        child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not (tmp_path / "out" / "tiny-random3-scratch" / "labels" / "kfold-2" / "2").exists()
     (resumed,) = again(squares, tmp_path, folds=["2"])
     facts = json.loads((resumed.path / "environment.json").read_text())
-    assert facts["resumed_epochs"] == after
+    assert facts["resumed_epochs"] >= 2
     assert weights_of(resumed) == weights_of(trained[1])
     assert (resumed.path / HISTORY_FILE).read_bytes() == (trained[1].path / HISTORY_FILE).read_bytes()
+    assert not list(resumed.path.parent.glob(".*"))
 
 
 def test_each_fold_goes_on_from_its_own_weights(
@@ -161,8 +160,6 @@ def test_each_fold_goes_on_from_its_own_weights(
         second.record.features["recipe"]["weights"]
         == resolve_weights(trained[1].path, find_backbone("tiny"))[0].digest
     )
-    (alone,) = again(squares, tmp_path / "alone", folds=["2"], **fields)
-    assert weights_of(alone) == weights_of(second)
 
 
 def test_weights_that_know_a_test_image_are_refused(
@@ -188,25 +185,6 @@ def test_a_source_task_trains_on_everything_and_passes_its_images_on(squares: Pa
         again(squares, tmp_path, weights=source.path, arm="target")
 
 
-def test_a_loss_that_is_no_number_names_the_images(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = fitting.training_batches
-
-    def poisoned(*given: Any, **options: Any) -> Any:
-        for number, batch in enumerate(real(*given, **options)):
-            if number == 1:
-                batch.images[0] = np.nan
-                poisoned_ids.extend(batch.ids)
-            yield batch
-
-    poisoned_ids: list[str] = []
-    monkeypatch.setattr(fitting, "training_batches", poisoned)
-    with pytest.raises(TrainingError, match="fold 1, epoch 1: the loss became nan") as caught:
-        again(squares, tmp_path)
-    assert ", ".join(poisoned_ids) in str(caught.value)
-
-
 def test_out_of_memory_halves_what_goes_through_at_once(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,34 +207,32 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     assert weights_of(halved) == weights_of(parts)
 
 
-def test_parts_of_a_batch_add_up(squares: Path, tmp_path: Path) -> None:
-    fields = {"folds": ["1"], "epochs": 2, "dropout": 0.0, "ema_epochs": 0.0}
-    losses = []
-    for parts in (1, 4):
-        (run,) = again(squares, tmp_path / str(parts), accumulate=parts, **fields)
-        losses.append(run.record.search["best"]["validation_loss"])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+def test_the_head_scores_the_test_part(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
+    """Networks that stand already are scored without being trained again."""
+    from featx.stats.auc import roc_auc
+
+    fields = {"output": trained[0].path.parents[3], "head": "softmax", "scores": tmp_path / "softmax"}
+    runs = again(squares, tmp_path, **fields)
+    assert runs[:2] == trained
+    assert [run.record.kind for run in runs[2:]] == ["softmax", "softmax"]
+    assert {row.id for run in runs[2:] for row in run.predictions} == {f"x{number}" for number in range(48)}
+    assert runs[2].record.scored == ("dark",)
+    assert runs[2].record.counts["test"] == {"bright": 12, "dark": 12}
+    for run in runs[2:]:
+        actual = [row.actual == "dark" for row in run.predictions]
+        auc = roc_auc(actual, [row.scores["dark"] for row in run.predictions])
+        assert auc > 0.5
+    assert again(squares, tmp_path, **fields) == runs
+    with pytest.raises(ConfigError, match="one of svm, softmax"):
+        again(squares, tmp_path, head="linear")
 
 
-def test_without_validation_the_last_epoch_is_kept(squares: Path, tmp_path: Path) -> None:
-    (run,) = again(squares, tmp_path, folds=["1"], validation=0.0, epochs=2)
-    assert run.record.convergence["best_epoch"] == 2
-    assert run.record.counts["validation"] == {"bright": 0, "dark": 0}
-
-
-def test_training_stops_early(squares: Path, tmp_path: Path) -> None:
-    (run,) = again(squares, tmp_path, folds=["1"], patience=1, epochs=8, learning_rate=0.0)
-    assert run.record.convergence == {"epochs": 2, "best_epoch": 1, "images_at_once": 8}
-
-
-def test_it_learns(squares: Path, tmp_path: Path) -> None:
-    (run,) = again(squares, tmp_path, folds=["1"], epochs=12, learning_rate=3e-3, validation=0.25)
-    assert run.record.search["best"]["validation_auc"] > 0.9
-
-
-def test_random_weights_under_a_recipe_for_trained_ones_are_remarked(squares: Path, tmp_path: Path) -> None:
-    (run,) = again(squares, tmp_path, folds=["1"], recipe="modern", epochs=1, head_epochs=1)
-    assert any("'scratch' suits them" in warning for warning in run.record.warnings)
+@pytest.mark.parametrize(("recipe", "remarks"), [("modern", 1), ("scratch", 0), ("paper", 0)])
+def test_a_recipe_that_does_not_suit_random_weights_is_remarked(recipe: str, remarks: int) -> None:
+    sources = resolve_weights("random", find_backbone("tiny"))
+    assert len(advice(RECIPES[recipe], sources)) == remarks
+    assert choose_recipe(None, sources, {}).name == "scratch"
+    assert not advice(RECIPES[recipe], [dataclasses.replace(sources[0], seed=None)])
 
 
 def test_unknown_fields_and_unreadable_images_are_told(squares: Path, tmp_path: Path) -> None:

@@ -1,0 +1,222 @@
+"""One compiled network over all folds: training, validation cuts, memory that runs out, scores of the head.
+
+Imported late, since it imports keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.data.protocols import merged_groups, validation_split
+from featx.data.tasks import Labelled
+from featx.digest import digest
+from featx.progress import Progress
+from featx.runs import Run
+from featx.zoo.network import build_backbone
+from featx.zoo.weights import BACKBONE_FILE, Weights
+
+from .checkpoint import Checkpoint
+from .fit import Fitted, Job, fit
+from .learner import Learner, precision
+from .outputs import HEAD_FILE, write_finetuned
+from .pixels import Pixels, load_pixels
+from .plan import Study, Todo
+from .recipe import TrainingRecipe
+from .sampling import Part, final_weights
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains folds one after the other with one compiled network.
+
+    Parameters
+    ----------
+    study : Study
+        What the folds have in common.
+    memory_gib : float
+        Prepared images are kept in memory up to this size.
+    progress : Progress
+        Receiver of progress.
+    """
+
+    def __init__(self, study: Study, memory_gib: float, progress: Progress) -> None:
+        self._study, self._memory_gib, self._progress = study, memory_gib, progress
+        self._recipe = study.recipe
+        self._learner: Learner | None = None
+        self._started_from = ""
+
+    def load(self, ids: Sequence[str]) -> _Images:
+        """Prepare images.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Which ones.
+
+        Returns
+        -------
+        _Images
+            Their pixels, and the row of each id.
+        """
+        labelled, recipe = self._study.labelled, self._study.recipe
+        wanted = sorted(set(ids))
+        paths = dict(zip(labelled.ids, labelled.paths, strict=True))
+        pixels = load_pixels(
+            [paths[name] for name in wanted],
+            recipe.preparation,
+            self._study.image_size,
+            memory_gib=self._memory_gib,
+            workers=self._study.workers,
+            progress=self._progress,
+        )
+        return _Images(pixels, {name: row for row, name in enumerate(wanted)})
+
+    def train(self, item: Todo, images: _Images) -> Run:
+        """Train a fold and write its run.
+
+        Parameters
+        ----------
+        item : Todo
+            The fold.
+        images : _Images
+            What `load` returned for at least its training part.
+
+        Returns
+        -------
+        Run
+            The run.
+        """
+        began = time.monotonic()
+        job, counts = _job(self._study, item, images)
+        fitted, checkpoint = self._fit(item, job)
+        learner = self._ready(item.weights)
+        learner.model.set_weights(fitted.weights)
+        run = write_finetuned(self._study, item, learner, fitted, counts, time.monotonic() - began)
+        checkpoint.discard()
+        return run
+
+    def scores(self, item: Todo, run: Run, images: _Images) -> NDArray[np.float64]:
+        """Score a fold's test part by the head of its trained network.
+
+        Parameters
+        ----------
+        item : Todo
+            The fold.
+        run : Run
+            Its finished run.
+        images : _Images
+            What `load` returned for at least its test part.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+            Logarithm of the odds of each class, test images in the fold's order.
+        """
+        learner = self._ready(item.weights)
+        learner.backbone.load_weights(run.path / BACKBONE_FILE)
+        learner.head.load_weights(run.path / HEAD_FILE)
+        part = _part(self._study.labelled, images, item.fold.test)
+        return _log_odds(learner.predict(part, self._study.workers))
+
+    def close(self) -> None:
+        """Let the network go."""
+        self._learner = None
+        # Keras' models are full of cycles: without this, several calls in one process pile up.
+        gc.collect()
+
+    def _ready(self, weights: Weights) -> Learner:
+        """Return the network, set to start from the given weights."""
+        if self._learner is not None and self._started_from == weights.digest:
+            return self._learner
+        with precision(self._recipe.precision):
+            model = build_backbone(self._study.backbone, weights, self._study.image_size)
+        if self._learner is None:
+            self._learner = Learner(model, len(self._study.classes), self._recipe, self._study.steps)
+        else:
+            self._learner.start_from(model.get_weights())
+        self._started_from = weights.digest
+        return self._learner
+
+    def _fit(self, item: Todo, job: Job) -> tuple[Fitted, Checkpoint]:
+        """Train; where memory runs out, halve what goes through the network at once and start again."""
+        while True:
+            checkpoint = Checkpoint(item.workshop, digest([item.record.id, self._recipe.accumulate]))
+            try:
+                return fit(self._ready(item.weights), job, checkpoint, self._progress), checkpoint
+            except Exception as error:
+                if not _out_of_memory(error) or self._recipe.micro_batch == 1:
+                    raise
+            self.close()
+            self._recipe = _halved(self._recipe)
+            self._progress.say(
+                f"out of memory: {self._recipe.micro_batch} images at once from here on, "
+                f"{self._recipe.accumulate} times for each step of {self._recipe.batch_size}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    pixels: Pixels
+    rows: Mapping[str, int]
+
+
+def _halved(recipe: TrainingRecipe) -> TrainingRecipe:
+    """Cut batches into at least twice as many equal parts."""
+    parts = range(2 * recipe.accumulate, recipe.batch_size + 1)
+    accumulate = next(number for number in parts if recipe.batch_size % number == 0)
+    return dataclasses.replace(recipe, accumulate=accumulate)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Recognise what the backends raise when the device's memory is full."""
+    text = f"{type(error).__name__}: {error}".lower()
+    signs = ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory")
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
+
+
+def _job(study: Study, item: Todo, images: _Images) -> tuple[Job, dict[str, Any]]:
+    """Cut the validation part out of a fold's training part, by group."""
+    labelled, recipe, names = study.labelled, study.recipe, item.fold.train
+    at = _places(labelled, names)
+    groups = merged_groups(labelled.groups[at], [study.keys[name] for name in names])
+    seed = int(digest({"seed": study.seed, "fold": item.fold.name})[:7], 16)
+    fitted, held = np.arange(len(at)), np.arange(0)
+    if recipe.validation:
+        fitted, held = validation_split(labelled.targets[at], groups, held_out=recipe.validation, seed=seed)
+    train, validation = (_part(labelled, images, [names[row] for row in rows]) for rows in (fitted, held))
+    final = final_weights(recipe, labelled.task.name, labelled.task.classes)
+    counts = {"train": _counts(labelled, train), "validation": _counts(labelled, validation)}
+    job = Job(item.fold.name, train, validation, final, seed, study.workers)
+    return job, {**counts, "left_out": labelled.left_out, "groups": len(set(groups.tolist()))}
+
+
+def _part(labelled: Labelled, images: _Images, ids: Sequence[str]) -> Part:
+    rows = np.array([images.rows[name] for name in ids], np.int64)
+    targets = labelled.targets[_places(labelled, ids)]
+    return Part(images.pixels, rows, targets, tuple(ids), len(labelled.task.classes))
+
+
+def _places(labelled: Labelled, ids: Sequence[str]) -> NDArray[np.int64]:
+    place = {name: index for index, name in enumerate(labelled.ids)}
+    return np.array([place[name] for name in ids], np.int64)
+
+
+def _counts(labelled: Labelled, part: Part) -> dict[str, int]:
+    numbers = np.bincount(part.targets, minlength=part.classes)
+    return dict(zip(labelled.task.classes, numbers.tolist(), strict=True))
+
+
+def _log_odds(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn logits into log(p / (1 - p)) of every class; in two classes, their difference."""
+    columns = range(logits.shape[1])
+    others = [np.logaddexp.reduce(np.delete(logits, column, axis=1), axis=1) for column in columns]
+    odds: NDArray[np.float64] = logits - np.stack(others, axis=1)
+    return odds
