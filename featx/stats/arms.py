@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,9 @@ from .intervals import FoldSummary, delong_interval, summarise_folds
 
 __all__ = [
     "FoldScores",
+    "Stratum",
     "align",
+    "breakdown",
     "count_images",
     "fold_aucs",
     "fold_scores",
@@ -62,6 +64,28 @@ class FoldScores:
     def binary(self) -> bool:
         """Whether this is a two-class task."""
         return self.scores.ndim == 1
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """An arm on the images of one level of a stratum.
+
+    Attributes
+    ----------
+    level : str
+        Value of the stratum's column.
+    n : int
+        Distinct test images of this level.
+    positives : int or None
+        Those of the positive class; None where there are several classes.
+    summary : FoldSummary
+        Area under the ROC curve over the folds, with its interval.
+    """
+
+    level: str
+    n: int
+    positives: int | None
+    summary: FoldSummary
 
 
 def fold_scores(
@@ -355,7 +379,7 @@ def summarise_arm(
     -------
     FoldSummary
         One two-class fold: its area with DeLong's interval on the logit scale, by groups where a group has several
-        images. Several folds: mean, standard deviation and the corrected resampled t interval. One fold of several
+        images. Several folds: mean, standard deviation and the corrected resampled t interval, cut off at 0 and 1. One fold of several
         classes: the area alone.
 
     Raises
@@ -390,7 +414,45 @@ def summarise_arm(
             found.warnings,
         )
     summary = summarise_folds(fold_aucs(folds), ratio=ratio or size_ratio(folds), level=level)
-    return replace(summary, warnings=summary.warnings + partition_warnings(folds))
+    low, high = np.clip(
+        [summary.low, summary.high], 0.0, 1.0
+    ).tolist()  # no area lies outside, whatever t says
+    return replace(summary, low=low, high=high, warnings=summary.warnings + partition_warnings(folds))
+
+
+def breakdown(
+    folds: Sequence[FoldScores], levels: Mapping[str, str], *, level: float = 0.95
+) -> tuple[Stratum, ...]:
+    """Break an arm's area under the ROC curve down by a stratum, such as the difficulty of the diagnosis.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm.
+    levels : mapping of str to str
+        Value of the stratum for each image id; images without one are left out.
+    level : float
+        Confidence.
+
+    Returns
+    -------
+    tuple of Stratum
+        Sorted by level. Intervals are `summarise_arm`'s, with the sizes of the whole folds; folds in which a level holds
+        one class only are counted in ``summary.undefined``.
+
+    Examples
+    --------
+    >>> fold = fold_scores("holdout", ["a", "b", "c", "d"], [0, 1, 0, 1], [0.1, 0.2, 0.4, 0.3])
+    >>> found = breakdown([fold], {"a": "easy", "b": "easy", "c": "hard", "d": "hard"})
+    >>> [(one.level, one.n, one.summary.mean) for one in found]
+    [('easy', 2, 1.0), ('hard', 2, 0.0)]
+    """
+    ratio = size_ratio(folds)
+    found = []
+    for value in sorted({levels[image] for fold in folds for image in fold.ids if image in levels}):
+        part = select_rows(folds, {image for image, one in levels.items() if one == value})
+        found.append(Stratum(value, *count_images(part), summarise_arm(part, ratio=ratio, level=level)))
+    return tuple(found)
 
 
 def _check_same(first: FoldScores, other: FoldScores) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from featx.errors import InputError
 from featx.stats.arms import (
+    breakdown,
     count_images,
     fold_aucs,
     fold_scores,
@@ -83,7 +86,20 @@ def test_several_folds_are_summarised_by_the_corrected_interval() -> None:
         fold_scores(str(part), [f"{part}{row}" for row in range(8)], np.tile([0, 1], 4), rng.normal(size=8))
         for part in range(5)
     ]
-    assert summarise_arm(folds) == summarise_folds(fold_aucs(folds), ratio=0.25)
+    found, expected = summarise_arm(folds), summarise_folds(fold_aucs(folds), ratio=0.25)
+    assert replace(found, low=0.0, high=1.0) == replace(expected, low=0.0, high=1.0)
+    assert (found.low, found.high) == (max(expected.low, 0.0), min(expected.high, 1.0))
+
+
+def test_intervals_of_areas_end_at_zero_and_one() -> None:
+    areas = ([0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4])
+    folds = [
+        fold_scores(str(part), [f"{part}{row}" for row in range(4)], [0, 0, 1, 1], areas[part % 2])
+        for part in range(5)
+    ]
+    summary = summarise_arm(folds)
+    assert summary.high == 1.0
+    assert summarise_folds(fold_aucs(folds), ratio=0.25).high > 1
 
 
 def test_strata_keep_their_rows_and_lose_undefined_folds_openly() -> None:
@@ -105,6 +121,33 @@ def test_strata_keep_their_rows_and_lose_undefined_folds_openly() -> None:
     summary = summarise_arm(select_rows(folds, {"00", "01", "10"}), ratio=size_ratio(folds))
     assert (summary.n, summary.undefined) == (1, 1)
     assert select_rows(folds, {"nothing"}) == []
+
+
+def test_breakdown_by_stratum() -> None:
+    rng = np.random.default_rng(0)
+    folds = [
+        fold_scores(str(part), [f"{part}{row}" for row in range(8)], np.tile([0, 1], 4), rng.normal(size=8))
+        for part in range(5)
+    ]
+    levels = {
+        image: "easy" if image[1] in "0123" else "hard"
+        for fold in folds
+        for image in fold.ids
+        if image != "47"
+    }
+    easy, hard = breakdown(folds, levels)
+    assert (easy.level, easy.n, easy.positives, hard.level, hard.n, hard.positives) == (
+        "easy",
+        20,
+        10,
+        "hard",
+        19,
+        9,
+    )
+    areas = [roc_auc(fold.actual[:4], fold.scores[:4]) for fold in folds]
+    expected = summarise_folds(areas, ratio=0.25)
+    assert (easy.summary.mean, easy.summary.sd, easy.summary.n) == (expected.mean, expected.sd, expected.n)
+    assert easy.summary.low == max(expected.low, 0.0)
 
 
 def test_one_undefined_fold_is_counted() -> None:
