@@ -2,9 +2,10 @@
 
     python benchmarks/null_rates.py [--sets 1000] [--seed 0]
 
-Prints one line a test: how often it finds a difference at the 5 % level where there is none. Tests that claim the
-level must lie between 3 % and 7 %, tests that claim only to keep below it must not exceed 7 %; else the exit code is 1.
-Practices that featx does not offer, or warns about, are printed for comparison and claim nothing. About two minutes.
+Prints one line a test: how often it finds a difference at the 5 % level where there is none. Tests that claim
+the level must lie between 3 % and 7 %, tests that claim only to keep below it must not exceed 7 %; else the
+exit code is 1. Practices that featx does not offer, or warns about, are printed for comparison and claim
+nothing. About two minutes.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ def grouped_test_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, 
 def trained_arms(rng: np.random.Generator, parts: np.ndarray, features: int, arms: int = 2) -> np.ndarray:
     """Areas of arms that are trained and tested on overlapping folds of one data set of 200 images.
 
-    Each arm has features of its own, equally informative together, and a ridge classifier. `parts` holds the test images
-    of each fold. Returns areas of shape (folds, arms). With 2 features nearly all the noise is that of the test part;
-    with 10, what was learnt matters as much.
+    Each arm has features of its own, equally informative together, and a ridge classifier. `parts` holds the
+    test images of each fold. Returns areas of shape (folds, arms). With 2 features nearly all the noise is
+    that of the test part; with 10, what was learnt matters as much.
     """
     actual = np.repeat([1.0, 0.0], [70, 130])
     images = rng.normal(size=(arms, 200, features)) + (1.1 / np.sqrt(features)) * actual[None, :, None]

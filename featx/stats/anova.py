@@ -99,13 +99,14 @@ def factorial_anova(
 ) -> Anova:
     """Analyse how a study's factors explain a metric, as Valle et al. 2020 (Neurocomputing 383, 303-313).
 
-    An ordinary least-squares fit with sum-to-zero contrasts and type II sums of squares (statsmodels), so that unbalanced
-    studies, where an arm is missing, have an answer too. Every p value is for its effect alone.
+    An ordinary least-squares fit with sum-to-zero contrasts and type II sums of squares (statsmodels), so
+    that unbalanced studies, where an arm is missing, have an answer too. Every p value is for its effect
+    alone.
 
     Parameters
     ----------
     rows : sequence of mapping
-        One mapping for each run, such as ``{"backbone": "vgg16", "weights": "imagenet", "fold": "1x1", "auc": 0.81}``.
+        One mapping for each run, such as ``{"backbone": "vgg16", "weights": "imagenet", "auc": 0.81}``.
     value : str
         Key of the metric.
     factors : sequence of str
@@ -113,7 +114,8 @@ def factorial_anova(
     interactions : int
         Largest number of factors that may act together: 1 for main effects alone.
     block : str, optional
-        Key of what repeats the design, such as the fold: its own effect is taken out, and it interacts with nothing.
+        Key of what repeats the design, such as the fold: its own effect is taken out, and it interacts with
+        nothing.
     overlapping : bool
         Whether rows share images, as folds of one data set do; adds a warning.
 
@@ -125,8 +127,8 @@ def factorial_anova(
     Raises
     ------
     InputError
-        If a row lacks a key or its metric is not finite, a factor has one level only, or there are not more rows than
-        parameters.
+        If a row lacks a key or its metric is not finite, a factor has one level only, or there are not more
+        rows than parameters.
     ConfigError
         If there are no factors, a factor is named twice, or `interactions` is below 1.
 
@@ -140,14 +142,15 @@ def factorial_anova(
     ...         ("deep", "imagenet", 0.86), ("deep", "imagenet", 0.88),
     ...     ]
     ... ]
-    >>> [(one.name, round(one.eta_squared, 2)) for one in factorial_anova(rows, "auc", ["net", "start"]).effects]
+    >>> found = factorial_anova(rows, "auc", ["net", "start"])
+    >>> [(one.name, round(one.eta_squared, 2)) for one in found.effects]
     [('net', 0.07), ('start', 0.87), ('net × start', 0.03)]
     """
     names = [*factors, *([block] if block is not None else [])]
     if not factors or len(set(names)) < len(names) or interactions < 1:
         raise ConfigError(
-            f"an analysis needs factors, each once and none of them the block, and 'interactions' of at least 1. Got "
-            f"{names} and {interactions!r} instead."
+            f"an analysis needs factors, each once and none of them the block, and 'interactions' of at least 1. "
+            f"Got {names} and {interactions!r} instead."
         )
     values, levels = _columns(rows, value, names)
     places = range(len(factors))
@@ -184,7 +187,8 @@ def _columns(
     values = np.array([row[value] for row in rows], dtype=np.float64)
     if not np.isfinite(values).all():
         raise InputError(
-            f"the metric must be finite; leave undefined runs out. Row {int(np.argmin(np.isfinite(values)))} is not."
+            f"the metric must be finite; leave undefined runs out. "
+            f"Row {int(np.argmin(np.isfinite(values)))} is not."
         )
     levels = [[str(row[name]) for row in rows] for name in names]
     lonely = [name for name, level in zip(names, levels, strict=True) if len(set(level)) < 2]
@@ -198,7 +202,7 @@ def _check_size(levels: list[list[str]], terms: list[tuple[int, ...]], rows: int
     parameters = 1 + sum(prod(len(set(levels[place])) - 1 for place in term) for term in terms)
     if parameters >= rows:
         raise InputError(
-            f"the analysis has {parameters} parameters for {rows} rows: lower 'interactions', or add folds or seeds."
+            f"the analysis has {parameters} parameters for {rows} rows: lower 'interactions', or add folds."
         )
     for term in terms:
         filled = len(set(zip(*(levels[place] for place in term), strict=True)))

@@ -134,8 +134,8 @@ def fold_scores(
     owners = tuple(ids) if groups is None else tuple(groups)
     if not len(ids) == len(owners) == len(values) or len(set(ids)) < len(ids):
         raise InputError(
-            f"fold {name!r} needs one group and one score for each image id, and no id twice. Got {len(ids)} ids "
-            f"({len(set(ids))} distinct), {len(owners)} groups and {len(values)} scores."
+            f"fold {name!r} needs one group and one score for each image id, and no id twice. Got {len(ids)} "
+            f"ids ({len(set(ids))} distinct), {len(owners)} groups and {len(values)} scores."
         )
     fold_auc(actual, values)
     order = np.argsort(np.array(ids, dtype=object), kind="stable")
@@ -165,8 +165,8 @@ def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
     Raises
     ------
     InputError
-        If an arm has no fold, a fold twice or other folds than the first; or if images, classes or the number of
-        classes differ within a fold. What differs is named.
+        If an arm has no fold, a fold twice or other folds than the first; or if images, classes or the number
+        of classes differ within a fold. What differs is named.
 
     Examples
     --------
@@ -276,8 +276,8 @@ def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | Non
     Returns
     -------
     list of (int, int) or None
-        Positions of directions 1 and 2 for each complete repeat, in the order of the repeats; None where a name
-        is another or no repeat is complete.
+        Positions of directions 1 and 2 for each complete repeat, in the order of the repeats; None where a
+        name is another or no repeat is complete.
 
     Examples
     --------
@@ -378,9 +378,9 @@ def summarise_arm(
     Returns
     -------
     FoldSummary
-        One two-class fold: its area with DeLong's interval on the logit scale, by groups where a group has several
-        images. Several folds: mean, standard deviation and the corrected resampled t interval, cut off at 0 and 1. One fold of several
-        classes: the area alone.
+        One two-class fold: its area with DeLong's interval on the logit scale, by groups where a group has
+        several images. Several folds: mean, standard deviation and the corrected resampled t interval, cut
+        off at 0 and 1. One fold of several classes: the area alone.
 
     Raises
     ------
@@ -437,8 +437,8 @@ def breakdown(
     Returns
     -------
     tuple of Stratum
-        Sorted by level. Intervals are `summarise_arm`'s, with the sizes of the whole folds; folds in which a level holds
-        one class only are counted in ``summary.undefined``.
+        Sorted by level. Intervals are `summarise_arm`'s, with the sizes of the whole folds; folds in which a
+        level holds one class only are counted in ``summary.undefined``.
 
     Examples
     --------

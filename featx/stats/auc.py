@@ -1,7 +1,7 @@
 """Ranking metrics: ROC curve and area, precision-recall curve and average precision.
 
-**Where a value does not exist.** With one class only there is nothing to rank: every area here is NaN then, and
-so is a macro average of which one class has no area. NaN is for the caller to count; `mean_roc` and
+**Where a value does not exist.** With one class only there is nothing to rank: every area here is NaN then,
+and so is a macro average of which one class has no area. NaN is for the caller to count; `mean_roc` and
 `featx.stats.intervals.summarise_folds` count it in their results. No function puts 0.5 or 0 in its place.
 """
 

@@ -1,7 +1,7 @@
 """Probabilities from decision values, and how far to believe them.
 
-A calibration is fitted on scores of images that the scored model was not trained on: decision values gathered over
-inner folds of the training part, folds that share no group. `fit_calibration` refuses folds that do.
+A calibration is fitted on scores of images that the scored model was not trained on: decision values gathered
+over inner folds of the training part, folds that share no group. `fit_calibration` refuses folds that do.
 """
 
 from __future__ import annotations
@@ -179,7 +179,8 @@ def calibrate(calibration: Calibration, scores: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (n,) or (n, k)
-        Probability of the positive class; or of each class, scaled to sum to 1 (all alike where every curve gives 0).
+        Probability of the positive class; or of each class, scaled to sum to 1 (all alike where every curve
+        gives 0).
 
     Raises
     ------
@@ -214,8 +215,8 @@ def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
     targets : array_like of int, shape (n,)
         Class index of each image; 1 is positive in a two-class task.
     probabilities : array_like of shape (n,) or (n, k)
-        Of the positive class: the mean of the squared error is taken, 0 to 1. Of each class: the squared errors of
-        the classes are summed, 0 to 2 (Brier 1950, Monthly Weather Review 78, 1-3).
+        Of the positive class: the mean of the squared error is taken, 0 to 1. Of each class: the squared
+        errors of the classes are summed, 0 to 2 (Brier 1950, Monthly Weather Review 78, 1-3).
 
     Returns
     -------
@@ -255,8 +256,8 @@ def reliability(
     bins : int
         How many bins, at least 1.
     spacing : str
-        ``"uniform"``: bins of equal width. ``"quantile"``: bins of about equally many images; equal probabilities
-        share a bin, so there may be fewer.
+        ``"uniform"``: bins of equal width. ``"quantile"``: bins of about equally many images; equal
+        probabilities share a bin, so there may be fewer.
 
     Returns
     -------
@@ -278,7 +279,8 @@ def reliability(
     """
     if bins < 1 or spacing not in _SPACINGS:
         raise ConfigError(
-            f"The 'bins' parameter must be at least 1 and 'spacing' one of {_SPACINGS}. Got {bins!r}, {spacing!r}."
+            f"The 'bins' parameter must be at least 1 and 'spacing' one of {_SPACINGS}. "
+            f"Got {bins!r} and {spacing!r} instead."
         )
     labels, values = binary(actual, _probabilities(probabilities))
     inner = np.linspace(0, 1, bins + 1)[1:-1]
@@ -298,8 +300,8 @@ def expected_calibration_error(
 ) -> float:
     """Mean distance between probability and share of positives, over bins weighted by their images.
 
-    Naeini, Cooper & Hauskrecht 2015 (AAAI), for the probability of the positive class. It depends on the bins, and is
-    above 0 by chance alone for few images: compare arms on the same bins.
+    Naeini, Cooper & Hauskrecht 2015 (AAAI), for the probability of the positive class. It depends on the
+    bins, and is above 0 by chance alone for few images: compare arms on the same bins.
 
     Parameters
     ----------
@@ -381,7 +383,7 @@ def _read(curve: Sigmoid | Steps, scores: FloatArray) -> FloatArray:
 
 
 def _wilson(shares: FloatArray, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Wilson's 95 % interval of shares (Wilson 1927, Journal of the American Statistical Association 22, 209-212)."""
+    """Wilson's 95 % interval of shares (Wilson 1927, J. American Statistical Association 22, 209-212)."""
     z = 1.959963984540054
     centre = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
     reach = z / (1 + z**2 / counts) * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))

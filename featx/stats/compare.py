@@ -1,20 +1,21 @@
 """Two arms, or several, compared by the test that their protocol allows.
 
-========================  =====================================================  ===============================
-protocol                  test                                                   also reported
-========================  =====================================================  ===============================
-one test set, 2 classes   DeLong; by groups where a group has several images
-one test set, more        bootstrap of the images, or of the groups
-5x2                       corrected resampled t (Nadeau & Bengio 2003)           combined 5x2cv F, 5x2cv paired t
-any other folds           corrected resampled t (Nadeau & Bengio 2003)
-========================  =====================================================  ===============================
+=======================  ==================================================  ================================
+protocol                 test                                                also reported
+=======================  ==================================================  ================================
+one test set, 2 classes  DeLong; by groups where a group has several images
+one test set, more       bootstrap of the images, or of the groups
+5x2                      corrected resampled t (Nadeau & Bengio 2003)        combined 5x2cv F, 5x2cv paired t
+any other folds          corrected resampled t (Nadeau & Bengio 2003)
+=======================  ==================================================  ================================
 
 Folds share training images, so none of these treats them as independent.
 
-The 5x2cv tests take the two directions of a repeat as independent. With a linear classifier on many features they are
-not: what is learnt on one half fits the other half as well as the reverse, both differences agree, and the tests find
-too much (`benchmarks/null_rates.py`: 2 features, the level is kept; 10 features, three times the level and more). So
-they are reported, and taken as the answer on request only (``test="combined-f"``).
+The 5x2cv tests take the two directions of a repeat as independent. With a linear classifier on many features
+they are not: what is learnt on one half fits the other half as well as the reverse, both differences agree,
+and the tests find too much (`benchmarks/null_rates.py`: 2 features, the level is kept; 10 features, three
+times the level and more). So they are reported, and taken as the answer on request only
+(``test="combined-f"``).
 """
 
 from __future__ import annotations
@@ -144,7 +145,8 @@ def compare_arms(
     protocol : str
         The protocol's name. ``"5x2"`` adds the 5x2cv tests; every other choice follows from the folds.
     test : str
-        ``"auto"``: as the table above says. ``"combined-f"`` or ``"dietterich-t"``: that 5x2cv test is the answer.
+        ``"auto"``: as the table above says. ``"combined-f"`` or ``"dietterich-t"``: that 5x2cv test is the
+        answer.
     names : tuple of str
         Names of the arms.
     level : float
@@ -155,9 +157,9 @@ def compare_arms(
     Returns
     -------
     Comparison
-        With the interval of the mean difference; that of the combined F test, which has none, is the corrected resampled
-        t interval. Folds whose test part lacks a class are left out, counted and named in the warnings; p is NaN where no
-        test is possible.
+        With the interval of the mean difference; that of the combined F test, which has none, is the
+        corrected resampled t interval. Folds whose test part lacks a class are left out, counted and named in
+        the warnings; p is NaN where no test is possible.
 
     Raises
     ------
@@ -177,8 +179,8 @@ def compare_arms(
     """
     if test not in TESTS or (test != "auto" and protocol != "5x2"):
         raise ConfigError(
-            f"The 'test' parameter must be one of {TESTS}, and 'auto' unless the protocol is 5x2. Got {test!r} for "
-            f"protocol {protocol!r} instead."
+            f"The 'test' parameter must be one of {TESTS}, and 'auto' unless the protocol is 5x2. Got {test!r} "
+            f"for protocol {protocol!r} instead."
         )
     first, second = align([a, b])
     if len(first) == 1:
@@ -204,8 +206,8 @@ def compare_many(
     protocol, test, level, seed
         As `compare_arms` takes them.
     correction : str
-        ``"holm"`` (Holm 1979, Scandinavian Journal of Statistics 6, 65-70) keeps the chance of any false finding
-        below the level; ``"none"`` leaves the p values as they are.
+        ``"holm"`` (Holm 1979, Scandinavian Journal of Statistics 6, 65-70) keeps the chance of any false
+        finding below the level; ``"none"`` leaves the p values as they are.
 
     Returns
     -------
@@ -222,9 +224,9 @@ def compare_many(
     Examples
     --------
     >>> from featx.stats.arms import fold_scores
+    >>> scores = {"A": [1, 2, 4, 3, 5, 6], "B": [3, 1, 5, 2, 4, 6], "C": [6, 5, 1, 4, 3, 2]}
     >>> arms = {
-    ...     name: [fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], scores)]
-    ...     for name, scores in {"A": [1, 2, 4, 3, 5, 6], "B": [3, 1, 5, 2, 4, 6], "C": [6, 5, 1, 4, 3, 2]}.items()
+    ...     name: [fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], one)] for name, one in scores.items()
     ... }
     >>> compare_many(arms).p_matrix().round(2)
     array([[1.  , 0.47, 0.47],
@@ -301,8 +303,9 @@ def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Compa
 def holm(p: ArrayLike) -> FloatArray:
     """Correct p values by Holm's step-down method.
 
-    Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the smallest times their number, the next times one less, and
-    so on, never falling, at most 1. (statsmodels has it too, with a full garbage collection in each call.)
+    Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the smallest times their number, the next times
+    one less, and so on, never falling, at most 1. (statsmodels has it too, with a full garbage collection in
+    each call.)
 
     Parameters
     ----------

@@ -41,10 +41,10 @@ class AucCovariance:
 def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> AucCovariance:
     """Estimate the covariance of the areas of several scores of the same rows.
 
-    DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44, 837-845), from midranks in O(n log n) as in Sun & Xu 2014
-    (IEEE Signal Processing Letters 21, 1389-1393). With groups, rows of one group may depend on each other:
-    the structural components are summed by group (Obuchowski 1997, Biometrics 53, 567-578); groups of one row
-    give DeLong's result.
+    DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44, 837-845), from midranks in O(n log n) as in Sun & Xu
+    2014 (IEEE Signal Processing Letters 21, 1389-1393). With groups, rows of one group may depend on each
+    other: the structural components are summed by group (Obuchowski 1997, Biometrics 53, 567-578); groups of
+    one row give DeLong's result.
 
     Parameters
     ----------

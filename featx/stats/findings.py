@@ -34,8 +34,8 @@ class Finding:
     correction : str
         What was corrected for overlapping folds, groups or multiple testing; ``"none"``.
     n, positives : int or None
-        Images, and those of the positive class; None where the test does not see images, `positives` also None
-        with several classes.
+        Images, and those of the positive class; None where the test does not see images, `positives` also
+        None with several classes.
     folds : int
         Folds (or blocks) that entered; 1 for one test set.
     warnings : tuple of str

@@ -1,8 +1,8 @@
 """Tests of the difference of two arms over folds whose training parts overlap.
 
-Each takes the differences of a metric, arm a minus arm b on the same folds. Where all differences are zero the
-arms cannot be told apart and p is 1; where they are equal but not zero there is no variance to compare with and p
-is NaN.
+Each takes the differences of a metric, arm a minus arm b on the same folds. Where all differences are zero
+the arms cannot be told apart and p is 1; where they are equal but not zero there is no variance to compare
+with and p is NaN.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def dietterich_t(differences: ArrayLike) -> Finding:
     Parameters
     ----------
     differences : array_like of shape (repeats, 2)
-        Differences of the two directions of each repeat of a two-fold split; five repeats are what the test was
-        made for.
+        Differences of the two directions of each repeat of a two-fold split; five repeats are what the test
+        was made for.
 
     Returns
     -------
@@ -72,14 +72,14 @@ def combined_f(differences: ArrayLike) -> Finding:
     """Combined 5x2cv F test.
 
     Alpaydin 1999 (Neural Computation 11, 1885-1892): the sum of all squared differences over twice the sum of
-    the repeats' variances, F distributed with 10 and 5 degrees of freedom for five repeats (twice the repeats, and
-    the repeats).
+    the repeats' variances, F distributed with 10 and 5 degrees of freedom for five repeats (twice the
+    repeats, and the repeats).
 
     Parameters
     ----------
     differences : array_like of shape (repeats, 2)
-        Differences of the two directions of each repeat of a two-fold split; five repeats are what the test was
-        made for.
+        Differences of the two directions of each repeat of a two-fold split; five repeats are what the test
+        was made for.
 
     Returns
     -------
@@ -116,9 +116,9 @@ def combined_f(differences: ArrayLike) -> Finding:
 def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Finding:
     """Corrected resampled t test.
 
-    Nadeau & Bengio 2003 (Machine Learning 52, 239-281), for (repeated) k-fold as in Bouckaert & Frank 2004: the
-    mean difference over the root of `featx.stats.intervals.corrected_variance`, t distributed with one degree of
-    freedom less than there are folds.
+    Nadeau & Bengio 2003 (Machine Learning 52, 239-281), for (repeated) k-fold as in Bouckaert & Frank 2004:
+    the mean difference over the root of `featx.stats.intervals.corrected_variance`, t distributed with one
+    degree of freedom less than there are folds.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _repeats(differences: ArrayLike) -> FloatArray:
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or not np.isfinite(pairs).all():
         raise InputError(
             f"differences must be finite and of shape (repeats, 2). Got shape {pairs.shape} with "
-            f"{int((~np.isfinite(pairs)).sum())} values that are not finite."
+            f"{int((~np.isfinite(pairs)).sum())} values that are not finite instead."
         )
     return pairs
 

@@ -57,7 +57,8 @@ def pool_by_group(
         Patient, case or lesion of each image.
     pooling : str
         ``"mean"``; ``"max"``; or ``"extreme"``, the decision value farthest from 0 (Valle et al. 2020,
-        Neurocomputing 383, 303-313), the higher of two that are equally far. Several classes are pooled each by itself.
+        Neurocomputing 383, 303-313), the higher of two that are equally far. Several classes are pooled each
+        by itself.
 
     Returns
     -------
@@ -117,8 +118,8 @@ def pool_fold(fold: FoldScores, *, pooling: str = "mean") -> FoldScores:
     Returns
     -------
     FoldScores
-        One row a group, named after it. The training size is the images' and stays as it is, to be compared with
-        other pooled folds alone if it is unknown; where known it is divided by the mean images a group has.
+        One row a group, named after it. A known training size is divided by the mean number of images of a
+        group, so that it stays in proportion.
 
     Raises
     ------

@@ -112,15 +112,15 @@ def delong_interval(
     level : float
         Confidence.
     scale : str
-        ``"plain"``: area ± z standard errors, cut off at 0 and 1. ``"logit"``: the same on the logit of the area
-        and transformed back, which covers better near 1 (Qin & Hotilovac 2008, Statistical Methods in Medical
-        Research 17, 207-221).
+        ``"plain"``: area ± z standard errors, cut off at 0 and 1. ``"logit"``: the same on the logit of the
+        area and transformed back, which covers better near 1 (Qin & Hotilovac 2008, Statistical Methods in
+        Medical Research 17, 207-221).
 
     Returns
     -------
     Interval
-        Bounds are NaN where the variance does not exist (fewer than two rows, or groups, of a class) or is zero
-        because the scores separate the classes perfectly or are constant.
+        Bounds are NaN where the variance does not exist (fewer than two rows, or groups, of a class) or is
+        zero because the scores separate the classes perfectly or are constant.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def corrected_variance(values: ArrayLike, ratio: float) -> float:
     """Variance of a mean over folds whose training parts overlap.
 
     (1/n + test size / training size) times the sample variance (Nadeau & Bengio 2003, Machine Learning 52,
-    239-281, equation 8), in place of 1/n times the sample variance.
+    239-281), in place of 1/n times the sample variance.
 
     Parameters
     ----------
@@ -203,8 +203,8 @@ def summarise_folds(values: ArrayLike, *, ratio: float | None, level: float = 0.
     Returns
     -------
     FoldSummary
-        Mean, standard deviation, counts and the corrected resampled t interval (`corrected_variance`, with n - 1
-        degrees of freedom), cut off at neither end.
+        Mean, standard deviation, counts and the corrected resampled t interval (`corrected_variance`, with n
+        - 1 degrees of freedom), cut off at neither end.
 
     Raises
     ------

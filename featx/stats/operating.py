@@ -278,8 +278,8 @@ def balanced_accuracy(matrix: ArrayLike) -> float:
 def youden_point(actual: ArrayLike, scores: ArrayLike) -> OperatingPoint:
     """Find the threshold with the largest sensitivity + specificity.
 
-    On the rows it was picked on, this point looks better than it is: pick it on training scores and apply it to
-    the test part, or read it as a description.
+    On the rows it was picked on, this point looks better than it is: pick it on training scores and apply it
+    to the test part, or read it as a description.
 
     Parameters
     ----------
@@ -321,7 +321,8 @@ def sensitivity_at_specificity(actual: ArrayLike, scores: ArrayLike, specificity
     Returns
     -------
     OperatingPoint
-        Of those with this sensitivity, the one with the highest specificity; NaN throughout with one class only.
+        Of those with this sensitivity, the one with the highest specificity; NaN throughout with one class
+        only.
 
     Raises
     ------
@@ -354,7 +355,8 @@ def specificity_at_sensitivity(actual: ArrayLike, scores: ArrayLike, sensitivity
     Returns
     -------
     OperatingPoint
-        Of those with this specificity, the one with the highest sensitivity; NaN throughout with one class only.
+        Of those with this specificity, the one with the highest sensitivity; NaN throughout with one class
+        only.
 
     Raises
     ------

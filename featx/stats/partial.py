@@ -35,11 +35,11 @@ def partial_auc(
     low, high : float
         Bounds of the rate that `focus` names, 0 <= low < high <= 1.
     focus : str
-        ``"specificity"``: the area below the curve over this range of specificities. ``"sensitivity"``: the area
-        beside the curve over this range of sensitivities.
+        ``"specificity"``: the area below the curve over this range of specificities. ``"sensitivity"``: the
+        area beside the curve over this range of sensitivities.
     standardised : bool
-        Rescale so that chance is 0.5 and perfection 1 (McClish 1989, Medical Decision Making 9, 190-195); otherwise the
-        bare area, at most high - low.
+        Rescale so that chance is 0.5 and perfection 1 (McClish 1989, Medical Decision Making 9, 190-195);
+        otherwise the bare area, at most high - low.
 
     Returns
     -------

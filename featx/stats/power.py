@@ -34,7 +34,8 @@ class Power:
     Attributes
     ----------
     difference : float
-        A true difference of this size is found with the chance `power`; NaN where there is no variance to go by.
+        A true difference of this size is found with the chance `power`; NaN where there is no variance to go
+        by.
     power, level : float
         That chance, and the confidence of the two-sided test.
     error : float
@@ -230,8 +231,8 @@ def planned_difference(
     auc : float
         Area that is expected of both arms.
     correlation : float
-        Expected correlation of the two areas' estimates, -1 to 1; arms that score the same images with related networks
-        reach 0.5 and more.
+        Expected correlation of the two areas' estimates, -1 to 1; arms that score the same images with
+        related networks reach 0.5 and more.
     power, level : float
         Wanted chance of finding the difference, and confidence of the test.
 
@@ -269,8 +270,8 @@ def planned_difference(
 def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
     """Variance of an area under the ROC curve from its size and the classes' alone.
 
-    Hanley & McNeil 1982 (Radiology 143, 29-36), for scores that are about exponential; for planning, where there are no
-    scores for DeLong's variance yet.
+    Hanley & McNeil 1982 (Radiology 143, 29-36), for scores that are about exponential; for planning, where
+    there are no scores for DeLong's variance yet.
 
     Parameters
     ----------

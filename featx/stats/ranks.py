@@ -40,8 +40,8 @@ class Ranking:
     p : tuple of tuple of float
         Nemenyi's p value of each pair, corrected for all pairs.
     cliques : tuple of tuple of str
-        The bars of the critical-difference diagram: largest sets of arms that cannot be told apart, each in the
-        order of the ranks.
+        The bars of the critical-difference diagram: largest sets of arms that cannot be told apart, each in
+        the order of the ranks.
     """
 
     arms: tuple[str, ...]
@@ -61,15 +61,15 @@ def rank_arms(
     Parameters
     ----------
     table : array_like of shape (blocks, arms)
-        A metric, higher is better, of each arm on each block: data set, task or fold. At least two blocks and three
-        arms.
+        A metric, higher is better, of each arm on each block: data set, task or fold. At least two blocks and
+        three arms.
     names : sequence of str
         Names of the arms.
     level : float
         Confidence.
     overlapping : bool
-        Whether blocks share images, as folds of one data set do. The tests take blocks as independent; a warning
-        says then that they are not.
+        Whether blocks share images, as folds of one data set do. The tests take blocks as independent; a
+        warning says then that they are not.
 
     Returns
     -------
@@ -85,7 +85,8 @@ def rank_arms(
 
     Examples
     --------
-    >>> ranking = rank_arms([[0.9, 0.8, 0.7], [0.8, 0.85, 0.6], [0.9, 0.8, 0.75], [0.7, 0.6, 0.5]], ["a", "b", "c"])
+    >>> table = [[0.9, 0.8, 0.7], [0.8, 0.85, 0.6], [0.9, 0.8, 0.75], [0.7, 0.6, 0.5]]
+    >>> ranking = rank_arms(table, ["a", "b", "c"])
     >>> ranking.ranks, round(ranking.critical_difference, 3), ranking.cliques
     ((1.25, 1.75, 3.0), 1.657, (('a', 'b'), ('b', 'c')))
     """
@@ -120,8 +121,8 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> Finding:
     Returns
     -------
     Finding
-        F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. p is 1 where all arms tie everywhere and 0
-        where every block has the same strict order.
+        F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. p is 1 where all arms tie everywhere
+        and 0 where every block has the same strict order.
 
     Raises
     ------
@@ -262,7 +263,7 @@ def _table(table: ArrayLike, arms: int | None = None) -> FloatArray:
     fits = values.ndim == 2 and len(values) > 1 and values.shape[1] > 2 and arms in (None, values.shape[-1])
     if not fits or not np.isfinite(values).all():
         raise InputError(
-            f"ranking needs finite values of at least two blocks and three arms, with a name for each. Got shape "
-            f"{values.shape} instead."
+            f"ranking needs finite values of at least two blocks and three arms, with a name for each. Got "
+            f"shape {values.shape} instead."
         )
     return values

@@ -1,8 +1,8 @@
 """Bootstrap by image or by group, stratified by class, with every resample weighed instead of copied.
 
 A resample is a row of weights: how often each image was drawn. The area under the ROC curve of thousands of
-resamples then costs one sort and a few cumulative sums. scipy draws the resamples and makes the intervals (plain
-percentiles, or bias-corrected and accelerated).
+resamples then costs one sort and a few cumulative sums. scipy draws the resamples and makes the intervals
+(plain percentiles, or bias-corrected and accelerated).
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def strata_of_groups(targets: IntArray, codes: IntArray) -> list[IntArray]:
     Returns
     -------
     list of ndarray of int64
-        Group numbers: a stratum for each combination of classes. All groups in one stratum where a combination has
-        a single group, which would be drawn every time.
+        Group numbers: a stratum for each combination of classes. All groups in one stratum where a
+        combination has a single group, which would be drawn every time.
 
     Examples
     --------
@@ -166,8 +166,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Bootstrap interval of a metric on one test set.
 
-    Rows, or whole groups, are drawn with replacement, separately for each class (or combination of classes within a
-    group), so that every resample holds as many of each as the data.
+    Rows, or whole groups, are drawn with replacement, separately for each class (or combination of classes
+    within a group), so that every resample holds as many of each as the data.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def bootstrap_interval(
     groups : array_like of shape (n,), optional
         Patient, case or lesion of each row, drawn as a whole.
     metric : callable, optional
-        Takes labels and scores of a resample, returns a number; `featx.stats.auc.fold_auc`, computed for all resamples
-        at once, where left out.
+        Takes labels and scores of a resample, returns a number; `featx.stats.auc.fold_auc`, computed for all
+        resamples at once, where left out.
     method : str
         ``"bca"`` (bias-corrected and accelerated, Efron 1987) or ``"percentile"``.
     resamples : int

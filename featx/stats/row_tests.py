@@ -45,8 +45,8 @@ def delong_test(
     Returns
     -------
     Finding
-        z statistic of the difference of the areas, a - b. p is 1 where the scores of the arms order the rows alike,
-        NaN with one class only.
+        z statistic of the difference of the areas, a - b. p is 1 where the scores of the arms order the rows
+        alike, NaN with one class only.
 
     Raises
     ------
@@ -101,8 +101,9 @@ def bootstrap_test(
 ) -> Finding:
     """Compare any metric of two arms on the same rows by a paired bootstrap.
 
-    The difference over its standard deviation in the resamples is taken as normal, as in the R package pROC (Robin et
-    al. 2011, BMC Bioinformatics 12, 77). Resamples are drawn as in `featx.stats.resampling.bootstrap_interval`.
+    The difference over its standard deviation in the resamples is taken as normal, as in the R package pROC
+    (Robin et al. 2011, BMC Bioinformatics 12, 77). Resamples are drawn as in
+    `featx.stats.resampling.bootstrap_interval`.
 
     Parameters
     ----------
@@ -124,8 +125,8 @@ def bootstrap_test(
     Returns
     -------
     Finding
-        z statistic of the difference of the metric, a - b. p is NaN where the metric does not exist on the rows or in a
-        resample.
+        z statistic of the difference of the metric, a - b. p is NaN where the metric does not exist on the
+        rows or in a resample.
 
     Raises
     ------
@@ -188,9 +189,10 @@ def swap_test(
 ) -> Finding:
     """Compare two areas under the ROC curve on the same rows by a permutation test.
 
-    If the arms are alike, the ranks that they give a row can be swapped (Bandos, Rockette & Gur 2005, Statistics in
-    Medicine 24, 2873-2893). Scores are replaced by ranks first, since arms have scales of their own; rows of a group
-    are swapped together. All swaps are tried where there are no more than `resamples` of them.
+    If the arms are alike, the ranks that they give a row can be swapped (Bandos, Rockette & Gur 2005,
+    Statistics in Medicine 24, 2873-2893). Scores are replaced by ranks first, since arms have scales of their
+    own; rows of a group are swapped together. All swaps are tried where there are no more than `resamples` of
+    them.
 
     Parameters
     ----------
@@ -208,8 +210,9 @@ def swap_test(
     Returns
     -------
     Finding
-        The statistic is the difference of the areas, a - b. It also reacts to curves that cross with equal areas, so it
-        is a test of exchangeable arms rather than of equal areas alone. p is NaN with one class only.
+        The statistic is the difference of the areas, a - b. It also reacts to curves that cross with equal
+        areas, so it is a test of exchangeable arms rather than of equal areas alone. p is NaN with one class
+        only.
 
     Raises
     ------
@@ -265,24 +268,25 @@ def mcnemar_test(
 ) -> Finding:
     """Compare the accuracy of two arms' decisions on the same rows by McNemar's exact test.
 
-    Among the rows that one arm alone gets right, each arm is right half of the time if they are alike (McNemar 1947,
-    Psychometrika 12, 153-157; exact binomial form).
+    Among the rows that one arm alone gets right, each arm is right half of the time if they are alike
+    (McNemar 1947, Psychometrika 12, 153-157; exact binomial form).
 
     Parameters
     ----------
     actual : array_like of shape (n,)
-        True or 1 for positive, False or 0 for negative. Give the positives alone to compare sensitivities, the negatives
-        alone to compare specificities.
+        True or 1 for positive, False or 0 for negative. Give the positives alone to compare sensitivities,
+        the negatives alone to compare specificities.
     decisions_a, decisions_b : array_like of shape (n,)
         True or 1 where the arm calls the row positive, at an operating point that was chosen elsewhere.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row. The test takes rows as independent; a warning says where they are not.
+        Patient, case or lesion of each row. The test takes rows as independent; a warning says where they are
+        not.
 
     Returns
     -------
     Finding
-        The estimate is the difference of the accuracies, a - b; the statistic how many rows arm a alone gets right. The
-        exact p keeps the level, and usually stays below it.
+        The estimate is the difference of the accuracies, a - b; the statistic how many rows arm a alone gets
+        right. The exact p keeps the level, and usually stays below it.
 
     Raises
     ------

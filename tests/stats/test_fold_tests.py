@@ -99,7 +99,7 @@ def test_differences_that_do_not_vary_allow_no_test() -> None:
 def test_bad_differences_are_refused() -> None:
     with pytest.raises(InputError, match=r"shape \(repeats, 2\)\. Got shape \(10,\)"):
         combined_f(np.ones(10))
-    with pytest.raises(InputError, match="with 1 values that are not finite"):
+    with pytest.raises(InputError, match="with 1 values that are not finite instead"):
         dietterich_t([[0.1, np.nan]])
     with pytest.raises(InputError, match="at least two finite numbers"):
         corrected_t([0.1], 0.25)
