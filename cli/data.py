@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -291,3 +292,36 @@ def _preview_row(path: str, name: str, preparations: Sequence[str]) -> Row:
         after = Image.fromarray(prepare(image, preparation, SIDE))
         pictures += [Picture(f"{preparation}: part kept", outlined), Picture(f"{preparation}: after", after)]
     return Row(name, tuple(pictures))
+
+
+@data.command("fetch")
+@click.argument("name", required=False)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder to put the data set in.")
+@click.option("--accept-licence", is_flag=True, help="Accept the licence without being asked.")
+@click.option(
+    "--list", "list_names", is_flag=True, help="List the open data sets with their licences and stop."
+)
+def fetch_command(name: str | None, output: Path | None, accept_licence: bool, list_names: bool) -> None:
+    """Download an open data set of the ISIC archive: NAME --output FOLDER.
+
+    Shows the licence first. A download that broke off goes on where it stopped. Then import it with
+    `featx data import`.
+    """
+    from featx.data.fetch import archives, fetch_archive, find_archive
+    from featx.errors import ConfigError
+
+    if list_names:
+        rows = [(row.name, row.title, row.licence) for row in archives().values()]
+        options.print_table([("name", "data set", "licence"), *rows])
+        return
+    if name is None or output is None:
+        raise click.UsageError("give NAME and --output; --list shows the open data sets")
+    archive = find_archive(name)
+    click.echo(f"{archive.title}\nlicence: {archive.licence}\nplease cite: {archive.cite}", err=True)
+    if not accept_licence:
+        if not sys.stdin.isatty():
+            raise ConfigError("the licence must be accepted before the download; give --accept-licence")
+        click.confirm("Accept this licence and download?", abort=True, err=True)
+    fetch_archive(archive, output, progress=progress())
+    click.echo(str(output))
+    click.echo(f"now: featx data import {archive.format} {output} --output {output}/manifest.csv", err=True)

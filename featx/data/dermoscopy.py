@@ -35,9 +35,9 @@ _SPREAD = 0.18
 
 # How far the traits of a class stand apart from the mean of all classes, and how much the photograph hides.
 DIFFICULTIES: Mapping[str, tuple[float, float]] = {
-    "low": (1.0, 0.25),
-    "medium": (0.62, 0.55),
-    "high": (0.34, 0.9),
+    "low": (1.0, 0.2),
+    "medium": (0.8, 0.4),
+    "high": (0.5, 0.7),
 }
 
 # Absorption of red, green and blue light by a unit of brown pigment, of pigment that lies deep and so looks

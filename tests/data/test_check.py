@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from featx.data.check import ManifestCheck, as_json, check_manifest, near_pairs
+from featx.data.manifest import read_manifest
+from featx.data.synthetic import draw_dermoscopy
+from featx.digest import digest_file
+from featx.errors import ImageError
+
+
+def decode(path: str, side: int) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except OSError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """Six drawn images of other lesions, a byte-identical copy, a smaller copy, and a broken file."""
+    draw_dermoscopy(tmp_path, images=7, size=64)
+    images = tmp_path / "images"
+    (images / "copy.jpg").write_bytes((images / "derm00000.jpg").read_bytes())
+    with Image.open(images / "derm00001.jpg") as image:
+        image.resize((48, 48)).save(images / "smaller.png")
+    (images / "broken.jpg").write_bytes(b"no image")
+    return tmp_path
+
+
+def check(folder: Path, rows: list[str], **options: object) -> ManifestCheck:
+    (folder / "m.csv").write_text("\n".join(["image,label,group,split", *rows]))
+    manifest = read_manifest(folder / "m.csv", root=folder / "images", check_files=False)
+    keys = {path: digest_file(path) for path in manifest.paths if Path(path).is_file()}
+    return check_manifest(manifest, keys, decode, workers=1, **options)  # type: ignore[arg-type]
+
+
+CLEAN = [
+    "derm00000,nevus,g0,train",
+    "derm00001,nevus,g1,test",
+    "derm00002,mel,g2,train",
+    "derm00005,mel,g3,test",
+]
+
+
+def kinds(found: ManifestCheck) -> list[str]:
+    return [finding.kind for finding in found.findings]
+
+
+def test_a_clean_data_set_has_counts_and_no_findings(drawn: Path) -> None:
+    found = check(drawn, CLEAN)
+    assert (found.images, found.readable, found.groups) == (4, 4, 4)
+    assert found.classes == {"mel": 2, "nevus": 2}
+    assert found.splits == {"train": {"nevus": 1, "mel": 1}, "test": {"nevus": 1, "mel": 1}}
+    assert found.sizes == {"64x64": 4}
+    assert found.findings == ()
+
+
+def test_unreadable_and_missing_images_are_grave(drawn: Path) -> None:
+    found = check(drawn, [*CLEAN, "broken,mel,g4,", "gone.jpg,mel,g5,"])
+    assert found.readable == 4
+    assert kinds(found) == ["unreadable"]
+    assert found.findings[0].grave
+    assert found.findings[0].items == ("broken", "gone")
+
+
+def test_copies_with_other_labels_splits_and_groups(drawn: Path) -> None:
+    found = check(drawn, [*CLEAN, "copy,mel,g4,test"])
+    assert [(finding.kind, finding.grave) for finding in found.findings] == [
+        ("copies-with-other-labels", True),
+        ("copies-across-splits", True),
+        ("copies", False),
+        ("copies-across-groups", False),
+    ]
+    assert found.findings[0].items == ("derm00000 = copy",)
+    assert found.near == ()
+
+
+def test_near_duplicates_are_found_with_what_they_would_leak(drawn: Path) -> None:
+    found = check(drawn, [*CLEAN, "smaller,mel,g4,train"])
+    (pair,) = found.near
+    assert (pair.first, pair.second) == ("derm00001", "smaller")
+    assert pair.distance <= 32
+    assert kinds(found) == [
+        "near-duplicates",
+        "near-duplicates-with-other-labels",
+        "near-duplicates-across-splits",
+        "near-duplicates-across-groups",
+    ]
+    assert found.sizes == {"64x64": 4, "48x48": 1}
+    assert check(drawn, [*CLEAN, "smaller,mel,g4,train"], near=None).findings == ()
+
+
+def test_a_label_of_one_group_is_told(drawn: Path) -> None:
+    found = check(drawn, ["derm00000,nevus,g0,", "derm00001,nevus,g1,", "derm00002,mel,g2,"])
+    assert kinds(found) == ["one-group"]
+    assert found.findings[0].items == ("mel",)
+
+
+def test_it_goes_into_json(drawn: Path) -> None:
+    value = json.loads(json.dumps(as_json(check(drawn, [*CLEAN, "copy,mel,g4,test"]))))
+    assert value["images"] == 5
+    assert value["sizes"] == [{"size": "64x64", "images": 5}]
+    assert value["findings"][0]["items"] == ["derm00000 = copy"]
+
+
+@given(st.integers(2, 60), st.integers(0, 12), st.integers(0, 99))
+def test_near_pairs_are_those_of_a_double_loop(number: int, most: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**6, (number, 2)).astype(np.uint64)
+    wanted = [
+        (a, b, distance)
+        for a in range(number)
+        for b in range(a + 1, number)
+        if (distance := sum(int(x ^ y).bit_count() for x, y in zip(hashes[a], hashes[b], strict=True)))
+        <= most
+    ]
+    assert list(near_pairs(hashes, most)) == wanted
+
+
+def test_near_pairs_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.data.check._BLOCK", 2)
+    hashes = np.array([[1], [64], [2], [1], [64]], dtype=np.uint64)
+    assert list(near_pairs(hashes, 0)) == [(0, 3, 0), (1, 4, 0)]
