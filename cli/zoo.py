@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,6 +54,34 @@ def show_command(name: str, layers: bool, as_json: bool) -> None:
         click.echo(f"{key.replace('_', ' '):{width}}  {_plain(value)}")
     if found:
         _print_table([("layer", "output"), *((item["name"], _plain(item["shape"])) for item in found)])
+
+
+@zoo.command("fetch")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def fetch_command(names: tuple[str, ...]) -> None:
+    """Download the ImageNet weights of backbones, so that a machine without a network has them.
+
+    They go to the folder that FEATX_WEIGHTS_DIR names, else to Keras' own. Prints the files' paths.
+    """
+    from featx.zoo.backbones import find_backbone
+    from featx.zoo.fetch import fetch
+
+    from .progress import progress
+
+    rows = [find_backbone(name) for name in names]
+    for row in rows:
+        click.echo(fetch(row, progress()))
+
+
+@zoo.command("convert")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--backbone", help="Architecture of the file; a MatConvNet file tells its own.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write, ending in .weights.h5.")
+def convert_command(file: Path, backbone: str | None, output: Path | None) -> None:
+    """Make a weights file of another framework into one of Keras. Prints the path of the new file."""
+    from featx.zoo.convert import convert
+
+    click.echo(convert(file, backbone=backbone, output=output))
 
 
 def _cells(row: Backbone) -> tuple[str, ...]:

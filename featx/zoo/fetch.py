@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
 from featx.errors import WeightsError
+from featx.progress import Progress, Silent
 from featx.zoo.backbones import Backbone
 from featx.zoo.published import Published
 
@@ -16,6 +18,7 @@ __all__ = ["WEIGHTS_DIR", "fetch", "find_published", "weights_folder"]
 WEIGHTS_DIR = "FEATX_WEIGHTS_DIR"
 # Seconds to wait for a connection, then for each piece of data.
 _PATIENCE = (2.0, 30.0)
+_PIECE = 1 << 20
 
 
 def weights_folder() -> Path:
@@ -65,13 +68,15 @@ def find_published(backbone: Backbone) -> Path:
     return fetch(backbone)
 
 
-def fetch(backbone: Backbone) -> Path:
+def fetch(backbone: Backbone, progress: Progress | None = None) -> Path:
     """Download the published ImageNet weights of a backbone, unless they are there.
 
     Parameters
     ----------
     backbone : Backbone
         The architecture.
+    progress : Progress, optional
+        Told of the bytes that arrive.
 
     Returns
     -------
@@ -92,13 +97,17 @@ def fetch(backbone: Backbone) -> Path:
     if path.is_file():
         _check(path, wanted)
         return path
+    # It would write to stderr; who called is told through `progress`.
+    pooch.get_logger().setLevel(logging.WARNING)
     try:
         pooch.retrieve(
             wanted.url,
             known_hash=_known_hash(wanted),
             fname=wanted.file,
             path=folder,
-            downloader=pooch.HTTPDownloader(timeout=_PATIENCE),
+            downloader=pooch.HTTPDownloader(
+                timeout=_PATIENCE, chunk_size=_PIECE, progressbar=_Bar(wanted, progress)
+            ),
         )
     except (requests.RequestException, OSError, ValueError) as error:
         raise WeightsError(
@@ -107,6 +116,29 @@ def fetch(backbone: Backbone) -> Path:
             f"or put {wanted.file} into {folder}"
         ) from error
     return path
+
+
+class _Bar:
+    """What pooch takes for a progress bar."""
+
+    def __init__(self, wanted: Published, progress: Progress | None) -> None:
+        self._wanted, self._progress = wanted, progress or Silent()
+        self.total = self._done = 0
+
+    def update(self, count: int) -> None:
+        """Count a piece; the last one is told as long as the others."""
+        if not self._done:
+            self._progress.start(self._wanted.file, self.total, "bytes")
+        count = min(count, self.total - self._done)
+        self._done += count
+        self._progress.advance(count)
+
+    def reset(self) -> None:
+        """Pooch goes back to nothing at the end, only to count the whole once more."""
+
+    def close(self) -> None:
+        """End the task."""
+        self._progress.finish()
 
 
 def _published(backbone: Backbone) -> Published:

@@ -7,7 +7,7 @@ half trained and half random.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,15 +61,7 @@ def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone:
         shapes. Nothing has been set then.
     """
     needed = {id(variable) for variable in network.weights}
-    if contents.layout == "legacy":
-        slots = [slot for slot in _legacy_slots(whole) if slot.variables]
-        found: Mapping[str, StoredLayer] = {
-            slot.key: layer for slot, layer in zip(slots, contents.layers, strict=False)
-        }
-        spare = len(contents.layers) - len(slots)
-    else:
-        slots = [slot for slot in _keras_slots(whole, "layers") if slot.variables]
-        found, spare = _by_path(slots, contents)
+    slots, found, spare = _LAYOUTS[contents.layout](whole, contents)
     wanted = [slot for slot in slots if needed.intersection(map(id, slot.variables))]
     _check(wanted, found, contents, backbone)
     if spare > _TOP_LAYERS:
@@ -82,12 +74,51 @@ def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone:
             slot.layer.finalize_state()
 
 
-def _legacy_slots(model: keras.Model) -> Iterable[_Slot]:
-    for layer in model.layers:
-        yield _Slot(layer.name, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
+_Found = tuple[list[_Slot], Mapping[str, StoredLayer], int]
 
 
-def _keras_slots(model: keras.Model, prefix: str) -> Iterable[_Slot]:
+def _in_order(model: keras.Model, contents: Contents) -> _Found:
+    slots = _by_layer(model)
+    found = {slot.key: layer for slot, layer in zip(slots, contents.layers, strict=False)}
+    return slots, found, len(contents.layers) - len(slots)
+
+
+def _by_name(model: keras.Model, contents: Contents) -> _Found:
+    slots = _by_layer(model)
+    found = {layer.name: layer for layer in contents.layers}
+    return slots, found, len(set(found) - {slot.key for slot in slots})
+
+
+def _by_path(model: keras.Model, contents: Contents) -> _Found:
+    """Find each layer by its path, also where the network is a part of the saved model."""
+    slots = [slot for slot in _keras_slots(model, "layers") if slot.variables]
+    stored = {layer.name: layer for layer in contents.layers}
+    first = slots[0].key
+    inside = [name.removesuffix(first) for name in stored if name.endswith(f"/{first}")]
+    prefix = "" if first in stored or not inside else inside[0]
+    keys = {f"{prefix}{slot.key}" for slot in slots}
+    spare = sum(name.startswith(prefix) and name not in keys for name in stored)
+    found = {slot.key: stored[f"{prefix}{slot.key}"] for slot in slots if f"{prefix}{slot.key}" in stored}
+    return slots, found, spare
+
+
+# Layout of a file: how its layers are found; the slots, the layers by slot, how many layers are left over.
+_LAYOUTS: dict[str, Callable[[Any, Contents], _Found]] = {
+    "legacy": _in_order,
+    "named": _by_name,
+    "keras": _by_path,
+}
+
+
+def _by_layer(model: keras.Model) -> list[_Slot]:
+    return [
+        _Slot(layer.name, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
+        for layer in model.layers
+        if layer.weights
+    ]
+
+
+def _keras_slots(model: keras.Model, prefix: str) -> Iterator[_Slot]:
     """Walk the layers as Keras 3 does when it saves: by class, numbered within each container."""
     counts: dict[str, int] = {}
     for layer in model.layers:
@@ -122,18 +153,6 @@ def snake_case(name: str) -> str:
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _by_path(slots: list[_Slot], contents: Contents) -> tuple[dict[str, StoredLayer], int]:
-    """Find each slot's layer by its path, also where the network is a part of the saved model."""
-    stored = {layer.name: layer for layer in contents.layers}
-    first = slots[0].key
-    inside = [name.removesuffix(first) for name in stored if name.endswith(f"/{first}")]
-    prefix = "" if first in stored or not inside else inside[0]
-    keys = {f"{prefix}{slot.key}" for slot in slots}
-    spare = sum(name.startswith(prefix) and name not in keys for name in stored)
-    found = {slot.key: stored[f"{prefix}{slot.key}"] for slot in slots if f"{prefix}{slot.key}" in stored}
-    return found, spare
 
 
 def _check(

@@ -340,4 +340,4 @@ def _named(whole: keras.Model, outputs: Any, backbone: Backbone) -> keras.Model:
 
 def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, backbone: Backbone) -> None:
     if weights.path is not None:
-        fill(whole, network, read_weights(weights.path), backbone)
+        fill(whole, network, read_weights(weights.path, backbone.name), backbone)

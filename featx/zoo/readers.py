@@ -22,6 +22,7 @@ __all__ = ["Contents", "StoredLayer", "read_weights"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
+_MATLAB = b"MATLAB 5.0 MAT-file"
 _ARCHIVED = "model.weights.h5"
 
 
@@ -50,14 +51,18 @@ class Contents:
     path : Path
         The file.
     layout : str
-        ``legacy`` (`.h5` of `keras.applications`, layers in order) or ``keras`` (Keras 3, layers by path).
+        ``legacy`` (`.h5` of `keras.applications`, layers in order), ``keras`` (Keras 3, layers by path) or
+        ``named`` (another framework's, put under the names that the backbone's layers have).
     layers : tuple of StoredLayer
         Layers that have weights, in the file's order.
+    classes : tuple of str
+        Names of the classes that the network was trained on, where the file has them.
     """
 
     path: Path
     layout: str
     layers: tuple[StoredLayer, ...]
+    classes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -65,13 +70,16 @@ class Contents:
         return sum(array.size for layer in self.layers for array in layer.arrays)
 
 
-def read_weights(path: Path | str) -> Contents:
+def read_weights(path: Path | str, backbone: str = "") -> Contents:
     """Read a weights file.
 
     Parameters
     ----------
     path : Path or str
-        A legacy Keras ``.h5`` (weights or a whole model), a Keras 3 ``.weights.h5``, or a ``.keras`` archive.
+        A legacy Keras ``.h5`` (weights or a whole model), a Keras 3 ``.weights.h5``, a ``.keras`` archive, or
+        a ``.mat`` of MatConvNet.
+    backbone : str
+        The backbone that it shall be for; files of other frameworks are put under its names.
 
     Returns
     -------
@@ -91,11 +99,17 @@ def read_weights(path: Path | str) -> Contents:
                 return _read_group(file, group)
         if head.startswith(_ZIP) and zipfile.is_zipfile(file):
             return _read_archive(file)
+        if head.startswith(_MATLAB):
+            from featx.zoo.matconvnet import read_matconvnet
+
+            return read_matconvnet(file, backbone)
     except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{file}: damaged weights file ({_line(error)}); copy or fetch it again"
         ) from error
-    raise WeightsError(f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras")
+    raise WeightsError(
+        f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, or a .mat of MatConvNet"
+    )
 
 
 def _head(file: Path) -> bytes:

@@ -17,11 +17,12 @@ from featx.runs import COMPLETE, Run, find_runs, read_run
 from featx.zoo.backbones import Backbone
 from featx.zoo.fetch import find_published
 
-__all__ = ["BACKBONE_FILE", "TRAINED_ON_FILE", "Weights", "resolve_weights"]
+__all__ = ["BACKBONE_FILE", "TRAINED_ON_FILE", "Weights", "file_label", "resolve_weights"]
 
 # What a fine-tuning run holds beside its record.
 BACKBONE_FILE = "backbone.weights.h5"
 TRAINED_ON_FILE = "trained-on.json"
+_ENDINGS = (".keras", ".h5", ".hdf5", ".weights", ".mat", ".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,31 @@ def _imagenet(backbone: Backbone) -> Weights:
 def _file(path: Path, backbone: Backbone) -> Weights:
     if path.name == BACKBONE_FILE and (path.parent / COMPLETE).is_file():
         return _run(read_run(path.parent), backbone)
-    stem = path.name
-    for ending in (".keras", ".h5", ".hdf5", ".weights"):
-        stem = stem.removesuffix(ending)
-    return Weights(str(path), digest_file(path), (path.name,), path, label=stem)
+    return Weights(str(path), digest_file(path), (path.name,), path, label=file_label(path))
+
+
+def file_label(path: Path) -> str:
+    """Name a weights file without the endings of its format.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Returns
+    -------
+    str
+        Its bare name.
+
+    Examples
+    --------
+    >>> file_label(Path("net/mine.weights.h5"))
+    'mine'
+    """
+    name = path.name
+    for ending in _ENDINGS:
+        name = name.removesuffix(ending)
+    return name
 
 
 def _runs(folder: Path, backbone: Backbone) -> tuple[Weights, ...]:

@@ -50,6 +50,22 @@ def test_show_names_the_layers():
     )
 
 
+def test_fetch_prints_what_is_there_and_fails_on_what_cannot_be_had(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(tmp_path))
+    path = tmp_path / "mobilenet_2_5_224_tf_no_top.h5"
+    path.write_bytes(b"weights")
+    assert invoke("fetch", "mobilenet_0.25") == f"{path}\n"
+    assert run(["zoo", "fetch", "tiny"]) == 2
+    assert "no ImageNet weights are published for tiny" in capsys.readouterr().err
+
+
+def test_convert_ends_with_2_where_the_network_is_not_told(tmp_path, capsys):
+    file = tmp_path / "a.h5"
+    file.write_bytes(b"anything")
+    assert run(["zoo", "convert", str(file)]) == 2
+    assert "of which network? give --backbone" in capsys.readouterr().err
+
+
 def test_unknown_backbone_ends_with_2(capsys):
     assert run(["zoo", "show", "resnet51"]) == 2
     assert capsys.readouterr().err.startswith(

@@ -101,6 +101,26 @@ def test_fetch_downloads_once_and_checks(folder, served):
     assert len(visits) == 1
 
 
+def test_fetch_tells_how_far_it_is(folder, served):
+    told = []
+
+    class Told:
+        def start(self, task, total, unit="images"):
+            told.append((task, total, unit))
+
+        def advance(self, count=1):
+            told.append(count)
+
+        def say(self, message):
+            told.append(message)
+
+        def finish(self):
+            told.append("end")
+
+    fetch(MOBILENET, Told())
+    assert told == [("a.h5", 17, "bytes"), 17, 0, "end"]
+
+
 def test_a_download_with_another_checksum_is_not_kept(folder, served, monkeypatch):
     row, _ = served
     monkeypatch.setattr(module, "_published", lambda backbone: dataclasses.replace(row, checksum="0" * 32))
