@@ -224,7 +224,7 @@ def score_histograms(summary: Summary, setting: tuple[str, str]) -> Figure:
             bins = np.histogram_bin_edges(scores, bins=24)
             for group, label, colour, line in (
                 (~actual, "others", "#0072b2", "-"),
-                (actual, name, "#d55e00", "--"),
+                (actual, name if len(series.scored) == 1 else "the class", "#d55e00", "--"),
             ):
                 shares = np.histogram(scores[group], bins)[0] / max(group.sum(), 1)
                 axes.stairs(shares, bins, fill=True, color=colour, alpha=0.15, linewidth=0)

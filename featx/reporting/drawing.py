@@ -198,6 +198,7 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     with styled():
         # Laid out once: the three formats share the places, and layout is most of the time.
         if engine := figure.get_layout_engine():
+            figure.draw_without_rendering()  # ticks get their labels, which need room
             engine.execute(figure)
             figure.set_layout_engine("none")
         figure.savefig(

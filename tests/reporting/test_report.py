@@ -9,6 +9,8 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from featx.reporting.report import Report, report
 
 GOLDEN = Path(__file__).parent / "golden"

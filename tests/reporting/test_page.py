@@ -1,0 +1,146 @@
+"""The page in a real browser: Debian's chromium, driven by playwright, checked by axe-core."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featx.reporting.report import Report
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless browser, or a skip that says what is missing."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="no browser test: playwright is not installed"
+    )
+    if not Path(CHROMIUM).is_file():
+        pytest.skip(f"no browser test: {CHROMIUM} is not there")
+    with sync_api.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, or a skip where npm cannot bring it."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no accessibility test: npm is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
+    try:
+        subprocess.run(command, check=True, timeout=60, capture_output=True)
+    except (subprocess.SubprocessError, OSError) as error:
+        pytest.skip(f"no accessibility test: npm could not install axe-core ({error})")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+class Visit:
+    """An open page with what went wrong on it."""
+
+    def __init__(self, browser: Any, made: Report, scheme: str = "light", width: int = 1280) -> None:
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        self.page = context.new_page()
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page.set_default_timeout(10_000)
+        self.page.on("console", lambda message: self.troubles.append(message.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(made.html.as_uri())
+
+    def column(self, table: str, number: int) -> list[str]:
+        cells = self.page.locator(f"#{table} tbody tr:not([hidden]) > :nth-child({number})")
+        return [text.strip() for text in cells.all_inner_texts()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_console_message_and_no_request(browser: Any, made: Report, scheme: str) -> None:
+    visit = Visit(browser, made, scheme)
+    visit.page.wait_for_load_state("networkidle")
+    assert visit.troubles == []
+    assert [url for url in visit.requests if not url.startswith("data:")] == [made.html.as_uri()]
+
+
+def test_a_click_sorts_by_number_and_a_second_one_turns_it_round(browser: Any, made: Report) -> None:
+    visit = Visit(browser, made)
+    button = visit.page.locator("#table-auc").get_by_role("button", name="AUC", exact=True)
+    button.click()
+    rising = visit.column("table-auc", 5)
+    assert rising == sorted(rising, key=float)
+    assert visit.page.locator("#table-auc th[aria-sort=ascending]").count() == 1
+    button.click()
+    assert visit.column("table-auc", 5) == rising[::-1]
+    assert visit.troubles == []
+
+
+def test_a_table_sorts_from_the_keyboard(browser: Any, made: Report) -> None:
+    visit = Visit(browser, made)
+    visit.page.locator("#table-auc-by-arm th button").first.focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.keyboard.press("Enter")
+    names = visit.column("table-auc-by-arm", 1)
+    assert names == ["source + fine-tuned", "source", "random"]
+
+
+def test_a_filter_keeps_the_rows_with_every_word_and_counts_them(browser: Any, made: Report) -> None:
+    visit = Visit(browser, made)
+    visit.page.locator("#filter-strata").fill("high fine")
+    assert visit.column("table-strata", 3) == ["source + fine-tuned"]
+    assert visit.page.locator("output[for=filter-strata]").inner_text() == "1 of 9 rows"
+    visit.page.locator("#filter-strata").fill("")
+    assert len(visit.column("table-strata", 3)) == 9
+
+
+def test_provenance_is_one_click_away(browser: Any, made: Report) -> None:
+    visit = Visit(browser, made)
+    origin = visit.page.locator("#origin-1")
+    assert not origin.get_by_text("imagenet → atlas").is_visible()
+    origin.locator("summary").click()
+    assert origin.get_by_text("imagenet → atlas").is_visible()
+    visit.page.evaluate("location.hash = '#origin-2'")
+    visit.page.wait_for_selector("#origin-2[open]")
+
+
+def test_dark_and_light_differ_in_page_and_figures(browser: Any, made: Report) -> None:
+    colours = set()
+    for scheme in ("light", "dark"):
+        page = Visit(browser, made, scheme).page
+        colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        label = "getComputedStyle(document.querySelector('figure svg text')).fill"
+        colours.add(page.evaluate(label))
+    assert len(colours) == 4
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_never_scrolls_sideways(browser: Any, made: Report, width: int) -> None:
+    page = Visit(browser, made, width=width).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_paper_shows_everything(browser: Any, made: Report) -> None:
+    page = Visit(browser, made).page
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Any, axe: str, made: Report, scheme: str) -> None:
+    page = Visit(browser, made, scheme).page
+    page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+    page.add_script_tag(content=axe)
+    found = page.evaluate("axe.run()")["violations"]
+    serious = [item for item in found if item["impact"] in {"serious", "critical"}]
+    assert [(item["id"], item["nodes"][0]["html"][:120], len(item["nodes"])) for item in serious] == []
