@@ -15,6 +15,8 @@ backbones = ["tiny"]
 drawn = { kind = "dermoscopy", images = 30, size = 32 }
 tasks = "malignant-vs-benign"
 protocol = "kfold:2"
+[extract]
+engine = "keras"
 [arms.one]
 weights = "random:1"
 [arms.two]
