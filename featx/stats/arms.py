@@ -138,7 +138,7 @@ def fold_scores(
             f"ids ({len(set(ids))} distinct), {len(owners)} groups and {len(values)} scores."
         )
     fold_auc(actual, values)
-    order = np.argsort(np.array(ids, dtype=object), kind="stable")
+    order = sorted(range(len(ids)), key=ids.__getitem__)
     return FoldScores(
         name,
         tuple(ids[row] for row in order),

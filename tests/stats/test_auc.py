@@ -121,6 +121,14 @@ def test_bad_class_indices_are_refused(targets: list[float]) -> None:
         macro_auc(targets, np.eye(3)[:2])
 
 
+@pytest.mark.parametrize(
+    ("targets", "scores"), [([0, 1], [0.1, 0.2]), ([0], np.eye(2)), ([0, 0], [[1], [2]])]
+)
+def test_scores_that_do_not_fit_are_refused(targets: list[int], scores: list[float]) -> None:
+    with pytest.raises(InputError, match=r"scores \(n, classes\) with at least 2 classes"):
+        macro_auc(targets, scores)
+
+
 @given(st.lists(scored(), min_size=1, max_size=4))
 def test_mean_curve_averages_the_folds_areas(folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
     mean = mean_roc(folds, points=20_001)

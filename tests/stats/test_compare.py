@@ -128,6 +128,17 @@ def test_folds_of_one_class_are_left_out_and_named() -> None:
     assert found.values[0] == pytest.approx(fold_aucs(a)[1:].mean())
 
 
+def test_one_defined_fold_allows_no_test() -> None:
+    folds = [
+        [fold_scores("1", "abc", [0, 1, 1], scores), fold_scores("2", "def", [1, 1, 1], scores)]
+        for scores in ([1, 2, 3], [2, 1, 3])
+    ]
+    found = compare_arms(*folds)
+    assert np.isnan(found.finding.p)
+    assert found.finding.warnings[0] == "fewer than two folds have all classes: no test is possible"
+    assert found.values == (1.0, 0.5)
+
+
 def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
     a, b = draw(1, NAMES_5X2[:-1]), draw(2, NAMES_5X2[:-1])
     found = compare_arms(a, b, protocol="5x2", test="combined-f")
