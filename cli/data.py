@@ -114,7 +114,7 @@ def check_command(
     from featx.files import write_text
     from featx.images.content import content_keys
 
-    table = read_manifest(manifest, root=root, check_files=False)
+    table = read_manifest(manifest, root=root, check_files=False, check_groups=False)
     receiver = progress()
     keys = content_keys(table.paths, cache=cache, workers=workers, progress=receiver).keys
     bits = None if no_near else NEAR if near is None else near

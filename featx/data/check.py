@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from featx.data.manifest import Manifest
+from featx.data.manifest import Manifest, straddling
 from featx.digest import canonical
 from featx.errors import ImageError, listing
 from featx.progress import Progress, Silent
@@ -160,6 +160,7 @@ def check_manifest(
         *_unreadable(manifest, seen),
         *_copy_findings(manifest, copies),
         *_near_findings(manifest, pairs),
+        *(Finding("groups-across-splits", True, text, ()) for text in straddling(table)),
         *_class_findings(manifest),
     ]
     return ManifestCheck(

@@ -236,7 +236,7 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
     -------
     tuple of str
         Warnings: what was repaired on reading, test parts that lack a class, folds that repeat another,
-        images in no fold.
+        images in no fold, copies of different classes.
 
     Raises
     ------
@@ -257,7 +257,13 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
         for name in _absent_classes(fold, known, labelled):
             lacking[name].append(fold.name)
     absent = [f"no test image of {name} in fold {listing(found)}" for name, found in lacking.items()]
-    return (*folds.notes, *absent, *_repeats(folds), *_unused(folds, labelled))
+    return (
+        *folds.notes,
+        *absent,
+        *_repeats(folds),
+        *_unused(folds, labelled),
+        *_conflicts(labelled, keys or ()),
+    )
 
 
 def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Sequence[str] | None) -> None:
@@ -296,6 +302,14 @@ def _repeats(folds: Folds) -> list[str]:
     for fold in folds.folds:
         same[fold.train, fold.test].append(fold.name)
     return [f"folds {', '.join(names)} are the same split" for names in same.values() if len(names) > 1]
+
+
+def _conflicts(labelled: Labelled, keys: Sequence[str]) -> list[str]:
+    classes: defaultdict[str, set[int]] = defaultdict(set)
+    for key, target in zip(keys, labelled.targets.tolist(), strict=False):
+        classes[key].add(target)
+    odd = [name for name, key in zip(labelled.ids, keys, strict=False) if len(classes[key]) > 1]
+    return [f"{len(odd)} images are byte-identical to one of another class: {listing(odd)}"] if odd else []
 
 
 def _unused(folds: Folds, labelled: Labelled) -> list[str]:

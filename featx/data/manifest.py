@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,7 +30,7 @@ import pandas as pd
 from featx.digest import digest
 from featx.errors import ManifestError, listing
 
-__all__ = ["IMAGE_ENDINGS", "Manifest", "image_name", "read_manifest"]
+__all__ = ["IMAGE_ENDINGS", "Manifest", "image_name", "read_manifest", "straddling"]
 
 IMAGE_ENDINGS = (".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -88,7 +88,11 @@ class Manifest:
 
 
 def read_manifest(
-    source: Path | str | Manifest, *, root: Path | str | None = None, check_files: bool = True
+    source: Path | str | Manifest,
+    *,
+    root: Path | str | None = None,
+    check_files: bool = True,
+    check_groups: bool = True,
 ) -> Manifest:
     """Read a manifest and check it as a whole.
 
@@ -101,6 +105,8 @@ def read_manifest(
         Folder that image paths are relative to; the source's own folder by default.
     check_files : bool
         Whether every image file has to exist.
+    check_groups : bool
+        Whether a group may be in one split only; False is for looking at a data set, not for working with it.
 
     Returns
     -------
@@ -122,7 +128,13 @@ def read_manifest(
     else:
         raw = _read_table(path)
         folder = path.parent
-    return _checked(raw, path, Path(root) if root is not None else folder, check_files)
+    manifest, findings = _checked(raw, path, Path(root) if root is not None else folder)
+    if check_groups:
+        findings += straddling(manifest.table)
+    if check_files:
+        findings += _missing_findings(manifest.table["path"])
+    _raise(path, findings)
+    return replace(manifest, table=manifest.table.reset_index(drop=True))
 
 
 def _read_folder(folder: Path) -> pd.DataFrame:
@@ -189,8 +201,8 @@ def _read_text(path: Path) -> pd.DataFrame:
     return body
 
 
-def _checked(raw: pd.DataFrame, source: Path, root: Path, check_files: bool) -> Manifest:
-    """Check a table with an ``image`` column and bring it into a manifest's form."""
+def _checked(raw: pd.DataFrame, source: Path, root: Path) -> tuple[Manifest, list[str]]:
+    """Bring a table into a manifest's form, rows still counted as in the file, and say what is wrong in it."""
     _raise(source, _column_findings(raw))
     images = raw["image"]
     paths, ambiguous = _locate(images, root)
@@ -206,11 +218,8 @@ def _checked(raw: pd.DataFrame, source: Path, root: Path, check_files: bool) -> 
         *(_empty_findings(raw)),
         *ambiguous,
         *_duplicate_findings(table["id"], "id" in raw),
-        *_straddling_findings(table),
-        *(_missing_findings(table["path"]) if check_files else []),
     ]
-    _raise(source, findings)
-    return Manifest(table.reset_index(drop=True), source, strata, has_groups)
+    return Manifest(table, source, strata, has_groups), findings
 
 
 def _raise(source: Path, findings: list[str]) -> None:
@@ -252,7 +261,25 @@ def _duplicate_findings(ids: pd.Series[str], given: bool) -> list[str]:
     return [f"duplicate ids: {listing(findings, _MOST_FINDINGS)} ({hint})"] if findings else []
 
 
-def _straddling_findings(table: pd.DataFrame) -> list[str]:
+def straddling(table: pd.DataFrame) -> list[str]:
+    """Find groups that are in more than one split.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A manifest's table.
+
+    Returns
+    -------
+    list of str
+        One sentence that names them with their rows, by the table's index; or none.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"group": ["p", "p"], "split": ["train", "test"]}, index=[2, 3])
+    >>> straddling(table)
+    ["groups across splits: group 'p' is in train and test (rows 2, 3) (put each group in one split)"]
+    """
     placed = table[(table["split"] != "") & (table["group"] != "")]
     splits = placed.groupby("group", sort=False)["split"].nunique()
     findings = []

@@ -110,40 +110,6 @@ class Labelled:
         """Count the rows kept."""
         return len(self.ids)
 
-    def select(self, ids: Iterable[str]) -> Labelled:
-        """Keep some of the rows.
-
-        Parameters
-        ----------
-        ids : iterable of str
-            Image ids to keep.
-
-        Returns
-        -------
-        Labelled
-            Their rows, sorted by id; the others count as left out.
-
-        Raises
-        ------
-        TaskError
-            If a class has no image left.
-        """
-        wanted = frozenset(ids)
-        at = [index for index, name in enumerate(self.ids) if name in wanted]
-        selected = replace(
-            self,
-            ids=tuple(self.ids[index] for index in at),
-            paths=tuple(self.paths[index] for index in at),
-            classes=self.classes[at],
-            targets=self.targets[at],
-            groups=self.groups[at],
-            splits=self.splits[at],
-            strata={name: tuple(values[index] for index in at) for name, values in self.strata.items()},
-            left_out=self.left_out + len(self) - len(at),
-        )
-        _check_classes(selected.task, Counter(selected.classes.tolist()), self.manifest)
-        return selected
-
 
 def shipped_tasks() -> tuple[str, ...]:
     """Name the tasks that come with featx.

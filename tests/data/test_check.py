@@ -130,3 +130,13 @@ def test_near_pairs_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.data.check._BLOCK", 2)
     hashes = np.array([[1], [64], [2], [1], [64]], dtype=np.uint64)
     assert list(near_pairs(hashes, 0)) == [(0, 3, 0), (1, 4, 0)]
+
+
+def test_groups_across_splits_are_found_not_refused(drawn: Path) -> None:
+    (drawn / "m.csv").write_text("image,label,group,split\nderm00000,a,g,train\nderm00001,b,g,test\n")
+    manifest = read_manifest(drawn / "m.csv", root=drawn / "images", check_groups=False)
+    found = check_manifest(manifest, {}, decode, near=None)
+    assert [(finding.kind, finding.grave) for finding in found.findings] == [
+        ("groups-across-splits", True),
+        ("one-group", False),
+    ]

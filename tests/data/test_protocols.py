@@ -19,6 +19,7 @@ from featx.data.protocols import (
     write_folds,
 )
 from featx.data.tasks import Labelled, apply_task
+from featx.digest import digest_file
 from featx.errors import LeakError, ProtocolError
 
 LABELS = ["nevus"] * 14 + ["melanoma"] * 8
@@ -99,10 +100,10 @@ def test_folds_depend_on_content_and_seed_only(tmp_path: Path, labelled: Labelle
 
 def test_copies_never_straddle(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, LABELS)
-    keys = [f"k{index % 18}" for index in range(len(LABELS))]
+    keys = [f"{label}{index % 7}" for index, label in enumerate(LABELS)]
     folds = make_folds(labelled, "5x2", keys=keys)
     assert check_folds(folds, labelled, keys) == ()
-    with pytest.raises(LeakError, match=r"byte-identical copies, SHA-256 k\d+ straddles"):
+    with pytest.raises(LeakError, match=r"byte-identical copies, SHA-256 nevus\d straddles"):
         check_folds(make_folds(labelled, "5x2"), labelled, keys)
 
 
@@ -364,3 +365,31 @@ def test_copies_of_test_images_are_left_out_of_a_given_training_part(tmp_path: P
     assert check_folds(folds, labelled, keys) == (note, "2 images are in no fold: i00, i01")
     write_folds(tmp_path / "f.json", make_folds(labelled, "holdout"))
     assert make_folds(labelled, tmp_path / "f.json", keys=keys).folds == folds.folds
+
+
+def test_copies_of_another_class_are_warned_of(tmp_path: Path) -> None:
+    labelled = labelled_by(tmp_path, LABELS)
+    keys = [f"k{min(index, 20)}" for index in range(len(LABELS))]
+    keys[0] = keys[20]
+    folds = make_folds(labelled, "5x2", keys=keys)
+    assert check_folds(folds, labelled, keys) == (
+        "3 images are byte-identical to one of another class: i00, i20, i21",
+    )
+
+
+@pytest.mark.real
+def test_the_official_split_of_isic_2017(real_data: Path) -> None:
+    """Three training images are byte-identical to test images."""
+    manifest = read_manifest(real_data / "derm" / "isic2017.csv", root=real_data / "derm" / "isic2017_256")
+    manifest.table["label"] = manifest.table["melanoma"]
+    labelled = apply_task(manifest, "labels")
+    keys = [digest_file(path) for path in labelled.paths]
+    folds = make_folds(labelled, "holdout", keys=keys)
+    warnings = check_folds(folds, labelled, keys)
+    assert len(folds.folds[0].test) == 600
+    assert len(folds.folds[0].train) == 2147
+    assert warnings == (
+        "fold holdout: 3 training images are byte-identical to test images and were left out of training: "
+        "ISIC_0012175, ISIC_0012221, ISIC_0012271",
+        "3 images are in no fold: ISIC_0012175, ISIC_0012221, ISIC_0012271",
+    )

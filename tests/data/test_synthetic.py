@@ -85,7 +85,7 @@ def distance(difficulty: str) -> float:
 
 def test_difficulty_draws_the_classes_together() -> None:
     low, medium, high = (distance(name) for name in ("low", "medium", "high"))
-    assert low > 1.3 * medium > 1.3 * 1.3 * high > 0
+    assert low > 1.15 * medium > 1.15**2 * high > 0
 
 
 def test_every_sign_marks_the_class_that_the_textbooks_say() -> None:

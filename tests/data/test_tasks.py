@@ -133,15 +133,6 @@ def test_labels_are_needed(tmp_path: Path) -> None:
         apply_task(read_manifest(tmp_path / "m.csv", check_files=False), "labels")
 
 
-def test_select_keeps_rows_aligned(manifest: Manifest) -> None:
-    labelled = apply_task(manifest, "labels").select(["i4", "i1", "i2", "i3", "unknown"])
-    assert labelled.ids == ("i1", "i2", "i3", "i4")
-    assert labelled.classes[-1] == "nevus"
-    assert labelled.left_out == 1
-    with pytest.raises(TaskError, match="no image of Melanoma"):
-        labelled.select(["i2", "i3", "i4"])
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
