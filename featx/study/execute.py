@@ -33,7 +33,8 @@ __all__ = ["LOCK", "Outcome", "execute"]
 
 LOCK = ".lock"
 
-_WORKER = (sys.executable, "-m", "featx.study.worker")
+# -P: a file in the current folder shall not stand in for a library.
+_WORKER = (sys.executable, "-P", "-m", "featx.study.worker")
 _TICK_SECONDS = 0.5
 _TELL_SECONDS = 60.0
 _GRACE_SECONDS = 60.0
