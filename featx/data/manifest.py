@@ -35,6 +35,7 @@ __all__ = ["IMAGE_ENDINGS", "Manifest", "image_name", "read_manifest", "straddli
 IMAGE_ENDINGS = (".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 _PLAIN = ("id", "path", "label", "group", "split")
+_INSIDE = "manifest.csv"
 _MOST_FINDINGS = 8
 
 
@@ -99,10 +100,10 @@ def read_manifest(
     Parameters
     ----------
     source : Path, str or Manifest
-        CSV (comma or semicolon), TSV or Parquet file, or a folder whose subfolders are classes. A `Manifest`
-        is returned as it is.
+        CSV (comma or semicolon), TSV or Parquet file; a folder that holds ``manifest.csv``; or a folder whose
+        subfolders are classes. A `Manifest` is returned as it is.
     root : Path or str, optional
-        Folder that image paths are relative to; the source's own folder by default.
+        Folder that a file's image paths are relative to; the file's own folder by default.
     check_files : bool
         Whether every image file has to exist.
     check_groups : bool
@@ -122,13 +123,12 @@ def read_manifest(
     if isinstance(source, Manifest):
         return source
     path = Path(source)
-    if path.is_dir():
-        raw = _read_folder(path)
-        folder = path
-    else:
-        raw = _read_table(path)
-        folder = path.parent
-    manifest, findings = _checked(raw, path, Path(root) if root is not None else folder)
+    if (path / _INSIDE).is_file():
+        path = path / _INSIDE
+    raw, folder = (
+        (_read_folder(path), path) if path.is_dir() else (_read_table(path), Path(root or path.parent))
+    )
+    manifest, findings = _checked(raw, path, folder)
     if check_groups:
         findings += straddling(manifest.table)
     if check_files:
@@ -282,10 +282,11 @@ def straddling(table: pd.DataFrame) -> list[str]:
     """
     placed = table[(table["split"] != "") & (table["group"] != "")]
     splits = placed.groupby("group", sort=False)["split"].nunique()
-    findings = []
-    for group in splits.index[splits > 1]:
-        rows = placed[placed["group"] == group]
-        findings.append(f"group {group!r} is in {' and '.join(rows['split'].unique())} ({_rows(rows.index)})")
+    odd = placed[placed["group"].isin(splits.index[splits > 1])]
+    findings = [
+        f"group {group!r} is in {' and '.join(rows['split'].unique())} ({_rows(rows.index)})"
+        for group, rows in odd.groupby("group", sort=False)
+    ]
     if not findings:
         return []
     return [f"groups across splits: {listing(findings, _MOST_FINDINGS)} (put each group in one split)"]

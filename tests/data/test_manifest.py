@@ -160,3 +160,17 @@ def test_digest_is_of_content(tmp_path: Path) -> None:
 def test_a_manifest_passes_through(tmp_path: Path) -> None:
     manifest = read_manifest(write(tmp_path / "m.csv", "image\na.png\n"))
     assert read_manifest(manifest) is manifest
+
+
+def test_a_folder_with_a_manifest_is_that_manifest(tmp_path: Path) -> None:
+    write(tmp_path / "manifest.csv", "image,label\nimages/a.png,1\n", ("images/a.png",))
+    manifest = read_manifest(tmp_path)
+    assert manifest.ids == ["a"]
+    assert manifest.source == tmp_path / "manifest.csv"
+
+
+def test_a_root_moves_a_tables_images_but_not_class_folders(tmp_path: Path) -> None:
+    source = write(tmp_path / "m.csv", "image\na.png\n", ("elsewhere/a.png", "classes/x/b.png"))
+    assert read_manifest(source, root=tmp_path / "elsewhere").paths == [str(tmp_path / "elsewhere/a.png")]
+    classes = read_manifest(tmp_path / "classes", root=tmp_path / "elsewhere")
+    assert classes.paths == [str(tmp_path / "classes/x/b.png")]

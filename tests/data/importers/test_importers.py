@@ -11,6 +11,7 @@ import pytest
 
 from featx.data.importers.registry import IMPORTERS, find_importer, import_dataset
 from featx.data.manifest import Manifest, read_manifest
+from featx.data.protocols import check_folds, make_folds
 from featx.data.tasks import apply_task
 from featx.errors import ManifestError
 
@@ -389,3 +390,24 @@ def test_levels_of_the_published_tables(tmp_path: Path) -> None:
     write(tmp_path, "protocol1.csv", "image,level\nael514,2\n")
     with pytest.raises(ManifestError, match="levels must be 0, 1, got 2"):
         import_dataset("menegola2017", tmp_path / "protocol1.csv", tmp_path / "m.csv")
+
+
+@pytest.mark.real
+def test_the_isic_2016_subset_with_the_published_lists(real_data: Path, tmp_path: Path) -> None:
+    """Labels and split of the authors' files on those images of ISIC 2016 that are at hand."""
+    reference = real_data.parent / "reference" / "menegola2017" / "folds"
+    if not reference.is_dir():
+        pytest.skip(f"no reference files: {reference} is not there")
+    images = real_data / "derm" / "isic2017_256"
+    done = import_dataset(
+        "menegola2017", reference / "isic.csv", tmp_path / "m.csv", images=images, missing="leave-out"
+    )
+    known = pd.read_csv(real_data / "derm" / "isic2017.csv", dtype=str).set_index("image")["isic2016_level"]
+    labelled = apply_task(read_manifest(done.manifest), "melanoma-vs-rest")
+    assert {name: str(target) for name, target in zip(labelled.ids, labelled.targets, strict=True)} == dict(
+        known.dropna()
+    )
+    folds = make_folds(labelled, reference / "isic.yml", absent="drop")
+    check_folds(folds, labelled)
+    assert len(folds.folds[0].train) + len(folds.folds[0].test) == len(labelled) == 1054
+    assert f"{len(done.left_out)} of 1279 listed images are not in the manifest" in folds.notes[0]
