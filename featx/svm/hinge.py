@@ -68,7 +68,7 @@ def hinge_path(
         intercepts[column] = machine.intercept_[0]
         iterations[column] = machine.n_iter_[0]
         residuals[column] = _violation(gram, labels, cost * weights, beta)
-    return Path(coefficients, intercepts, residuals, iterations)
+    return Path(coefficients, gram @ coefficients + intercepts, intercepts, residuals, iterations)
 
 
 def _violation(gram: Floats, labels: Floats, costs: Floats, beta: Floats) -> float:

@@ -39,6 +39,8 @@ class Path:
     ----------
     coefficients : ndarray of float64, shape (n, c)
         ``beta``: the weights are the rows' sum ``features.T @ coefficients``.
+    outputs : ndarray of float64, shape (n, c)
+        Decision values of the rows, intercept included.
     intercepts : ndarray of float64, shape (c,)
         ``b``.
     residuals : ndarray of float64, shape (c,)
@@ -49,9 +51,34 @@ class Path:
     """
 
     coefficients: Floats
+    outputs: Floats
     intercepts: Floats
     residuals: Floats
     iterations: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """Inner products; a penalised bias is the weight of one more column, of ones."""
+
+    gram: Floats
+    penalise_bias: bool
+
+    @property
+    def free_bias(self) -> bool:
+        return not self.penalise_bias
+
+    def piece(self, rows: npt.NDArray[np.intp]) -> Floats:
+        part = self.gram[np.ix_(rows, rows)]
+        if self.penalise_bias:
+            part += 1.0
+        return part
+
+    def times(self, beta: Floats) -> Floats:
+        product = self.gram @ beta
+        if self.penalise_bias:
+            product += beta.sum()
+        return np.asarray(product)
 
 
 @dataclass
@@ -68,6 +95,7 @@ def squared_hinge_path(
     grid: Floats,
     *,
     penalise_bias: bool = True,
+    start: tuple[Floats, float] | None = None,
 ) -> Path:
     """Solve a squared hinge SVM for every C of a grid.
 
@@ -78,11 +106,14 @@ def squared_hinge_path(
     labels : ndarray of float64, shape (n,)
         -1 or 1.
     weights : ndarray of float64, shape (n,)
-        Cost of each row's loss relative to C, at least 0.
+        Cost of each row's loss relative to C, at least 0. Rows of no weight are scored like all others, so that
+        one Gram matrix serves training parts that differ.
     grid : ndarray of float64, shape (c,)
         Values of C, ascending.
     penalise_bias : bool
         Count the bias in the norm, as liblinear does with ``intercept_scaling=1``.
+    start : (ndarray of float64 of shape (n,), float), optional
+        Coefficients and bias to start from, such as a neighbour's.
 
     Returns
     -------
@@ -101,27 +132,28 @@ def squared_hinge_path(
     ([-0.667, 0.667], [1])
     """
     count = len(labels)
+    kernel = _Kernel(gram, penalise_bias)
     state = _State(np.zeros(count), 0.0, np.zeros(count))
-    kernel = gram + 1.0 if penalise_bias else gram
-    coefficients = np.empty((count, len(grid)), order="F")
+    if start is not None:
+        state = _State(start[0], 0.0 if penalise_bias else start[1], kernel.times(start[0]))
+        state.outputs += state.bias
+    coefficients, outputs = np.empty((count, len(grid)), order="F"), np.empty((count, len(grid)), order="F")
     intercepts, residuals = np.empty(len(grid)), np.empty(len(grid))
     iterations = np.empty(len(grid), dtype=np.int64)
     for column, cost in enumerate(grid):
         costs = cost * weights
-        state, iterations[column] = _minimise(kernel, labels, costs, state, free_bias=not penalise_bias)
-        coefficients[:, column] = state.beta
+        state, iterations[column] = _minimise(kernel, labels, costs, state)
+        coefficients[:, column], outputs[:, column] = state.beta, state.outputs
         intercepts[column] = state.beta.sum() if penalise_bias else state.bias
         residuals[column] = _gap(kernel, labels, costs, state)
-    return Path(coefficients, intercepts, residuals, iterations)
+    return Path(coefficients, outputs, intercepts, residuals, iterations)
 
 
-def _minimise(
-    kernel: Floats, labels: Floats, costs: Floats, state: _State, free_bias: bool
-) -> tuple[_State, int]:
+def _minimise(kernel: _Kernel, labels: Floats, costs: Floats, state: _State) -> tuple[_State, int]:
     active = _inside(labels, costs, state.outputs)
     best = _objective(labels, costs, state)
     for step in range(1, _MAX_STEPS + 1):
-        target = _piece_minimum(kernel, labels, costs, active, state, free_bias)
+        target = _piece_minimum(kernel, labels, costs, active, state)
         if np.array_equal(_inside(labels, costs, target.outputs), active):
             return target, step
         state = _line_search(labels, costs, state, target)
@@ -142,31 +174,38 @@ def _objective(labels: Floats, costs: Floats, state: _State) -> float:
 
 
 def _piece_minimum(
-    kernel: Floats,
+    kernel: _Kernel,
     labels: Floats,
     costs: Floats,
     active: npt.NDArray[np.bool_],
     state: _State,
-    free_bias: bool,
 ) -> _State:
     rows = np.flatnonzero(active)
     beta = np.zeros(len(labels))
     bias = state.bias
     if rows.size:
-        system = kernel[np.ix_(rows, rows)]
+        system = kernel.piece(rows)
         system.flat[:: len(rows) + 1] += 0.5 / costs[rows]
-        # numpy's routine, unlike scipy's, leaves the interpreter to other threads meanwhile.
-        try:
-            factor = np.linalg.cholesky(system)
-        except np.linalg.LinAlgError as error:
-            raise TrainingError(
-                "the Gram matrix of the features is not positive definite to working precision; scale the features"
-            ) from error
-        right = np.stack([labels[rows], np.ones(len(rows))], axis=1) if free_bias else labels[rows][:, None]
-        solved, _ = dpotrs(factor.T, np.asfortranarray(right), lower=0)
-        bias = float(solved[:, 0].sum() / solved[:, 1].sum()) if free_bias else 0.0
-        beta[rows] = solved[:, 0] - bias * solved[:, 1] if free_bias else solved[:, 0]
-    return _State(beta, bias, kernel[:, rows] @ beta[rows] + bias)
+        right = (
+            np.stack([labels[rows], np.ones(len(rows))], axis=1)
+            if kernel.free_bias
+            else labels[rows][:, None]
+        )
+        solved = _solved(system, right)
+        bias = float(solved[:, 0].sum() / solved[:, 1].sum()) if kernel.free_bias else 0.0
+        beta[rows] = solved[:, 0] - bias * solved[:, 1] if kernel.free_bias else solved[:, 0]
+    return _State(beta, bias, kernel.times(beta) + bias)
+
+
+def _solved(system: Floats, right: Floats) -> Floats:
+    # numpy's routine, unlike scipy's, leaves the interpreter to other threads meanwhile.
+    try:
+        factor = np.linalg.cholesky(system)
+    except np.linalg.LinAlgError as error:
+        raise TrainingError(
+            "the Gram matrix of the features is not positive definite to working precision; scale the features"
+        ) from error
+    return np.asarray(dpotrs(factor.T, np.asfortranarray(right), lower=0)[0])
 
 
 def _line_search(labels: Floats, costs: Floats, start: _State, target: _State) -> _State:
@@ -196,7 +235,7 @@ def _line_search(labels: Floats, costs: Floats, start: _State, target: _State) -
     )
 
 
-def _gap(kernel: Floats, labels: Floats, costs: Floats, state: _State) -> float:
+def _gap(kernel: _Kernel, labels: Floats, costs: Floats, state: _State) -> float:
     """Relative duality gap.
 
     The dual objective is ``sum a - 1/2 |sum a_i y_i x_i|^2 - sum a_i^2 / 4 c_i`` for multipliers ``a >= 0``, here
@@ -206,7 +245,7 @@ def _gap(kernel: Floats, labels: Floats, costs: Floats, state: _State) -> float:
     norm = float(state.beta @ (state.outputs - state.bias))
     if (multipliers < 0.0).any():  # stopped between two pieces
         multipliers = np.maximum(multipliers, 0.0)
-        norm = float((labels * multipliers) @ (kernel @ (labels * multipliers)))
+        norm = float((labels * multipliers) @ kernel.times(labels * multipliers))
     used = multipliers > 0.0
     softness = float((multipliers[used] ** 2 / costs[used]).sum())
     dual = float(multipliers.sum()) - 0.5 * norm - 0.25 * softness

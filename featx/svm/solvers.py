@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .hinge import hinge_path
+from .memory import require_memory
 from .newton import Path, squared_hinge_path
 from .scaling import ROWWISE, Scaler, fit_scaler, row_lengths
 from .settings import Settings
+from .threads import in_threads
 
-__all__ = ["Curve", "Decision", "GramSolver", "Job", "Solver", "balanced_weights", "one_blas_thread"]
+__all__ = ["Curve", "Decision", "GramSolver", "Job", "Solver", "balanced_weights", "gram_matrix", "rows_of"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+Matrix = npt.NDArray[np.floating[Any]]
 
 _BLOCK = 512
 # libsvm stops at 1e-3 by its own single precision kernel; measured in double precision it is a little more.
@@ -143,52 +143,77 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
     return np.where(positive, len(labels) / (2.0 * count), len(labels) / (2.0 * (len(labels) - count)))
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Keep linear algebra on one thread a call: our own threads do the rest, and sums keep their order."""
-    from threadpoolctl import threadpool_limits
+class _Grams:
+    """Gram matrices of rows that a row-wise scaling has scaled; the last one is kept.
 
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+    With fewer rows than columns one of all rows serves every outer and inner split; else it would outgrow the
+    features, and each training part gets its own.
+    """
+
+    def __init__(self, features: Matrix, scaling: str, workers: int) -> None:
+        self._features = features
+        self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+        self._workers = workers
+        self._whole = len(features) <= features.shape[1]
+        self._rows = np.empty(0, dtype=np.int64)
+        self._gram = np.empty((0, 0))
+
+    def of(self, jobs: Sequence[Job]) -> tuple[Ints, Floats]:
+        """Return a matrix that holds all rows of the jobs, and the numbers of its rows, ascending."""
+        rows = np.arange(len(self._features)) if self._whole else rows_of(jobs)
+        if not np.array_equal(rows, self._rows):
+            self._rows, self._gram = rows, np.empty((0, 0))
+            self._gram = gram_matrix(self._features, rows, self._lengths[rows], self._workers)
+        return self._rows, self._gram
 
 
-def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> list[_Result]:
-    """Map over items in threads, in order; what is computed does not depend on how many."""
-    from joblib import Parallel, delayed
+def rows_of(jobs: Sequence[Job]) -> Ints:
+    """Number the rows that take part in some job, ascending."""
+    return np.unique(np.concatenate([part for job in jobs for part in (job.train, job.test)]))
 
-    jobs = list(items)
-    if workers == 1 or len(jobs) < 2:
-        return [work(item) for item in jobs]
-    return list(Parallel(n_jobs=workers, backend="threading")(delayed(work)(item) for item in jobs))
+
+def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> Floats:
+    """Compute inner products of rows, in blocks of a fixed size: equal bytes for any number of threads."""
+    count = len(rows)
+    require_memory(8 * count**2, f"the Gram matrix of {count} rows")
+    gram = np.empty((count, count))
+
+    def fill(pair: tuple[int, int]) -> None:
+        first, second = (slice(start, start + _BLOCK) for start in pair)
+        left, right = (features[rows[part]].astype(np.float64) for part in (first, second))
+        left /= lengths[first, None]
+        right /= lengths[second, None]
+        gram[first, second] = left @ right.T
+        if first != second:
+            gram[second, first] = gram[first, second].T
+
+    in_threads(fill, itertools.combinations_with_replacement(range(0, count, _BLOCK), 2), workers)
+    return gram
 
 
 class GramSolver:
     """Solves on Gram matrices: hinge by libsvm, squared hinge by exact Newton steps.
-
-    A row-wise scaling needs one Gram matrix for the whole data set, of which every training part is a piece;
-    others are fitted on each training part and need one each.
 
     Parameters
     ----------
     features : ndarray of float32, shape (n, d)
         All rows, unscaled.
     scaling : str
-        Name of the scaling.
+        Name of the scaling. A row-wise one needs one Gram matrix for many splits; others are fitted on each
+        training part and need one each.
     settings : Settings
         Loss, bias and class weights.
     workers : int
         Threads.
     """
 
-    def __init__(
-        self, features: npt.NDArray[np.floating[Any]], scaling: str, settings: Settings, workers: int = 1
-    ) -> None:
+    def __init__(self, features: Matrix, scaling: str, settings: Settings, workers: int = 1) -> None:
         self._features = features
         self._scaling = scaling
         self._settings = settings
         self._workers = workers
         self.measure, self.tolerance = _MEASURES[settings.loss]
-        self._shared = _gram(features, scaling, workers) if scaling in ROWWISE else None
+        self._grams = _Grams(features, scaling, workers) if scaling in ROWWISE else None
 
     def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
         """Solve every job for every C.
@@ -205,17 +230,20 @@ class GramSolver:
         list of Curve
             One for each job.
         """
+        if not jobs:
+            return []
         grid = np.asarray(costs, dtype=np.float64)
-        return in_threads(lambda job: self._curve(job, grid), jobs, self._workers)
+        shared = self._grams.of(jobs) if self._grams is not None else None
+        return in_threads(lambda job: self._curve(job, grid, shared), jobs, self._workers)
 
-    def _curve(self, job: Job, grid: Floats) -> Curve:
-        if self._shared is not None:
-            gram = self._shared[np.ix_(job.train, job.train)]
-            cross = self._shared[np.ix_(job.test, job.train)]
+    def _curve(self, job: Job, grid: Floats, shared: tuple[Ints, Floats] | None) -> Curve:
+        if shared is not None:
+            train, test = (np.searchsorted(shared[0], part) for part in (job.train, job.test))
+            gram, cross = shared[1][np.ix_(train, train)], shared[1][np.ix_(test, train)]
         else:
             scaler = fit_scaler(self._scaling, self._features[job.train])
-            train, test = (scaler.apply(self._features[rows]) for rows in (job.train, job.test))
-            gram, cross = train @ train.T, test @ train.T
+            fitted, held_out = (scaler.apply(self._features[rows]) for rows in (job.train, job.test))
+            gram, cross = fitted @ fitted.T, held_out @ fitted.T
         path = self._path(gram, job.labels, grid)
         return Curve(cross @ path.coefficients + path.intercepts, path.residuals, path.iterations)
 
@@ -223,9 +251,8 @@ class GramSolver:
         weights = balanced_weights(labels, self._settings.class_weight)
         if self._settings.loss == "hinge":
             return hinge_path(gram, labels, weights, grid)
-        return squared_hinge_path(
-            gram, labels, weights, grid, penalise_bias=self._settings.bias == "penalised"
-        )
+        penalise_bias = self._settings.bias == "penalised"
+        return squared_hinge_path(gram, labels, weights, grid, penalise_bias=penalise_bias)
 
     def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
         """Solve one problem and return its weights.
@@ -246,8 +273,10 @@ class GramSolver:
         """
         rows = self._features[train]
         scaler = fit_scaler(self._scaling, rows)
-        if self._shared is not None:
-            gram = self._shared[np.ix_(train, train)]
+        if self._grams is not None:
+            numbers, shared = self._grams.of([Job(train, train[:0], labels)])
+            places = np.searchsorted(numbers, train)
+            gram = shared[np.ix_(places, places)]
         else:
             scaled = scaler.apply(rows)
             gram = scaled @ scaled.T
@@ -261,21 +290,3 @@ class GramSolver:
             float(path.residuals[0]),
             int(path.iterations[0]),
         )
-
-
-def _gram(features: npt.NDArray[np.floating[Any]], scaling: str, workers: int) -> Floats:
-    """Compute all inner products, in blocks of a fixed size: equal bytes for any number of threads."""
-    count = len(features)
-    gram = np.empty((count, count))
-    lengths = row_lengths(features) if scaling == "l2" else np.ones(count)
-    starts = range(0, count, _BLOCK)
-
-    def fill(pair: tuple[int, int]) -> None:
-        first, second = (slice(start, start + _BLOCK) for start in pair)
-        left, right = (features[part].astype(np.float64) for part in (first, second))
-        gram[first, second] = (left @ right.T) / np.outer(lengths[first], lengths[second])
-        if first != second:
-            gram[second, first] = gram[first, second].T
-
-    in_threads(fill, itertools.combinations_with_replacement(starts, 2), workers)
-    return gram

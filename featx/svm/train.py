@@ -37,8 +37,10 @@ from featx.stats.auc import fold_auc
 from .model import SvmModel, model_bytes
 from .search import Search, search_cost
 from .settings import Settings, resolve_settings
-from .solvers import GramSolver, Solver, one_blas_thread
+from .solve import make_solver
+from .solvers import Solver
 from .stores import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
+from .threads import one_blas_thread
 
 __all__ = ["run_auc", "train_svm"]
 
@@ -172,7 +174,7 @@ def _make_folds(
     """Make the folds and write them beside the runs; folds that stand there must be the same."""
     labelled = images.labelled
     folds = make_folds(labelled, protocol, seed, images.keys)
-    warnings = check_folds(folds, labelled, images.keys)
+    warnings = (*folds.notes, *check_folds(folds, labelled, images.keys))
     path = run_folder(folder.parent, folder.name, labelled.task.name, folds.protocol, "folds.json")
     if path.exists() and not overwrite:
         standing = read_folds(path)
@@ -237,7 +239,7 @@ def _record(
 
 def _concerns(warning: str, fold: str) -> bool:
     """Tell whether a warning about the folds is about this one, or about all."""
-    return not warning.startswith("fold ") or warning.startswith(f"fold {fold} ")
+    return not warning.startswith("fold ") or warning.startswith((f"fold {fold} ", f"fold {fold}:"))
 
 
 def _run_all(work: _Work, jobs: Sequence[_Job], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
@@ -261,7 +263,7 @@ def _run_store(work: _Work, store: FeatureStore, jobs: Sequence[_Job], progress:
     rows = np.array(sorted({place[name] for job in jobs for name in job.fold.train}), dtype=np.int64)
     features = read_rows(store, work.images, rows)
     solvers = {
-        name: GramSolver(features, name, work.settings, work.workers) for name in work.settings.scaling
+        name: make_solver(features, name, work.settings, work.workers) for name in work.settings.scaling
     }
     shared = time.perf_counter() - begun
     runs = []
@@ -273,9 +275,7 @@ def _run_store(work: _Work, store: FeatureStore, jobs: Sequence[_Job], progress:
     return runs
 
 
-def _run_fold(
-    work: _Work, job: _Job, rows: _Ints, solvers: dict[str, GramSolver], shared_seconds: float
-) -> Run:
+def _run_fold(work: _Work, job: _Job, rows: _Ints, solvers: dict[str, Solver], shared_seconds: float) -> Run:
     labelled = work.images.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
     train = np.searchsorted(rows, np.array([place[name] for name in sorted(job.fold.train)]))
@@ -304,7 +304,7 @@ def _run_fold(
 
 
 def _search(
-    work: _Work, rows: _Ints, train: _Ints, targets: npt.NDArray[np.bool_], solvers: dict[str, GramSolver]
+    work: _Work, rows: _Ints, train: _Ints, targets: npt.NDArray[np.bool_], solvers: dict[str, Solver]
 ) -> tuple[str, Search]:
     """Search with every scaling; the first of those with the highest mean AUC is taken."""
     labelled, here = work.images.labelled, rows[train]

@@ -1,0 +1,66 @@
+"""How much memory there is, asked before work that could need more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from featx.errors import ConfigError
+
+__all__ = ["available_memory", "require_memory"]
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int:
+    """Measure the memory that this process may still take.
+
+    Returns
+    -------
+    int
+        Bytes: what the kernel calls available, or what the control group leaves if that is less.
+    """
+    found = [_meminfo()]
+    limit, used = (_number(_CONTROL_GROUP / name) for name in ("memory.max", "memory.current"))
+    if limit is not None and used is not None:
+        found.append(limit - used)
+    return max(0, min(found))
+
+
+def _meminfo() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return int(kilobytes) * 1024
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no control group, or `max`: no limit
+        return None
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse work that does not fit into memory, before it is begun.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes.
+    what : str
+        What needs them.
+
+    Raises
+    ------
+    ConfigError
+        If there is less; the message holds both figures.
+    """
+    there = available_memory()
+    if needed > there:
+        raise ConfigError(
+            f"{what} needs {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are available; use the loss "
+            "squared_hinge with a row-wise scaling (l2 or none), which needs no such matrix, or a machine with more"
+        )

@@ -1,0 +1,244 @@
+"""The choice of a solver, and the one for more rows than columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .newton import Path, squared_hinge_path
+from .primal import Batch, Rows, primal_path
+from .scaling import ROWWISE, fit_scaler, row_lengths
+from .settings import Settings
+from .solvers import (
+    Curve,
+    Decision,
+    Floats,
+    GramSolver,
+    Ints,
+    Job,
+    Matrix,
+    Solver,
+    balanced_weights,
+    gram_matrix,
+    rows_of,
+)
+from .threads import in_threads
+
+__all__ = ["PrimalSolver", "make_solver"]
+
+# Steps on a Gram matrix cost the cube of the rows inside the margin, steps in the weights products with all rows
+# and the cube of the columns: below this many rows a column the first are cheaper.
+_ROWS_PER_COLUMN = 1.5
+# No Gram matrix of more rows than this is made on the way: 3 GB.
+_MOST_ROWS = 20_000
+# Problems solved side by side.
+_BATCH = 32
+# Paths begin at or below this C, where all rows are inside the margin and the first step hits.
+_FIRST_COST = 1e-2
+
+
+def make_solver(
+    features: Matrix, scaling: str, settings: Settings, workers: int = 1, rows: int | None = None
+) -> Solver:
+    """Choose the solver for some features.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        All rows, unscaled; may be memory-mapped.
+    scaling : str
+        Name of the scaling.
+    settings : Settings
+        Loss, bias and class weights.
+    workers : int
+        Threads.
+    rows : int, optional
+        Rows of the largest training part; all if not given.
+
+    Returns
+    -------
+    Solver
+        On Gram matrices for hinge and for few rows, else in the weights. Both find the same optimum.
+    """
+    count = len(features) if rows is None else rows
+    if settings.loss == "squared_hinge" and count > _ROWS_PER_COLUMN * features.shape[1]:
+        return PrimalSolver(features, scaling, settings, workers)
+    return GramSolver(features, scaling, settings, workers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """One problem solved along the grid; weights at its end, the bias last."""
+
+    outputs: Floats
+    residuals: Floats
+    iterations: Ints
+    weights: Floats | None
+
+
+class PrimalSolver:
+    """Solves squared hinge in the weights, and on a Gram matrix once few rows are left inside the margin.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        All rows, unscaled.
+    scaling : str
+        Name of the scaling.
+    settings : Settings
+        Bias and class weights.
+    workers : int
+        Threads.
+    """
+
+    measure, tolerance = "duality gap over objective", 1e-6
+
+    def __init__(self, features: Matrix, scaling: str, settings: Settings, workers: int = 1) -> None:
+        self._features = features
+        self._scaling = scaling
+        self._settings = settings
+        self._workers = workers
+        self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+
+    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+        """Solve every job for every C.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+            Splits.
+        costs : sequence of float
+            Values of C, ascending.
+
+        Returns
+        -------
+        list of Curve
+            One for each job.
+        """
+        if self._scaling not in ROWWISE:
+            return [self._fitted_curve(job, costs) for job in jobs]
+        found: list[Curve] = []
+        for start in range(0, len(jobs), _BATCH):
+            batch = jobs[start : start + _BATCH]
+            rows, solved = self._solve(batch, costs)
+            for job, one in zip(batch, solved, strict=True):
+                scores = one.outputs[np.searchsorted(rows, job.test)]
+                found.append(Curve(scores, one.residuals, one.iterations))
+        return found
+
+    def _fitted_curve(self, job: Job, costs: Sequence[float]) -> Curve:
+        """Solve one job with a scaling of its own."""
+        scaler = fit_scaler(self._scaling, self._features[job.train])
+        scaled = scaler.apply(self._features[np.concatenate([job.train, job.test])]).astype(np.float32)
+        inner = make_solver(
+            scaled, "none", dataclasses.replace(self._settings, scaling=("none",)), self._workers
+        )
+        places = np.arange(len(scaled))
+        return inner.curves([Job(places[: len(job.train)], places[len(job.train) :], job.labels)], costs)[0]
+
+    def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
+        """Solve one problem and return its weights.
+
+        Parameters
+        ----------
+        train : ndarray of int64, shape (m,)
+            Row numbers.
+        labels : ndarray of float64, shape (m,)
+            -1 or 1, both present.
+        cost : float
+            C.
+
+        Returns
+        -------
+        Decision
+            The SVM.
+        """
+        scaler = fit_scaler(self._scaling, self._features[train])
+        if self._scaling not in ROWWISE:
+            scaled = scaler.apply(self._features[train]).astype(np.float32)
+            inner = make_solver(
+                scaled, "none", dataclasses.replace(self._settings, scaling=("none",)), self._workers
+            )
+            return dataclasses.replace(inner.fit(np.arange(len(train)), labels, cost), scaler=scaler)
+        _, (solved,) = self._solve([Job(train, train[:0], labels)], [cost], with_weights=True)
+        assert solved.weights is not None
+        weights, bias = solved.weights[:-1], float(solved.weights[-1])
+        return Decision(scaler, weights, bias, cost, float(solved.residuals[-1]), int(solved.iterations[-1]))
+
+    def _solve(
+        self, jobs: Sequence[Job], costs: Sequence[float], with_weights: bool = False
+    ) -> tuple[Ints, list[_Solved]]:
+        numbers = rows_of(jobs)
+        features = self._features if len(numbers) == len(self._features) else self._features[numbers]
+        rows = Rows(features, self._lengths[numbers], self._workers)
+        batch = self._batch(jobs, numbers)
+        grid = _with_approach(costs)
+        shape = (rows.count, len(grid), len(jobs))
+        outputs, residuals = np.empty(shape), np.empty(shape[1:])
+        iterations = np.empty(shape[1:], dtype=np.int64)
+        weights: list[Floats | None] = [None] * len(jobs)
+        penalise_bias = self._settings.bias == "penalised"
+        for place, found in enumerate(primal_path(rows, batch, grid, penalise_bias=penalise_bias)):
+            outputs[:, place], residuals[place], iterations[place] = found.outputs, found.gaps, found.products
+            if place == len(grid) - 1:
+                weights = list(found.weights.T)
+            elif self._few_inside(batch, found.outputs, rows):
+                rest = self._on_gram(rows, numbers, batch, grid[place:], found.outputs, found.weights[-1])
+                for column, path in enumerate(rest):
+                    outputs[:, place + 1 :, column] = path.outputs
+                    residuals[place + 1 :, column] = path.residuals
+                    iterations[place + 1 :, column] = path.iterations
+                    if with_weights:
+                        slopes = rows.summed(path.coefficients[:, -1:])[:-1, 0]
+                        weights[column] = np.append(slopes, path.intercepts[-1])
+                break
+        kept = slice(len(grid) - len(costs), None)
+        return numbers, [
+            _Solved(outputs[:, kept, j], residuals[kept, j], iterations[kept, j], weights[j])
+            for j in range(len(jobs))
+        ]
+
+    def _batch(self, jobs: Sequence[Job], numbers: Ints) -> Batch:
+        labels, weights = np.ones((len(numbers), len(jobs))), np.zeros((len(numbers), len(jobs)))
+        for column, job in enumerate(jobs):
+            places = np.searchsorted(numbers, job.train)
+            labels[places, column] = job.labels
+            weights[places, column] = balanced_weights(job.labels, self._settings.class_weight)
+        return Batch(labels, weights)
+
+    def _few_inside(self, batch: Batch, outputs: Floats, rows: Rows) -> bool:
+        inside = (batch.labels * outputs < 1.0) & (batch.weights > 0.0)
+        return rows.count <= _MOST_ROWS and bool(inside.sum(axis=0).mean() <= _ROWS_PER_COLUMN * rows.width)
+
+    def _on_gram(
+        self, rows: Rows, numbers: Ints, batch: Batch, grid: Floats, outputs: Floats, biases: Floats
+    ) -> list[Path]:
+        """Go on along the grid, from the solutions for its first C."""
+        gram = gram_matrix(self._features, numbers, self._lengths[numbers], self._workers)
+        slack = np.where(batch.weights > 0.0, np.maximum(0.0, 1.0 - batch.labels * outputs), 0.0)
+        coefficients = 2.0 * grid[0] * batch.weights * slack * batch.labels
+
+        def path(column: int) -> Path:
+            return squared_hinge_path(
+                gram,
+                batch.labels[:, column],
+                batch.weights[:, column],
+                grid[1:],
+                penalise_bias=self._settings.bias == "penalised",
+                start=(coefficients[:, column], float(biases[column])),
+            )
+
+        return in_threads(path, range(batch.labels.shape[1]), self._workers)
+
+
+def _with_approach(costs: Sequence[float]) -> Floats:
+    """Put powers of ten before a grid that begins high, so that its first solution has a neighbour to start from."""
+    approach: list[float] = []
+    cost = costs[0] / 10.0
+    while cost >= _FIRST_COST:
+        approach.insert(0, cost)
+        cost /= 10.0
+    return np.array([*approach, *costs])

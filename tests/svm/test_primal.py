@@ -1,0 +1,139 @@
+"""Solving in the weights: the optimum of the Gram path, for any batch, threads and memory layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.errors import TrainingError
+from featx.svm import solve
+from featx.svm.newton import squared_hinge_path
+from featx.svm.primal import Batch, Rows, primal_path
+from featx.svm.scaling import row_lengths
+from featx.svm.search import search_cost
+from featx.svm.settings import resolve_settings
+from featx.svm.solve import PrimalSolver, make_solver
+from featx.svm.solvers import GramSolver, Job
+
+GRID = 10.0 ** np.arange(-3, 5)
+
+
+def _jobs(positive: np.ndarray, splits: int = 3) -> list[Job]:
+    order = np.random.default_rng(5).permutation(len(positive))
+    jobs = []
+    for split in range(splits):
+        test = np.sort(order[split::10])
+        train = np.setdiff1d(np.arange(len(positive)), test)
+        jobs.append(Job(train, test, np.where(positive[train], 1.0, -1.0)))
+    return jobs
+
+
+def _close(ours: np.ndarray, theirs: np.ndarray, relative: float = 1e-4) -> bool:
+    return bool((np.abs(ours - theirs).max(axis=0) <= relative * np.abs(theirs).max(axis=0)).all())
+
+
+@pytest.mark.parametrize("bias", ["penalised", "free"])
+@pytest.mark.parametrize("switch", [True, False], ids=["to Gram", "to the end"])
+def test_curves_agree_with_the_gram_solver(relu_features, bias: str, switch: bool, monkeypatch) -> None:
+    features, positive = relu_features(300, 30)
+    monkeypatch.setattr(solve, "_ROWS_PER_COLUMN", 8.0 if switch else 0.0)
+    settings = resolve_settings(bias=bias)
+    jobs = _jobs(positive)
+    primal = PrimalSolver(features, "l2", settings)
+    ours = primal.curves(jobs, GRID.tolist())
+    theirs = GramSolver(features, "l2", settings).curves(jobs, GRID.tolist())
+    for one, other in zip(ours, theirs, strict=True):
+        assert _close(one.scores, other.scores)
+        assert one.residuals.max() <= primal.tolerance
+
+
+@pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "whiten"])
+@pytest.mark.parametrize("cost", [1e-3, 1.0, 1e3])
+def test_the_final_fit_agrees_with_the_gram_solver(relu_features, scaling: str, cost: float) -> None:
+    features, positive = relu_features(200, 20)
+    settings = resolve_settings(scaling=scaling)
+    labels = np.where(positive, 1.0, -1.0)
+    ours = PrimalSolver(features, scaling, settings).fit(np.arange(200), labels, cost)
+    theirs = GramSolver(features, scaling, settings).fit(np.arange(200), labels, cost)
+    first, second = (
+        one.scaler.scores(features, one.weights[:, None]) + one.intercept for one in (ours, theirs)
+    )
+    assert _close(first, second, 1e-3)
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "pca"])
+def test_fitted_scalings_are_fitted_in_each_job(relu_features, scaling: str) -> None:
+    features, positive = relu_features(150, 12)
+    settings = resolve_settings(scaling=scaling)
+    jobs = _jobs(positive, 2)
+    ours = PrimalSolver(features, scaling, settings).curves(jobs, [0.01, 1.0])
+    theirs = GramSolver(features, scaling, settings).curves(jobs, [0.01, 1.0])
+    assert all(_close(one.scores, other.scores, 1e-3) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_same_numbers_for_any_workers_and_from_a_memory_map(relu_features, tmp_path: Path) -> None:
+    features, positive = relu_features(1300, 40)
+    mapped = np.memmap(tmp_path / "features", np.float32, "w+", shape=features.shape)
+    mapped[:] = features
+    jobs = _jobs(positive, 2)
+    found = [
+        PrimalSolver(rows, "l2", resolve_settings(), workers).curves(jobs, [0.01, 1.0])
+        for rows, workers in ((features, 1), (features, 3), (mapped, 2))
+    ]
+    for other in found[1:]:
+        assert all(np.array_equal(a.scores, b.scores) for a, b in zip(found[0], other, strict=True))
+
+
+def test_several_classes_and_many_splits_are_solved_in_batches(relu_features, monkeypatch) -> None:
+    features, positive = relu_features(200, 15)
+    monkeypatch.setattr(solve, "_BATCH", 4)
+    settings = resolve_settings(widen=False)
+    targets = np.stack([positive, ~positive, features[:, 0] > np.median(features[:, 0])], axis=1)
+    splits = [(job.train, job.test) for job in _jobs(positive, 3)]
+    ours, theirs = (
+        search_cost(solver(features, "l2", settings), targets, np.arange(200), splits, settings)
+        for solver in (PrimalSolver, GramSolver)
+    )
+    assert ours.costs == theirs.costs
+    np.testing.assert_allclose(ours.curves[2].aucs, theirs.curves[2].aucs, atol=1e-6)
+
+
+def test_rows_multiply_as_matrices_do(relu_features) -> None:
+    features, _ = relu_features(600, 25)
+    lengths = row_lengths(features)
+    scaled = np.column_stack([features / lengths[:, None], np.ones(600)])
+    rows = Rows(features, lengths, 2)
+    rng = np.random.default_rng(0)
+    columns, sums = rng.normal(size=(26, 3)), rng.normal(size=(600, 3))
+    np.testing.assert_allclose(rows.times(columns), scaled @ columns, atol=1e-12)
+    np.testing.assert_allclose(rows.summed(sums), scaled.T @ sums, atol=1e-12)
+    weights = rng.uniform(size=600) * (rng.random(600) < 0.5)
+    gram = rows.weighted_gram(weights)
+    np.testing.assert_allclose(np.tril(gram), np.tril((scaled.T * weights) @ scaled), rtol=1e-4, atol=1e-4)
+
+
+def test_numbers_too_large_for_any_precision_are_an_error() -> None:
+    features = (1e30 * np.random.default_rng(0).normal(size=(40, 2))).astype(np.float32)
+    labels = np.where(np.arange(40) % 2 == 0, 1.0, -1.0)[:, None]
+    with pytest.raises(TrainingError, match="scale the features"), np.errstate(all="ignore"):
+        list(primal_path(Rows(features, np.ones(40)), Batch(labels, np.ones((40, 1))), GRID))
+
+
+def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:
+    features, _ = relu_features(100, 50)
+    squared, hinge = resolve_settings(), resolve_settings("paper")
+    assert isinstance(make_solver(features, "l2", squared), PrimalSolver)
+    assert isinstance(make_solver(features, "l2", squared, rows=50), GramSolver)
+    assert isinstance(make_solver(features, "l2", hinge), GramSolver)
+
+
+def test_the_gram_path_takes_up_where_another_left(relu_features) -> None:
+    features, positive = relu_features(80, 40)
+    gram = features.astype(np.float64) @ features.T.astype(np.float64)
+    labels = np.where(positive, 1.0, -1.0)
+    whole = squared_hinge_path(gram, labels, np.ones(80), GRID)
+    start = (whole.coefficients[:, 4], float(whole.intercepts[4]))
+    rest = squared_hinge_path(gram, labels, np.ones(80), GRID[5:], start=start)
+    np.testing.assert_allclose(rest.outputs, whole.outputs[:, 5:], atol=1e-8)
