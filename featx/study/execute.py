@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from featx.files import write_json
 from featx.progress import Progress, Silent
 from featx.study.jobs import Job, State, read_state, write_failed, write_started
 from featx.study.plan import Plan
+from featx.study.shares import environment, shares
 
 __all__ = ["LOCK", "Outcome", "execute"]
 
@@ -38,13 +40,6 @@ _WORKER = (sys.executable, "-P", "-m", "featx.study.worker")
 _TICK_SECONDS = 0.5
 _TELL_SECONDS = 60.0
 _GRACE_SECONDS = 60.0
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 
 
 @dataclass
@@ -150,7 +145,7 @@ class _Execution:
             failed = [key for key, state in self.states.items() if state.name == "failed"]
             self.states |= dict.fromkeys(failed, State("pending"))
         self.only_reports = only_reports
-        self.slots = _slots(jobs)
+        self.slots = shares(jobs)
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
         self.stops = 0
@@ -235,7 +230,7 @@ class _Execution:
             [*_WORKER, "--cpus", cpus, *alone],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(self.slots, slot),
+            env=environment(self.slots, slot),
             # A session of its own: Ctrl-C reaches the workers through this process alone.
             start_new_session=True,
         )
@@ -323,7 +318,10 @@ class _Execution:
             self.stops += 1
             self.stopped_at = time.monotonic()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Only a program's main thread may take signals; elsewhere they stay with whoever has them.
+        taken = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if taken else ()
+        before = {number: signal.signal(number, stop) for number in numbers}
         try:
             yield
         finally:
@@ -360,32 +358,3 @@ class _Execution:
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None, "workers are started with pipes"
     return pipe
-
-
-def _slots(jobs: int) -> list[tuple[int, ...]]:
-    """Share the cores out: as evenly as can be, and each core to several workers if there are more of them."""
-    cores = sorted(os.sched_getaffinity(0))
-    if jobs > len(cores):
-        return [(cores[slot % len(cores)],) for slot in range(jobs)]
-    return [tuple(cores[slot::jobs]) for slot in range(jobs)]
-
-
-def _environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
-    """Tell a worker's libraries how many threads and which GPU are theirs."""
-    environment = dict(os.environ)
-    if len(slots) > 1:
-        environment |= dict.fromkeys(_THREAD_VARIABLES, str(len(slots[slot])))
-        gpus = _gpus(environment)
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-            environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return environment
-
-
-def _gpus(environment: Mapping[str, str]) -> list[str]:
-    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES wants them."""
-    if "CUDA_VISIBLE_DEVICES" in environment:
-        return [name for name in environment["CUDA_VISIBLE_DEVICES"].split(",") if name not in {"", "-1"}]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return [str(number) for number, _ in enumerate(folder.iterdir())] if folder.is_dir() else []

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from featx.data.folds import Folds
-from featx.data.manifest import Manifest, read_manifest
 from featx.data.protocols import make_folds
 from featx.data.tasks import apply_task
 from featx.digest import canonical, digest, digest_file, short
@@ -25,8 +23,9 @@ from featx.images.decode import DECODE_VERSION
 from featx.images.prepare import preparation_key
 from featx.progress import Progress
 from featx.runs import COMPLETE
+from featx.study.datasets import ReadData, read_data
 from featx.study.jobs import Job, slug
-from featx.study.schema import Arm, DataSet, Drawing, Source, Study, Target
+from featx.study.schema import Arm, DataSet, Source, Study, Target
 from featx.svm.settings import resolve_settings
 
 __all__ = ["Plan", "make_plan"]
@@ -80,25 +79,6 @@ def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None
 
 
 @dataclass(frozen=True)
-class _Data:
-    """A data set, read."""
-
-    manifest: Manifest
-    keys: Mapping[str, str]
-    place: Mapping[str, Any]
-    preparation: str
-
-    @cached_property
-    def digest(self) -> str:
-        """Of labels and pixels alike."""
-        rows = [
-            [name, self.keys.get(path, "")]
-            for name, path in zip(self.manifest.ids, self.manifest.paths, strict=True)
-        ]
-        return digest([self.manifest.digest, sorted(rows)])
-
-
-@dataclass(frozen=True)
 class _Weights:
     """What a network starts from."""
 
@@ -114,7 +94,7 @@ class _Step:
     """One training on a network's way."""
 
     label: str
-    data: _Data
+    data: ReadData
     task: str
     protocol: str
     training: Mapping[str, Any]
@@ -128,7 +108,7 @@ class _Planner:
     cache: Path
     progress: Progress | None
     made: dict[str, Job] = field(default_factory=dict)
-    data: dict[str, _Data] = field(default_factory=dict)
+    data: dict[str, ReadData] = field(default_factory=dict)
     folds: dict[tuple[str, str, str], tuple[Folds, Any]] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
 
@@ -150,13 +130,9 @@ class _Planner:
         """Keep a job, or find the equal one that another arm has planned."""
         return self.made.setdefault(job.digest, job)
 
-    def _read(self, name: str, item: DataSet) -> _Data:
+    def _read(self, name: str, item: DataSet) -> ReadData:
         if name not in self.data:
-            path = Path(item.manifest) if item.manifest else _drawn(item.drawn, self.cache, self.progress)
-            manifest = read_manifest(path, root=item.root)
-            keys = content_keys(manifest.paths, cache=self.cache, progress=self.progress).keys
-            place = {"manifest": str(path), "root": item.root, "cache": str(self.cache)}
-            self.data[name] = _Data(manifest, keys, place, item.preparation)
+            self.data[name] = read_data(item, self.cache, self.progress)
         return self.data[name]
 
     def _start(self, arm: Arm, backbone: str) -> _Weights:
@@ -243,7 +219,7 @@ class _Planner:
         ]
         return [self._add(job) for job in jobs], str(folder)
 
-    def _folds(self, data: _Data, task: str, protocol: str) -> tuple[Folds, Any]:
+    def _folds(self, data: ReadData, task: str, protocol: str) -> tuple[Folds, Any]:
         """Make the folds of a task, which is told too: as data.
 
         An image without a key, whose trouble the jobs will tell, counts as a content of its own.
@@ -347,18 +323,6 @@ class _Planner:
 
 def _task_name(task: str) -> str:
     return Path(task).stem if task.endswith(".toml") else task
-
-
-def _drawn(drawing: Drawing | None, cache: Path, progress: Progress | None) -> Path:
-    """Draw a data set, unless it stands there."""
-    from featx.data.synthetic import draw_dermoscopy, draw_retina
-
-    assert drawing is not None, "the schema asks for a manifest or a drawing"
-    folder = cache / "drawn" / f"{drawing.kind}-{drawing.images}-{drawing.size}-seed{drawing.seed}"
-    if (folder / "manifest.csv").is_file():
-        return folder / "manifest.csv"
-    draw = draw_dermoscopy if drawing.kind == "dermoscopy" else draw_retina
-    return draw(folder, images=drawing.images, size=drawing.size, seed=drawing.seed, progress=progress)
 
 
 def _weights_identity(text: str, cache: Path) -> str:

@@ -21,6 +21,7 @@ from featx.progress import Silent
 from featx.study import execute
 from featx.study.execute import Outcome
 from featx.study.run import run_study, study_overview
+from featx.study.shares import shares
 
 ONE = '[arms.one]\nweights = "random:1"\n'
 TWO = ONE + '[arms.two]\nweights = "random:2"\n'
@@ -194,9 +195,9 @@ def test_a_single_job_has_the_whole_machine(write_study: Callable[..., Path], fa
 
 def test_more_jobs_than_cores_take_turns_on_them() -> None:
     cores = sorted(os.sched_getaffinity(0))
-    slots = execute._slots(len(cores) + 1)
+    slots = shares(len(cores) + 1)
     assert slots == [*((core,) for core in cores), (cores[0],)]
-    assert execute._slots(1) == [tuple(cores)]
+    assert shares(1) == [tuple(cores)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -281,6 +282,15 @@ def test_the_study_is_kept_beside_its_results(write_study: Callable[..., Path], 
     kept = json.loads((path.parent / "out" / "study.json").read_text())
     assert kept["arms"]["one"]["weights"] == "random:1"
     assert kept["svm"]["preset"] == "default"
+
+
+def test_a_study_may_run_beside_the_main_thread(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(ONE)
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(run(path)))
+    thread.start()
+    thread.join()
+    assert len(outcomes[0].done) == 3
 
 
 def test_no_jobs_at_once_is_an_error(write_study: Callable[..., Path]) -> None:
