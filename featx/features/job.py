@@ -62,6 +62,7 @@ def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extrac
     """
     begun = time.perf_counter()
     images = _images(job, table)
+    start = {"hash": time.perf_counter() - begun}
     sources = images.sources()
     works = [_work(job, target, sources) for target in wanted]
     done: dict[int, tuple[Extraction, ...]] = {}
@@ -72,9 +73,9 @@ def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extrac
         if job.dry_run:
             try_networks(job, here, sources)
         else:
-            outcome = run_networks(job, here, sources, begun)
+            outcome = run_networks(job, here, sources, start)
         done |= {place: _results(job, works[place], images, outcome) for place in places}
-        begun = time.perf_counter()
+        start = {"hash": 0.0}
     return tuple(item for place in sorted(done) for item in done[place])
 
 

@@ -23,7 +23,7 @@ from featx.images.augment import PRESETS, apply_view, halton_views
 from featx.images.prepare import load
 from featx.progress import Progress
 
-__all__ = ["Job", "Outcome", "Work", "run_networks", "try_networks"]
+__all__ = ["Job", "Outcome", "Work", "one_view", "run_networks", "try_networks"]
 
 # Rows from which an export of 5 to 11 seconds pays on a small network.
 _WORTH_EXPORTING = 2000
@@ -103,7 +103,9 @@ class Outcome:
     device: str = ""
 
 
-def run_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source], begun: float) -> Outcome:
+def run_networks(
+    job: Job, works: Sequence[Work], sources: Mapping[str, Source], start: Mapping[str, float]
+) -> Outcome:
     """Run the networks of one input size over the pixels that any of them lacks.
 
     Parameters
@@ -114,8 +116,8 @@ def run_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source],
         The networks, all of one input size.
     sources : mapping of str to Source
         All images by key.
-    begun : float
-        When the work began, by `time.perf_counter`.
+    start : mapping of str to float
+        Seconds of start-up until now: ``hash``.
 
     Returns
     -------
@@ -132,6 +134,7 @@ def run_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source],
         for work in works:
             open_stores(work.target)
         return Outcome()
+    begun = time.perf_counter()
     networks, device = _build(job, needed)
     engines = [network.engine for network in networks]
     # Only now, when every network has been built, may stores appear.
@@ -155,11 +158,13 @@ def run_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source],
         if job.overwrite:
             for store, missing in zip(opened, work.missing, strict=True):
                 store.discard(missing)
-    started = time.perf_counter() - begun
+    built = time.perf_counter() - begun
     failures: list[Failure] = []
     seconds = _run(job, lanes, stores, _ordered(needed, sources), failures)
     folders = tuple(store.path for store in stores)
-    return Outcome(tuple(failures), folders, {"start": started, **seconds}, engines[0].name, str(device))
+    return Outcome(
+        tuple(failures), folders, {**start, "build": built, **seconds}, engines[0].name, str(device)
+    )
 
 
 def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device]:
@@ -262,7 +267,7 @@ def _run(
         if job.on_error == "fail":
             raise ExtractionError(failure.reason)
 
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     job.progress.start("extracting", len(sources))
     writer = BlockWriter(stores, busy=write)
     try:
@@ -284,8 +289,13 @@ def _run(
     finally:
         job.progress.finish()
         writer.close()
-    wall = time.perf_counter() - begun
-    return {"read": read.seconds, "forward": forward.seconds, "write": write.seconds, "wall": wall}
+    return {
+        "read": read.seconds,
+        "forward": forward.seconds,
+        "write": write.seconds,
+        "wall": time.perf_counter() - begun,
+        "cpu": time.process_time() - cpu,
+    }
 
 
 def _plan_line(settings: Settings, size: int, ahead: int, images: int, lanes: Sequence[Lane]) -> str:
@@ -300,7 +310,7 @@ def _plan_line(settings: Settings, size: int, ahead: int, images: int, lanes: Se
 
 def _prepare(settings: Settings, size: int) -> Prepare:
     if settings.views == 1:
-        return partial(_one_view, preparation=settings.preparation, size=size)
+        return partial(one_view, preparation=settings.preparation, size=size)
     views = halton_views(settings.views, PRESETS[settings.view_ranges])
 
     def several(data: bytes, path: str) -> Array:
@@ -310,5 +320,28 @@ def _prepare(settings: Settings, size: int) -> Prepare:
     return several
 
 
-def _one_view(data: bytes, path: str, *, preparation: str, size: int) -> Array:
+def one_view(data: bytes, path: str, *, preparation: str, size: int) -> Array:
+    """Decode and prepare an image as it is.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    path : str
+        Its path, for messages.
+    preparation : str
+        Key of `featx.images.prepare.PREPARATIONS`.
+    size : int
+        Side of the result in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (1, size, size, 3)
+        Pixels.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be used.
+    """
     return load(data, preparation, size, name=path)[None]

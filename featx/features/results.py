@@ -37,8 +37,9 @@ class Extraction:
     failed : tuple of (id, path, reason)
         Those without features.
     seconds : mapping of str to float
-        ``start`` (hashing files, building networks), then of the pass over the pixels ``wall`` and the work of
-        ``read`` (summed over threads), ``forward`` and ``write``. Networks of one pass share these.
+        Of the start-up: ``hash`` (finding the images' keys) and ``build`` (networks). Of the pass over the
+        pixels: ``wall``, ``cpu`` (of the whole process), and the work of ``read`` (summed over threads),
+        ``forward`` and ``write``. Networks of one pass share these.
     workers : int
         Reader threads.
     engine, device : str
@@ -167,6 +168,6 @@ def _times(item: Extraction) -> str:
         for name, stage in (("read", "reading"), ("forward", "forward"), ("write", "writing"))
     )
     return (
-        f"{item.rate:.1f} images/s, {seconds['wall']:.1f} s after {seconds['start']:.1f} s of start-up: {shares}; "
-        f"{item.engine} on {item.device}, batches of {item.batch_size}, {item.workers} readers"
+        f"{item.rate:.1f} images/s, {seconds['wall']:.1f} s after {seconds['hash'] + seconds['build']:.1f} s of start-up: {shares}; "
+        f"{seconds['cpu'] / seconds['wall']:.1f} cores at work; {item.engine} on {item.device}, batches of {item.batch_size}, {item.workers} readers"
     )
