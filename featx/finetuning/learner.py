@@ -187,7 +187,8 @@ class Learner:
 
 def _head(width: int, classes: int, dropout: float) -> keras.Model:
     features = keras.Input((width,), name="features")
-    kept = keras.layers.Dropout(dropout, name="dropout")(features)
+    # Without a seed of its own, torch draws from its global generator; `reset` sets the state of this one.
+    kept = keras.layers.Dropout(dropout, seed=0, name="dropout")(features)
     # float32 whatever the policy: the softmax of sixteen bits is too coarse.
     dense = keras.layers.Dense(classes, dtype="float32", name="logits")
     return keras.Model(features, dense(kept), name="head")

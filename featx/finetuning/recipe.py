@@ -96,7 +96,7 @@ class TrainingRecipe:
         0.1, 0.0, 1.0, "Rate of the first layer as a share of the last one's; layers between, geometrically."
     )
     schedule: str = _choice("cosine", ("constant", "cosine"), "Learning rate over time, after the warm-up.")
-    warmup_epochs: float = _number(1.0, 0.0, 1e4, "Epochs in which the rate rises linearly from 0.")
+    warmup_epochs: float = _number(1.0, 0.0, 1e4, "Epochs in which the rate rises linearly.")
     final_share: float = _number(0.01, 0.0, 1.0, "Rate at the end of a cosine, as a share of the highest.")
     momentum: float = _number(0.9, 0.0, 1.0, "Momentum of sgd.")
     nesterov: bool = _switch(True, "Nesterov's form of the momentum.")

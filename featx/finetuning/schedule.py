@@ -16,8 +16,8 @@ __all__ = ["learning_rate"]
 def learning_rate(recipe: TrainingRecipe, step: int, steps: int, epochs: int, highest: float) -> float:
     """Return the learning rate of one optimizer step.
 
-    Linear warm-up from 0, then constant or half a cosine (Loshchilov & Hutter 2017, without restarts); equal
-    to `keras.optimizers.schedules.CosineDecay` with a warm-up.
+    Linear warm-up, whose first step is above 0, then constant or half a cosine (Loshchilov & Hutter 2017,
+    without restarts); equal to `keras.optimizers.schedules.CosineDecay` with a warm-up.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def learning_rate(recipe: TrainingRecipe, step: int, steps: int, epochs: int, hi
     --------
     >>> recipe = TrainingRecipe(warmup_epochs=1, final_share=0)
     >>> [round(learning_rate(recipe, step, 2, 3, 1.0), 2) for step in range(6)]
-    [0.0, 0.5, 1.0, 0.85, 0.5, 0.15]
+    [0.33, 0.67, 1.0, 0.85, 0.5, 0.15]
     """
     total = steps * epochs
     # A warm-up longer than half the training would leave nothing to warm up for.
     warmup = min(recipe.warmup_epochs * steps, total / 2)
     if step < warmup:
-        return highest * step / warmup
+        return highest * (step + 1) / (warmup + 1)
     if recipe.schedule == "constant":
         return highest
     progress = min((step - warmup) / (total - warmup), 1.0)

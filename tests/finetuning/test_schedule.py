@@ -16,7 +16,7 @@ def test_it_is_the_cosine_of_keras(warmup: float) -> None:
     steps, epochs, highest = 4, 6, 3e-3
     warm = int(warmup * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warm else highest,
+        highest / (warm + 1),
         decay_steps=steps * epochs - warm,
         alpha=0.1,
         warmup_target=highest if warm else None,
@@ -30,9 +30,9 @@ def test_it_is_the_cosine_of_keras(warmup: float) -> None:
 
 def test_constant_stays_after_the_warm_up() -> None:
     recipe = TrainingRecipe(schedule="constant", warmup_epochs=1)
-    assert [learning_rate(recipe, step, 2, 3, 1.0) for step in range(4)] == [0.0, 0.5, 1.0, 1.0]
+    assert [learning_rate(recipe, step, 2, 3, 1.0) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
 
 
 def test_a_long_warm_up_ends_by_half_time() -> None:
     recipe = TrainingRecipe(schedule="constant", warmup_epochs=100)
-    assert [learning_rate(recipe, step, 4, 1, 1.0) for step in range(4)] == [0.0, 0.5, 1.0, 1.0]
+    assert [learning_rate(recipe, step, 4, 1, 1.0) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])

@@ -1,0 +1,53 @@
+"""Training under the other backends of Keras that are installed, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import json, sys
+from pathlib import Path
+import keras
+from featx.finetuning.train import finetune
+def train(output):
+    return finetune(
+        sys.argv[1], backbone="tiny", weights="random", protocol="kfold:2", folds=["1"], recipe="modern",
+        epochs=1, head_epochs=1, image_size=16, batch_size=8, accumulate=2, mixup=0.2, validation=0.25,
+        output=Path(output), cache=Path(output), head="softmax", scores=Path(output) / "softmax",
+    )
+first, again = train(sys.argv[2]), train(sys.argv[3])
+print(json.dumps({
+    "backend": keras.backend.backend(),
+    "search": [run.record.search["best"] for run in (first[0], again[0])],
+    "scored": len(first[1].predictions),
+    "paths": [str(run.path) for run in (first[0], again[0])],
+}))
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_backend_trains_and_repeats_itself(backend: str, squares: Path, tmp_path: Path) -> None:
+    """TensorFlow, the default, is what all other tests run on."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    shown = subprocess.run(
+        [sys.executable, "-c", CODE, str(squares), str(tmp_path / "1"), str(tmp_path / "2")],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    values = json.loads(shown.stdout.splitlines()[-1])
+    assert (values["backend"], values["scored"]) == (backend, 24)
+    assert 0 < values["search"][0]["loss"] < 2
+    assert values["search"][0] == values["search"][1]
+    files = [Path(path) / "backbone.weights.h5" for path in values["paths"]]
+    assert files[0].read_bytes() == files[1].read_bytes()
