@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from featx.errors import ConfigError
+from featx.errors import ConfigError, RunError
 
 from .options import CACHE, JSON, print_json
 from .progress import progress
@@ -119,6 +119,8 @@ def report(file: str, output: Path | None, cache: Path, manifests: dict[str, Pat
     outcome = run_study(
         file, output=output, cache=cache, manifests=manifests, only_reports=True, progress=progress()
     )
+    if not outcome.reports:
+        raise RunError(f"study {file}: no SVM is finished yet; `featx study run` goes on with it")
     return _tell(outcome)
 
 
