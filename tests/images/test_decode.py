@@ -315,14 +315,15 @@ def test_threads_leave_the_warning_filters_alone() -> None:
         truncated_exif(),
         written(Image.new("CMYK", (64, 64)), "JPEG"),
         written(Image.new("P", (64, 64)), "GIF"),
+        written(Image.fromarray(smooth(300, 300)), "PNG", icc_profile=swapped_profile()),
     ]
     wanted = [np.asarray(decode(file)) for file in files]
     before = list(warnings.filters)
     wrong: list[int] = []
 
     def work() -> None:
-        for turn in range(30):
-            if not np.array_equal(np.asarray(decode(files[turn % 3])), wanted[turn % 3]):
+        for turn in range(40):
+            if not np.array_equal(np.asarray(decode(files[turn % 4])), wanted[turn % 4]):
                 wrong.append(turn)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
