@@ -29,6 +29,7 @@ import io
 import struct
 import warnings
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,9 @@ _PLAIN = {"1", "L", "P", "RGB", "RGBX", "YCbCr"}
 _WITH_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _SRGB_TOLERANCE = 2
 
-Image.init()  # registers the formats once, here, rather than in whichever thread comes first
+# Each module registers its format: once, here, rather than in whichever thread comes first.
+for _plugin in ("Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
+    import_module(f"PIL.{_plugin}ImagePlugin")
 
 
 def decode(data: bytes | Path | str, *, side: int | None = None, name: str | None = None) -> Image.Image:
