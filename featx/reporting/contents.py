@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .comparisons import p_matrices, pair_tables
+from .mistakes import mistake_table
 from .names import slugs
 from .operating import operating
 from .pairs import against
@@ -291,7 +292,8 @@ def tables(summary: Summary) -> tuple[Table, ...]:
         In the order of the page.
     """
     made = [layout(summary), main_table(summary), *by_fold(summary)]
-    made += [table for table in (by_class(summary), by_stratum(summary), searches(summary)) if table]
+    optional = (by_class(summary), by_stratum(summary), searches(summary), mistake_table(summary))
+    made += [table for table in optional if table]
     return (
         *made,
         operating(summary),

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from featx import __version__
 
 from .drawing import Drawing, svg
+from .mistakes import mistakes
+from .names import slugs
 from .provenance import Origin, origins
 from .summary import Summary
 from .tables import Cell, Column, Score, Table, shown
 from .words import Finding
 
-__all__ = ["Block", "Cellview", "Section", "page"]
+__all__ = ["Block", "Cellview", "Section", "Shot", "page"]
 
 _FILTER_FROM = 8
 
@@ -35,11 +38,14 @@ class Cellview:
         What sorting compares: the full number, or the text; empty for no value.
     classes : str
         CSS classes.
+    link : str
+        Anchor of the provenance behind it, or empty.
     """
 
     shown: str
     sort: str
     classes: str
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,23 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """A picture of the gallery.
+
+    Attributes
+    ----------
+    source : str
+        A ``data:`` address.
+    alt, caption : str
+        What it shows, and what stands below it.
+    """
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A section of the page.
 
@@ -91,6 +114,8 @@ class Section:
         Tables and figures.
     origins : tuple of Origin
         Where the numbers come from.
+    shots : tuple of Shot
+        Pictures of mistakes.
     """
 
     id: str
@@ -100,6 +125,7 @@ class Section:
     warnings: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     origins: tuple[Origin, ...] = ()
+    shots: tuple[Shot, ...] = ()
 
 
 def page(
@@ -108,6 +134,8 @@ def page(
     drawings: Sequence[Drawing],
     findings: Sequence[Finding],
     title: str,
+    pictures: Mapping[str, str] | None = None,
+    refresh: float | None = None,
 ) -> str:
     """Write the page.
 
@@ -123,6 +151,10 @@ def page(
         The summary in words.
     title : str
         Heading of the page.
+    pictures : mapping of str to str, optional
+        Image id to a ``data:`` address, for the gallery of mistakes.
+    refresh : float, optional
+        Seconds after which the page loads itself again.
 
     Returns
     -------
@@ -140,7 +172,8 @@ def page(
     return environment.get_template("report.html.j2").render(
         title=title,
         facts=_facts(summary),
-        sections=_sections(summary, tables, drawings, findings),
+        sections=_sections(summary, tables, drawings, findings, pictures or {}),
+        refresh=refresh,
         footer=f"Made by featx {__version__} from finished runs alone. Tables and figures lie beside this page "
         "in tables/ (CSV, LaTeX, Markdown) and figures/ (PDF, PNG).",
         css=Markup(_asset("report.css")),
@@ -164,11 +197,17 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 
 def _sections(
-    summary: Summary, tables: Sequence[Table], drawings: Sequence[Drawing], findings: Sequence[Finding]
+    summary: Summary,
+    tables: Sequence[Table],
+    drawings: Sequence[Drawing],
+    findings: Sequence[Finding],
+    pictures: Mapping[str, str],
 ) -> list[Section]:
+    links = _links(summary)
+
     def blocks(*starts: str) -> tuple[Block, ...]:
         pictures = [_drawing(item) for item in drawings if _begins(item.name, starts)]
-        return (*pictures, *(_table(item) for item in tables if _begins(item.name, starts)))
+        return (*pictures, *(_table(item, links) for item in tables if _begins(item.name, starts)))
 
     sections = [
         Section("summary", "Summary", findings=tuple(findings)),
@@ -181,6 +220,7 @@ def _sections(
         Section("classes", "By class", blocks=blocks("classes")),
         Section("strata", "By stratum", blocks=blocks("strat")),
         Section("search", "Choice of C", blocks=blocks("search")),
+        Section("mistakes", "Mistakes", shots=_shots(summary, pictures), blocks=blocks("mistakes")),
         Section("training", "Fine-tuning", blocks=blocks("learning")),
         Section(
             "provenance",
@@ -200,9 +240,29 @@ def _drawing(item: Drawing) -> Block:
     return Block(item.name, item.title, item.note, item.alt, Markup(svg(item)))
 
 
-def _table(table: Table) -> Block:
+def _links(summary: Summary) -> dict[tuple[str, ...], str]:
+    """Anchors of provenance by task, protocol and arm, and by the name of a task's own tables and arm."""
+    names = slugs(summary)
+    links: dict[tuple[str, ...], str] = {}
+    for index, series in enumerate(summary.series):
+        anchor = f"origin-{index + 1}"
+        links[series.task, series.protocol, series.arm] = anchor
+        links[names[series.setting], series.arm] = anchor
+    return links
+
+
+def _table(table: Table, links: Mapping[tuple[str, ...], str]) -> Block:
+    names = [column.name for column in table.columns]
+    slug = table.name.partition("-")[2]
+
+    def link(row: tuple[Cell, ...], column: Column) -> str:
+        if column.name != "arm":
+            return ""
+        here = [str(row[names.index(name)]) for name in ("task", "protocol", "arm") if name in names]
+        return links.get(tuple(here) if len(here) == 3 else (slug, here[-1]), "")
+
     rows = tuple(
-        tuple(_cell(cell, column) for cell, column in zip(row, table.columns, strict=True))
+        tuple(_cell(cell, column, link(row, column)) for cell, column in zip(row, table.columns, strict=True))
         for row in table.rows
     )
     many = len(rows)
@@ -217,11 +277,25 @@ def _table(table: Table) -> Block:
     )
 
 
-def _cell(cell: Cell, column: Column) -> Cellview:
+def _cell(cell: Cell, column: Column, link: str) -> Cellview:
     classes = ["text"] if column.text else []
     value = cell.mean if isinstance(cell, Score) else cell
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return Cellview(shown(cell, column), "", "none")
     if isinstance(cell, Score) and cell.best:
         classes.append("best")
-    return Cellview(shown(cell, column), str(value), " ".join(classes))
+    return Cellview(shown(cell, column), str(value), " ".join(classes), link)
+
+
+def _shots(summary: Summary, pictures: Mapping[str, str]) -> tuple[Shot, ...]:
+    """Show the mistakes of the best arm of each task."""
+    made = []
+    for setting in summary.settings:
+        items = [item for item in summary.overall if item.series.setting == setting]
+        best = max(items, key=lambda item: np.nan_to_num(item.spread.mean, nan=-1.0)).series
+        for item in mistakes(best):
+            if item.id in pictures:
+                alt = f"Image {item.id}: {item.actual}, taken for {item.taken}"
+                caption = f"{item.id}: {item.actual}, taken for {item.taken} by {best.arm} (margin {item.margin:.2f})"
+                made.append(Shot(pictures[item.id], alt, caption))
+    return tuple(made)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from featx.data.manifest import Manifest
+from featx.digest import canonical
 from featx.files import write_text
 from featx.progress import Progress, Silent
 
 from .contents import main_table, tables
 from .drawing import save
 from .html import page
+from .mistakes import mistakes, thumbnails
 from .plots import drawings
-from .summary import summarise
-from .tables import Table, plain, write_tables
+from .summary import Summary, summarise
+from .tables import Table, plain, records, write_tables
 from .words import Finding, findings
 
 __all__ = ["Report", "report"]
@@ -34,6 +38,8 @@ class Report:
         Files in ``tables/`` and ``figures/``.
     main : Table
         AUC by task and arm, as data; `featx.reporting.tables.to_frame` makes a data frame of it.
+    contents : tuple of Table
+        All tables as data.
     findings : tuple of Finding
         The summary in words.
     warnings : tuple of str
@@ -45,6 +51,7 @@ class Report:
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
     main: Table
+    contents: tuple[Table, ...]
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
@@ -53,6 +60,22 @@ class Report:
         """The main table as aligned text."""
         return plain(self.main).rstrip("\n")
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON types.
+
+        Returns
+        -------
+        dict
+            ``tables`` (name to a list of rows, each a mapping by the CSV's column names; null where there is no
+            value), ``findings``, ``warnings`` and ``files``.
+        """
+        return {
+            "tables": {table.name: records(table) for table in self.contents},
+            "findings": [canonical(finding) for finding in self.findings],
+            "warnings": list(self.warnings),
+            "files": [str(path) for path in (self.html, *self.tables, *self.figures)],
+        }
+
 
 def report(
     paths: Sequence[Path | str] | Path | str,
@@ -60,11 +83,15 @@ def report(
     output: Path | str = "reports/report",
     title: str = "AUC of transfer learning arms",
     strata: Sequence[str] | None = None,
+    compare: Sequence[str] | None = None,
+    manifest: Path | str | Manifest | None = None,
+    root: Path | str | None = None,
+    refresh: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Write tables, figures and an HTML page from finished runs.
 
-    Reads runs only: no network, no features, no images. Equal runs give equal bytes.
+    Reads runs only, no network, no features, and no images unless a manifest is given. Equal runs give equal bytes.
 
     Parameters
     ----------
@@ -76,6 +103,15 @@ def report(
         Heading of the page.
     strata : sequence of str, optional
         Manifest columns to break results down by; by default those of 2 to 12 values.
+    compare : sequence of str, optional
+        Arms to report; all if left out.
+    manifest : Path, str or Manifest, optional
+        Where image files stand. If given, the page holds thumbnails of the most confident mistakes: mind who may
+        see them.
+    root : Path or str, optional
+        Folder that the manifest's paths are relative to.
+    refresh : float, optional
+        Seconds after which the page loads itself again, for a study under way.
     progress : Progress, optional
         Told how far it is.
 
@@ -88,13 +124,17 @@ def report(
     ------
     RunError
         If a folder holds no finished run, two runs stand for one arm, task and fold, an arm is mixed from runs
-        that do not belong together, or a stratum is in no run.
+        that do not belong together, or a stratum or a chosen arm is in no run.
+    ManifestError
+        If a manifest was given and cannot be read.
     """
     tell = progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    summary = summarise(given, strata)
+    summary = summarise(given, strata, compare)
     target = Path(output)
     made, said = tables(summary), findings(summary)
+    pictures, missing = _pictures(summary, manifest, root)
+    summary = replace(summary, warnings=(*summary.warnings, *missing))
     figures = drawings(summary)
     tell.start("report", len(figures) + 2, "files")
     written: list[Path] = []
@@ -103,9 +143,24 @@ def report(
         tell.advance()
     files = write_tables(made, target / "tables")
     tell.advance()
-    write_text(target / "report.html", page(summary, made, figures, said, title))
+    write_text(target / "report.html", page(summary, made, figures, said, title, pictures, refresh))
     tell.advance()
     tell.finish()
     return Report(
-        target, target / "report.html", files, tuple(written), main_table(summary), said, summary.warnings
+        output=target,
+        html=target / "report.html",
+        tables=files,
+        figures=tuple(written),
+        main=main_table(summary),
+        contents=made,
+        findings=said,
+        warnings=summary.warnings,
     )
+
+
+def _pictures(
+    summary: Summary, manifest: Path | str | Manifest | None, root: Path | str | None
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    if manifest is None:
+        return {}, ()
+    return thumbnails([item.id for series in summary.series for item in mistakes(series)], manifest, root)

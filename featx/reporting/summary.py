@@ -255,7 +255,7 @@ def levels(values: Iterable[str]) -> list[str]:
     return sorted(found, key=natural)
 
 
-def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run, ...], tuple[str, ...]]:
+def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run, ...]]:
     """Read runs and sort them into series.
 
     Parameters
@@ -269,8 +269,6 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
         Runs with predictions.
     training : tuple of Run
         Fine-tuning runs without predictions.
-    warnings : tuple of str
-        Where series of one task differ in their folds, manifest, settings or images.
 
     Raises
     ------
@@ -296,7 +294,7 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
     training = sorted(
         (run for run in runs if not run.predictions), key=lambda run: (natural(run.record.arm), run.path)
     )
-    return tuple(series), tuple(training), comparability([(item.arm, item.runs) for item in series])
+    return tuple(series), tuple(training)
 
 
 def _arm(run: Run) -> str:
@@ -364,7 +362,9 @@ def _auc(rows: Sequence[Prediction], scored: str, names: tuple[str, ...]) -> flo
     return float(areas.mean())
 
 
-def summarise(paths: Iterable[Path | str], strata: Sequence[str] | None = None) -> Summary:
+def summarise(
+    paths: Iterable[Path | str], strata: Sequence[str] | None = None, arms: Sequence[str] | None = None
+) -> Summary:
     """Read runs and compute every AUC of a report.
 
     Parameters
@@ -373,6 +373,8 @@ def summarise(paths: Iterable[Path | str], strata: Sequence[str] | None = None) 
         Run folders, or folders that hold some.
     strata : sequence of str, optional
         Columns to break down by; by default all columns of 2 to `MOST_LEVELS` levels.
+    arms : sequence of str, optional
+        Arms to keep; all if left out.
 
     Returns
     -------
@@ -382,9 +384,12 @@ def summarise(paths: Iterable[Path | str], strata: Sequence[str] | None = None) 
     Raises
     ------
     RunError
-        As `collect`, or if a stratum is in no run.
+        As `collect`, or if a stratum or an arm is in no run.
     """
-    series, training, warnings = collect(paths)
+    series, training = collect(paths)
+    if arms is not None:
+        series = _chosen(series, arms)
+    warnings = comparability([(item.arm, item.runs) for item in series])
     overall = tuple(measure(item, _main(item)) for item in series)
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
     columns, notes = _columns(series, strata)
@@ -400,6 +405,14 @@ def summarise(paths: Iterable[Path | str], strata: Sequence[str] | None = None) 
     )
     texts = (*warnings, *undefined, *notes, *said)
     return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
+
+
+def _chosen(series: tuple[Series, ...], arms: Sequence[str]) -> tuple[Series, ...]:
+    known = sorted({item.arm for item in series}, key=natural)
+    for name in arms:
+        if name not in known:
+            raise RunError(f"no run has the arm {name!r}; arms of these runs: {', '.join(known)}")
+    return tuple(item for item in series if item.arm in arms)
 
 
 def _main(series: Series) -> str:

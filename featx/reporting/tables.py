@@ -31,6 +31,7 @@ __all__ = [
     "latex",
     "markdown",
     "plain",
+    "records",
     "shown",
     "to_frame",
     "write_tables",
@@ -363,6 +364,28 @@ FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
 }
 
 
+def records(table: Table) -> list[dict[str, str | int | float | None]]:
+    """Return a table's rows as mappings.
+
+    Parameters
+    ----------
+    table : Table
+        What to convert.
+
+    Returns
+    -------
+    list of dict
+        By the column names of the CSV; None where there is no value.
+
+    Examples
+    --------
+    >>> records(Table("auc", "AUC", "", (Column("mean", "AUC"),), ((float("nan"),),)))
+    [{'mean': None}]
+    """
+    names, rows = _spread_out(table)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def to_frame(table: Table) -> pd.DataFrame:
     """Return a table as a data frame.
 
@@ -378,8 +401,7 @@ def to_frame(table: Table) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names, rows = _spread_out(table)
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(records(table), columns=_spread_out(table)[0])
 
 
 def write_tables(tables: tuple[Table, ...], folder: Path | str) -> tuple[Path, ...]:

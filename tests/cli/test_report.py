@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +13,11 @@ from featx_cli.main import run
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """One arm, two folds."""
-    for fold in ("1x1", "1x2"):
+    """Two arms, two folds."""
+    for arm, fold in [(arm, fold) for arm in ("imagenet", "random") for fold in ("1x1", "1x2")]:
         record = RunRecord(
             kind="svm",
-            arm="imagenet",
+            arm=arm,
             task="labels",
             classes=("n", "p"),
             scored=("p",),
@@ -37,7 +40,10 @@ def test_the_table_is_on_stdout_and_the_rest_on_stderr(
 ) -> None:
     assert run(["report", str(runs), "--output", str(tmp_path / "out"), "--title", "Mine"]) == 0
     out, err = capsys.readouterr()
-    assert [line.split()[:3] for line in out.splitlines()[2:]] == [["labels", "5x2", "imagenet"]]
+    assert [line.split()[:3] for line in out.splitlines()[2:]] == [
+        ["labels", "5x2", "imagenet"],
+        ["labels", "5x2", "random"],
+    ]
     assert "warning: imagenet, labels, all folds: mind this" in err
     assert f"report: {tmp_path / 'out' / 'report.html'}" in err
     assert "<h1>Mine</h1>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -55,6 +61,69 @@ def test_bad_input_ends_with_2(
     assert run(["report", *given, "--output", str(tmp_path / "out")]) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out: these tests are about the command line."""
+    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: ())
+
+
+@pytest.mark.usefixtures("quick")
+def test_json_holds_every_table(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["arm"] for row in found["tables"]["auc"]] == ["imagenet", "random"]
+    assert found["tables"]["auc"][0]["folds"] == 2
+    assert str(tmp_path / "out" / "report.html") in found["files"]
+    assert len(found["warnings"]) == 2
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("form", "start"), [("csv", "task,protocol,arm,"), ("latex", "% "), ("markdown", "## AUC")]
+)
+def test_stdout_takes_the_format_asked_for(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, start: str
+) -> None:
+    assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--format", form]) == 0
+    assert capsys.readouterr().out.startswith(start)
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_arms_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--compare", "random", "imagenet"]) == 0
+    assert "p corrected" in capsys.readouterr().out
+    assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--compare", "random", "mine"]) == 2
+    assert "no run has the arm 'mine'; arms of these runs: imagenet, random" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["--thumbnails"], ["--manifest", "m.csv"]])
+def test_thumbnails_need_a_manifest(runs: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(runs), *given]) == 2
+    assert "--thumbnails and --manifest go together" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_watch_reports_again_and_ends_when_interrupted(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(paths: object, every: float) -> Iterator[int]:
+        yield 4
+        shutil.rmtree(runs / "random")
+        yield 2
+        shutil.rmtree(runs / "imagenet")
+        yield 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("featx.reporting.watch.changes", interrupted)
+    assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--watch"]) == 130
+    out, err = capsys.readouterr()
+    assert [line.count("random") for line in out.splitlines() if line.startswith("labels")] == [0, 1, 0]
+    assert "not yet:" in err
+    assert '<meta http-equiv="refresh" content="10' in (tmp_path / "out" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_an_unknown_stratum_ends_with_2(

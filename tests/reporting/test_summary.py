@@ -123,7 +123,7 @@ def test_folds_and_arms_stand_in_natural_order(write: Write, tmp_path: Path) -> 
     for arm in ("arm10", "arm2"):
         for fold in ("10", "9"):
             write(arm, fold, protocol="kfold:10")
-    series, _, _ = collect([tmp_path / "runs"])
+    series, _ = collect([tmp_path / "runs"])
     assert [(item.arm, item.folds) for item in series] == [("arm2", ("9", "10")), ("arm10", ("9", "10"))]
 
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.reporting.comparisons import differences, p_matrices, pair_tables
+from featx.reporting.contents import layout
+from featx.reporting.pairs import against
+from featx.reporting.summary import Summary, summarise
+from featx.reporting.tables import Score, records
+from featx.runs import Prediction, Run
+from featx.stats.compare import compare_many
+
+Write = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def summary(study: Path) -> Summary:
+    return summarise([study])
+
+
+def test_pairs_say_what_the_stats_say(summary: Summary) -> None:
+    (table,) = pair_tables(summary)
+    wanted = compare_many({one.arm: one.scores for one in summary.series}, protocol="5x2").pairs
+    rows = records(table)
+    assert [(row["a"], row["b"]) for row in rows] == [pair.arms for pair in wanted]
+    assert [row["adjusted_p"] for row in rows] == [pair.adjusted_p for pair in wanted]
+    assert [row["difference"] for row in rows] == pytest.approx(
+        [row["mean_a"] - row["mean_b"] for row in rows]
+    )  # type: ignore[operator]
+
+
+def test_the_matrix_is_symmetric_and_has_no_p_of_an_arm_with_itself(summary: Summary) -> None:
+    (table,) = p_matrices(summary)
+    rows = records(table)
+    matrix = [[row[f"p against {other['arm']}"] for other in rows] for row in rows]
+    assert [matrix[index][index] for index in range(3)] == [None] * 3
+    assert matrix[0][1] == matrix[1][0]
+
+
+def test_the_best_is_bold_and_arms_told_apart_from_it_are_marked(summary: Summary) -> None:
+    cells = {row[0]: row[1] for row in layout(summary).rows}
+    (found,) = summary.comparisons.values()
+    for arm, pair in against(found, "source + fine-tuned").items():
+        cell = cells[arm]
+        assert isinstance(cell, Score)
+        assert (cell.best, cell.mark) == (False, "†" if pair.adjusted_p < 0.05 else "")
+    best = cells["source + fine-tuned"]
+    assert isinstance(best, Score)
+    assert (best.best, best.mark) == (True, "")
+
+
+def rows(fold: str, scores: list[float]) -> list[Prediction]:
+    return [
+        Prediction(f"{fold}{n}", fold, "", "malignant" if n % 2 else "benign", {"malignant": score})
+        for n, score in enumerate(scores)
+    ]
+
+
+def test_pairs_are_made_over_the_folds_that_all_arms_have(write: Write, tmp_path: Path) -> None:
+    for fold in ("1x1", "1x2", "2x1"):
+        write("A", fold, rows(fold, [0, 1, 2, 3, 1, 2]))
+        if fold != "2x1":
+            write("B", fold, rows(fold, [0, 1, 2, 1, 1, 0]))
+    found = summarise([tmp_path / "runs"])
+    (pair,) = found.comparisons["malignant-vs-benign", "5x2"].pairs
+    assert pair.finding.folds == 2
+    assert len(differences(found.overall[0], found.overall[1])) == 2
+
+
+def test_arms_without_common_folds_are_left_alone(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    write("B", "1x1", folds_digest="0" * 64)
+    found = summarise([tmp_path / "runs"])
+    assert found.comparisons == {}
+    assert pair_tables(found) == ()
+    assert p_matrices(found) == ()
+
+
+def test_arms_of_another_partition_do_not_spoil_the_others(write: Write, tmp_path: Path) -> None:
+    for fold in ("1x1", "1x2"):
+        write("A", fold)
+        write("B", fold)
+        write("C", fold, folds_digest="0" * 64)
+    (found,) = summarise([tmp_path / "runs"]).comparisons.values()
+    assert found.arms == ("A", "B")
+
+
+def test_differences_are_undefined_where_a_fold_has_one_class(write: Write, tmp_path: Path) -> None:
+    for arm in "AB":
+        write(arm, "1x1", rows("1x1", [0, 1, 2, 3]))
+        write(arm, "1x2", [row for row in rows("1x2", [0, 1, 2, 3]) if row.actual == "benign"])
+    a, b = summarise([tmp_path / "runs"]).overall
+    gaps = differences(a, b)
+    assert gaps[0] == 0
+    assert math.isnan(gaps[1])
+    assert np.isfinite(gaps).sum() == 1
