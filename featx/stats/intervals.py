@@ -41,8 +41,8 @@ class Interval:
         Confidence, such as 0.95.
     method : str
         How it was made.
-    n, positives : int
-        Rows, and those of the positive class.
+    n, positives : int or None
+        Rows, and those of the positive class; None where there are several classes.
     warnings : tuple of str
         Assumptions that fail, one sentence each.
     """
@@ -53,7 +53,7 @@ class Interval:
     level: float
     method: str
     n: int
-    positives: int
+    positives: int | None
     warnings: tuple[str, ...] = ()
 
 

@@ -211,31 +211,21 @@ def bootstrap_interval(
         raise ConfigError(f"The 'method' parameter must be 'bca' or 'percentile'. Got {method!r} instead.")
     check_share("level", level)
     estimate = (metric or fold_auc)(actual, scores)
-    labels = np.asarray(actual).astype(np.int64)
+    labels, values = np.asarray(actual).astype(np.int64), np.asarray(scores, dtype=np.float64)
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
     low = high = float("nan")
     notes: tuple[str, ...] = ("the metric does not exist on these rows",)
     if np.isfinite(estimate) and codes.max() > 0:
-        values = np.asarray(scores, dtype=np.float64)
-        weigh = weigher(labels, values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values, metric)
+        weigh = weigher(labels, values, metric)
         found = resample(weigh, labels, codes, method=method, resamples=resamples, level=level, seed=seed)
         low, high = found.low, found.high
-        notes = (
-            ()
-            if np.isfinite(low + high)
-            else ("the metric is missing from, or equal in, all or some resamples",)
-        )
+        known = np.isfinite(low + high)
+        notes = () if known else ("the metric is missing from, or equal in, all or some resamples",)
     unit = "group" if groups is not None else "image"
-    return Interval(
-        float(estimate),
-        low,
-        high,
-        level,
-        f"{unit} bootstrap, {method}",
-        len(labels),
-        int((labels == 1).sum()),
-        notes,
-    )
+    positives = int((labels == 1).sum()) if values.ndim == 1 else None
+    method = f"{unit} bootstrap, {method}"
+    return Interval(float(estimate), low, high, level, method, len(labels), positives, notes)
 
 
 def resample(

@@ -171,7 +171,7 @@ def bootstrap_test(
         high=float(estimate) + reach,
         level=level,
         interval=f"{unit} bootstrap, normal",
-        correction="none" if groups is None else f"resampling of {codes.max() + 1} groups",
+        correction="none" if groups is None else f"resampling of {len(np.unique(codes))} groups",
         n=len(labels),
         positives=int((labels == 1).sum()) if first.ndim == 1 else None,
         warnings=notes,

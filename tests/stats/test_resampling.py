@@ -61,6 +61,18 @@ def test_metric_of_one_s_own_equals_the_fast_path(asah: dict[str, np.ndarray]) -
     assert other.low < other.estimate < other.high
 
 
+def test_several_classes_are_bootstrapped() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.tile([0, 1, 2], 20)
+    scores = rng.normal(size=(60, 3)) + np.eye(3)[targets]
+    found = bootstrap_interval(targets, scores, resamples=300)
+    assert found.estimate == macro_auc(targets, scores)
+    assert found.low < found.estimate < found.high
+    assert (found.n, found.positives) == (60, None)
+    one = bootstrap_interval(targets == 1, scores[:, 1:2], resamples=50)
+    assert one == bootstrap_interval(targets == 1, scores[:, 1], resamples=50)
+
+
 def test_groups_widen_the_interval() -> None:
     rng = np.random.default_rng(0)
     actual = np.repeat(rng.integers(0, 2, 30), 6)
