@@ -15,10 +15,12 @@ from typing import Any
 from featx.errors import BackboneError
 from featx.zoo.published import Published, published
 
-__all__ = ["FAMILIES", "POOLED", "Backbone", "backbones", "find_backbone"]
+__all__ = ["CLASS_TOKEN", "FAMILIES", "POOLED", "Backbone", "backbones", "find_backbone"]
 
 # Name of the penultimate layer where that is the global average of the last feature map.
 POOLED = "global pool"
+# The same where it is the class token of a transformer.
+CLASS_TOKEN = "class token"
 
 # Family: where the architecture comes from.
 FAMILIES = {
@@ -37,6 +39,7 @@ FAMILIES = {
     "tiny": "featx's own, for demonstrations and tests",
     "vgg": "Simonyan & Zisserman 2015, Very deep convolutional networks, arXiv 1409.1556",
     "vgg_m": "Chatfield et al. 2014, Return of the devil in the details, arXiv 1405.3531",
+    "vit": "Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv 2010.11929",
     "xception": "Chollet 2017, Xception: depthwise separable convolutions, arXiv 1610.02357",
 }
 
@@ -66,7 +69,8 @@ class Backbone:
     parameters : int
         Weights up to there, at `image_size`.
     layer : str
-        Penultimate layer: ``fc2``, or ``global pool`` for the average of the last feature map.
+        Penultimate layer: ``fc2``, ``global pool`` for the average of the last feature map, or
+        ``class token``.
     arguments : mapping
         Further arguments of the builder, such as a width multiplier.
     """
@@ -116,13 +120,29 @@ def _app(
     )
 
 
+def _torch(
+    name: str,
+    family: str,
+    function: str,
+    preprocessing: str,
+    width: int,
+    parameters: int,
+    layer: str = POOLED,
+) -> Backbone:
+    """Make a row for a network in the arithmetic of PyTorch's libraries, for weights from there."""
+    builder = f"featx.zoo.torch_nets:{function}"
+    return Backbone(name, family, builder, 224, 32, preprocessing, width, parameters, layer)
+
+
 # Columns: name, family, function, image size, least size, preprocessing, width, parameters.
 _ROWS = (
     Backbone("tiny", "tiny", "featx.zoo.tiny:tiny", 64, 16, "tf", 128, 92_272),
     Backbone("vgg_m", "vgg_m", "featx.zoo.vgg_m:vgg_m", 224, 51, "mean", 4096, 98_962_048, "fc2"),
     _app("vgg16", "vgg", "VGG16", 224, 32, "caffe", 4096, 134_260_544, "fc2"),
+    _app("vgg16_torch", "vgg", "VGG16", 224, 32, "torch", 4096, 134_260_544, "fc2"),
     _app("vgg19", "vgg", "VGG19", 224, 32, "caffe", 4096, 139_570_240, "fc2"),
     _app("resnet50", "resnet", "ResNet50", 224, 32, "caffe", 2048, 23_587_712),
+    _torch("resnet50_torch", "resnet", "resnet50", "torch", 2048, 23_561_152),
     _app("resnet101", "resnet", "ResNet101", 224, 32, "caffe", 2048, 42_658_176),
     _app("resnet152", "resnet", "ResNet152", 224, 32, "caffe", 2048, 58_370_944),
     _app("resnet50_v2", "resnet_v2", "ResNet50V2", 224, 32, "tf", 2048, 23_564_800),
@@ -144,6 +164,7 @@ _ROWS = (
     _app("mobilenet_v2_0.50", "mobilenet_v2", "MobileNetV2", 224, 32, "tf", 1280, 706_224, alpha=0.5),
     _app("mobilenet_v2_0.75", "mobilenet_v2", "MobileNetV2", 224, 32, "tf", 1280, 1_382_064, alpha=0.75),
     _app("mobilenet_v2", "mobilenet_v2", "MobileNetV2", 224, 32, "tf", 1280, 2_257_984),
+    _torch("mobilenet_v2_torch", "mobilenet_v2", "mobilenet_v2", "torch", 1280, 2_257_984),
     _app("mobilenet_v2_1.3", "mobilenet_v2", "MobileNetV2", 224, 32, "tf", 1664, 3_766_048, alpha=1.3),
     _app("mobilenet_v2_1.4", "mobilenet_v2", "MobileNetV2", 224, 32, "tf", 1792, 4_363_712, alpha=1.4),
     _app(
@@ -193,6 +214,7 @@ _ROWS = (
     ),
     _app("mobilenet_v3_large", "mobilenet_v3", "MobileNetV3Large", 224, 32, "none", 960, 2_996_352),
     _app("efficientnet_b0", "efficientnet", "EfficientNetB0", 224, 32, "none", 1280, 4_049_571),
+    _torch("efficientnet_b0_torch", "efficientnet", "efficientnet_b0", "torch", 1280, 4_049_564),
     _app("efficientnet_b1", "efficientnet", "EfficientNetB1", 240, 32, "none", 1280, 6_575_239),
     _app("efficientnet_b2", "efficientnet", "EfficientNetB2", 260, 32, "none", 1408, 7_768_569),
     _app("efficientnet_b3", "efficientnet", "EfficientNetB3", 300, 32, "none", 1536, 10_783_535),
@@ -212,6 +234,7 @@ _ROWS = (
     _app("convnext_base", "convnext", "ConvNeXtBase", 224, 32, "none", 1024, 87_566_464),
     _app("convnext_large", "convnext", "ConvNeXtLarge", 224, 32, "none", 1536, 196_230_336),
     _app("convnext_xlarge", "convnext", "ConvNeXtXLarge", 224, 32, "none", 2048, 348_147_968),
+    _torch("vit_b16", "vit", "vit_b16", "tf", 768, 85_798_656, CLASS_TOKEN),
 )
 
 

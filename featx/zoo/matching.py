@@ -6,7 +6,6 @@ half trained and half random.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,13 @@ import numpy as np
 
 from featx.errors import WeightsError
 from featx.zoo.backbones import Backbone, backbones
-from featx.zoo.readers import Contents, StoredLayer
+from featx.zoo.contents import Contents, StoredLayer
+from featx.zoo.naming import layer_names, snake_case
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["fill", "snake_case"]
+__all__ = ["fill"]
 
 # A classifier that `keras.applications` puts on top has at most this many layers with weights.
 _TOP_LAYERS = 2
@@ -84,7 +84,12 @@ def _in_order(model: keras.Model, contents: Contents) -> _Found:
 
 
 def _by_name(model: keras.Model, contents: Contents) -> _Found:
-    slots = _by_layer(model)
+    named = [pair for name, layer in layer_names(model).items() for pair in _leaves(name, layer)]
+    slots = [
+        _Slot(name, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
+        for name, layer in named
+        if layer.weights
+    ]
     found = {layer.name: layer for layer in contents.layers}
     return slots, found, len(set(found) - {slot.key for slot in slots})
 
@@ -110,6 +115,14 @@ _LAYOUTS: dict[str, Callable[[Any, Contents], _Found]] = {
 }
 
 
+def _leaves(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
+    inside = getattr(layer, "layers", None)
+    if inside is None:
+        yield name, layer
+    for item in inside or ():
+        yield from _leaves(item.name, item)
+
+
 def _by_layer(model: keras.Model) -> list[_Slot]:
     return [
         _Slot(layer.name, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
@@ -130,29 +143,6 @@ def _keras_slots(model: keras.Model, prefix: str) -> Iterator[_Slot]:
             yield from _keras_slots(layer, f"{key}/layers")
         else:
             yield _Slot(key, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
-
-
-def snake_case(name: str) -> str:
-    """Spell a class name as Keras does in automatic layer names.
-
-    Parameters
-    ----------
-    name : str
-        Name of a class.
-
-    Returns
-    -------
-    str
-        The same in lower case with underscores.
-
-    Examples
-    --------
-    >>> snake_case("SeparableConv2D")
-    'separable_conv2d'
-    """
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _check(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import WeightsError
-from featx.zoo.readers import Contents, StoredLayer
+from featx.zoo.contents import Contents, StoredLayer
 
 __all__ = ["guess_backbone", "read_matconvnet"]
 

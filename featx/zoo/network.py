@@ -14,8 +14,9 @@ import numpy as np
 
 from featx.errors import BackboneError, ConfigError, listing
 from featx.files import write_aside
-from featx.zoo.backbones import POOLED, Backbone
-from featx.zoo.matching import fill, snake_case
+from featx.zoo.backbones import CLASS_TOKEN, POOLED, Backbone
+from featx.zoo.matching import fill
+from featx.zoo.naming import layer_names
 from featx.zoo.readers import read_weights
 from featx.zoo.weights import Weights
 
@@ -160,37 +161,6 @@ def save_backbone(model: keras.Model, path: Path | str) -> None:
         model.save_weights(aside)
 
 
-def layer_names(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Name the layers of a network so that the names do not depend on what was built before.
-
-    Keras numbers layers without a name of their own through the whole process; here each network begins
-    anew, as in a fresh process.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A network.
-
-    Returns
-    -------
-    dict of str to keras.layers.Layer
-        Layers by name, in the model's order.
-    """
-    automatic: dict[str, list[tuple[int, Any]]] = {}
-    for layer in model.layers:
-        kind = snake_case(type(layer).__name__)
-        number = layer.name.removeprefix(kind).removeprefix("_") or "0"
-        if layer.name.startswith(kind) and number.isdigit():
-            automatic.setdefault(kind, []).append((int(number), layer))
-    names = {id(layer): layer.name for layer in model.layers}
-    for kind, numbered in automatic.items():
-        first = min(number for number, _ in numbered)
-        names |= {
-            id(layer): f"{kind}_{number - first}" if number > first else kind for number, layer in numbered
-        }
-    return {names[id(layer)]: layer for layer in model.layers}
-
-
 def _checked_size(backbone: Backbone, image_size: int | None) -> int:
     size = backbone.image_size if image_size is None else image_size
     if size < backbone.min_size:
@@ -217,7 +187,7 @@ def _whole(backbone: Backbone, weights: Weights, size: int) -> keras.Model:
     prepared = _preprocessed(inputs, backbone.preprocessing)
     options: dict[str, Any] = dict(backbone.arguments)
     if module == "keras.applications":
-        top = backbone.layer != POOLED
+        top = backbone.layer == "fc2"
         options |= {"include_top": top, "weights": None, "input_shape": (size, size, 3)}
         options |= {} if top else {"pooling": "avg"}
     with _seeded(weights.seed or 0):
@@ -250,7 +220,9 @@ def _preprocessed(pixels: Any, mode: str) -> Any:
 
 
 def _feature(whole: keras.Model, backbone: Backbone, name: str, pool: str) -> Any:
-    if name == POOLED:
+    if name == backbone.layer == CLASS_TOKEN:
+        return whole.output
+    if name == backbone.layer == POOLED:
         return _pooled_end(whole, pool)
     known = layer_names(whole)
     if name not in known:

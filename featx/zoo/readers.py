@@ -7,9 +7,9 @@ archive the arrays alone are read, never the configuration.
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +17,29 @@ import h5py
 import numpy as np
 
 from featx.errors import WeightsError
+from featx.zoo.contents import Contents, StoredLayer
+from featx.zoo.matconvnet import read_matconvnet
+from featx.zoo.torch_files import is_safetensors, is_torch_archive, read_safetensors, read_torch_archive
+from featx.zoo.torch_names import from_state_dict
 
-__all__ = ["Contents", "StoredLayer", "read_weights"]
+__all__ = ["read_weights"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _MATLAB = b"MATLAB 5.0 MAT-file"
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_DAMAGE = (
+    OSError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 _ARCHIVED = "model.weights.h5"
-
-
-@dataclass(frozen=True)
-class StoredLayer:
-    """One layer of a weights file.
-
-    Attributes
-    ----------
-    name : str
-        Its name in the file; in the layout of Keras 3 its path, such as ``layers/conv2d_3``.
-    arrays : tuple of ndarray
-        Its weights in the file's order.
-    """
-
-    name: str
-    arrays: tuple[np.ndarray, ...]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a weights file holds.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    layout : str
-        ``legacy`` (`.h5` of `keras.applications`, layers in order), ``keras`` (Keras 3, layers by path) or
-        ``named`` (another framework's, put under the names that the backbone's layers have).
-    layers : tuple of StoredLayer
-        Layers that have weights, in the file's order.
-    classes : tuple of str
-        Names of the classes that the network was trained on, where the file has them.
-    """
-
-    path: Path
-    layout: str
-    layers: tuple[StoredLayer, ...]
-    classes: tuple[str, ...] = ()
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers it holds."""
-        return sum(array.size for layer in self.layers for array in layer.arrays)
 
 
 def read_weights(path: Path | str, backbone: str = "") -> Contents:
@@ -76,8 +48,8 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
     Parameters
     ----------
     path : Path or str
-        A legacy Keras ``.h5`` (weights or a whole model), a Keras 3 ``.weights.h5``, a ``.keras`` archive, or
-        a ``.mat`` of MatConvNet.
+        A legacy Keras ``.h5`` (weights or a whole model), a Keras 3 ``.weights.h5``, a ``.keras`` archive, a
+        ``.mat`` of MatConvNet, or a state dict of PyTorch as ``.safetensors`` or ``.pth``.
     backbone : str
         The backbone that it shall be for; files of other frameworks are put under its names.
 
@@ -98,12 +70,12 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
             with h5py.File(file, "r") as group:
                 return _read_group(file, group)
         if head.startswith(_ZIP) and zipfile.is_zipfile(file):
-            return _read_archive(file)
+            return _read_archive(file, backbone)
+        if is_safetensors(head, file.stat().st_size):
+            return from_state_dict(file, read_safetensors(file), backbone)
         if head.startswith(_MATLAB):
-            from featx.zoo.matconvnet import read_matconvnet
-
             return read_matconvnet(file, backbone)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise WeightsError(
             f"{file}: damaged weights file ({_line(error)}); copy or fetch it again"
         ) from error
@@ -122,6 +94,8 @@ def _kind(head: bytes) -> str:
         return "an empty file, not a weights file"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "a web page, not a weights file (a download that went wrong)"
+    if head.startswith(_OLD_TORCH):
+        return "a PyTorch file from before version 1.6, which featx does not unpickle; save it again there"
     return f"not a weights file that featx knows (it begins with {head[:8]!r})"
 
 
@@ -129,8 +103,10 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _read_archive(file: Path) -> Contents:
+def _read_archive(file: Path, backbone: str) -> Contents:
     with zipfile.ZipFile(file) as archive:
+        if is_torch_archive(archive):
+            return from_state_dict(file, read_torch_archive(file, archive), backbone)
         if _ARCHIVED not in archive.namelist():
             raise WeightsError(f"{file}: a zip archive without {_ARCHIVED}; give a .keras file of Keras 3")
         with h5py.File(io.BytesIO(archive.read(_ARCHIVED)), "r") as group:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from featx.errors import BackboneError
-from featx.zoo.backbones import FAMILIES, POOLED, backbones, find_backbone
+from featx.zoo.backbones import CLASS_TOKEN, FAMILIES, POOLED, backbones, find_backbone
 
 
 def test_every_architecture_of_keras_has_a_row():
@@ -46,9 +46,14 @@ def test_find_backbone_names_what_looks_alike():
 
 
 def test_the_penultimate_layer_of_vgg_is_its_second_dense_layer():
-    assert {row.name for row in backbones() if row.layer == "fc2"} == {"vgg_m", "vgg16", "vgg19"}
+    assert {row.name for row in backbones() if row.layer == "fc2"} == {
+        "vgg_m",
+        "vgg16",
+        "vgg16_torch",
+        "vgg19",
+    }
     assert {row.width for row in backbones() if row.layer == "fc2"} == {4096}
-    assert {row.layer for row in backbones()} == {"fc2", POOLED}
+    assert {row.layer for row in backbones()} == {"fc2", POOLED, CLASS_TOKEN}
 
 
 def test_own_networks_have_no_published_weights():

@@ -33,7 +33,9 @@ def reference_preprocessing(backbone: Backbone, pixels: np.ndarray) -> np.ndarra
     module, function = backbone.builder.split(":")
     if backbone.name == "vgg_m":
         return pixels.astype("float32")
-    if backbone.name == "tiny":
+    if backbone.name.endswith("_torch"):  # timm, torchvision: ToTensor, then Normalize
+        return (pixels / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    if module != "keras.applications":
         module, function = "keras.applications", "MobileNet"
     home = inspect.getmodule(getattr(import_module(module), function))
     assert home is not None
@@ -45,8 +47,8 @@ def test_every_row(backbone, images):
     """Build it, run two images: width, weights, finite features, preprocessing as the reference."""
     import keras
 
-    # Dense layers fix the size; the others give their width at any, and small images cost less.
-    side = backbone.image_size if backbone.layer == "fc2" else max(backbone.min_size, 64)
+    # Dense layers and tokens fix the size; the others give their width at any, and small images cost less.
+    side = max(backbone.min_size, 64) if backbone.layer == POOLED else backbone.image_size
     network = build_network(backbone, random_weights(backbone), image_size=side)
     pixels = images(side)
     (feature,) = outputs(network.model, pixels)

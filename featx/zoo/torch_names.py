@@ -1,0 +1,175 @@
+"""State dicts of timm and torchvision under the names and in the shapes of featx's networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from featx.errors import WeightsError
+from featx.zoo.contents import Contents, StoredLayer
+
+__all__ = ["from_state_dict"]
+
+_Tensors = Mapping[str, np.ndarray]
+_COUNTERS = "num_batches_tracked"
+
+# Convolutions of VGG-16 by their number in `features`.
+_VGG16 = {
+    0: "block1_conv1",
+    2: "block1_conv2",
+    5: "block2_conv1",
+    7: "block2_conv2",
+    10: "block3_conv1",
+    12: "block3_conv2",
+    14: "block3_conv3",
+    17: "block4_conv1",
+    19: "block4_conv2",
+    21: "block4_conv3",
+    24: "block5_conv1",
+    26: "block5_conv2",
+    28: "block5_conv3",
+}
+# Pattern of a module's name, what it is here. The first that matches as a whole is taken; a name that none
+# matches stays: the layers of featx's own networks are named as timm's modules.
+_VGG16_NAMES = (
+    *((rf"features\.{number}", name) for number, name in _VGG16.items()),
+    (r"pre_logits\.fc1|classifier\.0", "fc1"),
+    (r"pre_logits\.fc2|classifier\.3", "fc2"),
+)
+_STAGE = "convnext_tiny_stage_"
+_CONVNEXT_NAMES = (
+    (r"stem\.0", "convnext_tiny_stem_conv"),
+    (r"stem\.1", "convnext_tiny_stem_layernorm"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.conv_dw", _STAGE + r"\1_block_\2_depthwise_conv"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.norm", _STAGE + r"\1_block_\2_layernorm"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc(\d)", _STAGE + r"\1_block_\2_pointwise_conv_\3"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.gamma", _STAGE + r"\1_block_\2_layer_scale"),
+    (r"head\.norm", "layer_normalization"),
+    *((rf"stages\.{n}\.downsample\.0", f"convnext_tiny_downsampling_layernorm_{n - 1}") for n in (1, 2, 3)),
+    *((rf"stages\.{n}\.downsample\.1", f"convnext_tiny_downsampling_conv_{n - 1}") for n in (1, 2, 3)),
+)
+
+
+def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """Name the blocks of torchvision's MobileNetV2, counted through, by stage and block."""
+    yield r"features\.0\.0", "conv_stem"
+    yield r"features\.0\.1", "bn1"
+    places = [(stage, block) for stage, count in enumerate(blocks) for block in range(count)]
+    parts = {
+        False: {r"0\.0": "conv_dw", r"0\.1": "bn1", "1": "conv_pw", "2": "bn2"},
+        True: {
+            r"0\.0": "conv_pw",
+            r"0\.1": "bn1",
+            r"1\.0": "conv_dw",
+            r"1\.1": "bn2",
+            "2": "conv_pwl",
+            "3": "bn3",
+        },
+    }
+    for number, (stage, block) in enumerate(places, 1):
+        for theirs, ours in parts[stage > 0].items():
+            yield rf"features\.{number}\.conv\.{theirs}", f"blocks.{stage}.{block}.{ours}"
+    yield rf"features\.{len(places) + 1}\.0", "conv_head"
+    yield rf"features\.{len(places) + 1}\.1", "bn2"
+
+
+_NAMES: dict[str, tuple[tuple[str, str], ...]] = {
+    "convnext_tiny": _CONVNEXT_NAMES,
+    "efficientnet_b0_torch": (),
+    "mobilenet_v2_torch": tuple(_torchvision_inverted((1, 2, 3, 4, 3, 3, 1))),
+    "resnet50_torch": (),
+    "vgg16_torch": _VGG16_NAMES,
+    "vit_b16": (),
+}
+
+
+def from_state_dict(path: Path, tensors: _Tensors, backbone: str) -> Contents:
+    """Put a state dict under the names of a backbone, in the shapes of Keras.
+
+    Parameters
+    ----------
+    path : Path
+        Where it came from, for messages.
+    tensors : mapping of str to ndarray
+        The state dict.
+    backbone : str
+        The backbone that it shall be for.
+
+    Returns
+    -------
+    Contents
+        Its layers: convolutions (height, width, in, out), dense kernels (in, out), batch normalisation as
+        scale, offset, mean, variance.
+
+    Raises
+    ------
+    WeightsError
+        If featx reads no state dicts for that backbone.
+    """
+    if backbone not in _NAMES:
+        raise WeightsError(
+            f"{path}: a PyTorch state dict, which featx reads for {', '.join(_NAMES)}; give one of these as "
+            f"--backbone instead of {backbone!r}"
+        )
+    layers = []
+    for module, parts in _modules(tensors).items():
+        name = _renamed(module, _NAMES[backbone])
+        layers.append(StoredLayer(name, _arrays(name, parts, backbone)))
+    return Contents(path, "named", tuple(layers))
+
+
+def _modules(tensors: _Tensors) -> dict[str, dict[str, np.ndarray]]:
+    """Gather the tensors of each module; a tensor of a module that has no layer of its own stands alone."""
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        module, _, part = name.rpartition(".")
+        if part == _COUNTERS:
+            continue
+        if part in ("weight", "bias", "running_mean", "running_var"):
+            modules.setdefault(module, {})[part] = tensor
+        else:
+            modules[name] = {"weight": tensor}
+    return modules
+
+
+def _renamed(module: str, names: tuple[tuple[str, str], ...]) -> str:
+    for pattern, name in names:
+        if found := re.fullmatch(pattern, module):
+            return found.expand(name) if "\\" in name else name
+    return module
+
+
+def _arrays(name: str, parts: Mapping[str, np.ndarray], backbone: str) -> tuple[np.ndarray, ...]:
+    if "weight" not in parts:
+        return tuple(parts.values())
+    weight = np.asarray(parts["weight"], np.float32)
+    kernel = _kernel(name, weight, backbone)
+    rest = (parts[part] for part in ("bias", "running_mean", "running_var") if part in parts)
+    return kernel, *(np.asarray(array, np.float32) for array in rest)
+
+
+def _kernel(name: str, weight: np.ndarray, backbone: str) -> np.ndarray:
+    """Turn a weight to (height, width, in, out) or (in, out), which is how Keras holds it."""
+    if backbone == "vgg16_torch" and name in ("fc1", "fc2"):
+        return _DENSE[name](weight)
+    if backbone == "convnext_tiny" and "pointwise" in name:
+        return weight.reshape(weight.shape[:2]).T
+    if weight.ndim == 4:
+        depthwise = weight.shape[1] == 1 and backbone != "convnext_tiny"
+        return weight.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+    return weight.T if weight.ndim == 2 else weight
+
+
+def _first_dense(weight: np.ndarray) -> np.ndarray:
+    """Reorder what follows the last map, channels first there, channels last here."""
+    return weight.reshape(len(weight), 512, 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
+
+
+def _second_dense(weight: np.ndarray) -> np.ndarray:
+    return weight.reshape(weight.shape[:2]).T
+
+
+_DENSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"fc1": _first_dense, "fc2": _second_dense}
