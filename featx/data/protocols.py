@@ -21,6 +21,7 @@ from featx.data.tasks import Labelled
 from featx.errors import ProtocolError, listing
 
 __all__ = [
+    "PROTOCOLS",
     "Fold",
     "Folds",
     "check_folds",
@@ -233,6 +234,10 @@ _MAKERS: dict[str, Callable[[Labelled, _Groups, str, int], tuple[Fold, ...]]] = 
     "holdout": _holdout,
     "none": _none,
 }
+
+
+PROTOCOLS = ("5x2", "kfold:K", "leave-one-group-out", "bootstrap:B", "holdout", "none")
+"""What `make_folds` takes besides any RxK and fold files."""
 
 
 def _number(protocol: str, what: str, argument: str, least: int) -> int:
