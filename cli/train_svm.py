@@ -58,6 +58,10 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
 )
 @click.option("--refine", type=click.IntRange(min=0), help="Further values of C on each side of the best.")
 @click.option("--shared-cost/--own-cost", default=None, help="One C for all classes, or one for each.")
+@_choice("views", "Average an image's views, or train on all and pool their scores.")
+@_choice("pool", "How scores of views are pooled.")
+@_choice("group_scores", "One score for each group instead of each image, pooled so.")
+@_choice("solver", "Our solvers, or scikit-learn's LinearSVC or SVC on the features.")
 @click.option(
     "--missing",
     type=click.Choice(["fail", "leave-out"]),

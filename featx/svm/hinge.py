@@ -13,7 +13,7 @@ import numpy as np
 
 from .newton import Floats, Path
 
-__all__ = ["hinge_path"]
+__all__ = ["hinge_path", "violation"]
 
 # libsvm keeps rows of the kernel in single precision: as many as fit here, whatever the matrix that they come from.
 _CACHE_MEGABYTES = 64
@@ -67,17 +67,40 @@ def hinge_path(
         beta[rows[machine.support_]] = machine.dual_coef_[0]
         intercepts[column] = machine.intercept_[0]
         iterations[column] = machine.n_iter_[0]
-        residuals[column] = _violation(gram, labels, cost * weights, beta)
+        residuals[column] = violation(gram @ beta, labels, cost * weights, beta)
     return Path(coefficients, gram @ coefficients + intercepts, intercepts, residuals, iterations)
 
 
-def _violation(gram: Floats, labels: Floats, costs: Floats, beta: Floats) -> float:
-    """Largest violation of an optimality condition, in units of the margin: what libsvm's tolerance bounds.
+def violation(inner: Floats, labels: Floats, costs: Floats, beta: Floats) -> float:
+    """Measure how far a hinge SVM is from its optimum.
 
-    Fan, Chen & Lin (2005), "Working set selection using second order information", eq. 6 and 7. A duality gap
-    would not do: with separable classes and a large C it is made of rounding times C.
+    The largest violation of an optimality condition, in units of the margin: what libsvm's tolerance bounds (Fan, Chen
+    & Lin 2005, "Working set selection using second order information", eq. 6 and 7). A duality gap would not do: with
+    separable classes and a large C it is made of rounding times C.
+
+    Parameters
+    ----------
+    inner : ndarray of float64, shape (n,)
+        Decision values of the training rows without the bias.
+    labels : ndarray of float64, shape (n,)
+        -1 or 1.
+    costs : ndarray of float64, shape (n,)
+        C of each row.
+    beta : ndarray of float64, shape (n,)
+        Coefficients: multiplier times label.
+
+    Returns
+    -------
+    float
+        0 at the optimum.
+
+    Examples
+    --------
+    >>> labels = np.array([-1.0, 1.0])
+    >>> violation(np.zeros(2), labels, np.ones(2), np.zeros(2)), violation(labels, labels, np.ones(2), labels / 2)
+    (2.0, 0.0)
     """
-    slope = labels - gram @ beta
+    slope = labels - inner
     multipliers = labels * beta
     may_rise, may_fall = multipliers < costs, multipliers > 0.0
     up = np.where(labels > 0.0, may_rise, may_fall)

@@ -43,7 +43,7 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def require_memory(needed: int, what: str) -> None:
+def require_memory(needed: int, what: str, advice: str) -> None:
     """Refuse work that does not fit into memory, before it is begun.
 
     Parameters
@@ -52,6 +52,8 @@ def require_memory(needed: int, what: str) -> None:
         Bytes.
     what : str
         What needs them.
+    advice : str
+        What to do if there is less.
 
     Raises
     ------
@@ -61,6 +63,5 @@ def require_memory(needed: int, what: str) -> None:
     there = available_memory()
     if needed > there:
         raise ConfigError(
-            f"{what} needs {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are available; use the loss "
-            "squared_hinge with a row-wise scaling (l2 or none), which needs no such matrix, or a machine with more"
+            f"{what} need {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are available; {advice}"
         )

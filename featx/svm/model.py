@@ -19,10 +19,11 @@ import numpy.typing as npt
 from featx.digest import short
 from featx.errors import RunError, StaleStoreError
 
+from .pooling import pool_scores
 from .scaling import Scaler
 from .solvers import Decision
 
-__all__ = ["SvmModel", "load_model", "model_bytes"]
+__all__ = ["SvmModel", "arrange_views", "load_model", "model_bytes"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,12 +45,18 @@ class SvmModel:
         All classes of the task, and those that have a score.
     decisions : tuple of Decision
         One for each scored class.
+    views : str
+        ``"mean"``: features are averaged over views; ``"rows"``: scores are pooled over them.
+    pool : str
+        How scores are pooled.
     """
 
     recipe_digest: str
     classes: tuple[str, ...]
     scored: tuple[str, ...]
     decisions: tuple[Decision, ...]
+    views: str = "mean"
+    pool: str = "mean"
 
     def scores(self, features: npt.NDArray[np.floating[Any]], recipe_digest: str) -> Floats:
         """Score images.
@@ -57,7 +64,7 @@ class SvmModel:
         Parameters
         ----------
         features : ndarray of float32, shape (n, d) or (n, views, d)
-            Features; views are averaged.
+            Features of images.
         recipe_digest : str
             Digest of the recipe that they follow, such as `FeatureStore.digest`.
 
@@ -76,35 +83,38 @@ class SvmModel:
                 f"the model was trained on features of recipe {short(self.recipe_digest)}, got features of recipe "
                 f"{short(recipe_digest)}; extract with the model's own recipe"
             )
-        rows = average_views(features)
+        images = arrange_views(features, self.views)
+        rows = images.reshape(-1, images.shape[2])
         width = _width(self.decisions[0])
         if width is not None and rows.shape[1] != width:
             raise StaleStoreError(f"the model needs features of width {width}, got {rows.shape[1]}")
         columns = [one.scaler.scores(rows, one.weights[:, None]) + one.intercept for one in self.decisions]
-        return np.concatenate(columns, axis=1)
+        scores = np.concatenate(columns, axis=1)
+        return pool_scores(scores.reshape(*images.shape[:2], len(columns)), self.pool)
 
 
-def average_views(features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
-    """Average features over views.
+def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:
+    """Bring features into the rows that an SVM works on.
 
     Parameters
     ----------
     features : ndarray of float, shape (n, views, d) or (n, d)
         Features.
+    views : str
+        ``"mean"`` to average them over the views, ``"rows"`` to keep a row for each.
 
     Returns
     -------
-    ndarray of float, shape (n, d)
-        The mean over the views, of the same dtype.
+    ndarray of float, shape (n, rows, d)
+        Of the same dtype; one row without views or with their mean.
 
     Examples
     --------
-    >>> average_views(np.array([[[1.0, 2.0], [3.0, 4.0]]])).tolist()
-    [[2.0, 3.0]]
+    >>> arrange_views(np.array([[[1.0, 2.0], [3.0, 4.0]]]), "mean").tolist()
+    [[[2.0, 3.0]]]
     """
-    if features.ndim == 2:
-        return features
-    return features[:, 0] if features.shape[1] == 1 else features.mean(axis=1)
+    images = features[:, None] if features.ndim == 2 else features
+    return images if views == "rows" or images.shape[1] == 1 else images.mean(axis=1, keepdims=True)
 
 
 def _width(decision: Decision) -> int | None:
@@ -143,6 +153,8 @@ def model_bytes(model: SvmModel) -> bytes:
         "recipe_digest": model.recipe_digest,
         "classes": list(model.classes),
         "scored": list(model.scored),
+        "views": model.views,
+        "pool": model.pool,
         "decisions": decisions,
     }
     return _without_chance(skops.io.dumps(content))
@@ -227,8 +239,9 @@ def _model(content: Any, name: str) -> SvmModel:
         raise RunError(f"{name}: not an SVM model of format {_FORMAT}; train this run again")
     try:
         decisions = tuple(_decision(one) for one in content["decisions"])
+        classes, scored = tuple(content["classes"]), tuple(content["scored"])
         return SvmModel(
-            content["recipe_digest"], tuple(content["classes"]), tuple(content["scored"]), decisions
+            content["recipe_digest"], classes, scored, decisions, content["views"], content["pool"]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{name}: a part of the model is missing ({error}); train this run again") from error

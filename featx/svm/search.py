@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .pooling import pool_scores
 from .settings import Settings
 from .solvers import Job, Solver
 
-__all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost"]
+__all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost", "view_rows"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -168,7 +169,12 @@ def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
 
 
 def search_cost(
-    solver: Solver, targets: Bools, train: Ints, splits: Sequence[tuple[Ints, Ints]], settings: Settings
+    solver: Solver,
+    targets: Bools,
+    train: Ints,
+    splits: Sequence[tuple[Ints, Ints]],
+    settings: Settings,
+    views: int = 1,
 ) -> Search:
     """Choose C for each problem by its inner splits.
 
@@ -177,13 +183,15 @@ def search_cost(
     solver : Solver
         Fits on the rows of the feature matrix.
     targets : ndarray of bool, shape (n, k)
-        For each row of the feature matrix and each problem whether the row is positive.
+        For each image and each problem whether the image is positive.
     train : ndarray of int64, shape (m,)
-        Row numbers of the training part; nothing else is looked at.
+        Numbers of the images of the training part; nothing else is looked at.
     splits : sequence of (ndarray of int64, ndarray of int64)
         Places in `train` to fit and to validate on.
     settings : Settings
-        Grid, rule, widening, refinement.
+        Grid, rule, widening, refinement, pooling of views.
+    views : int
+        Rows of the feature matrix for each image, one behind the other. An image's are on one side of a split.
 
     Returns
     -------
@@ -191,17 +199,20 @@ def search_cost(
         The chosen values of C and how they came about.
     """
     problems = range(targets.shape[1])
-    curves = _inner(solver, targets, train, splits, settings.costs)
+    inner = _Inner(
+        solver, targets, [(train[fit], train[validate]) for fit, validate in splits], views, settings.pool
+    )
+    curves = inner.curves(settings.costs)
     if settings.widen:
         further = {cost for place in _picks(curves, settings) for cost in _beyond(curves[0].costs, place)}
-        curves = _extended(curves, solver, targets, train, splits, further)
+        curves = _extended(curves, inner, further)
     if settings.refine:
         further = {
             cost
             for place in _picks(curves, settings)
             for cost in _between(curves[0].costs, place, settings.refine)
         }
-        curves = _extended(curves, solver, targets, train, splits, further)
+        curves = _extended(curves, inner, further)
     places = _picks(curves, settings)
     costs = tuple(float(curves[j].costs[places[j]]) for j in problems)
     edges = tuple(_edge(places[j], len(curves[j].costs)) if curves[j].used else "" for j in problems)
@@ -209,48 +220,71 @@ def search_cost(
     return Search(costs, tuple(curves), edges, float(np.mean(means)), _warnings(curves, edges, costs))
 
 
-def _inner(
-    solver: Solver, targets: Bools, train: Ints, splits: Sequence[tuple[Ints, Ints]], costs: Sequence[float]
-) -> list[Curves]:
-    parts = [(train[fit], train[validate]) for fit, validate in splits]
-    wanted = [
-        (problem, number)
-        for problem in range(targets.shape[1])
-        for number, (fit, validate) in enumerate(parts)
-        if _both(targets[fit, problem]) and _both(targets[validate, problem])
-    ]
-    jobs = [
-        Job(*parts[number], np.where(targets[parts[number][0], problem], 1.0, -1.0))
-        for problem, number in wanted
-    ]
-    shape = (targets.shape[1], len(parts), len(costs))
-    aucs, residuals, iterations = (
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
-        np.zeros(shape, dtype=np.int64),
-    )
-    for (problem, number), job, curve in zip(wanted, jobs, solver.curves(jobs, costs), strict=True):
-        aucs[problem, number] = roc_auc_columns(targets[job.test, problem], curve.scores)
-        residuals[problem, number], iterations[problem, number] = curve.residuals, curve.iterations
-    grid = np.asarray(costs, dtype=np.float64)
-    return [Curves(grid, aucs[j], residuals[j], iterations[j]) for j in range(targets.shape[1])]
+@dataclass(frozen=True, eq=False)
+class _Inner:
+    """The inner splits of a training part, in numbers of images."""
+
+    solver: Solver
+    targets: Bools
+    parts: Sequence[tuple[Ints, Ints]]
+    views: int
+    pool: str
+
+    def curves(self, costs: Sequence[float]) -> list[Curves]:
+        """Fit and score every split of every problem for some values of C."""
+        problems = range(self.targets.shape[1])
+        wanted = [(j, part) for j in problems for part in range(len(self.parts)) if self._usable(j, part)]
+        jobs = [self._job(j, part) for j, part in wanted]
+        shape = (len(problems), len(self.parts), len(costs))
+        aucs, residuals = np.full(shape, np.nan), np.full(shape, np.nan)
+        iterations = np.zeros(shape, dtype=np.int64)
+        for (j, part), curve in zip(wanted, self.solver.curves(jobs, costs), strict=True):
+            scores = pool_scores(curve.scores.reshape(-1, self.views, len(costs)), self.pool)
+            aucs[j, part] = roc_auc_columns(self.targets[self.parts[part][1], j], scores)
+            residuals[j, part], iterations[j, part] = curve.residuals, curve.iterations
+        grid = np.asarray(costs, dtype=np.float64)
+        return [Curves(grid, aucs[j], residuals[j], iterations[j]) for j in problems]
+
+    def _usable(self, problem: int, part: int) -> bool:
+        return all(_both(self.targets[images, problem]) for images in self.parts[part])
+
+    def _job(self, problem: int, part: int) -> Job:
+        fit, validate = self.parts[part]
+        labels = np.where(self.targets[fit, problem], 1.0, -1.0)
+        return Job(view_rows(fit, self.views), view_rows(validate, self.views), np.repeat(labels, self.views))
+
+
+def view_rows(images: Ints, views: int) -> Ints:
+    """Number the rows of images that have several each, one behind the other.
+
+    Parameters
+    ----------
+    images : ndarray of int64, shape (m,)
+        Numbers of images.
+    views : int
+        Rows for each.
+
+    Returns
+    -------
+    ndarray of int64, shape (m * views,)
+        Row numbers.
+
+    Examples
+    --------
+    >>> view_rows(np.array([0, 2]), 3).tolist()
+    [0, 1, 2, 6, 7, 8]
+    """
+    return np.asarray((images[:, None] * views + np.arange(views)).ravel())
 
 
 def _both(positive: Bools) -> bool:
     return bool(positive.any()) and not bool(positive.all())
 
 
-def _extended(
-    curves: list[Curves],
-    solver: Solver,
-    targets: Bools,
-    train: Ints,
-    splits: Sequence[tuple[Ints, Ints]],
-    further: set[float],
-) -> list[Curves]:
+def _extended(curves: list[Curves], inner: _Inner, further: set[float]) -> list[Curves]:
     if not further:
         return curves
-    more = _inner(solver, targets, train, splits, sorted(further))
+    more = inner.curves(sorted(further))
     return [old.joined(new) for old, new in zip(curves, more, strict=True)]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from featx.errors import ConfigError
 
+from .pooling import POOLS
+
 __all__ = ["CHOICES", "PRESETS", "Settings", "resolve_settings"]
 
 _DECADES = tuple(10.0**power for power in range(-3, 5))
@@ -22,6 +24,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "scaling": ("l2", "none", "zscore", "pca", "whiten"),
     "inner": ("grouped", "stratified"),
     "rule": ("best", "one-se"),
+    "views": ("mean", "rows"),
+    "pool": POOLS,
+    "group_scores": ("none", *POOLS),
+    "solver": ("auto", "liblinear", "libsvm"),
 }
 
 
@@ -60,6 +66,15 @@ class Settings:
         Further values of C on each side of the best, evenly spaced (in the logarithm) up to its neighbours.
     shared_cost : bool
         One C for all classes of a task with several, by the mean of their AUCs; else one for each class.
+    views : str
+        ``"mean"``: the features of an image's views are averaged; ``"rows"``: each view is a training row, and the
+        scores of an image's views are pooled.
+    pool : str
+        How: ``"mean"``, ``"max"`` or ``"extreme"`` (the farthest from 0). Used with ``views="rows"``.
+    group_scores : str
+        ``"none"``: a score for each test image; else one for each group, pooled over its images.
+    solver : str
+        ``"auto"``: ours; ``"liblinear"`` or ``"libsvm"``: scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
     """
 
     preset: str
@@ -75,6 +90,10 @@ class Settings:
     widen: bool = True
     refine: int = 0
     shared_cost: bool = False
+    views: str = "mean"
+    pool: str = "mean"
+    group_scores: str = "none"
+    solver: str = "auto"
 
 
 # The decision layer of Menegola et al. 2017 to the letter, and what we recommend (measured in docs/svm.md).
@@ -146,6 +165,13 @@ def _check(settings: Settings) -> None:
                 )
     if settings.loss == "hinge" and settings.bias != "free":
         raise ConfigError("The 'bias' of a hinge SVM must be 'free'. Got 'penalised' instead.")
+    wanted = {"liblinear": "squared_hinge", "libsvm": "hinge"}.get(settings.solver, settings.loss)
+    if settings.loss != wanted:
+        raise ConfigError(
+            f"The 'solver' {settings.solver!r} needs the loss {wanted!r}. Got {settings.loss!r} instead."
+        )
+    if settings.solver == "liblinear" and settings.bias != "penalised":
+        raise ConfigError("The 'bias' of the solver 'liblinear' must be 'penalised'. Got 'free' instead.")
     if len(set(settings.scaling)) != len(settings.scaling) or not settings.scaling:
         raise ConfigError(f"The 'scaling' must name each scaling once. Got {settings.scaling!r} instead.")
     costs = settings.costs

@@ -11,8 +11,10 @@ import numpy as np
 from .newton import Path, squared_hinge_path
 from .primal import Batch, Rows, primal_path
 from .scaling import ROWWISE, fit_scaler, row_lengths
+from .scikit import ScikitSolver
 from .settings import Settings
 from .solvers import (
+    MEASURES,
     Curve,
     Decision,
     Floats,
@@ -61,8 +63,11 @@ def make_solver(
     Returns
     -------
     Solver
-        On Gram matrices for hinge and for few rows, else in the weights. Both find the same optimum.
+        On Gram matrices for hinge and for few rows, else in the weights: both find the same optimum. Or the one of
+        scikit-learn that the settings name.
     """
+    if settings.solver != "auto":
+        return ScikitSolver(features, scaling, settings, workers)
     count = len(features) if rows is None else rows
     if settings.loss == "squared_hinge" and count > _ROWS_PER_COLUMN * features.shape[1]:
         return PrimalSolver(features, scaling, settings, workers)
@@ -94,7 +99,7 @@ class PrimalSolver:
         Threads.
     """
 
-    measure, tolerance = "duality gap over objective", 1e-6
+    measure, tolerance = MEASURES["squared_hinge"]
 
     def __init__(self, features: Matrix, scaling: str, settings: Settings, workers: int = 1) -> None:
         self._features = features

@@ -17,15 +17,29 @@ from .scaling import ROWWISE, Scaler, fit_scaler, row_lengths
 from .settings import Settings
 from .threads import in_threads
 
-__all__ = ["Curve", "Decision", "GramSolver", "Job", "Solver", "balanced_weights", "gram_matrix", "rows_of"]
+__all__ = [
+    "MEASURES",
+    "Curve",
+    "Decision",
+    "GramSolver",
+    "Job",
+    "Solver",
+    "balanced_weights",
+    "gram_matrix",
+    "rows_of",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.floating[Any]]
 
 _BLOCK = 512
+_ADVICE = (
+    "use the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the features alone, or "
+    "select fewer images"
+)
 # libsvm stops at 1e-3 by its own single precision kernel; measured in double precision it is a little more.
-_MEASURES = {
+MEASURES = {
     "hinge": ("largest violation of an optimality condition", 2e-3),
     "squared_hinge": ("duality gap over objective", 1e-6),
 }
@@ -175,7 +189,7 @@ def rows_of(jobs: Sequence[Job]) -> Ints:
 def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> Floats:
     """Compute inner products of rows, in blocks of a fixed size: equal bytes for any number of threads."""
     count = len(rows)
-    require_memory(8 * count**2, f"the Gram matrix of {count} rows")
+    require_memory(8 * count**2, f"inner products of {count} rows", _ADVICE)
     gram = np.empty((count, count))
 
     def fill(pair: tuple[int, int]) -> None:
@@ -212,7 +226,7 @@ class GramSolver:
         self._scaling = scaling
         self._settings = settings
         self._workers = workers
-        self.measure, self.tolerance = _MEASURES[settings.loss]
+        self.measure, self.tolerance = MEASURES[settings.loss]
         self._grams = _Grams(features, scaling, workers) if scaling in ROWWISE else None
 
     def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:

@@ -15,7 +15,8 @@ from featx.features.store import FeatureStore
 from featx.images.content import content_keys
 from featx.progress import Progress
 
-from .model import average_views
+from .memory import require_memory
+from .model import arrange_views
 
 __all__ = ["Images", "assign_stores", "default_arm", "find_images", "read_rows", "refuse_leaks"]
 
@@ -214,8 +215,10 @@ def refuse_leaks(store: FeatureStore, fold: Fold, images: Images) -> None:
         )
 
 
-def read_rows(store: FeatureStore, images: Images, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Read the features of some images, averaged over views.
+def read_rows(
+    store: FeatureStore, images: Images, rows: npt.NDArray[np.int64], views: str = "mean"
+) -> npt.NDArray[np.float32]:
+    """Read the features of some images.
 
     Parameters
     ----------
@@ -225,21 +228,26 @@ def read_rows(store: FeatureStore, images: Images, rows: npt.NDArray[np.int64]) 
         Content keys.
     rows : ndarray of int64, shape (m,)
         Places in ``images.keys``.
+    views : str
+        ``"mean"`` to average over views, ``"rows"`` to keep them.
 
     Returns
     -------
-    ndarray of float32, shape (m, width)
+    ndarray of float32, shape (m, views or 1, width)
         Features.
 
     Raises
     ------
     StoreError
         If a number is not finite; the message names the images.
+    ConfigError
+        If they do not fit into memory; the message holds the figures.
     """
-    features = np.ascontiguousarray(
-        average_views(store.read([images.keys[row] for row in rows])), dtype=np.float32
-    )
-    finite = np.isfinite(features).all(axis=1)
+    count = len(rows) * store.views
+    require_memory(4 * count * store.width, f"{store.path}: {count} features", "select fewer images or views")
+    read = store.read([images.keys[row] for row in rows])
+    features = np.ascontiguousarray(arrange_views(read, views), dtype=np.float32)
+    finite = np.isfinite(features).all(axis=(1, 2))
     if not finite.all():
         bad = [images.labelled.ids[row] for row in rows[~finite]]
         raise StoreError(

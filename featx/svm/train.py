@@ -35,10 +35,11 @@ from featx.runs import Prediction, Run, RunRecord, environment, finished_run, ru
 from featx.stats.auc import fold_auc
 
 from .model import SvmModel, model_bytes
-from .search import Search, search_cost
+from .pooling import pool_groups
+from .search import Search, search_cost, view_rows
 from .settings import Settings, resolve_settings
 from .solve import make_solver
-from .solvers import Solver
+from .solvers import Decision, Solver
 from .stores import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
 from .threads import one_blas_thread
 
@@ -56,6 +57,18 @@ class _Work:
     settings: Settings
     seed: int
     workers: int
+    shared: tuple[
+        Fold, ...
+    ]  # folds of the protocol, run now or not, that the one store serves; none with several
+
+
+@dataclass(frozen=True, eq=False)
+class _Shelf:
+    """The features of one store, in solvers for each scaling: `views` rows for each image of `rows`."""
+
+    rows: _Ints
+    views: int
+    solvers: dict[str, Solver]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +173,8 @@ def train_svm(
         folder = run_folder(output, name, labelled.task.name, made.protocol, fold.name)
         record = _record(images, made, fold.name, store, name, seed, resolved, warnings)
         jobs.append(_Job(_without(fold, images), store, folder, record))
-    work = _Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)))
+    shared = tuple(_without(fold, images) for fold in made.folds) if len(stores) == 1 else ()
+    work = _Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)), shared)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
         runs = _run_all(work, jobs, overwrite, receiver)
@@ -257,42 +271,56 @@ def _run_all(work: _Work, jobs: Sequence[_Job], overwrite: bool, progress: Progr
 
 
 def _run_store(work: _Work, store: FeatureStore, jobs: Sequence[_Job], progress: Progress) -> list[Run]:
-    """Run the folds that one store serves, on one Gram matrix of all rows that train in any of them."""
+    """Run the folds that one store serves, on all rows that train in any of them.
+
+    Whichever of the folds are run now, the rows are the same: sums of other blocks of rows would round otherwise.
+    """
     begun = time.perf_counter()
     place = {name: row for row, name in enumerate(work.images.labelled.ids)}
-    rows = np.array(sorted({place[name] for job in jobs for name in job.fold.train}), dtype=np.int64)
-    features = read_rows(store, work.images, rows)
-    solvers = {
-        name: make_solver(features, name, work.settings, work.workers) for name in work.settings.scaling
-    }
+    served = work.shared or tuple(job.fold for job in jobs)
+    rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
+    features = read_rows(store, work.images, rows, work.settings.views)
+    views = features.shape[1]
+    flat = features.reshape(-1, features.shape[2])
+    largest = views * max(len(fold.train) for fold in served)
+    shelf = _Shelf(
+        rows,
+        views,
+        {
+            name: make_solver(flat, name, work.settings, work.workers, largest)
+            for name in work.settings.scaling
+        },
+    )
     shared = time.perf_counter() - begun
     runs = []
     for job in jobs:
-        run = _run_fold(work, job, rows, solvers, shared / len(jobs))
+        run = _run_fold(work, job, shelf, shared / len(jobs))
         progress.say(f"fold {job.fold.name}: {_auc_text(run)}, C {_costs_text(run)}")
         progress.advance()
         runs.append(run)
     return runs
 
 
-def _run_fold(work: _Work, job: _Job, rows: _Ints, solvers: dict[str, Solver], shared_seconds: float) -> Run:
+def _run_fold(work: _Work, job: _Job, shelf: _Shelf, shared_seconds: float) -> Run:
     labelled = work.images.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
-    train = np.searchsorted(rows, np.array([place[name] for name in sorted(job.fold.train)]))
+    train = np.searchsorted(shelf.rows, np.array([place[name] for name in sorted(job.fold.train)]))
     test = np.array([place[name] for name in sorted(job.fold.test)], dtype=np.int64)
     classes = [labelled.task.classes.index(name) for name in labelled.task.scored]
-    targets = labelled.targets[rows][:, None] == np.array(classes)
+    targets = labelled.targets[shelf.rows][:, None] == np.array(classes)
     begun = time.perf_counter()
-    scaling, search = _search(work, rows, train, targets, solvers)
+    scaling, search = _search(work, shelf, train, targets)
     searched = time.perf_counter()
     decisions = tuple(
-        solvers[scaling].fit(train, np.where(targets[train, column], 1.0, -1.0), cost)
-        for column, cost in enumerate(search.costs)
+        _fit(shelf, scaling, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
     )
-    model = SvmModel(job.store.digest, labelled.task.classes, labelled.task.scored, decisions)
+    task, settings = labelled.task, work.settings
+    model = SvmModel(job.store.digest, task.classes, task.scored, decisions, settings.views, settings.pool)
     fitted = time.perf_counter()
     predictions = _predict(work, job, model, test)
-    record = _with_results(job.record, work, rows[train], test, search, scaling, solvers[scaling], model)
+    record = _with_results(
+        job.record, work, shelf.rows[train], test, search, scaling, shelf.solvers[scaling], model
+    )
     seconds = {
         "features": shared_seconds,
         "search": searched - begun,
@@ -303,11 +331,14 @@ def _run_fold(work: _Work, job: _Job, rows: _Ints, solvers: dict[str, Solver], s
     return write_run(job.folder, record, predictions, facts, {"model.skops": model_bytes(model)})
 
 
-def _search(
-    work: _Work, rows: _Ints, train: _Ints, targets: npt.NDArray[np.bool_], solvers: dict[str, Solver]
-) -> tuple[str, Search]:
+def _fit(shelf: _Shelf, scaling: str, train: _Ints, positive: npt.NDArray[np.bool_], cost: float) -> Decision:
+    labels = np.repeat(np.where(positive, 1.0, -1.0), shelf.views)
+    return shelf.solvers[scaling].fit(view_rows(train, shelf.views), labels, cost)
+
+
+def _search(work: _Work, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]) -> tuple[str, Search]:
     """Search with every scaling; the first of those with the highest mean AUC is taken."""
-    labelled, here = work.images.labelled, rows[train]
+    labelled, here = work.images.labelled, shelf.rows[train]
     groups = None
     if work.settings.inner == "grouped":
         groups = merged_groups(labelled.groups[here], [work.images.keys[row] for row in here])
@@ -319,7 +350,8 @@ def _search(
         seed=work.seed,
     )
     found = {
-        name: search_cost(solver, targets, train, splits, work.settings) for name, solver in solvers.items()
+        name: search_cost(solver, targets, train, splits, work.settings, shelf.views)
+        for name, solver in shelf.solvers.items()
     }
     best = max(found, key=lambda name: np.nan_to_num(found[name].score, nan=-1.0))
     return best, found[best]
@@ -329,8 +361,8 @@ def _predict(work: _Work, job: _Job, model: SvmModel, test: _Ints) -> list[Predi
     labelled = work.images.labelled
     if not len(test):
         return []
-    scores = model.scores(read_rows(job.store, work.images, test), job.store.digest)
-    return [
+    scores = model.scores(read_rows(job.store, work.images, test, work.settings.views), job.store.digest)
+    predictions = [
         Prediction(
             id=labelled.ids[row],
             fold=job.fold.name,
@@ -341,6 +373,8 @@ def _predict(work: _Work, job: _Job, model: SvmModel, test: _Ints) -> list[Predi
         )
         for row, line in zip(test, scores, strict=True)
     ]
+    pool = work.settings.group_scores
+    return predictions if pool == "none" else pool_groups(predictions, pool, labelled.task.positive)
 
 
 def _with_results(
@@ -383,7 +417,7 @@ def _with_results(
 
 def _convergence(search: Search, solver: Solver, model: SvmModel) -> dict[str, Any]:
     """Count the fits, inner and final, whose residual is above the solver's tolerance."""
-    inner = np.concatenate([curves.residuals[np.isfinite(curves.residuals)] for curves in search.curves])
+    inner = np.concatenate([curves.residuals[np.isfinite(curves.aucs)] for curves in search.curves])
     final = np.array([one.residual for one in model.decisions])
     residuals = np.concatenate([inner, final])
     steps = sum(int(curves.iterations.sum()) for curves in search.curves)
@@ -391,7 +425,7 @@ def _convergence(search: Search, solver: Solver, model: SvmModel) -> dict[str, A
         "measure": solver.measure,
         "tolerance": solver.tolerance,
         "fits": len(residuals),
-        "not_converged": int((residuals > solver.tolerance).sum()),
+        "not_converged": int((~(residuals <= solver.tolerance)).sum()),
         "worst_residual": float(residuals.max()),
         "final_residuals": final.tolist(),
         "steps": steps + sum(one.iterations for one in model.decisions),

@@ -83,7 +83,7 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
         (["--costs", "1,x"], 2, "--costs takes numbers"),
         (["--costs", "1,0.1"], 2, "ascending"),
         (["--fold", "9x9"], 2, "no fold 9x9"),
-        (["--protocol", "6x3"], 2, "no protocol '6x3'"),
+        (["--protocol", "sixfold"], 2, "no protocol 'sixfold'"),
         (["--loss", "log"], 2, "log"),
         (["--features", "nowhere"], 2, "nowhere: no feature store"),
     ],

@@ -23,6 +23,7 @@ from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
 from featx.images.content import content_keys
 from featx.svm.model import load_model
+from featx.svm.pooling import pool_scores
 from featx.svm.train import run_auc, train_svm
 
 Make = Callable[..., tuple[Path, Path]]
@@ -312,6 +313,83 @@ def test_views_are_averaged(make: Make, relu_features: Draw, tmp_path: Path) -> 
         assert [r.scores["sick"] for r in one.predictions] == pytest.approx(
             [r.scores["sick"] for r in other.predictions], abs=1e-4
         )
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "extreme"])
+def test_views_as_rows_pool_scores_and_keep_images_together(
+    make: Make, relu_features: Draw, tmp_path: Path, pool: str
+) -> None:
+    features, positive = relu_features(60, 20)
+    noise = np.random.default_rng(1).normal(scale=0.05, size=(60, 3, 20)).astype(np.float32)
+    manifest, path = make(features[:, None] + noise, _labels(positive), view_pool="keep")
+    options = {
+        "task": TASK,
+        "protocol": "kfold:2",
+        "cache": tmp_path / "cache",
+        "views": "rows",
+        "pool": pool,
+    }
+    run, _ = train_svm(manifest, features=[path], output=tmp_path / "runs", **options)
+    store, model = FeatureStore(path), load_model(run.path)
+    values = store.read_images(manifest, [row.id for row in run.predictions])
+    single = model.decisions[0]
+    rows = single.scaler.scores(values.reshape(-1, 20), single.weights[:, None]) + single.intercept
+    assert [row.scores["sick"] for row in run.predictions] == pool_scores(rows.reshape(-1, 3, 1), pool)[
+        :, 0
+    ].tolist()
+    assert sum(run.record.counts["train"].values()) == 30
+
+
+def test_views_that_are_copies_change_nothing_but_the_cost(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    """Three copies of each row are rows of three times the cost; no copy may sit on both sides of a split."""
+    features, positive = relu_features(60, 100)
+    manifest, tripled = make(
+        np.repeat(features[:, None], 3, axis=1), _labels(positive), store="t", view_pool="keep"
+    )
+    _, plain = make(features, _labels(positive))
+    options = {"task": TASK, "protocol": "kfold:2", "cache": tmp_path / "cache", "widen": False}
+    costs = [1.0, 4.0, 16.0]
+    (one, _) = train_svm(
+        manifest,
+        features=[tripled],
+        output=tmp_path / "t",
+        views="rows",
+        costs=[c / 3 for c in costs],
+        **options,
+    )
+    (other, _) = train_svm(manifest, features=[plain], output=tmp_path / "p", costs=costs, **options)
+    curves = [run.record.search["classes"]["sick"]["curve"] for run in (one, other)]
+    np.testing.assert_allclose(curves[0]["auc"], curves[1]["auc"], atol=1e-12)
+
+
+def test_a_group_gets_one_prediction(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(60, 20)
+    groups = np.repeat(np.arange(20), 3)
+    manifest, store = make(features, _labels(np.repeat(positive[::3], 3)), groups=groups)
+    options = {"features": [store], "task": TASK, "protocol": "kfold:2", "cache": tmp_path / "cache"}
+    (by_image, _) = train_svm(manifest, output=tmp_path / "image", **options)
+    (by_group, _) = train_svm(manifest, output=tmp_path / "group", group_scores="max", **options)
+    for row in by_group.predictions:
+        assert row.scores["sick"] == max(
+            one.scores["sick"] for one in by_image.predictions if one.group == row.id
+        )
+    assert len(by_group.predictions) == len({row.group for row in by_image.predictions})
+
+
+def test_a_fold_run_alone_has_the_bytes_of_a_fold_run_with_others(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
+    manifest, store = small
+    options = {"features": [store], "task": TASK, "cache": tmp_path / "cache"}
+    for name, folds in (("one", ["2x1"]), ("all", [])):
+        train_svm(manifest, folds=folds, output=tmp_path / name, **options)
+    place = Path("tiny-random0") / "sick-healthy" / "5x2" / "2x1"
+    for file in ("run.json", "predictions.csv", "model.skops"):
+        assert (tmp_path / "one" / place / file).read_bytes() == (
+            tmp_path / "all" / place / file
+        ).read_bytes()
 
 
 def test_record_survives_json(small: tuple[Path, Path], tmp_path: Path) -> None:
