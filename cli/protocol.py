@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,19 +208,15 @@ def _fold_files(path: Path) -> list[Path]:
 
 def _groups(path: Path, column: str) -> dict[str, str]:
     """Read a table of images and their groups."""
+    from featx.data.importers.source import read_text_table
     from featx.data.manifest import image_name
     from featx.errors import ManifestError
 
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}") from error
-    head = text.partition("\n")[0]
-    separator = next((mark for mark in ("\t", ";") if mark in head), ",")
-    rows = list(csv.DictReader(text.splitlines(), delimiter=separator))
-    if not rows or "image" not in rows[0] or column not in rows[0]:
+    table = read_text_table(path)
+    if "image" not in table or column not in table:
         raise ManifestError(f"{path}: needs the columns 'image' and {column!r}; give --group-column")
-    return {image_name(row["image"]): row[column] for row in rows if row[column]}
+    named = table[table[column] != ""]
+    return dict(zip(named["image"].map(image_name), named[column], strict=True))
 
 
 def _audit_facts(audit: FoldAudit) -> dict[str, Any]:

@@ -23,10 +23,13 @@ from featx.digest import canonical, digest
 from featx.errors import LeakError, ProtocolError, listing
 from featx.files import write_json
 
-__all__ = ["Fold", "Folds", "check_folds", "read_folds", "write_folds"]
+__all__ = ["PARTS", "Fold", "Folds", "check_folds", "read_folds", "write_folds"]
 
-_PARTS = {"train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train"}
-_PARTS |= {"test": "test", "testing": "test"}
+PARTS = {
+    **dict.fromkeys(("train", "training", "val", "valid", "validation", "dev"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Names of parts in lower case, and which part of a fold they are: validation images train."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def _ids(values: Sequence[object]) -> tuple[str, ...]:
 def _read_csv(source: Path) -> Folds:
     table = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip())
-    parts = table["part"].str.lower().map(_PARTS)
+    parts = table["part"].str.lower().map(PARTS)
     if parts.isna().any():
         odd = sorted(set(table["part"][parts.isna()]))
         raise ValueError(f"the column part must hold train, val or test, got {listing(odd)}")

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.folds import Fold, Folds, check_folds, read_folds, write_folds
+from featx.data.folds import PARTS, Fold, Folds, check_folds, read_folds, write_folds
 from featx.data.splitting import deal, inner_splits, validation_split
 from featx.data.tasks import Labelled
 from featx.errors import ProtocolError, listing
@@ -34,8 +34,6 @@ __all__ = [
 ]
 
 _Groups = npt.NDArray[np.str_]
-_SPLITS = {"train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train"}
-_SPLITS |= {"dev": "train", "test": "test", "testing": "test", "": ""}
 
 
 def make_folds(
@@ -206,7 +204,7 @@ def _drawn(stratum: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDAr
 
 def _holdout(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
     _no_argument("holdout", argument)
-    named = [_SPLITS.get(split.lower()) for split in labelled.splits.tolist()]
+    named = [PARTS.get(split.lower()) if split else "" for split in labelled.splits.tolist()]
     unknown = sorted(
         {split for split, part in zip(labelled.splits.tolist(), named, strict=True) if part is None}
     )
