@@ -136,7 +136,7 @@ def _torch(
 
 # Columns: name, family, function, image size, least size, preprocessing, width, parameters.
 _ROWS = (
-    Backbone("tiny", "tiny", "featx.zoo.tiny:tiny", 64, 16, "tf", 128, 92_272),
+    Backbone("tiny", "tiny", "featx.zoo.tiny:tiny", 64, 16, "tf", 128, 92_976),
     Backbone("vgg_m", "vgg_m", "featx.zoo.vgg_m:vgg_m", 224, 51, "mean", 4096, 98_962_048, "fc2"),
     _app("vgg16", "vgg", "VGG16", 224, 32, "caffe", 4096, 134_260_544, "fc2"),
     _app("vgg16_torch", "vgg", "VGG16", 224, 32, "torch", 4096, 134_260_544, "fc2"),
