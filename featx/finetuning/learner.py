@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batches import Batch, evaluation_batches
+from .devices import Devices
 from .recipe import TrainingRecipe
 from .sampling import Part
 
@@ -54,6 +55,8 @@ class Learner:
         How it trains.
     steps : int
         Optimizer steps in an epoch, for the reach of the moving average.
+    devices : Devices, optional
+        What to train on; the backbone has to be built in its scope.
 
     Notes
     -----
@@ -61,8 +64,21 @@ class Learner:
     computed below.
     """
 
-    def __init__(self, backbone: keras.Model, classes: int, recipe: TrainingRecipe, steps: int) -> None:
-        self.backbone, self.recipe = backbone, recipe
+    def __init__(
+        self,
+        backbone: keras.Model,
+        classes: int,
+        recipe: TrainingRecipe,
+        steps: int,
+        devices: Devices | None = None,
+    ) -> None:
+        self.backbone, self.recipe, self._devices = backbone, recipe, devices or Devices()
+        with self._devices.scope():
+            self._build(classes, steps)
+        self._start = self.state()
+
+    def _build(self, classes: int, steps: int) -> None:
+        backbone, recipe = self.backbone, self.recipe
         width = int(backbone.output_shape[-1])
         with precision(recipe.precision):
             self.head = _head(width, classes, recipe.dropout)
@@ -80,7 +96,16 @@ class Learner:
         self._optimizer, self._head_optimizer = self.model.optimizer, self.head.optimizer
         self._optimizer.build(self.model.trainable_variables)
         self._head_optimizer.build(self.head.trainable_variables)
-        self._start = self.state()
+        if self._devices.count > 1:
+            self._prepare_losses(classes)
+
+    def _prepare_losses(self, classes: int) -> None:
+        """Let Keras build its losses on whole arrays, which it cannot do on shares of several devices."""
+        for model in (self.model, self.head):
+            rows = np.zeros((self._devices.count, *model.input_shape[1:]), np.float32)
+            model.test_on_batch(
+                rows, np.ones((len(rows), classes), np.float32), np.ones(len(rows), np.float32)
+            )
 
     def reset(self, seed: int) -> None:
         """Go back to the weights to start from, fresh optimizers, and the chance of a seed.
@@ -144,16 +169,21 @@ class Learner:
         """
         self._optimizer.learning_rate = rate
         parts = _cut(batch, self.recipe.micro_batch)
-        losses = [self.model.train_on_batch(*part, return_dict=True)["loss"] for part in parts]
+        with self._devices.scope():
+            losses = [
+                self.model.train_on_batch(*self._devices.spread(part), return_dict=True)["loss"]
+                for part in parts
+            ]
         return float(np.mean(losses))
 
     def train_head(self, batch: Batch, rate: float) -> float:
         """Take one optimizer step with the head alone; as `train`."""
         self._head_optimizer.learning_rate = rate
         parts = _cut(batch, self.recipe.micro_batch)
-        features = np.concatenate([np.asarray(self.backbone.predict_on_batch(part[0])) for part in parts])
-        logs = self.head.train_on_batch(features, batch.labels, batch.weights, return_dict=True)
-        return float(logs["loss"])
+        features = np.concatenate([self._run(self.backbone, part[0]) for part in parts])
+        with self._devices.scope():
+            shares = self._devices.spread((features, batch.labels, batch.weights))
+            return float(self.head.train_on_batch(*shares, return_dict=True)["loss"])
 
     def predict(self, part: Part, workers: int) -> NDArray[np.float64]:
         """Run the network over a part.
@@ -171,8 +201,13 @@ class Learner:
             The head's outputs before the softmax.
         """
         batches = evaluation_batches(part, self.recipe.micro_batch, workers=workers)
-        logits = [np.asarray(self.model.predict_on_batch(batch.images), np.float64) for batch in batches]
-        return np.concatenate(logits)[: len(part)]
+        logits = [self._run(self.model, batch.images) for batch in batches]
+        return np.concatenate(logits)[: len(part)].astype(np.float64)
+
+    def _run(self, model: keras.Model, images: Array) -> Array:
+        # With several copies of the network each predicts the whole batch; the first will do.
+        with self._devices.scope():
+            return np.asarray(model.predict_on_batch(images), np.float32)[: len(images)]
 
     def _variables(self) -> list[Any]:
         optimizers = [*self._optimizer.variables, *self._head_optimizer.variables]

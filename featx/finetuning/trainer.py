@@ -23,6 +23,7 @@ from featx.zoo.network import build_backbone
 from featx.zoo.weights import BACKBONE_FILE, Weights
 
 from .checkpoint import Checkpoint
+from .devices import find_devices
 from .fit import Fitted, Job, fit
 from .learner import Learner, precision
 from .outputs import HEAD_FILE, write_finetuned
@@ -136,10 +137,12 @@ class Trainer:
         """Return the network, set to start from the given weights."""
         if self._learner is not None and self._started_from == weights.digest:
             return self._learner
-        with precision(self._recipe.precision):
+        devices = find_devices(self._recipe.micro_batch)
+        with devices.scope(), precision(self._recipe.precision):
             model = build_backbone(self._study.backbone, weights, self._study.image_size)
         if self._learner is None:
-            self._learner = Learner(model, len(self._study.classes), self._recipe, self._study.steps)
+            classes, steps = len(self._study.classes), self._study.steps
+            self._learner = Learner(model, classes, self._recipe, steps, devices)
         else:
             self._learner.start_from(model.get_weights())
         self._started_from = weights.digest

@@ -30,9 +30,13 @@ def test_it_is_the_cosine_of_keras(warmup: float) -> None:
 
 def test_constant_stays_after_the_warm_up() -> None:
     recipe = TrainingRecipe(schedule="constant", warmup_epochs=1)
-    assert [learning_rate(recipe, step, 2, 3, 1.0) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+    assert [learning_rate(recipe, step, 2, 3, 1.0) for step in range(4)] == pytest.approx(
+        [1 / 3, 2 / 3, 1.0, 1.0]
+    )
 
 
 def test_a_long_warm_up_ends_by_half_time() -> None:
     recipe = TrainingRecipe(schedule="constant", warmup_epochs=100)
-    assert [learning_rate(recipe, step, 4, 1, 1.0) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+    assert [learning_rate(recipe, step, 4, 1, 1.0) for step in range(4)] == pytest.approx(
+        [1 / 3, 2 / 3, 1.0, 1.0]
+    )

@@ -1,0 +1,89 @@
+"""Two virtual devices learn what one learns, under either backend that can share a batch out.
+
+All chance is drawn by NumPy, so that one device under TensorFlow, in this process, is the measure for all.
+Without clipping: Keras clips each TensorFlow device's gradient before it sums them up.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TRAINING = """
+import numpy as np
+from test_fit import RECIPE, STEPS, make_backbone, make_part
+from featx.finetuning.batches import training_batches
+from featx.finetuning.devices import find_devices
+from featx.finetuning.learner import Learner
+
+def train():
+    devices = find_devices(8)
+    with devices.scope():
+        backbone = make_backbone()
+    rng = np.random.default_rng(0)
+    backbone.set_weights([0.3 * np.abs(rng.normal(size=v.shape)) for v in backbone.get_weights()])
+    learner = Learner(backbone, 2, RECIPE.with_values({"dropout": 0.0, "clip_norm": 0.0}), STEPS, devices)
+    learner.reset(1)
+    losses = []
+    for epoch, step in enumerate((learner.train_head, learner.train, learner.train)):
+        batches = training_batches(make_part(32, 0), RECIPE, np.ones(2), 1, epoch)
+        losses += [step(batch, 5e-3) for batch in batches]
+    learner.restore(learner.state())
+    logits = learner.predict(make_part(11, 2), 1)
+    return devices.count, losses, logits.ravel().tolist()
+"""
+ALONE = """
+import json, sys
+sys.path.insert(0, sys.argv[2])
+if sys.argv[1] == "tensorflow":
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+
+@pytest.fixture(scope="module")
+def one_device() -> tuple[int, list[float], list[float]]:
+    sys.path.insert(0, str(Path(__file__).parent))
+    try:
+        space: dict[str, Any] = {}
+        exec(TRAINING, space)
+    finally:
+        sys.path.pop(0)
+    result: tuple[int, list[float], list[float]] = space["train"]()
+    return result
+
+
+@pytest.mark.parametrize(("backend", "devices"), [("tensorflow", 2), ("jax", 2), ("torch", 1)])
+def test_devices_and_backends_agree(
+    backend: str, devices: int, one_device: tuple[int, list[float], list[float]]
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    flags = "--xla_force_host_platform_device_count=2" if backend == "jax" else ""
+    shown = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            ALONE + TRAINING + "print(json.dumps(train()))",
+            backend,
+            str(Path(__file__).parent),
+        ],
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    count, losses, logits = json.loads(shown.stdout.splitlines()[-1])
+    assert (one_device[0], count) == (1, devices)
+    assert losses == pytest.approx(one_device[1], rel=2e-3)
+    assert len(logits) == 22
+    assert logits == pytest.approx(one_device[2], abs=5e-3)
