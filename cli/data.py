@@ -70,7 +70,8 @@ def import_command(
     )
     click.echo(str(done.manifest))
     left = f", {len(done.left_out)} left out: {listing(done.left_out)}" if done.left_out else ""
-    click.echo(f"{done.images} images{left}", err=True)
+    labels = ", ".join(f"{label} {count}" for label, count in done.labels.items())
+    click.echo(f"{done.images} images: {labels}{left}", err=True)
 
 
 @data.command("check")

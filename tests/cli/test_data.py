@@ -52,7 +52,7 @@ def test_import_writes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["data", "import", "class-folders", str(source), "--output", str(output)]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == str(output)
-    assert err.strip() == "2 images"
+    assert err.strip() == "2 images: melanoma 1, nevus 1"
     assert read_manifest(output).ids == ["melanoma/b", "nevus/a"]
     assert run(["data", "import", "class-folders", str(source), "--output", str(output)]) == 2
     assert "give --overwrite" in capsys.readouterr().err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,15 +64,20 @@ class Imported:
     ----------
     manifest : Path
         The manifest.
-    images : int
-        Its rows.
+    labels : mapping of str to int
+        Images of each label.
     left_out : tuple of str
         Published names of images that are not there.
     """
 
     manifest: Path
-    images: int
+    labels: Mapping[str, int]
     left_out: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        """Rows of the manifest."""
+        return sum(self.labels.values())
 
 
 _UNPACKED = "folder of the unpacked archives and tables"
@@ -170,7 +176,7 @@ def import_dataset(
             read_manifest(aside, root=target.absolute().parent)
         except ManifestError as error:
             raise ManifestError(str(error).replace(str(aside), f"{path} as {name}")) from error
-    return Imported(target, len(rows), left_out)
+    return Imported(target, dict(sorted(Counter(rows["label"]).items())), left_out)
 
 
 def _located(
