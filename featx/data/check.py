@@ -28,7 +28,7 @@ and all others in 44 or more.
 """
 _HASH_SIDE = 16
 _LOOK_SIDE = 64
-_BLOCK = 1024
+_BLOCK = 256
 _MOST_NAMES = 6
 _Hashes = npt.NDArray[np.uint64]
 
