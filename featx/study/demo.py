@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featx.data.synthetic import draw_dermoscopy, draw_retina
 from featx.features.extract import extract
@@ -30,7 +30,7 @@ PROTOCOL = "5x2"
 
 # A small network and small training parts: every layer at one rate, the normalisation learning along, and all images
 # training, since twenty held out could not tell a good epoch from a lucky one.
-TUNING = {
+TUNING: dict[str, Any] = {
     "learning_rate": 1e-3,
     "first_layer_share": 1.0,
     "head_epochs": 0,
