@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from featx.images.augment import Ranges, apply_view, random_view
 
+from .colour import rand_augment
 from .recipe import TrainingRecipe
 from .sampling import Part, draw_epoch, loss_weights, steps_per_epoch
 
@@ -80,13 +81,13 @@ def training_batches(
     """
     places = draw_epoch(part, recipe, final, seed, epoch)
     weights = loss_weights(part.targets, part.classes, recipe)
-    size, ranges = recipe.batch_size, _ranges(recipe)
+    size = recipe.batch_size
 
     def make(step: int) -> Batch:
         first = step * size
         chosen = places[first : first + size]
         keys = ([seed, _VIEW, epoch, first + at] for at in range(size))
-        views = [_altered(part, int(place), ranges, key) for place, key in zip(chosen, keys, strict=True)]
+        views = [_altered(part, int(place), recipe, key) for place, key in zip(chosen, keys, strict=True)]
         labels = np.eye(part.classes, dtype=np.float32)[part.targets[chosen]]
         images = np.stack(views).astype(np.float32)
         images, labels = _mixed(images, labels, recipe, [seed, _MIX, epoch, step])
@@ -131,8 +132,10 @@ def evaluation_batches(part: Part, size: int, *, workers: int = 2) -> Iterator[B
     yield from _ahead(make, len(places) // size, workers)
 
 
-def _altered(part: Part, place: int, ranges: Ranges, key: list[int]) -> NDArray[np.uint8]:
-    return apply_view(part.pixels[int(part.rows[place])], random_view(np.random.default_rng(key), ranges))
+def _altered(part: Part, place: int, recipe: TrainingRecipe, key: list[int]) -> NDArray[np.uint8]:
+    generator = np.random.default_rng(key)
+    image = apply_view(part.pixels[int(part.rows[place])], random_view(generator, _ranges(recipe)))
+    return rand_augment(image, generator, recipe.rand_augment) if recipe.rand_augment else image
 
 
 def _ranges(recipe: TrainingRecipe) -> Ranges:

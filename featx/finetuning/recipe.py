@@ -130,6 +130,9 @@ class TrainingRecipe:
     translation: float = _number(15.0, 0.0, 112.0, "Views shift by up to this many pixels of 224 either way.")
     flip: bool = _switch(True, "Half of the views are mirrored left to right.")
     fill: str = _choice("reflect", ("black", "reflect"), "What lies beyond the image's edges in a view.")
+    rand_augment: float = _number(
+        0.0, 0.0, 1.0, "Strength of two of RandAugment's colour operations on each view; 0: none."
+    )
     mixup: float = _number(0.0, 0.0, 10.0, "Alpha of MixUp's beta distribution; 0: none.")
     cutmix: float = _number(0.0, 0.0, 10.0, "Alpha of CutMix's beta distribution; 0: none.")
     validation: float = _number(

@@ -74,7 +74,9 @@ def test_final_weights_must_fit_the_classes() -> None:
     assert final_weights(TrainingRecipe(), "labels", ["a", "b"]).tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("fields", [{}, {"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}, {"rand_augment": 0.5}]
+)
 def test_batches_do_not_depend_on_workers(fields: dict[str, float]) -> None:
     part, recipe = make_part([20, 9]), TrainingRecipe(batch_size=8).with_values(fields)
     for one, many in zip(batches(part, recipe), batches(part, recipe, workers=5), strict=True):
