@@ -145,15 +145,22 @@ def _backend() -> str:
 
 def _gpus() -> int:
     """Count the GPUs, and keep TensorFlow from taking all memory of each."""
-    import keras
+    backend = _backend()
+    if backend == "torch":
+        import torch
 
-    if _backend() == "tensorflow":
-        import tensorflow as tf
+        return int(torch.cuda.device_count())
+    if backend == "jax":
+        import jax
 
-        for gpu in tf.config.list_physical_devices("GPU"):
-            with suppress(RuntimeError):  # in use already: its memory has been settled
-                tf.config.experimental.set_memory_growth(gpu, True)
-    return len(keras.distribution.list_devices("gpu"))
+        return sum(device.platform == "gpu" for device in jax.devices())
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        with suppress(RuntimeError):  # in use already: its memory has been settled
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return len(gpus)
 
 
 def set_threads(threads: int) -> None:

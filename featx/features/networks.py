@@ -41,6 +41,8 @@ class NetworkAtWork:
         Folder of caches, where exports are kept.
     progress : Progress
         Receiver of messages.
+    networks : int
+        Networks that run side by side.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class NetworkAtWork:
         engine: str,
         cache: Path,
         progress: Progress,
+        networks: int = 1,
     ) -> None:
         self.target = target
         self._settings = settings
@@ -63,6 +66,7 @@ class NetworkAtWork:
         self._wanted = engine
         self._cache = cache
         self._progress = progress
+        self._networks = networks
 
     def _build(self, policy: str) -> Network:
         import keras
@@ -131,7 +135,12 @@ class NetworkAtWork:
             export_network(self.network, folder)
         settings = self._settings
         return OpenVinoEngine(
-            folder, settings.batch_size, self.target.image_size, precision=precision, threads=settings.threads
+            folder,
+            settings.batch_size,
+            self.target.image_size,
+            precision=precision,
+            threads=settings.threads,
+            networks=self._networks,
         )
 
     @cached_property

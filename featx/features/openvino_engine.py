@@ -147,6 +147,8 @@ class OpenVinoEngine:
         One of `featx.features.plan.PRECISIONS`.
     threads : int, optional
         Threads over all streams; all cores if not given.
+    networks : int
+        Networks that run side by side and share the threads.
 
     Raises
     ------
@@ -157,7 +159,14 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self, folder: Path, batch_size: int, image_size: int, *, precision: str, threads: int | None
+        self,
+        folder: Path,
+        batch_size: int,
+        image_size: int,
+        *,
+        precision: str,
+        threads: int | None,
+        networks: int = 1,
     ) -> None:
         import openvino as ov
 
@@ -171,8 +180,9 @@ class OpenVinoEngine:
         steps.input().tensor().set_element_type(ov.Type.u8)
         for place in range(len(model.outputs)):
             steps.output(place).tensor().set_element_type(ov.Type.f32)
-        cores = threads or len(os.sched_getaffinity(0))
-        streams = max(2, cores // _STREAM_CORES)
+        cores = max(1, (threads or len(os.sched_getaffinity(0))) // networks)
+        # Each stream holds its own intermediate results; networks side by side keep the cores busy by themselves.
+        streams = max(2, cores // _STREAM_CORES) if networks == 1 else 1
         options = {
             # Left to itself it takes bfloat16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": hint,

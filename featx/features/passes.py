@@ -171,7 +171,8 @@ def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device
     name = _engine(job, works)
     device = _settle(job.settings, name)
     networks = [
-        NetworkAtWork(work.target, job.settings, device, name, job.cache, job.progress) for work in works
+        NetworkAtWork(work.target, job.settings, device, name, job.cache, job.progress, len(works))
+        for work in works
     ]
     return networks, device
 

@@ -359,12 +359,9 @@ class FeatureStore:
             If the disk refuses.
         """
         self._check_shape(features.shape[1:], self.path)
-        path = write_block(self.path, self.digest, keys, features)
-        if path.name not in self._blocks:
-            self._blocks[path.name] = list(keys)
-            self._rows |= {key: (path.name, row) for row, key in enumerate(keys)}
-            self._shape = (features.shape[1], features.shape[2])
-        return path
+        # The index takes the block in when it is next asked for, so that a long extraction holds none.
+        self._shape = (features.shape[1], features.shape[2])
+        return write_block(self.path, self.digest, keys, features)
 
     def discard(self, keys: Iterable[str]) -> int:
         """Remove rows: blocks that hold some are written again without them.
