@@ -5,7 +5,9 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
-from featx.features.networks import first_bad_layer
+from featx.features.networks import NetworkAtWork, first_bad_layer
+from featx.features.plan import Settings, targets
+from featx.progress import Silent
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
 # slots. Measured on zoo networks: at most 1e-6 of the largest feature; often bit for bit.
@@ -73,6 +75,29 @@ def test_the_first_bad_layer_is_named(network):
     kernel[0, 0, 0, 0] = np.inf
     layer.kernel.assign(kernel)
     assert first_bad_layer(broken.model, draw(1)) == "block3_conv"
+
+
+def test_rows_are_rescued_in_float32_or_their_layer_is_named(network, tmp_path, monkeypatch):
+    import keras
+
+    from featx.zoo.network import build_network
+
+    given = {"layers": ("block3_relu",), "batch_size": 4, "engine": "keras"}
+    (target,) = targets(["tiny"], ["random"], Settings(**given), tmp_path)
+    at_work = NetworkAtWork(target, Settings(**given), Device("cpu"), "keras", tmp_path, Silent())
+    pixels = draw(4)
+    sound, layers = at_work.rescue(pixels, [1, 3])
+    assert layers == ["", ""]
+    assert np.array_equal(sound[0], at_work.engine.start(pixels)()[0][[1, 3]])
+
+    broken = build_network(network.backbone, network.weights, layers=("block3_relu",))
+    layer = next(layer for layer in broken.model.layers if layer.name == "block2_norm")
+    layer.gamma.assign(keras.ops.full(layer.gamma.shape, np.nan))
+    monkeypatch.setattr(NetworkAtWork, "_build", lambda self, policy: broken)
+    at_work = NetworkAtWork(target, Settings(**given), Device("cpu"), "keras", tmp_path, Silent())
+    bad, layers = at_work.rescue(pixels, [2])
+    assert layers == ["block2_norm"]
+    assert not np.isfinite(bad[0]).all()
 
 
 def test_device_names():
