@@ -56,6 +56,7 @@ __all__ = [
 
 CORRECTIONS = ("holm", "none")
 TESTS = ("auto", "combined-f", "dietterich-t")
+_EAGER = "finds too much where training noise matters, as with few images and many features"
 
 
 @dataclass(frozen=True)
@@ -393,14 +394,17 @@ def _five_by_two(differences: FloatArray, folds: list[FoldScores], resampled: Fi
     repeats = [differences[pair] for pair in places if np.isfinite(differences[pair]).all()]
     if not repeats:
         return {}
+    combined, paired = (
+        replace(one, warnings=(*one.warnings, _EAGER)) for one in (combined_f(repeats), dietterich_t(repeats))
+    )
     combined = replace(
-        combined_f(repeats),
+        combined,
         low=resampled.low,
         high=resampled.high,
         level=resampled.level,
         interval=resampled.interval,
     )
-    return {"combined-f": combined, "dietterich-t": dietterich_t(repeats)}
+    return {"combined-f": combined, "dietterich-t": paired}
 
 
 def _impossible(folds: int, why: str) -> Finding:
