@@ -106,7 +106,7 @@ def build_network(
     _check_pool(pool)
     names = tuple(layers) or (backbone.layer,)
     whole = _whole(backbone, weights, size)
-    outputs = [_feature(whole, backbone, name, pool) for name in names]
+    outputs = [_float32(_feature(whole, backbone, name, pool)) for name in names]
     model = _named(whole, outputs, backbone)
     _set_weights(whole, model, weights, backbone)
     model.trainable = False
@@ -244,6 +244,13 @@ def _pooled_end(whole: keras.Model, pool: str) -> Any:
     for layer in whole.layers[where + 1 :] if pool != "flatten" else ():
         feature = layer(feature)
     return feature
+
+
+def _float32(output: Any) -> Any:
+    """Widen what a network of mixed precision gives."""
+    from keras import ops
+
+    return output if output.dtype == "float32" else ops.cast(output, "float32")
 
 
 def _vector(output: Any, pool: str, name: str) -> Any:

@@ -79,9 +79,8 @@ class MeanImage(layers.Layer):  # type: ignore[misc]
         self.mean = self.add_weight(
             name="mean",
             shape=input_shape[1:],
-            initializer=lambda shape, dtype=None: ops.broadcast_to(
-                ops.convert_to_tensor(_IMAGENET_MEAN, dtype), shape
-            ),
+            # Multiplied rather than broadcast, which under torch would be one number in many places.
+            initializer=lambda shape, dtype=None: ops.ones(shape, dtype) * ops.array(_IMAGENET_MEAN, dtype),
             trainable=False,
         )
 

@@ -17,11 +17,22 @@ from featx.runs import COMPLETE, Run, find_runs, read_run
 from featx.zoo.backbones import Backbone
 from featx.zoo.fetch import find_published
 
-__all__ = ["BACKBONE_FILE", "TRAINED_ON_FILE", "Weights", "file_label", "resolve_weights"]
+__all__ = [
+    "BACKBONE_FILE",
+    "RUNS",
+    "TRAINED_ON_FILE",
+    "Weights",
+    "backend_name",
+    "file_label",
+    "resolve_weights",
+]
 
 # What a fine-tuning run holds beside its record.
 BACKBONE_FILE = "backbone.weights.h5"
 TRAINED_ON_FILE = "trained-on.json"
+# Where `run:ID` looks, and how many digits it wants.
+RUNS = Path("reports")
+_SHORTEST_ID = 4
 _ENDINGS = (".keras", ".h5", ".hdf5", ".weights", ".mat", ".safetensors", ".pth", ".pt")
 
 
@@ -63,8 +74,9 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
     Parameters
     ----------
     source : str or Path
-        ``random`` or ``random:SEED``; ``imagenet``; a weights file; the folder of a fine-tuning run; or a
-        folder of such runs, one for each fold.
+        ``random`` or ``random:SEED``; ``imagenet``; a weights file; the folder of a fine-tuning run, or
+        ``run:ID`` with the beginning of its id, looked for below ``reports``; or a folder of such runs, one
+        for each fold.
     backbone : Backbone
         The architecture that the weights are for.
 
@@ -84,14 +96,16 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
         return (_random(text, backbone),)
     if text == "imagenet":
         return (_imagenet(backbone),)
+    if text.startswith("run:"):
+        return (_run_by_id(text, backbone),)
     path = Path(source).expanduser()
     if path.is_dir():
         return _runs(path, backbone)
     if path.is_file():
         return (_file(path, backbone),)
     raise WeightsError(
-        f"weights {text!r}: no such file or folder; give random, random:SEED, imagenet, a weights file "
-        "or the folder of a fine-tuning run"
+        f"weights {text!r}: no such file or folder; give random, random:SEED, imagenet, a weights file, "
+        "the folder of a fine-tuning run, or run:ID"
     )
 
 
@@ -105,13 +119,19 @@ def _random(text: str, backbone: Backbone) -> Weights:
         "seed": seed,
         "backbone": backbone.name,
         "keras": version("keras"),
-        "backend": _backend(),
+        "backend": backend_name(),
     }
     return Weights(f"random:{seed}", digest(facts), (f"random:{seed}",), seed=seed, label=f"random{seed}")
 
 
-def _backend() -> str:
-    """Name Keras' backend without importing Keras, which takes seconds."""
+def backend_name() -> str:
+    """Name Keras' backend without importing Keras, which takes seconds.
+
+    Returns
+    -------
+    str
+        ``tensorflow``, ``jax``, ``torch`` or whatever else Keras is set to.
+    """
     if "keras" in sys.modules:
         return str(sys.modules["keras"].backend.backend())
     if name := os.environ.get("KERAS_BACKEND"):
@@ -173,6 +193,21 @@ def _runs(folder: Path, backbone: Backbone) -> tuple[Weights, ...]:
             "give the folder of one"
         )
     return tuple(_run(run, backbone) for run in sorted(runs, key=lambda run: run.record.fold))
+
+
+def _run_by_id(text: str, backbone: Backbone) -> Weights:
+    wanted = text.removeprefix("run:").lower()
+    if len(wanted) < _SHORTEST_ID or set(wanted) - set("0123456789abcdef"):
+        raise WeightsError(f"weights {text!r}: a run's id has hexadecimal digits, {_SHORTEST_ID} or more")
+    try:
+        runs = [read_run(path) for path in find_runs([RUNS])]
+    except RunError as error:
+        raise WeightsError(f"weights {text!r}: {error}") from error
+    found = [run for run in runs if run.record.kind == "finetune" and run.record.id.startswith(wanted)]
+    if len(found) != 1:
+        which = listing([str(run.path) for run in found]) or f"below {RUNS} there is none"
+        raise WeightsError(f"weights {text!r}: {len(found)} fine-tuning runs have such an id: {which}")
+    return _run(found[0], backbone)
 
 
 def _run(run: Run, backbone: Backbone) -> Weights:

@@ -57,9 +57,10 @@ def test_the_penultimate_layer_of_vgg_is_its_second_dense_layer():
 
 
 def test_own_networks_have_no_published_weights():
-    assert not find_backbone("tiny").imagenet
-    assert not find_backbone("vgg_m").imagenet
-    assert all(row.imagenet for row in backbones() if row.builder.startswith("keras.applications"))
+    # Keras' files are for Keras' arithmetic: rows for PyTorch's weights take those alone.
+    for row in backbones():
+        own = row.builder.startswith("featx") or row.name.endswith("_torch")
+        assert row.imagenet is not own
 
 
 def test_table_is_read_without_a_framework():

@@ -127,6 +127,20 @@ def test_a_folder_of_runs_gives_each_fold(tmp_path):
     assert len({item.digest for item in weights}) == 3
 
 
+def test_a_run_is_found_by_its_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="reports: no such folder"):
+        one("run:abcd")
+    runs = [fine_tuned(tmp_path / "reports" / "finetuned" / fold, fold) for fold in ("1x1", "1x2")]
+    for run in runs:
+        assert one(f"run:{run.record.id[:12]}").trained_on == one(run.path).trained_on
+    with pytest.raises(WeightsError, match=r"'run:0000000000': 0 fine-tuning runs have such an id: below"):
+        one("run:0000000000")
+    for malformed in ("run:", "run:abc", "run:xyzw"):
+        with pytest.raises(WeightsError, match="hexadecimal digits, 4 or more"):
+            one(malformed)
+
+
 def test_folders_that_cannot_serve_are_told(tmp_path):
     with pytest.raises(WeightsError, match="holds no finished run"):
         one(tmp_path)
