@@ -14,6 +14,7 @@ from featx.finetuning.recipe import RECIPES, TrainingRecipe
 from .options import (
     CACHE,
     CONFIG,
+    DRY_RUN,
     JSON,
     MANIFEST,
     OVERWRITE,
@@ -107,6 +108,7 @@ def _recipe_flags(command: Any) -> Any:
     help="GiB of prepared images to keep in memory; more are decoded in every epoch.",
 )
 @OVERWRITE
+@DRY_RUN
 @JSON
 @CONFIG
 @_recipe_flags

@@ -110,17 +110,18 @@ def fit(learner: Learner, job: Job, checkpoint: Checkpoint, progress: Progress) 
         progress.say(f"{job.name}: going on after epoch {resumed}")
     images = len(draw_epoch(job.train, recipe, job.final, job.seed, 0))
     progress.start(f"fold {job.name}", (epochs - resumed) * images)
-    while done.epoch < epochs and not _ended(done, recipe):
-        began = time.monotonic()
-        row = _epoch(learner, job, done.epoch, progress.advance)
-        seconds = time.monotonic() - began
-        speeds.append(images / seconds)
-        _judge(learner, job, done, row)
-        done.arrays = learner.state()
-        checkpoint.save(done)
-        left = (epochs - done.epoch) * (time.monotonic() - began)
-        progress.say(_line(job.name, row, epochs, speeds[-1], left))
-    progress.finish()
+    try:
+        while done.epoch < epochs and not _ended(done, recipe):
+            began = time.monotonic()
+            row = _epoch(learner, job, done.epoch, progress.advance)
+            speeds.append(images / (time.monotonic() - began))
+            _judge(learner, job, done, row)
+            done.arrays = learner.state()
+            checkpoint.save(done)
+            left = (epochs - done.epoch) * (time.monotonic() - began)
+            progress.say(_line(job.name, row, epochs, speeds[-1], left))
+    finally:
+        progress.finish()
     return Fitted(done.best, done.best_epoch, tuple(done.history), tuple(speeds), resumed)
 
 
@@ -145,7 +146,7 @@ def _epoch(learner: Learner, job: Job, epoch: int, advance: Callable[[int], None
         if not math.isfinite(losses[-1]):
             raise TrainingError(
                 f"fold {job.name}, epoch {epoch + 1}: the loss became {losses[-1]} with the images "
-                f"{listing(batch.ids, 64)}; look at them, or lower --learning-rate or --precision's risk"
+                f"{listing(batch.ids, 64)}; look at these, lower --learning-rate, or use --precision float32"
             )
         advance(len(batch.ids))
     phase = "head" if head else "all"

@@ -19,14 +19,14 @@ from featx.images.decode import DECODE_VERSION
 from featx.images.prepare import preparation_key
 from featx.runs import RunRecord, run_folder, versions
 from featx.zoo.backbones import Backbone
-from featx.zoo.weights import TRAINED_ON_FILE, Weights
+from featx.zoo.weights import TRAINED_ON_FILE, Weights, backend_name
 
 from .recipe import TrainingRecipe, read_recipe
 from .sampling import steps_per_epoch
 
 __all__ = ["Study", "Todo", "advice", "choose_recipe", "image_keys", "plan_fold", "seen_before"]
 
-_LIBRARIES = ("featx", "keras", "tensorflow", "jax", "torch", "numpy", "pillow")
+_LIBRARIES = ("featx", "keras", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def _record(study: Study, fold: Fold, weights: Weights) -> RunRecord:
         },
         settings=canonical(study.recipe),
         lineage=(*weights.lineage, f"{where}, fold {fold.name}" if fold.test else where),
-        versions=versions(_LIBRARIES),
+        versions=versions((*_LIBRARIES, backend_name())),
         warnings=study.warnings,
     )
 

@@ -63,6 +63,7 @@ def finetune(
     workers: int | None = None,
     memory_gib: float = MEMORY_GIB,
     overwrite: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
     **fields: Any,
 ) -> tuple[Run, ...]:
@@ -106,6 +107,8 @@ def finetune(
         Prepared images are kept in memory up to this size, else decoded in every epoch.
     overwrite : bool
         Replace finished runs instead of reusing them.
+    dry_run : bool
+        Say what each fold would do, and stop; nothing is returned then.
     progress : Progress, optional
         Receiver of progress; a line an epoch is said.
     **fields
@@ -159,11 +162,22 @@ def finetune(
         warnings=(*warned, *advice(plan, sources)),
     )
     items = [plan_fold(study, fold, sources) for fold in made.select(folds).folds]
+    if dry_run:
+        for item in items:
+            progress.say(_intention(item, overwrite))
+        return ()
     with _trainer(study, memory_gib, progress) as trainer:
         runs = _train(study, items, trainer, overwrite, progress)
         if head == "softmax":
             runs += _score(study, items, runs, Path(scores), trainer, overwrite)
     return tuple(runs)
+
+
+def _intention(item: Todo, overwrite: bool) -> str:
+    if finished_run(item.target, item.record, overwrite):
+        return f"fold {item.fold.name}: finished before, reused from {item.target}"
+    parts = f"{len(item.fold.train)} images, {len(item.fold.test)} kept for testing"
+    return f"fold {item.fold.name}: train on {parts}, from {item.weights.source}, into {item.target}"
 
 
 class _Late:

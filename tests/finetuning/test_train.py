@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gc
 import json
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
 from featx.finetuning.plan import advice, choose_recipe
 from featx.finetuning.recipe import RECIPES
 from featx.finetuning.train import finetune
+from featx.progress import Silent
 from featx.runs import Run, find_runs
 from featx.zoo.backbones import find_backbone
 from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE, resolve_weights
@@ -117,6 +119,30 @@ def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_
     assert (trained[0].path / "complete.json").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="epochs: found 3, wanted 4"):
         again(squares, tmp_path, output=output, epochs=4)
+
+
+def test_a_dry_run_says_what_each_fold_would_do(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    class Lines(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    said: list[str] = []
+    assert again(squares, tmp_path, output=trained[0].path.parents[3], dry_run=True, progress=Lines()) == ()
+    assert [line.split(",")[0] for line in said] == ["fold 1: finished before", "fold 2: finished before"]
+    said.clear()
+    assert again(squares, tmp_path, folds=["2"], dry_run=True, progress=Lines()) == ()
+    assert said[0].startswith("fold 2: train on 24 images, 24 kept for testing, from random:3, into ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_networks_are_let_go(trained: tuple[Run, ...]) -> None:
+    from featx.finetuning.learner import Learner
+
+    gc.collect()
+    assert trained
+    assert not [value for value in gc.get_objects() if isinstance(value, Learner)]
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(
