@@ -246,17 +246,18 @@ def searches(summary: Summary) -> Table | None:
         return None
     columns = (
         *(_TASK, _PROTOCOL, _ARM, Column("chosen", "C chosen (times)", text=True)),
-        *(Column("log10_mean", "Mean of log10 C", 2), Column("log10_sd", "SD of log10 C", 2)),
+        *(Column("log10_mean", "log10 C", 2), Column("log10_sd", "SD", 2)),
         *(
-            Column("edges", "At the grid's edge"),
+            Column("edges", "At edge"),
             Column("fits", "Fits"),
             Column("not_converged", "Not converged"),
             Column("folds", "Folds"),
         ),
     )
     note = (
-        "C is chosen inside the training part of each fold, in tasks of several classes for each class. A choice "
-        "at the edge of the grid says that a better C may lie beyond. Fits: of the search and of the final SVMs."
+        "C is chosen inside the training part of each fold, in tasks of several classes for each class. log10 C: mean "
+        "over the folds. At edge: choices at an edge of the grid, beyond which a better C may lie. Fits: of the "
+        "search and of the final SVMs."
     )
     return Table("search", "Choice of C", note, columns, tuple(rows))
 

@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from featx.stats.auc import mean_roc, precision_recall_curve, roc_curve
+from featx.stats.calibration import reliability
 
 from .drawing import FAINT, INK, PAPER, blank, logarithmic, look, styled
+from .operating import calibrated
 from .records import history, searches_of
 from .summary import Series, Summary
 
 __all__ = [
     "learning_curves",
     "precision_recall",
+    "reliability_diagrams",
     "roc_folds",
     "roc_means",
     "score_histograms",
@@ -237,6 +241,45 @@ def score_histograms(summary: Summary, setting: tuple[str, str]) -> Figure:
     return figure
 
 
+def reliability_diagrams(summary: Summary, setting: tuple[str, str]) -> Figure | None:
+    """Draw how often images of like probability are positive.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    setting : tuple of (str, str)
+        Task and protocol.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        A panel for each arm and scored class, the folds' test parts together; None where no arm is calibrated.
+    """
+    several = [one for one in _of(summary, setting) if calibrated(one)]
+    if not several:
+        return None
+    with styled():
+        figure, panels = _grid(several, 2.6)
+        for axes, series, name, outer in panels:
+            rows = [row for run in series.runs for row in run.predictions]
+            found = reliability(
+                [row.actual == name for row in rows], [row.probabilities[name] for row in rows]
+            )
+            colour = look(summary, series.arm)["color"]
+            reach = (found.observed - found.low, found.high - found.observed)
+            axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
+            axes.errorbar(
+                found.predicted, found.observed, reach, color=colour, marker="o", markersize=4, linewidth=1.2
+            )
+            _unit(axes)
+            axes.set_title(_panel_title(series, name))
+            axes.set_xlabel("Probability")
+            axes.set_ylabel("Share of positives")
+            _outer(axes, *outer)
+    return figure
+
+
 def search_curves(summary: Summary, setting: tuple[str, str]) -> Figure | None:
     """Draw the inner AUC over the grid of C, the choice of each fold, and choices at an edge of the grid.
 
@@ -301,6 +344,8 @@ def learning_curves(summary: Summary) -> Figure | None:
                 _learning(left, right, rows)
             left.set(title=title, xlabel="Epoch", ylabel="Loss")
             right.set(xlabel="Epoch", ylabel="Validation AUC")
+            for axes in (left, right):
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 

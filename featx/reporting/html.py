@@ -215,7 +215,7 @@ def _sections(
         Section("auc", "AUC", blocks=blocks("auc", "cost")),
         Section("comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks")),
         Section("curves", "Curves", blocks=blocks("roc", "precision-recall")),
-        Section("metrics", "Further metrics", blocks=blocks("scores", "metrics")),
+        Section("metrics", "Further metrics", blocks=blocks("scores", "calibration", "metrics")),
         Section("folds", "By fold", blocks=blocks("folds")),
         Section("classes", "By class", blocks=blocks("classes")),
         Section("strata", "By stratum", blocks=blocks("strat")),

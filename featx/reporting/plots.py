@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from .curves import learning_curves, precision_recall, roc_folds, roc_means, score_histograms, search_curves
+from .curves import (
+    learning_curves,
+    precision_recall,
+    reliability_diagrams,
+    roc_folds,
+    roc_means,
+    score_histograms,
+    search_curves,
+)
 from .dots import auc_dots, best_arm, cost, critical_difference, difference_dots, sizes, strata_dots
 from .drawing import Drawing
 from .names import heading, slugs
@@ -58,6 +66,12 @@ _NOTES: dict[str, tuple[str, str, str]] = {
         "Decision values of the test images of all folds, each class to its own total. Dotted: the SVM's threshold.",
         "Histograms of the decision values of positives and others for every arm on {}.",
     ),
+    "calibration": (
+        "Calibration: {}",
+        "Test images of all folds in ten bins of probability; bars: Wilson's 95 % intervals, which take the images of "
+        "different folds as independent. On the diagonal, probabilities are right.",
+        "Reliability diagrams of the calibrated arms on {}; the table of further metrics holds the numbers.",
+    ),
     "search": (
         "Search for C: {}",
         "Lines: inner AUC of each fold. Dots: the C taken. Ringed: taken at an edge of the grid.",
@@ -105,6 +119,7 @@ def _of_task(summary: Summary, setting: tuple[str, str], slug: str) -> list[Draw
         "roc-folds": roc_folds(summary, setting),
         "precision-recall": precision_recall(summary, setting),
         "scores": score_histograms(summary, setting),
+        "calibration": reliability_diagrams(summary, setting),
         "search": search_curves(summary, setting),
     }
     if best_arm(summary, setting):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ class Origin:
     ----------
     id, title, hint : str
         Anchor, heading, and what stands behind it in small.
-    facts : tuple of (str, str)
-        What all runs of the series share, or the different values.
+    facts : tuple of (str, tuple of str)
+        Name and lines: what all runs of the series share, or how they differ.
     heads : tuple of str
         Headings of the list of runs.
     runs : tuple of tuple of str
@@ -38,7 +39,7 @@ class Origin:
     id: str
     title: str
     hint: str
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, tuple[str, ...]], ...]
     heads: tuple[str, ...]
     runs: tuple[tuple[str, ...], ...]
 
@@ -91,17 +92,17 @@ def _origin(name: str, series: Series, where: Mapping[Path, str]) -> Origin:
 
 def _made(name: str, title: str, runs: tuple[Run, ...], where: Mapping[Path, str]) -> Origin:
     records = [run.record for run in runs]
-    facts = [
-        ("Weights lineage", _shared(" → ".join(record.lineage) or "not recorded" for record in records)),
-        ("Recipe of the features", _shared(_text(record.features.get("recipe", {})) for record in records)),
-        ("Settings", _shared(_text(record.settings) for record in records)),
-        ("Seed", _shared(str(record.seed) for record in records)),
-        ("Versions", _shared(_text(record.versions) for record in records)),
-        ("Counts", _shared(_text(record.counts) for record in records)),
-        ("Convergence", _shared(_text(record.convergence) for record in records)),
-        ("SHA-256 of the folds", _shared(record.folds_digest for record in records)),
-        ("SHA-256 of the manifest", _shared(str(record.manifest.get("digest")) for record in records)),
-    ]
+    facts = (
+        ("Weights lineage", _shared([" → ".join(record.lineage) or "not recorded" for record in records])),
+        ("Recipe of the features", _fields([record.features.get("recipe") or {} for record in records])),
+        ("Settings", _fields([record.settings for record in records])),
+        ("Seed", _shared([str(record.seed) for record in records])),
+        ("Versions", _fields([record.versions for record in records])),
+        ("Counts", _fields([record.counts for record in records])),
+        ("Convergence", _fields([record.convergence for record in records])),
+        ("SHA-256 of the folds", _shared([record.folds_digest for record in records])),
+        ("SHA-256 of the manifest", _shared([str(record.manifest.get("digest")) for record in records])),
+    )
     rows = tuple(
         (
             run.record.fold,
@@ -118,17 +119,36 @@ def _made(name: str, title: str, runs: tuple[Run, ...], where: Mapping[Path, str
     return Origin(name, title, hint, tuple(item for item in facts if item[1]), _HEADS, rows)
 
 
-def _shared(values: Any) -> str:
-    """Say a value once if all runs share it, else each with how many runs have it."""
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
+def _shared(values: Sequence[str]) -> tuple[str, ...]:
+    """Say a value once if all runs share it, else each with the runs that have it, in their order."""
+    counts = Counter(values)
     if len(counts) == 1:
-        return next(iter(counts))
-    return "; ".join(f"{value} ({count} runs)" for value, count in counts.items())
+        return tuple(counts)
+    return tuple(value if count == 1 else f"{value} ({count} runs)" for value, count in counts.items())
 
 
-def _text(value: Any) -> str:
-    """Write a mapping for people: ``name: value``, nested ones as JSON."""
-    items = canonical(value).items()
-    return ", ".join(f"{name}: {item if isinstance(item, str) else json.dumps(item)}" for name, item in items)
+def _fields(values: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Write mappings of several runs field by field; of numbers that differ the range, of others how many."""
+    flat = [dict(_flattened(canonical(value))) for value in values]
+    lines = []
+    for name in dict.fromkeys(key for fields in flat for key in fields):
+        found = [fields.get(name) for fields in flat]
+        distinct = {json.dumps(item, sort_keys=True): item for item in found}
+        if len(distinct) == 1:
+            (item,) = distinct.values()
+            lines.append(
+                f"{name}: {(item or '–') if isinstance(item, str) else json.dumps(item, ensure_ascii=False)}"
+            )
+        elif len(numbers := [item for item in found if isinstance(item, int | float)]) == len(found):
+            lines.append(f"{name}: {min(numbers)!r} to {max(numbers)!r}")
+        else:
+            lines.append(f"{name}: {len(distinct)} values, see run.json of each run")
+    return tuple(lines)
+
+
+def _flattened(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flattened(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", item

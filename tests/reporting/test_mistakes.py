@@ -77,7 +77,10 @@ def test_thumbnails_are_square_and_what_is_missing_is_said(manifest: Path) -> No
     assert ["No thumbnail of b" in missing[0], "c: it is not in the manifest" in missing[1]] == [True, True]
 
 
-def test_the_page_has_pictures_only_when_asked(write: Write, manifest: Path, tmp_path: Path) -> None:
+def test_the_page_has_pictures_only_when_asked(
+    write: Write, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: ())
     write("A", "1x1", [row("a", "malignant", -1), row("b", "benign", 1), row("c", "benign", -1)])
     plain = report(tmp_path / "runs", output=tmp_path / "plain")
     assert "<img" not in plain.html.read_text(encoding="utf-8")

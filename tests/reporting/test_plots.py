@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from featx.reporting.curves import (
+    learning_curves,
+    precision_recall,
+    reliability_diagrams,
+    roc_folds,
+    roc_means,
+    score_histograms,
+    search_curves,
+)
+from featx.reporting.dots import auc_dots, cost, critical_difference, difference_dots
+from featx.reporting.operating import operating
+from featx.reporting.plots import drawings
+from featx.reporting.summary import Summary, summarise
+from featx.reporting.tables import records
+from featx.runs import Prediction, Run, environment, run_folder, write_run
+from featx.zoo.backbones import find_backbone
+
+Write = Callable[..., Run]
+SETTING = ("malignant-vs-benign", "5x2")
+
+
+@pytest.fixture(scope="module")
+def summary(study: Path) -> Summary:
+    return summarise([study])
+
+
+def panels(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def area(axes: Axes, line: int) -> float:
+    """Area under a drawn line."""
+    x, y = axes.lines[line].get_data()
+    return float(np.trapezoid(y, x))
+
+
+def test_the_area_under_each_mean_curve_is_the_mean_auc(summary: Summary) -> None:
+    (axes,) = panels(roc_means(summary, SETTING))
+    drawn = {line.get_label(): index for index, line in enumerate(axes.lines)}
+    for item in summary.overall:
+        assert area(axes, drawn[item.series.arm]) == pytest.approx(item.spread.mean, abs=0.01)
+
+
+def test_the_area_under_each_fold_is_its_auc(summary: Summary) -> None:
+    for axes, item in zip(panels(roc_folds(summary, SETTING)), summary.overall, strict=True):
+        # The first line is the diagonal, the last one the mean.
+        assert [area(axes, index) for index in range(1, 7)] == pytest.approx(item.auc)
+        assert len(axes.lines) == 8
+
+
+def test_the_area_under_precision_and_recall_is_the_average_precision(summary: Summary) -> None:
+    (axes,) = panels(precision_recall(summary, SETTING))
+    rows = {row["arm"]: row["average precision"] for row in records(operating(summary))}
+    for line in axes.lines[:3]:
+        assert float(np.mean(line.get_ydata())) == pytest.approx(rows[line.get_label()], abs=0.01)  # type: ignore[arg-type]
+
+
+def test_dots_stand_at_the_aucs_with_the_best_arm_on_top(summary: Summary) -> None:
+    (axes,) = panels(auc_dots(summary))
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "random",
+        "source",
+        "source + fine-tuned",
+    ]
+    dots = [sorted(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 6]
+    assert dots == [sorted(item.auc) for item in summary.overall]
+
+
+def test_differences_stand_at_the_differences_of_the_folds(summary: Summary) -> None:
+    (axes,) = panels(difference_dots(summary, SETTING))
+    random, source, best = (np.array(item.auc) for item in summary.overall)
+    dots = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 6]
+    assert dots == [pytest.approx(random - best), pytest.approx(source - best)]
+
+
+def test_ranks_stand_at_the_mean_ranks(summary: Summary) -> None:
+    (axes,) = panels(critical_difference(summary, SETTING))
+    ranking = summary.comparisons[SETTING].ranking
+    assert ranking is not None
+    assert sorted(float(line.get_xdata()[0]) for line in axes.lines[:3]) == sorted(ranking.ranks)  # type: ignore[arg-type,index]
+
+
+def test_choices_at_an_edge_are_ringed(summary: Summary) -> None:
+    figure = search_curves(summary, SETTING)
+    assert figure is not None
+    for axes in panels(figure):
+        rings = [
+            line for line in axes.lines if line.get_markerfacecolor() == "none" and line.get_marker() == "o"
+        ]
+        assert [float(line.get_xdata()[0]) for line in rings] == [10.0] * 3  # type: ignore[arg-type,index]
+
+
+def test_histograms_hold_every_image_of_each_class(summary: Summary) -> None:
+    for axes in panels(score_histograms(summary, SETTING)):
+        totals = [float(patch.get_data().values.sum()) for patch in axes.patches]  # type: ignore[attr-defined]
+        assert totals == pytest.approx([1, 1, 1, 1])
+
+
+def test_uncalibrated_and_unsearched_arms_have_no_such_figures(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1")
+    found = summarise([tmp_path / "runs"])
+    assert reliability_diagrams(found, SETTING) is None
+    assert search_curves(found, SETTING) is None
+    assert learning_curves(found) is None
+    names = [item.name for item in drawings(found)]
+    assert not [
+        name
+        for name in names
+        if name.startswith(("calibration", "search", "learning", "differences", "cost"))
+    ]
+
+
+def test_calibrated_arms_have_diagrams_and_metrics(write: Write, tmp_path: Path) -> None:
+    def rows(right: bool) -> list[Prediction]:
+        chances = [0.25, 0.25, 0.25, 0.25, 0.75, 0.75, 0.75, 0.75]
+        return [
+            Prediction(
+                str(n),
+                "1x1",
+                str(n),
+                "malignant" if (n in (3, 4, 5, 6)) == right else "benign",
+                {"malignant": chance - 0.5},
+                {"malignant": chance},
+            )
+            for n, chance in enumerate(chances)
+        ]
+
+    write("good", "1x1", rows(True))
+    write("plain", "1x1", [replace(row, probabilities={}) for row in rows(True)])
+    found = summarise([tmp_path / "runs"])
+    figure = reliability_diagrams(found, SETTING)
+    assert figure is not None
+    assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good"]
+    good, plain = records(operating(found))
+    assert (good["brier score"], good["calibration error"]) == (0.1875, 0.0)
+    assert plain["brier score"] is None
+
+
+def test_learning_curves_come_from_the_history(write: Write, tmp_path: Path) -> None:
+    tuned = write("E", "1x1")
+    record = replace(tuned.record, kind="finetune", arm="E")
+    text = (
+        "epoch,phase,learning_rate,loss,validation_loss,validation_auc,best\n"
+        "1,all,0.1,0.9,0.8,0.6,True\n2,all,0.1,0.7,,,False\n3,all,0.1,0.5,0.6,0.7,True\n"
+    )
+    place = run_folder(tmp_path / "tuned", "E", record.task, "5x2", "1x1")
+    write_run(place, record, [], environment({}), {"history.csv": text.encode()})
+    figure = learning_curves(summarise([tmp_path]))
+    assert figure is not None
+    left, right = panels(figure)
+    assert list(left.lines[0].get_ydata()) == [0.9, 0.7, 0.5]  # type: ignore[arg-type]
+    assert [line.get_xdata()[0] for line in right.lines if len(line.get_xdata()) == 1] == [3.0]  # type: ignore[index,arg-type]
+
+
+def test_cost_is_drawn_when_backbones_differ(write: Write, tmp_path: Path) -> None:
+    for arm, backbone in (("A", "tiny"), ("B", "resnet50"), ("C", "of my own")):
+        write(arm, "1x1", features={"digest": "d", "recipe": {"backbone": backbone}})
+    found = summarise([tmp_path / "runs"])
+    (axes,) = panels(cost(found))
+    points: list[Any] = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[index,arg-type]
+    assert points == [find_backbone(name).parameters for name in ("tiny", "resnet50")]
+    assert "cost" in [item.name for item in drawings(found)]
