@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
-from sklearn.calibration import _SigmoidCalibration, calibration_curve
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV, calibration_curve
+from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss
 from statsmodels.stats.proportion import proportion_confint
@@ -26,6 +28,24 @@ from featx.stats.calibration import (
 )
 
 
+class Passed(ClassifierMixin, BaseEstimator):
+    """A fitted classifier whose decision value is its only feature."""
+
+    classes_ = np.array([0, 1])
+
+    def fit(self, features: np.ndarray, actual: np.ndarray) -> Passed:
+        return self
+
+    def decision_function(self, features: np.ndarray) -> np.ndarray:
+        return features[:, 0]
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        return (features[:, 0] > 0).astype(int)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
 def draw(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Decision values whose true probability is expit(2 * score - 1)."""
     rng = np.random.default_rng(seed)
@@ -37,8 +57,11 @@ def draw(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_sigmoid_equals_scikit_learn(scale: float) -> None:
     actual, scores = draw(200)
     ours = calibrate(fit_calibration(actual, scores * scale), scores * scale)
-    theirs = _SigmoidCalibration().fit(scores * scale, actual).predict(scores * scale)
-    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    column = (scores * scale)[:, None]
+    theirs = CalibratedClassifierCV(FrozenEstimator(Passed()), method="sigmoid", cv=2, ensemble=False).fit(
+        column, actual
+    )
+    np.testing.assert_allclose(ours, theirs.predict_proba(column)[:, 1], atol=2e-4)
 
 
 def test_sigmoid_finds_the_true_curve() -> None:
