@@ -134,17 +134,29 @@ def _named_keys(manifest: Path, root: Path | None, cache: Path) -> tuple[list[st
     type=click.Path(path_type=Path),
     help="Manifest whose images stay while all others go; may be repeated.",
 )
+@click.option(
+    "--exports", is_flag=True, help="Remove networks exported to OpenVINO; they are made anew when needed."
+)
 @options.ROOT
 @options.CACHE
 @options.DRY_RUN
 def prune(
-    stores: tuple[Path, ...], cache: Path, keep: tuple[Path, ...], root: Path | None, **given: Any
+    stores: tuple[Path, ...],
+    cache: Path,
+    keep: tuple[Path, ...],
+    exports: bool,
+    root: Path | None,
+    **given: Any,
 ) -> None:
     """Remove what killed extractions left behind, while none is running."""
     from featx.features.upkeep import prune as run_prune
+    from featx.features.upkeep import prune_exports
 
     wanted = {key for manifest in keep for key in _named_keys(manifest, root, cache)[1]} if keep else None
     verb = "would be removed" if given["dry_run"] else "removed"
+    if exports:
+        count, size = prune_exports(cache, dry_run=given["dry_run"])
+        click.echo(f"{cache}: {count} exported networks ({size / 1e6:.0f} MB) {verb}", err=True)
     for path in _stores(stores, cache):
         done = run_prune(path, keep=wanted, **given)
         click.echo(

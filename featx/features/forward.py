@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -148,6 +148,14 @@ class _Pass:
             self._hand_on(place, batch, layers)
         return len(batch.keys)
 
+    def abandon(self) -> None:
+        """Wait for batches that are still computed: an engine may read their memory until it is done."""
+        for _, started in self.pending:
+            for _, collect in started:
+                with suppress(Exception):
+                    collect()
+        self.pending.clear()
+
     def _hand_on(self, place: int, batch: PixelBatch, layers: Outputs) -> None:
         count, check = len(batch.keys), self.lanes[place].check
         if check is not None:
@@ -233,12 +241,15 @@ def run_pass(
     done = 0
     images = read_ahead(sources, prepare, workers=workers, ahead=ahead, busy=read)
     with closing(images), closing(batches(images, batch_size, unreadable)) as ready:
-        for batch in ready:
-            state.start(batch)
-            if len(state.pending) >= depth:
+        try:
+            for batch in ready:
+                state.start(batch)
+                if len(state.pending) >= depth:
+                    done = _advance(progress, done, state.finish(), views)
+            while state.pending:
                 done = _advance(progress, done, state.finish(), views)
-        while state.pending:
-            done = _advance(progress, done, state.finish(), views)
+        finally:
+            state.abandon()
 
 
 def _advance(progress: Progress, done: int, rows: int, views: int) -> int:

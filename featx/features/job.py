@@ -33,7 +33,11 @@ class _Images:
 
     def sources(self) -> dict[str, Source]:
         """Give each key once, with the first image that has it."""
-        return {key: Source(key, path, self.stamps[path]) for _, path, key in reversed(self.rows) if key}
+        found: dict[str, Source] = {}
+        for _, path, key in self.rows:
+            if key and key not in found:
+                found[key] = Source(key, path, self.stamps[path])
+        return found
 
 
 def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extraction, ...]:

@@ -133,6 +133,7 @@ class NetworkAtWork:
         if not is_exported(folder):
             self._progress.say(f"{self.target.name}: exporting to OpenVINO, once")
             export_network(self.network, folder)
+            del self.network  # the export runs; what is rarely needed beside it is built again then
         settings = self._settings
         return OpenVinoEngine(
             folder,

@@ -23,10 +23,13 @@ from featx.files import folder_aside, write_json
 if TYPE_CHECKING:
     from featx.zoo.network import Network
 
-__all__ = ["TOLERANCE", "OpenVinoEngine", "export_network", "exported", "is_exported"]
+__all__ = ["EXPORTS", "TOLERANCE", "OpenVinoEngine", "export_network", "exported", "is_exported"]
 
 # Largest difference from Keras, as a share of the largest feature, that an export may show.
 TOLERANCE = 2e-4
+
+EXPORTS = "openvino"
+"""Folder of exports in the folder of caches."""
 
 _MODEL = "model.xml"
 _HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
@@ -49,7 +52,7 @@ def exported(cache: Path, facts: dict[str, Any]) -> Path:
         It need not exist.
     """
     key = {**facts, "keras": version("keras"), "openvino": version("openvino"), "featx": version("featx")}
-    return cache / "openvino" / f"{facts['backbone']}-{short(digest(key))}"
+    return cache / EXPORTS / f"{facts['backbone']}-{short(digest(key))}"
 
 
 def is_exported(folder: Path) -> bool:

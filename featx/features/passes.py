@@ -159,8 +159,9 @@ def run_networks(
             for store, missing in zip(opened, work.missing, strict=True):
                 store.discard(missing)
     built = time.perf_counter() - begun
+    weights = 4 * sum(work.target.backbone.parameters for work in needed)
     failures: list[Failure] = []
-    seconds = _run(job, lanes, stores, _ordered(needed, sources), failures)
+    seconds = _run(job, lanes, stores, _ordered(needed, sources), failures, weights)
     folders = tuple(store.path for store in stores)
     return Outcome(
         tuple(failures), folders, {**start, "build": built, **seconds}, engines[0].name, str(device)
@@ -255,13 +256,14 @@ def _run(
     stores: Sequence[FeatureStore],
     sources: Sequence[Source],
     failures: list[Failure],
+    weights: int,
 ) -> dict[str, float]:
     """Run the pass; what is computed when it ends is stored, however it ends."""
     settings = job.settings
     read, forward, write = Busy(), Busy(), Busy()
     size = lanes[0].side
     ahead = settings.ahead(size)
-    job.progress.say(_plan_line(settings, size, ahead, len(sources), lanes))
+    job.progress.say(_plan_line(settings, size, ahead, len(sources), lanes, weights))
 
     def failed(failure: Failure) -> None:
         failures.append(failure)
@@ -299,13 +301,16 @@ def _run(
     }
 
 
-def _plan_line(settings: Settings, size: int, ahead: int, images: int, lanes: Sequence[Lane]) -> str:
+def _plan_line(
+    settings: Settings, size: int, ahead: int, images: int, lanes: Sequence[Lane], weights: int
+) -> str:
     image = 3 * size * size * settings.views
     batches = max(lane.engine.in_flight for lane in lanes) * settings.batch_size * 3 * size * size
     megabytes = (ahead * image + batches + hand_bytes(sum(len(lane.stores) for lane in lanes))) / 1e6
     return (
         f"{images} images to compute with {len(lanes)} network{'s' if len(lanes) > 1 else ''} at {size} px; at most "
-        f"{megabytes:.0f} MB of pixels and features in hand beside the networks, however many images"
+        f"{megabytes:.0f} MB of pixels and features in hand, however many images, beside {weights / 1e6:.0f} MB of "
+        "weights and what the engine needs for a batch"
     )
 
 

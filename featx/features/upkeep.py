@@ -11,10 +11,11 @@ import numpy as np
 
 from featx.errors import ConfigError, MissingFeaturesError, StoreError
 from featx.features.blocks import Features, check_block
+from featx.features.openvino_engine import EXPORTS
 from featx.features.store import FeatureStore
 from featx.files import ASIDE, write_aside
 
-__all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune"]
+__all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune", "prune_exports"]
 
 _COMPACT_BYTES = 64 << 20
 
@@ -133,7 +134,7 @@ class Pruned:
     damaged : tuple of Path
         Damaged blocks.
     rows : int
-        Rows of images that are in no manifest given.
+        Rows of images that are not to be kept.
     """
 
     leftovers: tuple[Path, ...]
@@ -179,6 +180,28 @@ def prune(
         return Pruned(leftovers, broken, 0)
     unwanted = store.keys() - frozenset(keep)
     return Pruned(leftovers, broken, len(unwanted) if dry_run else store.discard(unwanted))
+
+
+def prune_exports(cache: Path | str, *, dry_run: bool = False) -> tuple[int, int]:
+    """Remove the networks exported to OpenVINO.
+
+    Parameters
+    ----------
+    cache : Path or str
+        Folder of caches, from which nobody extracts at the moment.
+    dry_run : bool
+        Remove nothing.
+
+    Returns
+    -------
+    count, bytes : int
+        What was, or would be, removed.
+    """
+    folders = [path for path in (Path(cache) / EXPORTS).glob("*") if path.is_dir()]
+    size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    for folder in folders if not dry_run else ():
+        rmtree(folder, ignore_errors=True)
+    return len(folders), size
 
 
 def export(

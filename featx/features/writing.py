@@ -154,11 +154,11 @@ class BlockWriter:
             # After an error the queue is still emptied, so that whoever fills it is not left waiting.
             if self._error is None:
                 self._gather(*item)
-                self._commit_old()
         for place in range(len(self._stores)):
             self._commit(place)
 
     def _gather(self, place: int, keys: list[str], rows: Rows) -> None:
+        self._commit_old()
         gathered = self._gathered[place]
         if not gathered.keys:
             gathered.since = time.monotonic()

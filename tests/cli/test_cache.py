@@ -82,6 +82,18 @@ def test_prune_keeps_a_manifests_images(store, cache, tmp_path, capsys):
     assert len(FeatureStore(store.path).keys()) == 2
 
 
+def test_prune_removes_exports_when_told(store, cache, capsys):
+    export = store.path.parents[1] / "openvino" / "tiny-00000000"
+    export.mkdir(parents=True)
+    (export / "model.bin").write_bytes(bytes(2_000_000))
+    assert run(["cache", "prune", *cache]) == 0
+    assert run(["cache", "prune", "--exports", "--dry-run", *cache]) == 0
+    assert "1 exported networks (2 MB) would be removed" in capsys.readouterr().err
+    assert export.exists()
+    assert run(["cache", "prune", "--exports", *cache]) == 0
+    assert not export.exists()
+
+
 def test_a_folder_without_stores_is_bad_input(tmp_path, capsys):
     assert run(["cache", "ls", str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
