@@ -35,9 +35,15 @@ def cache() -> None:
 def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
     """List stores with what they hold."""
     from featx.digest import canonical
+    from featx.errors import StoreError
     from featx.features.upkeep import facts
 
-    rows = [facts(path) for path in _stores(stores, cache)]
+    rows = []
+    for path in _stores(stores, cache):
+        try:
+            rows.append(facts(path))
+        except StoreError as error:
+            click.echo(f"featx: warning: {error}", err=True)
     if as_json:
         options.print_json(canonical(rows))
         return

@@ -41,6 +41,16 @@ def test_ls_lists_stores(store, cache, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_ls_goes_on_past_a_damaged_store(store, cache, capsys):
+    other = FeatureStore.create(store.path.parent / "vgg16-random0-11111111", {"backbone": "vgg16"})
+    block = store.blocks()[0]
+    block.write_bytes(b"")
+    assert run(["cache", "ls", *cache]) == 0
+    out, err = capsys.readouterr()
+    assert str(other.path) in out
+    assert block.name in err
+
+
 def test_verify_names_damaged_blocks_and_prune_removes_them(store, cache, capsys):
     assert run(["cache", "verify", *cache]) == 0
     block = store.blocks()[1]
