@@ -19,7 +19,14 @@ import numpy as np
 from featx.errors import WeightsError
 from featx.zoo.contents import Contents, StoredLayer
 from featx.zoo.matconvnet import read_matconvnet
-from featx.zoo.torch_files import is_safetensors, is_torch_archive, read_safetensors, read_torch_archive
+from featx.zoo.torch_files import (
+    OLD_TORCH,
+    is_safetensors,
+    is_torch_archive,
+    read_old_torch,
+    read_safetensors,
+    read_torch_archive,
+)
 from featx.zoo.torch_names import from_state_dict
 
 __all__ = ["read_weights"]
@@ -27,7 +34,6 @@ __all__ = ["read_weights"]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _MATLAB = b"MATLAB 5.0 MAT-file"
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _DAMAGE = (
     OSError,
     KeyError,
@@ -73,6 +79,8 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
             return _read_archive(file, backbone)
         if is_safetensors(head, file.stat().st_size):
             return from_state_dict(file, read_safetensors(file), backbone)
+        if head.startswith(OLD_TORCH):
+            return from_state_dict(file, read_old_torch(file), backbone)
         if head.startswith(_MATLAB):
             return read_matconvnet(file, backbone)
     except _DAMAGE as error:
@@ -94,8 +102,6 @@ def _kind(head: bytes) -> str:
         return "an empty file, not a weights file"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "a web page, not a weights file (a download that went wrong)"
-    if head.startswith(_OLD_TORCH):
-        return "a PyTorch file from before version 1.6, which featx does not unpickle; save it again there"
     return f"not a weights file that featx knows (it begins with {head[:8]!r})"
 
 

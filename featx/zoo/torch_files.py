@@ -1,6 +1,6 @@
-"""Readers of PyTorch state dicts, without PyTorch: safetensors, and the archives that `torch.save` writes.
+"""Readers of PyTorch state dicts, without PyTorch: safetensors, and the files that `torch.save` writes.
 
-An archive describes its tensors in a pickle. What stands in that pickle is never called: the names that may
+Such a file describes its tensors in a pickle. What stands in that pickle is never called: the names that may
 occur are a short list, each answered by a function of this module that only arranges numbers, and any other
 name refuses the file.
 """
@@ -11,7 +11,8 @@ import json
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,17 @@ import numpy as np
 
 from featx.errors import WeightsError
 
-__all__ = ["is_safetensors", "is_torch_archive", "read_safetensors", "read_torch_archive"]
+__all__ = [
+    "OLD_TORCH",
+    "is_safetensors",
+    "is_torch_archive",
+    "read_old_torch",
+    "read_safetensors",
+    "read_torch_archive",
+]
 
+# How a file begins that PyTorch wrote before version 1.6.
+OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _HEADER_LIMIT = 1 << 27
 _SAFETENSORS = {
     "F64": "<f8",
@@ -144,65 +154,117 @@ def read_torch_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.nda
     folder = described.removesuffix("/data.pkl")
     if f"{folder}/byteorder" in archive.namelist() and archive.read(f"{folder}/byteorder") != b"little":
         raise WeightsError(f"{path}: a PyTorch file of a big-endian machine; save it again on another")
+
+    def storage(key: str, kind: str, count: int) -> np.ndarray:
+        return np.frombuffer(archive.read(f"{folder}/data/{key}"), kind, count)
+
     with archive.open(described) as file:
-        content = _Tensors(file, path, archive, folder).load()
+        return _state_dict(_Tensors(file, path, storage).load(), path)
+
+
+def read_old_torch(path: Path) -> dict[str, np.ndarray]:
+    """Read the state dict in a file that PyTorch wrote before version 1.6, as torchvision's older ones.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Tensors by name, as `read_torch_archive` returns them.
+
+    Raises
+    ------
+    WeightsError
+        If it holds anything but tensors, names and numbers.
+    """
+    storages: dict[str, np.ndarray] = {}
+
+    def storage(key: str, kind: str, count: int) -> np.ndarray:
+        # The numbers follow later in the file; tensors are views of what they will be put into.
+        return storages.setdefault(key, np.empty(count, kind))
+
+    with path.open("rb") as file:
+        for _ in ("magic number", "protocol", "machine"):
+            _Tensors(file, path, storage).load()
+        content = _Tensors(file, path, storage).load()
+        for key in _Tensors(file, path, storage).load():
+            count = int.from_bytes(file.read(8), "little")
+            if count != storages[key].size:
+                raise ValueError("a storage is of another length than its tensors say")
+            storages[key][:] = np.frombuffer(file.read(storages[key].nbytes), storages[key].dtype, count)
+    return _state_dict(content, path)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     tensors = {
-        str(name).removeprefix("module."): value
+        str(name).removeprefix("module."): _widened(value.numbers, value.halves)
         for name, value in (content.items() if isinstance(content, Mapping) else ())
-        if isinstance(value, np.ndarray)
+        if isinstance(value, _Tensor)
     }
     if not tensors:
         raise WeightsError(f"{path}: a PyTorch file without a state dict; save `model.state_dict()`")
     return tensors
 
 
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor, or the storage below some: numbers, and whether they are halves of float32."""
+
+    numbers: np.ndarray
+    halves: bool
+
+
 class _Tensors(pickle.Unpickler):
     """Unpickle tensors as arrays, and refuse everything else."""
 
-    def __init__(self, file: Any, path: Path, archive: zipfile.ZipFile, folder: str) -> None:
+    def __init__(self, file: Any, path: Path, storage: Callable[[str, str, int], np.ndarray]) -> None:
         super().__init__(file)
-        self._path, self._archive, self._folder = path, archive, folder
+        self._path, self._storage = path, storage
 
     def find_class(self, module: str, name: str) -> Any:
         """Answer a name of the list, with a function that only arranges numbers."""
         if module == "torch" and name in _STORAGES:
             return name
-        allowed = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-            ("torch._utils", "_rebuild_parameter"): _parameter,
-        }
-        if (module, name) not in allowed:
+        if (module, name) not in _ALLOWED:
             raise WeightsError(
                 f"{self._path}: holds {module}.{name}, which would run code on loading; "
                 "save `model.state_dict()` alone, or as safetensors"
             )
-        return allowed[module, name]
+        return _ALLOWED[module, name]
 
-    def persistent_load(self, pid: Any) -> tuple[np.ndarray, bool]:
-        """Read the numbers of a storage: the array, and whether they are halves of float32."""
-        _, storage, key, _, count = pid
-        data = self._archive.read(f"{self._folder}/data/{key}")
-        return np.frombuffer(data, _STORAGES[storage], count), storage == "BFloat16Storage"
+    def persistent_load(self, pid: Any) -> _Tensor:
+        """Find a storage."""
+        _, storage, key, _, count, *_ = pid
+        return _Tensor(self._storage(key, _STORAGES[storage], count), storage == "BFloat16Storage")
 
 
-def _tensor(
-    storage: tuple[np.ndarray, bool], offset: int, shape: Any, strides: Any, *rest: Any
-) -> np.ndarray:
-    numbers, halves = storage
+def _tensor(storage: _Tensor, offset: int, shape: Any, strides: Any, *rest: Any) -> _Tensor:
+    numbers = storage.numbers
     last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
     if min((offset, *shape, *strides), default=0) < 0 or (0 not in shape and last >= numbers.size):
         raise ValueError("a tensor reaches beyond its storage")
     steps = [step * numbers.itemsize for step in strides]
     view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
-    return _widened(view, halves)
+    return _Tensor(view, storage.halves)
 
 
-def _parameter(data: np.ndarray, *rest: Any) -> np.ndarray:
+def _parameter(data: _Tensor, *rest: Any) -> _Tensor:
     return data
+
+
+# Names that may stand in a file, and what answers them.
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+}
 
 
 def _widened(array: np.ndarray, halves: bool) -> np.ndarray:

@@ -40,6 +40,13 @@ _VGG16_NAMES = (
     (r"pre_logits\.fc2|classifier\.3", "fc2"),
 )
 _STAGE = "convnext_tiny_stage_"
+_CONVNEXT_PARTS = (
+    (r"block\.0", "depthwise_conv"),
+    (r"block\.2", "layernorm"),
+    (r"block\.3", "pointwise_conv_1"),
+    (r"block\.5", "pointwise_conv_2"),
+    ("layer_scale", "layer_scale"),
+)
 _CONVNEXT_NAMES = (
     (r"stem\.0", "convnext_tiny_stem_conv"),
     (r"stem\.1", "convnext_tiny_stem_layernorm"),
@@ -47,10 +54,39 @@ _CONVNEXT_NAMES = (
     (r"stages\.(\d)\.blocks\.(\d+)\.norm", _STAGE + r"\1_block_\2_layernorm"),
     (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc(\d)", _STAGE + r"\1_block_\2_pointwise_conv_\3"),
     (r"stages\.(\d)\.blocks\.(\d+)\.gamma", _STAGE + r"\1_block_\2_layer_scale"),
-    (r"head\.norm", "layer_normalization"),
+    (r"head\.norm|classifier\.0", "layer_normalization"),
+    # torchvision counts stem, stages and downsamplings through, and the parts of a block too.
+    (r"features\.0\.0", "convnext_tiny_stem_conv"),
+    (r"features\.0\.1", "convnext_tiny_stem_layernorm"),
+    *(
+        (rf"features\.{2 * stage + 1}\.(\d+)\.{theirs}", rf"{_STAGE}{stage}_block_\1_{ours}")
+        for stage in range(4)
+        for theirs, ours in _CONVNEXT_PARTS
+    ),
+    *((rf"features\.{2 * n}\.0", f"convnext_tiny_downsampling_layernorm_{n - 1}") for n in (1, 2, 3)),
+    *((rf"features\.{2 * n}\.1", f"convnext_tiny_downsampling_conv_{n - 1}") for n in (1, 2, 3)),
     *((rf"stages\.{n}\.downsample\.0", f"convnext_tiny_downsampling_layernorm_{n - 1}") for n in (1, 2, 3)),
     *((rf"stages\.{n}\.downsample\.1", f"convnext_tiny_downsampling_conv_{n - 1}") for n in (1, 2, 3)),
 )
+
+
+def _torchvision_efficientnet(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """Name the parts of torchvision's EfficientNet, whose first stage does not expand."""
+    yield r"features\.0\.0", "conv_stem"
+    yield r"features\.0\.1", "bn1"
+    for stage, expands in enumerate([False] + [True] * (len(blocks) - 1)):
+        theirs, number = rf"features\.{stage + 1}\.(\d+)\.block", 0
+        for conv in ("conv_pw", "conv_dw") if expands else ("conv_dw",):
+            yield rf"{theirs}\.{number}\.0", rf"blocks.{stage}.\1.{conv}"
+            yield rf"{theirs}\.{number}\.1", rf"blocks.{stage}.\1.bn{number + 1}"
+            number += 1
+        yield rf"{theirs}\.{number}\.fc1", rf"blocks.{stage}.\1.se.conv_reduce"
+        yield rf"{theirs}\.{number}\.fc2", rf"blocks.{stage}.\1.se.conv_expand"
+        last = "conv_pwl" if expands else "conv_pw"
+        yield rf"{theirs}\.{number + 1}\.0", rf"blocks.{stage}.\1.{last}"
+        yield rf"{theirs}\.{number + 1}\.1", rf"blocks.{stage}.\1.bn{number + 1}"
+    yield rf"features\.{len(blocks) + 1}\.0", "conv_head"
+    yield rf"features\.{len(blocks) + 1}\.1", "bn2"
 
 
 def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
@@ -78,7 +114,7 @@ def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
 
 _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "convnext_tiny": _CONVNEXT_NAMES,
-    "efficientnet_b0_torch": (),
+    "efficientnet_b0_torch": tuple(_torchvision_efficientnet((1, 2, 2, 3, 3, 4, 1))),
     "mobilenet_v2_torch": tuple(_torchvision_inverted((1, 2, 3, 4, 3, 3, 1))),
     "resnet50_torch": (),
     "vgg16_torch": _VGG16_NAMES,
@@ -146,6 +182,8 @@ def _arrays(name: str, parts: Mapping[str, np.ndarray], backbone: str) -> tuple[
     if "weight" not in parts:
         return tuple(parts.values())
     weight = np.asarray(parts["weight"], np.float32)
+    if "layer_scale" in name:
+        return (weight.ravel(),)
     kernel = _kernel(name, weight, backbone)
     rest = (parts[part] for part in ("bias", "running_mean", "running_var") if part in parts)
     return kernel, *(np.asarray(array, np.float32) for array in rest)

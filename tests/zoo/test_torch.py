@@ -89,7 +89,12 @@ def test_features_agree_with_timm(torch, timm, name, theirs, side, tmp_path, ima
 
 @pytest.mark.parametrize(
     ("name", "theirs", "cut"),
-    [("resnet50_torch", "resnet50", "fc"), ("mobilenet_v2_torch", "mobilenet_v2", "classifier")],
+    [
+        ("resnet50_torch", "resnet50", "fc"),
+        ("mobilenet_v2_torch", "mobilenet_v2", "classifier"),
+        ("efficientnet_b0_torch", "efficientnet_b0", "classifier"),
+        ("convnext_tiny", "convnext_tiny", "classifier.2"),
+    ],
 )
 def test_features_agree_with_torchvision(torch, timm, name, theirs, cut, tmp_path, images):
     import torchvision
@@ -97,7 +102,7 @@ def test_features_agree_with_torchvision(torch, timm, name, theirs, cut, tmp_pat
     model = getattr(torchvision.models, theirs)(weights=None).eval()
     scramble(torch, model)
     torch.save(model.state_dict(), tmp_path / "model.pth")
-    setattr(model, cut, torch.nn.Identity())
+    model.set_submodule(cut, torch.nn.Identity())
     pixels = images(96)
     batch = prepared(torch, pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     with torch.no_grad():
@@ -130,7 +135,7 @@ def write_safetensors(path, tensors: dict[str, np.ndarray]):
 
 
 def test_safetensors_hold_the_same_as_an_archive(torch, tmp_path):
-    """In both, a transposed and a shared tensor, parallel training's prefix, and half a float."""
+    """In all, a transposed and a shared tensor, parallel training's prefix; in the newer half a float."""
     random = np.random.default_rng(0)
     weight = random.normal(size=(6, 4)).astype("float32")
     halves = np.array([1.0, -2.5, 0.0], "float32")
@@ -148,9 +153,13 @@ def test_safetensors_hold_the_same_as_an_archive(torch, tmp_path):
             "half.weight": (halves.view(np.uint32) >> 16).astype(np.uint16),
         },
     )
-    first, second = (read_weights(file, "resnet50_torch") for file in (tmp_path / "a.pth", path))
-    for one, two in zip(first.layers, second.layers, strict=True):
-        assert one.name == two.name
+    state.pop("module.half.weight")
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    first, second, old = (
+        read_weights(file, "resnet50_torch") for file in (tmp_path / "a.pth", path, tmp_path / "old.pth")
+    )
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers] == ["fc", "half"]
+    for one, two in zip((*first.layers, *old.layers), (*second.layers, second.layers[0]), strict=True):
         for ours, theirs in zip(one.arrays, two.arrays, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(first.layers[0].arrays[0], weight.T)
@@ -203,8 +212,12 @@ def test_files_that_cannot_serve_are_told(torch, tmp_path):
     torch.save({"epoch": 1}, tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="without a state dict"):
         read_weights(tmp_path / "none.pth", "resnet50_torch")
-    torch.save({"a": torch.ones(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    with pytest.raises(WeightsError, match=r"from before version 1\.6"):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match="would run code on loading"):
+        read_weights(tmp_path / "old.pth", "resnet50_torch")
+    torch.save({"a": torch.ones(100)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "old.pth").write_bytes((tmp_path / "old.pth").read_bytes()[:-8])
+    with pytest.raises(WeightsError, match="damaged weights file"):
         read_weights(tmp_path / "old.pth", "resnet50_torch")
     torch.save({"conv1.weight": torch.ones(8, 3, 3, 3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"which featx reads for convnext_tiny, .*instead of 'resnet50'"):
