@@ -32,7 +32,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
     type=click.Path(path_type=Path),
     multiple=True,
     required=True,
-    help="Feature store; repeat for stores of weights fine-tuned on each fold.",
+    help="Feature store; repeat for stores of weights fine-tuned on each fold, or of alternatives.",
 )
 @options.TASK
 @options.PROTOCOL
@@ -43,6 +43,11 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
     default="default",
     show_default=True,
     help="Settings to start from; the options below win over it.",
+)
+@click.option(
+    "--choose-features",
+    is_flag=True,
+    help="Stores that serve the same fold, such as layers, are alternatives.",
 )
 @_choice("loss", "Loss of the SVM.")
 @_choice("bias", "Whether the bias counts in the norm.")

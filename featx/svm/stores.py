@@ -138,7 +138,9 @@ def _fold(store: FeatureStore) -> str:
     return str((store.recipe.get("trained_on") or {}).get("fold") or "")
 
 
-def assign_stores(stores: Sequence[FeatureStore], folds: Folds) -> dict[str, FeatureStore]:
+def assign_stores(
+    stores: Sequence[FeatureStore], folds: Folds, alternatives: bool = False
+) -> dict[str, tuple[FeatureStore, ...]]:
     """Say which store serves which fold.
 
     Parameters
@@ -147,41 +149,38 @@ def assign_stores(stores: Sequence[FeatureStore], folds: Folds) -> dict[str, Fea
         One that serves every fold; or several, each with weights fine-tuned on the fold that it serves.
     folds : Folds
         Folds to serve.
+    alternatives : bool
+        Several stores may serve a fold: those of its own, and those that serve every fold.
 
     Returns
     -------
-    dict of str to FeatureStore
-        For each fold's name.
+    dict of str to tuple of FeatureStore
+        For each fold's name, in the order given; one without `alternatives`.
 
     Raises
     ------
     ConfigError
-        If several stores would serve one fold.
+        If several stores would serve one fold and are no alternatives.
     StoreError
         If no store serves a fold.
     """
     if len(stores) == 1:
-        return dict.fromkeys(folds.names, stores[0])
-    serving: dict[str, FeatureStore] = {}
-    for store in stores:
-        fold = _fold(store)
-        if not fold:
-            raise ConfigError(
-                f"{store.path}: its weights were not fine-tuned on a fold, so that it would serve all of them beside "
-                "the other stores; give one such store, or stores of fine-tuned weights only"
-            )
-        if fold in serving:
-            raise ConfigError(
-                f"{serving[fold].path} and {store.path} both serve fold {fold}; give one of them"
-            )
-        serving[fold] = store
-    lacking = [name for name in folds.names if name not in serving]
+        return dict.fromkeys(folds.names, (stores[0],))
+    serving = {name: tuple(store for store in stores if _fold(store) in ("", name)) for name in folds.names}
+    lacking = [name for name, found in serving.items() if not found]
     if lacking:
+        served = sorted({_fold(store) for store in stores})
         raise StoreError(
             f"no store serves fold {listing(lacking)}; extract with the weights fine-tuned on it, or name the folds "
-            f"to run by --fold (served: {listing(sorted(serving), 20)})"
+            f"to run by --fold (served: {listing(served, 20)})"
         )
-    return {name: serving[name] for name in folds.names}
+    for name, found in serving.items():
+        if len(found) > 1 and not alternatives:
+            raise ConfigError(
+                f"{listing([str(store.path) for store in found])} serve fold {name} alike; give one of them, or let "
+                "each fold choose one by --choose-features"
+            )
+    return serving
 
 
 def refuse_leaks(store: FeatureStore, fold: Fold, images: Images) -> None:

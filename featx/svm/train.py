@@ -57,18 +57,25 @@ class _Work:
     settings: Settings
     seed: int
     workers: int
-    shared: tuple[
-        Fold, ...
-    ]  # folds of the protocol, run now or not, that the one store serves; none with several
+    protocol: tuple[Fold, ...]  # all folds, run now or not
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """Features under one scaling, which the search may choose; each image has `views` rows."""
+
+    store: FeatureStore
+    scaling: str
+    views: int
+    solver: Solver
 
 
 @dataclass(frozen=True, eq=False)
 class _Shelf:
-    """The features of one store, in solvers for each scaling: `views` rows for each image of `rows`."""
+    """What the folds of the same stores share: numbers of the images in it, and the candidates."""
 
     rows: _Ints
-    views: int
-    solvers: dict[str, Solver]
+    candidates: tuple[_Candidate, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +83,7 @@ class _Job:
     """One fold to run."""
 
     fold: Fold
-    store: FeatureStore
+    stores: tuple[FeatureStore, ...]
     folder: Path
     record: RunRecord
 
@@ -89,6 +96,7 @@ def train_svm(
     protocol: str | Path = "5x2",
     folds: Sequence[str] = (),
     preset: str = "default",
+    choose_features: bool = False,
     arm: str | None = None,
     output: Path | str = "reports/runs",
     cache: Path | str = "cache",
@@ -102,8 +110,8 @@ def train_svm(
 ) -> tuple[Run, ...]:
     """Train and score linear SVMs on stored features, fold by fold.
 
-    C, and the scaling where several are given, are chosen by inner splits of the fold's training part; the test
-    part is looked at once, to be scored.
+    C, and the scaling or the features where several are given, are chosen by inner splits of the fold's training
+    part; the test part is looked at once, to be scored.
 
     Parameters
     ----------
@@ -111,7 +119,7 @@ def train_svm(
         Images and labels.
     features : sequence of Path or str
         Feature stores: one that serves every fold, or one for each fold, extracted with weights that were
-        fine-tuned on that fold.
+        fine-tuned on that fold; with `choose_features` several that serve a fold.
     task : Task, Path or str
         What classes to make of the labels.
     protocol : str or Path
@@ -120,6 +128,8 @@ def train_svm(
         Names of the folds to run; all if empty.
     preset : str
         ``"default"`` or ``"paper"``.
+    choose_features : bool
+        The stores that serve a fold, such as several layers, are alternatives: the inner splits choose one.
     arm : str, optional
         Name of the arm. Default: backbone and weights of the store.
     output : Path or str
@@ -165,16 +175,17 @@ def train_svm(
     images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
     made, warnings = _make_folds(images, protocol, seed, Path(output) / name, overwrite)
     chosen = made.select(folds)
-    assigned = assign_stores(stores, chosen)
+    assigned = assign_stores(stores, chosen, choose_features)
     jobs = []
     for fold in chosen.folds:
-        store = assigned[fold.name]
-        refuse_leaks(store, fold, images)
+        serving = assigned[fold.name]
+        for store in serving:
+            refuse_leaks(store, fold, images)
         folder = run_folder(output, name, labelled.task.name, made.protocol, fold.name)
-        record = _record(images, made, fold.name, store, name, seed, resolved, warnings)
-        jobs.append(_Job(_without(fold, images), store, folder, record))
-    shared = tuple(_without(fold, images) for fold in made.folds) if len(stores) == 1 else ()
-    work = _Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)), shared)
+        record = _record(images, made, fold.name, serving, name, seed, resolved, warnings)
+        jobs.append(_Job(_without(fold, images), serving, folder, record))
+    protocol_folds = tuple(_without(fold, images) for fold in made.folds)
+    work = _Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)), protocol_folds)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
         runs = _run_all(work, jobs, overwrite, receiver)
@@ -219,7 +230,7 @@ def _record(
     images: Images,
     folds: Folds,
     fold: str,
-    store: FeatureStore,
+    stores: tuple[FeatureStore, ...],
     arm: str,
     seed: int,
     settings: Settings,
@@ -243,12 +254,32 @@ def _record(
         folds_digest=folds.digest,
         seed=seed,
         manifest={"name": manifest.name, "digest": manifest.digest},
-        features={"digest": store.digest, "recipe": recipe_key(store.recipe)},
+        features=_features(stores),
         settings=stated,
-        lineage=tuple(store.recipe.get("lineage") or ()),
+        lineage=tuple(stores[0].recipe.get("lineage") or ()),
         versions=versions(_VERSIONS),
         warnings=(*(line for line in warnings if _concerns(line, fold)), *left_out),
     )
+
+
+def _features(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
+    """State the features; of alternatives what they have in common, and each of them."""
+    recipes = [recipe_key(store.recipe) for store in stores]
+    if len(stores) == 1:
+        return {"digest": stores[0].digest, "recipe": recipes[0]}
+    common = {
+        name: value
+        for name, value in recipes[0].items()
+        if all(other.get(name) == value for other in recipes)
+    }
+    alternatives = [
+        {"digest": store.digest, "recipe": one} for store, one in zip(stores, recipes, strict=True)
+    ]
+    return {
+        "digest": digest([store.digest for store in stores]),
+        "recipe": common,
+        "alternatives": alternatives,
+    }
 
 
 def _concerns(warning: str, fold: str) -> bool:
@@ -258,39 +289,33 @@ def _concerns(warning: str, fold: str) -> bool:
 
 def _run_all(work: _Work, jobs: Sequence[_Job], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
     finished = {job.fold.name: finished_run(job.folder, job.record, overwrite) for job in jobs}
-    stores = {job.store.path: job.store for job in jobs if finished[job.fold.name] is None}
     runs = {name: run for name, run in finished.items() if run is not None}
     for name, run in runs.items():
         progress.say(f"fold {name}: {_auc_text(run)}, finished before")
         progress.advance()
-    for path, store in stores.items():
-        todo = [job for job in jobs if job.store.path == path and job.fold.name not in runs]
-        for job, run in zip(todo, _run_store(work, store, todo, progress), strict=True):
+    waiting: dict[tuple[Path, ...], list[_Job]] = {}
+    for job in jobs:
+        if job.fold.name not in runs:
+            waiting.setdefault(tuple(store.path for store in job.stores), []).append(job)
+    for todo in waiting.values():
+        for job, run in zip(todo, _run_together(work, todo, progress), strict=True):
             runs[job.fold.name] = run
     return tuple(runs[job.fold.name] for job in jobs)
 
 
-def _run_store(work: _Work, store: FeatureStore, jobs: Sequence[_Job], progress: Progress) -> list[Run]:
-    """Run the folds that one store serves, on all rows that train in any of them.
+def _run_together(work: _Work, jobs: Sequence[_Job], progress: Progress) -> list[Run]:
+    """Run the folds that the same stores serve, on all rows that train in any of them.
 
     Whichever of the folds are run now, the rows are the same: sums of other blocks of rows would round otherwise.
     """
     begun = time.perf_counter()
+    stores = jobs[0].stores
     place = {name: row for row, name in enumerate(work.images.labelled.ids)}
-    served = work.shared or tuple(job.fold for job in jobs)
+    tuned = any((store.recipe.get("trained_on") or {}).get("fold") for store in stores) and len(jobs) == 1
+    served = tuple(job.fold for job in jobs) if tuned else work.protocol
     rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
-    features = read_rows(store, work.images, rows, work.settings.views)
-    views = features.shape[1]
-    flat = features.reshape(-1, features.shape[2])
-    largest = views * max(len(fold.train) for fold in served)
-    shelf = _Shelf(
-        rows,
-        views,
-        {
-            name: make_solver(flat, name, work.settings, work.workers, largest)
-            for name in work.settings.scaling
-        },
-    )
+    largest = max(len(fold.train) for fold in served)
+    shelf = _Shelf(rows, tuple(one for store in stores for one in _candidates(work, store, rows, largest)))
     shared = time.perf_counter() - begun
     runs = []
     for job in jobs:
@@ -301,6 +326,16 @@ def _run_store(work: _Work, store: FeatureStore, jobs: Sequence[_Job], progress:
     return runs
 
 
+def _candidates(work: _Work, store: FeatureStore, rows: _Ints, largest: int) -> list[_Candidate]:
+    features = read_rows(store, work.images, rows, work.settings.views)
+    views = features.shape[1]
+    flat = features.reshape(-1, features.shape[2])
+    return [
+        _Candidate(store, name, views, make_solver(flat, name, work.settings, work.workers, views * largest))
+        for name in work.settings.scaling
+    ]
+
+
 def _run_fold(work: _Work, job: _Job, shelf: _Shelf, shared_seconds: float) -> Run:
     labelled = work.images.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
@@ -309,18 +344,16 @@ def _run_fold(work: _Work, job: _Job, shelf: _Shelf, shared_seconds: float) -> R
     classes = [labelled.task.classes.index(name) for name in labelled.task.scored]
     targets = labelled.targets[shelf.rows][:, None] == np.array(classes)
     begun = time.perf_counter()
-    scaling, search = _search(work, shelf, train, targets)
+    taken, search = _search(work, shelf, train, targets)
     searched = time.perf_counter()
     decisions = tuple(
-        _fit(shelf, scaling, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
+        _fit(taken, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
     )
     task, settings = labelled.task, work.settings
-    model = SvmModel(job.store.digest, task.classes, task.scored, decisions, settings.views, settings.pool)
+    model = SvmModel(taken.store.digest, task.classes, task.scored, decisions, settings.views, settings.pool)
     fitted = time.perf_counter()
-    predictions = _predict(work, job, model, test)
-    record = _with_results(
-        job.record, work, shelf.rows[train], test, search, scaling, shelf.solvers[scaling], model
-    )
+    predictions = _predict(work, job.fold.name, taken.store, model, test)
+    record = _with_results(job.record, work, shelf.rows[train], test, search, taken, model)
     seconds = {
         "features": shared_seconds,
         "search": searched - begun,
@@ -331,13 +364,15 @@ def _run_fold(work: _Work, job: _Job, shelf: _Shelf, shared_seconds: float) -> R
     return write_run(job.folder, record, predictions, facts, {"model.skops": model_bytes(model)})
 
 
-def _fit(shelf: _Shelf, scaling: str, train: _Ints, positive: npt.NDArray[np.bool_], cost: float) -> Decision:
-    labels = np.repeat(np.where(positive, 1.0, -1.0), shelf.views)
-    return shelf.solvers[scaling].fit(view_rows(train, shelf.views), labels, cost)
+def _fit(taken: _Candidate, train: _Ints, positive: npt.NDArray[np.bool_], cost: float) -> Decision:
+    labels = np.repeat(np.where(positive, 1.0, -1.0), taken.views)
+    return taken.solver.fit(view_rows(train, taken.views), labels, cost)
 
 
-def _search(work: _Work, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]) -> tuple[str, Search]:
-    """Search with every scaling; the first of those with the highest mean AUC is taken."""
+def _search(
+    work: _Work, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
+) -> tuple[_Candidate, Search]:
+    """Search with every candidate; the first of those with the highest mean AUC is taken."""
     labelled, here = work.images.labelled, shelf.rows[train]
     groups = None
     if work.settings.inner == "grouped":
@@ -349,23 +384,22 @@ def _search(work: _Work, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bo
         held_out=work.settings.held_out,
         seed=work.seed,
     )
-    found = {
-        name: search_cost(solver, targets, train, splits, work.settings, shelf.views)
-        for name, solver in shelf.solvers.items()
-    }
-    best = max(found, key=lambda name: np.nan_to_num(found[name].score, nan=-1.0))
-    return best, found[best]
+    found = [
+        search_cost(one.solver, targets, train, splits, work.settings, one.views) for one in shelf.candidates
+    ]
+    best = int(np.argmax([np.nan_to_num(search.score, nan=-1.0) for search in found]))
+    return shelf.candidates[best], found[best]
 
 
-def _predict(work: _Work, job: _Job, model: SvmModel, test: _Ints) -> list[Prediction]:
+def _predict(work: _Work, fold: str, store: FeatureStore, model: SvmModel, test: _Ints) -> list[Prediction]:
     labelled = work.images.labelled
     if not len(test):
         return []
-    scores = model.scores(read_rows(job.store, work.images, test, work.settings.views), job.store.digest)
+    scores = model.scores(read_rows(store, work.images, test, work.settings.views), store.digest)
     predictions = [
         Prediction(
             id=labelled.ids[row],
-            fold=job.fold.name,
+            fold=fold,
             group=str(labelled.groups[row]),
             actual=str(labelled.classes[row]),
             scores=dict(zip(model.scored, line.tolist(), strict=True)),
@@ -383,8 +417,7 @@ def _with_results(
     train: _Ints,
     test: _Ints,
     search: Search,
-    scaling: str,
-    solver: Solver,
+    taken: _Candidate,
     model: SvmModel,
 ) -> RunRecord:
     """Add what came out to what went in."""
@@ -396,7 +429,7 @@ def _with_results(
     groups = {
         part: len(set(labelled.groups[rows].tolist())) for part, rows in (("train", train), ("test", test))
     }
-    convergence = _convergence(search, solver, model)
+    convergence = _convergence(search, taken.solver, model)
     warnings = (*record.warnings, *search.warnings)
     if convergence["not_converged"]:
         warnings += (f"{convergence['not_converged']} of {convergence['fits']} fits did not converge",)
@@ -408,8 +441,13 @@ def _with_results(
             "left_out": len(work.images.left_out),
             "excluded": labelled.left_out,
         },
-        search={"scaling": scaling, "score": None if np.isnan(search.score) else search.score}
-        | {"classes": search.record(model.scored)},
+        search={
+            "scaling": taken.scaling,
+            "features": taken.store.digest,
+            "layer": taken.store.recipe.get("layer"),
+            "score": None if np.isnan(search.score) else search.score,
+            "classes": search.record(model.scored),
+        },
         convergence=convergence,
         warnings=warnings,
     )

@@ -265,7 +265,7 @@ def test_fine_tuned_stores_serve_their_own_fold_only(make: Make, relu_features: 
         )
     with pytest.raises(LeakError, match=r"trained on 30 images .* fold 2 tests"):
         train_svm(manifest, features=[stores[0]], output=tmp_path / "leak", **options)
-    with pytest.raises(ConfigError, match="serve all of them"):
+    with pytest.raises(ConfigError, match="serve fold 1 alike"):
         train_svm(manifest, features=[plain, stores[0]], arm="x", output=tmp_path / "mixed", **options)
 
 
@@ -390,6 +390,28 @@ def test_a_fold_run_alone_has_the_bytes_of_a_fold_run_with_others(
         assert (tmp_path / "one" / place / file).read_bytes() == (
             tmp_path / "all" / place / file
         ).read_bytes()
+
+
+def test_each_fold_chooses_among_layers_by_its_inner_splits(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(80, 30, signal=6.0)
+    noise = np.random.default_rng(0).normal(size=(80, 10)).astype(np.float32)
+    manifest, bad = make(noise, _labels(positive), store="bad", layer="conv1")
+    _, good = make(features, _labels(positive), store="good", layer="fc2")
+    options = {"task": TASK, "protocol": "kfold:2", "cache": tmp_path / "cache"}
+    runs = train_svm(
+        manifest, features=[bad, good], choose_features=True, output=tmp_path / "runs", **options
+    )
+    for run in runs:
+        assert run.record.search["layer"] == "fc2"
+        assert (
+            run.record.search["features"] == FeatureStore(good).digest == load_model(run.path).recipe_digest
+        )
+        assert [one["recipe"]["layer"] for one in run.record.features["alternatives"]] == ["conv1", "fc2"]
+        assert "layer" not in run.record.features["recipe"]
+    with pytest.raises(ConfigError, match="--choose-features"):
+        train_svm(manifest, features=[bad, good], output=tmp_path / "other", **options)
 
 
 def test_record_survives_json(small: tuple[Path, Path], tmp_path: Path) -> None:
