@@ -53,7 +53,9 @@ def show_command(name: str, layers: bool, as_json: bool) -> None:
     for key, value in facts.items():
         click.echo(f"{key.replace('_', ' '):{width}}  {_plain(value)}")
     if found:
-        _print_table([("layer", "output"), *((item["name"], _plain(item["shape"])) for item in found)])
+        _print_table(
+            [("layer", "output"), *((item["name"], "x".join(map(str, item["shape"]))) for item in found)]
+        )
 
 
 @zoo.command("fetch")
@@ -98,6 +100,7 @@ def _cells(row: Backbone) -> tuple[str, ...]:
 
 def _facts(row: Backbone) -> dict[str, Any]:
     from featx.zoo.fetch import weights_folder
+    from featx.zoo.readers import formats
 
     published = row.published
     return {
@@ -113,6 +116,7 @@ def _facts(row: Backbone) -> dict[str, Any]:
         "width": row.width,
         "parameters": row.parameters,
         "imagenet": row.imagenet,
+        "formats": ["Keras", *formats(row.name)],
         "weights_url": published.url if published else None,
         "weights_file": str(weights_folder() / published.file) if published else None,
     }
@@ -133,7 +137,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items()) or "none"
     if isinstance(value, list):
-        return "x".join(map(str, value))
+        return ", ".join(value)
     return (
         f"{value:,}" if isinstance(value, int) and value > 9999 else "none" if value is None else str(value)
     )

@@ -151,7 +151,7 @@ def _check(
     for slot in wanted:
         layer = found.get(slot.key)
         if layer is None:
-            raise _wrong(contents, backbone, f"it ends before layer {slot.layer.name!r} {_text(slot.shapes)}")
+            raise _wrong(contents, backbone, _missing(slot, contents))
         shapes = tuple(array.shape for array in layer.arrays)
         if shapes != slot.shapes:
             raise _wrong(
@@ -164,6 +164,14 @@ def _check(
             raise WeightsError(
                 f"{contents.path}: layer {layer.name!r} holds NaN or infinity; copy or fetch it again"
             )
+
+
+def _missing(slot: _Slot, contents: Contents) -> str:
+    wanted = f"layer {slot.layer.name!r} {_text(slot.shapes)}"
+    if contents.layout == "legacy":
+        return f"it ends before {wanted}"
+    first = contents.layers[0]
+    return f"it has no {wanted}; it begins with {first.name!r} {_text(tuple(a.shape for a in first.arrays))}"
 
 
 def _text(shapes: tuple[tuple[int, ...], ...]) -> str:

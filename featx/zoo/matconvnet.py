@@ -18,7 +18,7 @@ import numpy as np
 from featx.errors import WeightsError
 from featx.zoo.contents import Contents, StoredLayer
 
-__all__ = ["guess_backbone", "read_matconvnet"]
+__all__ = ["MATCONVNET_BACKBONES", "guess_backbone", "read_matconvnet"]
 
 _VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 _VGG19 = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
@@ -52,6 +52,8 @@ _NETS = {
     "vgg16": _vgg(_VGG16),
     "vgg19": _vgg(_VGG19),
 }
+# Backbones whose MatConvNet files are read.
+MATCONVNET_BACKBONES = tuple(_NETS)
 
 
 def guess_backbone(path: Path | str) -> str | None:
@@ -93,8 +95,10 @@ def read_matconvnet(path: Path, backbone: str) -> Contents:
         If it is damaged, of another network, or of a shape, stride, padding or normalisation that the
         backbone does not have.
     """
-    if backbone not in _NETS:
-        raise WeightsError(f"{path}: a MatConvNet file; featx reads those of {', '.join(_NETS)} only")
+    if backbone not in MATCONVNET_BACKBONES:
+        raise WeightsError(
+            f"{path}: a MatConvNet file; featx reads those of {', '.join(MATCONVNET_BACKBONES)} only"
+        )
     content = _load(path)
     layers = list(_layers(content, path))
     weighted = [found for layer in layers if (found := _weights(layer))]

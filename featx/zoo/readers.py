@@ -18,7 +18,7 @@ import numpy as np
 
 from featx.errors import WeightsError
 from featx.zoo.contents import Contents, StoredLayer
-from featx.zoo.matconvnet import read_matconvnet
+from featx.zoo.matconvnet import MATCONVNET_BACKBONES, read_matconvnet
 from featx.zoo.torch_files import (
     OLD_TORCH,
     is_safetensors,
@@ -27,9 +27,9 @@ from featx.zoo.torch_files import (
     read_safetensors,
     read_torch_archive,
 )
-from featx.zoo.torch_names import from_state_dict
+from featx.zoo.torch_names import TORCH_BACKBONES, from_state_dict
 
-__all__ = ["read_weights"]
+__all__ = ["formats", "read_weights"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -90,6 +90,28 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
     raise WeightsError(
         f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, or a .mat of MatConvNet"
     )
+
+
+def formats(backbone: str) -> tuple[str, ...]:
+    """Name the formats beside Keras' own that weights of a backbone may come in.
+
+    Parameters
+    ----------
+    backbone : str
+        Its name.
+
+    Returns
+    -------
+    tuple of str
+        Names of frameworks.
+
+    Examples
+    --------
+    >>> formats("vgg16"), formats("vit_b16")
+    (('MatConvNet',), ('PyTorch',))
+    """
+    known = {"MatConvNet": MATCONVNET_BACKBONES, "PyTorch": TORCH_BACKBONES}
+    return tuple(name for name, rows in known.items() if backbone in rows)
 
 
 def _head(file: Path) -> bytes:

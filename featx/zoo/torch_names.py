@@ -11,7 +11,7 @@ import numpy as np
 from featx.errors import WeightsError
 from featx.zoo.contents import Contents, StoredLayer
 
-__all__ = ["from_state_dict"]
+__all__ = ["TORCH_BACKBONES", "from_state_dict"]
 
 _Tensors = Mapping[str, np.ndarray]
 _COUNTERS = "num_batches_tracked"
@@ -120,6 +120,8 @@ _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "vgg16_torch": _VGG16_NAMES,
     "vit_b16": (),
 }
+# Backbones whose PyTorch state dicts are read.
+TORCH_BACKBONES = tuple(_NAMES)
 
 
 def from_state_dict(path: Path, tensors: _Tensors, backbone: str) -> Contents:
@@ -145,9 +147,9 @@ def from_state_dict(path: Path, tensors: _Tensors, backbone: str) -> Contents:
     WeightsError
         If featx reads no state dicts for that backbone.
     """
-    if backbone not in _NAMES:
+    if backbone not in TORCH_BACKBONES:
         raise WeightsError(
-            f"{path}: a PyTorch state dict, which featx reads for {', '.join(_NAMES)}; give one of these as "
+            f"{path}: a PyTorch state dict, which featx reads for {', '.join(TORCH_BACKBONES)}; give one of these as "
             f"--backbone instead of {backbone!r}"
         )
     layers = []

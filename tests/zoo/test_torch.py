@@ -226,6 +226,10 @@ def test_files_that_cannot_serve_are_told(torch, tmp_path):
         WeightsError, match=r"first layer that differs is 'conv1': found 'conv1' 3x3x3x8, wanted"
     ):
         feature("resnet50_torch", tmp_path / "other.pth", np.zeros((1, 32, 32, 3)))
+    with pytest.raises(
+        WeightsError, match=r"it has no layer 'conv_stem' 3x3x3x32; it begins with 'conv1' 3x3x3x8"
+    ):
+        feature("mobilenet_v2_torch", tmp_path / "other.pth", np.zeros((1, 32, 32, 3)))
     cut = (tmp_path / "other.pth").read_bytes()[:-80]
     (tmp_path / "cut.pth").write_bytes(cut)
     with pytest.raises(WeightsError, match="not a weights file that featx knows"):
