@@ -1,0 +1,52 @@
+"""What the documents name exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from featx_cli.main import featx
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file(document):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def commands() -> list[str]:
+    """List every `featx ...` line of the documents' console blocks, continued lines joined."""
+    lines = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"```console\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+            joined = re.sub(r"\\\n\s*", "", block)
+            lines += re.findall(r"^\s*\$ (featx [^\n#>|]*)", joined, re.MULTILINE)
+    return sorted(set(lines))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_shown_is_one_that_featx_takes(line):
+    words = shlex.split(line.replace("$(", "").replace(")", ""))[1:]
+    command: click.Command = featx
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None, line
+        command = found
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {
+        "-h",
+        "--help",
+    }
+    assert {word.split("=")[0] for word in words if word.startswith("-")} <= known
+
+
+def test_every_module_stands_in_the_architecture():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    modules = [path for room in ("featx", "cli") for path in (ROOT / room).rglob("*.py")]
+    assert [path.name for path in modules if f"`{path.relative_to(ROOT).as_posix()}`" not in text] == []
