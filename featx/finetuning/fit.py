@@ -161,7 +161,7 @@ def _judge(learner: Learner, job: Job, done: Progressed, row: dict[str, Any]) ->
     """
     weights = learner.weights()
     if len(job.validation):
-        raw = learner.model.get_weights()
+        raw = learner.raw_weights()
         learner.model.set_weights(weights)
         row["validation_loss"], row["validation_auc"] = validation_scores(
             learner.predict(job.validation, job.workers), job.validation.targets

@@ -135,7 +135,8 @@ class Learner:
 
     def state(self) -> list[Array]:
         """Return everything that training changes, as arrays."""
-        return [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        # Copied, since under some backends an array shares its memory with the variable.
+        return [np.array(keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
 
     def restore(self, state: Sequence[Array]) -> None:
         """Put back what `state` returned."""
@@ -144,13 +145,17 @@ class Learner:
 
     def weights(self) -> list[Array]:
         """Return the network's weights as a run keeps them: averaged, if the recipe says so."""
+        raw = self.raw_weights()
         if not self.recipe.ema_epochs or not int(self._optimizer.iterations):
-            return list(self.model.get_weights())
-        raw = self.model.get_weights()
+            return raw
         self._optimizer.finalize_variable_values(self.model.trainable_variables)
-        averaged = list(self.model.get_weights())
+        averaged = self.raw_weights()
         self.model.set_weights(raw)
         return averaged
+
+    def raw_weights(self) -> list[Array]:
+        """Return the network's weights as they are at this step."""
+        return [np.array(value) for value in self.model.get_weights()]
 
     def train(self, batch: Batch, rate: float) -> float:
         """Take one optimizer step with all layers.

@@ -31,6 +31,7 @@ PAPER_WEIGHTS: dict[str, dict[str, float]] = {
     "malignant-vs-benign": {"benign": 1.0, "malignant": 3.0},
     "melanoma-vs-benign": {"benign": 1.0, "melanoma": 3.0},
     "melanoma-vs-rest": {"rest": 1.0, "melanoma": 5.0},
+    "three-class": {"basal cell carcinoma": 23.0, "melanoma": 3.0, "benign": 1.0},
 }
 
 _ORDER = 0  # a stream of chance; others are in featx.finetuning.batches and .learner

@@ -33,9 +33,13 @@ def train():
     learner.reset(1)
     losses = []
     for epoch, step in enumerate((learner.train_head, learner.train, learner.train)):
-        batches = training_batches(make_part(32, 0), RECIPE, np.ones(2), 1, epoch)
-        losses += [step(batch, 5e-3) for batch in batches]
-    learner.restore(learner.state())
+        for batch in training_batches(make_part(32, 0), RECIPE, np.ones(2), 1, epoch):
+            losses.append(step(batch, 5e-3))
+    state = learner.state()
+    before = [value.copy() for value in state]
+    learner.train(batch, 1.0)
+    assert all(map(np.array_equal, before, state)), "a state has to be a copy"
+    learner.restore(state)
     logits = learner.predict(make_part(11, 2), 1)
     return devices.count, losses, logits.ravel().tolist()
 """

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from featx.data.tasks import read_task
 from featx.errors import ConfigError, ImageError
 from featx.finetuning.batches import Batch, evaluation_batches, training_batches
 from featx.finetuning.pixels import Pixels, load_pixels
 from featx.finetuning.recipe import RECIPES, TrainingRecipe
-from featx.finetuning.sampling import Part, draw_epoch, final_weights, image_weights
+from featx.finetuning.sampling import PAPER_WEIGHTS, Part, draw_epoch, final_weights, image_weights
 
 SIZE = 12
 
@@ -65,6 +66,13 @@ def test_the_balance_decays_as_in_the_paper() -> None:
         share = 0.975**epoch
         wanted = share * balanced + (1 - share) * final
         assert image_weights(counts, recipe, final, epoch) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("task", sorted(PAPER_WEIGHTS))
+def test_the_papers_weights_name_the_classes_of_its_tasks(task: str) -> None:
+    classes = read_task(task).classes
+    assert set(PAPER_WEIGHTS[task]) == set(classes)
+    assert final_weights(RECIPES["paper"], task, classes).max() > 1
 
 
 def test_final_weights_must_fit_the_classes() -> None:
