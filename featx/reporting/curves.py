@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from featx.stats.auc import mean_roc, precision_recall_curve, roc_curve
 from featx.stats.calibration import reliability
 
-from .drawing import FAINT, INK, PAPER, blank, logarithmic, look, styled
+from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, styled
 from .operating import calibrated
 from .records import history, searches_of
 from .summary import Series, Summary
@@ -104,7 +104,7 @@ def _mean_curve(axes: Axes, summary: Summary, series: Series, scored: str) -> No
     if curve.folds > 1:
         low, high = np.clip(curve.mean - curve.sd, 0, 1), np.clip(curve.mean + curve.sd, 0, 1)
         axes.fill_between(curve.false_positive_rate, low, high, color=how["color"], alpha=0.13, linewidth=0)
-    axes.plot(curve.false_positive_rate, curve.mean, label=series.arm, **how)
+    axes.plot(curve.false_positive_rate, curve.mean, label=folded(series.arm), **how)
 
 
 def roc_folds(summary: Summary, setting: tuple[str, str]) -> Figure:
@@ -157,7 +157,8 @@ def _grid(several: list[Series], height: float) -> tuple[Figure, list[_Panel]]:
 
 
 def _panel_title(series: Series, name: str) -> str:
-    return f"{series.arm}\n{name}" if len(series.scored) > 1 else series.arm
+    arm = folded(series.arm, 24)
+    return f"{arm}\n{folded(name, 24)}" if len(series.scored) > 1 else arm
 
 
 def _outer(axes: Axes, left: bool, bottom: bool) -> None:
@@ -197,7 +198,9 @@ def precision_recall(summary: Summary, setting: tuple[str, str]) -> Figure:
                 steps = [precision_recall_curve(*fold) for fold in folds]
                 heights = [one.precision[np.searchsorted(one.recall, grid - 1e-12)] for one in steps]
                 if heights:
-                    axes.plot(grid, np.mean(heights, axis=0), label=series.arm, **look(summary, series.arm))
+                    axes.plot(
+                        grid, np.mean(heights, axis=0), label=folded(series.arm), **look(summary, series.arm)
+                    )
             share = np.mean([np.mean(actual) for actual, _ in _curves(_of(summary, setting)[0], name)])
             axes.axhline(share, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
         _legend(figure, panels[0][0])

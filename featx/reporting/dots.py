@@ -14,7 +14,7 @@ from featx.errors import BackboneError
 from featx.zoo.backbones import find_backbone
 
 from .comparisons import differences
-from .drawing import FAINT, INK, PAPER, blank, logarithmic, look, marker, styled
+from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, marker, styled
 from .names import heading
 from .pairs import against
 from .summary import Measure, Summary
@@ -124,7 +124,7 @@ def _lower(place: int, count: int) -> NDArray[np.floating[Any]]:
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [folded(name) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -301,4 +301,4 @@ def _cost_point(axes: Axes, summary: Summary, item: Measure, parameters: int) ->
     arm, total = item.series.arm, item.spread
     colour = look(summary, arm)["color"]
     axes.plot([parameters] * 2, [total.low, total.high], color=colour, linewidth=1.6, alpha=0.6)
-    axes.plot([parameters], [total.mean], marker(summary, arm), color=colour, label=arm, **_MARK)
+    axes.plot([parameters], [total.mean], marker(summary, arm), color=colour, label=folded(arm), **_MARK)

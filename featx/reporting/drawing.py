@@ -8,6 +8,7 @@ print without colour. No dates are written, and names inside SVG have a fixed sa
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ __all__ = [
     "PAPER",
     "Drawing",
     "blank",
+    "folded",
     "logarithmic",
     "look",
     "marker",
@@ -80,6 +82,7 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "featx",
     "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "xtick.color": FAINT,
     "xtick.labelcolor": INK,
     "ytick.color": FAINT,
@@ -154,6 +157,29 @@ def logarithmic(axes: Axes, form: str) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter(form))
+
+
+def folded(name: str, width: int = 28) -> str:
+    """Break a long name into at most two lines.
+
+    Parameters
+    ----------
+    name : str
+        Name of an arm or class.
+    width : int
+        Letters in a line.
+
+    Returns
+    -------
+    str
+        What is beyond two lines is cut; the tables hold the whole name.
+
+    Examples
+    --------
+    >>> folded("ImageNet, then fine-tuned on the atlas", 24).splitlines()
+    ['ImageNet, then fine-', 'tuned on the atlas']
+    """
+    return "\n".join(textwrap.wrap(name, width, max_lines=2, placeholder=" …")) or name
 
 
 def look(summary: Summary, arm: str) -> dict[str, Any]:

@@ -442,11 +442,9 @@ def _columns(series: Sequence[Series], wanted: Sequence[str] | None) -> tuple[li
 
 
 def _undefined(item: Measure) -> str:
-    folds = ", ".join(item.undefined)
-    return (
-        f"{item.series.arm}, {item.series.task}: no AUC in fold {folds}, whose test part lacks a class; "
-        f"mean and standard deviation are over the other {len(item.auc) - len(item.undefined)}."
-    )
+    folds, left = ", ".join(item.undefined), len(item.auc) - len(item.undefined)
+    rest = f"mean and standard deviation are over the other {left}" if left else "there is no mean"
+    return f"{item.series.arm}, {item.series.task}: no AUC in fold {folds}, whose test part lacks a class; {rest}."
 
 
 def _texts(run: Run) -> list[str]:

@@ -68,7 +68,11 @@ def _finding(setting: tuple[str, str], items: Sequence[Measure], comparisons: Co
     if len(ranked) == 1:
         return Finding(title, f"{best.series.arm} reaches {_worth(best)}.", (_sizes(best),))
     pairs = against(comparisons, best.series.arm) if comparisons else {}
-    lead = f"{best.series.arm} is best: {_worth(best)}. {_ahead(best, ranked[1], pairs)}"
+    if best.spread.mean == ranked[1].spread.mean:
+        equal = [item.series.arm for item in ranked if item.spread.mean == best.spread.mean]
+        lead = f"{' and '.join(equal)} share the highest value: {_worth(best)}."
+    else:
+        lead = f"{best.series.arm} is best: {_worth(best)}. {_ahead(best, ranked[1], pairs)}"
     details = [_ranking(ranked), *_not_told_apart(ranked, pairs), *_tests(pairs), _sizes(best)]
     return Finding(title, lead, tuple(details))
 

@@ -35,6 +35,13 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out: these tests are about the command line."""
+    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: ())
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_table_is_on_stdout_and_the_rest_on_stderr(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,12 +68,6 @@ def test_bad_input_ends_with_2(
     assert run(["report", *given, "--output", str(tmp_path / "out")]) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the figures out: these tests are about the command line."""
-    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: ())
 
 
 @pytest.mark.usefixtures("quick")

@@ -20,6 +20,7 @@ from featx.reporting.curves import (
     search_curves,
 )
 from featx.reporting.dots import auc_dots, cost, critical_difference, difference_dots
+from featx.reporting.drawing import svg
 from featx.reporting.operating import operating
 from featx.reporting.plots import drawings
 from featx.reporting.summary import Summary, summarise
@@ -162,6 +163,20 @@ def test_learning_curves_come_from_the_history(write: Write, tmp_path: Path) -> 
     left, right = panels(figure)
     assert list(left.lines[0].get_ydata()) == [0.9, 0.7, 0.5]  # type: ignore[arg-type]
     assert [line.get_xdata()[0] for line in right.lines if len(line.get_xdata()) == 1] == [3.0]  # type: ignore[index,arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_and_odd_names_leave_room_for_the_drawing(write: Write, tmp_path: Path) -> None:
+    names = [
+        f"${number}_a rather long name of an arm, and $ again, ImageNet → retina → atlas" for number in (1, 2)
+    ]
+    for name in names:
+        for fold in ("1x1", "1x2"):
+            write(name, fold)
+    for item in drawings(summarise([tmp_path / "runs"])):
+        # Too little room would be a warning, which is an error here.
+        text = svg(item)
+        assert "$1_a rather long name" in text or item.name.startswith("differences"), item.name
 
 
 def test_cost_is_drawn_when_backbones_differ(write: Write, tmp_path: Path) -> None:

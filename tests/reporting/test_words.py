@@ -47,6 +47,13 @@ def test_arms_of_other_folds_are_not_compared(write: Write, tmp_path: Path) -> N
     assert "not scored on the same folds and images" in finding.lead
 
 
+def test_equal_arms_share_the_highest_value(write: Write, tmp_path: Path) -> None:
+    for arm in ("A", "B", "C"):
+        write(arm, "1x1", rows(BAD if arm == "C" else GOOD))
+    (finding,) = findings(summarise([tmp_path / "runs"]))
+    assert finding.lead.startswith("A and B share the highest value: AUC")
+
+
 def test_a_task_without_any_auc_says_so(write: Write, tmp_path: Path) -> None:
     write("A", "1x1", [replace(row, actual="benign") for row in rows(GOOD)])
     (finding,) = findings(summarise([tmp_path / "runs"]))
