@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import WeightsError
-from featx.zoo.backbones import Backbone, backbones
+from featx.zoo.backbones import POOLED, Backbone, backbones
 from featx.zoo.contents import Contents, StoredLayer
 from featx.zoo.naming import layer_names, snake_case
 
@@ -63,7 +63,15 @@ def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone:
     needed = {id(variable) for variable in network.weights}
     slots, found, spare = _LAYOUTS[contents.layout](whole, contents)
     wanted = [slot for slot in slots if needed.intersection(map(id, slot.variables))]
-    _check(wanted, found, contents, backbone)
+    side = whole.inputs[0].shape[1]
+    try:
+        _check(wanted, found, contents, backbone)
+    except WeightsError as error:
+        if backbone.layer == POOLED or side == backbone.image_size:
+            raise
+        # Dense layers behind a map, and places of tokens, have as many weights as the image is large.
+        hint = f"at {side} px it has other shapes than at its own {backbone.image_size} px"
+        raise WeightsError(f"{error}; {hint}: leave --image-size out, or name an earlier --layer") from error
     if spare > _TOP_LAYERS:
         raise _wrong(contents, backbone, f"it holds {spare} layers more than {backbone.name} has")
     for slot in wanted:

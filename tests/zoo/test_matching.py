@@ -191,3 +191,14 @@ def test_snake_case_is_that_of_keras(name):
     from keras.src.utils.naming import to_snake_case
 
     assert snake_case(name) == to_snake_case(name)
+
+
+def test_another_image_size_is_named_as_the_reason_where_it_may_be(tmp_path):
+    """Mean image and dense layers of VGG-M are as large as the image makes them."""
+    backbone = find_backbone("vgg_m")
+    model = build_backbone(backbone, resolve_weights("random", backbone)[0], 51)
+    save_backbone(model, tmp_path / "small.weights.h5")
+    with pytest.raises(
+        WeightsError, match=r"'mean_image'.* at 83 px it has other shapes than at its own 224 px"
+    ):
+        network_of("vgg_m", tmp_path / "small.weights.h5", image_size=83)
