@@ -309,7 +309,7 @@ def _plan_line(
     megabytes = (ahead * image + batches + hand_bytes(sum(len(lane.stores) for lane in lanes))) / 1e6
     return (
         f"{images} images to compute with {len(lanes)} network{'s' if len(lanes) > 1 else ''} at {size} px; at most "
-        f"{megabytes:.0f} MB of pixels and features in hand, however many images, beside {weights / 1e6:.0f} MB of "
+        f"{megabytes:.0f} MB of pixels and features in hand, however many images, beside {weights / 1e6:.1f} MB of "
         "weights and what the engine needs for a batch"
     )
 

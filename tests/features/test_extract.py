@@ -296,7 +296,7 @@ def test_progress_counts_images_and_memory_is_stated(run, pictures):
     assert (notes.total, notes.done) == (7, 7)
     assert "7 images to compute with 1 network" in notes.said[0]
     assert "MB of pixels and features in hand" in notes.said[0]
-    assert "0 MB of weights" in notes.said[0]
+    assert "beside 0.4 MB of weights" in notes.said[0]
 
 
 def test_the_summary_tells_counts_times_and_shares(run, pictures):
