@@ -234,6 +234,7 @@ class _Execution:
             # A session of its own: Ctrl-C reaches the workers through this process alone.
             start_new_session=True,
         )
+        os.set_blocking(_pipe(process.stdout).fileno(), False)
         worker = _Worker(slot, process)
         self.workers.append(worker)
         self.selector.register(_pipe(process.stdout), selectors.EVENT_READ, worker)
@@ -260,14 +261,10 @@ class _Execution:
     def _listen(self) -> None:
         """Wait a moment for what workers say, and pass on what has to be passed on."""
         for key, _ in self.selector.select(_TICK_SECONDS):
-            worker: _Worker = key.data
-            some = os.read(key.fd, 1 << 16)
-            if not some:
-                self._lose(worker)
-                continue
-            *lines, worker.heard = (worker.heard + some).split(b"\n")
-            for line in lines:
-                self._hear(worker, json.loads(line))
+            self._read(key.data, key.fd)
+        # A process that a library has forked may hold the pipe open after its worker has ended.
+        for worker in [worker for worker in self.workers if worker.process.poll() is not None]:
+            self._read(worker, _pipe(worker.process.stdout).fileno(), ended=True)
         if self.stops:
             self._interrupt()
         elif time.monotonic() - self.told_at >= _TELL_SECONDS:
@@ -275,6 +272,20 @@ class _Execution:
             for worker in self.workers:
                 if worker.job and worker.text:
                     self.progress.say(f"{worker.job.label}: {worker.text}")
+
+    def _read(self, worker: _Worker, pipe: int, ended: bool = False) -> None:
+        """Read what a worker has said; nothing means that it has ended."""
+        try:
+            some = os.read(pipe, 1 << 16)
+        except BlockingIOError:
+            if not ended:
+                return
+            some = b""
+        *lines, worker.heard = (worker.heard + some).split(b"\n")
+        for line in lines:
+            self._hear(worker, json.loads(line))
+        if ended or not some:
+            self._lose(worker)
 
     def _hear(self, worker: _Worker, event: Mapping[str, Any]) -> None:
         job = worker.job
@@ -303,6 +314,7 @@ class _Execution:
         self.selector.unregister(_pipe(worker.process.stdout))
         self.workers.remove(worker)
         code = worker.process.wait()
+        _end_children(worker)
         if worker.job is None or self.stops:
             return
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -352,7 +364,14 @@ class _Execution:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
+            _end_children(worker)
         self.selector.close()
+
+
+def _end_children(worker: _Worker) -> None:
+    """End what an ended worker has left behind: its session is its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker.process.pid, signal.SIGKILL)
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -34,6 +34,12 @@ def act(arguments, threads, alone):
         raise TrainingError("the patient is sick; cure it")
     if "broken" in name:
         raise ZeroDivisionError("no error of featx")
+    limit = time.monotonic() + 60
+    while "meet" in name and log.read_text().count('"arm": "meet') < 2 and time.monotonic() < limit:
+        time.sleep(0.02)
+    if "forking" in name and os.fork() == 0:
+        (output / "child").write_text(str(os.getpid()))
+        time.sleep(600)
     if "killed" in name:
         os.kill(os.getpid(), signal.SIGKILL)
     for step in range(60 if "slow" in name and not (output / "hurry").exists() else 1):
