@@ -13,7 +13,8 @@ from .names import slugs
 from .operating import operating
 from .pairs import against
 from .records import Search, searches_of
-from .summary import Measure, Series, Summary, natural
+from .series import Series, natural
+from .summary import Measure, Summary
 from .tables import Cell, Column, Score, Table
 from .words import LEVEL
 

@@ -15,7 +15,8 @@ from featx.stats.calibration import reliability
 from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, styled
 from .operating import calibrated
 from .records import history, searches_of
-from .summary import Series, Summary
+from .series import Series
+from .summary import Summary
 
 __all__ = [
     "learning_curves",

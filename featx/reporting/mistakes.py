@@ -15,7 +15,8 @@ from featx.errors import ImageError
 from featx.images.prepare import load
 from featx.runs import Prediction
 
-from .summary import Series, Summary
+from .series import Series
+from .summary import Summary
 from .tables import Column, Table
 
 __all__ = ["SHOWN", "Mistake", "mistake_table", "mistakes", "thumbnails"]

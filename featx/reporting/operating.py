@@ -12,7 +12,8 @@ from featx.stats.calibration import brier_score, expected_calibration_error
 from featx.stats.intervals import summarise_folds
 from featx.stats.operating import confusion_at, sensitivity_at_specificity, specificity_at_sensitivity
 
-from .summary import Series, Summary
+from .series import Series
+from .summary import Summary
 from .tables import Cell, Column, Score, Table
 
 __all__ = ["calibrated", "operating"]

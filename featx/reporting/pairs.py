@@ -10,7 +10,7 @@ from featx.stats.arms import FoldScores
 from featx.stats.compare import Comparison, Comparisons, compare_many
 
 if TYPE_CHECKING:
-    from .summary import Series
+    from .series import Series
 
 __all__ = ["against", "comparable", "compare"]
 

@@ -13,7 +13,8 @@ from typing import Any
 from featx.digest import canonical, short
 from featx.runs import Run
 
-from .summary import Series, Summary
+from .series import Series
+from .summary import Summary
 
 __all__ = ["Origin", "origins", "places"]
 

@@ -1,11 +1,10 @@
-"""From runs to series (an arm on a task, a run a fold) and the AUC of every fold.
+"""The AUC of every fold of every series, over all images and over strata.
 
 Nothing is averaged away: a fold whose test part holds one class only has no AUC, stands as NaN and is counted.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,82 +14,29 @@ from pathlib import Path
 import numpy as np
 
 from featx.errors import RunError
-from featx.runs import Prediction, Run, find_runs, read_run
-from featx.stats.arms import FoldScores, fold_scores, size_ratio, summarise_arm
+from featx.runs import Prediction, Run
+from featx.stats.arms import FoldScores, fold_scores, summarise_arm
 from featx.stats.auc import one_vs_rest_auc, roc_auc
 from featx.stats.compare import Comparisons
 from featx.stats.intervals import FoldSummary, summarise_folds
 
-from .checks import check_series, comparability
+from .checks import comparability
 from .pairs import compare
-from .records import train_size
+from .series import Series, choose, collect, natural
 
 __all__ = [
     "MACRO",
     "MOST_LEVELS",
     "Measure",
-    "Series",
     "Summary",
-    "collect",
     "levels",
     "measure",
-    "natural",
     "summarise",
 ]
 
 MACRO = "mean of classes"
 MOST_LEVELS = 12
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
-
-
-@dataclass(frozen=True)
-class Series:
-    """One arm on one task and protocol: a row of the main table.
-
-    Attributes
-    ----------
-    arm : str
-        Name to show; a fine-tuned network's own head has " (softmax)" behind it.
-    task, protocol : str
-        As in the records.
-    runs : tuple of Run
-        One a fold, in natural order of the folds' names.
-    """
-
-    arm: str
-    task: str
-    protocol: str
-    runs: tuple[Run, ...]
-
-    @property
-    def folds(self) -> tuple[str, ...]:
-        """Names of the folds."""
-        return tuple(run.record.fold for run in self.runs)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes of the task, in a two-class task the positive one last."""
-        return self.runs[0].record.classes
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """Classes with a score."""
-        return self.runs[0].record.scored
-
-    @property
-    def setting(self) -> tuple[str, str]:
-        """Task and protocol: series that share them can be compared."""
-        return self.task, self.protocol
-
-    @cached_property
-    def scores(self) -> tuple[FoldScores, ...]:
-        """The predictions of each fold as arrays."""
-        return tuple(_fold_scores(run) for run in self.runs)
-
-    @property
-    def ratio(self) -> float | None:
-        """Size of the test parts over that of the training parts; None where unknown."""
-        return size_ratio(self.scores)
 
 
 @dataclass(frozen=True)
@@ -208,28 +154,6 @@ class Summary:
         return tuple(run for series in self.series for run in series.runs)
 
 
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Give a sorting key that puts fold 2 before fold 10.
-
-    Parameters
-    ----------
-    name : str
-        What to sort.
-
-    Returns
-    -------
-    tuple
-        Key; numbers compare as numbers and stand before text.
-
-    Examples
-    --------
-    >>> sorted(["10", "2", "1x2", "1x1"], key=natural)
-    ['1x1', '1x2', '2', '10']
-    """
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts)
-
-
 def levels(values: Iterable[str]) -> list[str]:
     """Order the levels of a stratum: known scales as people say them, all others naturally.
 
@@ -253,53 +177,6 @@ def levels(values: Iterable[str]) -> list[str]:
         if {value.casefold() for value in found} <= set(scale):
             return sorted(found, key=lambda value: scale.index(value.casefold()))
     return sorted(found, key=natural)
-
-
-def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run, ...]]:
-    """Read runs and sort them into series.
-
-    Parameters
-    ----------
-    paths : iterable of Path or str
-        Run folders, or folders that hold some.
-
-    Returns
-    -------
-    series : tuple of Series
-        Runs with predictions.
-    training : tuple of Run
-        Fine-tuning runs without predictions.
-
-    Raises
-    ------
-    RunError
-        If a folder holds no run, two runs stand for one arm, task and fold, or an arm is mixed from runs that
-        do not belong together.
-    """
-    runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in paths])]
-    scored = [run for run in runs if run.predictions]
-    if not scored:
-        raise RunError(
-            f"{runs[0].path}: none of the {len(runs)} runs has predictions (fine-tuning alone gives weights); "
-            "extract their features, run `featx train-svm`, and report on those runs"
-        )
-    made: dict[tuple[str, str, str], list[Run]] = {}
-    for run in scored:
-        made.setdefault((run.record.task, run.record.protocol, _arm(run)), []).append(run)
-    series = []
-    for task, protocol, arm in sorted(made, key=lambda key: tuple(map(natural, key))):
-        ordered = sorted(made[task, protocol, arm], key=lambda run: natural(run.record.fold))
-        series.append(Series(arm, task, protocol, tuple(ordered)))
-        check_series(arm, ordered)
-    training = sorted(
-        (run for run in runs if not run.predictions), key=lambda run: (natural(run.record.arm), run.path)
-    )
-    return tuple(series), tuple(training)
-
-
-def _arm(run: Run) -> str:
-    # A fine-tuned network's own head stands beside the SVM that was trained on its features.
-    return f"{run.record.arm} (softmax)" if run.record.kind != "svm" else run.record.arm
 
 
 def measure(series: Series, scored: str, stratum: str = "", level: str = "") -> Measure:
@@ -326,19 +203,6 @@ def measure(series: Series, scored: str, stratum: str = "", level: str = "") -> 
     ]
     areas = [_auc(rows, scored, series.scored) for rows in parts]
     return Measure(series, scored, stratum, level, tuple(areas), tuple(map(len, parts)), tuple(positives))
-
-
-def _fold_scores(run: Run) -> FoldScores:
-    """Gather a run's predictions; class 1 is the positive one in a two-class task."""
-    names = run.record.scored if len(run.record.scored) > 1 else run.record.classes
-    return fold_scores(
-        run.record.fold,
-        [row.id for row in run.predictions],
-        [names.index(row.actual) for row in run.predictions],
-        [[row.scores[name] for name in run.record.scored] for row in run.predictions],
-        groups=[row.group for row in run.predictions],
-        train_size=train_size(run.record),
-    )
 
 
 def _rows(run: Run, stratum: str, level: str) -> tuple[Prediction, ...]:
@@ -388,7 +252,7 @@ def summarise(
     """
     series, training = collect(paths)
     if arms is not None:
-        series = _chosen(series, arms)
+        series = choose(series, arms)
     warnings = comparability([(item.arm, item.runs) for item in series])
     overall = tuple(measure(item, _main(item)) for item in series)
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
@@ -405,14 +269,6 @@ def summarise(
     )
     texts = (*warnings, *undefined, *notes, *said)
     return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
-
-
-def _chosen(series: tuple[Series, ...], arms: Sequence[str]) -> tuple[Series, ...]:
-    known = sorted({item.arm for item in series}, key=natural)
-    for name in arms:
-        if name not in known:
-            raise RunError(f"no run has the arm {name!r}; arms of these runs: {', '.join(known)}")
-    return tuple(item for item in series if item.arm in arms)
 
 
 def _main(series: Series) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import RunError
-from featx.reporting.summary import MACRO, collect, levels, natural, summarise
+from featx.reporting.series import collect, natural
+from featx.reporting.summary import MACRO, levels, summarise
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
 
