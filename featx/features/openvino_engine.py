@@ -7,6 +7,7 @@ the largest feature. Every export is compared with Keras before it is kept.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from importlib.metadata import version
@@ -34,6 +35,10 @@ EXPORTS = "openvino"
 _MODEL = "model.xml"
 _HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
 _STREAM_CORES = 4
+
+# OpenVINO's converter reports each export to its makers, unasked, from forked processes that outlive an interrupted
+# run. Where its telemetry package cannot be imported, it uses a stub that does nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def exported(cache: Path, facts: dict[str, Any]) -> Path:
