@@ -67,8 +67,11 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Name of the source without its ending."""
-        return self.source.name if self.source.is_dir() else self.source.stem
+        """Name of the source without its ending; of its folder, where the file is just called manifest."""
+        named = self.source.absolute()
+        if named.is_dir():
+            return named.name
+        return named.parent.name if named.stem == "manifest" else named.stem
 
     @property
     def ids(self) -> list[str]:

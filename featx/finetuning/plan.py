@@ -271,7 +271,7 @@ def _record(study: Study, fold: Fold, weights: Weights) -> RunRecord:
         "preparation": preparation_key(study.recipe.preparation),
         "decode": DECODE_VERSION,
     }
-    where = _data_name(manifest)
+    where = manifest.name
     return RunRecord(
         kind="finetune",
         arm=study.arm,
@@ -293,8 +293,3 @@ def _record(study: Study, fold: Fold, weights: Weights) -> RunRecord:
         versions=versions((*_LIBRARIES, backend_name())),
         warnings=study.warnings,
     )
-
-
-def _data_name(manifest: Manifest) -> str:
-    """Name a data set in a lineage: by its folder where the file's name says nothing."""
-    return manifest.source.resolve().parent.name if manifest.name == "manifest" else manifest.name

@@ -174,3 +174,11 @@ def test_a_root_moves_a_tables_images_but_not_class_folders(tmp_path: Path) -> N
     assert read_manifest(source, root=tmp_path / "elsewhere").paths == [str(tmp_path / "elsewhere/a.png")]
     classes = read_manifest(tmp_path / "classes", root=tmp_path / "elsewhere")
     assert classes.paths == [str(tmp_path / "classes/x/b.png")]
+
+
+def test_a_file_just_called_manifest_has_its_folders_name(tmp_path):
+    folder = tmp_path / "atlas"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"x")
+    (folder / "manifest.csv").write_text("image\na.png\n")
+    assert read_manifest(folder / "manifest.csv").name == "atlas"
