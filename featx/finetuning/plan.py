@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.data.manifest import Manifest
 from featx.data.protocols import Fold, Folds
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
