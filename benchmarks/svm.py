@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import resource
 import statistics
 import subprocess
 import sys
@@ -193,12 +192,20 @@ def agreement(label: str, features: np.ndarray, positive: np.ndarray) -> None:
         )
 
 
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
 def memory(count: int, width: int, preset: str) -> None:
     """Print the peak of one fold over that of the process with the features alone, in feature matrices."""
+    small = draw(200, 100)
+    ours(preset, *small, folds(small[1])[0], {})  # imports are no data
     features, positive = draw(count, width)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     ours(preset, features, positive, folds(positive)[0], {})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _status("VmHWM")
     size = features.nbytes / 1024
     print(
         f"({count}, {width}) {preset}: features {size / 1024:.0f} MB, more at the peak {(peak - before) / 1024:.0f} MB: "
@@ -232,7 +239,7 @@ def main() -> None:
     if options.only == "one-memory":
         return memory(*sizes[0], options.preset)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    with (options.output / "folds.csv").open("a", newline="") as file:
+    with (options.output / "folds.csv").open("a", newline="", buffering=1) as file:
         writer = csv.writer(file)
         data = [(f"{n}x{d}", lambda n=n, d=d: draw(n, d)) for n, d in sizes]
         if options.store:
@@ -243,7 +250,6 @@ def main() -> None:
                 compare(
                     label, features, positive, options.folds, len(features) <= options.recipe_rows, writer
                 )
-                file.flush()
             if options.only in (None, "agreement"):
                 agreement(label, features, positive)
     if options.only in (None, "memory"):

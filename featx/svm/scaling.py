@@ -19,7 +19,7 @@ ROWWISE = frozenset({"l2", "none"})
 # Share of the variance that the components kept by `pca` and `whiten` explain.
 VARIANCE = 0.99
 # Rows converted to double precision at a time: a few megabytes.
-_BLOCK = 512
+_BLOCK = 128
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.floating[Any]]
 
-_BLOCK = 512
+# Rows converted to double precision at a time.
+_BLOCK_BYTES = 1 << 22
 _ADVICE = (
     "use the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the features alone, or "
     "select fewer images"
@@ -191,9 +192,10 @@ def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> 
     count = len(rows)
     require_memory(8 * count**2, f"inner products of {count} rows", _ADVICE)
     gram = np.empty((count, count))
+    step = max(64, _BLOCK_BYTES // (8 * features.shape[1]))
 
     def fill(pair: tuple[int, int]) -> None:
-        first, second = (slice(start, start + _BLOCK) for start in pair)
+        first, second = (slice(start, start + step) for start in pair)
         left, right = (features[rows[part]].astype(np.float64) for part in (first, second))
         left /= lengths[first, None]
         right /= lengths[second, None]
@@ -201,7 +203,7 @@ def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> 
         if first != second:
             gram[second, first] = gram[first, second].T
 
-    in_threads(fill, itertools.combinations_with_replacement(range(0, count, _BLOCK), 2), workers)
+    in_threads(fill, itertools.combinations_with_replacement(range(0, count, step), 2), workers)
     return gram
 
 
