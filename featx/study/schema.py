@@ -190,6 +190,10 @@ class Svm(_Table):
     widen: bool | None = None
     refine: int | None = None
     shared_cost: bool | None = None
+    views: str | None = None
+    pool: str | None = None
+    group_scores: str | None = None
+    solver: str | None = None
     missing: Literal["fail", "leave-out"] = "fail"
 
     @model_validator(mode="after")
