@@ -74,7 +74,7 @@ class Sizes:
     source_images: int = 600
     target_images: int = 400
     source_epochs: int = 20
-    target_epochs: int = 20
+    target_epochs: int = 15
 
 
 def demo(

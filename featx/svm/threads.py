@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -47,5 +46,8 @@ def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers
     jobs = list(items)
     if workers == 1 or len(jobs) < 2:
         return [work(item) for item in jobs]
-    with ThreadPoolExecutor(min(workers, len(jobs))) as pool:
-        return list(pool.map(work, jobs))
+    from joblib import Parallel, delayed
+
+    return list(
+        Parallel(n_jobs=min(workers, len(jobs)), backend="threading")(delayed(work)(job) for job in jobs)
+    )
