@@ -81,7 +81,7 @@ def test_check_of_a_clean_data_set(
     assert "nothing found" in out
     page = Page(html)
     labels = sorted(set(read_manifest(manifest).table["label"]))
-    assert page.headings == ["Check of manifest", *labels]
+    assert page.headings == ["Check of derm", *labels]
     assert len(page.pictures) == 2 * len(labels)
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
 
