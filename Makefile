@@ -25,7 +25,7 @@ docs-check: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md ARCHITECTURE.md
 
 suite: $(VENV)/.featx-test
-	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
 
 docs: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md ARCHITECTURE.md
