@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import JSON, print_json
+from .options import JSON, print_json, print_table
 
 if TYPE_CHECKING:
     from featx.zoo.backbones import Backbone
@@ -30,7 +29,7 @@ def list_command(as_json: bool) -> None:
         print_json([_facts(row) for row in rows])
         return
     head = ("backbone", "input", "preprocessing", "layer", "width", "parameters", "imagenet")
-    _print_table([head, *(_cells(row) for row in rows)])
+    print_table([head, *(_cells(row) for row in rows)])
 
 
 @zoo.command("show")
@@ -53,7 +52,7 @@ def show_command(name: str, layers: bool, as_json: bool) -> None:
     for key, value in facts.items():
         click.echo(f"{key.replace('_', ' '):{width}}  {_plain(value)}")
     if found:
-        _print_table(
+        print_table(
             [("layer", "output"), *((item["name"], "x".join(map(str, item["shape"]))) for item in found)]
         )
 
@@ -141,11 +140,3 @@ def _plain(value: Any) -> str:
     return (
         f"{value:,}" if isinstance(value, int) and value > 9999 else "none" if value is None else str(value)
     )
-
-
-def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    rows = list(rows)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
