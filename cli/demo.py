@@ -8,20 +8,25 @@ import click
 
 from . import options
 from .progress import progress
+from .study import tell
 
 
 @click.command()
-@options.output("reports/demo", "Folder for weights, runs and the report.")
+@options.output("reports/demo", "The study's folder: weights, runs and the report.")
 @options.CACHE
 @options.SEED
-def demo(output: Path, cache: Path, seed: int) -> None:
+def demo(output: Path, cache: Path, seed: int) -> int:
     """Run a small version of the paper on drawn images, in about three minutes.
 
-    The images are drawn by featx, so the AUCs say how featx works and nothing about skin lesions. A second
-    run reuses what is finished.
+    It is the shipped study `demo`. The images are drawn by featx, so the AUCs say how featx works and nothing
+    about skin lesions. A second run reuses what is finished, and a run that was stopped goes on.
     """
     from featx.study.demo import demo as run_demo
 
-    done = run_demo(output=output, cache=cache, seed=seed, progress=progress())
-    click.echo(done.report.text)
-    click.echo(f"Report: {done.report.html}")
+    outcome = run_demo(output=output, cache=cache, seed=seed, progress=progress())
+    for report in outcome.reports:
+        click.echo(report.table)
+        for finding in report.findings:
+            click.echo(finding)
+        click.echo(f"Report: {report.folder / 'report.html'}")
+    return tell(outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +12,11 @@ from featx.errors import ConfigError, RunError
 
 from .options import CACHE, JSON, print_json
 from .progress import progress
+
+if TYPE_CHECKING:
+    from featx.study.execute import Outcome
+
+__all__ = ["study", "tell"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -107,7 +112,7 @@ def run(
         retry_failed=retry_failed,
         progress=progress(),
     )
-    return _tell(outcome)
+    return _tell_reports(outcome)
 
 
 @study.command()
@@ -121,12 +126,30 @@ def report(file: str, output: Path | None, cache: Path, manifests: dict[str, Pat
     )
     if not outcome.reports:
         raise RunError(f"study {file}: no SVM is finished yet; `featx study run` goes on with it")
-    return _tell(outcome)
+    return _tell_reports(outcome)
 
 
-def _tell(outcome: Any) -> int:
-    for path in outcome.reports:
-        click.echo(path / "report.html")
+def _tell_reports(outcome: Outcome) -> int:
+    for report in outcome.reports:
+        click.echo(report.folder / "report.html")
+        for finding in report.findings:
+            click.echo(finding, err=True)
+    return tell(outcome)
+
+
+def tell(outcome: Outcome) -> int:
+    """Say what an execution did.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        What it left.
+
+    Returns
+    -------
+    int
+        Exit code: 1 if jobs failed.
+    """
     failed, blocked = len(outcome.failed), len(outcome.blocked)
     click.echo(
         f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not begun",

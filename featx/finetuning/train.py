@@ -31,6 +31,7 @@ from featx.runs import Run, finished_run
 from featx.zoo.backbones import find_backbone
 from featx.zoo.weights import resolve_weights
 
+from .kept import Kept
 from .outputs import plan_scores, scores_folder, write_scores
 from .pixels import MEMORY_GIB
 from .plan import Study, Todo, advice, choose_recipe, image_keys, plan_fold
@@ -64,6 +65,7 @@ def finetune(
     memory_gib: float = MEMORY_GIB,
     overwrite: bool = False,
     dry_run: bool = False,
+    kept: Kept | None = None,
     progress: Progress | None = None,
     **fields: Any,
 ) -> tuple[Run, ...]:
@@ -109,6 +111,8 @@ def finetune(
         Replace finished runs instead of reusing them.
     dry_run : bool
         Say what each fold would do, and stop; nothing is returned then.
+    kept : Kept, optional
+        Where a compiled network stays for the next call with the same; without, it is let go.
     progress : Progress, optional
         Receiver of progress; a line an epoch is said.
     **fields
@@ -166,7 +170,7 @@ def finetune(
         for item in items:
             progress.say(_intention(item, overwrite))
         return ()
-    with _trainer(study, memory_gib, progress) as trainer:
+    with _trainer(study, memory_gib, progress, kept) as trainer:
         runs = _train(study, items, trainer, overwrite, progress)
         if head == "softmax":
             runs += _score(study, items, runs, Path(scores), trainer, overwrite)
@@ -183,8 +187,8 @@ def _intention(item: Todo, overwrite: bool) -> str:
 class _Late:
     """A trainer that is made when it is first needed: finished work is reused without importing keras."""
 
-    def __init__(self, study: Study, memory_gib: float, progress: Progress) -> None:
-        self._given = (study, memory_gib, progress)
+    def __init__(self, study: Study, memory_gib: float, progress: Progress, kept: Kept) -> None:
+        self._given = (study, memory_gib, progress, kept)
         self._made: Trainer | None = None
 
     def get(self) -> Trainer:
@@ -193,18 +197,14 @@ class _Late:
         self._made = self._made or Trainer(*self._given)
         return self._made
 
-    def close(self) -> None:
-        if self._made is not None:
-            self._made.close()
-
 
 @contextmanager
-def _trainer(study: Study, memory_gib: float, progress: Progress) -> Iterator[_Late]:
-    late = _Late(study, memory_gib, progress)
+def _trainer(study: Study, memory_gib: float, progress: Progress, kept: Kept | None) -> Iterator[_Late]:
+    own = Kept()
     try:
-        yield late
+        yield _Late(study, memory_gib, progress, own if kept is None else kept)
     finally:
-        late.close()
+        own.clear()
 
 
 def _train(

@@ -6,7 +6,6 @@ Imported late, since it imports keras.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from featx.zoo.weights import BACKBONE_FILE, Weights
 from .checkpoint import Checkpoint
 from .devices import find_devices
 from .fit import Fitted, Job, fit
+from .kept import Kept
 from .learner import Learner, precision
 from .outputs import HEAD_FILE, write_finetuned
 from .pixels import Pixels, load_pixels
@@ -46,13 +46,13 @@ class Trainer:
         Prepared images are kept in memory up to this size.
     progress : Progress
         Receiver of progress.
+    kept : Kept
+        A network compiled before, taken over if it fits; and where the one compiled here stays.
     """
 
-    def __init__(self, study: Study, memory_gib: float, progress: Progress) -> None:
-        self._study, self._memory_gib, self._progress = study, memory_gib, progress
+    def __init__(self, study: Study, memory_gib: float, progress: Progress, kept: Kept) -> None:
+        self._study, self._memory_gib, self._progress, self._kept = study, memory_gib, progress, kept
         self._recipe = study.recipe
-        self._learner: Learner | None = None
-        self._started_from = ""
 
     def load(self, ids: Sequence[str]) -> _Images:
         """Prepare images.
@@ -127,26 +127,28 @@ class Trainer:
         part = _part(self._study.labelled, images, item.fold.test)
         return _log_odds(learner.predict(part, self._study.workers))
 
-    def close(self) -> None:
-        """Let the network go."""
-        self._learner = None
-        # Keras' models are full of cycles: without this, several calls in one process pile up.
-        gc.collect()
-
     def _ready(self, weights: Weights) -> Learner:
         """Return the network, set to start from the given weights."""
-        if self._learner is not None and self._started_from == weights.digest:
-            return self._learner
+        kept, needs = self._kept, self._needs()
+        if kept.needs != needs:
+            kept.clear()
+        if kept.learner is not None and kept.started_from == weights.digest:
+            return kept.learner
         devices = find_devices(self._recipe.micro_batch)
         with devices.scope(), precision(self._recipe.precision):
             model = build_backbone(self._study.backbone, weights, self._study.image_size)
-        if self._learner is None:
+        if kept.learner is None:
             classes, steps = len(self._study.classes), self._study.steps
-            self._learner = Learner(model, classes, self._recipe, steps, devices)
+            kept.learner = Learner(model, classes, self._recipe, steps, devices)
         else:
-            self._learner.start_from(model.get_weights())
-        self._started_from = weights.digest
-        return self._learner
+            kept.learner.start_from(model.get_weights())
+        kept.needs, kept.started_from = needs, weights.digest
+        return kept.learner
+
+    def _needs(self) -> str:
+        """Stand for all that a network is compiled for."""
+        study = self._study
+        return digest([study.backbone.name, study.image_size, len(study.classes), study.steps, self._recipe])
 
     def _fit(self, item: Todo, job: Job) -> tuple[Fitted, Checkpoint]:
         """Train; where memory runs out, halve what goes through the network at once and start again."""
@@ -157,7 +159,7 @@ class Trainer:
             except Exception as error:
                 if not _out_of_memory(error) or self._recipe.micro_batch == 1:
                     raise
-            self.close()
+            self._kept.clear()
             self._recipe = _halved(self._recipe)
             self._progress.say(
                 f"out of memory: {self._recipe.micro_batch} images at once from here on, "

@@ -27,11 +27,11 @@ from filelock import FileLock, Timeout
 from featx.errors import ConfigError, StoreError
 from featx.files import write_json
 from featx.progress import Progress, Silent
-from featx.study.jobs import Job, State, read_state, write_failed, write_started
+from featx.study.jobs import KINDS, Job, State, read_state, write_failed, write_started
 from featx.study.plan import Plan
 from featx.study.shares import environment, shares
 
-__all__ = ["LOCK", "Outcome", "execute"]
+__all__ = ["LOCK", "Outcome", "Written", "execute"]
 
 LOCK = ".lock"
 
@@ -40,6 +40,25 @@ _WORKER = (sys.executable, "-P", "-m", "featx.study.worker")
 _TICK_SECONDS = 0.5
 _TELL_SECONDS = 60.0
 _GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report that stands.
+
+    Attributes
+    ----------
+    folder : Path
+        Where ``report.html``, tables and figures are.
+    table : str
+        AUC by arm, as aligned text.
+    findings : tuple of str
+        The answer to each task in a sentence or two.
+    """
+
+    folder: Path
+    table: str
+    findings: tuple[str, ...]
 
 
 @dataclass
@@ -54,7 +73,7 @@ class Outcome:
         Label of each failed job, now or before, to its reason.
     blocked : list of Job
         Jobs not begun, since one that they need has failed.
-    reports : list of Path
+    reports : list of Written
         The reports that stand, one a target.
     """
 
@@ -62,7 +81,7 @@ class Outcome:
     reused: list[Job] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     blocked: list[Job] = field(default_factory=list)
-    reports: list[Path] = field(default_factory=list)
+    reports: list[Written] = field(default_factory=list)
 
 
 def execute(
@@ -148,6 +167,7 @@ class _Execution:
         self.slots = shares(jobs)
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
+        self.told_kinds: set[str] = set()
         self.stops = 0
         self.stopped_at = self.told_at = time.monotonic()
 
@@ -170,8 +190,11 @@ class _Execution:
                 self._dismiss()
         self.progress.finish()
         self.outcome.blocked = self._open(self.work)
-        done = [job for job in reports if self.states[job.digest].name == "done"]
-        self.outcome.reports = [Path(job.arguments["output"]) for job in done]
+        self.outcome.reports = [
+            Written(Path(job.arguments["output"]), state.result["table"], tuple(state.result["findings"]))
+            for job, state in ((job, self.states[job.digest]) for job in reports)
+            if state.name == "done"
+        ]
         return self.outcome
 
     def _open(self, jobs: Sequence[Job]) -> list[Job]:
@@ -252,6 +275,9 @@ class _Execution:
             "measures": {"images": job.images, "speed": job.speed},
         }
         worker.job, worker.text = job, ""
+        if job.kind not in self.told_kinds:
+            self.told_kinds.add(job.kind)
+            self.progress.say(f"{KINDS[job.kind]} ...")
         pipe = _pipe(worker.process.stdin)
         # A worker that has died is noticed by the end of what it says.
         with suppress(BrokenPipeError):

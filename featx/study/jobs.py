@@ -19,8 +19,14 @@ from featx.files import write_json
 
 __all__ = ["KINDS", "Job", "State", "read_state", "write_done", "write_failed", "write_started"]
 
-KINDS = ("source", "finetune", "extract", "svm", "report")
-"""Kinds of jobs in the order that a study needs them."""
+KINDS = {
+    "source": "training on a source",
+    "finetune": "fine-tuning, fold by fold",
+    "extract": "extracting features",
+    "svm": "training SVMs",
+    "report": "writing the reports",
+}
+"""Kinds of jobs in the order that a study needs them, and what is done in each."""
 
 _FORMAT = 1
 

@@ -30,6 +30,9 @@ from featx.svm.settings import resolve_settings
 
 __all__ = ["Plan", "make_plan"]
 
+# Raised when the mark of a finished report holds something new, so that reports made before are made again.
+_REPORT_FORMAT = 2
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -314,7 +317,7 @@ class _Planner:
         return Job(
             "report",
             name,
-            {**options, "target": name},
+            {**options, "target": name, "format": _REPORT_FORMAT},
             {**options, "output": str(self.output / "report" / slug(name))},
             needs=tuple(dict.fromkeys(job.digest for job in svms)),
             speed="report",

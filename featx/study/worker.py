@@ -24,7 +24,7 @@ from typing import Any
 from featx.errors import FeatxError
 from featx.progress import Progress
 from featx.study.jobs import write_done, write_failed
-from featx.study.verbs import do_job
+from featx.study.verbs import Bench, do_job
 
 __all__ = ["main"]
 
@@ -109,11 +109,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.sched_setaffinity(0, cpus)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     events = _Events()
+    bench = Bench(len(cpus), given.alone)
     desk = _Desk()
     threading.Thread(target=desk.listen, daemon=True).start()
     try:
         while (order := desk.take()) is not None:
-            _do(order, len(cpus), given.alone, events)
+            _do(order, bench, events)
             desk.busy.clear()
     except KeyboardInterrupt:
         return 130
@@ -145,17 +146,17 @@ class _Desk:
         return None if self._ended.is_set() else order
 
 
-def _do(order: dict[str, Any], threads: int, alone: bool, events: _Events) -> None:
+def _do(order: dict[str, Any], bench: Bench, events: _Events) -> None:
     folder = Path(order["folder"])
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     began = time.monotonic()
     print(
-        f"--- {datetime.now().isoformat(timespec='seconds')} {order['label']}, {threads} threads", flush=True
+        f"--- {datetime.now().isoformat(timespec='seconds')} {order['label']}, {bench.threads} threads", flush=True
     )
     try:
-        result = do_job(order["kind"], order["arguments"], threads, alone, _JobProgress(events))
+        result = do_job(order["kind"], order["arguments"], bench, _JobProgress(events))
     except KeyboardInterrupt:
         print("interrupted; the same job goes on from its last commit point", flush=True)
         events.send(event="interrupted")
@@ -170,7 +171,7 @@ def _do(order: dict[str, Any], threads: int, alone: bool, events: _Events) -> No
         return
     seconds = round(time.monotonic() - began, 2)
     write_done(
-        order["digest"], folder, {**result, "seconds": seconds, "threads": threads, **order["measures"]}
+        order["digest"], folder, {**result, "seconds": seconds, "threads": bench.threads, **order["measures"]}
     )
     print(f"done in {seconds:.0f} s", flush=True)
     events.send(event="done", seconds=seconds)

@@ -19,13 +19,13 @@ from pathlib import Path
 from featx.errors import TrainingError
 from featx.study import verbs, worker
 
-def act(arguments, threads, alone):
+def act(arguments, bench):
     progress, output = arguments["progress"], Path(os.environ["FAKE_OUTPUT"])
     name = str(arguments.get("arm", arguments.get("backbone", "report")))
     log = output / "calls.jsonl"
     with log.open("a") as file:
         facts = {k: v for k, v in arguments.items() if k != "progress"}
-        facts |= {"threads": threads, "cpus": sorted(os.sched_getaffinity(0)), "began": time.time(),
+        facts |= {"threads": bench.threads, "cpus": sorted(os.sched_getaffinity(0)), "began": time.time(),
                   "omp": os.environ.get("OMP_NUM_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
         file.write(json.dumps(facts) + "\\n")
     print("a line from below Python's progress")
@@ -47,7 +47,8 @@ def act(arguments, threads, alone):
     progress.finish()
     done = output / f"result-{abs(hash(name))}-{time.time_ns()}"
     done.write_text("")
-    return {"outputs": [str(done)], "features": [str(done)], "paths": [str(done)]}
+    return {"outputs": [str(done)], "features": [str(done)], "paths": [str(done)],
+            "table": "a table", "findings": ["a finding"]}
 
 verbs._VERBS.update(dict.fromkeys(verbs._VERBS, act))
 sys.exit(worker.main())

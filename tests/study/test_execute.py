@@ -19,7 +19,7 @@ from filelock import FileLock
 from featx.errors import ConfigError, StoreError
 from featx.progress import Silent
 from featx.study import execute
-from featx.study.execute import Outcome
+from featx.study.execute import Outcome, Written
 from featx.study.run import run_study, study_overview
 from featx.study.shares import shares
 
@@ -59,7 +59,7 @@ def test_a_study_is_done_once(write_study: Callable[..., Path], fake_worker: Pat
     path = write_study(TWO)
     first = run(path)
     assert [job.kind for job in first.done] == ["extract", "svm", "extract", "svm", "report"]
-    assert first.reports == [path.parent / "out" / "report" / "skin"]
+    assert first.reports == [Written(path.parent / "out" / "report" / "skin", "a table", ("a finding",))]
     second = run(path)
     assert (len(second.done), len(second.reused), second.failed, second.blocked) == (0, 5, {}, [])
     assert second.reports == first.reports
