@@ -59,6 +59,18 @@ _PLAIN = {"1", "L", "P", "RGB", "RGBX", "YCbCr"}
 _WITH_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _SRGB_TOLERANCE = 2
 
+# Kinds that cameras and clinics write and featx does not read: where their signs stand, what they are, and the way out.
+_FOREIGN = (
+    (
+        4,
+        (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"),
+        "a HEIC photograph",
+        "heif-convert FILE FILE.png (libheif)",
+    ),
+    (4, (b"ftypavif", b"ftypavis"), "an AVIF photograph", "avifdec FILE FILE.png (libavif)"),
+    (128, (b"DICM",), "a DICOM file", "dcm2img --write-png FILE FILE.png (DCMTK)"),
+)
+
 # Each module registers its format: once, here, rather than in whichever thread comes first.
 for _plugin in ("Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
     import_module(f"PIL.{_plugin}ImagePlugin")
@@ -155,6 +167,12 @@ def _open(content: bytes, called: str) -> ImageFile.ImageFile:
             f"{called}: truncated or damaged ({'; '.join(reasons)}); "
             "put an intact file in its place or take its row out of the manifest"
         )
+    for place, signs, kind, way in _FOREIGN:
+        if content.startswith(signs, place):
+            raise ImageError(
+                f"{called}: {kind}, which featx does not read; make a PNG of it, for instance by `{way}`, "
+                "or take its row out of the manifest"
+            )
     raise ImageError(
         f"{called}: not an image that featx reads (it begins with {content[:8]!r}; known are {', '.join(FORMATS)}); "
         "convert it to PNG or take its row out of the manifest"

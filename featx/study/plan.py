@@ -27,6 +27,7 @@ from featx.study.datasets import ReadData, read_data
 from featx.study.jobs import Job, slug
 from featx.study.schema import Arm, DataSet, Source, Study, Target
 from featx.svm.settings import resolve_settings
+from featx.zoo.backbones import find_backbone
 
 __all__ = ["Plan", "make_plan"]
 
@@ -141,6 +142,11 @@ class _Planner:
     def _start(self, arm: Arm, backbone: str) -> _Weights:
         """Find what an arm's network starts from, before any training of this study."""
         text = self.study.weights.get(arm.weights, {}).get(backbone, arm.weights)
+        if text == "imagenet" and not find_backbone(backbone).imagenet:
+            raise WeightsError(
+                f"no ImageNet weights are published for {backbone}; name a file in the study's table "
+                f"[weights.{arm.weights}], or leave {backbone} out"
+            )
         if text == "random":
             text = f"random:{self.study.seed}"
         if text not in self.contents:
@@ -338,5 +344,7 @@ def _weights_identity(text: str, cache: Path) -> str:
         return text
     found = content_keys([path], cache=cache)
     if found.failures:
-        raise WeightsError(f"weights {text}: no such file or folder; check the paths in the study")
+        raise WeightsError(
+            f"weights {text}: no such file or folder; put it there, or name another in the study"
+        )
     return found.keys[text]

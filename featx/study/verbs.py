@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from featx.errors import TrainingError
@@ -80,7 +79,9 @@ def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 
     stores = [
         done.store
-        for done in extract(**{**arguments, "workers": bench.threads, "threads": None if bench.alone else bench.threads})
+        for done in extract(
+            **{**arguments, "workers": bench.threads, "threads": None if bench.alone else bench.threads}
+        )
     ]
     return {
         "outputs": [str(store / RECIPE) for store in stores],

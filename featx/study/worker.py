@@ -153,7 +153,8 @@ def _do(order: dict[str, Any], bench: Bench, events: _Events) -> None:
         os.dup2(log.fileno(), 2)
     began = time.monotonic()
     print(
-        f"--- {datetime.now().isoformat(timespec='seconds')} {order['label']}, {bench.threads} threads", flush=True
+        f"--- {datetime.now().isoformat(timespec='seconds')} {order['label']}, {bench.threads} threads",
+        flush=True,
     )
     try:
         result = do_job(order["kind"], order["arguments"], bench, _JobProgress(events))

@@ -17,6 +17,7 @@ import pytest
 
 from featx.data.protocols import read_folds
 from featx.errors import ConfigError, ImageError, LeakError, RunError, WeightsError
+from featx.finetuning.kept import Kept
 from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
 from featx.finetuning.plan import advice, choose_recipe
 from featx.finetuning.recipe import RECIPES
@@ -110,6 +111,23 @@ def test_the_same_seed_gives_the_same_bytes_alone_or_after_other_folds(
     assert weights_of(alone) == weights_of(trained[1])
     assert (alone.path / HISTORY_FILE).read_bytes() == (trained[1].path / HISTORY_FILE).read_bytes()
     assert alone.record.id == trained[1].record.id
+
+
+def test_a_kept_network_trains_the_next_fold_to_the_same_bytes(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    """Compiled for another fold and other weights, in a call before; let go where a training needs another."""
+    kept = Kept()
+    again(squares, tmp_path, weights="random:4", folds=["1"], arm="other", kept=kept)
+    compiled = kept.learner
+    (second,) = again(squares, tmp_path, folds=["2"], kept=kept)
+    assert compiled is not None
+    assert kept.learner is compiled
+    assert weights_of(second) == weights_of(trained[1])
+    again(squares, tmp_path, folds=["1"], arm="short", epochs=1, kept=kept)
+    assert kept.learner is not compiled
+    kept.clear()
+    assert kept == Kept()
 
 
 def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:

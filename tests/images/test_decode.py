@@ -242,6 +242,12 @@ def test_an_image_of_a_hundred_megapixels_is_no_reason_to_warn() -> None:
     [
         (b"", "is empty"),
         (b"%PDF-1.7 and so on, which is no image", "not an image that featx reads"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0",
+            "a HEIC photograph, .*make a PNG of it, for instance by `heif-convert",
+        ),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF photograph, .*by `avifdec"),
+        (b"\0" * 128 + b"DICM\x02\0", "a DICOM file, .*by `dcm2img"),
         (b"\xff\xd8\xff", "truncated or damaged"),
         (b"\x89PNG\r\n\x1a\n", "truncated or damaged"),
         (b"GIF89a", "truncated or damaged"),

@@ -161,6 +161,48 @@ def test_several_backbones_make_rows_of_their_own(tmp_path: Path, write_study: C
     assert arms == ["frozen (tiny)", "frozen (resnet50)", "deep (resnet50)"]
 
 
+def test_the_whole_paper_shares_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: Callable[..., Path]
+) -> None:
+    """Six arms, two networks, three tasks, 5x2 folds: each training and extraction once."""
+    atlas = make_data(tmp_path / "atlas", 80)
+    lines = atlas.read_text().splitlines()
+    lines[1::3] = [line.replace("nevus", "basal cell carcinoma") for line in lines[1::3]]
+    atlas.write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    manifests = {"atlas": atlas, "retinopathy": make_data(tmp_path / "eyes", 16)}
+    folders = {"output": tmp_path / "out", "cache": tmp_path / "cache", "manifests": manifests}
+    with pytest.raises(WeightsError, match=r"imagenet-vgg-m\.mat: no such file"):
+        plan_study("menegola2017", **folders)
+    Path("imagenet-vgg-m.mat").write_bytes(b"weights")
+    planned = plan_study("menegola2017", **folders)
+    # Sources from random and ImageNet weights; A, C, E and F are tuned on ten folds of three tasks; B and D are frozen.
+    assert kinds(planned.jobs) == {
+        "source": 2 * 2,
+        "finetune": 2 * 4 * 3 * 10,
+        "extract": 2 * (4 * 3 + 2),
+        "svm": 2 * 6 * 3,
+        "report": 1,
+    }
+    assert {job.arguments["preparation"] for job in planned.jobs if job.kind == "extract"} == {"atlas"}
+
+
+def test_frozen_networks_stand_or_fall_alone(tmp_path: Path, data: Path) -> None:
+    jobs = plan_study("depth", output=tmp_path, cache=tmp_path, manifests={"lesions": data}).jobs
+    extractions = [job for job in jobs if job.kind == "extract"]
+    assert (len(extractions), [job.needs for job in extractions]) == (10, [()] * 10)
+    assert all(len(job.needs) == 1 for job in jobs if job.kind == "svm")
+
+
+def test_weights_that_nobody_publishes_are_told_before_anything_starts(
+    tmp_path: Path, write_study: Callable[..., Path]
+) -> None:
+    with pytest.raises(
+        WeightsError, match=r"no ImageNet weights are published for tiny; .*\[weights.imagenet\]"
+    ):
+        plan(write_study('[arms.frozen]\nweights = "imagenet"\n'), tmp_path)
+
+
 def test_an_arms_training_wins_over_the_studys(tmp_path: Path, write_study: Callable[..., Path]) -> None:
     arms = "[finetune]\nepochs = 5\nbatch-size = 8\n[arms.tuned]\nfinetune = true\nweights = 'random'\n"
     planned = plan(write_study(arms + "training = { epochs = 9 }\n"), tmp_path)

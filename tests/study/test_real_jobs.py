@@ -1,4 +1,4 @@
-"""A study with real verbs and real processes: killed on its way, it ends with the same tables."""
+"""The demo's study at a small size, with real verbs and real processes; killed on its way, it ends the same."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import os
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 
-STUDY = """
-name = "drawn"
-backbones = ["tiny"]
-[targets.skin]
-drawn = { kind = "dermoscopy", images = 30, size = 32 }
-tasks = "malignant-vs-benign"
-protocol = "kfold:2"
-[extract]
-engine = "keras"
-[arms.one]
-weights = "random:1"
-[arms.two]
-weights = "random:2"
-"""
+import pytest
+
+from featx.runs import find_runs, read_run
+from featx.study.run import run_study
+
+SMALLER = {
+    "images = 600": "images = 20, size = 32",
+    "images = 400": "images = 40, size = 32",
+    '"5x2"': '"kfold:2"',
+    "epochs = 20": "epochs = 1, image_size = 32",
+    "epochs = 15": "epochs = 2\nimage_size = 32",
+    "[finetune]": '[extract]\nengine = "keras"\nimage-size = 32\n\n[finetune]',
+}
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
+    """Run the study in a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    text = (resources.files("featx.study") / "files" / "demo.toml").read_text(encoding="utf-8")
+    for old, new in SMALLER.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "mine.toml").write_text(text)
     command = [sys.executable, "-c", "from featx_cli.main import main; main()", "study", "run", "mine.toml"]
     environment = {**os.environ, "FEATX_CACHE": "cache", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
@@ -34,25 +41,51 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 def results(folder: Path) -> dict[str, bytes]:
     """Read what has to be equal: tables, figures and page, and each run but for times and places."""
-    out = folder / "reports" / "drawn"
+    out = folder / "reports" / "demo"
     files = [path for path in (out / "report").rglob("*") if path.suffix in {".md", ".csv", ".tex", ".html"}]
     files += [path for name in ("run.json", "predictions.csv") for path in (out / "runs").rglob(name)]
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-def test_a_killed_study_ends_with_the_same_tables(tmp_path: Path) -> None:
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    for folder in (straight, killed):
-        folder.mkdir()
-        (folder / "mine.toml").write_text(STUDY)
-    first = start(straight)
-    out, err = first.communicate()
-    assert first.returncode == 0, err
-    assert out.strip() == str(straight / "reports" / "drawn" / "report" / "skin" / "report.html")
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("study") / "straight"
+    process = start(folder)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.strip() == str(folder / "reports" / "demo" / "report" / "dermoscopy" / "report.html")
+    return folder
 
-    jobs = killed / "reports" / "drawn" / "jobs"
+
+def test_every_arm_scores_the_same_folds(straight: Path) -> None:
+    runs = [read_run(path) for path in find_runs([straight / "reports" / "demo" / "runs"])]
+    assert len({run.record.folds_digest for run in runs}) == 1
+    lineages = {(run.record.arm, run.record.fold): len(run.record.lineage) for run in runs}
+    arms = {"random": 1, "source": 2, "source + fine-tuned": 3}
+    assert lineages == {(arm, fold): steps for arm, steps in arms.items() for fold in ("1", "2")}
+    for run in runs:
+        tested = {row.group for row in run.predictions}
+        assert run.record.counts["groups"]["test"] == len(tested)
+        assert {row.strata["difficulty"] for row in run.predictions} == {"low", "medium", "high"}
+
+
+def test_it_ends_in_a_report_by_difficulty_and_words(straight: Path) -> None:
+    outcome = run_study(
+        straight / "mine.toml", output=straight / "reports" / "demo", cache=straight / "cache"
+    )
+    assert (len(outcome.done), len(outcome.reused)) == (0, 10)
+    (report,) = outcome.reports
+    assert "source + fine-tuned" in report.table
+    assert len(report.findings) == 1
+    assert (report.folder / "tables" / "strata.csv").read_text().count("difficulty") >= 9
+
+
+def test_a_killed_study_ends_with_the_same_tables(straight: Path) -> None:
+    killed = straight.with_name("killed")
+    jobs = killed / "reports" / "demo" / "jobs"
     process = start(killed)
-    while len(list(jobs.glob("extract*/job.json"))) < 2:
+    while len(list(jobs.glob("finetune*/job.json"))) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.kill()
@@ -61,6 +94,6 @@ def test_a_killed_study_ends_with_the_same_tables(tmp_path: Path) -> None:
     last = start(killed)
     _, err = last.communicate()
     assert last.returncode == 0, err
+    assert "10 jobs done" not in err
     assert results(killed) == results(straight)
     assert len(results(straight)) > 10
-    assert "5 jobs done" not in err
