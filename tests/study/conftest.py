@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.study import execute
+from featx.study import pool
 
 FAKE_WORKER = '''
 """A worker whose verbs obey the arm's name instead of training anything."""
@@ -104,5 +104,5 @@ def fake_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "fake"
     folder.mkdir()
     monkeypatch.setenv("FAKE_OUTPUT", str(folder))
-    monkeypatch.setattr(execute, "_WORKER", (sys.executable, str(script)))
+    monkeypatch.setattr(pool, "_WORKER", (sys.executable, str(script)))
     return folder

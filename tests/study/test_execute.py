@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from featx.errors import ConfigError, StoreError
 from featx.progress import Silent
-from featx.study import execute
+from featx.study import execute, pool
 from featx.study.execute import Outcome, Written
 from featx.study.run import run_study, study_overview
 from featx.study.shares import shares
@@ -144,7 +144,7 @@ def test_a_child_that_a_library_has_forked_holds_nothing_up(
 def test_a_worker_that_cannot_start_is_a_failure(
     write_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(pool, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
     outcome = run(write_study(TWO))
     assert set(outcome.failed.values()) == {"its process ended with exit code 3"}
     assert len(outcome.failed) == len(outcome.blocked) == 2
@@ -245,11 +245,11 @@ def test_workers_of_a_killed_study_end_by_themselves(
     path = write_study('[arms.slow]\nweights = "random:1"\n')
     here = str(path.parent)
     program = (
-        "import sys; from featx.study import execute, run\n"
-        "execute._WORKER = tuple(sys.argv[3:])\n"
+        "import sys; from featx.study import pool, run\n"
+        "pool._WORKER = tuple(sys.argv[3:])\n"
         "run.run_study(sys.argv[1], output=sys.argv[2] + '/out', cache=sys.argv[2] + '/cache')\n"
     )
-    study = subprocess.Popen([sys.executable, "-c", program, str(path), here, *execute._WORKER])
+    study = subprocess.Popen([sys.executable, "-c", program, str(path), here, *pool._WORKER])
     while len(calls(fake_worker)) < 2:
         assert study.poll() is None
         time.sleep(0.05)
