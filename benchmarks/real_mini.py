@@ -2,13 +2,16 @@
 
 Run: ``python benchmarks/real_mini.py [--data ../shared/data] [--folds FILE] [--work DIR] [--jobs N]``; about half
 an hour on two cores. It writes two manifests and a copy of the study file into the work folder, runs the study
-there, and prints the table of each report. The same command goes on where it was stopped; what comes out is
-shown as it is. Exit code 0 and a word if the data are not there.
+there, and prints, for each target, the AUC of every arm and the comparisons that were planned: transfer against
+none and fine-tuned against frozen, within each network, on the same test images (DeLong 1988, Holm over the
+planned ones; the reports in the work folder compare all pairs). The same command goes on where it was stopped;
+what comes out is shown as it is. Exit code 0 and a word if the data are not there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from importlib import resources
@@ -17,10 +20,17 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from featx.stats.compare import holm
 from featx_cli.main import run
 
 HERE = Path(__file__).resolve()
 SHARED = HERE.parents[2] / "shared"
+# What is asked, and the two arms that answer it.
+PLANNED = (
+    ("transfer against none, frozen", "ImageNet", "random"),
+    ("fine-tuned against frozen", "ImageNet, fine-tuned", "ImageNet"),
+    ("transfer against none, trained", "ImageNet, fine-tuned", "random, trained"),
+)
 
 
 def isic2017_manifest(derm: Path, target: Path) -> None:
@@ -67,6 +77,41 @@ def prepare(data: Path, folds: Path, work: Path) -> Path:
     return work / "real-mini.toml"
 
 
+def tables(report: Path) -> str:
+    """Put a report's areas and the planned comparisons into two Markdown tables."""
+    areas = pd.read_csv(report / "tables" / "auc.csv")
+    lines = ["| arm | AUC (95 %) |", "|---|---|"]
+    lines += [
+        f"| {row.arm} | {row.mean:.3f} ({row.low:.3f} to {row.high:.3f}) |" for row in areas.itertuples()
+    ]
+    (path,) = (report / "tables").glob("pairs-*.csv")
+    found = planned(pd.read_csv(path))
+    lines += ["", "| question | network | a - b (95 %) | p | p, Holm |", "|---|---|---|---|---|"]
+    for row, corrected in zip(found, holm([row["p"] for row in found]), strict=True):
+        interval = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        lines.append(
+            f"| {row['question']} | {row['network']} | {interval} | {row['p']:.3g} | {corrected:.3g} |"
+        )
+    return "\n".join(lines)
+
+
+def planned(pairs: pd.DataFrame) -> list[dict[str, object]]:
+    """Find the planned comparisons among all pairs, each turned so that the first arm is a."""
+    rows = {(row["a"], row["b"]): row for row in pairs.to_dict("records")}
+    networks = dict.fromkeys(name[name.index("(") + 1 : -1] for pair in rows for name in pair)
+    found = []
+    for question, first, second in PLANNED:
+        for network in networks:
+            a, b = f"{first} ({network})", f"{second} ({network})"
+            if (a, b) in rows:
+                found.append({**rows[a, b], "question": question, "network": network})
+            elif (b, a) in rows:
+                row = rows[b, a]
+                turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+                found.append({**row, **turned, "question": question, "network": network})
+    return found
+
+
 def main() -> int:
     """Prepare, run the study, and print its tables."""
     parser = argparse.ArgumentParser(
@@ -98,9 +143,12 @@ def main() -> int:
             str(given.jobs),
         ]
     )
-    for report in sorted(output.glob("report/*/tables/auc-by-arm.md")):
-        print(f"\n{report.parent.parent.name}\n{report.read_text(encoding='utf-8')}")
-    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
+    for report in sorted((output / "report").iterdir()) if (output / "report").is_dir() else []:
+        print(f"\n{report.name}\n\n{tables(report)}")
+    seconds = [json.loads(mark.read_text())["seconds"] for mark in output.glob("jobs/*/done.json")]
+    print(
+        f"\n{(time.monotonic() - began) / 60:.1f} minutes now; the jobs took {sum(seconds) / 60:.1f} in all"
+    )
     return code
 
 
