@@ -98,6 +98,7 @@ def _cells(row: Backbone) -> tuple[str, ...]:
 
 
 def _facts(row: Backbone) -> dict[str, Any]:
+    from featx.zoo.cost import MULTIPLY_ADDS
     from featx.zoo.fetch import weights_folder
     from featx.zoo.readers import formats
 
@@ -114,6 +115,7 @@ def _facts(row: Backbone) -> dict[str, Any]:
         "layer": row.layer,
         "width": row.width,
         "parameters": row.parameters,
+        "multiply_adds": MULTIPLY_ADDS.get(row.name),
         "imagenet": row.imagenet,
         "formats": ["Keras", *formats(row.name)],
         "weights_url": published.url if published else None,

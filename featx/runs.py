@@ -42,6 +42,7 @@ __all__ = [
     "find_runs",
     "finished_run",
     "read_run",
+    "run_cost",
     "run_folder",
     "versions",
     "write_run",
@@ -110,7 +111,9 @@ class RunRecord:
     manifest : mapping
         ``name`` and ``digest`` of the manifest's content.
     features : mapping
-        ``digest`` and ``recipe`` of the features that went in; for a fine-tuning run the network's.
+        ``digest`` and ``recipe`` of the features that went in; for a fine-tuning run the network's. ``cost`` holds
+        ``parameters`` and ``multiply_adds`` of the network up to them, where the store knows; it decides nothing.
+        Of features that the run chose from, each under ``alternatives``.
     settings : mapping
         The resolved options of the search or of the training.
     lineage : tuple of str
@@ -160,6 +163,7 @@ class RunRecord:
         outcomes = {"counts", "search", "convergence", "warnings", "lineage"}
         fields = (item.name for item in dataclasses.fields(self) if item.name not in outcomes)
         inputs = {name: canonical(getattr(self, name)) for name in fields}
+        inputs["features"] = _deciding(inputs["features"])
         # A manifest's name is shown in reports; its content alone decides.
         inputs["manifest"] = {key: value for key, value in inputs["manifest"].items() if key != "name"}
         return inputs
@@ -168,6 +172,14 @@ class RunRecord:
     def id(self) -> str:
         """SHA-256 of the inputs."""
         return digest(self.inputs())
+
+
+def _deciding(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what features cost, which decides no result and is not known of old stores."""
+    kept = {key: value for key, value in features.items() if key != "cost"}
+    if "alternatives" in kept:
+        kept["alternatives"] = [_deciding(item) for item in kept["alternatives"]]
+    return kept
 
 
 @dataclass(frozen=True)
@@ -233,6 +245,37 @@ def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
         "seconds": {name: round(value, 4) for name, value in durations.items()},
         **facts,
     }
+
+
+def run_cost(run: Run) -> dict[str, Any] | None:
+    """Tell what the features behind a run cost; of several that it chose from, those taken.
+
+    Parameters
+    ----------
+    run : Run
+        A finished run.
+
+    Returns
+    -------
+    dict or None
+        ``parameters`` and ``multiply_adds`` (of one pass over one image, None if not countable), and of the latest
+        extraction that had computed rows when the run was trained ``images_per_second`` (None if unknown),
+        ``device``, ``engine`` and ``networks`` (that shared the pass, and so its time). None where the run does not
+        know, as one from a store of an earlier version.
+
+    Raises
+    ------
+    RunError
+        If ``environment.json`` cannot be read.
+    """
+    features = run.record.features
+    taken = run.record.search.get("features", features.get("digest"))
+    stated = {item.get("digest"): item.get("cost") for item in (features, *features.get("alternatives", ()))}
+    cost = stated.get(taken)
+    if cost is None:
+        return None
+    speeds = _read_json(run.path / "environment.json", run.path).get("extraction", {})
+    return {**cost, "images_per_second": None, **speeds.get(taken, {})}
 
 
 def run_folder(output: Path | str, arm: str, task: str, protocol: str, fold: str) -> Path:

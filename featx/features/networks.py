@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from featx.errors import ConfigError
 from featx.features.engines import Device, Engine, KerasEngine, Outputs, reference_outputs
-from featx.features.openvino_engine import OpenVinoEngine, export_network, exported, is_exported
+from featx.features.openvino_engine import OpenVinoEngine, export_costs, export_network, exported, is_exported
 from featx.features.plan import Settings, Target
 from featx.features.precision import PrecisionCheck
 from featx.progress import Progress
+from featx.zoo.cost import Cost, count_costs
 
 if TYPE_CHECKING:
     from featx.zoo.network import Network
@@ -123,6 +124,18 @@ class NetworkAtWork:
         if precision == "float32":
             return None
         return PrecisionCheck(self.target.name, precision, lambda: self.exact, self._progress)
+
+    def costs(self) -> tuple[Cost, ...]:
+        """Count what each layer costs.
+
+        Returns
+        -------
+        tuple of Cost
+            One a layer; of an export as counted when it was made, so that Keras need not be imported for it.
+        """
+        if self.engine.name == "openvino":
+            return export_costs(export_folder(self.target, self._settings, self._cache))
+        return count_costs(self.network.model)
 
     def _keras(self, precision: str) -> Engine:
         network = self.network if precision == "float32" else self._build(_POLICIES[precision])

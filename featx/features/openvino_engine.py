@@ -6,6 +6,7 @@ the largest feature. Every export is compared with Keras before it is kept.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import deque
@@ -16,15 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.digest import digest, short
+from featx.digest import canonical, digest, short
 from featx.errors import ConfigError
 from featx.features.engines import Batch, Outputs, reference_outputs
 from featx.files import folder_aside, write_json
+from featx.zoo.cost import Cost, count_costs
 
 if TYPE_CHECKING:
     from featx.zoo.network import Network
 
-__all__ = ["EXPORTS", "TOLERANCE", "OpenVinoEngine", "export_network", "exported", "is_exported"]
+__all__ = [
+    "EXPORTS",
+    "TOLERANCE",
+    "OpenVinoEngine",
+    "export_costs",
+    "export_network",
+    "exported",
+    "is_exported",
+]
 
 # Largest difference from Keras, as a share of the largest feature, that an export may show.
 TOLERANCE = 2e-4
@@ -33,6 +43,9 @@ EXPORTS = "openvino"
 """Folder of exports in the folder of caches."""
 
 _MODEL = "model.xml"
+_ABOUT = "about.json"
+# Version of what stands in an export's folder.
+_FORMAT = 2
 _HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
 _STREAM_CORES = 4
 
@@ -56,7 +69,8 @@ def exported(cache: Path, facts: dict[str, Any]) -> Path:
     Path
         It need not exist.
     """
-    key = {**facts, "keras": version("keras"), "openvino": version("openvino"), "featx": version("featx")}
+    libraries = {name: version(name) for name in ("keras", "openvino", "featx")}
+    key = {**facts, **libraries, "format": _FORMAT}
     return cache / EXPORTS / f"{facts['backbone']}-{short(digest(key))}"
 
 
@@ -107,7 +121,25 @@ def export_network(network: Network, folder: Path) -> None:
                 f"OpenVINO computes {name} otherwise than Keras (by {worst:.1g} of the largest feature); "
                 "use the 'keras' engine"
             )
-        write_json(aside / "about.json", {"backbone": name, "deviation": worst})
+        costs = canonical(count_costs(network.model))
+        write_json(aside / _ABOUT, {"backbone": name, "deviation": worst, "costs": costs})
+
+
+def export_costs(folder: Path) -> tuple[Cost, ...]:
+    """Read what each layer of an export costs.
+
+    Parameters
+    ----------
+    folder : Path
+        An export that stands.
+
+    Returns
+    -------
+    tuple of Cost
+        One a layer.
+    """
+    about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    return tuple(Cost(**cost) for cost in about["costs"])
 
 
 def _keep_outputs(source: Path, target: Path, count: int) -> None:

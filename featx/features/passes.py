@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from featx.digest import canonical
 from featx.errors import ExtractionError
 from featx.features.engines import Device, choose_device, set_threads
 from featx.features.forward import Failure, Lane, run_pass
@@ -158,14 +160,31 @@ def run_networks(
         if job.overwrite:
             for store, missing in zip(opened, work.missing, strict=True):
                 store.discard(missing)
+    facts = _cost_facts(networks, device)
+    # Written before rows are, so that a killed pass leaves none without; its speed follows.
+    for store, fact in zip(stores, facts, strict=True):
+        store.write_cost({**(store.cost or {"images_per_second": None}), **fact})
     built = time.perf_counter() - begun
     weights = 4 * sum(work.target.backbone.parameters for work in needed)
     failures: list[Failure] = []
-    seconds = _run(job, lanes, stores, _ordered(needed, sources), failures, weights)
+    wanted = _ordered(needed, sources)
+    seconds = _run(job, lanes, stores, wanted, failures, weights)
+    if computed := len(wanted) - sum(failure.store is None for failure in failures):
+        for store, fact in zip(stores, facts, strict=True):
+            store.write_cost({**fact, "images_per_second": round(computed / seconds["wall"], 2)})
     folders = tuple(store.path for store in stores)
     return Outcome(
         tuple(failures), folders, {**start, "build": built, **seconds}, engines[0].name, str(device)
     )
+
+
+def _cost_facts(networks: Sequence[NetworkAtWork], device: Device) -> list[dict[str, Any]]:
+    """State for each store what its features cost, apart from the speed."""
+    return [
+        {**canonical(cost), "device": str(device), "engine": network.engine.name, "networks": len(networks)}
+        for network in networks
+        for cost in network.costs()
+    ]
 
 
 def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device]:

@@ -22,10 +22,11 @@ from featx.files import write_json
 if TYPE_CHECKING:
     from featx.data.manifest import Manifest
 
-__all__ = ["RECIPE", "TRAINED_ON", "FeatureStore", "find_stores"]
+__all__ = ["COST", "RECIPE", "TRAINED_ON", "FeatureStore", "find_stores"]
 
 RECIPE = "recipe.json"
 TRAINED_ON = "trained-on.json"
+COST = "cost.json"
 _BLOCKS = "block-*.h5"
 _ATTEMPTS = 3
 
@@ -335,6 +336,25 @@ class FeatureStore:
         if not path.exists() and not self.recipe.get("trained_on"):
             return None
         return frozenset(_read_json(path)["train_keys"])
+
+    @property
+    def cost(self) -> dict[str, Any] | None:
+        """What the features cost: the facts of `write_cost`; None where they were not written down."""
+        path = self.path / COST
+        return _read_json(path) if path.exists() else None
+
+    def write_cost(self, facts: Mapping[str, Any]) -> None:
+        """Write down what the features cost, outside the recipe, since a speed differs from run to run.
+
+        Parameters
+        ----------
+        facts : mapping
+            JSON types: ``parameters`` and ``multiply_adds`` (of one pass over one image) of the network up to this
+            layer; of the latest extraction that computed rows here ``images_per_second`` (reading and forward pass as
+            they ran; None if none was computed yet), ``device``, ``engine`` and ``networks`` (that shared the pass,
+            and so its time).
+        """
+        write_json(self.path / COST, dict(facts))
 
     def write_block(self, keys: Sequence[str], features: Features) -> Path:
         """Add rows as one block, whole or not at all.

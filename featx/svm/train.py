@@ -266,20 +266,33 @@ def _features(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
     """State the features; of alternatives what they have in common, and each of them."""
     recipes = [recipe_key(store.recipe) for store in stores]
     if len(stores) == 1:
-        return {"digest": stores[0].digest, "recipe": recipes[0]}
+        return {"digest": stores[0].digest, "recipe": recipes[0], **_network_cost(stores[0])}
     common = {
         name: value
         for name, value in recipes[0].items()
         if all(other.get(name) == value for other in recipes)
     }
     alternatives = [
-        {"digest": store.digest, "recipe": one} for store, one in zip(stores, recipes, strict=True)
+        {"digest": store.digest, "recipe": one, **_network_cost(store)}
+        for store, one in zip(stores, recipes, strict=True)
     ]
     return {
         "digest": digest([store.digest for store in stores]),
         "recipe": common,
         "alternatives": alternatives,
     }
+
+
+def _network_cost(store: FeatureStore) -> dict[str, Any]:
+    cost = store.cost
+    return {"cost": {name: cost[name] for name in ("parameters", "multiply_adds")}} if cost else {}
+
+
+def _speeds(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
+    """State how fast the features were extracted, which differs from time to time; by the stores' digests."""
+    named = ("images_per_second", "device", "engine", "networks")
+    costs = {store.digest: store.cost for store in stores}
+    return {key: {name: cost[name] for name in named} for key, cost in costs.items() if cost}
 
 
 def _concerns(warning: str, fold: str) -> bool:
@@ -360,7 +373,7 @@ def _run_fold(work: _Work, job: _Job, shelf: _Shelf, shared_seconds: float) -> R
         "fit": fitted - searched,
         "score": time.perf_counter() - fitted,
     }
-    facts = environment(seconds, workers=work.workers)
+    facts = environment(seconds, workers=work.workers, extraction=_speeds(job.stores))
     return write_run(job.folder, record, predictions, facts, {"model.skops": model_bytes(model)})
 
 

@@ -10,12 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from featx.zoo.backbones import backbones
-from featx_cli.main import run
-from featx_cli.zoo import zoo
+from featx_cli.main import featx, run
 
 
 def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(zoo, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(featx, ["zoo", *arguments], catch_exceptions=False)
     assert result.exit_code == 0
     return result.stdout
 
@@ -37,6 +36,7 @@ def test_show_tells_what_to_expect_and_where_weights_are_looked_for(monkeypatch,
     text = invoke("show", "MobileNetV2")
     assert "preprocessing  tf" in text
     assert "parameters     2,257,984" in text
+    assert "multiply adds  299,494,272" in text
     facts = json.loads(invoke("show", "resnet50", "--json"))
     assert facts["weights_file"].startswith(str(tmp_path))
     assert facts["reference"].startswith("He et al. 2016")

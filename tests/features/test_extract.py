@@ -18,7 +18,8 @@ from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestEr
 from featx.features import passes, writing
 from featx.features.extract import extract
 from featx.features.results import summary
-from featx.features.store import TRAINED_ON, FeatureStore
+from featx.features.store import COST, TRAINED_ON, FeatureStore
+from featx.zoo.cost import Cost
 from featx.zoo.weights import Weights
 
 
@@ -51,6 +52,9 @@ class FakeNetwork:
 
     def check(self):
         return None
+
+    def costs(self):
+        return tuple(Cost(10 + place, 1000 + place) for place in range(len(self.target.recipes)))
 
     def rescue(self, pixels, rows):
         outputs = [layer[rows] for layer in self.engine.start(pixels)()]
@@ -132,9 +136,40 @@ def test_features_do_not_depend_on_batches_workers_or_order(run, pictures, tmp_p
 def test_equal_runs_write_equal_bytes(run, pictures, tmp_path):
     manifest = pictures(9)
     stores = [run(manifest, cache=tmp_path / name)[0].store for name in "ab"]
-    files = [{path.name: path.read_bytes() for path in store.iterdir()} for store in stores]
+    files = [
+        {path.name: path.read_bytes() for path in store.iterdir() if path.name != COST} for store in stores
+    ]
     assert files[0] == files[1]
     assert len(files[0]) == 2
+
+
+def test_each_store_is_told_what_it_cost(run, pictures, tmp_path):
+    manifest = pictures(6)
+    first, second = run(manifest, layers=["block2_relu", "global pool"])
+    cost = FeatureStore(first.store).cost
+    speed = cost["images_per_second"]
+    assert speed == pytest.approx(first.rate, rel=0.01)
+    assert cost == {
+        "parameters": 10,
+        "multiply_adds": 1000,
+        "images_per_second": speed,
+        "device": "cpu:0",
+        "engine": "fake",
+        "networks": 1,
+    }
+    assert FeatureStore(second.store).cost == {**cost, "parameters": 11, "multiply_adds": 1001}
+    store = FeatureStore(first.store)
+    store.write_cost({**cost, "images_per_second": -1.0})
+    run(manifest, layers=["block2_relu"])
+    assert store.cost["images_per_second"] == -1.0  # nothing was computed
+    (manifest.parent / "p9999.png").write_bytes(b"no image")
+    run(pictures(0), layers=["block2_relu"], on_error="skip")
+    assert store.cost["images_per_second"] == -1.0
+    (manifest.parent / "p9999.png").unlink()
+    run(pictures(1, first=6), layers=["block2_relu"])
+    assert store.cost["images_per_second"] > 0  # that of the latest extraction with new rows
+    (store.path / COST).unlink()
+    assert FeatureStore(first.store).cost is None
 
 
 def test_padding_is_never_stored(run, pictures):

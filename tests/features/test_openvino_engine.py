@@ -8,8 +8,16 @@ import pytest
 from featx.errors import ConfigError
 from featx.features.engines import Device, KerasEngine
 from featx.features.extract import extract
-from featx.features.openvino_engine import TOLERANCE, OpenVinoEngine, export_network, exported, is_exported
+from featx.features.openvino_engine import (
+    TOLERANCE,
+    OpenVinoEngine,
+    export_costs,
+    export_network,
+    exported,
+    is_exported,
+)
 from featx.features.store import FeatureStore
+from featx.zoo.cost import count_costs
 
 openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
 
@@ -46,6 +54,10 @@ def test_engines_agree_layer_by_layer(network, folder):
     for output, reference in zip(outputs, wanted, strict=True):
         assert output.dtype == np.float32
         assert np.abs(output - reference).max() <= TOLERANCE * np.abs(reference).max()
+
+
+def test_an_export_knows_what_its_layers_cost(network, folder):
+    assert export_costs(folder) == count_costs(network.model)
 
 
 def test_batches_in_flight_do_not_mix(folder):
