@@ -34,7 +34,7 @@ def test_attention_by_hand():
     products = 2 * 5 * 3 * (4 + 3)
     (cost,) = count_costs(Model([tokens, others], attention(tokens, others)))
     assert cost.multiply_adds == projections + products
-    einsum = layers.EinsumDense("abc,cde->abde", (None, 2, 4))(tokens)
+    einsum = layers.EinsumDense("abc,cde->abde", (5, 2, 4))(tokens)
     product = ops.matmul(einsum, ops.transpose(einsum, (0, 1, 3, 2)))
     (cost,) = count_costs(Model(tokens, product))
     assert cost.multiply_adds == 5 * 6 * 8 + 5 * 2 * 2 * 4
@@ -47,7 +47,7 @@ def test_an_unknown_layer_is_not_passed_over():
     assert count_costs(Model(inputs, layers.LSTM(2)(inputs)))[0].multiply_adds is None
 
 
-@pytest.mark.parametrize("name", ["tiny", "mobilenet_v2", "resnet50", "vit_b16"])
+@pytest.mark.parametrize("name", ["tiny", "mobilenet_v2", "vit_b16"])
 def test_the_table_holds_what_is_counted(name):
     backbone = find_backbone(name)
     network = build_network(backbone, resolve_weights("random", backbone)[0])
