@@ -177,9 +177,9 @@ def plan(file: str, output: Path | None, cache: Path, manifests: dict[str, Path]
     for number, row in enumerate(found.rows, 1):
         needs = ",".join(str(numbers[key]) for key in row.job.needs)
         time = f"{row.seconds:.0f} s" if row.seconds is not None else ""
-        click.echo(
-            f"{number:4}  {row.state:8} {time:>8}  {row.job.label}" + (f"  (needs {needs})" if needs else "")
-        )
+        notes = [f"needs {needs}"] * bool(needs) + [row.note] * (row.state == "pending" and bool(row.note))
+        more = f"  ({'; '.join(notes)})" if notes else ""
+        click.echo(f"{number:4}  {row.state:8} {time:>8}  {row.job.label}{more}")
     for line in found.lines():
         click.echo(line)
 

@@ -80,7 +80,8 @@ def _drawn(drawing: Drawing | None, cache: Path, progress: Progress | None) -> P
     from featx.data.synthetic import draw_dermoscopy, draw_retina
 
     assert drawing is not None, "the schema asks for a manifest or a drawing"
-    folder = cache / "drawn" / f"{drawing.kind}-{drawing.images}-{drawing.size}-seed{drawing.seed}"
+    # The last folder's name is what reports call the data set.
+    folder = cache / "drawn" / f"{drawing.images}-{drawing.size}-seed{drawing.seed}" / drawing.kind
     if (folder / "manifest.csv").is_file():
         return folder / "manifest.csv"
     draw = draw_dermoscopy if drawing.kind == "dermoscopy" else draw_retina

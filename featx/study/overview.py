@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from featx.study.cached import images_in_cache
 from featx.study.execute import LOCK
 from featx.study.jobs import KINDS, Job, State, read_state
 from featx.study.plan import Plan
@@ -30,7 +31,7 @@ class Row:
     seconds : float or None
         What it took, or will take by the rates measured; None where nothing alike has been measured.
     note : str
-        Why it failed, or the last line of a running job's log.
+        Why it failed, the last line of a running job's log, or what of a pending one is in the cache.
     """
 
     job: Job
@@ -163,10 +164,11 @@ def overview(plan: Plan) -> Overview:
     running = _is_running(plan)
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs}
     rates = _rates(states.values())
+    done = {key for key, state in states.items() if state.name == "done"}
     rows: list[Row] = []
     lost: set[str] = set()
     for job in plan.jobs:
-        row = _row(job, states[job.digest], running, rates, lost, plan)
+        row = _row(job, states[job.digest], running, rates, done, lost, plan)
         if row.state in {"failed", "blocked"} and job.kind != "report":
             lost.add(job.digest)
         rows.append(row)
@@ -174,7 +176,13 @@ def overview(plan: Plan) -> Overview:
 
 
 def _row(
-    job: Job, state: State, running: bool, rates: Mapping[str, float], lost: set[str], plan: Plan
+    job: Job,
+    state: State,
+    running: bool,
+    rates: Mapping[str, float],
+    done: Set[str],
+    lost: set[str],
+    plan: Plan,
 ) -> Row:
     if state.name == "done":
         return Row(job, "done", state.result["seconds"])
@@ -187,6 +195,14 @@ def _row(
     seconds = rates[job.speed] * job.images if job.speed in rates else None
     if state.name == "started" and running:
         return Row(job, "running", seconds, _last_line(job, plan))
+    if job.kind == "extract" and done.issuperset(job.needs):
+        keys = plan.contents[job.arguments["manifest"], job.arguments["root"]]
+        there = images_in_cache(job, keys)
+        if there == len(keys):
+            seconds = 0.0
+        elif seconds is not None:
+            seconds *= 1 - there / len(keys)
+        return Row(job, "pending", seconds, f"{there} of {len(keys)} images in the cache" if there else "")
     return Row(job, "pending", seconds)
 
 

@@ -47,11 +47,14 @@ class Plan:
         The study's folder.
     jobs : tuple of Job
         Each after those it needs; the reports, one a target, come last.
+    contents : mapping of tuple to frozenset of str
+        Manifest and root, as the jobs' arguments have them, to the content keys of the images.
     """
 
     study: Study
     output: Path
     jobs: tuple[Job, ...]
+    contents: Mapping[tuple[str, str | None], frozenset[str]]
 
 
 def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None = None) -> Plan:
@@ -79,7 +82,12 @@ def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None
         If a manifest, task, protocol, recipe or weights file cannot be used.
     """
     planner = _Planner(study, output.resolve(), cache.resolve(), progress)
-    return Plan(study, planner.output, tuple(planner.jobs()))
+    jobs = tuple(planner.jobs())
+    contents = {
+        (data.place["manifest"], data.place["root"]): frozenset(data.keys.values())
+        for data in planner.data.values()
+    }
+    return Plan(study, planner.output, jobs, contents)
 
 
 @dataclass(frozen=True)

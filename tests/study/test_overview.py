@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.errors import StoreError
+from featx.features.plan import Settings, targets
+from featx.features.store import FeatureStore
 from featx.study.jobs import Job, write_done, write_failed, write_started
 from featx.study.overview import Overview, overview
 from featx.study.plan import Plan
@@ -73,6 +76,20 @@ def test_the_rest_is_estimated_from_what_is_alike(plan: Plan) -> None:
     assert seconds[jobs(plan, "finetune")[1].digest] == 60
     assert found.seconds_left() == (24 + 48 + 60, 4)
     assert found.lines()[-1].startswith("left: about 2 min, one job at a time, and 4 jobs")
+
+
+def test_features_of_other_studies_are_told_and_not_counted_twice(plan: Plan, tmp_path: Path) -> None:
+    frozen, other, tuned = jobs(plan, "extract")
+    finish(plan, other, seconds=24.0)
+    (target,) = targets(["tiny"], ["random:1"], Settings(), tmp_path / "cache")
+    (keys,) = (sorted(found) for found in plan.contents.values())
+    store = FeatureStore.open_or_create(target.folders[0], target.recipes[0])
+    store.write_block(keys[:18], np.zeros((18, 1, 8), np.float32))
+    rows = {row.job.digest: row for row in overview(plan).rows}
+    assert (rows[frozen.digest].seconds, rows[frozen.digest].note) == (6, "18 of 24 images in the cache")
+    assert (rows[tuned.digest].seconds, rows[tuned.digest].note) == (48, "")
+    store.write_block(keys[18:], np.zeros((6, 1, 8), np.float32))
+    assert next(row.seconds for row in overview(plan).rows if row.job.digest == frozen.digest) == 0
 
 
 def test_failures_block_what_needs_them(plan: Plan) -> None:

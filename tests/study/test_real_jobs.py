@@ -25,7 +25,7 @@ SMALLER = {
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    """Run the study in a folder of its own."""
+    """Run the study in a folder of its own. Features are shared, by the digest of the weights that made them."""
     folder.mkdir(exist_ok=True)
     text = (resources.files("featx.study") / "files" / "demo.toml").read_text(encoding="utf-8")
     for old, new in SMALLER.items():
@@ -33,7 +33,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         text = text.replace(old, new)
     (folder / "mine.toml").write_text(text)
     command = [sys.executable, "-c", "from featx_cli.main import main; main()", "study", "run", "mine.toml"]
-    environment = {**os.environ, "FEATX_CACHE": "cache", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "FEATX_CACHE": "../cache", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -72,7 +72,7 @@ def test_every_arm_scores_the_same_folds(straight: Path) -> None:
 
 def test_it_ends_in_a_report_by_difficulty_and_words(straight: Path) -> None:
     outcome = run_study(
-        straight / "mine.toml", output=straight / "reports" / "demo", cache=straight / "cache"
+        straight / "mine.toml", output=straight / "reports" / "demo", cache=straight.with_name("cache")
     )
     assert (len(outcome.done), len(outcome.reused)) == (0, 10)
     (report,) = outcome.reports
