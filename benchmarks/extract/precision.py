@@ -19,6 +19,8 @@ import numpy as np
 import featx
 from featx.errors import ConfigError
 from featx.features.precision import deviation
+from featx.runs import Run
+from featx.stats.auc import roc_auc
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from real_check import uda1_manifest
@@ -53,7 +55,13 @@ def fold_aucs(manifest: Path, store: featx.FeatureStore, work: Path) -> np.ndarr
         output=work / "runs",
         cache=work / "cache",
     )
-    return np.array([run.metrics["auc"] for run in runs])
+    return np.array([auc_of(run) for run in runs])
+
+
+def auc_of(run: Run) -> float:
+    """The AUC of a run's test part."""
+    positive = np.array([row.actual == "melanoma" for row in run.predictions])
+    return roc_auc(positive, np.array([row.scores["melanoma"] for row in run.predictions]))
 
 
 def main() -> None:
