@@ -195,7 +195,7 @@ def _row(
     seconds = rates[job.speed] * job.images if job.speed in rates else None
     if state.name == "started" and running:
         return Row(job, "running", seconds, _last_line(job, plan))
-    if job.kind == "extract" and done.issuperset(job.needs):
+    if job.kind == "extract" and set(job.needs) <= done:
         keys = plan.contents[job.arguments["manifest"], job.arguments["root"]]
         there = images_in_cache(job, keys)
         if there == len(keys):
