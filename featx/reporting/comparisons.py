@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from featx.stats.compare import Comparison
+from featx.stats.findings import Finding
 
 from .names import slugs
 from .summary import Measure, Summary
 from .tables import Cell, Column, Table
+from .words import p_text
 
-__all__ = ["differences", "p_matrices", "pair_tables"]
+__all__ = ["differences", "p_matrices", "pair_tables", "rank_tables"]
 
 
 def differences(first: Measure, second: Measure) -> np.ndarray:
@@ -61,11 +63,13 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
         ),
         *(Column("images", "Images"), Column("positives", "Positives")),
         *(Column("statistic", "Statistic", text=True), Column("test", "Test", text=True)),
-        *(Column("adjustment", "Correction", text=True), Column("warnings", "Mind", text=True)),
+        *(Column("adjustment", "Correction", text=True), Column("others", "Other tests", text=True)),
+        Column("warnings", "Mind", text=True),
     )
     note = (
         "Two arms on the same folds and images, by the test that the protocol allows; no test takes folds as "
-        "independent. SD: of the folds' differences. Intervals of single pairs, not corrected for their number."
+        "independent. SD: of the folds' differences. Intervals of single pairs, not corrected for their number. Other "
+        "tests stand here for comparison with other studies; the answer is p."
     )
     made = []
     for setting, found in summary.comparisons.items():
@@ -78,8 +82,6 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
 def _pair(pair: Comparison, gaps: np.ndarray) -> tuple[Cell, ...]:
     found = pair.finding
     known = gaps[np.isfinite(gaps)]
-    freedom = ", ".join(f"{value:g}" for value in found.freedom)
-    statistic = f"{found.statistic_name}({freedom})" if freedom else found.statistic_name
     return (
         *pair.arms,
         *pair.values,
@@ -87,9 +89,21 @@ def _pair(pair: Comparison, gaps: np.ndarray) -> tuple[Cell, ...]:
         float(known.std(ddof=1)) if len(known) > 1 else None,
         *(found.low, found.high, found.p, pair.adjusted_p),
         *(found.folds, found.n, found.positives),
-        f"{statistic} = {found.statistic:.3g}" if np.isfinite(found.statistic) else None,
-        *(found.test, pair.adjustment, "; ".join(found.warnings) or None),
+        _statistic(found),
+        *(found.test, pair.adjustment),
+        "; ".join(f"{one.test}: {_statistic(one) or 'no statistic'}, {p_text(one.p)}" for one in pair.others)
+        or None,
+        "; ".join(found.warnings) or None,
     )
+
+
+def _statistic(found: Finding) -> str | None:
+    if np.isnan(found.statistic):
+        return None
+    freedom = ", ".join(f"{value:g}" for value in found.freedom)
+    name = f"{found.statistic_name}({freedom})" if freedom else found.statistic_name
+    value = f"{found.statistic:.3g}".replace("-", "−").replace("inf", "∞")
+    return f"{name} = {value}"
 
 
 def p_matrices(summary: Summary) -> tuple[Table, ...]:
@@ -131,4 +145,40 @@ def p_matrices(summary: Summary) -> tuple[Table, ...]:
         note = f"p values of the differences between arms. Test: {tests}. Correction: {corrections}."
         title = f"p values: {setting[0]} ({setting[1]})"
         made.append(Table(f"p-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
+    return tuple(made)
+
+
+def rank_tables(summary: Summary) -> tuple[Table, ...]:
+    """Fill the table of mean ranks of each task whose arms were ranked.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    tuple of Table
+        A row for each arm, the best rank first; Friedman's test and the critical difference in the note.
+    """
+    made = []
+    for setting, found in summary.comparisons.items():
+        if (ranking := found.ranking) is None:
+            continue
+        spreads = {item.series.arm: item.spread for item in summary.overall if item.series.setting == setting}
+        rows = [
+            (arm, rank, spreads[arm].mean, spreads[arm].sd, ranking.finding.folds)
+            for rank, arm in sorted(zip(ranking.ranks, ranking.arms, strict=True))
+        ]
+        columns = (
+            *(Column("arm", "Arm", text=True), Column("rank", "Mean rank", 2)),
+            *(Column("mean", "AUC"), Column("sd", "SD"), Column("folds", "Folds ranked")),
+        )
+        test = ranking.finding
+        note = (
+            f"{test.test}: {_statistic(test) or 'no statistic'}, {p_text(test.p)}. Critical difference (Nemenyi, 5 % level): "
+            f"{ranking.critical_difference:.2f}. Mind: {'; '.join(test.warnings) or 'nothing'}."
+        )
+        title = f"Mean ranks: {setting[0]} ({setting[1]})"
+        made.append(Table(f"ranks-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
     return tuple(made)

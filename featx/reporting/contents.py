@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
 import numpy as np
 
-from .comparisons import p_matrices, pair_tables
+from .columns import ARM, HOW, INTERVAL, INTERVALS, PLACE, SIZES, SPREAD, interval, place, spread
+from .comparisons import p_matrices, pair_tables, rank_tables
+from .costs import backbone_table
+from .factors import anova_tables
+from .groups import group_table
 from .mistakes import mistake_table
 from .names import slugs
 from .operating import operating
-from .pairs import against
-from .records import Search, searches_of
-from .series import Series, natural
-from .summary import Measure, Summary
+from .pairs import LEVEL, against
+from .power import power_table
+from .searches import searches
+from .series import natural
+from .sizes import size_table
+from .summary import Summary
 from .tables import Cell, Column, Score, Table
-from .words import LEVEL
 
-__all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "searches", "tables"]
-
-_TASK = Column("task", "Task", text=True)
-_PROTOCOL = Column("protocol", "Protocol", text=True)
-_ARM = Column("arm", "Arm", text=True)
-_SPREAD = (
-    Column("mean", "AUC"),
-    Column("sd", "SD"),
-    Column("folds", "Folds"),
-    Column("undefined", "No AUC"),
-)
-_INTERVAL = (Column("low", "95 % low"), Column("high", "95 % high"))
-_HOW = (
-    "AUC: mean over the folds' test parts; SD: standard deviation over the folds (n − 1). No AUC: folds whose test part holds one "
-    "class only; they enter neither."
-)
-_INTERVALS = (
-    " The interval is the corrected resampled t interval (Nadeau & Bengio 2003), which allows for training parts "
-    "that overlap; there is none for a single fold."
-)
-
-
-def _numbers(item: Measure) -> tuple[Cell, ...]:
-    total = item.spread
-    return total.mean, total.sd, total.n, total.undefined
-
-
-def _place(series: Series) -> tuple[Cell, ...]:
-    return series.task, series.protocol, series.arm
+__all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "tables"]
 
 
 def main_table(summary: Summary) -> Table:
@@ -63,11 +37,11 @@ def main_table(summary: Summary) -> Table:
         A row for each series.
     """
     rows = [
-        (*_place(item.series), item.scored, *_numbers(item), item.spread.low, item.spread.high)
+        (*place(item.series), item.scored, *spread(item.spread), *interval(item.spread))
         for item in summary.overall
     ]
-    columns = (_TASK, _PROTOCOL, _ARM, Column("scored", "Positive", text=True), *_SPREAD, *_INTERVAL)
-    return Table("auc", "AUC by task and arm", _HOW + _INTERVALS, columns, tuple(rows))
+    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD, *INTERVAL)
+    return Table("auc", "AUC by task and arm", HOW + INTERVALS, columns, tuple(rows))
 
 
 def layout(summary: Summary) -> Table:
@@ -109,7 +83,7 @@ def layout(summary: Summary) -> Table:
 
     rows = tuple((arm, *(cell(arm, setting) for setting in summary.settings)) for arm in summary.arms)
     columns = (
-        _ARM,
+        ARM,
         *(Column(f"{task} {protocol}", f"{task} ({protocol})") for task, protocol in summary.settings),
     )
     note = (
@@ -139,9 +113,9 @@ def by_fold(summary: Summary) -> tuple[Table, ...]:
         rows = []
         for item in items:
             values = dict(zip(item.series.folds, item.auc, strict=True))
-            rows.append((item.series.arm, *(values.get(fold) for fold in folds), *_numbers(item)))
-        columns = (_ARM, *(Column(f"fold {fold}", fold) for fold in folds), *_SPREAD)
-        note = f"{_HOW} Fold names: repeat x direction in 5x2."
+            rows.append((item.series.arm, *(values.get(fold) for fold in folds), *spread(item.spread)))
+        columns = (ARM, *(Column(f"fold {fold}", fold) for fold in folds), *SPREAD)
+        note = f"{HOW} Fold names: repeat x direction in 5x2."
         title = f"AUC by fold: {setting[0]} ({setting[1]})"
         made.append(Table(f"folds-{slug}", title, note, columns, tuple(rows)))
     return tuple(made)
@@ -163,17 +137,23 @@ def by_class(summary: Summary) -> Table | None:
     if not summary.classes:
         return None
     rows = [
-        (*_place(item.series), item.scored, sum(item.positives), *_numbers(item)) for item in summary.classes
+        (
+            *place(item.series),
+            item.scored,
+            sum(item.positives),
+            *spread(item.spread),
+            *interval(item.spread),
+        )
+        for item in summary.classes
     ]
     columns = (
-        _TASK,
-        _PROTOCOL,
-        _ARM,
+        *PLACE,
         Column("class", "Class", text=True),
         Column("images", "Images"),
-        *_SPREAD,
+        *SPREAD,
+        *INTERVAL,
     )
-    note = f"Each class against the rest. {_HOW} Images: test images of the class, summed over the folds."
+    note = f"Each class against the rest. {HOW}{INTERVALS} Images: test images of the class, summed over the folds."
     return Table("classes", "AUC by class", note, columns, tuple(rows))
 
 
@@ -194,90 +174,28 @@ def by_stratum(summary: Summary) -> Table | None:
         return None
     rows = [
         (
-            *_place(item.series),
+            *place(item.series),
             item.stratum,
             item.level,
             sum(item.images),
             sum(item.positives),
-            *_numbers(item),
+            *spread(item.spread),
+            *interval(item.spread),
         )
         for item in summary.strata
     ]
     columns = (
-        *(_TASK, _PROTOCOL, _ARM),
+        *PLACE,
         *(Column("stratum", "Column", text=True), Column("level", "Value", text=True)),
-        *(Column("images", "Images"), Column("positives", "Positives")),
-        *_SPREAD,
+        *SIZES,
+        *SPREAD,
+        *INTERVAL,
     )
     note = (
-        f"{_HOW} Images and positives are summed over the folds, so an image that is tested in several folds "
+        f"{HOW}{INTERVALS} Images and positives are summed over the folds, so an image that is tested in several folds "
         "counts each time; in tasks of several classes, positives are those of the rarest class."
     )
     return Table("strata", "AUC by stratum", note, columns, tuple(rows))
-
-
-def searches(summary: Summary) -> Table | None:
-    """Fill the table of the values of C that inner cross-validation chose.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    Table or None
-        A row for each series that was trained with a search; None where there was none.
-    """
-    rows = []
-    for series in summary.series:
-        found = [item for run in series.runs for item in searches_of(run.record)]
-        if found:
-            rows.append(
-                (
-                    *_place(series),
-                    _chosen(found),
-                    *_logs(found),
-                    sum(item.edge != "" for item in found),
-                    *_fits(series),
-                    len(series.runs),
-                )
-            )
-    if not rows:
-        return None
-    columns = (
-        *(_TASK, _PROTOCOL, _ARM, Column("chosen", "C chosen (times)", text=True)),
-        *(Column("log10_mean", "log10 C", 2), Column("log10_sd", "SD", 2)),
-        *(
-            Column("edges", "At edge"),
-            Column("fits", "Fits"),
-            Column("not_converged", "Not converged"),
-            Column("folds", "Folds"),
-        ),
-    )
-    note = (
-        "C is chosen inside the training part of each fold, in tasks of several classes for each class. log10 C: mean "
-        "over the folds. At edge: choices at an edge of the grid, beyond which a better C may lie. Fits: of the "
-        "search and of the final SVMs."
-    )
-    return Table("search", "Choice of C", note, columns, tuple(rows))
-
-
-def _chosen(found: Sequence[Search]) -> str:
-    counts = Counter(item.chosen for item in found)
-    return ", ".join(f"{value:g} ({counts[value]})" for value in sorted(counts))
-
-
-def _logs(found: Sequence[Search]) -> tuple[float, float | None]:
-    values = np.log10([item.chosen for item in found])
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
-
-
-def _fits(series: Series) -> tuple[Cell, Cell]:
-    counts = [run.record.convergence for run in series.runs if "fits" in run.record.convergence]
-    if not counts:
-        return None, None
-    return sum(item["fits"] for item in counts), sum(item["not_converged"] for item in counts)
 
 
 def tables(summary: Summary) -> tuple[Table, ...]:
@@ -294,11 +212,22 @@ def tables(summary: Summary) -> tuple[Table, ...]:
         In the order of the page.
     """
     made = [layout(summary), main_table(summary), *by_fold(summary)]
-    optional = (by_class(summary), by_stratum(summary), searches(summary), mistake_table(summary))
-    made += [table for table in optional if table]
+    optional = (
+        by_class,
+        by_stratum,
+        group_table,
+        backbone_table,
+        size_table,
+        searches,
+        mistake_table,
+        power_table,
+    )
+    made += [table for fill in optional if (table := fill(summary))]
     return (
         *made,
         operating(summary),
         *pair_tables(summary),
         *p_matrices(summary),
+        *rank_tables(summary),
+        *anova_tables(summary),
     )

@@ -1,4 +1,4 @@
-"""Figures of dots: AUC of folds and arms, differences of pairs, critical differences, AUC against cost."""
+"""Figures of dots: AUC of folds and arms, differences of pairs, critical differences."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from featx.errors import BackboneError
-from featx.zoo.backbones import find_backbone
-
 from .comparisons import differences
-from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, marker, styled
+from .drawing import FAINT, INK, MARK, blank, folded, look, marker, styled
 from .names import heading
 from .pairs import against
 from .summary import Measure, Summary
 from .words import p_text
 
-__all__ = ["auc_dots", "best_arm", "cost", "critical_difference", "difference_dots", "sizes", "strata_dots"]
+__all__ = ["auc_dots", "best_arm", "critical_difference", "difference_dots", "strata_dots"]
 
 
 _DOT: dict[str, Any] = {"markersize": 3.2, "markeredgewidth": 0}
-_MARK: dict[str, Any] = {"markersize": 6.5, "markeredgecolor": PAPER}
 
 
 def auc_dots(summary: Summary) -> Figure:
@@ -112,7 +108,7 @@ def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], names: Se
         axes.plot(values, _lower(place, len(values)), "o", color=colour, alpha=0.4, **_DOT)
         if np.isfinite(total.low):
             axes.plot([total.low, total.high], [place + 0.12] * 2, color=colour, linewidth=1.6)
-        axes.plot([total.mean], [place + 0.12], marker(summary, arm), color=colour, **_MARK)
+        axes.plot([total.mean], [place + 0.12], marker(summary, arm), color=colour, **MARK)
         label = f"{total.mean:.3f}" if np.isfinite(total.mean) else "one class only"
         axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
     _rows(axes, [names[index] for index in order])
@@ -181,7 +177,7 @@ def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
             values = differences(items[arm], items[best])
             axes.plot(values, _lower(place, len(values)), "o", color=colour, alpha=0.4, **_DOT)
             axes.plot([sign * found.low, sign * found.high], [place + 0.12] * 2, color=colour, linewidth=1.6)
-            axes.plot([sign * found.estimate], [place + 0.12], marker(summary, arm), color=colour, **_MARK)
+            axes.plot([sign * found.estimate], [place + 0.12], marker(summary, arm), color=colour, **MARK)
             label = p_text(pairs[arm].adjusted_p) if np.isfinite(pairs[arm].adjusted_p) else "no test"
             axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
         _rows(axes, order)
@@ -214,7 +210,7 @@ def critical_difference(summary: Summary, setting: tuple[str, str]) -> Figure:
         figure = blank(8.6, 0.36 * (len(order) + 1.6) + 0.55)
         axes = figure.subplots()
         for arm, row in place.items():
-            axes.plot([ranks[arm]], [row], marker(summary, arm), color=look(summary, arm)["color"], **_MARK)
+            axes.plot([ranks[arm]], [row], marker(summary, arm), color=look(summary, arm)["color"], **MARK)
         for clique in ranking.cliques:
             rows = [place[arm] for arm in clique]
             line = max(ranks[arm] for arm in clique) + 0.12
@@ -235,70 +231,3 @@ def critical_difference(summary: Summary, setting: tuple[str, str]) -> Figure:
         axes.set_title(heading(summary, setting))
         axes.set_xlabel("Mean rank over the folds (1 is best)")
     return figure
-
-
-def sizes(summary: Summary) -> dict[tuple[str, tuple[str, str]], int]:
-    """Look up the parameters of every series' backbone in the zoo.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    dict of (arm, setting) to int
-        Of series whose recipe names a backbone of the zoo.
-    """
-    found = {}
-    for series in summary.series:
-        recipe = series.runs[0].record.features.get("recipe") or {}
-        try:
-            found[series.arm, series.setting] = find_backbone(recipe.get("backbone", "")).parameters
-        except BackboneError:
-            continue
-    return found
-
-
-def cost(summary: Summary) -> Figure:
-    """Draw mean AUC against the size of the backbone.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of; at least one series has a backbone of the zoo.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each task.
-    """
-    known = sizes(summary)
-    settings = list(dict.fromkeys(setting for _, setting in known))
-    with styled():
-        figure = blank(8.6, 3.0 * len(settings))
-        panels = figure.subplots(len(settings), 1, squeeze=False, sharex=True).ravel()
-        for axes, setting in zip(panels, settings, strict=True):
-            for item in summary.overall:
-                if item.series.setting == setting and (item.series.arm, setting) in known:
-                    _cost_point(axes, summary, item, known[item.series.arm, setting])
-            logarithmic(axes, "{x:,.0f}")
-            axes.set_ylabel("ROC AUC")
-            axes.set_title(heading(summary, setting))
-        handles = {
-            name: handle
-            for axes in panels
-            for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside right upper", title="Arm", alignment="left"
-        )
-        panels[-1].set_xlabel("Parameters of the backbone, up to the feature layer")
-    return figure
-
-
-def _cost_point(axes: Axes, summary: Summary, item: Measure, parameters: int) -> None:
-    arm, total = item.series.arm, item.spread
-    colour = look(summary, arm)["color"]
-    axes.plot([parameters] * 2, [total.low, total.high], color=colour, linewidth=1.6, alpha=0.6)
-    axes.plot([parameters], [total.mean], marker(summary, arm), color=colour, label=folded(arm), **_MARK)

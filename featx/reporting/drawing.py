@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,6 +29,7 @@ from .summary import Summary
 __all__ = [
     "FAINT",
     "INK",
+    "MARK",
     "PAPER",
     "Drawing",
     "blank",
@@ -45,6 +46,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT, _GRID, PAPER = "#1d2228", "#5c6670", "#dfe3e8", "#ffffff"
+MARK: Mapping[str, Any] = {"markersize": 6.5, "markeredgecolor": PAPER}
 # In the page these colours become CSS variables, so that figures follow light and dark.
 _VARIABLES = {
     INK: "--ink",

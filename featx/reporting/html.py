@@ -24,6 +24,9 @@ from .words import Finding
 __all__ = ["Block", "Cellview", "Section", "Shot", "page"]
 
 _FILTER_FROM = 8
+_WRAP_FROM = 48
+# Columns that name an arm.
+_ARMS = frozenset({"arm", "a", "b"})
 
 
 @dataclass(frozen=True)
@@ -212,13 +215,17 @@ def _sections(
     sections = [
         Section("summary", "Summary", findings=tuple(findings)),
         Section("warnings", "Warnings", warnings=summary.warnings),
-        Section("auc", "AUC", blocks=blocks("auc", "cost")),
-        Section("comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks")),
+        Section("auc", "AUC", blocks=blocks("auc")),
+        Section("comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks", "power")),
+        Section("factors", "Factors", blocks=blocks("anova")),
+        Section("cost", "Cost", blocks=blocks("cost", "backbones")),
+        Section("sizes", "Training size", blocks=blocks("training-sizes")),
         Section("curves", "Curves", blocks=blocks("roc", "precision-recall")),
         Section("metrics", "Further metrics", blocks=blocks("scores", "calibration", "metrics")),
         Section("folds", "By fold", blocks=blocks("folds")),
         Section("classes", "By class", blocks=blocks("classes")),
         Section("strata", "By stratum", blocks=blocks("strat")),
+        Section("groups", "By group", blocks=blocks("groups")),
         Section("search", "Choice of C", blocks=blocks("search")),
         Section("mistakes", "Mistakes", shots=_shots(summary, pictures), blocks=blocks("mistakes")),
         Section("training", "Fine-tuning", blocks=blocks("learning")),
@@ -241,13 +248,14 @@ def _drawing(item: Drawing) -> Block:
 
 
 def _links(summary: Summary) -> dict[tuple[str, ...], str]:
-    """Anchors of provenance by task, protocol and arm, and by the name of a task's own tables and arm."""
+    """Anchors of provenance by task, protocol and arm; by a task's own tables and arm; by a task's column and arm."""
     names = slugs(summary)
     links: dict[tuple[str, ...], str] = {}
     for index, series in enumerate(summary.series):
         anchor = f"origin-{index + 1}"
         links[series.task, series.protocol, series.arm] = anchor
         links[names[series.setting], series.arm] = anchor
+        links[" ".join(series.setting), series.arm] = anchor
     return links
 
 
@@ -256,9 +264,9 @@ def _table(table: Table, links: Mapping[tuple[str, ...], str]) -> Block:
     slug = table.name.partition("-")[2]
 
     def link(row: tuple[Cell, ...], column: Column) -> str:
-        if column.name != "arm":
-            return ""
-        here = [str(row[names.index(name)]) for name in ("task", "protocol", "arm") if name in names]
+        if column.name not in _ARMS:
+            return links.get((column.name, str(row[0])), "")
+        here = [str(row[names.index(name)]) for name in ("task", "protocol", column.name) if name in names]
         return links.get(tuple(here) if len(here) == 3 else (slug, here[-1]), "")
 
     rows = tuple(
@@ -284,6 +292,8 @@ def _cell(cell: Cell, column: Column, link: str) -> Cellview:
         return Cellview(shown(cell, column), "", "none")
     if isinstance(cell, Score) and cell.best:
         classes.append("best")
+    if column.text and len(str(value)) > _WRAP_FROM:
+        classes.append("wrap")
     return Cellview(shown(cell, column), str(value), " ".join(classes), link)
 
 

@@ -16,11 +16,11 @@ from .series import Series
 from .summary import Summary
 from .tables import Cell, Column, Score, Table
 
-__all__ = ["calibrated", "operating"]
+__all__ = ["METRICS", "calibrated", "operating"]
 
 _Metric = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 # Column, heading, metric of one fold.
-_METRICS: Mapping[str, tuple[str, _Metric]] = {
+METRICS: Mapping[str, tuple[str, _Metric]] = {
     "average precision": ("Average precision", average_precision),
     "sensitivity at 0.90 specificity": (
         "Sens. at 0.90 spec.",
@@ -91,7 +91,7 @@ def operating(summary: Summary) -> Table:
     columns = (
         *(Column("task", "Task", text=True), Column("protocol", "Protocol", text=True)),
         *(Column("arm", "Arm", text=True), Column("class", "Positive", text=True)),
-        *(Column(name, title) for name, (title, _) in {**_METRICS, **further}.items()),
+        *(Column(name, title) for name, (title, _) in {**METRICS, **further}.items()),
     )
     note = (
         "Mean ± standard deviation over the folds (number of folds). Sensitivity, specificity and their mean, the "
@@ -107,7 +107,7 @@ def operating(summary: Summary) -> Table:
 
 def _decisions(series: Series, name: str) -> tuple[Cell, ...]:
     values = [[row.scores[name] for row in run.predictions] for run in series.runs]
-    return tuple(_over_folds(metric, series, name, values) for _, metric in _METRICS.values())
+    return tuple(_over_folds(metric, series, name, values) for _, metric in METRICS.values())
 
 
 def _chances(series: Series, name: str, metrics: Mapping[str, tuple[str, _Metric]]) -> tuple[Cell, ...]:

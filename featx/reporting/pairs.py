@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 from featx.stats.arms import FoldScores
 from featx.stats.compare import Comparison, Comparisons, compare_many
+from featx.stats.power import Power, smallest_difference
 
 if TYPE_CHECKING:
     from .series import Series
+    from .summary import Summary
 
-__all__ = ["against", "comparable", "compare"]
+__all__ = ["LEVEL", "POWER", "against", "comparable", "compare", "smallest"]
+
+LEVEL = 0.05
+"""Differences with a smaller corrected p are called more than chance."""
+POWER = 0.8
+"""Chance of finding a difference that counts as one the data could show."""
 
 
 def comparable(several: Sequence[Series]) -> dict[str, list[FoldScores]]:
@@ -92,3 +99,29 @@ def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
         for pair in comparisons.pairs
         if arm in pair.arms
     }
+
+
+def smallest(
+    summary: Summary, setting: tuple[str, str], arms: tuple[str, str], *, level: float = LEVEL
+) -> Power:
+    """Find the smallest difference that two arms' runs could have shown.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+    setting : tuple of (str, str)
+        Task and protocol.
+    arms : tuple of (str, str)
+        Two arms that are compared.
+    level : float
+        Level of the test.
+
+    Returns
+    -------
+    Power
+        On the folds that all paired arms share.
+    """
+    folds = comparable([series for series in summary.series if series.setting == setting])
+    first, second = (folds[arm] for arm in arms)
+    return smallest_difference(first, second, power=POWER, level=1 - level)

@@ -13,10 +13,11 @@ from .curves import (
     score_histograms,
     search_curves,
 )
-from .dots import auc_dots, best_arm, cost, critical_difference, difference_dots, sizes, strata_dots
+from .dots import auc_dots, best_arm, critical_difference, difference_dots, strata_dots
 from .drawing import Drawing
 from .names import heading, slugs
 from .summary import Summary
+from .trends import costs, training_sizes
 
 __all__ = ["drawings"]
 
@@ -29,9 +30,17 @@ _NOTES: dict[str, tuple[str, str, str]] = {
         "Dot plot of the AUC of every arm; the table of AUCs holds the numbers.",
     ),
     "cost": (
-        "AUC and size of the backbone",
-        "Mark: mean AUC over the folds. Line: its 95 % interval. Weights up to the feature layer.",
-        "Mean AUC of every arm against the number of parameters of its backbone.",
+        "AUC against cost",
+        "Mark: mean AUC over the folds. Line: its 95 % interval. Parameters and multiply-adds up to the feature layer; "
+        "images a second as the features were extracted, comparable only where measured on the same machine.",
+        "Mean AUC of every arm against what its network costs; the table of backbones holds the numbers.",
+    ),
+    "training-sizes": (
+        "AUC against training-set size",
+        "Mark: mean AUC over the folds of this size. Upright line: its 95 % interval. Different protocols test "
+        "different parts.",
+        "Mean AUC of every arm against the number of images that trained it; the table by training-set size holds "
+        "the numbers.",
     ),
     "differences": (
         "Differences to the best arm: {}",
@@ -98,9 +107,12 @@ def drawings(summary: Summary) -> tuple[Drawing, ...]:
     tuple of Drawing
         In the order of the page.
     """
-    made = [_drawing("auc", auc_dots(summary))]
-    if len(set(sizes(summary).values())) > 1:
-        made.append(_drawing("cost", cost(summary)))
+    whole = {
+        "auc": auc_dots(summary),
+        "cost": costs(summary),
+        "training-sizes": training_sizes(summary),
+    }
+    made = [_drawing(name, figure) for name, figure in whole.items() if figure]
     for setting, slug in slugs(summary).items():
         made += _of_task(summary, setting, slug)
     learning = learning_curves(summary)

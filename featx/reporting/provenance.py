@@ -96,6 +96,7 @@ def _made(name: str, title: str, runs: tuple[Run, ...], where: Mapping[Path, str
     facts = (
         ("Weights lineage", _shared([" → ".join(record.lineage) or "not recorded" for record in records])),
         ("Recipe of the features", _fields([record.features.get("recipe") or {} for record in records])),
+        ("Cost", _fields([record.features.get("cost") or {} for record in records])),
         ("Settings", _fields([record.settings for record in records])),
         ("Seed", _shared([str(record.seed) for record in records])),
         ("Versions", _fields([record.versions for record in records])),

@@ -60,6 +60,10 @@ _LATEX = {
     "†": r"\dag{}",
     "–": "--",
     "→": r"$\to$",
+    "∞": r"$\infty$",
+    "η": r"$\eta$",
+    "ω": r"$\omega$",
+    "²": r"$^2$",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -114,6 +118,8 @@ class Column:
         Align to the left.
     least : float
         Numbers below it are shown as ``< least``: a p value is never 0.
+    unit : float
+        What people read is the number over this; CSV holds the number itself.
     """
 
     name: str
@@ -121,6 +127,7 @@ class Column:
     digits: int | None = 3
     text: bool = False
     least: float = float("-inf")
+    unit: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,8 @@ def shown(cell: Cell, column: Column) -> str:
     """
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return DASH
+    if isinstance(cell, int | float) and column.unit != 1.0:
+        cell = cell / column.unit
     if isinstance(cell, float):
         if cell < column.least:
             return f"< {column.least:g}"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featx.stats.compare import Comparison, Comparisons
+from featx.stats.compare import Comparison
 
-from .pairs import against
+from .factors import analyse
+from .pairs import LEVEL, POWER, against, smallest
 from .summary import MACRO, Measure, Summary
 
-__all__ = ["LEVEL", "Finding", "findings", "p_text"]
-
-LEVEL = 0.05
+__all__ = ["Finding", "findings", "p_text"]
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,13 @@ def findings(summary: Summary) -> tuple[Finding, ...]:
         One a task and protocol.
     """
     return tuple(
-        _finding(
-            setting,
-            [item for item in summary.overall if item.series.setting == setting],
-            summary.comparisons.get(setting),
-        )
+        _finding(summary, setting, [item for item in summary.overall if item.series.setting == setting])
         for setting in summary.settings
     )
 
 
-def _finding(setting: tuple[str, str], items: Sequence[Measure], comparisons: Comparisons | None) -> Finding:
-    title = f"{setting[0]} ({setting[1]})"
+def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure]) -> Finding:
+    title, comparisons = f"{setting[0]} ({setting[1]})", summary.comparisons.get(setting)
     ranked = sorted((item for item in items if np.isfinite(item.spread.mean)), key=_rank)
     if not ranked:
         return Finding(title, "No arm has an AUC: every test part holds one class only.", ())
@@ -73,7 +68,8 @@ def _finding(setting: tuple[str, str], items: Sequence[Measure], comparisons: Co
         lead = f"{' and '.join(equal)} share the highest value: {_worth(best)}."
     else:
         lead = f"{best.series.arm} is best: {_worth(best)}. {_ahead(best, ranked[1], pairs)}"
-    details = [_ranking(ranked), *_not_told_apart(ranked, pairs), *_tests(pairs), _sizes(best)]
+    details = [_ranking(ranked), *_not_told_apart(ranked, pairs), *_power(summary, ranked, pairs)]
+    details += [*_factors(summary, setting), *_tests(pairs), _sizes(best)]
     return Finding(title, lead, tuple(details))
 
 
@@ -113,7 +109,7 @@ def _ahead(best: Measure, second: Measure, pairs: Mapping[str, Comparison]) -> s
 
 def _chance(pair: Comparison) -> str:
     if not np.isfinite(pair.adjusted_p):
-        return "no p value"
+        return p_text(pair.adjusted_p)
     corrected = "" if pair.adjustment == "none" else f", {pair.adjustment}"
     return f"{p_text(pair.adjusted_p)}{corrected}"
 
@@ -124,7 +120,7 @@ def p_text(value: float) -> str:
     Parameters
     ----------
     value : float
-        From 0 to 1.
+        From 0 to 1; NaN where there is none.
 
     Returns
     -------
@@ -136,6 +132,8 @@ def p_text(value: float) -> str:
     >>> p_text(0.0421), p_text(0.00002)
     ('p = 0.042', 'p < 0.001')
     """
+    if not np.isfinite(value):
+        return "no p value"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
@@ -160,6 +158,31 @@ def _not_told_apart(ranked: Sequence[Measure], pairs: Mapping[str, Comparison]) 
     if not near:
         return [f"Every other arm is told apart from {ranked[0].series.arm} at the 5 % level."]
     return [f"Not told apart from {ranked[0].series.arm} at the 5 % level: {', '.join(near)}."]
+
+
+def _power(summary: Summary, ranked: Sequence[Measure], pairs: Mapping[str, Comparison]) -> list[str]:
+    """Say which difference between the best two would have been found."""
+    second = ranked[1].series
+    if second.arm not in pairs:
+        return []
+    found = smallest(summary, second.setting, pairs[second.arm].arms)
+    if not np.isfinite(found.difference):
+        return []
+    return [
+        f"A true difference of {found.difference:.3f} between {ranked[0].series.arm} and {second.arm} would have been found "
+        f"with {POWER * 100:.0f} % chance; a smaller one rather not."
+    ]
+
+
+def _factors(summary: Summary, setting: tuple[str, str]) -> list[str]:
+    """Rank the choices in which the arms differ, where they are several."""
+    found = analyse(summary, setting)
+    if found is None or len(found.levels) < 2:
+        return []
+    effects = [one for one in found.anova.effects if one.name in found.levels]
+    order = sorted(effects, key=lambda one: -one.eta_squared)
+    shares = ", ".join(f"{one.name} {one.eta_squared * 100:.0f} %" for one in order)
+    return [f"Share of the variation of AUC that each choice explains: {shares}."]
 
 
 def _tests(pairs: Mapping[str, Comparison]) -> list[str]:

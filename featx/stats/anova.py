@@ -127,8 +127,8 @@ def factorial_anova(
     Raises
     ------
     InputError
-        If a row lacks a key or its metric is not finite, a factor has one level only, or there are not more
-        rows than parameters.
+        If a row lacks a key or its metric is not finite, a factor has one level only, there are not more rows
+        than parameters, or factors change together, so that their effects cannot be told apart.
     ConfigError
         If there are no factors, a factor is named twice, or `interactions` is below 1.
 
@@ -210,6 +210,26 @@ def _check_size(levels: list[list[str]], terms: list[tuple[int, ...]], rows: int
             raise InputError(
                 "some combinations of the factors have no row: lower 'interactions', or run those arms."
             )
+    if np.linalg.matrix_rank(_design(levels, terms)) < parameters:
+        raise InputError(
+            "the effects cannot be told apart, since factors change together: lower 'interactions', or leave a factor "
+            "out."
+        )
+
+
+def _design(levels: list[list[str]], terms: list[tuple[int, ...]]) -> FloatArray:
+    """Code every effect as columns of 0 and 1, without the first level of each factor."""
+    coded = []
+    for column in levels:
+        names = np.unique(column)[1:]
+        coded.append((np.array(column)[:, None] == names).astype(np.float64))
+    columns = [np.ones((len(levels[0]), 1))]
+    for term in terms:
+        product = np.ones((len(levels[0]), 1))
+        for place in term:
+            product = (product[:, :, None] * coded[place][:, None, :]).reshape(len(product), -1)
+        columns.append(product)
+    return np.hstack(columns)
 
 
 def _balanced(levels: list[list[str]]) -> bool:
