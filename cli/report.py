@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CONFIG, ROOT, output, print_json
+from .options import CACHE, CONFIG, ROOT, print_json
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -19,8 +20,13 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@output("reports/report", "Folder for report.html, tables/ and figures/.")
+@click.argument("runs", nargs=-1, required=True)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Folder for report.html, tables/ and figures/.  [default: reports/report; of a study, its folder]",
+)
 @click.option("--title", help="Heading of the page.")
 @click.option(
     "--stratum", "strata", multiple=True, help="Break down by this column (repeatable).  [default: all]"
@@ -40,9 +46,12 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     "--thumbnails", is_flag=True, help="Show the most confident mistakes; mind who may see the images."
 )
 @click.option(
-    "--manifest", type=click.Path(path_type=Path), help="Manifest with the image files of --thumbnails."
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="Manifest with the image files of --thumbnails; a study knows its own.",
 )
 @ROOT
+@CACHE
 @click.option("--watch", is_flag=True, help="Go on, and report again whenever runs are finished.")
 @click.option(
     "--every",
@@ -52,63 +61,47 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     help="Seconds between looks of --watch.",
 )
 @CONFIG
-def report(
-    runs: tuple[Path, ...],
-    output: Path,
-    title: str | None,
-    strata: tuple[str, ...],
-    compare: tuple[str, str] | None,
-    form: str,
-    thumbnails: bool,
-    manifest: Path | None,
-    root: Path | None,
-    watch: bool,
-    every: float,
-) -> None:
-    """Report finished RUNS (run folders, or folders that hold some) as tables, figures and one HTML page.
+def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **options: Any) -> None:
+    """Report finished RUNS as tables, figures and one HTML page.
 
-    Reads runs only: no features, no network, and no images but for --thumbnails.
+    RUNS are run folders or folders that hold some; or one study: its file, its folder, or the name of a shipped
+    one. Of runs nothing else is read: no features, no network, and no images but for --thumbnails.
     """
-    from featx.errors import ConfigError, FeatxError
-    from featx.reporting.report import report as make
+    from featx.errors import FeatxError
     from featx.reporting.watch import changes
+    from featx.study.reports import report_runs_or_study, watched
 
-    if thumbnails != (manifest is not None):
-        raise ConfigError(
-            "--thumbnails and --manifest go together: one asks for images, the other says where they are"
-        )
-    options: dict[str, Any] = {
-        "output": output,
-        "strata": strata or None,
-        "compare": compare,
-        "manifest": manifest,
-        "root": root,
-    }
-    if title:
-        options["title"] = title
+    comparing = options["compare"] is not None
+    options["strata"] = options["strata"] or None
     if not watch:
-        _show(make(runs, progress=progress(), **options), form, compare is not None)
+        _show(report_runs_or_study(runs, progress=progress(), **options), form, comparing)
         return
-    for count in changes(runs, every):
+    for count in changes(watched(runs), every):
         click.echo(f"{count} finished runs", err=True)
         try:
-            _show(make(runs, refresh=every, **options), form, compare is not None)
+            _show(report_runs_or_study(runs, refresh=every, **options), form, comparing)
         except FeatxError as error:
             # A study is under way: what does not fit now may do so with the next run.
             click.echo(f"not yet: {error}", err=True)
 
 
-def _show(done: Report, form: str, comparing: bool) -> None:
+def _show(made: Sequence[Report], form: str, comparing: bool) -> None:
+    if form == "json":
+        found = [done.as_json() for done in made]
+        print_json(found if len(found) > 1 else found[0])
+    for done in made:
+        if form != "json":
+            _print(done, form, comparing)
+        for finding in done.findings:
+            click.echo(f"{finding.title}: {finding.lead}", err=True)
+        for text in done.warnings:
+            click.echo(f"warning: {text}", err=True)
+        click.echo(f"report: {done.html.resolve()}", err=True)
+
+
+def _print(done: Report, form: str, comparing: bool) -> None:
     from featx.reporting.tables import FORMATS, plain
 
     pairs = [table for table in done.contents if table.name.startswith("pairs-")] if comparing else []
-    if form == "json":
-        print_json(done.as_json())
-    else:
-        write = plain if form == "text" else FORMATS[form][1]
-        click.echo("\n".join(write(table) for table in (done.main, *pairs)), nl=False)
-    for finding in done.findings:
-        click.echo(f"{finding.title}: {finding.lead}", err=True)
-    for text in done.warnings:
-        click.echo(f"warning: {text}", err=True)
-    click.echo(f"report: {done.html.resolve()}", err=True)
+    write = plain if form == "text" else FORMATS[form][1]
+    click.echo("\n".join(write(table) for table in (done.main, *pairs)), nl=False)

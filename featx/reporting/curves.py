@@ -13,6 +13,7 @@ from featx.stats.auc import mean_roc, precision_recall_curve, roc_curve
 from featx.stats.calibration import reliability
 
 from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, styled
+from .names import trainings
 from .operating import calibrated
 from .records import history, searches_of
 from .series import Series
@@ -334,10 +335,11 @@ def learning_curves(summary: Summary) -> Figure | None:
     matplotlib.figure.Figure or None
         A row for each fine-tuned arm and task; None without fine-tuning runs.
     """
-    arms: dict[str, list[tuple[dict[str, float], ...]]] = {}
-    for run in summary.training:
-        if rows := history(run):
-            arms.setdefault(f"{run.record.arm}: {run.record.task}", []).append(rows)
+    every = {
+        f"{name}: {task}": [rows for run in runs if (rows := history(run))]
+        for (name, task), runs in trainings(summary).items()
+    }
+    arms = {title: folds for title, folds in every.items() if folds}
     if not arms:
         return None
     with styled():

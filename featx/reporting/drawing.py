@@ -44,7 +44,8 @@ __all__ = [
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+# One more than there are colours, so that colour and marker together differ for many arms.
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 INK, FAINT, _GRID, PAPER = "#1d2228", "#5c6670", "#dfe3e8", "#ffffff"
 MARK: Mapping[str, Any] = {"markersize": 6.5, "markeredgecolor": PAPER}
 # In the page these colours become CSS variables, so that figures follow light and dark.

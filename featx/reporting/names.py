@@ -1,10 +1,12 @@
-"""Names of tasks in file names and in headings."""
+"""Names of tasks in file names and in headings, and of trainings."""
 
 from __future__ import annotations
 
+from featx.runs import Run
+
 from .summary import Summary
 
-__all__ = ["heading", "slugs"]
+__all__ = ["heading", "slugs", "trainings"]
 
 
 def heading(summary: Summary, setting: tuple[str, str]) -> str:
@@ -52,3 +54,28 @@ def slugs(summary: Summary) -> dict[tuple[str, str], str]:
             name, number = f"{base}-{number}", number + 1
         names[task, protocol] = name
     return names
+
+
+def trainings(summary: Summary) -> dict[tuple[str, str], tuple[Run, ...]]:
+    """Sort fine-tuning runs by the network that they train and by task.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    dict of (name, task) to tuple of Run
+        The name is the runs' arm, with the backbone where several were trained.
+    """
+
+    def backbone(run: Run) -> str:
+        return str((run.record.features.get("recipe") or {}).get("backbone", ""))
+
+    several = len({backbone(run) for run in summary.training}) > 1
+    found: dict[tuple[str, str], tuple[Run, ...]] = {}
+    for run in summary.training:
+        name = f"{run.record.arm} ({backbone(run)})" if several else run.record.arm
+        found[name, run.record.task] = (*found.get((name, run.record.task), ()), run)
+    return found

@@ -32,7 +32,8 @@ _NOTES: dict[str, tuple[str, str, str]] = {
     "cost": (
         "AUC against cost",
         "Mark: mean AUC over the folds. Line: its 95 % interval. Parameters and multiply-adds up to the feature layer; "
-        "images a second as the features were extracted, comparable only where measured on the same machine.",
+        "images a second as the features were extracted, comparable only where measured on the same machine. Arms of one "
+        "cost stand side by side.",
         "Mean AUC of every arm against what its network costs; the table of backbones holds the numbers.",
     ),
     "training-sizes": (

@@ -13,6 +13,7 @@ from typing import Any
 from featx.digest import canonical, short
 from featx.runs import Run
 
+from .names import trainings
 from .series import Series
 from .summary import Summary
 
@@ -79,11 +80,8 @@ def origins(summary: Summary) -> tuple[Origin, ...]:
     """
     where = places((*summary.runs, *summary.training))
     made = [_origin(f"origin-{index + 1}", series, where) for index, series in enumerate(summary.series)]
-    arms: dict[str, list[Run]] = {}
-    for run in summary.training:
-        arms.setdefault(f"{run.record.arm}: fine-tuning on {run.record.task}", []).append(run)
-    for index, (title, runs) in enumerate(arms.items()):
-        made.append(_made(f"training-{index + 1}", title, tuple(runs), where))
+    for index, ((name, task), runs) in enumerate(trainings(summary).items()):
+        made.append(_made(f"training-{index + 1}", f"{name}: fine-tuning on {task}", runs, where))
     return tuple(made)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from featx.stats.intervals import FoldSummary
 
 from .columns import HOW, INTERVAL, INTERVALS, SPREAD, interval, spread
 from .series import Series
-from .summary import Summary
 from .tables import Column, Table
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 __all__ = ["Point", "clusters", "points", "size_table"]
 

@@ -23,6 +23,7 @@ from featx.stats.intervals import FoldSummary, summarise_folds
 from .checks import comparability
 from .pairs import compare
 from .series import Series, choose, collect, natural
+from .sizes import clusters
 
 __all__ = [
     "MACRO",
@@ -264,10 +265,10 @@ def summarise(
         for level in levels(row.strata.get(column, "") for run in item.runs for row in run.predictions)
     )
     undefined = tuple(_undefined(item) for item in overall if item.undefined)
-    said = tuple(_said(series)) + tuple(
-        f"{run.record.arm}: {text}" for run in training for text in _texts(run)
-    )
-    texts = (*warnings, *undefined, *notes, *said)
+    # Folds of one training say the same: once is enough.
+    said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
+    mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
+    texts = (*warnings, *undefined, *mixed, *notes, *_said(series), *said)
     return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
 
 
@@ -301,6 +302,17 @@ def _undefined(item: Measure) -> str:
     folds, left = ", ".join(item.undefined), len(item.auc) - len(item.undefined)
     rest = f"mean and standard deviation are over the other {left}" if left else "there is no mean"
     return f"{item.series.arm}, {item.series.task}: no AUC in fold {folds}, whose test part lacks a class; {rest}."
+
+
+def _mixed_sizes(series: Series) -> str:
+    parts = clusters(series.scores)
+    if len(parts) < 2:
+        return ""
+    low, high = (part[0].train_size for part in (parts[0], parts[-1]))
+    return (
+        f"{series.arm}, {series.task}: the folds' training parts hold from {low} to {high} images and more, and the mean is "
+        "over all of them; see the table by training-set size."
+    )
 
 
 def _texts(run: Run) -> list[str]:

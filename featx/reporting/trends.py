@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from featx.stats.intervals import FoldSummary
 
 from .costs import MEASURES, cost_of
 from .drawing import MARK, blank, folded, look, marker, styled
 from .names import heading
-from .sizes import Point, points
-from .summary import Measure, Summary
+from .sizes import points
+from .summary import Summary
 
-__all__ = ["cost_measures", "costs", "training_sizes"]
+__all__ = ["cost_measures", "costs", "short", "training_sizes"]
+
+# Ticks nearer than this share of the axis are left out.
+_APART = 0.14
 
 
 def cost_measures(summary: Summary) -> tuple[str, ...]:
@@ -52,43 +60,84 @@ def costs(summary: Summary) -> Figure | None:
         return None
     rows = len(summary.settings)
     with styled():
-        figure = blank(8.6, 2.7 * rows + 0.2)
+        figure = blank(8.6, max(2.7 * rows + 0.2, _room(summary)))
         panels = figure.subplots(rows, len(measures), squeeze=False, sharex="col", sharey="row")
         for line, setting in zip(panels, summary.settings, strict=True):
+            items = [item for item in summary.overall if item.series.setting == setting]
             for axes, measure in zip(line, measures, strict=True):
-                for item in summary.overall:
-                    value = getattr(cost_of(item.series), measure)
-                    if item.series.setting == setting and value:
-                        _point(axes, summary, item, value)
-                _logarithmic(axes)
+                for item in items:
+                    if value := getattr(cost_of(item.series), measure):
+                        _spots(axes, summary, item.series.arm, [value], [item.spread])
             line[0].set(title=heading(summary, setting), ylabel="ROC AUC")
-        for axes, measure in zip(panels[-1], measures, strict=True):
-            axes.set_xlabel(MEASURES[measure])
+        for column, measure in enumerate(measures):
+            _logarithmic(panels[:, column].tolist())
+            panels[-1, column].set_xlabel(textwrap.fill(MEASURES[measure], 20))
         _legend(figure, panels.ravel().tolist())
     return figure
 
 
-def _point(axes: Axes, summary: Summary, item: Measure, value: float) -> None:
-    arm, total = item.series.arm, item.spread
-    colour = look(summary, arm)["color"]
-    axes.plot([value] * 2, [total.low, total.high], color=colour, linewidth=1.6, alpha=0.6)
-    axes.plot([value], [total.mean], marker(summary, arm), color=colour, label=folded(arm), **MARK)
+def _spots(
+    axes: Axes, summary: Summary, arm: str, values: Sequence[float], totals: Sequence[FoldSummary]
+) -> None:
+    """Draw an arm's means and intervals, each arm a little to the side, so that none lies over another."""
+    colour, place = look(summary, arm)["color"], summary.arms.index(arm)
+    points = 3.5 * (place - (len(summary.arms) - 1) / 2)
+    aside = axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+    for value, total in zip(values, totals, strict=True):
+        reach = [total.low, total.high]
+        axes.plot([value] * 2, reach, color=colour, linewidth=1.6, alpha=0.6, transform=aside)
+    how = look(summary, arm) if len(values) > 1 else {"color": colour}
+    means = [total.mean for total in totals]
+    axes.plot(values, means, marker(summary, arm), label=folded(arm), transform=aside, **{**how, **MARK})
 
 
-def _logarithmic(axes: Axes) -> None:
-    """Make the x axis logarithmic, with short numbers (20k, 4G) between the decades too where there are few."""
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+def _logarithmic(panels: Sequence[Axes]) -> None:
+    """Make the x axis of panels logarithmic, with ticks at the values drawn, as far as there is room."""
+    values = {float(x) for axes in panels for line in axes.lines for x in line.get_xdata()}
+    kept: list[float] = []
+    for value in sorted(values):
+        if not kept or np.log(value / kept[-1]) >= _APART * np.log(max(values) / min(values)):
+            kept.append(value)
+    for axes in panels:
+        axes.set_xscale("log")
+        axes.margins(x=0.16)
+        axes.xaxis.set_major_locator(FixedLocator(kept))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: short(value)))
+
+
+def short(value: float) -> str:
+    """Write a quantity in three digits.
+
+    Parameters
+    ----------
+    value : float
+        At least 0.
+
+    Returns
+    -------
+    str
+        With k, M or G for thousands, millions and thousands of millions.
+
+    Examples
+    --------
+    >>> short(2_257_984), short(38.46), short(360), short(15_346_630_656)
+    ('2.26M', '38.5', '360', '15.3G')
+    """
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= unit:
+            return f"{value / (1e3 if letter == 'k' else unit):.3g}{letter}"
+    return f"{value:.4g}" if value >= 1000 else f"{value:.3g}"
+
+
+def _room(summary: Summary) -> float:
+    """Inches that the names of the arms need below one another."""
+    return 0.185 * sum(len(folded(arm).splitlines()) + 0.35 for arm in summary.arms) + 0.5
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     handles = {
-        name: handle
-        for axes in panels
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", title="Arm", alignment="left")
 
@@ -111,23 +160,15 @@ def training_sizes(summary: Summary) -> Figure | None:
         return None
     tasks = list(dict.fromkeys(task for task, _ in found))
     with styled():
-        figure = blank(8.6, 3.0 * len(tasks))
+        figure = blank(8.6, max(3.0 * len(tasks), _room(summary)))
         panels = figure.subplots(len(tasks), 1, squeeze=False, sharex=True).ravel()
         for axes, task in zip(panels, tasks, strict=True):
             for (other, arm), several in found.items():
                 if other == task:
-                    _line(axes, summary, arm, several)
-            _logarithmic(axes)
+                    sizes, totals = zip(*((point.images, point.total) for point in several), strict=True)
+                    _spots(axes, summary, arm, sizes, totals)
             axes.set(title=task, ylabel="ROC AUC")
+        _logarithmic(panels.tolist())
         panels[-1].set_xlabel("Training images")
         _legend(figure, panels.tolist())
     return figure
-
-
-def _line(axes: Axes, summary: Summary, arm: str, several: Sequence[Point]) -> None:
-    sizes = [point.images for point in several]
-    how, means = look(summary, arm), [point.total.mean for point in several]
-    axes.plot(sizes, means, marker(summary, arm), label=folded(arm), **how, **MARK)
-    for point in several:
-        reach = [point.total.low, point.total.high]
-        axes.plot([point.images] * 2, reach, color=how["color"], linewidth=1.6, alpha=0.6)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,8 @@ from featx.progress import Progress, Silent
 from featx.study.jobs import KINDS, Job, State, read_state, write_failed, write_started
 from featx.study.plan import Plan
 from featx.study.pool import Pool, Worker
+from featx.study.results import settled
+from featx.study.studyfile import KEPT
 
 __all__ = ["LOCK", "Outcome", "Written", "execute"]
 
@@ -124,7 +126,7 @@ def execute(
             f"{plan.output}: another `featx study run` is at work here; wait for it, or give another --output"
         ) from error
     try:
-        write_json(plan.output / "study.json", plan.study.model_dump(mode="json"))
+        write_json(plan.output / KEPT, plan.study.model_dump(mode="json"))
         return _Execution(plan, jobs, retry_failed, only_reports, progress or Silent()).run()
     finally:
         lock.release()
@@ -178,24 +180,15 @@ class _Execution:
         return [job for job in jobs if self.states[job.digest].name in {"pending", "started"}]
 
     def _reports(self) -> list[Job]:
-        """Settle what each report is over: the SVMs that are finished."""
-        settled = []
-        for job in self.plan.jobs:
-            if job.kind != "report":
-                continue
-            finished = [key for key in job.needs if self.states[key].name == "done"]
-            if not finished:
-                continue
-            paths = [path for key in finished for path in self.states[key].result["paths"]]
-            arguments = {**job.arguments, "paths": paths}
-            report = replace(job, arguments=arguments, needs=tuple(finished))
+        """Settle what each report is over, and find those that stand."""
+        reports = settled(self.plan, self.states)
+        for report in reports:
             state = read_state(report, self.plan.output)
             self.states[report.digest] = State("pending") if state.name == "failed" else state
             if state.name == "done":
                 self.outcome.reused.append(report)
                 self.progress.advance()
-            settled.append(report)
-        return settled
+        return reports
 
     def _do(self, todo: list[Job]) -> None:
         """Hand jobs to workers as soon as what they need is finished, until none can be begun."""

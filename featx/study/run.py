@@ -10,9 +10,9 @@ from featx.study.execute import Outcome, execute
 from featx.study.overview import Overview, overview
 from featx.study.plan import Plan, make_plan
 from featx.study.schema import Study
-from featx.study.studyfile import read_study
+from featx.study.studyfile import KEPT, read_study
 
-__all__ = ["plan_study", "run_study", "study_overview"]
+__all__ = ["plan_study", "run_study", "study_folder", "study_overview"]
 
 
 def plan_study(
@@ -28,9 +28,9 @@ def plan_study(
     Parameters
     ----------
     spec : Study, Path or str
-        A study file, or the name of a shipped one.
+        A study file, the name of a shipped one, or the folder of a study that was begun.
     output : Path or str, optional
-        The study's folder; ``reports/<name of the study>`` if not given.
+        The study's folder; `study_folder` if not given.
     cache : Path or str
         Folder of caches: feature stores, drawn images.
     manifests : mapping of str to Path or str, optional
@@ -49,8 +49,33 @@ def plan_study(
         If the study file, a manifest, task, protocol, recipe or weights file cannot be used.
     """
     study = read_study(spec, manifests)
-    folder = Path("reports") / study.name if output is None else Path(output)
+    folder = study_folder(spec, study) if output is None else Path(output)
     return make_plan(study, folder, Path(cache), progress)
+
+
+def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
+    """Name the folder where a study's results stand.
+
+    Parameters
+    ----------
+    spec : Study, Path or str
+        A study file, the name of a shipped study, or a study's folder.
+    study : Study, optional
+        The study, if it has been read already.
+
+    Returns
+    -------
+    Path
+        The folder itself if one was given, else ``reports/<name of the study>``.
+
+    Raises
+    ------
+    ConfigError
+        If the study file cannot be used.
+    """
+    if not isinstance(spec, Study) and (Path(spec) / KEPT).is_file():
+        return Path(spec)
+    return Path("reports") / (study or read_study(spec)).name
 
 
 def run_study(

@@ -34,8 +34,12 @@ from pydantic import BaseModel, ValidationError
 from featx.errors import ConfigError, listing
 from featx.study.schema import Arm, DataSet, Drawing, Extract, Source, Study, Svm, Target
 
-__all__ = ["read_study", "shipped_studies"]
+__all__ = ["KEPT", "is_study", "read_study", "shipped_studies"]
 
+KEPT = "study.json"
+"""The study as it was begun, in its folder of results."""
+
+_ENDINGS = frozenset({".toml", ".yml", ".yaml"})
 _TABLES: dict[str, type[BaseModel]] = {
     "sources": Source,
     "targets": Target,
@@ -62,13 +66,38 @@ def shipped_studies() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
+def is_study(spec: Path | str) -> bool:
+    """Tell whether something names a study rather than a folder of runs.
+
+    Parameters
+    ----------
+    spec : Path or str
+        What a user gave.
+
+    Returns
+    -------
+    bool
+        True for a name with a study file's ending, for a shipped study's name, and for a folder where a study was
+        begun.
+
+    Examples
+    --------
+    >>> is_study("mine.toml"), is_study("menegola2017"), is_study("reports/runs")
+    (True, True, False)
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return (path / KEPT).is_file()
+    return path.suffix in _ENDINGS or str(spec) in shipped_studies()
+
+
 def read_study(spec: Study | Path | str, manifests: Mapping[str, Path | str] | None = None) -> Study:
     """Read and check a study file.
 
     Parameters
     ----------
     spec : Study, Path or str
-        A file (TOML, or YAML by its ending), or the name of a shipped study.
+        A file (TOML, or YAML by its ending), the name of a shipped study, or the folder of a study that was begun.
     manifests : mapping of str to Path or str, optional
         Name of a source or target to the manifest to take instead of the file's.
 
@@ -103,6 +132,7 @@ def _find(spec: str) -> tuple[str, Path, str]:
         file = resources.files("featx.study") / "files" / f"{spec}.toml"
         return file.read_text(encoding="utf-8"), Path.cwd(), spec
     path = Path(spec).expanduser()
+    path = path / KEPT if path.is_dir() else path
     try:
         return path.read_text(encoding="utf-8"), path.resolve().parent, str(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -117,7 +147,7 @@ def _parse(text: str, called: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text) if called.endswith((".yml", ".yaml")) else tomllib.loads(text)
+        return yaml.safe_load(text) if called.endswith((".yml", ".yaml", ".json")) else tomllib.loads(text)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"study {called}: cannot be read ({' '.join(str(error).split())})") from error
 

@@ -87,6 +87,12 @@ def cost(images_per_second: float, **changes: Any) -> dict[str, Any]:
     return {**known, "images_per_second": images_per_second, **changes}
 
 
+@pytest.fixture
+def costing() -> Callable[..., dict[str, Any]]:
+    """Make what a store tells of its network."""
+    return cost
+
+
 def fill(folder: Path) -> Path:
     """Three arms on one task, six folds each, the whole of them the same wherever they lie."""
     for arm, shift in {"random": 0.4, "source": 1.1, "source + fine-tuned": 1.6}.items():

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.reporting.comparisons import differences, p_matrices, pair_tables
+from featx.reporting.comparisons import differences, p_matrices, pair_tables, rank_tables
 from featx.reporting.contents import layout
 from featx.reporting.pairs import against
+from featx.reporting.power import power_table
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats.compare import compare_many
+from featx.stats.power import smallest_difference
 
 Write = Callable[..., Run]
 
@@ -29,9 +31,32 @@ def test_pairs_say_what_the_stats_say(summary: Summary) -> None:
     rows = records(table)
     assert [(row["a"], row["b"]) for row in rows] == [pair.arms for pair in wanted]
     assert [row["adjusted_p"] for row in rows] == [pair.adjusted_p for pair in wanted]
+    assert [row["others"].count(", p = ") for row in rows] == [2] * 3  # type: ignore[union-attr]
     assert [row["difference"] for row in rows] == pytest.approx(
         [row["mean_a"] - row["mean_b"] for row in rows]
     )  # type: ignore[operator]
+
+
+def test_what_the_data_could_show_is_what_the_stats_say(summary: Summary) -> None:
+    table = power_table(summary)
+    assert table is not None
+    folds = {one.arm: one.scores for one in summary.series}
+    for row in records(table):
+        a, b = folds[str(row["a"])], folds[str(row["b"])]
+        assert row["smallest"] == smallest_difference(a, b).difference
+        assert row["smallest_of_all"] == smallest_difference(a, b, level=1 - 0.05 / 3).difference
+
+
+def test_ranks_stand_with_their_test(summary: Summary) -> None:
+    (table,) = rank_tables(summary)
+    rows = records(table)
+    assert [(row["arm"], row["rank"]) for row in rows] == [
+        ("source + fine-tuned", 1.0),
+        ("source", 2.0),
+        ("random", 3.0),
+    ]
+    assert "Friedman" in table.note
+    assert "share images" in table.note
 
 
 def test_the_matrix_is_symmetric_and_has_no_p_of_an_arm_with_itself(summary: Summary) -> None:
@@ -78,6 +103,7 @@ def test_arms_without_common_folds_are_left_alone(write: Write, tmp_path: Path) 
     found = summarise([tmp_path / "runs"])
     assert found.comparisons == {}
     assert pair_tables(found) == ()
+    assert power_table(found) is None
     assert p_matrices(found) == ()
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +18,13 @@ from featx.reporting.curves import (
     score_histograms,
     search_curves,
 )
-from featx.reporting.dots import auc_dots, cost, critical_difference, difference_dots
+from featx.reporting.dots import auc_dots, critical_difference, difference_dots
 from featx.reporting.drawing import svg
 from featx.reporting.operating import operating
 from featx.reporting.plots import drawings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run, environment, run_folder, write_run
-from featx.zoo.backbones import find_backbone
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")
@@ -119,7 +117,7 @@ def test_uncalibrated_and_unsearched_arms_have_no_such_figures(write: Write, tmp
     assert not [
         name
         for name in names
-        if name.startswith(("calibration", "search", "learning", "differences", "cost"))
+        if name.startswith(("calibration", "search", "learning", "differences", "cost", "training"))
     ]
 
 
@@ -177,13 +175,3 @@ def test_long_and_odd_names_leave_room_for_the_drawing(write: Write, tmp_path: P
         # Too little room would be a warning, which is an error here.
         text = svg(item)
         assert "$1_a rather long name" in text or item.name.startswith("differences"), item.name
-
-
-def test_cost_is_drawn_when_backbones_differ(write: Write, tmp_path: Path) -> None:
-    for arm, backbone in (("A", "tiny"), ("B", "resnet50"), ("C", "of my own")):
-        write(arm, "1x1", features={"digest": "d", "recipe": {"backbone": backbone}})
-    found = summarise([tmp_path / "runs"])
-    (axes,) = panels(cost(found))
-    points: list[Any] = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[index,arg-type]
-    assert points == [find_backbone(name).parameters for name in ("tiny", "resnet50")]
-    assert "cost" in [item.name for item in drawings(found)]

@@ -34,6 +34,12 @@ def test_no_value_is_a_dash_for_people_and_an_empty_field_for_machines() -> None
     assert [line.split()[1] for line in plain(made).splitlines()[2:]] == ["–", "–"]
 
 
+def test_a_unit_is_for_people_alone() -> None:
+    made = Table("t", "", "", (Column("parameters", "Parameters (M)", 2, unit=1e6),), ((2_257_984,), (None,)))
+    assert [line.strip() for line in plain(made).splitlines()[2:]] == ["2.26", "–"]
+    assert csv_text(made).splitlines()[1] == "2257984"
+
+
 def test_csv_keeps_the_full_number() -> None:
     assert csv_text(table(("A", 1 / 3, 10))).splitlines()[1] == f"A,{1 / 3!r},10"
 
@@ -60,6 +66,7 @@ def test_no_name_breaks_a_markdown_row(name: str) -> None:
         ("{x}$#~^", r"\{x\}\$\#\textasciitilde{}\textasciicircum{}"),
         ("\\input{secret}", r"\textbackslash{}input\{secret\}"),
         ("0.5 ± 0.1", r"0.5 $\pm$ 0.1"),
+        ("η² = ∞", r"$\eta$$^2$ = $\infty$"),
     ],
 )
 def test_latex_escapes(raw: str, escaped: str) -> None:

@@ -100,6 +100,14 @@ def test_bad_designs_are_refused() -> None:
         factorial_anova(
             [row for row in rows if (row["net"], row["start"]) != ("deep", "random")], "auc", ["net", "start"]
         )
+    twins = [row | {"layer": f"of {row['net']}"} for row in rows]
+    with pytest.raises(InputError, match="factors change together"):
+        factorial_anova(twins, "auc", ["net", "layer"], interactions=1)
+    # Every pair of factors is crossed, but six arms cannot tell seven effects apart.
+    arms = ["0 0 1", "0 1 0", "0 1 1", "1 0 0", "1 0 1", "1 1 1"]
+    crossed = [dict(zip("abc", arm.split(), strict=True), auc=float(n)) for n in range(3) for arm in arms]
+    with pytest.raises(InputError, match="factors change together"):
+        factorial_anova(crossed, "auc", ["a", "b", "c"])
     with pytest.raises(ConfigError, match="each once and none of them the block"):
         factorial_anova(rows, "auc", ["net"], block="net")
     with pytest.raises(ConfigError, match="needs factors"):

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.axes import Axes
+
+from featx.reporting.costs import backbone_table
+from featx.reporting.sizes import points, size_table
+from featx.reporting.summary import summarise
+from featx.reporting.tables import records
+from featx.reporting.trends import costs, training_sizes
+from featx.runs import Run
+from featx.stats.arms import summarise_arm
+from featx.zoo.backbones import find_backbone
+
+Write = Callable[..., Run]
+
+
+def marks(axes: Axes) -> list[Any]:
+    """Where the marks of the arms stand, from left to right in the order of the arms."""
+    return [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type,index]
+
+
+def features(backbone: str, layer: str = "", **more: Any) -> dict[str, Any]:
+    return {"digest": "d", "recipe": {"backbone": backbone, "layer": layer}, **more}
+
+
+def test_the_cost_is_what_the_stores_of_the_runs_tell(
+    write: Write, tmp_path: Path, costing: Callable[..., dict[str, Any]]
+) -> None:
+    for fold, rate in (("1x1", 30.0), ("1x2", 50.0), ("2x1", 31.0)):
+        write("A", fold, features=features("tiny", cost=costing(rate)))
+    several = [features("resnet50"), features("resnet50", cost=costing(9.0, parameters=7, engine="onnx"))]
+    write("B", "1x1", features=features("resnet50", alternatives=several))
+    write("C", "1x1", features=features("of my own", cost={"device": "cpu"}))
+    summary = summarise([tmp_path / "runs"])
+    table = backbone_table(summary)
+    assert table is not None
+    found = {row["arm"]: row for row in records(table)}
+    assert (found["A"]["images_per_second"], found["A"]["parameters"]) == (31.0, 98_432)
+    assert (found["B"]["images_per_second"], found["B"]["parameters"]) == (9.0, 7)
+    assert (found["B"]["measured"], found["B"]["weights"]) == ("onnx, cpu", "imagenet → atlas")
+    assert [found["C"][name] for name in ("images_per_second", "multiply_adds", "parameters")] == [None] * 3
+    figure = costs(summary)
+    assert figure is not None
+    assert [axes.get_xlabel().split()[0] for axes in figure.axes] == ["Images", "Parameters,"]
+    assert [marks(axes) for axes in figure.axes] == [[31.0, 9.0], [98_432, 7]]
+
+
+def test_without_a_word_on_cost_the_zoo_knows_the_parameters_of_its_own_layers(
+    write: Write, tmp_path: Path
+) -> None:
+    for arm, backbone, layer in (
+        ("A", "resnet50", ""),
+        ("B", "vgg16", "fc2"),
+        ("C", "vgg16", "block3_pool"),
+    ):
+        write(arm, "1x1", features=features(backbone, layer))
+    table = backbone_table(summarise([tmp_path / "runs"]))
+    assert table is not None
+    known = [find_backbone(name).parameters for name in ("resnet50", "vgg16")]
+    assert [row["parameters"] for row in records(table)] == [*known, None]
+
+
+def test_an_arm_of_one_backbone_alone_has_no_figure_of_cost(
+    study: Path, write: Write, tmp_path: Path
+) -> None:
+    write("A", "1x1", features={"digest": "d"})
+    assert backbone_table(summarise([tmp_path / "runs"])) is None
+    assert costs(summarise([tmp_path / "runs"])) is None
+    # In the study two arms tell their speed, and it differs.
+    assert [axes.get_xlabel() for axes in costs(summarise([study])).axes] == ["Images a second, as extracted"]  # type: ignore[union-attr]
+
+
+def sized(write: Write, arm: str, fold: str, images: int, protocol: str = "5x2") -> None:
+    counts = {"train": {"benign": images // 2, "malignant": images - images // 2}}
+    write(arm, fold, protocol=protocol, counts=counts, folds_digest=protocol)
+
+
+def test_folds_of_one_size_stand_together_whatever_their_protocol(write: Write, tmp_path: Path) -> None:
+    for fold, images in (("1", 100), ("2", 104), ("3", 400)):
+        sized(write, "A", fold, images, "mine.json")
+    sized(write, "A", "1x1", 200)
+    sized(write, "B", "1x1", 200)
+    summary = summarise([tmp_path / "runs"])
+    table = size_table(summary)
+    assert table is not None
+    assert [(row["arm"], row["images"], row["folds"]) for row in records(table)] == [
+        ("A", 102, 2),
+        ("A", 200, 1),
+        ("A", 400, 1),
+    ]
+    ((_, several),) = points(summary).items()
+    (series,) = [item for item in summary.series if item.protocol == "mine.json"]
+    assert several[0].total.mean == pytest.approx(summarise_arm(series.scores[:2]).mean)
+    assert any("from 100 to 400 images" in text for text in summary.warnings)
+    figure = training_sizes(summary)
+    assert figure is not None
+    (axes,) = figure.axes
+    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 3]  # type: ignore[arg-type]
+    assert list(line.get_xdata()) == [102, 200, 400]  # type: ignore[arg-type]
+
+
+def test_folds_of_about_one_size_have_no_such_table(study: Path) -> None:
+    assert size_table(summarise([study])) is None
+    assert training_sizes(summarise([study])) is None
