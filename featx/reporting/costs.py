@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from featx.errors import BackboneError
-from featx.runs import RunRecord
+from featx.runs import run_cost
 from featx.zoo.backbones import find_backbone
 
 from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
@@ -17,7 +17,7 @@ from .series import Series
 from .summary import Summary
 from .tables import Column, Table
 
-__all__ = ["MEASURES", "Cost", "backbone_table", "cost_of"]
+__all__ = ["MEASURES", "Cost", "backbone_table", "cost_of", "network_of"]
 
 MEASURES: Mapping[str, str] = {
     "images_per_second": "Images a second, as extracted",
@@ -40,9 +40,9 @@ class Cost:
     multiply_adds : int or None
         Multiplications with an addition for one image.
     images_per_second : float or None
-        Median over the stores that the runs read.
-    device, engine : str
-        Where that was measured, and what ran the forward pass; several are joined.
+        Of one network, median over the stores that the runs read; None too where other arms' networks shared the time.
+    measured : str
+        What ran the forward pass, where, and how many networks shared its time; several are joined.
     """
 
     backbone: str
@@ -50,8 +50,7 @@ class Cost:
     parameters: int | None
     multiply_adds: int | None
     images_per_second: float | None
-    device: str
-    engine: str
+    measured: str
 
 
 def cost_of(series: Series) -> Cost:
@@ -67,27 +66,20 @@ def cost_of(series: Series) -> Cost:
     Cost
         None where no run tells; parameters then are the zoo's, if the runs took the backbone's own feature layer.
     """
-    records = [run.record for run in series.runs]
-    blocks = [block for record in records for block in _blocks(record)]
-    recipe = records[0].features.get("recipe") or {}
+    blocks = [block for run in series.runs if (block := run_cost(run))]
+    recipe = series.runs[0].record.features.get("recipe") or {}
     backbone, layer = str(recipe.get("backbone") or ""), str(recipe.get("layer") or "")
     parameters = _first(blocks, "parameters")
-    rates = [block["images_per_second"] for block in blocks if block.get("images_per_second")]
+    stores = len({run.record.features.get("digest") for run in series.runs})
+    rates = [rate for block in blocks if (rate := _rate(block, stores))]
     return Cost(
         backbone=backbone,
         layer=layer,
         parameters=_parameters(backbone, layer) if parameters is None else parameters,
         multiply_adds=_first(blocks, "multiply_adds"),
         images_per_second=float(median(rates)) if rates else None,
-        device=_joined(block.get("device") for block in blocks),
-        engine=_joined(block.get("engine") for block in blocks),
+        measured=_joined(_where(block) for block in blocks),
     )
-
-
-def _blocks(record: RunRecord) -> list[Mapping[str, Any]]:
-    """Find the cost of the store that a run read; of alternatives the first that tells."""
-    several = [record.features, *record.features.get("alternatives", ())]
-    return [item["cost"] for item in several if item.get("cost")][:1]
 
 
 def _first(blocks: Iterable[Mapping[str, Any]], name: str) -> int | None:
@@ -98,12 +90,44 @@ def _joined(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values if value))
 
 
+def _rate(block: Mapping[str, Any], stores: int) -> float | None:
+    """Find the speed of one network, also where the networks of all folds went through the images together."""
+    networks, rate = block.get("networks", 1), block.get("images_per_second")
+    # Other networks in the same pass: nothing tells whose time it was.
+    return rate * networks if rate and networks in (1, stores) else None
+
+
+def _where(block: Mapping[str, Any]) -> str:
+    if not block.get("engine"):
+        return ""
+    shared = f", {block['networks']} networks at once" if block.get("networks", 1) > 1 else ""
+    return f"{block['engine']} on {block.get('device', 'an unknown device')}{shared}"
+
+
 def _parameters(name: str, layer: str) -> int | None:
     try:
         backbone = find_backbone(name)
     except BackboneError:
         return None
     return backbone.parameters if layer in ("", backbone.layer) else None
+
+
+def network_of(series: Series) -> tuple[str, ...]:
+    """Name what decides the cost of a series' features.
+
+    Parameters
+    ----------
+    series : Series
+        An arm on a task.
+
+    Returns
+    -------
+    tuple of str
+        Equal for arms whose features cost the same; a difference of speed between them is chance.
+    """
+    recipe = series.runs[0].record.features.get("recipe") or {}
+    names = ("backbone", "layer", "image_size", "precision", "views", "view_pool")
+    return tuple(str(recipe.get(name)) for name in names)
 
 
 def backbone_table(summary: Summary) -> Table | None:
@@ -127,7 +151,7 @@ def backbone_table(summary: Summary) -> Table | None:
             *place(item.series),
             *(one.backbone or None, origin(item.series.runs[0].record) or None, one.layer or None),
             *(one.parameters, one.multiply_adds, one.images_per_second),
-            ", ".join(text for text in (one.engine, one.device) if text) or None,
+            one.measured or None,
             *(*spread(item.spread), *interval(item.spread)),
         )
         for item, one in zip(summary.overall, costs, strict=True)
@@ -146,6 +170,7 @@ def backbone_table(summary: Summary) -> Table | None:
     note = (
         "Parameters in millions and multiply-adds of one image in thousands of millions, both up to the feature layer; "
         "floating-point operations (FLOPs) are about twice the multiply-adds. Images/s: as the features were extracted, "
-        f"reading included; comparable only where measured on the same machine. {HOW}{INTERVALS}"
+        "reading included, and comparable only where measured on the same machine; where the networks of all folds shared "
+        f"a pass over the images, its speed times their number. {HOW}{INTERVALS}"
     )
     return Table("backbones", "Backbones, their cost and AUC", note, columns, tuple(rows))

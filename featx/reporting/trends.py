@@ -13,7 +13,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from featx.stats.intervals import FoldSummary
 
-from .costs import MEASURES, cost_of
+from .costs import MEASURES, cost_of, network_of
 from .drawing import MARK, blank, folded, look, marker, styled
 from .names import heading
 from .sizes import points
@@ -36,8 +36,10 @@ def cost_measures(summary: Summary) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Names of `featx.reporting.costs.MEASURES`, images a second first.
+        Names of `featx.reporting.costs.MEASURES`, images a second first; none where all arms have one network.
     """
+    if len({network_of(series) for series in summary.series}) < 2:
+        return ()
     known = [cost_of(series) for series in summary.series]
     return tuple(name for name in MEASURES if len({getattr(one, name) for one in known} - {None}) > 1)
 
@@ -93,7 +95,7 @@ def _spots(
 
 def _logarithmic(panels: Sequence[Axes]) -> None:
     """Make the x axis of panels logarithmic, with ticks at the values drawn, as far as there is room."""
-    values = {float(x) for axes in panels for line in axes.lines for x in line.get_xdata()}
+    values = {float(x) for axes in panels for line in axes.lines for x in np.asarray(line.get_xdata())}
     kept: list[float] = []
     for value in sorted(values):
         if not kept or np.log(value / kept[-1]) >= _APART * np.log(max(values) / min(values)):
@@ -137,7 +139,9 @@ def _room(summary: Summary) -> float:
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     handles = {
-        name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        name: handle
+        for axes in panels
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", title="Arm", alignment="left")
 

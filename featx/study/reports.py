@@ -142,9 +142,8 @@ def report_runs_or_study(
         raise ConfigError(
             "--thumbnails and --manifest go together: one asks for images, the other says where they are"
         )
-    known = {name: value for name, value in options.items() if value is not None}
-    place = {"output": output} if output is not None else {}
-    return (report(given, manifest=manifest, root=root, **place, **known),)
+    options |= {"output": output, "manifest": manifest, "root": root}
+    return (report(given, **{name: value for name, value in options.items() if value is not None}),)
 
 
 def watched(given: Sequence[Path | str]) -> list[Path]:

@@ -132,3 +132,19 @@ def test_an_unknown_stratum_ends_with_2(
 ) -> None:
     assert run(["report", str(runs), "--stratum", "site", "-o", str(tmp_path / "out")]) == 2
     assert "no run has the stratum 'site'" in capsys.readouterr().err
+
+
+def test_a_study_is_reported_alone_and_with_something_finished(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(
+        'name = "drawn"\nbackbones = ["tiny"]\n[arms.frozen]\nweights = "random"\n'
+        '[targets.skin]\ndrawn = { kind = "dermoscopy", images = 20, size = 16 }\nprotocol = "kfold:2"\n'
+    )
+    assert run(["report", "mine.toml"]) == 2
+    assert "study drawn: no SVM is finished yet" in capsys.readouterr().err
+    assert run(["report", "mine.toml", str(runs)]) == 2
+    assert "a study is reported alone" in capsys.readouterr().err
+    assert run(["report", "gone.toml"]) == 2
+    assert "study gone.toml: cannot be read" in capsys.readouterr().err

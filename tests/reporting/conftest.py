@@ -64,16 +64,22 @@ def write(tmp_path: Path) -> Callable[..., Run]:
     """Write one run below ``tmp_path/runs``."""
 
     def one(
-        arm: str, fold: str, rows: Sequence[Prediction] | None = None, folder: str = "runs", **changes: Any
+        arm: str,
+        fold: str,
+        rows: Sequence[Prediction] | None = None,
+        folder: str = "runs",
+        environment: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> Run:
         made = record(arm, fold, **changes)
         given = predictions(fold, 1.0, 1) if rows is None else rows
         place = run_folder(tmp_path / folder, arm, made.task, made.protocol, fold)
-        return write_run(place, made, given, {"host": "somewhere"})
+        return write_run(place, made, given, environment or {"host": "somewhere"})
 
     return one
 
 
+COST = {"parameters": 98_432, "multiply_adds": 12_345_678}
 STEPS: dict[str, tuple[str, ...]] = {
     "random": ("random:0",),
     "source": ("random:0", "retina"),
@@ -81,16 +87,10 @@ STEPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def cost(images_per_second: float, **changes: Any) -> dict[str, Any]:
-    """What a store tells of its network."""
-    known = {"parameters": 98_432, "multiply_adds": 12_345_678, "device": "cpu", "engine": "keras"}
-    return {**known, "images_per_second": images_per_second, **changes}
-
-
-@pytest.fixture
-def costing() -> Callable[..., dict[str, Any]]:
-    """Make what a store tells of its network."""
-    return cost
+def speed(images_per_second: float, **changes: Any) -> dict[str, Any]:
+    """What `environment.json` tells of a run's features."""
+    facts = {"images_per_second": images_per_second, "device": "cpu", "engine": "keras", "networks": 1}
+    return {"host": "somewhere", "extraction": {"cd" * 32: {**facts, **changes}}}
 
 
 def fill(folder: Path) -> Path:
@@ -99,8 +99,8 @@ def fill(folder: Path) -> Path:
         for number, fold in enumerate(FOLDS):
             curve = {"C": [0.1, 1.0, 10.0], "mean": [0.6, 0.7, 0.65 + number / 50]}
             chosen = curve["C"][int(np.argmax(curve["mean"]))]
-            # The first arm's runs do not tell what its network costs.
-            told = {"cost": cost(80.0 if arm == "source" else 60.0 + number)} if arm != "random" else {}
+            # The first arm's store does not know what its network costs.
+            told = {"cost": COST} if arm != "random" else {}
             made = record(
                 arm,
                 fold,
@@ -114,7 +114,8 @@ def fill(folder: Path) -> Path:
                 convergence={"fits": 31, "not_converged": int(fold == "2x1")},
             )
             place = run_folder(folder, arm, made.task, made.protocol, fold)
-            write_run(place, made, predictions(fold, shift, 10 * number + 7), {"host": "somewhere"})
+            rate = speed(80.0 if arm == "source" else 60.0 + number)
+            write_run(place, made, predictions(fold, shift, 10 * number + 7), rate)
     return folder
 
 

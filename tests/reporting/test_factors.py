@@ -73,7 +73,7 @@ def test_effects_are_those_that_the_arms_were_given(write: Write, tmp_path: Path
     assert [row["effect"] for row in records(table)] == [*squares, "not explained"]
     assert "change together: layer" in table.note
     (said,) = findings(summary)
-    assert any("starting weights 67 %, backbone 17 %" in text for text in said.details)
+    assert any("starting weights 76 %, backbone 19 %" in text for text in said.details)
 
 
 def test_arms_that_do_not_cross_their_factors_have_main_effects_alone(write: Write, tmp_path: Path) -> None:

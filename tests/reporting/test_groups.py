@@ -25,13 +25,20 @@ def rows(scores: dict[str, list[float]], positive: str = "abc") -> list[Predicti
 
 
 def test_a_lesion_counts_once_by_its_mean_highest_or_most_extreme_score(write: Write, tmp_path: Path) -> None:
-    scores = {"a": [2.0, -1.0], "b": [0.2, 0.4], "c": [1.0], "x": [0.6, -4.0], "y": [0.3], "z": [-1.0, -1.0]}
+    scores = {
+        "a": [2.0, -1.0],
+        "b": [0.25, 0.5],
+        "c": [1.0],
+        "x": [0.6, -4.0],
+        "y": [0.375],
+        "z": [-1.0, -1.0],
+    }
     write("A", "1", rows(scores), protocol="holdout")
     table = group_table(summarise([tmp_path / "runs"]))
     assert table is not None
     found = {row["pooling"]: row for row in records(table)}
     assert (found["mean"]["groups"], found["mean"]["positives"]) == (6, 3)
-    # Means: .5, .3, 1 against -1.7, .3, -1. Highest: 2, .4, 1 against .6, .3, -1. Extreme: 2, .4, 1 against -4, .3, -1.
+    # Means .5, .375, 1 against -1.7, .375, -1; highest 2, .5, 1 against .6, .375, -1; extreme 2, .5, 1 against -4, .375, -1.
     assert {name: row["mean"] for name, row in found.items()} == pytest.approx(
         {"mean": 8.5 / 9, "max": 8 / 9, "extreme": 1.0}
     )
