@@ -23,6 +23,7 @@ __all__ = ["cost_measures", "costs", "short", "training_sizes"]
 
 # Ticks nearer than this share of the axis are left out.
 _APART = 0.14
+_MARGIN = 0.16
 
 
 def cost_measures(summary: Summary) -> tuple[str, ...]:
@@ -71,8 +72,9 @@ def costs(summary: Summary) -> Figure | None:
                     if value := getattr(cost_of(item.series), measure):
                         _spots(axes, summary, item.series.arm, [value], [item.spread])
             line[0].set(title=heading(summary, setting), ylabel="ROC AUC")
+            _scale_y(line.tolist())
         for column, measure in enumerate(measures):
-            _logarithmic(panels[:, column].tolist())
+            _scale_x(panels[:, column].tolist())
             panels[-1, column].set_xlabel(textwrap.fill(MEASURES[measure], 20))
         _legend(figure, panels.ravel().tolist())
     return figure
@@ -93,19 +95,32 @@ def _spots(
     axes.plot(values, means, marker(summary, arm), label=folded(arm), transform=aside, **{**how, **MARK})
 
 
-def _logarithmic(panels: Sequence[Axes]) -> None:
+def _scale_x(panels: Sequence[Axes]) -> None:
     """Make the x axis of panels logarithmic, with ticks at the values drawn, as far as there is room."""
-    values = {float(x) for axes in panels for line in axes.lines for x in np.asarray(line.get_xdata())}
+    values = sorted(
+        {float(x) for axes in panels for line in axes.lines for x in np.asarray(line.get_xdata())}
+    )
+    width = np.log(values[-1] / values[0]) if len(values) > 1 else 1.0
     kept: list[float] = []
-    for value in sorted(values):
-        if not kept or np.log(value / kept[-1]) >= _APART * np.log(max(values) / min(values)):
+    for value in values:
+        if not kept or np.log(value / kept[-1]) >= _APART * width:
             kept.append(value)
+    room = np.exp(_MARGIN * width)
     for axes in panels:
         axes.set_xscale("log")
-        axes.margins(x=0.16)
+        # Lines that stand aside have no say in matplotlib's own limits.
+        axes.set_xlim(values[0] / room, values[-1] * room)
         axes.xaxis.set_major_locator(FixedLocator(kept))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: short(value)))
+
+
+def _scale_y(panels: Sequence[Axes]) -> None:
+    heights = [float(y) for axes in panels for line in axes.lines for y in np.asarray(line.get_ydata())]
+    known = [value for value in heights if np.isfinite(value)] or [0.0, 1.0]
+    room = max(0.06 * (max(known) - min(known)), 0.01)
+    for axes in panels:
+        axes.set_ylim(min(known) - room, max(known) + room)
 
 
 def short(value: float) -> str:
@@ -172,7 +187,8 @@ def training_sizes(summary: Summary) -> Figure | None:
                     sizes, totals = zip(*((point.images, point.total) for point in several), strict=True)
                     _spots(axes, summary, arm, sizes, totals)
             axes.set(title=task, ylabel="ROC AUC")
-        _logarithmic(panels.tolist())
+            _scale_y([axes])
+        _scale_x(panels.tolist())
         panels[-1].set_xlabel("Training images")
         _legend(figure, panels.tolist())
     return figure

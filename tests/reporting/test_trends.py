@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
@@ -22,6 +23,14 @@ Write = Callable[..., Run]
 def marks(axes: Axes) -> list[Any]:
     """Where the marks of the arms stand, from left to right in the order of the arms."""
     return [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type,index]
+
+
+def within(axes: Axes) -> bool:
+    """Tell whether all that is drawn, but for intervals that do not exist, lies inside of the axes."""
+    points = np.array([point for line in axes.lines for point in line.get_xydata()])  # type: ignore[union-attr]
+    known = points[np.isfinite(points).all(axis=1)]
+    low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    return len(known) > 0 and bool((known > low).all() and (known < high).all())
 
 
 def features(backbone: str, layer: str = "", **more: Any) -> dict[str, Any]:
@@ -55,6 +64,7 @@ def test_the_cost_is_what_the_runs_tell_of_their_features(write: Write, tmp_path
     figure = costs(summary)
     assert figure is not None
     assert [axes.get_xlabel().split()[0] for axes in figure.axes] == ["Images", "Parameters,"]
+    assert all(map(within, figure.axes))
     assert [marks(axes) for axes in figure.axes] == [[31.0, 9.0], [98_432, 7, 98_432]]
 
 
@@ -110,6 +120,7 @@ def test_folds_of_one_size_stand_together_whatever_their_protocol(write: Write, 
     (axes,) = figure.axes
     (line,) = [line for line in axes.lines if len(line.get_xdata()) == 3]  # type: ignore[arg-type]
     assert list(line.get_xdata()) == [102, 200, 400]  # type: ignore[arg-type]
+    assert within(axes)
 
 
 def test_folds_of_about_one_size_have_no_such_table(study: Path) -> None:
