@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from featx.errors import ConfigError, RunError
+from featx.errors import ConfigError
 
 from .options import CACHE, JSON, print_json
 from .progress import progress
@@ -117,16 +117,14 @@ def run(
 
 @study.command()
 @_study
-def report(file: str, output: Path | None, cache: Path, manifests: dict[str, Path]) -> int:
-    """Write the reports over what is finished."""
-    from featx.study.run import run_study
+def report(file: str, output: Path | None, cache: Path, manifests: dict[str, Path]) -> None:
+    """Write the reports over what is finished; `featx report FILE` has more options."""
+    from featx.study.reports import report_study
 
-    outcome = run_study(
-        file, output=output, cache=cache, manifests=manifests, only_reports=True, progress=progress()
-    )
-    if not outcome.reports:
-        raise RunError(f"study {file}: no SVM is finished yet; `featx study run` goes on with it")
-    return _tell_reports(outcome)
+    for done in report_study(file, folder=output, cache=cache, manifests=manifests, progress=progress()):
+        click.echo(done.html)
+        for finding in done.findings:
+            click.echo(finding.lead, err=True)
 
 
 def _tell_reports(outcome: Outcome) -> int:

@@ -83,7 +83,6 @@ def execute(
     *,
     jobs: int = 1,
     retry_failed: bool = False,
-    only_reports: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Do the jobs of a plan that are not finished.
@@ -96,8 +95,6 @@ def execute(
         Jobs at once, at least 1.
     retry_failed : bool
         Try jobs again that failed before; else they stay failed.
-    only_reports : bool
-        Write the reports over what is finished, and begin nothing else.
     progress : Progress, optional
         Receiver of progress.
 
@@ -127,7 +124,7 @@ def execute(
         ) from error
     try:
         write_json(plan.output / KEPT, plan.study.model_dump(mode="json"))
-        return _Execution(plan, jobs, retry_failed, only_reports, progress or Silent()).run()
+        return _Execution(plan, jobs, retry_failed, progress or Silent()).run()
     finally:
         lock.release()
 
@@ -135,16 +132,13 @@ def execute(
 class _Execution:
     """One run through a plan."""
 
-    def __init__(
-        self, plan: Plan, jobs: int, retry_failed: bool, only_reports: bool, progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, jobs: int, retry_failed: bool, progress: Progress) -> None:
         self.plan, self.progress, self.outcome = plan, progress, Outcome()
         self.work = [job for job in plan.jobs if job.kind != "report"]
         self.states = {job.digest: read_state(job, plan.output) for job in self.work}
         if retry_failed:
             failed = [key for key, state in self.states.items() if state.name == "failed"]
             self.states |= dict.fromkeys(failed, State("pending"))
-        self.only_reports = only_reports
         self.pool = Pool(jobs)
         self.told_kinds: set[str] = set()
         self.stops = 0
@@ -162,7 +156,7 @@ class _Execution:
         self.progress.advance(len(self.outcome.reused))
         with self._signals():
             try:
-                self._do([] if self.only_reports else self._open(self.work))
+                self._do(self._open(self.work))
                 reports = self._reports()
                 self._do(self._open(reports))
             finally:

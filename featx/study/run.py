@@ -86,7 +86,6 @@ def run_study(
     manifests: Mapping[str, Path | str] | None = None,
     jobs: int = 1,
     retry_failed: bool = False,
-    only_reports: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Do what a study has not done yet, and report.
@@ -99,8 +98,6 @@ def run_study(
         Jobs at once; the cores and GPUs are shared out among them.
     retry_failed : bool
         Try jobs again that failed before.
-    only_reports : bool
-        Write the reports over what is finished, and begin nothing else.
 
     Returns
     -------
@@ -119,7 +116,7 @@ def run_study(
     Call it from the main thread: it takes the signals while it runs.
     """
     plan = plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress)
-    return execute(plan, jobs=jobs, retry_failed=retry_failed, only_reports=only_reports, progress=progress)
+    return execute(plan, jobs=jobs, retry_failed=retry_failed, progress=progress)
 
 
 def study_overview(

@@ -277,17 +277,6 @@ def test_two_runs_of_a_study_do_not_meet(write_study: Callable[..., Path], fake_
     assert calls(fake_worker) == []
 
 
-def test_only_reports(write_study: Callable[..., Path], fake_worker: Path) -> None:
-    path = write_study(ONE + '[arms.sick]\nweights = "random:3"\n')
-    assert run(path, only_reports=True).reports == []
-    run(path)
-    (mark,) = (path.parent / "out" / "jobs").glob("report*/done.json")
-    mark.unlink()
-    outcome = run(path, only_reports=True)
-    assert [job.kind for job in outcome.done] == ["report"]
-    assert len(outcome.reports) == 1
-
-
 def test_the_study_is_kept_beside_its_results(write_study: Callable[..., Path], fake_worker: Path) -> None:
     path = write_study(ONE)
     run(path)
