@@ -17,7 +17,7 @@ from .costs import MEASURES, cost_of, network_of
 from .drawing import MARK, blank, folded, look, marker, styled
 from .names import heading
 from .sizes import points
-from .summary import Summary
+from .summary import Measure, Summary
 
 __all__ = ["cost_measures", "costs", "short", "training_sizes"]
 
@@ -70,7 +70,7 @@ def costs(summary: Summary) -> Figure | None:
             for axes, measure in zip(line, measures, strict=True):
                 for item in items:
                     if value := getattr(cost_of(item.series), measure):
-                        _spots(axes, summary, item.series.arm, [value], [item.spread])
+                        _spots(axes, summary, item.series.arm, _aside(item, items), [value], [item.spread])
             line[0].set(title=heading(summary, setting), ylabel="ROC AUC")
             _scale_y(line.tolist())
         for column, measure in enumerate(measures):
@@ -80,12 +80,27 @@ def costs(summary: Summary) -> Figure | None:
     return figure
 
 
+def _aside(item: Measure, items: Sequence[Measure]) -> float:
+    """Say how far to the side an arm stands among those of the same network."""
+    alike = [one.series.arm for one in items if network_of(one.series) == network_of(item.series)]
+    return _beside(alike.index(item.series.arm), len(alike))
+
+
+def _beside(place: int, count: int) -> float:
+    """Give one of several marks its place, in points to the right of where all of them belong."""
+    return min(4.5, 26 / count) * (place - (count - 1) / 2)
+
+
 def _spots(
-    axes: Axes, summary: Summary, arm: str, values: Sequence[float], totals: Sequence[FoldSummary]
+    axes: Axes,
+    summary: Summary,
+    arm: str,
+    points: float,
+    values: Sequence[float],
+    totals: Sequence[FoldSummary],
 ) -> None:
-    """Draw an arm's means and intervals, each arm a little to the side, so that none lies over another."""
-    colour, place = look(summary, arm)["color"], summary.arms.index(arm)
-    points = 3.5 * (place - (len(summary.arms) - 1) / 2)
+    """Draw an arm's means and intervals, some points to the side, so that none lies over another."""
+    colour = look(summary, arm)["color"]
     aside = axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
     for value, total in zip(values, totals, strict=True):
         reach = [total.low, total.high]
@@ -182,10 +197,10 @@ def training_sizes(summary: Summary) -> Figure | None:
         figure = blank(8.6, max(3.0 * len(tasks), _room(summary)))
         panels = figure.subplots(len(tasks), 1, squeeze=False, sharex=True).ravel()
         for axes, task in zip(panels, tasks, strict=True):
-            for (other, arm), several in found.items():
-                if other == task:
-                    sizes, totals = zip(*((point.images, point.total) for point in several), strict=True)
-                    _spots(axes, summary, arm, sizes, totals)
+            lines = {arm: several for (other, arm), several in found.items() if other == task}
+            for place, (arm, several) in enumerate(lines.items()):
+                sizes, totals = zip(*((point.images, point.total) for point in several), strict=True)
+                _spots(axes, summary, arm, _beside(place, len(lines)), sizes, totals)
             axes.set(title=task, ylabel="ROC AUC")
             _scale_y([axes])
         _scale_x(panels.tolist())
