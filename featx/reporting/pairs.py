@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from featx.stats.arms import FoldScores
@@ -12,7 +12,6 @@ from featx.stats.power import Power, smallest_difference
 
 if TYPE_CHECKING:
     from .series import Series
-    from .summary import Summary
 
 __all__ = ["LEVEL", "POWER", "against", "comparable", "compare", "smallest"]
 
@@ -102,26 +101,23 @@ def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
 
 
 def smallest(
-    summary: Summary, setting: tuple[str, str], arms: tuple[str, str], *, level: float = LEVEL
+    folds: Mapping[str, Sequence[FoldScores]], arms: tuple[str, str], *, level: float = LEVEL
 ) -> Power:
     """Find the smallest difference that two arms' runs could have shown.
 
     Parameters
     ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
+    folds : mapping of str to sequence of FoldScores
+        Arms with their folds, as `comparable` returns them.
     arms : tuple of (str, str)
-        Two arms that are compared.
+        Two of them.
     level : float
         Level of the test.
 
     Returns
     -------
     Power
-        On the folds that all paired arms share.
+        With the chance `POWER`.
     """
-    folds = comparable([series for series in summary.series if series.setting == setting])
     first, second = (folds[arm] for arm in arms)
     return smallest_difference(first, second, power=POWER, level=1 - level)

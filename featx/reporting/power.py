@@ -6,7 +6,7 @@ from featx.stats.compare import Comparison
 from featx.stats.power import Power
 
 from .columns import SIZES
-from .pairs import LEVEL, POWER, smallest
+from .pairs import LEVEL, POWER, comparable, smallest
 from .summary import Summary
 from .tables import Cell, Column, Table
 
@@ -28,9 +28,10 @@ def power_table(summary: Summary) -> Table | None:
     """
     rows: list[tuple[Cell, ...]] = []
     for setting, found in summary.comparisons.items():
+        folds = comparable([series for series in summary.series if series.setting == setting])
         for pair in found.pairs:
-            alone = smallest(summary, setting, pair.arms)
-            among = smallest(summary, setting, pair.arms, level=LEVEL / len(found.pairs))
+            alone = smallest(folds, pair.arms)
+            among = smallest(folds, pair.arms, level=LEVEL / len(found.pairs))
             rows.append((*setting, *_row(pair, alone, among)))
     if not rows:
         return None

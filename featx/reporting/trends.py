@@ -19,30 +19,11 @@ from .names import heading
 from .sizes import points
 from .summary import Measure, Summary
 
-__all__ = ["cost_measures", "costs", "short", "training_sizes"]
+__all__ = ["costs", "short", "training_sizes"]
 
 # Ticks nearer than this share of the axis are left out.
 _APART = 0.14
 _MARGIN = 0.16
-
-
-def cost_measures(summary: Summary) -> tuple[str, ...]:
-    """Name the costs in which the series differ.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    tuple of str
-        Names of `featx.reporting.costs.MEASURES`, images a second first; none where all arms have one network.
-    """
-    if len({network_of(series) for series in summary.series}) < 2:
-        return ()
-    known = [cost_of(series) for series in summary.series]
-    return tuple(name for name in MEASURES if len({getattr(one, name) for one in known} - {None}) > 1)
 
 
 def costs(summary: Summary) -> Figure | None:
@@ -56,9 +37,12 @@ def costs(summary: Summary) -> Figure | None:
     Returns
     -------
     matplotlib.figure.Figure or None
-        A row for each task, a panel for each measure; None where no measure differs between series.
+        A row for each task, a panel for each measure in which arms differ; None where all arms have one network.
     """
-    measures = cost_measures(summary)
+    if len({network_of(series) for series in summary.series}) < 2:
+        return None
+    known = {(*series.setting, series.arm): cost_of(series) for series in summary.series}
+    measures = [name for name in MEASURES if len({getattr(one, name) for one in known.values()} - {None}) > 1]
     if not measures:
         return None
     rows = len(summary.settings)
@@ -69,7 +53,7 @@ def costs(summary: Summary) -> Figure | None:
             items = [item for item in summary.overall if item.series.setting == setting]
             for axes, measure in zip(line, measures, strict=True):
                 for item in items:
-                    if value := getattr(cost_of(item.series), measure):
+                    if value := getattr(known[*setting, item.series.arm], measure):
                         _spots(axes, summary, item.series.arm, _aside(item, items), [value], [item.spread])
             line[0].set(title=heading(summary, setting), ylabel="ROC AUC")
             _scale_y(line.tolist())

@@ -10,7 +10,7 @@ import numpy as np
 from featx.stats.compare import Comparison
 
 from .factors import analyse
-from .pairs import LEVEL, POWER, against, smallest
+from .pairs import LEVEL, POWER, against, comparable, smallest
 from .summary import MACRO, Measure, Summary
 
 __all__ = ["Finding", "findings", "p_text"]
@@ -165,7 +165,8 @@ def _power(summary: Summary, ranked: Sequence[Measure], pairs: Mapping[str, Comp
     second = ranked[1].series
     if second.arm not in pairs:
         return []
-    found = smallest(summary, second.setting, pairs[second.arm].arms)
+    folds = comparable([series for series in summary.series if series.setting == second.setting])
+    found = smallest(folds, pairs[second.arm].arms)
     if not np.isfinite(found.difference):
         return []
     return [
