@@ -220,14 +220,15 @@ def tables(summary: Summary) -> tuple[Table, ...]:
         size_table,
         searches,
         mistake_table,
-        power_table,
     )
     made += [table for fill in optional if (table := fill(summary))]
+    power = power_table(summary)
     return (
         *made,
         operating(summary),
         *pair_tables(summary),
         *p_matrices(summary),
         *rank_tables(summary),
+        *([power] if power else []),
         *anova_tables(summary),
     )
