@@ -140,7 +140,7 @@ def test_a_study_is_reported_alone_and_with_something_finished(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(
         'name = "drawn"\nbackbones = ["tiny"]\n[arms.frozen]\nweights = "random"\n'
-        '[targets.skin]\ndrawn = { kind = "dermoscopy", images = 20, size = 16 }\nprotocol = "kfold:2"\n'
+        '[targets.skin]\ndrawn = { kind = "dermoscopy", images = 20, size = 16 }\ntasks = "malignant-vs-benign"\nprotocol = "kfold:2"\n'
     )
     assert run(["report", "mine.toml"]) == 2
     assert "study drawn: no SVM is finished yet" in capsys.readouterr().err

@@ -152,7 +152,14 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(made: Report) -> None:
 
 def test_the_provenance_of_every_arm_is_one_click_away(made: Report) -> None:
     text = made.html.read_text(encoding="utf-8")
-    links = {"auc": 1, "auc-by-arm": 1, "pairs-malignant-vs-benign": 2, "groups": 1, "power": 2, "backbones": 1}
+    links = {
+        "auc": 1,
+        "auc-by-arm": 1,
+        "pairs-malignant-vs-benign": 2,
+        "groups": 1,
+        "power": 2,
+        "backbones": 1,
+    }
     for name, each in links.items():
         table = text.partition(f'<table id="table-{name}"')[2].partition("</table>")[0]
         rows = table.partition("<tbody>")[2].split("</tr>")[:-1]
