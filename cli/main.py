@@ -25,6 +25,7 @@ COMMANDS = {
     "finetune": "finetune",
     "protocol": "protocol",
     "report": "report",
+    "saliency": "saliency",
     "study": "study",
     "train-svm": "train_svm",
     "zoo": "zoo",

@@ -50,6 +50,11 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     type=click.Path(path_type=Path),
     help="Manifest with the image files of --thumbnails; a study knows its own.",
 )
+@click.option(
+    "--saliency",
+    type=click.Path(path_type=Path),
+    help="Show the maps that `featx saliency` has written to this folder.",
+)
 @ROOT
 @CACHE
 @click.option("--watch", is_flag=True, help="Go on, and report again whenever runs are finished.")

@@ -16,6 +16,7 @@ from featx import __version__
 from .drawing import Drawing, svg
 from .mistakes import mistakes
 from .names import slugs
+from .overlays import Gallery, SaliencyMap
 from .provenance import Origin, origins
 from .summary import Summary
 from .tables import Cell, Column, Score, Table, shown
@@ -139,6 +140,7 @@ def page(
     title: str,
     pictures: Mapping[str, str] | None = None,
     refresh: float | None = None,
+    saliency: Gallery | None = None,
 ) -> str:
     """Write the page.
 
@@ -158,6 +160,8 @@ def page(
         Image id to a ``data:`` address, for the gallery of mistakes.
     refresh : float, optional
         Seconds after which the page loads itself again.
+    saliency : mapping, optional
+        As `featx.reporting.overlays.gallery` made it, for the gallery of mistakes.
 
     Returns
     -------
@@ -175,7 +179,9 @@ def page(
     return environment.get_template("report.html.j2").render(
         title=title,
         facts=_facts(summary),
-        sections=_sections(summary, tables, drawings, findings, pictures or {}),
+        sections=_sections(
+            summary, tables, drawings, findings, _shots(summary, pictures or {}, saliency or {})
+        ),
         refresh=refresh,
         footer=f"Made by featx {__version__} from finished runs alone. Tables and figures lie beside this page "
         "in tables/ (CSV, LaTeX, Markdown) and figures/ (PDF, PNG).",
@@ -204,7 +210,7 @@ def _sections(
     tables: Sequence[Table],
     drawings: Sequence[Drawing],
     findings: Sequence[Finding],
-    pictures: Mapping[str, str],
+    shots: tuple[Shot, ...],
 ) -> list[Section]:
     links = _links(summary)
 
@@ -227,7 +233,7 @@ def _sections(
         Section("strata", "By stratum", blocks=blocks("strat")),
         Section("groups", "By group", blocks=blocks("groups")),
         Section("search", "Choice of C", blocks=blocks("search")),
-        Section("mistakes", "Mistakes", shots=_shots(summary, pictures), blocks=blocks("mistakes")),
+        Section("mistakes", "Mistakes", shots=shots, blocks=blocks("mistakes")),
         Section("training", "Fine-tuning", blocks=blocks("learning")),
         Section(
             "provenance",
@@ -297,8 +303,8 @@ def _cell(cell: Cell, column: Column, link: str) -> Cellview:
     return Cellview(shown(cell, column), str(value), " ".join(classes), link)
 
 
-def _shots(summary: Summary, pictures: Mapping[str, str]) -> tuple[Shot, ...]:
-    """Show the mistakes of the best arm of each task."""
+def _shots(summary: Summary, pictures: Mapping[str, str], saliency: Gallery) -> tuple[Shot, ...]:
+    """Show the mistakes of the best arm of each task, each followed by its saliency map."""
     made = []
     for setting in summary.settings:
         items = [item for item in summary.overall if item.series.setting == setting]
@@ -308,4 +314,15 @@ def _shots(summary: Summary, pictures: Mapping[str, str]) -> tuple[Shot, ...]:
                 alt = f"Image {item.id}: {item.actual}, taken for {item.taken}"
                 caption = f"{item.id}: {item.actual}, taken for {item.taken} by {best.arm} (margin {item.margin:.2f})"
                 made.append(Shot(pictures[item.id], alt, caption))
+            if found := saliency.get((*setting, best.arm, item.id)):
+                made.append(_saliency_shot(*found))
     return tuple(made)
+
+
+def _saliency_shot(item: SaliencyMap, source: str) -> Shot:
+    alt = f"Saliency map of image {item.image}: what speaks for {item.towards}"
+    caption = (
+        f"{item.image}: what speaks for {item.towards} (decision value {item.value:.2f}, fold {item.fold}), least "
+        f"in violet, most in yellow; layer {item.layer}"
+    )
+    return Shot(source, alt, caption)

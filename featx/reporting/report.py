@@ -16,6 +16,7 @@ from .contents import main_table, tables
 from .drawing import save
 from .html import page
 from .mistakes import mistakes, thumbnails
+from .overlays import gallery
 from .plots import drawings
 from .summary import Summary, summarise
 from .tables import Table, plain, records, write_tables
@@ -86,6 +87,7 @@ def report(
     compare: Sequence[str] | None = None,
     manifest: Path | str | Manifest | None = None,
     root: Path | str | None = None,
+    saliency: Path | str | None = None,
     refresh: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -110,6 +112,8 @@ def report(
         see them.
     root : Path or str, optional
         Folder that the manifest's paths are relative to.
+    saliency : Path or str, optional
+        Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
     refresh : float, optional
         Seconds after which the page loads itself again, for a study under way.
     progress : Progress, optional
@@ -127,6 +131,8 @@ def report(
         that do not belong together, or a stratum or a chosen arm is in no run.
     ManifestError
         If a manifest was given and cannot be read.
+    ConfigError
+        If a folder of saliency maps was given and holds none.
     """
     tell = progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -134,6 +140,7 @@ def report(
     target = Path(output)
     made, said = tables(summary), findings(summary)
     pictures, missing = _pictures(summary, manifest, root)
+    maps = gallery(saliency) if saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
     figures = drawings(summary)
     tell.start("report", len(figures) + 2, "files")
@@ -143,7 +150,7 @@ def report(
         tell.advance()
     files = write_tables(made, target / "tables")
     tell.advance()
-    write_text(target / "report.html", page(summary, made, figures, said, title, pictures, refresh))
+    write_text(target / "report.html", page(summary, made, figures, said, title, pictures, refresh, maps))
     tell.advance()
     tell.finish()
     return Report(

@@ -1,0 +1,127 @@
+"""Saliency maps that were made before the report, read for its gallery."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from featx.digest import canonical
+from featx.errors import ConfigError
+from featx.files import write_json
+
+__all__ = ["INDEX", "Gallery", "SaliencyMap", "gallery", "read_index", "write_index"]
+
+INDEX = "saliency.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SaliencyMap:
+    """A picture of where in an image an SVM's evidence lies.
+
+    Attributes
+    ----------
+    task, protocol, arm, fold : str
+        The run.
+    image : str
+        Image id.
+    towards : str
+        The class whose decision value is explained.
+    value : float
+        That decision value.
+    layer : str
+        Layer of the network that was mapped.
+    file : str
+        Name of the picture, a PNG beside the index.
+    """
+
+    task: str
+    protocol: str
+    arm: str
+    fold: str
+    image: str
+    towards: str
+    value: float
+    layer: str
+    file: str
+
+
+Gallery = Mapping[tuple[str, str, str, str], tuple[SaliencyMap, str]]
+
+
+def write_index(folder: Path, maps: Sequence[SaliencyMap]) -> None:
+    """Write what the pictures of a folder show.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the pictures are.
+    maps : sequence of SaliencyMap
+        One for each.
+    """
+    write_json(folder / INDEX, {"format": _FORMAT, "maps": [canonical(item) for item in maps]})
+
+
+def read_index(folder: Path | str) -> tuple[SaliencyMap, ...]:
+    """Read what the pictures of a folder show.
+
+    Parameters
+    ----------
+    folder : Path or str
+        What `featx saliency` has written.
+
+    Returns
+    -------
+    tuple of SaliencyMap
+        In the order written.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds no saliency maps.
+    """
+    path = Path(folder) / INDEX
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise ValueError(f"format {record['format']!r}, this featx reads {_FORMAT}")
+        return tuple(SaliencyMap(**item) for item in record["maps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: no saliency maps ({error}); give a folder that `featx saliency` has written"
+        ) from error
+
+
+def gallery(folder: Path | str) -> Gallery:
+    """Put the pictures of a folder into ``data:`` addresses, so that a page can hold them.
+
+    Parameters
+    ----------
+    folder : Path or str
+        What `featx saliency` has written.
+
+    Returns
+    -------
+    mapping
+        Task, protocol, arm and image id to what the picture shows, and its address.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds no saliency maps, or a picture is missing.
+    """
+    return {
+        (item.task, item.protocol, item.arm, item.image): (item, _address(Path(folder) / item.file))
+        for item in read_index(folder)
+    }
+
+
+def _address(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); make the saliency maps again") from error
+    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"

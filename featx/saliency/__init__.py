@@ -1,0 +1,1 @@
+"""Where in an image an SVM's evidence lies: Grad-CAM towards its decision value."""
