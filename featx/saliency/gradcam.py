@@ -97,7 +97,7 @@ def _candidates(model: keras.Model, known: dict[str, Any]) -> Iterator[Halves]:
         if _grid(output) is None or "Pooling" in type(layer).__name__:
             continue
         halves = _cut(model, name, layer)
-        if halves is not None and (len(output.shape) == 4 or _patches_count(halves)):
+        if halves is not None and (len(output.shape) == 4 or _sees_patches(halves)):
             yield halves
 
 
@@ -125,7 +125,7 @@ def _grid(output: Any) -> tuple[int, int] | None:
     return None
 
 
-def _patches_count(halves: Halves) -> bool:
+def _sees_patches(halves: Halves) -> bool:
     """Whether the feature depends on patches: behind the last attention it does on the class token alone."""
     shape = halves.back.inputs[0].shape
     tokens = np.random.default_rng(0).normal(size=(1, *shape[1:])).astype(np.float32)
