@@ -202,8 +202,15 @@ def _map(
     file = _file_name(series, name)
     write_bytes(target / file, overlay(shown, heat))
     return SaliencyMap(
-        *(series.task, series.protocol, series.arm, item.run.record.fold),
-        *(name, item.towards, value, tools.halves.layer, file),
+        task=series.task,
+        protocol=series.protocol,
+        arm=series.arm,
+        fold=item.run.record.fold,
+        image=name,
+        towards=item.towards,
+        value=value,
+        layer=tools.halves.layer,
+        file=file,
     )
 
 
