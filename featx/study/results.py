@@ -10,6 +10,8 @@ from featx.study.plan import Plan
 
 __all__ = ["settled"]
 
+_LEAVING_RUNS = frozenset({"source", "finetune", "svm"})
+
 
 def settled(plan: Plan, states: Mapping[str, State]) -> list[Job]:
     """Settle what each report of a study is over: the finished SVMs, and the trainings behind them.
@@ -31,7 +33,7 @@ def settled(plan: Plan, states: Mapping[str, State]) -> list[Job]:
     for job in plan.jobs:
         finished = tuple(key for key in job.needs if job.kind == "report" and states[key].name == "done")
         if finished:
-            sources = [key for key in _behind(jobs, finished) if "paths" in states[key].result]
+            sources = [key for key in _behind(jobs, finished) if jobs[key].kind in _LEAVING_RUNS]
             paths = [path for key in sources for path in states[key].result["paths"]]
             made.append(replace(job, arguments={**job.arguments, "paths": paths}, needs=finished))
     return made
