@@ -13,13 +13,17 @@ of the machine falls on all alike:
 ``linearsvc`` ``GridSearchCV(LinearSVC(dual="auto"))``
 ``default``   our squared hinge, the same objective
 
-All search the same 8 values of C over the same 10 inner splits and refit. Ratios are medians over folds.
+All search the same 8 values of C over the same 10 inner splits and refit. Every fold's figures are added to
+``folds.csv``, so that a long comparison can be run in pieces (``--sizes 976x4096 --folds 1 3 --only compare``);
+``--only summary`` prints ratios and agreement of what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -31,14 +35,16 @@ import numpy as np
 
 from featx.data.splitting import deal, inner_splits
 from featx.stats.auc import roc_auc
+from featx.svm.problems import Job
 from featx.svm.search import search_cost
-from featx.svm.settings import resolve_settings
+from featx.svm.settings import PRESETS, Settings, resolve_settings
 from featx.svm.solve import make_solver
-from featx.svm.solvers import Job
 from featx.svm.threads import one_blas_thread
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
 GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000)
+PIPELINES = ("paper", "recipe", "default", "linearsvc")
+PARTS = ("compare", "agreement", "memory", "growth", "permutations", "summary")
 GRID = [10.0**power for power in range(-3, 5)]
 
 
@@ -133,36 +139,121 @@ def theirs(name: str, features: np.ndarray, positive: np.ndarray, fold: tuple) -
     }
 
 
-def compare(label: str, features: np.ndarray, positive: np.ndarray, count: int, recipe: bool, writer) -> None:
+def compare(label: str, features: np.ndarray, positive: np.ndarray, options: argparse.Namespace) -> None:
+    """Run the pipelines in some folds, one after the other, and add a line for each to ``folds.csv``."""
     solvers: dict = {}
-    found: dict[str, list[dict]] = {}
-    for number, fold in enumerate(folds(positive)[:count]):
+    recipe = len(features) <= options.recipe_rows
+    first, last = options.folds
+    for number in range(first - 1, last):
+        fold = folds(positive)[number]
         for name in ("paper", "recipe", "default", "linearsvc"):
-            if name == "recipe" and not recipe:
+            if name not in options.pipelines or (name == "recipe" and not recipe):
                 continue
-            if name in ("paper", "default"):
-                one = ours(name, features, positive, fold, solvers)
-            else:
-                one = theirs(name, features, positive, fold)
-            found.setdefault(name, []).append(one)
-            inner = " ".join(f"{value:.5f}" for value in one["inner"])
-            writer.writerow(
-                [label, number, name, one["seconds"], one["C"], one["auc"], one.get("unconverged", ""), inner]
+            mine = name in ("paper", "default")
+            one = (
+                ours(name, features, positive, fold, solvers)
+                if mine
+                else theirs(name, features, positive, fold)
             )
+            line = {
+                "data": label,
+                "fold": number + 1,
+                "pipeline": name,
+                "seconds": round(one["seconds"], 4),
+                "C": one["C"],
+                "auc": one["auc"],
+                "unconverged": one.get("unconverged", ""),
+                "load": round(os.getloadavg()[0], 2),
+                "inner": " ".join(f"{value:.6f}" for value in one["inner"]),
+            }
+            append(options.output / "folds.csv", line)
             print(
-                f"{label} fold {number} {name}: {one['seconds']:.2f} s, C {one['C']:g}, AUC {one['auc']:.4f}",
-                flush=True,
+                f"{label} fold {number + 1} {name}: {line['seconds']:.2f} s, C {one['C']:g}, AUC {one['auc']:.4f}"
             )
-    for mine, other in (("paper", "recipe"), ("default", "linearsvc")):
-        if other in found:
-            ratio = statistics.median(
-                b["seconds"] / a["seconds"] for a, b in zip(found[mine], found[other], strict=True)
-            )
-            same = sum(a["C"] == b["C"] for a, b in zip(found[mine], found[other], strict=True))
-            apart = max(abs(a["auc"] - b["auc"]) for a, b in zip(found[mine], found[other], strict=True))
+            sys.stdout.flush()
+
+
+def append(path: Path, line: dict) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(line))
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def summarise(path: Path) -> None:
+    """Print ratios and agreement of each of our pipelines and its counterpart, over the folds that both ran."""
+    found: dict[tuple[str, str], dict[str, dict]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault((row["data"], row["pipeline"]), {})[row["fold"]] = row
+    for data in dict.fromkeys(key[0] for key in found):
+        for mine, other in (("paper", "recipe"), ("default", "linearsvc")):
+            ours_, theirs_ = found.get((data, mine), {}), found.get((data, other), {})
+            pairs = [(ours_[fold], theirs_[fold]) for fold in ours_ if fold in theirs_]
+            if not pairs:
+                continue
+            ratios = [float(b["seconds"]) / float(a["seconds"]) for a, b in pairs]
+            total = sum(float(b["seconds"]) for _, b in pairs) / sum(float(a["seconds"]) for a, _ in pairs)
+            same = sum(a["C"] == b["C"] for a, b in pairs)
+            apart = max(abs(float(a["auc"]) - float(b["auc"])) for a, b in pairs)
+            inner = max(_inner_apart(a, b) for a, b in pairs)
+            median = [statistics.median(float(pair[k]["seconds"]) for pair in pairs) for k in (0, 1)]
             print(
-                f"{label}: {mine} is {ratio:.1f} times faster than {other}; same C in {same}/{count}, AUC apart {apart:.1e}"
+                f"{data}: {other} {median[1]:.2f} s, {mine} {median[0]:.2f} s a fold (medians of {len(pairs)} folds), "
+                f"median ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}), "
+                f"of the sums {total:.1f}; same C in {same}/{len(pairs)}, inner AUC at our C apart {inner:.1e}, "
+                f"test AUC apart {apart:.1e}"
             )
+
+
+def _inner_apart(mine: dict, other: dict) -> float:
+    """Compare the mean inner AUCs at the C that we chose."""
+    place = GRID.index(float(mine["C"]))
+    return abs(float(mine["inner"].split()[place]) - float(other["inner"].split()[place]))
+
+
+def permutations(output: Path, repetitions: int = 50) -> None:
+    """Train every preset on permuted labels, and on groups that carry the label: the mean AUC has to be chance."""
+    rng = np.random.default_rng(1)
+    print("| preset | labels | mean AUC | standard error |\n|---|---|---|---|")
+    features, positive = draw(120, 80)
+    groups = np.repeat(np.arange(40), 3)
+    for preset in PRESETS:
+        settings = resolve_settings(preset)
+        for kind in ("permuted", "of groups"):
+            means = []
+            for seed in range(repetitions):
+                if kind == "permuted":
+                    means.append(nested(features, rng.permutation(positive), np.arange(120), settings, seed))
+                else:
+                    near = rng.normal(size=(40, 80))[groups] + 0.1 * rng.normal(size=(120, 80))
+                    labels = rng.permutation(np.arange(40) % 2 == 0)[groups]
+                    means.append(nested(near.astype(np.float32), labels, groups, settings, seed))
+            error = np.std(means, ddof=1) / np.sqrt(repetitions)
+            line = {"preset": preset, "labels": kind, "auc": np.mean(means), "error": error, "n": repetitions}
+            append(output / "permutations.csv", line)
+            print(f"| `{preset}` | {kind} | {np.mean(means):.4f} | {error:.4f} |", flush=True)
+
+
+def nested(
+    features: np.ndarray, positive: np.ndarray, groups: np.ndarray, settings: Settings, seed: int
+) -> float:
+    """Average the AUC of two folds with the whole search inside each."""
+    parts = deal(positive, groups, (0.5, 0.5), np.random.default_rng(seed))
+    found = []
+    for half in (0, 1):
+        train, test = np.flatnonzero(parts == half), np.flatnonzero(parts != half)
+        inner = groups[train] if settings.inner == "grouped" else None
+        splits = inner_splits(positive[train], inner, splits=settings.inner_splits, seed=seed)
+        with one_blas_thread():
+            solver = make_solver(features, "l2", settings, 1, len(train))
+            search = search_cost(solver, positive[:, None], train, splits, settings)
+            final = solver.fit(train, np.where(positive[train], 1.0, -1.0), search.costs[0])
+        scores = final.scaler.scores(features[test], final.weights[:, None])[:, 0] + final.intercept
+        found.append(roc_auc(positive[test], scores))
+    return float(np.mean(found))
 
 
 def agreement(label: str, features: np.ndarray, positive: np.ndarray) -> None:
@@ -219,8 +310,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path("reports/benchmarks/svm"))
-    parser.add_argument("--folds", type=int, default=10, help="folds of each size, 10 for the full 5x2")
+    parser.add_argument(
+        "--folds", type=int, nargs=2, default=(1, 10), metavar=("FIRST", "LAST"), help="of the ten of 5x2"
+    )
     parser.add_argument("--sizes", default=",".join(f"{n}x{d}" for n, d in SIZES))
+    parser.add_argument("--pipelines", nargs="+", choices=PIPELINES, default=PIPELINES)
     parser.add_argument(
         "--recipe-rows", type=int, default=2000, help="run the recipe up to this many rows: it takes hours"
     )
@@ -230,47 +324,33 @@ def main() -> None:
         metavar=("MANIFEST", "STORE", "TASK"),
         help="stored features in place of drawn ones",
     )
-    parser.add_argument("--only", choices=["compare", "agreement", "memory", "growth", "one-memory"])
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, "one-memory"), default=PARTS)
     parser.add_argument("--preset", default="default", help="for --only one-memory and growth")
     parser.add_argument("--growth", default=",".join(map(str, GROWTH)))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
-    if options.only == "one-memory":
-        return memory(*sizes[0], options.preset)
+    if "one-memory" in options.only:
+        memory(*sizes[0], options.preset)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    with (options.output / "folds.csv").open("a", newline="", buffering=1) as file:
-        writer = csv.writer(file)
-        data = [(f"{n}x{d}", lambda n=n, d=d: draw(n, d)) for n, d in sizes]
-        if options.store:
-            data = [("store", lambda: read_store(*options.store))]
-        for label, get in data:
-            features, positive = get()
-            if options.only in (None, "compare"):
-                compare(
-                    label, features, positive, options.folds, len(features) <= options.recipe_rows, writer
-                )
-            if options.only in (None, "agreement"):
+    if {"compare", "agreement"} & set(options.only):
+        for n, d in [(0, 0)] if options.store else sizes:
+            features, positive = read_store(*options.store) if options.store else draw(n, d)
+            label = "store" if options.store else f"{n}x{d}"
+            if "compare" in options.only:
+                compare(label, features, positive, options)
+            if "agreement" in options.only:
                 agreement(label, features, positive)
-    if options.only in (None, "memory"):
-        for n, d in sizes:
-            for preset in ("paper", "default"):
-                subprocess.run(
-                    [
-                        sys.executable,
-                        __file__,
-                        "--only",
-                        "one-memory",
-                        "--sizes",
-                        f"{n}x{d}",
-                        "--preset",
-                        preset,
-                    ],
-                    check=True,
-                )
-    if options.only in (None, "growth"):
+    if "memory" in options.only:
+        for size, preset in itertools.product(options.sizes.split(","), ("paper", "default")):
+            arguments = ["--only", "one-memory", "--sizes", size, "--preset", preset]
+            subprocess.run([sys.executable, __file__, *arguments], check=True)
+    if "growth" in options.only:
         growth(options)
-    return None
+    if "permutations" in options.only:
+        permutations(options.output)
+    if "summary" in options.only and (options.output / "folds.csv").exists():
+        summarise(options.output / "folds.csv")
 
 
 def growth(options: argparse.Namespace) -> None:
@@ -296,7 +376,10 @@ def growth(options: argparse.Namespace) -> None:
     axes.set(
         xlabel="images (half of them train)",
         ylabel="seconds a fold, search included",
-        title=f"{options.preset}, 2,048 columns",
+        title=f"{options.preset}, 2,048 columns, {len(os.sched_getaffinity(0))} cores",
+    )
+    axes.loglog(
+        [row[0] for row in rows], [rows[0][1] * row[0] / rows[0][0] for row in rows], ":", color="0.6"
     )
     figure.savefig(options.output / f"growth-{options.preset}.png", dpi=150)
 

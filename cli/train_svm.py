@@ -66,6 +66,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
 @_choice("views", "Average an image's views, or train on all and pool their scores.")
 @_choice("pool", "How scores of views are pooled.")
 @_choice("group_scores", "One score for each group instead of each image, pooled so.")
+@_choice("calibrate", "Probabilities by a curve fitted inside the training part.")
 @_choice("solver", "Our solvers, or scikit-learn's LinearSVC or SVC on the features.")
 @click.option(
     "--missing",

@@ -193,6 +193,7 @@ class Svm(_Table):
     views: str | None = None
     pool: str | None = None
     group_scores: str | None = None
+    calibrate: str | None = None
     solver: str | None = None
     missing: Literal["fail", "leave-out"] = "fail"
 

@@ -18,16 +18,18 @@ import numpy.typing as npt
 
 from featx.digest import short
 from featx.errors import RunError, StaleStoreError
+from featx.stats.calibration import Calibration, calibrate
 
+from .calibrating import calibration_from, calibration_record
 from .pooling import pool_scores
+from .problems import Decision
 from .scaling import Scaler
-from .solvers import Decision
 
 __all__ = ["SvmModel", "arrange_views", "load_model", "model_bytes"]
 
 Floats = npt.NDArray[np.float64]
 
-_FORMAT = 1
+_FORMAT = 2
 # A model file holds a dict of texts, numbers and arrays. Any other type is refused before anything is built.
 _ARRAYS = ("center", "factor", "components", "weights")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -49,6 +51,8 @@ class SvmModel:
         ``"mean"``: features are averaged over views; ``"rows"``: scores are pooled over them.
     pool : str
         How scores are pooled.
+    calibration : Calibration or None
+        Curves from scores to probabilities, if they were fitted.
     """
 
     recipe_digest: str
@@ -57,6 +61,7 @@ class SvmModel:
     decisions: tuple[Decision, ...]
     views: str = "mean"
     pool: str = "mean"
+    calibration: Calibration | None = None
 
     def scores(self, features: npt.NDArray[np.floating[Any]], recipe_digest: str) -> Floats:
         """Score images.
@@ -91,6 +96,28 @@ class SvmModel:
         columns = [one.scaler.scores(rows, one.weights[:, None]) + one.intercept for one in self.decisions]
         scores = np.concatenate(columns, axis=1)
         return pool_scores(scores.reshape(*images.shape[:2], len(columns)), self.pool)
+
+    def probabilities(self, scores: Floats) -> Floats:
+        """Turn scores into probabilities.
+
+        Parameters
+        ----------
+        scores : ndarray of float64, shape (n, scored classes)
+            From `scores`; pooled over groups, if the model was trained with pooled scores.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, scored classes)
+            Probability of each scored class.
+
+        Raises
+        ------
+        RunError
+            If the model was trained without calibration.
+        """
+        if self.calibration is None:
+            raise RunError("the model has no calibration; train with --calibrate sigmoid or isotonic")
+        return calibrate(self.calibration, scores).reshape(scores.shape)
 
 
 def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:
@@ -155,6 +182,7 @@ def model_bytes(model: SvmModel) -> bytes:
         "scored": list(model.scored),
         "views": model.views,
         "pool": model.pool,
+        "calibration": json.dumps(calibration_record(model.calibration)) if model.calibration else "",
         "decisions": decisions,
     }
     return _without_chance(skops.io.dumps(content))
@@ -240,8 +268,16 @@ def _model(content: Any, name: str) -> SvmModel:
     try:
         decisions = tuple(_decision(one) for one in content["decisions"])
         classes, scored = tuple(content["classes"]), tuple(content["scored"])
+        stated = content["calibration"]
+        calibration = calibration_from(json.loads(stated)) if stated else None
         return SvmModel(
-            content["recipe_digest"], classes, scored, decisions, content["views"], content["pool"]
+            content["recipe_digest"],
+            classes,
+            scored,
+            decisions,
+            content["views"],
+            content["pool"],
+            calibration,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{name}: a part of the model is missing ({error}); train this run again") from error

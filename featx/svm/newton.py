@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.lapack import dpotrs
 
-from featx.errors import TrainingError
+from .lapack import cholesky, cholesky_solve
 
 __all__ = ["Path", "squared_hinge_path"]
 
@@ -95,7 +94,6 @@ def squared_hinge_path(
     grid: Floats,
     *,
     penalise_bias: bool = True,
-    start: tuple[Floats, float] | None = None,
 ) -> Path:
     """Solve a squared hinge SVM for every C of a grid.
 
@@ -112,8 +110,6 @@ def squared_hinge_path(
         Values of C, ascending.
     penalise_bias : bool
         Count the bias in the norm, as liblinear does with ``intercept_scaling=1``.
-    start : (ndarray of float64 of shape (n,), float), optional
-        Coefficients and bias to start from, such as a neighbour's.
 
     Returns
     -------
@@ -134,9 +130,6 @@ def squared_hinge_path(
     count = len(labels)
     kernel = _Kernel(gram, penalise_bias)
     state = _State(np.zeros(count), 0.0, np.zeros(count))
-    if start is not None:
-        state = _State(start[0], 0.0 if penalise_bias else start[1], kernel.times(start[0]))
-        state.outputs += state.bias
     coefficients, outputs = np.empty((count, len(grid)), order="F"), np.empty((count, len(grid)), order="F")
     intercepts, residuals = np.empty(len(grid)), np.empty(len(grid))
     iterations = np.empty(len(grid), dtype=np.int64)
@@ -191,21 +184,10 @@ def _piece_minimum(
             if kernel.free_bias
             else labels[rows][:, None]
         )
-        solved = _solved(system, right)
+        solved = cholesky_solve(cholesky(system), right)
         bias = float(solved[:, 0].sum() / solved[:, 1].sum()) if kernel.free_bias else 0.0
         beta[rows] = solved[:, 0] - bias * solved[:, 1] if kernel.free_bias else solved[:, 0]
     return _State(beta, bias, kernel.times(beta) + bias)
-
-
-def _solved(system: Floats, right: Floats) -> Floats:
-    # numpy's routine, unlike scipy's, leaves the interpreter to other threads meanwhile.
-    try:
-        factor = np.linalg.cholesky(system)
-    except np.linalg.LinAlgError as error:
-        raise TrainingError(
-            "the Gram matrix of the features is not positive definite to working precision; scale the features"
-        ) from error
-    return np.asarray(dpotrs(factor.T, np.asfortranarray(right), lower=0)[0])
 
 
 def _line_search(labels: Floats, costs: Floats, start: _State, target: _State) -> _State:

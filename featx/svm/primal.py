@@ -1,115 +1,41 @@
 """Squared hinge SVMs with more rows than columns: all splits at once, in the weights.
 
-The objective is that of `featx.svm.newton`. There, a step costs the cube of the rows; here it costs a few
-products with the features, shared by every problem of a batch. Newton's directions come from conjugate gradients
-(as in Lin, Weng & Keerthi 2008, "Trust region Newton method for logistic regression"), preconditioned by the
-factor of one Hessian for the whole batch: the splits of one training part differ in a tenth of their rows, and so
-their Hessians are near the mean of them. Directions are computed in single precision; gradients, decision values,
-line searches and the duality gap, which decide when to stop, in double precision.
-
-Work on rows is cut into blocks whose size does not depend on the number of threads, and summed in their order.
+The objective is that of `featx.svm.newton`. There, a step costs the cube of the rows; here all problems of a batch
+take their steps together and share the work. While many rows are inside the margin, directions come from conjugate
+gradients (`featx.svm.conjugate`); where few are, from linear systems of these rows (`featx.svm.pieces`), exactly. Gradients,
+decision values, line searches and the duality gap are in double precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.lapack import dpotrf, spotrs
 
-from featx.errors import TrainingError
+from .conjugate import ConjugateGradients
+from .lines import Lines, line_minima
+from .pieces import piece_minima
+from .rows import InnerProducts, Rows
 
-from .threads import in_threads
-
-__all__ = ["Batch", "Rows", "Solution", "primal_path"]
+__all__ = ["Batch", "Solution", "primal_path"]
 
 Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_BLOCK = 512
-_PANEL = 512
 _MAX_STEPS = 60
-_MAX_PRODUCTS = 150
-# A direction is good enough once its residual has fallen by this factor; steps follow until one changes no
-# decision value by more than `_SETTLED` times the largest, so that what is left to change is their product, or
-# until the relative duality gap is `_CLOSED`.
-_FORCING = 1e-2
-_SETTLED = 1e-4
+# Solutions on the way to a grid are solved until steps change decision values by less than this.
+_ROUGH = 1e-1
+# A step that promises less of the objective than this is the last, too.
 _CLOSED = 1e-9
-# With more products than this for one direction a new factor pays.
-_STALE = 20
-_LINE_STEPS = 40
-
-
-class Rows:
-    """A feature matrix that is only ever multiplied.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (n, d)
-        Rows; may be memory-mapped.
-    lengths : ndarray of float64, shape (n,)
-        What each row is divided by.
-    workers : int
-        Threads.
-    """
-
-    def __init__(self, features: npt.NDArray[np.floating[Any]], lengths: Floats, workers: int = 1) -> None:
-        self._features = features
-        self._factors = 1.0 / lengths
-        self._workers = workers
-        self.count, self.width = features.shape
-        self._parts = [slice(start, start + _BLOCK) for start in range(0, self.count, _BLOCK)]
-
-    def times(self, weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
-        """Multiply by columns of weights, the last row of which is the bias, in their precision."""
-        result = np.empty((self.count, weights.shape[1]), weights.dtype)
-        slopes, biases = weights[:-1], weights[-1]
-
-        def fill(part: slice) -> None:
-            product = self._features[part].astype(weights.dtype, copy=False) @ slopes
-            product *= self._factors[part, None].astype(weights.dtype)
-            result[part] = product + biases
-
-        in_threads(fill, self._parts, self._workers)
-        return result
-
-    def summed(self, coefficients: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
-        """Sum the rows, a 1 behind each, with columns of coefficients, in their precision."""
-
-        def part_sum(part: slice) -> npt.NDArray[Any]:
-            scaled = coefficients[part] * self._factors[part, None].astype(coefficients.dtype)
-            return np.asarray(self._features[part].astype(coefficients.dtype, copy=False).T @ scaled)
-
-        total = np.zeros((self.width + 1, coefficients.shape[1]), coefficients.dtype)
-        for product in in_threads(part_sum, self._parts, self._workers):
-            total[:-1] += product
-        total[-1] = coefficients.sum(axis=0)
-        return total
-
-    def weighted_gram(self, weights: Floats) -> Floats:
-        """Compute ``sum_i weights_i x_i x_i'`` (lower triangle) with a 1 behind each row."""
-        used = np.flatnonzero(weights)
-        roots = np.sqrt(weights[used])
-        gram = np.zeros((self.width + 1, self.width + 1), order="F")
-
-        def fill(start: int) -> None:
-            panel = slice(start, min(start + _PANEL, self.width))
-            total = np.zeros((self.width - start, panel.stop - start))
-            for first in range(0, len(used), 2 * _BLOCK):
-                rows = used[first : first + 2 * _BLOCK]
-                scale = (roots[first : first + 2 * _BLOCK] * self._factors[rows]).astype(np.float32)
-                block = self._features[rows, start:].astype(np.float32, copy=False) * scale[:, None]
-                total += block.T @ block[:, : panel.stop - start]
-            gram[start : self.width, panel] = total
-
-        in_threads(fill, range(0, self.width, _PANEL), self._workers)
-        gram[-1] = self.summed(weights[:, None])[:, 0]
-        return gram
+# A step of this length, to rounding, is a whole one.
+_WHOLE = 1e-9
+# An exact step costs the cube of the rows inside the margin, an iterative one products with all rows and the cube of
+# the columns: below this many rows a column the first is cheaper, and takes 8 bytes a pair of rows.
+_ROWS_PER_COLUMN = 1.2
+_MOST_ROWS = 12_000
 
 
 @dataclass(frozen=True)
@@ -148,17 +74,25 @@ class Solution:
         Weights, the bias last.
     gaps : ndarray of float64, shape (m,)
         Duality gap over primal objective.
-    products : ndarray of int64, shape (m,)
-        Products with the features that the directions took.
+    steps : ndarray of int64, shape (m,)
+        Newton steps.
     """
 
     outputs: Floats
     weights: Floats
     gaps: Floats
-    products: npt.NDArray[np.int64]
+    steps: Ints
 
 
-def primal_path(rows: Rows, batch: Batch, grid: Floats, *, penalise_bias: bool = True) -> Iterator[Solution]:
+def primal_path(
+    rows: Rows,
+    batch: Batch,
+    grid: Floats,
+    *,
+    penalise_bias: bool = True,
+    settled: float = 1e-6,
+    approach: int = 0,
+) -> Iterator[Solution]:
     """Solve a batch of squared hinge SVMs for every C of a grid, each when it is asked for.
 
     Parameters
@@ -171,6 +105,11 @@ def primal_path(rows: Rows, batch: Batch, grid: Floats, *, penalise_bias: bool =
         Values of C, ascending.
     penalise_bias : bool
         Count the bias in the norm.
+    settled : float
+        Steps follow until one would change no decision value by more than this times the largest. What is then left to
+        change is smaller by far: each step of Newton's method leaves a small part of the last one's, or nothing.
+    approach : int
+        So many values at the beginning are steps on the way only, and solved roughly.
 
     Yields
     ------
@@ -180,137 +119,118 @@ def primal_path(rows: Rows, batch: Batch, grid: Floats, *, penalise_bias: bool =
     Raises
     ------
     TrainingError
-        If a Hessian is not positive definite to working precision.
+        If the features are too large for any precision.
     """
     problems = batch.labels.shape[1]
     state = _State(np.zeros((rows.width + 1, problems)), np.zeros((rows.count, problems)))
     penalty = np.ones(rows.width + 1)
     penalty[-1] = 1.0 if penalise_bias else 0.0
-    for cost in grid:
-        gaps, products = _Minimiser(rows, batch.labels, cost * batch.weights, penalty).run(state)
-        yield Solution(state.outputs, state.weights, gaps, products)
+    minimiser = _Minimiser(rows, batch, penalty)
+    for place, cost in enumerate(grid):
+        steps = minimiser.run(state, cost, _ROUGH if place < approach else settled)
+        yield Solution(state.outputs, state.weights, minimiser.gaps(state, cost), steps)
 
 
 class _Minimiser:
-    """Minimises one batch for one C."""
+    """Minimises one batch, for one C after the other."""
 
-    def __init__(self, rows: Rows, labels: Floats, costs: Floats, penalty: Floats) -> None:
+    def __init__(self, rows: Rows, batch: Batch, penalty: Floats) -> None:
         self._rows = rows
-        self._labels = labels
-        self._costs = costs
+        self._batch = batch
         self._penalty = penalty
-        self._factor: Singles | None = None
+        self._iterative = ConjugateGradients(rows, penalty)
+        self._products = InnerProducts(rows)
 
-    def run(self, state: _State) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """Move the state to the minimum; return relative gaps and products of each problem."""
-        problems = self._labels.shape[1]
-        gaps, products = np.empty(problems), np.zeros(problems, dtype=np.int64)
-        running, settled = np.arange(problems), np.zeros(problems, dtype=np.bool_)
-        stale = True
+    def run(self, state: _State, cost: float, settled: float) -> npt.NDArray[np.int64]:
+        """Move the state to the minimum; return the Newton steps of each problem."""
+        problems = self._batch.labels.shape[1]
+        steps, running = np.zeros(problems, dtype=np.int64), np.arange(problems)
         for _ in range(_MAX_STEPS):
-            slack, gradient = self._look(state, running)
-            gaps[running] = self._gaps(state, running, slack, gradient)
-            going = ~settled[running] & ~(gaps[running] <= _CLOSED)
-            if not going.any():
-                break
-            running, slack, gradient = running[going], slack[:, going], gradient[:, going]
-            curvature = (slack > 0.0) * self._costs[:, running]
-            if stale:
-                self._factor = self._factorise(curvature)
-            direction, used = self._direction(curvature, gradient)
-            products[running] += used
-            stale = bool(used.max() > _STALE)
+            inside = self._inside(state, running)
+            exact = self._few(inside)
+            direction = (self._exact if exact else self._approximate)(state, running, cost, inside)
             change = self._rows.times(direction)
-            length = self._line_search(state, running, direction, change)
+            lines = self._lines(state, running, cost, direction, change)
+            closed = self._promised(state, running, lines) <= _CLOSED
+            length = line_minima(lines)
             state.weights[:, running] += length * direction
             state.outputs[:, running] += length * change
-            moved = np.abs(length * change).max(axis=0)
-            settled[running] = moved <= _SETTLED * np.abs(state.outputs[:, running]).max(axis=0)
-        return gaps, products
+            steps[running] += 1
+            # A short step is no small one: what counts is how far the minimum of the piece is.
+            moved = np.maximum(1.0, length) * np.abs(change).max(axis=0)
+            done = closed | (moved <= settled * np.abs(state.outputs[:, running]).max(axis=0))
+            if exact:  # the minimum of a piece within that piece is the minimum
+                done |= (self._inside(state, running) == inside).all(axis=0) & (np.abs(length - 1.0) < _WHOLE)
+            running = running[~done]
+            if not len(running):
+                break
+        return steps
 
-    def _look(self, state: _State, which: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Return slacks and gradients."""
-        labels, costs = self._labels[:, which], self._costs[:, which]
-        slack = np.where(costs > 0.0, np.maximum(0.0, 1.0 - labels * state.outputs[:, which]), 0.0)
-        pull = self._rows.summed(2.0 * costs * slack * labels)
-        return slack, self._penalty[:, None] * state.weights[:, which] - pull
+    def _promised(self, state: _State, which: Ints, lines: Lines) -> Floats:
+        """Tell what share of the objective a whole step would take away if the objective were one piece."""
+        loss = lines.costs * np.maximum(0.0, lines.room)
+        weights = self._penalty[:, None] * state.weights[:, which]
+        objective = 0.5 * _dots(weights, weights) + _dots(loss, np.maximum(0.0, lines.room))
+        descent = 2.0 * _dots(loss, lines.gain) - lines.slope
+        return np.asarray(0.5 * descent / np.maximum(objective, np.finfo(np.float64).tiny))
 
-    def _gaps(self, state: _State, which: npt.NDArray[np.intp], slack: Floats, gradient: Floats) -> Floats:
-        """Relative duality gaps for the multipliers ``2 c slack`` (see `featx.svm.newton`)."""
-        costs, weights = self._costs[:, which], self._penalty[:, None] * state.weights[:, which]
-        loss = np.einsum("ij,ij->j", costs, slack * slack)
-        primal = 0.5 * np.einsum("ij,ij->j", weights, weights) + loss
-        pull = weights - gradient
+    def _inside(self, state: _State, which: Ints) -> Bools:
+        room = 1.0 - self._batch.labels[:, which] * state.outputs[:, which]
+        return np.asarray((room > 0.0) & (self._batch.weights[:, which] > 0.0))
+
+    def _few(self, inside: Bools) -> bool:
+        """Tell whether so few rows are inside the margin that exact steps are cheaper than iterative ones."""
+        most = min(_ROWS_PER_COLUMN * self._rows.width, _MOST_ROWS)
+        return bool(inside.sum(axis=0).mean() <= most)
+
+    def _exact(self, state: _State, which: Ints, cost: float, inside: Bools) -> Floats:
+        self._iterative.forget()
+        self._rows.release()
+        found, biases = piece_minima(
+            self._products,
+            self._batch.labels[:, which],
+            cost * self._batch.weights[:, which],
+            inside,
+            penalise_bias=self._penalty[-1] != 0.0,
+            workers=self._rows.workers,
+        )
+        target = self._rows.summed(found)
+        target[-1] = np.where(np.isnan(biases), state.weights[-1, which], biases)
+        return target - state.weights[:, which]
+
+    def _approximate(self, state: _State, which: Ints, cost: float, inside: Bools) -> Floats:
+        self._rows.gather()
+        gradient = self._penalty[:, None] * state.weights[:, which] - self._pull(state, which, cost)[1]
+        return self._iterative.directions(inside * self._batch.weights[:, which], cost, gradient)[0]
+
+    def _pull(self, state: _State, which: Ints, cost: float) -> tuple[Floats, Floats]:
+        """Return multipliers ``2 c slack`` and the rows' sum with them."""
+        labels, weights = self._batch.labels[:, which], self._batch.weights[:, which]
+        multipliers = 2.0 * cost * weights * np.maximum(0.0, 1.0 - labels * state.outputs[:, which])
+        return multipliers, self._rows.summed(multipliers * labels)
+
+    def gaps(self, state: _State, cost: float) -> Floats:
+        """Measure the duality gap over the objective, for the multipliers ``2 c slack`` (see `featx.svm.newton`)."""
+        multipliers, pull = self._pull(state, np.arange(self._batch.labels.shape[1]), cost)
+        slack = np.maximum(0.0, 1.0 - self._batch.labels * state.outputs)
+        loss = 0.5 * _dots(multipliers, slack)
+        weights = self._penalty[:, None] * state.weights
         pull[self._penalty == 0.0] = 0.0
-        dual = 2.0 * np.einsum("ij,ij->j", costs, slack) - 0.5 * np.einsum("ij,ij->j", pull, pull) - loss
+        primal = 0.5 * _dots(weights, weights) + loss
+        dual = multipliers.sum(axis=0) - 0.5 * _dots(pull, pull) - loss
         return np.asarray(np.abs(primal - dual) / np.maximum(primal, np.finfo(np.float64).tiny))
 
-    def _factorise(self, active: Floats) -> Singles:
-        """Factorise the mean of the problems' Hessians."""
-        hessian = 2.0 * self._rows.weighted_gram(active.mean(axis=1))
-        hessian.flat[:: len(hessian) + 1] += self._penalty
-        factor, failed = dpotrf(hessian, lower=1, clean=0, overwrite_a=1)
-        if failed or not np.isfinite(factor.diagonal()).all():
-            raise TrainingError(
-                "the Hessian is not positive definite to working precision; scale the features"
-            )
-        return np.asarray(factor, dtype=np.float32, order="F")
+    def _lines(self, state: _State, which: Ints, cost: float, direction: Floats, change: Floats) -> Lines:
+        labels = self._batch.labels[:, which]
+        step = self._penalty[:, None] * direction
+        return Lines(
+            _dots(step, state.weights[:, which]),
+            _dots(step, direction),
+            1.0 - labels * state.outputs[:, which],
+            labels * change,
+            cost * self._batch.weights[:, which],
+        )
 
-    def _direction(self, active: Floats, gradient: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """Solve the Newton equations by preconditioned conjugate gradients, all columns side by side."""
-        curvature = (2.0 * active).astype(np.float32)
-        penalty = self._penalty[:, None].astype(np.float32)
-        # Columns are brought to length 1, so that single precision never under- or overflows.
-        scale = np.linalg.norm(gradient, axis=0)
-        scale[scale == 0.0] = 1.0
-        residual = (-gradient / scale).astype(np.float32)
-        solution = np.zeros_like(residual)
-        search = self._precondition(residual)
-        energy = np.einsum("ij,ij->j", residual, search, dtype=np.float64)
-        target, going = _FORCING**2 * energy, energy > 0.0
-        used = np.zeros(gradient.shape[1], dtype=np.int64)
-        for _ in range(_MAX_PRODUCTS):
-            if not going.any():
-                break
-            product = penalty * search + self._rows.summed(curvature * self._rows.times(search))
-            bend = np.einsum("ij,ij->j", search, product, dtype=np.float64)
-            step = np.where(going & (bend > 0.0), energy / np.where(bend > 0.0, bend, 1.0), 0.0).astype(
-                np.float32
-            )
-            solution += step * search
-            residual -= step * product
-            used += going
-            preconditioned = self._precondition(residual)
-            old, energy = energy, np.einsum("ij,ij->j", residual, preconditioned, dtype=np.float64)
-            going &= (energy > target) & (step > 0.0)
-            search = preconditioned + (energy / np.where(old > 0.0, old, 1.0)).astype(np.float32) * search
-        return solution.astype(np.float64) * scale, used
 
-    def _precondition(self, vectors: Singles) -> Singles:
-        solved, _ = spotrs(self._factor, vectors, lower=1)
-        return np.ascontiguousarray(solved)
-
-    def _line_search(
-        self, state: _State, which: npt.NDArray[np.intp], direction: Floats, change: Floats
-    ) -> Floats:
-        """Minimise each problem along its direction: the slope is piecewise linear and rises."""
-        labels, costs = self._labels[:, which], self._costs[:, which]
-        weights = self._penalty[:, None] * state.weights[:, which]
-        slope = np.einsum("ij,ij->j", weights, direction)
-        curve = np.einsum("ij,ij->j", self._penalty[:, None] * direction, direction)
-        room, gain = 1.0 - labels * state.outputs[:, which], labels * change
-        length, low, high = np.ones(len(which)), np.zeros(len(which)), np.full(len(which), np.inf)
-        for _ in range(_LINE_STEPS):
-            slack = room - length * gain
-            part = np.where(slack > 0.0, costs * gain, 0.0)
-            first = slope + length * curve - 2.0 * np.einsum("ij,ij->j", part, slack)
-            second = curve + 2.0 * np.einsum("ij,ij->j", part, gain)
-            low, high = np.where(first < 0.0, length, low), np.where(first < 0.0, high, length)
-            longer = length - first / np.where(second > 0.0, second, 1.0)
-            outside = (second <= 0.0) | (longer <= low) | (longer >= high)
-            middle = np.where(np.isinf(high), 2.0 * length, 0.5 * (low + np.where(np.isinf(high), low, high)))
-            longer = np.where(outside, middle, longer)
-            if (np.abs(longer - length) <= 1e-10 * length).all():
-                break
-            length = longer
-        return length
+def _dots(first: Floats, second: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->j", first, second))

@@ -85,26 +85,25 @@ class Scaler:
         """
         return np.concatenate([self._block(block) @ weights for block in _blocks(rows)])
 
-    def pull_back(self, rows: Rows, coefficients: Floats) -> Floats:
+    def pull_back(self, features: Rows, numbers: npt.NDArray[np.int64], coefficients: Floats) -> Floats:
         """Sum scaled rows with coefficients: the weights of an SVM from its representer form.
 
         Parameters
         ----------
-        rows : ndarray of float, shape (n, d)
-            Training rows, unscaled.
+        features : ndarray of float, shape (all, d)
+            Features, unscaled.
+        numbers : ndarray of int64, shape (n,)
+            The training rows among them.
         coefficients : ndarray of float64, shape (n, c)
-            One for each row.
+            One for each.
 
         Returns
         -------
         ndarray of float64, shape (k, c)
             ``scaled.T @ coefficients``.
         """
-        starts = range(0, len(rows), _BLOCK)
-        parts = zip(starts, _blocks(rows), strict=True)
-        return np.asarray(
-            sum(self._block(block).T @ coefficients[start : start + _BLOCK] for start, block in parts)
-        )
+        parts = (slice(start, start + _BLOCK) for start in range(0, len(numbers), _BLOCK))
+        return np.asarray(sum(self._block(features[numbers[part]]).T @ coefficients[part] for part in parts))
 
 
 def _blocks(rows: Rows) -> Iterator[Rows]:

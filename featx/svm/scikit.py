@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .hinge import violation
+from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights
 from .scaling import Scaler, fit_scaler
 from .settings import Settings
-from .solvers import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights
 from .threads import in_threads
 
 __all__ = ["ScikitSolver"]

@@ -27,6 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "views": ("mean", "rows"),
     "pool": POOLS,
     "group_scores": ("none", *POOLS),
+    "calibrate": ("none", "sigmoid", "isotonic"),
     "solver": ("auto", "liblinear", "libsvm"),
 }
 
@@ -73,6 +74,9 @@ class Settings:
         How: ``"mean"``, ``"max"`` or ``"extreme"`` (the farthest from 0). Used with ``views="rows"``.
     group_scores : str
         ``"none"``: a score for each test image; else one for each group, pooled over its images.
+    calibrate : str
+        ``"sigmoid"`` or ``"isotonic"``: probabilities beside the scores, by a curve fitted on group-disjoint parts of
+        the training part; ``"none"``: no probabilities.
     solver : str
         ``"auto"``: ours; ``"liblinear"`` or ``"libsvm"``: scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
     """
@@ -93,6 +97,7 @@ class Settings:
     views: str = "mean"
     pool: str = "mean"
     group_scores: str = "none"
+    calibrate: str = "none"
     solver: str = "auto"
 
 

@@ -8,34 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .newton import Path, squared_hinge_path
-from .primal import Batch, Rows, primal_path
+from .primal import Batch, primal_path
+from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, Solver, balanced_weights, rows_of
+from .rows import Rows
 from .scaling import ROWWISE, fit_scaler, row_lengths
 from .scikit import ScikitSolver
 from .settings import Settings
-from .solvers import (
-    MEASURES,
-    Curve,
-    Decision,
-    Floats,
-    GramSolver,
-    Ints,
-    Job,
-    Matrix,
-    Solver,
-    balanced_weights,
-    gram_matrix,
-    rows_of,
-)
-from .threads import in_threads
+from .solvers import GramSolver
 
 __all__ = ["PrimalSolver", "make_solver"]
 
 # Steps on a Gram matrix cost the cube of the rows inside the margin, steps in the weights products with all rows
 # and the cube of the columns: below this many rows a column the first are cheaper.
 _ROWS_PER_COLUMN = 1.5
-# No Gram matrix of more rows than this is made on the way: 3 GB.
-_MOST_ROWS = 20_000
+# The last step of a fit would change no decision value by more than this times the largest: in a search, and at its end.
+_SEARCH = 1e-3
+_FINAL = 1e-6
 # Problems solved side by side.
 _BATCH = 32
 # Paths begin at or below this C, where all rows are inside the margin and the first step hits.
@@ -85,7 +73,7 @@ class _Solved:
 
 
 class PrimalSolver:
-    """Solves squared hinge in the weights, and on a Gram matrix once few rows are left inside the margin.
+    """Solves squared hinge in the weights.
 
     Parameters
     ----------
@@ -177,33 +165,31 @@ class PrimalSolver:
         self, jobs: Sequence[Job], costs: Sequence[float], with_weights: bool = False
     ) -> tuple[Ints, list[_Solved]]:
         numbers = rows_of(jobs)
-        features = self._features if len(numbers) == len(self._features) else self._features[numbers]
-        rows = Rows(features, self._lengths[numbers], self._workers)
-        batch = self._batch(jobs, numbers)
-        grid = _with_approach(costs)
-        shape = (rows.count, len(grid), len(jobs))
-        outputs, residuals = np.empty(shape), np.empty(shape[1:])
-        iterations = np.empty(shape[1:], dtype=np.int64)
+        rows = Rows(self._features, self._lengths, self._workers, numbers)
+        approach = _approach(costs[0])
+        grid = np.array([*approach, *costs])
+        outputs = np.empty((rows.count, len(costs), len(jobs)))
+        residuals, iterations = np.empty(outputs.shape[1:]), np.empty(outputs.shape[1:], dtype=np.int64)
         weights: list[Floats | None] = [None] * len(jobs)
-        penalise_bias = self._settings.bias == "penalised"
-        for place, found in enumerate(primal_path(rows, batch, grid, penalise_bias=penalise_bias)):
-            outputs[:, place], residuals[place], iterations[place] = found.outputs, found.gaps, found.products
-            if place == len(grid) - 1:
+        path = primal_path(
+            rows,
+            self._batch(jobs, numbers),
+            grid,
+            penalise_bias=self._settings.bias == "penalised",
+            settled=_FINAL if with_weights else _SEARCH,
+            approach=len(approach),
+        )
+        for place, found in enumerate(path, start=-len(approach)):
+            if place >= 0:
+                outputs[:, place], residuals[place], iterations[place] = (
+                    found.outputs,
+                    found.gaps,
+                    found.steps,
+                )
+            if with_weights and place == len(costs) - 1:
                 weights = list(found.weights.T)
-            elif self._few_inside(batch, found.outputs, rows):
-                rest = self._on_gram(rows, numbers, batch, grid[place:], found.outputs, found.weights[-1])
-                for column, path in enumerate(rest):
-                    outputs[:, place + 1 :, column] = path.outputs
-                    residuals[place + 1 :, column] = path.residuals
-                    iterations[place + 1 :, column] = path.iterations
-                    if with_weights:
-                        slopes = rows.summed(path.coefficients[:, -1:])[:-1, 0]
-                        weights[column] = np.append(slopes, path.intercepts[-1])
-                break
-        kept = slice(len(grid) - len(costs), None)
         return numbers, [
-            _Solved(outputs[:, kept, j], residuals[kept, j], iterations[kept, j], weights[j])
-            for j in range(len(jobs))
+            _Solved(outputs[..., j], residuals[:, j], iterations[:, j], weights[j]) for j in range(len(jobs))
         ]
 
     def _batch(self, jobs: Sequence[Job], numbers: Ints) -> Batch:
@@ -214,36 +200,12 @@ class PrimalSolver:
             weights[places, column] = balanced_weights(job.labels, self._settings.class_weight)
         return Batch(labels, weights)
 
-    def _few_inside(self, batch: Batch, outputs: Floats, rows: Rows) -> bool:
-        inside = (batch.labels * outputs < 1.0) & (batch.weights > 0.0)
-        return rows.count <= _MOST_ROWS and bool(inside.sum(axis=0).mean() <= _ROWS_PER_COLUMN * rows.width)
 
-    def _on_gram(
-        self, rows: Rows, numbers: Ints, batch: Batch, grid: Floats, outputs: Floats, biases: Floats
-    ) -> list[Path]:
-        """Go on along the grid, from the solutions for its first C."""
-        gram = gram_matrix(self._features, numbers, self._lengths[numbers], self._workers)
-        slack = np.where(batch.weights > 0.0, np.maximum(0.0, 1.0 - batch.labels * outputs), 0.0)
-        coefficients = 2.0 * grid[0] * batch.weights * slack * batch.labels
-
-        def path(column: int) -> Path:
-            return squared_hinge_path(
-                gram,
-                batch.labels[:, column],
-                batch.weights[:, column],
-                grid[1:],
-                penalise_bias=self._settings.bias == "penalised",
-                start=(coefficients[:, column], float(biases[column])),
-            )
-
-        return in_threads(path, range(batch.labels.shape[1]), self._workers)
-
-
-def _with_approach(costs: Sequence[float]) -> Floats:
-    """Put powers of ten before a grid that begins high, so that its first solution has a neighbour to start from."""
+def _approach(cost: float) -> list[float]:
+    """List powers of ten before a grid that begins high, so that its first solution has a neighbour to start from."""
     approach: list[float] = []
-    cost = costs[0] / 10.0
-    while cost >= _FIRST_COST:
-        approach.insert(0, cost)
-        cost /= 10.0
-    return np.array([*approach, *costs])
+    lower = cost / 10.0
+    while lower >= _FIRST_COST:
+        approach.insert(0, lower)
+        lower /= 10.0
+    return approach

@@ -1,161 +1,28 @@
-"""Solvers: what fits the SVMs of a search, over many splits and values of C at once."""
+"""Solvers on Gram matrices, which many splits and values of C share."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from .hinge import hinge_path
 from .memory import require_memory
 from .newton import Path, squared_hinge_path
-from .scaling import ROWWISE, Scaler, fit_scaler, row_lengths
+from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights, rows_of
+from .scaling import ROWWISE, fit_scaler, row_lengths
 from .settings import Settings
 from .threads import in_threads
 
-__all__ = [
-    "MEASURES",
-    "Curve",
-    "Decision",
-    "GramSolver",
-    "Job",
-    "Solver",
-    "balanced_weights",
-    "gram_matrix",
-    "rows_of",
-]
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Matrix = npt.NDArray[np.floating[Any]]
+__all__ = ["GramSolver", "gram_matrix"]
 
 # Rows converted to double precision at a time.
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 21
 _ADVICE = (
     "use the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the features alone, or "
     "select fewer images"
 )
-# libsvm stops at 1e-3 by its own single precision kernel; measured in double precision it is a little more.
-MEASURES = {
-    "hinge": ("largest violation of an optimality condition", 2e-3),
-    "squared_hinge": ("duality gap over objective", 1e-6),
-}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One split of one two-class problem.
-
-    Attributes
-    ----------
-    train, test : ndarray of int64
-        Row numbers.
-    labels : ndarray of float64, shape (rows of train,)
-        -1 or 1, both present.
-    """
-
-    train: Ints
-    test: Ints
-    labels: Floats
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What a job's SVMs say along the grid of C.
-
-    Attributes
-    ----------
-    scores : ndarray of float64, shape (rows of test, c)
-        Decision values.
-    residuals : ndarray of float64, shape (c,)
-        How far from the optimum, by the solver's measure.
-    iterations : ndarray of int64, shape (c,)
-        Steps taken.
-    """
-
-    scores: Floats
-    residuals: Floats
-    iterations: Ints
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One fitted SVM with the scaling in front of it.
-
-    Attributes
-    ----------
-    scaler : Scaler
-        Fitted on the training rows.
-    weights : ndarray of float64, shape (k,)
-        Of the scaled features.
-    intercept : float
-        Bias.
-    cost : float
-        C.
-    residual : float
-        How far from the optimum, by the solver's measure.
-    iterations : int
-        Steps taken.
-    """
-
-    scaler: Scaler
-    weights: Floats
-    intercept: float
-    cost: float
-    residual: float
-    iterations: int
-
-
-class Solver(Protocol):
-    """Fits SVMs on rows of one feature matrix.
-
-    Attributes
-    ----------
-    measure : str
-        What tells how far a fit is from its optimum.
-    tolerance : float
-        A fit with more than this has not converged.
-    """
-
-    measure: str
-    tolerance: float
-
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C."""
-
-    def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
-        """Solve one problem and return its weights."""
-
-
-def balanced_weights(labels: Floats, class_weight: str) -> Floats:
-    """Weigh rows by their class, as scikit-learn's ``class_weight="balanced"`` does.
-
-    Parameters
-    ----------
-    labels : ndarray of float64, shape (n,)
-        -1 or 1, both present.
-    class_weight : str
-        ``"balanced"`` or ``"none"``.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        ``n / (2 * rows of the class)``, or ones.
-
-    Examples
-    --------
-    >>> balanced_weights(np.array([-1.0, -1.0, -1.0, 1.0]), "balanced").round(3).tolist()
-    [0.667, 0.667, 0.667, 2.0]
-    """
-    if class_weight == "none":
-        return np.ones(len(labels))
-    positive = labels > 0
-    count = int(positive.sum())
-    return np.where(positive, len(labels) / (2.0 * count), len(labels) / (2.0 * (len(labels) - count)))
 
 
 class _Grams:
@@ -180,11 +47,6 @@ class _Grams:
             self._rows, self._gram = rows, np.empty((0, 0))
             self._gram = gram_matrix(self._features, rows, self._lengths[rows], self._workers)
         return self._rows, self._gram
-
-
-def rows_of(jobs: Sequence[Job]) -> Ints:
-    """Number the rows that take part in some job, ascending."""
-    return np.unique(np.concatenate([part for job in jobs for part in (job.train, job.test)]))
 
 
 def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> Floats:
@@ -287,17 +149,18 @@ class GramSolver:
         Decision
             The SVM.
         """
-        rows = self._features[train]
-        scaler = fit_scaler(self._scaling, rows)
         if self._grams is not None:
+            scaler = fit_scaler(self._scaling, self._features[:0])  # nothing to fit
             numbers, shared = self._grams.of([Job(train, train[:0], labels)])
             places = np.searchsorted(numbers, train)
             gram = shared[np.ix_(places, places)]
         else:
+            rows = self._features[train]
+            scaler = fit_scaler(self._scaling, rows)
             scaled = scaler.apply(rows)
             gram = scaled @ scaled.T
         path = self._path(gram, labels, np.array([cost]))
-        weights = scaler.pull_back(rows, path.coefficients)[:, 0]
+        weights = scaler.pull_back(self._features, train, path.coefficients)[:, 0]
         return Decision(
             scaler,
             weights,

@@ -8,8 +8,8 @@ import pytest
 from featx.errors import ConfigError
 from featx.saliency.decision import decision_gradient
 from featx.svm.model import SvmModel
+from featx.svm.problems import Decision
 from featx.svm.scaling import fit_scaler
-from featx.svm.solvers import Decision
 
 WIDTH = 6
 

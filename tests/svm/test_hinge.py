@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.svm import SVC
 
 from featx.svm.hinge import hinge_path
-from featx.svm.solvers import balanced_weights
+from featx.svm.problems import balanced_weights
 
 GRID = 10.0 ** np.arange(-3, 5)
 

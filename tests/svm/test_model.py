@@ -10,8 +10,8 @@ import skops.io
 
 from featx.errors import RunError, StaleStoreError
 from featx.svm.model import SvmModel, load_model, model_bytes
+from featx.svm.problems import Decision
 from featx.svm.scaling import fit_scaler
-from featx.svm.solvers import Decision
 
 
 def _model(scaling: str = "zscore") -> SvmModel:
@@ -42,7 +42,7 @@ def test_other_recipes_and_widths_are_refused() -> None:
 
 
 def test_a_file_with_other_types_is_not_loaded(tmp_path: Path) -> None:
-    (tmp_path / "model.skops").write_bytes(skops.io.dumps({"format": 1, "path": Path("x")}))
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps({"format": 2, "path": Path("x")}))
     with pytest.raises(RunError, match=r"types that no SVM model needs \(pathlib"):
         load_model(tmp_path)
 

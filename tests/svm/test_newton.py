@@ -12,7 +12,7 @@ from sklearn.svm import LinearSVC
 
 from featx.errors import TrainingError
 from featx.svm.newton import squared_hinge_path
-from featx.svm.solvers import balanced_weights
+from featx.svm.problems import balanced_weights
 
 GRID = 10.0 ** np.arange(-3, 5)
 

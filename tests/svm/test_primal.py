@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from featx.errors import TrainingError
-from featx.svm import solve
-from featx.svm.newton import squared_hinge_path
-from featx.svm.primal import Batch, Rows, primal_path
+from featx.svm import primal, rows, solve
+from featx.svm.primal import Batch, primal_path
+from featx.svm.problems import Job
+from featx.svm.rows import InnerProducts, Rows
 from featx.svm.scaling import row_lengths
 from featx.svm.search import search_cost
 from featx.svm.settings import resolve_settings
 from featx.svm.solve import PrimalSolver, make_solver
-from featx.svm.solvers import GramSolver, Job
+from featx.svm.solvers import GramSolver
 
 GRID = 10.0 ** np.arange(-3, 5)
 
@@ -35,18 +36,19 @@ def _close(ours: np.ndarray, theirs: np.ndarray, relative: float = 1e-4) -> bool
 
 
 @pytest.mark.parametrize("bias", ["penalised", "free"])
-@pytest.mark.parametrize("switch", [True, False], ids=["to Gram", "to the end"])
-def test_curves_agree_with_the_gram_solver(relu_features, bias: str, switch: bool, monkeypatch) -> None:
+@pytest.mark.parametrize("few", [8.0, 0.0], ids=["exact steps", "iterative steps"])
+def test_curves_agree_with_the_gram_solver(relu_features, bias: str, few: float, monkeypatch) -> None:
     features, positive = relu_features(300, 30)
-    monkeypatch.setattr(solve, "_ROWS_PER_COLUMN", 8.0 if switch else 0.0)
+    monkeypatch.setattr(primal, "_ROWS_PER_COLUMN", few)
+    monkeypatch.setattr(rows, "_BAND", 64)
     settings = resolve_settings(bias=bias)
     jobs = _jobs(positive)
-    primal = PrimalSolver(features, "l2", settings)
-    ours = primal.curves(jobs, GRID.tolist())
+    solver = PrimalSolver(features, "l2", settings)
+    ours = solver.curves(jobs, GRID.tolist())
     theirs = GramSolver(features, "l2", settings).curves(jobs, GRID.tolist())
     for one, other in zip(ours, theirs, strict=True):
         assert _close(one.scores, other.scores)
-        assert one.residuals.max() <= primal.tolerance
+        assert one.residuals.max() <= solver.tolerance
 
 
 @pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "whiten"])
@@ -79,8 +81,8 @@ def test_same_numbers_for_any_workers_and_from_a_memory_map(relu_features, tmp_p
     mapped[:] = features
     jobs = _jobs(positive, 2)
     found = [
-        PrimalSolver(rows, "l2", resolve_settings(), workers).curves(jobs, [0.01, 1.0])
-        for rows, workers in ((features, 1), (features, 3), (mapped, 2))
+        PrimalSolver(some, "l2", resolve_settings(), workers).curves(jobs, [0.01, 1.0, 1e3])
+        for some, workers in ((features, 1), (features, 3), (mapped, 2))
     ]
     for other in found[1:]:
         assert all(np.array_equal(a.scores, b.scores) for a, b in zip(found[0], other, strict=True))
@@ -104,13 +106,13 @@ def test_rows_multiply_as_matrices_do(relu_features) -> None:
     features, _ = relu_features(600, 25)
     lengths = row_lengths(features)
     scaled = np.column_stack([features / lengths[:, None], np.ones(600)])
-    rows = Rows(features, lengths, 2)
+    some = Rows(features, lengths, 2)
     rng = np.random.default_rng(0)
     columns, sums = rng.normal(size=(26, 3)), rng.normal(size=(600, 3))
-    np.testing.assert_allclose(rows.times(columns), scaled @ columns, atol=1e-12)
-    np.testing.assert_allclose(rows.summed(sums), scaled.T @ sums, atol=1e-12)
+    np.testing.assert_allclose(some.times(columns), scaled @ columns, atol=1e-12)
+    np.testing.assert_allclose(some.summed(sums), scaled.T @ sums, atol=1e-12)
     weights = rng.uniform(size=600) * (rng.random(600) < 0.5)
-    gram = rows.weighted_gram(weights)
+    gram = some.weighted_gram(weights)
     np.testing.assert_allclose(np.tril(gram), np.tril((scaled.T * weights) @ scaled), rtol=1e-4, atol=1e-4)
 
 
@@ -129,11 +131,34 @@ def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:
     assert isinstance(make_solver(features, "l2", hinge), GramSolver)
 
 
-def test_the_gram_path_takes_up_where_another_left(relu_features) -> None:
-    features, positive = relu_features(80, 40)
-    gram = features.astype(np.float64) @ features.T.astype(np.float64)
-    labels = np.where(positive, 1.0, -1.0)
-    whole = squared_hinge_path(gram, labels, np.ones(80), GRID)
-    start = (whole.coefficients[:, 4], float(whole.intercepts[4]))
-    rest = squared_hinge_path(gram, labels, np.ones(80), GRID[5:], start=start)
-    np.testing.assert_allclose(rest.outputs, whole.outputs[:, 5:], atol=1e-8)
+def test_inner_products_follow_a_changing_set_of_rows(relu_features, monkeypatch) -> None:
+    monkeypatch.setattr(rows, "_BAND", 16)
+    features, _ = relu_features(120, 20)
+    lengths = row_lengths(features)
+    wanted = (features / lengths[:, None]) @ (features / lengths[:, None]).T
+    products = InnerProducts(Rows(features, lengths, 2))
+    rng = np.random.default_rng(4)
+    numbers = np.arange(0, 60)
+    for _ in range(6):
+        products.cover(numbers)
+        some = rng.permutation(numbers)[:40]
+        order, piece = products.piece(some, np.empty(2000))
+        assert sorted(order) == sorted(some)
+        np.testing.assert_allclose(np.tril(piece), np.tril(wanted[np.ix_(order, order)]), atol=1e-6)
+        # A tenth of the rows leave, others come; at the end more than there is room for.
+        numbers = np.union1d(
+            rng.permutation(numbers)[:54], rng.integers(0, 120, 5 if len(numbers) < 62 else 60)
+        )
+
+
+def test_memory_of_the_copy_is_given_back_without_a_change(relu_features) -> None:
+    features, _ = relu_features(100, 10)
+    some = np.arange(0, 100, 3)
+    part = Rows(features, row_lengths(features), numbers=some)
+    columns = np.random.default_rng(0).normal(size=(11, 2))
+    before = part.times(columns)
+    part.gather()
+    assert np.array_equal(part.times(columns), before)
+    part.release()
+    assert np.array_equal(part.times(columns), before)
+    np.testing.assert_allclose(before, Rows(features[some], row_lengths(features)[some]).times(columns))

@@ -59,4 +59,6 @@ def test_products_without_scaled_rows_agree(rows: np.ndarray, name: str) -> None
     weights = np.random.default_rng(1).normal(size=(scaled.shape[1], 2))
     np.testing.assert_allclose(scaler.scores(rows, weights), scaled @ weights, atol=1e-12)
     sums = np.random.default_rng(2).normal(size=(len(rows), 2))
-    np.testing.assert_allclose(scaler.pull_back(rows, sums), scaled.T @ sums, atol=1e-12)
+    np.testing.assert_allclose(
+        scaler.pull_back(rows, np.arange(len(rows)), sums), scaled.T @ sums, atol=1e-12
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featx.svm.problems import Job
 from featx.svm.settings import resolve_settings
 from featx.svm.solve import make_solver
-from featx.svm.solvers import Job
 
 
 @pytest.mark.parametrize(("solver", "loss"), [("liblinear", "squared_hinge"), ("libsvm", "hinge")])

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.stats.auc import roc_auc
-from featx.svm.search import Curves, choose, roc_auc_columns, search_cost
+from featx.svm.curves import Curves, choose, roc_auc_columns
+from featx.svm.problems import Curve, Job
+from featx.svm.search import search_cost
 from featx.svm.settings import resolve_settings
-from featx.svm.solvers import Curve, GramSolver, Job
+from featx.svm.solvers import GramSolver
 
 
 def _curves(aucs: Sequence[Sequence[float]]) -> Curves:

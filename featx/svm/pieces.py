@@ -1,0 +1,107 @@
+"""Exact Newton steps for the splits of one training part, on inner products that they share."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+
+from .lapack import cholesky, cholesky_solve
+from .rows import InnerProducts
+from .threads import in_threads
+
+__all__ = ["piece_minima"]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def piece_minima(
+    products: InnerProducts,
+    labels: Floats,
+    costs: Floats,
+    inside: Bools,
+    *,
+    penalise_bias: bool,
+    workers: int = 1,
+) -> tuple[Floats, Floats]:
+    """Minimise the quadratic pieces in which given rows lie inside the margin, one for each problem.
+
+    ``(K_aa + diag(1 / 2 c_a)) beta_a = y_a`` for the rows ``a`` inside (see `featx.svm.newton`).
+
+    Parameters
+    ----------
+    products : InnerProducts
+        Of the rows.
+    labels, costs : ndarray of float64, shape (n, m)
+        -1 or 1, and the cost of each row's loss, for each problem.
+    inside : ndarray of bool, shape (n, m)
+        Rows inside the margin; their costs are above 0.
+    penalise_bias : bool
+        Count the bias in the norm.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    coefficients : ndarray of float64, shape (n, m)
+        Weights are the rows' sum with these.
+    biases : ndarray of float64, shape (m,)
+        Intercepts; NaN where no row is inside and the bias is free, as any is then a minimum.
+
+    Raises
+    ------
+    TrainingError
+        If the inner products are not positive semidefinite to working precision.
+
+    Examples
+    --------
+    >>> from featx.svm.rows import Rows
+    >>> products = InnerProducts(Rows(np.eye(2, dtype=np.float32), np.ones(2)))
+    >>> labels, ones = np.array([[-1.0], [1.0]]), np.ones((2, 1))
+    >>> beta, bias = piece_minima(products, labels, ones, ones > 0, penalise_bias=True)
+    >>> beta.round(3).ravel().tolist()
+    [-0.667, 0.667]
+    """
+    products.cover(np.flatnonzero(inside.any(axis=1)))
+
+    # A system for each thread, taken once: what threads take and give back themselves stays with them.
+    largest = int(inside.sum(axis=0).max())
+    systems: SimpleQueue[Floats] = SimpleQueue()
+    for _ in range(min(workers, labels.shape[1])):
+        systems.put(np.empty(largest**2))
+
+    def solve(column: int) -> tuple[Floats, float]:
+        memory = systems.get()
+        try:
+            piece = (labels[:, column], costs[:, column], inside[:, column])
+            return _minimum(products, *piece, penalise_bias, memory)
+        finally:
+            systems.put(memory)
+
+    found = in_threads(solve, range(labels.shape[1]), workers)
+    return np.stack([beta for beta, _ in found], axis=1), np.array([bias for _, bias in found])
+
+
+def _minimum(
+    products: InnerProducts, labels: Floats, costs: Floats, inside: Bools, penalise_bias: bool, memory: Floats
+) -> tuple[Floats, float]:
+    beta = np.zeros(len(labels))
+    if not inside.any():
+        return beta, 0.0 if penalise_bias else np.nan
+    rows, system = products.piece(np.flatnonzero(inside), memory)
+    if penalise_bias:
+        with np.errstate(invalid="ignore", over="ignore"):  # above the diagonal stands anything
+            system += 1.0
+    system.flat[:: len(rows) + 1] += 0.5 / costs[rows]
+    right = labels[rows, None]
+    if not penalise_bias:
+        right = np.hstack([right, np.ones_like(right)])
+    solved = cholesky_solve(cholesky(system), right)
+    if penalise_bias:
+        beta[rows] = solved[:, 0]
+        return beta, float(beta.sum())
+    bias = float(solved[:, 0].sum() / solved[:, 1].sum())
+    beta[rows] = solved[:, 0] - bias * solved[:, 1]
+    return beta, bias

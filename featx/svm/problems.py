@@ -1,0 +1,157 @@
+"""What a solver is asked and what it answers: splits with labels, curves along C, fitted SVMs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .scaling import Scaler
+
+__all__ = ["MEASURES", "Curve", "Decision", "Job", "Solver", "balanced_weights", "rows_of"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.floating[Any]]
+
+# libsvm stops at 1e-3 by its own single precision kernel; measured in double precision it is a little more.
+MEASURES = {
+    "hinge": ("largest violation of an optimality condition", 2e-3),
+    "squared_hinge": ("duality gap over objective", 1e-6),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One split of one two-class problem.
+
+    Attributes
+    ----------
+    train, test : ndarray of int64
+        Row numbers.
+    labels : ndarray of float64, shape (rows of train,)
+        -1 or 1, both present.
+    """
+
+    train: Ints
+    test: Ints
+    labels: Floats
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a job's SVMs say along the grid of C.
+
+    Attributes
+    ----------
+    scores : ndarray of float64, shape (rows of test, c)
+        Decision values.
+    residuals : ndarray of float64, shape (c,)
+        How far from the optimum, by the solver's measure.
+    iterations : ndarray of int64, shape (c,)
+        Steps taken.
+    """
+
+    scores: Floats
+    residuals: Floats
+    iterations: Ints
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One fitted SVM with the scaling in front of it.
+
+    Attributes
+    ----------
+    scaler : Scaler
+        Fitted on the training rows.
+    weights : ndarray of float64, shape (k,)
+        Of the scaled features.
+    intercept : float
+        Bias.
+    cost : float
+        C.
+    residual : float
+        How far from the optimum, by the solver's measure.
+    iterations : int
+        Steps taken.
+    """
+
+    scaler: Scaler
+    weights: Floats
+    intercept: float
+    cost: float
+    residual: float
+    iterations: int
+
+
+class Solver(Protocol):
+    """Fits SVMs on rows of one feature matrix.
+
+    Attributes
+    ----------
+    measure : str
+        What tells how far a fit is from its optimum.
+    tolerance : float
+        A fit with more than this has not converged.
+    """
+
+    measure: str
+    tolerance: float
+
+    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+        """Solve every job for every C."""
+
+    def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
+        """Solve one problem and return its weights."""
+
+
+def balanced_weights(labels: Floats, class_weight: str) -> Floats:
+    """Weigh rows by their class, as scikit-learn's ``class_weight="balanced"`` does.
+
+    Parameters
+    ----------
+    labels : ndarray of float64, shape (n,)
+        -1 or 1, both present.
+    class_weight : str
+        ``"balanced"`` or ``"none"``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        ``n / (2 * rows of the class)``, or ones.
+
+    Examples
+    --------
+    >>> balanced_weights(np.array([-1.0, -1.0, -1.0, 1.0]), "balanced").round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    if class_weight == "none":
+        return np.ones(len(labels))
+    positive = labels > 0
+    count = int(positive.sum())
+    return np.where(positive, len(labels) / (2.0 * count), len(labels) / (2.0 * (len(labels) - count)))
+
+
+def rows_of(jobs: Sequence[Job]) -> Ints:
+    """Number the rows that take part in some job, ascending.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Splits.
+
+    Returns
+    -------
+    ndarray of int64, shape (m,)
+        Row numbers, each once.
+
+    Examples
+    --------
+    >>> rows_of([Job(np.array([3, 1]), np.array([2]), np.array([-1.0, 1.0]))]).tolist()
+    [1, 2, 3]
+    """
+    return np.unique(np.concatenate([part for job in jobs for part in (job.train, job.test)]))

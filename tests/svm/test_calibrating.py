@@ -1,0 +1,148 @@
+"""Calibration: fitted inside the training part on folds that share no group, stored, and read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.errors import RunError, TrainingError
+from featx.features.store import FeatureStore
+from featx.reporting.report import report
+from featx.svm import fold
+from featx.svm.calibrating import calibration_record
+from featx.svm.model import load_model
+from featx.svm.train import train_svm
+
+Make = Callable[..., tuple[Path, Path]]
+Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def _labels(positive: np.ndarray) -> list[str]:
+    return ["sick" if value else "healthy" for value in positive]
+
+
+def _options(tmp_path: Path, **changes: object) -> dict[str, object]:
+    return {
+        "task": "sick:healthy",
+        "protocol": "kfold:2",
+        "costs": [0.1, 1.0],
+        "inner_splits": 2,
+        "cache": tmp_path / "cache",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(("preset", "method"), [("default", "sigmoid"), ("paper", "isotonic")])
+def test_probabilities_stand_in_predictions_record_model_and_report(
+    make: Make, relu_features: Draw, tmp_path: Path, preset: str, method: str
+) -> None:
+    features, positive = relu_features(160, 20, signal=3.0)
+    manifest, store = make(features, _labels(positive))
+    options = _options(tmp_path, preset=preset, features=[store])
+    runs = train_svm(manifest, output=tmp_path / "runs", calibrate=method, **options)
+    plain = train_svm(manifest, output=tmp_path / "plain", **options)
+    for run, other in zip(runs, plain, strict=True):
+        chances = np.array([row.probabilities["sick"] for row in run.predictions])
+        scores = np.array([row.scores["sick"] for row in run.predictions])
+        assert scores.tolist() == [row.scores["sick"] for row in other.predictions]
+        assert (np.diff(chances[np.argsort(scores)]) >= 0.0).all()
+        share = np.mean([row.actual == "sick" for row in run.predictions])
+        assert abs(chances.mean() - share) < 0.1
+        stated = json.loads((run.path / "run.json").read_text())["search"]["calibration"]
+        assert (stated["method"], stated["folds"], stated["n"]) == (method, 5, 80)
+        assert run.record.convergence["fits"] == other.record.convergence["fits"] + 5
+        model, values = load_model(run.path), FeatureStore(store)
+        again = model.scores(values.read_images(manifest, [row.id for row in run.predictions]), values.digest)
+        assert model.probabilities(again)[:, 0].tolist() == chances.tolist()
+        with pytest.raises(RunError, match="no calibration"):
+            load_model(other.path).probabilities(again)
+    if method == "sigmoid":
+        report([tmp_path / "runs"], output=tmp_path / "report", formats=("markdown",))
+        assert "Brier" in "".join(path.read_text() for path in (tmp_path / "report").rglob("*.md"))
+
+
+def test_folds_of_a_calibration_share_no_group_and_score_what_they_did_not_train_on(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch
+) -> None:
+    """Groups are near copies with labels by chance: an SVM that has seen them would call its scores certain."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 4)
+    features = (rng.normal(size=(40, 30))[groups] + 0.05 * rng.normal(size=(160, 30))).astype(np.float32)
+    manifest, store = make(features, _labels((rng.permutation(40) % 2 == 0)[groups]), groups=groups)
+    seen = []
+    honest = fold.fit_on_folds
+
+    def spy(*given: object, **named: object) -> object:
+        seen.append(honest(*given, **named))
+        return seen[-1]
+
+    monkeypatch.setattr(fold, "fit_on_folds", spy)
+    # With "stratified" the search ignores groups; the calibration never does.
+    (run, _) = train_svm(
+        manifest,
+        features=[store],
+        calibrate="sigmoid",
+        inner="stratified",
+        output=tmp_path / "runs",
+        **_options(tmp_path),
+    )
+    assert abs(seen[0].calibration.curves[0].slope) < 0.7
+    assert np.ptp([row.probabilities["sick"] for row in run.predictions]) < 0.6
+
+
+def test_nothing_of_the_test_part_reaches_the_calibration(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(100, 20)
+    splits = ["train"] * 60 + ["test"] * 40
+    labels = _labels(positive)
+    options = _options(tmp_path, protocol="holdout", calibrate="isotonic")
+    manifest, store = make(features, labels, splits=splits)
+    (first,) = train_svm(manifest, features=[store], output=tmp_path / "a", **options)
+    changed = features.copy()
+    changed[60:] = np.random.default_rng(1).normal(size=changed[60:].shape) * 1e3
+    manifest, store = make(changed, labels[:60] + labels[60:][::-1], splits=splits, store="other")
+    (second,) = train_svm(manifest, features=[store], output=tmp_path / "b", **options)
+    assert first.record.search["calibration"] == second.record.search["calibration"]
+    assert (first.path / "model.skops").read_bytes() == (second.path / "model.skops").read_bytes()
+
+
+def test_several_classes_have_probabilities_that_sum_to_one(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, _ = relu_features(150, 20)
+    labels = np.array(["a", "b", "c"])[np.argmax(features[:, :3] + 0.1, axis=1)]
+    manifest, store = make(features, labels)
+    options = _options(tmp_path, task="labels", calibrate="sigmoid")
+    (run, _) = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+    for row in run.predictions:
+        assert sum(row.probabilities.values()) == pytest.approx(1.0)
+    assert set(run.record.search["calibration"]["classes"]) == {"a", "b", "c"}
+    model = load_model(run.path)
+    assert model.calibration is not None
+    assert len(calibration_record(model.calibration)["curves"]) == 3
+
+
+def test_scores_of_groups_are_calibrated_as_scores_of_groups(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(120, 20)
+    groups = np.repeat(np.arange(60), 2)
+    manifest, store = make(features, _labels(np.repeat(positive[::2], 2)), groups=groups)
+    options = _options(tmp_path, calibrate="sigmoid", group_scores="max")
+    (run, _) = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+    assert run.record.search["calibration"]["n"] == 30
+    assert all(0.0 < row.probabilities["sick"] < 1.0 for row in run.predictions)
+
+
+def test_one_group_of_a_class_cannot_be_calibrated(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, _ = relu_features(40, 10)
+    groups = ["p", "p", "q", "q", *map(str, range(36))]
+    manifest, store = make(features, ["sick"] * 4 + ["healthy"] * 36, groups=groups)
+    options = _options(tmp_path, calibrate="sigmoid")
+    with pytest.raises(TrainingError, match="two groups of every class"):
+        train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
