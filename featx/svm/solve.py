@@ -22,7 +22,7 @@ __all__ = ["PrimalSolver", "make_solver"]
 # and the cube of the columns: below this many rows a column the first are cheaper.
 _ROWS_PER_COLUMN = 1.5
 # The last step of a fit would change no decision value by more than this times the largest: in a search, and at its end.
-_SEARCH = 1e-3
+_SEARCH = 1e-4
 _FINAL = 1e-6
 # Problems solved side by side.
 _BATCH = 32
