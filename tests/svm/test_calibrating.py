@@ -12,9 +12,10 @@ import pytest
 from featx.errors import RunError, TrainingError
 from featx.features.store import FeatureStore
 from featx.reporting.report import report
-from featx.svm import fold
+from featx.svm import calibrating
 from featx.svm.calibrating import calibration_record
 from featx.svm.model import load_model
+from featx.svm.problems import Job
 from featx.svm.train import train_svm
 
 Make = Callable[..., tuple[Path, Path]]
@@ -61,37 +62,33 @@ def test_probabilities_stand_in_predictions_record_model_and_report(
         with pytest.raises(RunError, match="no calibration"):
             load_model(other.path).probabilities(again)
     if method == "sigmoid":
-        report([tmp_path / "runs"], output=tmp_path / "report", formats=("markdown",))
-        assert "Brier" in "".join(path.read_text() for path in (tmp_path / "report").rglob("*.md"))
+        report([tmp_path / "runs"], output=tmp_path / "report")
+        assert "Calibration: " in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_folds_of_a_calibration_share_no_group_and_score_what_they_did_not_train_on(
+def test_parts_of_a_calibration_share_no_group_and_are_scored_unseen(
     make: Make, relu_features: Draw, tmp_path: Path, monkeypatch
 ) -> None:
-    """Groups are near copies with labels by chance: an SVM that has seen them would call its scores certain."""
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(40), 4)
-    features = (rng.normal(size=(40, 30))[groups] + 0.05 * rng.normal(size=(160, 30))).astype(np.float32)
-    manifest, store = make(features, _labels((rng.permutation(40) % 2 == 0)[groups]), groups=groups)
-    seen = []
-    honest = fold.fit_on_folds
+    features, positive = relu_features(120, 20)
+    groups = np.repeat(np.arange(60), 2)
+    manifest, store = make(features, _labels(np.repeat(positive[::2], 2)), groups=groups)
+    jobs: list[Job] = []
 
-    def spy(*given: object, **named: object) -> object:
-        seen.append(honest(*given, **named))
-        return seen[-1]
+    def spy(*given: object) -> Job:
+        jobs.append(Job(*given))
+        return jobs[-1]
 
-    monkeypatch.setattr(fold, "fit_on_folds", spy)
+    monkeypatch.setattr(calibrating, "Job", spy)
     # With "stratified" the search ignores groups; the calibration never does.
-    (run, _) = train_svm(
-        manifest,
-        features=[store],
-        calibrate="sigmoid",
-        inner="stratified",
-        output=tmp_path / "runs",
-        **_options(tmp_path),
-    )
-    assert abs(seen[0].calibration.curves[0].slope) < 0.7
-    assert np.ptp([row.probabilities["sick"] for row in run.predictions]) < 0.6
+    options = _options(tmp_path, calibrate="sigmoid", inner="stratified")
+    runs = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+    assert len(jobs) == 10
+    for run, own in zip(runs, (jobs[:5], jobs[5:]), strict=True):
+        tested = {int(row.id[1:]) for row in run.predictions}
+        assert sorted(np.concatenate([job.test for job in own])) == sorted(set(range(120)) - tested)
+        for job in own:
+            assert not set(groups[job.train]) & set(groups[job.test])
+            assert not tested & {*job.train.tolist(), *job.test.tolist()}
 
 
 def test_nothing_of_the_test_part_reaches_the_calibration(
