@@ -71,7 +71,7 @@ def _recipe_flags(command: Any) -> Any:
     "--weights",
     default="imagenet",
     show_default=True,
-    help="random, random:SEED, imagenet, a file, a fine-tuning run, or a folder of one run for each fold.",
+    help="random, random:SEED, imagenet, preset, a file, a fine-tuning run, or a folder of one run for each fold.",
 )
 @TASK
 @PROTOCOL
@@ -106,6 +106,12 @@ def _recipe_flags(command: Any) -> Any:
     default=4.0,
     show_default=True,
     help="GiB of prepared images to keep in memory; more are decoded in every epoch.",
+)
+@click.option(
+    "--tensorboard",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also write every epoch's numbers for TensorBoard, to DIR/ARM/TASK/PROTOCOL/FOLD.",
 )
 @OVERWRITE
 @DRY_RUN

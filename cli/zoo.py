@@ -28,7 +28,7 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json([_facts(row) for row in rows])
         return
-    head = ("backbone", "input", "preprocessing", "layer", "width", "parameters", "imagenet")
+    head = ("backbone", "input", "preprocessing", "layer", "width", "parameters", "weights")
     print_table([head, *(_cells(row) for row in rows)])
 
 
@@ -60,7 +60,7 @@ def show_command(name: str, layers: bool, as_json: bool) -> None:
 @zoo.command("fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def fetch_command(names: tuple[str, ...]) -> None:
-    """Download the ImageNet weights of backbones, so that a machine without a network has them.
+    """Download the published weights of backbones, so that a machine without a network has them.
 
     They go to the folder that FEATX_WEIGHTS_DIR names, else to Keras' own. Prints the files' paths.
     """
@@ -93,7 +93,7 @@ def _cells(row: Backbone) -> tuple[str, ...]:
         row.layer,
         str(row.width),
         f"{row.parameters:,}",
-        "yes" if row.imagenet else "no",
+        "imagenet" if row.imagenet else "preset" if row.preset else "",
     )
 
 
@@ -102,7 +102,8 @@ def _facts(row: Backbone) -> dict[str, Any]:
     from featx.zoo.fetch import weights_folder
     from featx.zoo.readers import formats
 
-    published = row.published
+    published, preset = row.published, row.preset
+    file = published.file if published else preset.name if preset else None
     return {
         "name": row.name,
         "family": row.family,
@@ -118,8 +119,10 @@ def _facts(row: Backbone) -> dict[str, Any]:
         "multiply_adds": MULTIPLY_ADDS.get(row.name),
         "imagenet": row.imagenet,
         "formats": ["Keras", *formats(row.name)],
-        "weights_url": published.url if published else None,
-        "weights_file": str(weights_folder() / published.file) if published else None,
+        "preset": preset.name if preset else None,
+        "preset_trained_on": preset.trained_on if preset else None,
+        "weights_url": published.url if published else f"kaggle:{preset.handle}" if preset else None,
+        "weights_file": str(weights_folder() / file) if file else None,
     }
 
 

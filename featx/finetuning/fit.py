@@ -16,6 +16,7 @@ from featx.progress import Progress
 from featx.stats.auc import fold_auc
 
 from .batches import training_batches
+from .board import Board
 from .checkpoint import Checkpoint, Progressed
 from .learner import Learner
 from .recipe import TrainingRecipe
@@ -76,7 +77,9 @@ class Fitted:
     resumed: int
 
 
-def fit(learner: Learner, job: Job, checkpoint: Checkpoint, progress: Progress) -> Fitted:
+def fit(
+    learner: Learner, job: Job, checkpoint: Checkpoint, progress: Progress, board: Board | None = None
+) -> Fitted:
     """Train one fold.
 
     Parameters
@@ -89,6 +92,8 @@ def fit(learner: Learner, job: Job, checkpoint: Checkpoint, progress: Progress) 
         Where the state is kept after every epoch, and taken up from.
     progress : Progress
         Receiver of progress; a line an epoch is said.
+    board : Board, optional
+        Receiver of every epoch's numbers.
 
     Returns
     -------
@@ -118,6 +123,8 @@ def fit(learner: Learner, job: Job, checkpoint: Checkpoint, progress: Progress) 
             _judge(learner, job, done, row)
             done.arrays = learner.state()
             checkpoint.save(done)
+            if board:
+                board.write(row, speeds[-1])
             left = (epochs - done.epoch) * (time.monotonic() - began)
             progress.say(_line(job.name, row, epochs, speeds[-1], left))
     finally:
@@ -133,6 +140,7 @@ def _ended(done: Progressed, recipe: TrainingRecipe) -> bool:
 def _epoch(learner: Learner, job: Job, epoch: int, advance: Callable[[int], None]) -> dict[str, Any]:
     """Train for an epoch; return the row of the history without the validation."""
     recipe = learner.recipe
+    learner.begin_epoch(job.seed, epoch)
     head = epoch < recipe.head_epochs
     step = learner.train_head if head else learner.train
     steps = len(draw_epoch(job.train, recipe, job.final, job.seed, epoch)) // recipe.batch_size

@@ -22,7 +22,8 @@ from .sampling import Part
 __all__ = ["Learner", "precision"]
 
 Array = NDArray[Any]
-_HEAD = 3  # a stream of chance, behind those of sampling and batches
+_SETTLING = 10  # steps over which statistics are averaged at least, whatever the epoch
+_HEAD, _TORCH = 3, 4  # streams of chance, behind those of sampling and batches
 
 
 @contextmanager
@@ -86,12 +87,15 @@ class Learner:
             self.model = keras.Model(images, self.head(backbone(images)), name="classifier")
         if recipe.batch_norm == "frozen":
             _freeze_normalisation(backbone)
+        else:
+            _hasten_normalisation(backbone, steps * recipe.accumulate)
         if recipe.l2:
             _penalise(self.model, recipe.l2)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
         shares = _rate_shares(backbone, self.model, recipe)
-        self.model.compile(_optimizer(recipe, self.model, shares, steps), loss)
-        self.head.compile(_head_optimizer(recipe, self.head), loss)
+        jit = "auto" if recipe.jit is None else recipe.jit
+        self.model.compile(_optimizer(recipe, self.model, shares, steps), loss, jit_compile=jit)
+        self.head.compile(_head_optimizer(recipe, self.head), loss, jit_compile=jit)
         # With mixed_float16 Keras has put a loss-scaling optimizer around each.
         self._optimizer, self._head_optimizer = self.model.optimizer, self.head.optimizer
         self._optimizer.build(self.model.trainable_variables)
@@ -120,6 +124,22 @@ class Learner:
         kernel.assign(_glorot(kernel.shape, seed))
         for number, variable in enumerate(self._chance()):
             variable.assign(np.array([seed, number << 20]).astype(variable.dtype))
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Seed what no state of the network decides, so that an epoch depends on nothing before it.
+
+        Parameters
+        ----------
+        seed : int
+            As for `reset`.
+        epoch : int
+            From 0.
+        """
+        if keras.backend.backend() == "torch":
+            import torch
+
+            # Dropout that was built without a seed, as in published architectures, draws from this generator.
+            torch.manual_seed(int(np.random.default_rng([seed, _TORCH, epoch]).integers(2**31)))
 
     def start_from(self, weights: Sequence[Array]) -> None:
         """Take other weights of the backbone to start from.
@@ -255,6 +275,18 @@ def _freeze_normalisation(backbone: keras.Model) -> None:
             layer.trainable = False
 
 
+def _hasten_normalisation(backbone: keras.Model, steps: int) -> None:
+    """Let the statistics of batch normalisation reach back an epoch at most.
+
+    Published networks average them over a thousand steps, which on small data is longer than the training: what
+    is applied to new images would still be what the statistics began with.
+    """
+    shortest = math.exp(-1 / max(steps, _SETTLING))
+    for layer in _layers(backbone):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, shortest)
+
+
 def _penalise(model: keras.Model, strength: float) -> None:
     vectors = {id(variable) for variable in _vectors(model)}
     for variable in model.trainable_variables:
@@ -268,10 +300,15 @@ def _vectors(model: keras.Model) -> list[Any]:
 
 
 def _rate_shares(backbone: keras.Model, model: keras.Model, recipe: TrainingRecipe) -> tuple[float, ...]:
-    """Return each trainable variable's share of the learning rate: geometric from the first layer to the head."""
-    trained = [layer for layer in _layers(backbone) if layer.trainable_variables]
-    depth = {id(v): place for place, layer in enumerate(trained) for v in layer.trainable_variables}
-    exponents = [1 - depth.get(id(v), len(trained)) / max(len(trained), 1) for v in model.trainable_variables]
+    """Return each trainable variable's share of the learning rate: geometric from the first layer to the head.
+
+    Layers inside of others, such as the blocks of a transformer, count for themselves.
+    """
+    owners: dict[str, int] = {}
+    depth = {}
+    for variable in backbone.trainable_variables:
+        depth[id(variable)] = owners.setdefault(variable.path.rpartition("/")[0], len(owners))
+    exponents = [1 - depth.get(id(v), len(owners)) / max(len(owners), 1) for v in model.trainable_variables]
     return tuple(recipe.first_layer_share**exponent for exponent in exponents)
 
 

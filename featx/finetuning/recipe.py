@@ -49,7 +49,7 @@ def _text(default: str, text: str) -> Any:
     return dataclasses.field(default=default, metadata={"type": str, "choices": (), "help": text})
 
 
-def _switch(default: bool, text: str) -> Any:
+def _switch(default: bool | None, text: str) -> Any:
     return dataclasses.field(default=default, metadata={"type": bool, "help": text})
 
 
@@ -61,8 +61,8 @@ def _numbers(text: str) -> Any:
 class TrainingRecipe:
     """Everything that decides how a network is fine-tuned.
 
-    The defaults are those of the shipped recipe ``modern``; whole numbers do for floats, lists for tuples. What each field does stands in its metadata, from
-    which the command line makes its help.
+    The defaults are those of the shipped recipe ``modern``; whole numbers do for floats, lists for tuples. What
+    each field does stands in its metadata, from which the command line makes its help.
 
     Raises
     ------
@@ -88,6 +88,9 @@ class TrainingRecipe:
     preparation: str = _text("resize", "Named preparation of the images, as for `extract`.")
     precision: str = _choice(
         "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "Arithmetic; weights stay float32."
+    )
+    jit: bool | None = _switch(
+        None, "Compile the training step by XLA, or by PyTorch's compiler; Keras decides if left out."
     )
     optimizer: str = _choice("adamw", ("adamw", "sgd"), "Optimizer.")
     learning_rate: float = _number(3e-4, 0.0, 10.0, "Highest learning rate, of the last layers.")

@@ -31,6 +31,7 @@ from featx.runs import Run, finished_run
 from featx.zoo.backbones import find_backbone
 from featx.zoo.weights import resolve_weights
 
+from .board import check_board
 from .kept import Kept
 from .outputs import plan_scores, scores_folder, write_scores
 from .pixels import MEMORY_GIB
@@ -63,6 +64,7 @@ def finetune(
     seed: int = 0,
     workers: int | None = None,
     memory_gib: float = MEMORY_GIB,
+    tensorboard: Path | str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     kept: Kept | None = None,
@@ -107,6 +109,9 @@ def finetune(
         Threads that decode and alter images; the number of cores if left out. Results do not depend on it.
     memory_gib : float
         Prepared images are kept in memory up to this size, else decoded in every epoch.
+    tensorboard : Path or str, optional
+        Folder that TensorBoard shows; the numbers of every epoch are written to ``DIR/arm/task/protocol/fold``.
+        Needs the extra ``tensorboard``.
     overwrite : bool
         Replace finished runs instead of reusing them.
     dry_run : bool
@@ -170,7 +175,10 @@ def finetune(
         for item in items:
             progress.say(_intention(item, overwrite))
         return ()
-    with _trainer(study, memory_gib, progress, kept) as trainer:
+    boards = None if tensorboard is None else Path(tensorboard)
+    if boards is not None:
+        check_board()
+    with _trainer(study, memory_gib, boards, progress, kept) as trainer:
         runs = _train(study, items, trainer, overwrite, progress)
         if head == "softmax":
             runs += _score(study, items, runs, Path(scores), trainer, overwrite)
@@ -187,8 +195,10 @@ def _intention(item: Todo, overwrite: bool) -> str:
 class _Late:
     """A trainer that is made when it is first needed: finished work is reused without importing keras."""
 
-    def __init__(self, study: Study, memory_gib: float, progress: Progress, kept: Kept) -> None:
-        self._given = (study, memory_gib, progress, kept)
+    def __init__(
+        self, study: Study, memory_gib: float, progress: Progress, kept: Kept, boards: Path | None
+    ) -> None:
+        self._given = (study, memory_gib, progress, kept, boards)
         self._made: Trainer | None = None
 
     def get(self) -> Trainer:
@@ -199,10 +209,12 @@ class _Late:
 
 
 @contextmanager
-def _trainer(study: Study, memory_gib: float, progress: Progress, kept: Kept | None) -> Iterator[_Late]:
+def _trainer(
+    study: Study, memory_gib: float, boards: Path | None, progress: Progress, kept: Kept | None
+) -> Iterator[_Late]:
     own = Kept()
     try:
-        yield _Late(study, memory_gib, progress, own if kept is None else kept)
+        yield _Late(study, memory_gib, progress, own if kept is None else kept, boards)
     finally:
         own.clear()
 

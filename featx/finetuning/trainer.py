@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from featx.data.protocols import merged_groups, validation_split
 from featx.data.tasks import Labelled
 from featx.digest import digest
 from featx.progress import Progress
-from featx.runs import Run
+from featx.runs import Run, run_folder
 from featx.zoo.network import build_backbone
 from featx.zoo.weights import BACKBONE_FILE, Weights
 
+from .board import open_board
 from .checkpoint import Checkpoint
 from .devices import find_devices
 from .fit import Fitted, Job, fit
@@ -48,10 +50,20 @@ class Trainer:
         Receiver of progress.
     kept : Kept
         A network compiled before, taken over if it fits; and where the one compiled here stays.
+    boards : Path, optional
+        Folder of what TensorBoard shows.
     """
 
-    def __init__(self, study: Study, memory_gib: float, progress: Progress, kept: Kept) -> None:
+    def __init__(
+        self,
+        study: Study,
+        memory_gib: float,
+        progress: Progress,
+        kept: Kept,
+        boards: Path | None = None,
+    ) -> None:
         self._study, self._memory_gib, self._progress, self._kept = study, memory_gib, progress, kept
+        self._boards = boards
         self._recipe = study.recipe
 
     def load(self, ids: Sequence[str]) -> _Images:
@@ -150,12 +162,19 @@ class Trainer:
         study = self._study
         return digest([study.backbone.name, study.image_size, len(study.classes), study.steps, self._recipe])
 
+    def _board_folder(self, item: Todo) -> Path | None:
+        if self._boards is None:
+            return None
+        record = item.record
+        return run_folder(self._boards, record.arm, record.task, record.protocol, record.fold)
+
     def _fit(self, item: Todo, job: Job) -> tuple[Fitted, Checkpoint]:
         """Train; where memory runs out, halve what goes through the network at once and start again."""
         while True:
             checkpoint = Checkpoint(item.workshop, digest([item.record.id, self._recipe.accumulate]))
             try:
-                return fit(self._ready(item.weights), job, checkpoint, self._progress), checkpoint
+                with open_board(self._board_folder(item)) as board:
+                    return fit(self._ready(item.weights), job, checkpoint, self._progress, board), checkpoint
             except Exception as error:
                 if not _out_of_memory(error) or self._recipe.micro_batch == 1:
                     raise

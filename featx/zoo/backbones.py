@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featx.errors import BackboneError
+from featx.zoo.hub_table import HUB_ROWS, HubRow, Preset, preset
 from featx.zoo.published import Published, published
 
 __all__ = ["CLASS_TOKEN", "FAMILIES", "POOLED", "Backbone", "backbones", "find_backbone"]
@@ -26,20 +27,24 @@ CLASS_TOKEN = "class token"
 FAMILIES = {
     "convnext": "Liu et al. 2022, A ConvNet for the 2020s, arXiv 2201.03545",
     "densenet": "Huang et al. 2017, Densely connected convolutional networks, arXiv 1608.06993",
+    "dinov2": "Oquab et al. 2024, DINOv2: learning robust visual features, arXiv 2304.07193",
     "efficientnet": "Tan & Le 2019, EfficientNet: rethinking model scaling, arXiv 1905.11946",
     "efficientnet_v2": "Tan & Le 2021, EfficientNetV2: smaller models and faster training, arXiv 2104.00298",
     "inception": "Szegedy et al. 2016, Rethinking the Inception architecture, arXiv 1512.00567",
     "inception_resnet": "Szegedy et al. 2017, Inception-v4, Inception-ResNet, arXiv 1602.07261",
+    "mit": "Xie et al. 2021, SegFormer, arXiv 2105.15203",
     "mobilenet": "Howard et al. 2017, MobileNets, arXiv 1704.04861",
     "mobilenet_v2": "Sandler et al. 2018, MobileNetV2: inverted residuals, arXiv 1801.04381",
     "mobilenet_v3": "Howard et al. 2019, Searching for MobileNetV3, arXiv 1905.02244",
     "nasnet": "Zoph et al. 2018, Learning transferable architectures, arXiv 1707.07012",
     "resnet": "He et al. 2016, Deep residual learning, arXiv 1512.03385",
     "resnet_v2": "He et al. 2016, Identity mappings in deep residual networks, arXiv 1603.05027",
+    "siglip": "Zhai et al. 2023, Sigmoid loss for language image pre-training, arXiv 2303.15343",
     "tiny": "featx's own, for demonstrations and tests",
     "vgg": "Simonyan & Zisserman 2015, Very deep convolutional networks, arXiv 1409.1556",
     "vgg_m": "Chatfield et al. 2014, Return of the devil in the details, arXiv 1405.3531",
     "vit": "Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv 2010.11929",
+    "vit_hub": "Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv 2010.11929",
     "xception": "Chollet 2017, Xception: depthwise separable convolutions, arXiv 1610.02357",
 }
 
@@ -69,10 +74,12 @@ class Backbone:
     parameters : int
         Weights up to there, at `image_size`.
     layer : str
-        Penultimate layer: ``fc2``, ``global pool`` for the average of the last feature map, or
-        ``class token``.
+        Penultimate layer: ``fc2``, ``global pool`` for the average of the last feature map,
+        ``class token``, or ``head`` for the pooling attention of SigLIP.
     arguments : mapping
         Further arguments of the builder, such as a width multiplier.
+    multiple : int
+        The side has to be a multiple of this, px.
     """
 
     name: str
@@ -85,6 +92,7 @@ class Backbone:
     parameters: int
     layer: str = POOLED
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    multiple: int = 1
 
     @property
     def reference(self) -> str:
@@ -100,6 +108,11 @@ class Backbone:
     def imagenet(self) -> bool:
         """Whether ``--weights imagenet`` is possible."""
         return self.published is not None
+
+    @property
+    def preset(self) -> Preset | None:
+        """KerasHub's trained weights, which ``--weights preset`` means, if it is a network of KerasHub."""
+        return preset(self.name)
 
 
 def _app(
@@ -127,11 +140,39 @@ def _torch(
     preprocessing: str,
     width: int,
     parameters: int,
-    layer: str = POOLED,
 ) -> Backbone:
     """Make a row for a network in the arithmetic of PyTorch's libraries, for weights from there."""
     builder = f"featx.zoo.torch_nets:{function}"
-    return Backbone(name, family, builder, 224, 32, preprocessing, width, parameters, layer)
+    return Backbone(name, family, builder, 224, 32, preprocessing, width, parameters)
+
+
+def _vit(
+    name: str, preprocessing: str, width: int, parameters: int, blocks: int, heads: int, patch: int
+) -> Backbone:
+    """Make a row for a Vision Transformer of timm or, where it is named so, of torchvision."""
+    builder, arguments = "featx.zoo.torch_nets:vit", {"blocks": blocks, "heads": heads, "patch": patch}
+    arguments["width"] = width
+    return Backbone(
+        name, "vit", builder, 224, patch, preprocessing, width, parameters, CLASS_TOKEN, arguments, patch
+    )
+
+
+def _hub(row: HubRow) -> Backbone:
+    """Make a row for a network of KerasHub."""
+    builder = f"featx.zoo.hub:{row.family}"
+    return Backbone(
+        row.name,
+        row.family,
+        builder,
+        row.image_size,
+        row.multiple,
+        row.preprocessing,
+        row.width,
+        row.parameters,
+        row.layer,
+        row.arguments,
+        row.multiple,
+    )
 
 
 # Columns: name, family, function, image size, least size, preprocessing, width, parameters.
@@ -234,7 +275,16 @@ _ROWS = (
     _app("convnext_base", "convnext", "ConvNeXtBase", 224, 32, "none", 1024, 87_566_464),
     _app("convnext_large", "convnext", "ConvNeXtLarge", 224, 32, "none", 1536, 196_230_336),
     _app("convnext_xlarge", "convnext", "ConvNeXtXLarge", 224, 32, "none", 2048, 348_147_968),
-    _torch("vit_b16", "vit", "vit_b16", "tf", 768, 85_798_656, CLASS_TOKEN),
+    _vit("vit_ti16", "tf", 192, 5_524_416, 12, 3, 16),
+    _vit("vit_s16", "tf", 384, 21_665_664, 12, 6, 16),
+    _vit("vit_s32", "tf", 384, 22_493_952, 12, 6, 32),
+    _vit("vit_b16", "tf", 768, 85_798_656, 12, 12, 16),
+    _vit("vit_b16_torchvision", "torch", 768, 85_798_656, 12, 12, 16),
+    _vit("vit_b32", "tf", 768, 87_455_232, 12, 12, 32),
+    _vit("vit_b32_torchvision", "torch", 768, 87_455_232, 12, 12, 32),
+    _vit("vit_l16", "tf", 1024, 303_301_632, 24, 16, 16),
+    _vit("vit_l16_torchvision", "torch", 1024, 303_301_632, 24, 16, 16),
+    *(_hub(row) for row in HUB_ROWS),
 )
 
 

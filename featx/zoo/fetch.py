@@ -10,9 +10,11 @@ from pathlib import Path
 from featx.errors import WeightsError
 from featx.progress import Progress, Silent
 from featx.zoo.backbones import Backbone
+from featx.zoo.hub_table import Preset
+from featx.zoo.presets import fetch_preset, is_preset
 from featx.zoo.published import Published
 
-__all__ = ["WEIGHTS_DIR", "fetch", "find_published", "weights_folder"]
+__all__ = ["WEIGHTS_DIR", "fetch", "find_preset", "find_published", "weights_folder"]
 
 # Environment variable that names the folder of weights files.
 WEIGHTS_DIR = "FEATX_WEIGHTS_DIR"
@@ -68,8 +70,49 @@ def find_published(backbone: Backbone) -> Path:
     return fetch(backbone)
 
 
+def find_preset(backbone: Backbone) -> Path:
+    """Find the preset of a backbone of KerasHub.
+
+    Downloaded if it is missing, but not when ``FEATX_WEIGHTS_DIR`` is set, as in `find_published`.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The architecture.
+
+    Returns
+    -------
+    Path
+        The preset's folder.
+
+    Raises
+    ------
+    WeightsError
+        If there is none or it cannot be had; the message says what to put where.
+    """
+    wanted = _preset(backbone)
+    path = weights_folder() / wanted.name
+    if is_preset(path):
+        return path
+    if os.environ.get(WEIGHTS_DIR):
+        raise WeightsError(
+            f"no preset of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` where there "
+            f"is a network, or put config.json and model.weights.h5 of {wanted.handle} there"
+        )
+    return fetch(backbone)
+
+
+def _preset(backbone: Backbone) -> Preset:
+    if backbone.preset is None:
+        raise WeightsError(
+            f"{backbone.name} is not from KerasHub and has no preset; give imagenet, random, a file or a "
+            "fine-tuning run"
+        )
+    return backbone.preset
+
+
 def fetch(backbone: Backbone, progress: Progress | None = None) -> Path:
-    """Download the published ImageNet weights of a backbone, unless they are there.
+    """Download the published weights of a backbone, unless they are there.
 
     Parameters
     ----------
@@ -81,13 +124,15 @@ def fetch(backbone: Backbone, progress: Progress | None = None) -> Path:
     Returns
     -------
     Path
-        The file in `weights_folder`.
+        The file in `weights_folder`; of a network of KerasHub the folder of its preset there.
 
     Raises
     ------
     WeightsError
         If none are published, or the download fails or has the wrong checksum.
     """
+    if backbone.preset is not None:
+        return fetch_preset(backbone.preset, weights_folder(), progress)
     import pooch
     import requests
 
@@ -143,8 +188,9 @@ class _Bar:
 
 def _published(backbone: Backbone) -> Published:
     if backbone.published is None:
+        others = "preset, random" if backbone.preset else "random"
         raise WeightsError(
-            f"no ImageNet weights are published for {backbone.name}; give random, a file or a fine-tuning run"
+            f"no ImageNet weights are published for {backbone.name}; give {others}, a file or a fine-tuning run"
         )
     return backbone.published
 

@@ -141,16 +141,57 @@ def _by_layer(model: keras.Model) -> list[_Slot]:
 
 def _keras_slots(model: keras.Model, prefix: str) -> Iterator[_Slot]:
     """Walk the layers as Keras 3 does when it saves: by class, numbered within each container."""
+    import keras
+
     counts: dict[str, int] = {}
     for layer in model.layers:
         kind = snake_case(type(layer).__name__)
         number = counts.setdefault(kind, 0)
         counts[kind] += 1
         key = f"{prefix}/{kind}" + (f"_{number}" if number else "")
-        if hasattr(layer, "layers"):
+        if isinstance(layer, keras.Model):
             yield from _keras_slots(layer, f"{key}/layers")
         else:
-            yield _Slot(key, layer, (*layer.trainable_weights, *layer.non_trainable_weights))
+            yield from _parts(layer, key)
+
+
+def _parts(layer: Any, key: str) -> list[_Slot]:
+    """Walk the layers inside a layer as Keras 3 does when it saves: by attribute, those of a list by class."""
+    import keras
+
+    ordinary = set(dir(keras.layers.Layer()))
+    names = sorted(set(dir(layer)) - ordinary, key=lambda name: (name.startswith("_"), name))
+    slots: list[_Slot] = []
+    seen: set[int] = set()
+    for name in names:
+        for suffix, part in _attribute(layer, name):
+            if id(part) not in seen:
+                seen.add(id(part))
+                slots += _parts(part, f"{key}/{name}{suffix}")
+    inside = {id(variable) for slot in slots for variable in slot.variables}
+    weights = (*layer.trainable_weights, *layer.non_trainable_weights)
+    return [_Slot(key, layer, tuple(item for item in weights if id(item) not in inside)), *slots]
+
+
+def _attribute(layer: Any, name: str) -> list[tuple[str, Any]]:
+    """Return the layers that an attribute holds, and what each adds to its path."""
+    import keras
+
+    try:
+        held = getattr(layer, name)
+    except (AttributeError, RuntimeError, ValueError):  # properties of what is not built
+        return []
+    if isinstance(held, keras.layers.Layer):
+        return [("", held)]
+    items = held.values() if isinstance(held, dict) else held if isinstance(held, list | tuple) else ()
+    found, counts = [], dict[str, int]()
+    for item in items:
+        if isinstance(item, keras.layers.Layer):
+            kind = snake_case(type(item).__name__)
+            number = counts.setdefault(kind, 0)
+            counts[kind] += 1
+            found.append((f"/{kind}" + (f"_{number}" if number else ""), item))
+    return found
 
 
 def _check(

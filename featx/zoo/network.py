@@ -167,6 +167,11 @@ def _checked_size(backbone: Backbone, image_size: int | None) -> int:
         raise BackboneError(
             f"image size {size} is too small for {backbone.name}; it takes {backbone.min_size} px and more"
         )
+    if size % backbone.multiple:
+        raise BackboneError(
+            f"image size {size} does not suit {backbone.name}, whose patches need a multiple of "
+            f"{backbone.multiple} px; give {size - size % backbone.multiple}"
+        )
     return size
 
 
@@ -318,5 +323,11 @@ def _named(whole: keras.Model, outputs: Any, backbone: Backbone) -> keras.Model:
 
 
 def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, backbone: Backbone) -> None:
-    if weights.path is not None:
-        fill(whole, network, read_weights(weights.path, backbone.name), backbone)
+    if weights.path is None:
+        return
+    contents = read_weights(weights.path, backbone.name)
+    if backbone.family == "dinov2":
+        from featx.zoo.hub import with_places
+
+        contents = with_places(contents, whole)
+    fill(whole, network, contents, backbone)

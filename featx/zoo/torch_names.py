@@ -15,6 +15,8 @@ __all__ = ["TORCH_BACKBONES", "from_state_dict"]
 
 _Tensors = Mapping[str, np.ndarray]
 _COUNTERS = "num_batches_tracked"
+# The joined weights of an attention are not those of a module in PyTorch.
+_JOINED = re.compile(r"in_proj_(weight|bias)$")
 
 # Convolutions of VGG-16 by their number in `features`.
 _VGG16 = {
@@ -112,13 +114,29 @@ def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
     yield rf"features\.{len(places) + 1}\.1", "bn2"
 
 
+# Torchvision's names of a Vision Transformer; its attention keeps query, key and value in one tensor, as timm's.
+_BLOCK = r"encoder\.layers\.encoder_layer_(\d+)\."
+_VIT_NAMES = (
+    ("conv_proj", "patch_embed.proj"),
+    ("class_token", "cls_token"),
+    (r"encoder\.pos_embedding", "pos_embed"),
+    (_BLOCK + r"ln_(\d)", r"blocks.\1.norm\2"),
+    (_BLOCK + r"self_attention\.in_proj", r"blocks.\1.attn.qkv"),
+    (_BLOCK + r"self_attention\.out_proj", r"blocks.\1.attn.proj"),
+    # Files from before torchvision 0.12 count the layers of the perceptron otherwise.
+    (_BLOCK + r"mlp\.(?:0|linear_1)", r"blocks.\1.mlp.fc1"),
+    (_BLOCK + r"mlp\.(?:3|linear_2)", r"blocks.\1.mlp.fc2"),
+    (r"encoder\.ln", "norm"),
+)
+
 _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "convnext_tiny": _CONVNEXT_NAMES,
     "efficientnet_b0_torch": tuple(_torchvision_efficientnet((1, 2, 2, 3, 3, 4, 1))),
     "mobilenet_v2_torch": tuple(_torchvision_inverted((1, 2, 3, 4, 3, 3, 1))),
     "resnet50_torch": (),
     "vgg16_torch": _VGG16_NAMES,
-    "vit_b16": (),
+    **{f"vit_{size}": () for size in ("ti16", "s16", "s32", "b16", "b32", "l16")},
+    **{f"vit_{size}_torchvision": _VIT_NAMES for size in ("b16", "b32", "l16")},
 }
 # Backbones whose PyTorch state dicts are read.
 TORCH_BACKBONES = tuple(_NAMES)
@@ -162,7 +180,8 @@ def from_state_dict(path: Path, tensors: _Tensors, backbone: str) -> Contents:
 def _modules(tensors: _Tensors) -> dict[str, dict[str, np.ndarray]]:
     """Gather the tensors of each module; a tensor of a module that has no layer of its own stands alone."""
     modules: dict[str, dict[str, np.ndarray]] = {}
-    for name, tensor in tensors.items():
+    for given, tensor in tensors.items():
+        name = _JOINED.sub(r"in_proj.\1", given)
         module, _, part = name.rpartition(".")
         if part == _COUNTERS:
             continue

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-__all__ = ["ClassToken", "PositionEmbedding", "efficientnet_b0", "mobilenet_v2", "resnet50", "vit_b16"]
+__all__ = ["ClassToken", "PositionEmbedding", "efficientnet_b0", "mobilenet_v2", "resnet50", "vit"]
 
 _EPSILON = 1e-5
 _Activation = str | Callable[[Any], Any]
@@ -41,7 +41,7 @@ _EFFICIENTNET_B0 = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_VIT_WIDTH, _VIT_BLOCKS, _VIT_HEADS, _VIT_PATCH, _VIT_EPSILON = 768, 12, 12, 16, 1e-6
+_VIT_EPSILON = 1e-6
 
 
 def resnet50(input_tensor: Any) -> keras.Model:
@@ -229,43 +229,53 @@ class PositionEmbedding(layers.Layer):  # type: ignore[misc]
         return input_shape
 
 
-def vit_b16(input_tensor: Any) -> keras.Model:
-    """Build the base Vision Transformer with patches of 16 px (Dosovitskiy et al. 2021).
+def vit(input_tensor: Any, width: int, blocks: int, heads: int, patch: int) -> keras.Model:
+    """Build a Vision Transformer (Dosovitskiy et al. 2021).
 
     Parameters
     ----------
     input_tensor : keras tensor
-        RGB from -1 to 1, shape (n, side, side, 3).
+        Normalised RGB, shape (n, side, side, 3), side a multiple of `patch`.
+    width : int
+        Length of a token.
+    blocks : int
+        Transformer blocks.
+    heads : int
+        Attention heads of each.
+    patch : int
+        Side of a patch, px.
 
     Returns
     -------
     keras.Model
-        From the input behind `input_tensor` to the class token after the last normalisation, shape (n, 768).
+        From the input behind `input_tensor` to the class token after the last normalisation, shape (n, width).
     """
-    x = layers.Conv2D(_VIT_WIDTH, _VIT_PATCH, _VIT_PATCH, name="patch_embed.proj")(input_tensor)
-    x = layers.Reshape((x.shape[1] * x.shape[2], _VIT_WIDTH), name="patch_embed.flatten")(x)
+    x = layers.Conv2D(width, patch, patch, name="patch_embed.proj")(input_tensor)
+    x = layers.Reshape((x.shape[1] * x.shape[2], width), name="patch_embed.flatten")(x)
     x = PositionEmbedding(name="pos_embed")(ClassToken(name="cls_token")(x))
-    for block in range(_VIT_BLOCKS):
-        x = _transformer_block(x, f"blocks.{block}")
+    for block in range(blocks):
+        x = _transformer_block(x, heads, f"blocks.{block}")
     x = layers.LayerNormalization(epsilon=_VIT_EPSILON, name="norm")(x)
-    return _model(input_tensor, x[:, 0], "vit_b16")
+    return _model(input_tensor, x[:, 0], "vit")
 
 
-def _transformer_block(x: Any, name: str) -> Any:
+def _transformer_block(x: Any, heads: int, name: str) -> Any:
+    width = x.shape[-1]
     normal = layers.LayerNormalization(epsilon=_VIT_EPSILON, name=f"{name}.norm1")(x)
-    x = layers.Add(name=f"{name}.add1")([x, _attention(normal, name)])
+    x = layers.Add(name=f"{name}.add1")([x, _attention(normal, heads, name)])
     y = layers.LayerNormalization(epsilon=_VIT_EPSILON, name=f"{name}.norm2")(x)
-    y = layers.Dense(4 * _VIT_WIDTH, activation="gelu", name=f"{name}.mlp.fc1")(y)
-    y = layers.Dense(_VIT_WIDTH, name=f"{name}.mlp.fc2")(y)
+    y = layers.Dense(4 * width, activation="gelu", name=f"{name}.mlp.fc1")(y)
+    y = layers.Dense(width, name=f"{name}.mlp.fc2")(y)
     return layers.Add(name=f"{name}.add2")([x, y])
 
 
-def _attention(x: Any, name: str) -> Any:
-    tokens, size = x.shape[1], _VIT_WIDTH // _VIT_HEADS
-    x = layers.Dense(3 * _VIT_WIDTH, name=f"{name}.attn.qkv")(x)
-    x = ops.transpose(ops.reshape(x, (-1, tokens, 3, _VIT_HEADS, size)), (2, 0, 3, 1, 4))
+def _attention(x: Any, heads: int, name: str) -> Any:
+    tokens, width = x.shape[1], x.shape[-1]
+    size = width // heads
+    x = layers.Dense(3 * width, name=f"{name}.attn.qkv")(x)
+    x = ops.transpose(ops.reshape(x, (-1, tokens, 3, heads, size)), (2, 0, 3, 1, 4))
     query, key, value = x[0] * size**-0.5, x[1], x[2]
     weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), axis=-1)
     x = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-    x = ops.reshape(x, (-1, tokens, _VIT_WIDTH))
-    return layers.Dense(_VIT_WIDTH, name=f"{name}.attn.proj")(x)
+    x = ops.reshape(x, (-1, tokens, width))
+    return layers.Dense(width, name=f"{name}.attn.proj")(x)

@@ -15,7 +15,8 @@ from featx.digest import digest, digest_file
 from featx.errors import RunError, WeightsError, listing
 from featx.runs import COMPLETE, Run, find_runs, read_run
 from featx.zoo.backbones import Backbone
-from featx.zoo.fetch import find_published
+from featx.zoo.fetch import find_preset, find_published
+from featx.zoo.presets import check_preset, is_preset
 
 __all__ = [
     "BACKBONE_FILE",
@@ -43,7 +44,7 @@ class Weights:
     Attributes
     ----------
     source : str
-        As given, made plain: ``random:0``, ``imagenet``, or a path.
+        As given, made plain: ``random:0``, ``imagenet``, a preset's name, or a path.
     digest : str
         SHA-256 that stands for the weights' values.
     lineage : tuple of str
@@ -74,9 +75,9 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
     Parameters
     ----------
     source : str or Path
-        ``random`` or ``random:SEED``; ``imagenet``; a weights file; the folder of a fine-tuning run, or
-        ``run:ID`` with the beginning of its id, looked for below ``reports``; or a folder of such runs, one
-        for each fold.
+        ``random`` or ``random:SEED``; ``imagenet``; ``preset`` for a network of KerasHub; a weights file, or
+        the folder of such a preset; the folder of a fine-tuning run, or ``run:ID`` with the beginning of its
+        id, looked for below ``reports``; or a folder of such runs, one for each fold.
     backbone : Backbone
         The architecture that the weights are for.
 
@@ -96,15 +97,17 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
         return (_random(text, backbone),)
     if text == "imagenet":
         return (_imagenet(backbone),)
+    if text == "preset":
+        return (_preset(find_preset(backbone), backbone),)
     if text.startswith("run:"):
         return (_run_by_id(text, backbone),)
     path = Path(source).expanduser()
     if path.is_dir():
-        return _runs(path, backbone)
+        return (_preset(path, backbone),) if is_preset(path) else _runs(path, backbone)
     if path.is_file():
         return (_file(path, backbone),)
     raise WeightsError(
-        f"weights {text!r}: no such file or folder; give random, random:SEED, imagenet, a weights file, "
+        f"weights {text!r}: no such file or folder; give random, random:SEED, imagenet, preset, a weights file, "
         "the folder of a fine-tuning run, or run:ID"
     )
 
@@ -146,6 +149,12 @@ def backend_name() -> str:
 def _imagenet(backbone: Backbone) -> Weights:
     path = find_published(backbone)
     return Weights("imagenet", digest_file(path), ("imagenet",), path, label="imagenet")
+
+
+def _preset(folder: Path, backbone: Backbone) -> Weights:
+    path = check_preset(folder, backbone)
+    name = folder.resolve().name
+    return Weights(name, digest_file(path), (name,), path, label=name)
 
 
 def _file(path: Path, backbone: Backbone) -> Weights:

@@ -24,6 +24,10 @@ def test_list_has_a_line_for_each_backbone():
     assert lines[0].split()[:3] == ["backbone", "input", "preprocessing"]
     assert [line.split()[0] for line in lines[1:]] == [row.name for row in backbones()]
     assert "fc2" in next(line for line in lines if line.startswith("vgg16"))
+    assert [line.split()[-1] for line in lines if line.startswith(("resnet50 ", "dinov2_base"))] == [
+        "imagenet",
+        "preset",
+    ]
 
 
 def test_list_as_json():
@@ -40,6 +44,7 @@ def test_show_tells_what_to_expect_and_where_weights_are_looked_for(monkeypatch,
     facts = json.loads(invoke("show", "resnet50", "--json"))
     assert facts["weights_file"].startswith(str(tmp_path))
     assert facts["reference"].startswith("He et al. 2016")
+    assert "preset trained on" in invoke("show", "dinov2_base")
 
 
 def test_show_names_the_layers():

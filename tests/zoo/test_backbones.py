@@ -53,7 +53,7 @@ def test_the_penultimate_layer_of_vgg_is_its_second_dense_layer():
         "vgg19",
     }
     assert {row.width for row in backbones() if row.layer == "fc2"} == {4096}
-    assert {row.layer for row in backbones()} == {"fc2", POOLED, CLASS_TOKEN}
+    assert {row.layer for row in backbones()} == {"fc2", POOLED, CLASS_TOKEN, "head"}
 
 
 def test_own_networks_have_no_published_weights():

@@ -11,47 +11,62 @@ import numpy as np
 import pytest
 
 from featx.zoo.backbones import find_backbone
-from featx.zoo.network import build_backbone, save_backbone
+from featx.zoo.network import build_backbone, build_network, save_backbone
 from featx.zoo.weights import resolve_weights
 
-_CODE = """
+# Batch norm and generalised mean; response normalisation, mean image, blue-first and padded pools.
+NETWORKS = (("tiny", 64, "gem"), ("vgg_m", 51, "avg"))
+CODE = """
 import sys
+from pathlib import Path
 import numpy as np
 import keras
 from featx.zoo.backbones import find_backbone
 from featx.zoo.network import build_network
 from featx.zoo.weights import resolve_weights
-name, file, pixels, out, pool = sys.argv[1:]
-row = find_backbone(name)
-pixels = np.load(pixels)
-weights = resolve_weights(file, row)[0]
-network = build_network(row, weights, image_size=pixels.shape[1], pool=pool)
-np.save(out, keras.ops.convert_to_numpy(network.model(pixels, training=False)))
+folder = Path(sys.argv[1])
+for name, side, pool in eval(sys.argv[2]):
+    row = find_backbone(name)
+    weights = resolve_weights(folder / f"{name}.weights.h5", row)[0]
+    network = build_network(row, weights, image_size=side, pool=pool)
+    found = network.model(np.load(folder / f"{name}.npy"), training=False)
+    np.save(folder / f"{name}-{keras.backend.backend()}.npy", keras.ops.convert_to_numpy(found))
 print(keras.backend.backend())
 """
 
 
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """Weights, images and the features of this process's backend."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("nets")
+    for name, side, pool in NETWORKS:
+        backbone = find_backbone(name)
+        pixels = np.random.default_rng(7).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+        np.save(folder / f"{name}.npy", pixels)
+        file = folder / f"{name}.weights.h5"
+        save_backbone(build_backbone(backbone, resolve_weights("random", backbone)[0], side), file)
+        network = build_network(backbone, resolve_weights(file, backbone)[0], image_size=side, pool=pool)
+        np.save(
+            folder / f"{name}-here.npy", keras.ops.convert_to_numpy(network.model(pixels, training=False))
+        )
+    return folder
+
+
 @pytest.mark.parametrize("backend", ["torch", "jax"])
-@pytest.mark.parametrize(("name", "side", "pool"), [("tiny", 64, "gem"), ("vgg_m", 51, "avg")])
-def test_backends_agree(backend, name, side, pool, tmp_path, images):
-    """Batch norm and generalised mean; response normalisation, mean image, blue-first and padded pools."""
+def test_backends_agree(backend, computed):
     import keras
 
     if backend == keras.backend.backend() or importlib.util.find_spec(backend) is None:
         pytest.skip(f"no second backend: {backend} is not installed, or is the one at work")
-    backbone = find_backbone(name)
-    pixels, file = tmp_path / "pixels.npy", tmp_path / "net.weights.h5"
-    np.save(pixels, images(side))
-    save_backbone(build_backbone(backbone, resolve_weights("random", backbone)[0], side), file)
-    results = []
-    for engine in (keras.backend.backend(), backend):
-        out = tmp_path / f"{engine}.npy"
-        shown = subprocess.run(
-            [sys.executable, "-c", _CODE, name, str(file), str(pixels), str(out), pool],
-            env={**os.environ, "KERAS_BACKEND": engine},
-            capture_output=True,
-            text=True,
-        )
-        assert shown.stdout.strip() == engine, shown.stderr
-        results.append(np.load(out))
-    np.testing.assert_allclose(results[1], results[0], rtol=1e-3, atol=1e-5 * np.abs(results[0]).max())
+    shown = subprocess.run(
+        [sys.executable, "-c", CODE, str(computed), repr(NETWORKS)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stdout.strip() == backend, shown.stderr
+    for name, *_ in NETWORKS:
+        found, wanted = (np.load(computed / f"{name}-{which}.npy") for which in (backend, "here"))
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5 * np.abs(wanted).max(), err_msg=name)

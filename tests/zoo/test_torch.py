@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import zipfile
@@ -69,12 +70,14 @@ def feature(name: str, file, pixels: np.ndarray) -> np.ndarray:
         ("mobilenet_v2_torch", "mobilenetv2_100", 96),
         ("efficientnet_b0_torch", "efficientnet_b0", 96),
         ("convnext_tiny", "convnext_tiny", 96),
-        ("vit_b16", "vit_base_patch16_224", 224),
+        ("vit_ti16", "vit_tiny_patch16_224", 32),
+        ("vit_b16", "vit_base_patch16_224", 32),
         ("vgg16_torch", "vgg16", 224),
     ],
 )
 def test_features_agree_with_timm(torch, timm, name, theirs, side, tmp_path, images):
-    model = timm.create_model(theirs, pretrained=False).eval()
+    sized = {"img_size": side} if theirs.startswith("vit") else {}
+    model = timm.create_model(theirs, pretrained=False, **sized).eval()
     scramble(torch, model)
     torch.save(model.state_dict(), tmp_path / "model.pth")
     pixels = images(side)
@@ -109,6 +112,36 @@ def test_features_agree_with_torchvision(torch, timm, name, theirs, cut, tmp_pat
         wanted = model(batch).numpy()
     found = feature(name, tmp_path / "model.pth", pixels)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_vision_transformer_of_torchvision(torch, timm, older, tmp_path, images):
+    """A small one of the same make; also under the names from before torchvision 0.12."""
+    import torchvision
+
+    model = torchvision.models.VisionTransformer(
+        image_size=64, patch_size=32, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=64
+    ).eval()
+    scramble(torch, model)
+    names = {"mlp.0.": "mlp.linear_1.", "mlp.3.": "mlp.linear_2."} if older else {}
+    state = {}
+    for name, tensor in model.state_dict().items():
+        for new, old in names.items():
+            name = name.replace(new, old)
+        state[name] = tensor
+    torch.save(state, tmp_path / "model.pth")
+    model.heads = torch.nn.Identity()
+    row = find_backbone("vit_b32_torchvision")
+    row = dataclasses.replace(
+        row, arguments={"width": 16, "blocks": 2, "heads": 2, "patch": 32}, width=16, image_size=64
+    )
+    pixels = images(64)
+    with torch.no_grad():
+        wanted = model(prepared(torch, pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))).numpy()
+    network = build_network(row, resolve_weights(tmp_path / "model.pth", row)[0])
+    np.testing.assert_allclose(
+        np.asarray(network.model(pixels, training=False)), wanted, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_names_of_torchvision_vgg16_are_known(tmp_path):

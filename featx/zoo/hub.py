@@ -1,0 +1,173 @@
+"""Networks of KerasHub up to one feature vector, for weights that `keras.applications` lacks.
+
+Needs the extra ``hub``. Imported when a network is built, since it imports keras.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from featx.errors import BackboneError
+from featx.zoo.contents import Contents, StoredLayer
+
+__all__ = ["dinov2", "mit", "siglip", "vit_hub", "with_places"]
+
+_EMBEDDING = "dinov2_embedding"
+
+
+def dinov2(input_tensor: Any, **arguments: Any) -> keras.Model:
+    """Build DINOv2 (Oquab et al. 2024).
+
+    Parameters
+    ----------
+    input_tensor : keras tensor
+        Normalised RGB, shape (n, side, side, 3), side a multiple of the patch.
+    **arguments
+        Of `keras_hub.models.DINOV2Backbone`.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the class token after the last normalisation, shape (n, width).
+    """
+    # The places are those of this size and no table behind them is larger: KerasHub would resize the learned
+    # ones into that table on saving and back on loading, and a trained network would not be what was saved.
+    side = input_tensor.shape[1]
+    tokens = _chained("DINOV2Backbone", input_tensor, {**arguments, "position_embedding_shape": (side, side)})
+    return _model(input_tensor, tokens[:, 0], "dinov2")
+
+
+def vit_hub(input_tensor: Any, **arguments: Any) -> keras.Model:
+    """Build a Vision Transformer (Dosovitskiy et al. 2021).
+
+    Parameters
+    ----------
+    input_tensor : keras tensor
+        RGB from -1 to 1, shape (n, side, side, 3), side a multiple of the patch.
+    **arguments
+        Of `keras_hub.models.ViTBackbone`.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the class token after the last normalisation, shape (n, width).
+    """
+    return _model(input_tensor, _chained("ViTBackbone", input_tensor, arguments)[:, 0], "vit")
+
+
+def siglip(input_tensor: Any, **arguments: Any) -> keras.Model:
+    """Build the part of SigLIP that sees (Zhai et al. 2023).
+
+    Parameters
+    ----------
+    input_tensor : keras tensor
+        RGB from -1 to 1, shape (n, side, side, 3), side a multiple of the patch.
+    **arguments
+        Of `keras_hub.models.SigLIPVisionEncoder`.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to what the attention of ``head`` pools, shape (n, width).
+    """
+    return _model(input_tensor, _chained("SigLIPVisionEncoder", input_tensor, arguments), "siglip")
+
+
+def mit(input_tensor: Any, **arguments: Any) -> keras.Model:
+    """Build a Mix Transformer, the encoder of SegFormer (Xie et al. 2021).
+
+    Parameters
+    ----------
+    input_tensor : keras tensor
+        Normalised RGB, shape (n, side, side, 3), side a multiple of 32.
+    **arguments
+        Of `keras_hub.models.MiTBackbone`.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the average of the last map, shape (n, width).
+    """
+    last = _chained("MiTBackbone", input_tensor, arguments)
+    return _model(input_tensor, layers.GlobalAveragePooling2D(name="global_pool")(last), "mit")
+
+
+def _chained(kind: str, input_tensor: Any, arguments: dict[str, Any]) -> Any:
+    """Put the layers of one of KerasHub's backbones, all of them chains, behind a tensor."""
+    made = getattr(_library().models, kind)(image_shape=tuple(input_tensor.shape[1:]), **arguments)
+    x = input_tensor
+    for layer in made.layers:
+        if isinstance(layer, layers.InputLayer):
+            continue
+        # A layer's `output` is that of its first call, which is to be the one here.
+        layer._inbound_nodes.clear()
+        x = layer(x)
+        x = x[0] if isinstance(x, tuple) else x  # what DINOv2's blocks gave on the way comes second
+    return x
+
+
+def _library() -> Any:
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise BackboneError(
+            f"this backbone needs KerasHub, which cannot be imported ({error}); pip install 'featx[hub]'"
+        ) from error
+    return keras_hub
+
+
+def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), output, name=name)
+
+
+def with_places(contents: Contents, network: keras.Model) -> Contents:
+    """Resize the places of patches that a file of DINOv2 holds to those of a network.
+
+    Parameters
+    ----------
+    contents : Contents
+        What a file holds.
+    network : keras.Model
+        A network that `dinov2` built.
+
+    Returns
+    -------
+    Contents
+        The same with the tables of places, one learned and one kept beside it, in the network's shape, by the
+        bicubic resampling of KerasHub. Other files come back as they are.
+    """
+    (layer,) = (item for item in network.layers if hasattr(item, "interpolated_position_embeddings"))
+    found = [item for item in contents.layers if item.name.rsplit("/", 1)[-1] == _EMBEDDING]
+    if len(found) != 1 or not _resizable(found[0], layer):
+        return contents
+    *rest, _, places = found[0].arrays
+    resized = _resized(places, layer)
+    layers_ = [
+        StoredLayer(item.name, (*rest, resized, resized)) if item is found[0] else item
+        for item in contents.layers
+    ]
+    return Contents(contents.path, contents.layout, tuple(layers_), contents.classes)
+
+
+def _resizable(stored: StoredLayer, layer: Any) -> bool:
+    """Tell whether an embedding differs from the network's in nothing but the number of its places."""
+    table = stored.arrays[-1] if stored.arrays else np.empty(0)
+    wanted = tuple(layer.position_embeddings.shape)
+    square = table.ndim == 3 and np.sqrt(table.shape[1] - 1) % 1 == 0
+    return square and table.shape != wanted and (table.shape[0], table.shape[2]) == (wanted[0], wanted[2])
+
+
+def _resized(places: np.ndarray, layer: Any) -> np.ndarray:
+    """Resize a table of shape (1, 1 + patches, width), whose first place is the class token's."""
+    # KerasHub resizes when its layer loads; one that is made for both sizes is given nothing but the table.
+    side = int(np.sqrt(places.shape[1] - 1)) * layer.patch_size
+    config = {**layer.get_config(), "position_embedding_shape": (side, side), "use_mask_token": False}
+    mediator = type(layer).from_config({**config, "num_register_tokens": 0, "name": "places"})
+    mediator.build((None, *layer.image_shape, 3))
+    mediator.load_own_variables({"0": np.zeros(mediator.cls_token.shape), "2": places})
+    resized: np.ndarray = keras.ops.convert_to_numpy(mediator.interpolated_position_embeddings)
+    return resized
