@@ -37,6 +37,7 @@ from featx.svm.train import train_svm
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WEIGHTS = DATA / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 BACKBONE = "mobilenet_v2_0.35"
+ARMS = ("frozen", "fine-tuned", "scratch")
 TASK, PROTOCOL = "melanoma:other", "kfold:2"
 
 
@@ -120,6 +121,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path("reports/finetune-real"))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=20, help="of fine-tuning")
     parser.add_argument("--scratch-epochs", type=int, default=30, help="of training from scratch")
@@ -137,7 +139,8 @@ def main() -> None:
         "scratch": (f"random:{given.seed}", {"epochs": given.scratch_epochs}),
     }
     rows = []
-    for arm, (weights, fields) in trained.items():
+    for arm in given.arms:
+        weights, fields = trained[arm]
         nets = finetune(
             manifest,
             weights=weights,

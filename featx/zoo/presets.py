@@ -11,7 +11,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -173,7 +172,7 @@ def fetch_preset(preset: Preset, folder: Path, progress: Progress | None = None)
             file.write_text(sums, encoding="utf-8")
         target.mkdir(exist_ok=True)
         for name in (_SUMS_FILE, *_FILES):
-            os.replace(Path(aside) / name, target / name)
+            (Path(aside) / name).replace(target / name)
     return target
 
 

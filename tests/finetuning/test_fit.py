@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import keras
 import numpy as np
 import pytest
 
-from featx.errors import TrainingError
+from featx.errors import ConfigError, TrainingError
 from featx.finetuning import fit as fitting
+from featx.finetuning import learner as learning
+from featx.finetuning.board import check_board, open_board
 from featx.finetuning.checkpoint import Checkpoint, Progressed
 from featx.finetuning.fit import Fitted, Job, fit
 from featx.finetuning.learner import Learner, precision
@@ -157,8 +161,71 @@ def test_normalisation_learns_on_if_told_to(tmp_path: Path) -> None:
     learner = make_learner(batch_norm="train", first_layer_share=1.0, head_epochs=0, epochs=1)
     before = [np.array(value) for value in learner.backbone.get_layer("norm").get_weights()]
     run(learner, tmp_path)
-    after = learner.backbone.get_layer("norm").get_weights()
-    assert not any(map(np.array_equal, before, after))
+    norm = learner.backbone.get_layer("norm")
+    assert not any(map(np.array_equal, before, norm.get_weights()))
+    assert norm.momentum == pytest.approx(math.exp(-1 / 10))
+
+
+def test_statistics_settle_within_a_short_training() -> None:
+    """Of activations that all are 5, a published momentum of .999 would still say 0.6 after 128 steps."""
+    backbone = make_backbone()
+    backbone.get_layer("norm").momentum = 0.999
+    backbone.get_layer("first").set_weights([np.zeros((3, 3, 3, 6)), np.full(6, 5.0)])
+    learner = Learner(backbone, 2, RECIPE.with_values({"batch_norm": "train"}), STEPS)
+    learner.reset(0)
+    batch = next(fitting.training_batches(make_part(32, 0), RECIPE, np.ones(2), 0, 0))
+    for _ in range(40):
+        learner.train(batch, 0.0)
+    mean = learner.backbone.get_layer("norm").get_weights()[2]
+    assert mean == pytest.approx(np.full(6, 5.0), rel=0.05)
+
+
+def test_a_compiled_step_is_the_same_step(learner: Learner) -> None:
+    batch = next(fitting.training_batches(make_part(32, 0), RECIPE, np.ones(2), 0, 0))
+    compiled = make_learner(jit=True)
+    assert (learner.model.jit_compile, compiled.model.jit_compile) == (False, True)
+    losses = []
+    for one in (learner, compiled):
+        one.reset(0)
+        losses.append([one.train(batch, 5e-3) for _ in range(3)])
+    # Dropout differs: each draws its own way from the same seed.
+    assert losses[0] == pytest.approx(losses[1], abs=0.2)
+    assert losses[1][0] != losses[1][1]
+
+
+def test_blocks_inside_a_layer_have_rates_of_their_own() -> None:
+    pixels = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Reshape((SIZE * SIZE, 3))(pixels)
+    x = keras.layers.MultiHeadAttention(1, 2, name="block")(x, x)
+    backbone = keras.Model(pixels, keras.layers.GlobalAveragePooling1D()(x))
+    learner = Learner(backbone, 2, RECIPE, STEPS)
+    shares = learning._rate_shares(backbone, learner.model, RECIPE)
+    query, output = shares[0], shares[len(backbone.trainable_variables) - 1]
+    assert (query, shares[-1]) == (RECIPE.first_layer_share, 1.0)
+    assert query < output < 1.0
+
+
+def test_every_epoch_goes_to_tensorboard(learner: Learner, tmp_path: Path) -> None:
+    proto = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
+    with open_board(tmp_path / "board") as board:
+        done = fit(learner, make_job(), Checkpoint(tmp_path / "state", "inputs"), Silent(), board)
+    (file,) = (tmp_path / "board").iterdir()
+    data, shown = file.read_bytes(), {}
+    while data:  # length, its checksum, the event, its checksum
+        length = int.from_bytes(data[:8], "little")
+        event = proto.Event.FromString(data[12 : 12 + length])
+        for value in event.summary.value:
+            shown.setdefault(value.tag, []).append((event.step, value.simple_value))
+        data = data[16 + length :]
+    wanted = [(row["epoch"], row["validation_loss"]) for row in done.history]
+    assert shown["loss/validation"] == [(step, pytest.approx(value)) for step, value in wanted]
+    assert [step for step, _ in shown["images a second"]] == [1, 2, 3, 4]
+
+
+def test_a_missing_writer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ConfigError, match=r"pip install 'featx\[tensorboard\]'$"):
+        check_board()
 
 
 def test_parts_of_a_batch_add_up() -> None:

@@ -219,7 +219,10 @@ def test_a_folder_without_the_fold_is_refused(
 
 
 def test_a_source_task_trains_on_everything_and_passes_its_images_on(squares: Path, tmp_path: Path) -> None:
-    (source,) = again(squares, tmp_path, protocol="none", epochs=1, arm="source")
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    boards = tmp_path / "boards"
+    (source,) = again(squares, tmp_path, protocol="none", epochs=1, arm="source", tensorboard=boards)
+    assert list((boards / "source" / "labels" / "none" / "all").iterdir())
     assert source.record.lineage == ("random:3", "squares")
     assert len(json.loads((source.path / TRAINED_ON_FILE).read_text())["train_keys"]) == 48
     assert find_runs([tmp_path / "out"]) == [source.path]

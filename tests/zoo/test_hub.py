@@ -146,7 +146,7 @@ def test_places_are_resized_as_kerashub_does(hub: Any, presets: Path) -> None:
     model = hub.models.DINOV2Backbone.from_preset(str(presets / "dinov2_reg_small"), image_shape=(42, 42, 3))
     wanted = expected(keras, dataclasses.replace(row, image_size=42), model)
     np.testing.assert_allclose(feature(row, presets / "dinov2_reg_small", 42), wanted, rtol=1e-4, atol=1e-5)
-    with pytest.raises(BackboneError, match="image size 40 does not suit .* multiple of 14 px; give 28"):
+    with pytest.raises(BackboneError, match=r"image size 40 does not suit .* multiple of 14 px; give 28"):
         feature(row, presets / "dinov2_reg_small", 40)
 
 

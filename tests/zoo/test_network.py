@@ -13,7 +13,6 @@ from featx.zoo.backbones import POOLED, Backbone, backbones, find_backbone
 from featx.zoo.network import POOLS, build_backbone, build_network, layer_names, save_backbone
 from featx.zoo.weights import Weights, resolve_weights
 
-
 # Those of KerasHub have tests of their own.
 ROWS = [row for row in backbones() if row.preset is None]
 
