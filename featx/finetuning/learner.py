@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .batches import Batch, evaluation_batches
 from .devices import Devices
+from .optimizers import make_head_optimizer, make_optimizer, rate_shares, vectors
 from .recipe import TrainingRecipe
 from .sampling import Part
 
@@ -92,10 +93,10 @@ class Learner:
         if recipe.l2:
             _penalise(self.model, recipe.l2)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-        shares = _rate_shares(backbone, self.model, recipe)
+        shares = rate_shares(backbone, self.model, recipe)
         jit = "auto" if recipe.jit is None else recipe.jit
-        self.model.compile(_optimizer(recipe, self.model, shares, steps), loss, jit_compile=jit)
-        self.head.compile(_head_optimizer(recipe, self.head), loss, jit_compile=jit)
+        self.model.compile(make_optimizer(recipe, self.model, shares, steps), loss, jit_compile=jit)
+        self.head.compile(make_head_optimizer(recipe, self.head), loss, jit_compile=jit)
         # With mixed_float16 Keras has put a loss-scaling optimizer around each.
         self._optimizer, self._head_optimizer = self.model.optimizer, self.head.optimizer
         self._optimizer.build(self.model.trainable_variables)
@@ -288,78 +289,10 @@ def _hasten_normalisation(backbone: keras.Model, steps: int) -> None:
 
 
 def _penalise(model: keras.Model, strength: float) -> None:
-    vectors = {id(variable) for variable in _vectors(model)}
+    spared = {id(variable) for variable in vectors(model)}
     for variable in model.trainable_variables:
-        if id(variable) not in vectors:
+        if id(variable) not in spared:
             variable.regularizer = keras.regularizers.L2(strength)
-
-
-def _vectors(model: keras.Model) -> list[Any]:
-    """Return biases and the scales and shifts of normalisation layers, which are never drawn to zero."""
-    return [variable for variable in model.trainable_variables if len(variable.shape) < 2]
-
-
-def _rate_shares(backbone: keras.Model, model: keras.Model, recipe: TrainingRecipe) -> tuple[float, ...]:
-    """Return each trainable variable's share of the learning rate: geometric from the first layer to the head.
-
-    Layers inside of others, such as the blocks of a transformer, count for themselves.
-    """
-    owners: dict[str, int] = {}
-    depth = {}
-    for variable in backbone.trainable_variables:
-        depth[id(variable)] = owners.setdefault(variable.path.rpartition("/")[0], len(owners))
-    exponents = [1 - depth.get(id(v), len(owners)) / max(len(owners), 1) for v in model.trainable_variables]
-    return tuple(recipe.first_layer_share**exponent for exponent in exponents)
-
-
-def _optimizer(
-    recipe: TrainingRecipe, model: keras.Model, shares: tuple[float, ...], steps: int
-) -> keras.optimizers.Optimizer:
-    bases = {"adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
-    specific: dict[str, dict[str, Any]] = {
-        "adamw": {"weight_decay": recipe.weight_decay},
-        "sgd": {"momentum": recipe.momentum, "nesterov": recipe.nesterov},
-    }
-    base = bases[recipe.optimizer]
-    maker = base if set(shares) == {1.0} else _layerwise(base, shares)
-    optimizer = maker(
-        learning_rate=float(recipe.learning_rate),
-        global_clipnorm=recipe.clip_norm or None,
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
-        use_ema=recipe.ema_epochs > 0,
-        ema_momentum=_momentum(recipe, steps),
-        name="optimizer",
-        **specific[recipe.optimizer],
-    )
-    optimizer.exclude_from_weight_decay(_vectors(model))
-    return optimizer
-
-
-def _momentum(recipe: TrainingRecipe, steps: int) -> float:
-    """Return the moving average's momentum; Keras averages after every part of a batch."""
-    reach = recipe.ema_epochs * steps * recipe.accumulate
-    return math.exp(-1 / reach) if reach else 0.0
-
-
-def _layerwise(base: type[Any], shares: tuple[float, ...]) -> type[Any]:
-    """Derive an optimizer in which every variable has its own share of the learning rate."""
-
-    class Layerwise(base):  # type: ignore[misc]
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            share = shares[self._get_variable_index(variable)]
-            super().update_step(gradient, variable, learning_rate * share)
-
-    return Layerwise
-
-
-def _head_optimizer(recipe: TrainingRecipe, head: keras.Model) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.AdamW(
-        learning_rate=float(recipe.head_learning_rate),
-        weight_decay=recipe.weight_decay,
-        name="head_optimizer",
-    )
-    optimizer.exclude_from_weight_decay(_vectors(head))
-    return optimizer
 
 
 def _cut(batch: Batch, size: int) -> list[tuple[Array, Array, Array]]:

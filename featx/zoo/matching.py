@@ -155,19 +155,19 @@ def _keras_slots(model: keras.Model, prefix: str) -> Iterator[_Slot]:
             yield from _parts(layer, key)
 
 
-def _parts(layer: Any, key: str) -> list[_Slot]:
+def _parts(layer: Any, key: str, seen: set[int] | None = None) -> list[_Slot]:
     """Walk the layers inside a layer as Keras 3 does when it saves: by attribute, those of a list by class."""
     import keras
 
+    seen = {id(layer)} if seen is None else seen
     ordinary = set(dir(keras.layers.Layer()))
     names = sorted(set(dir(layer)) - ordinary, key=lambda name: (name.startswith("_"), name))
     slots: list[_Slot] = []
-    seen: set[int] = set()
     for name in names:
         for suffix, part in _attribute(layer, name):
             if id(part) not in seen:
                 seen.add(id(part))
-                slots += _parts(part, f"{key}/{name}{suffix}")
+                slots += _parts(part, f"{key}/{name}{suffix}", seen)
     inside = {id(variable) for slot in slots for variable in slot.variables}
     weights = (*layer.trainable_weights, *layer.non_trainable_weights)
     return [_Slot(key, layer, tuple(item for item in weights if id(item) not in inside)), *slots]

@@ -88,7 +88,8 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
             f"{file}: damaged weights file ({_line(error)}); copy or fetch it again"
         ) from error
     raise WeightsError(
-        f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, or a .mat of MatConvNet"
+        f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, a .mat of MatConvNet, or a "
+        ".safetensors or .pth of PyTorch"
     )
 
 

@@ -15,11 +15,11 @@ import pytest
 
 from featx.errors import ConfigError, TrainingError
 from featx.finetuning import fit as fitting
-from featx.finetuning import learner as learning
 from featx.finetuning.board import check_board, open_board
 from featx.finetuning.checkpoint import Checkpoint, Progressed
 from featx.finetuning.fit import Fitted, Job, fit
 from featx.finetuning.learner import Learner, precision
+from featx.finetuning.optimizers import rate_shares
 from featx.finetuning.pixels import Pixels
 from featx.finetuning.recipe import TrainingRecipe
 from featx.finetuning.sampling import Part
@@ -199,7 +199,7 @@ def test_blocks_inside_a_layer_have_rates_of_their_own() -> None:
     x = keras.layers.MultiHeadAttention(1, 2, name="block")(x, x)
     backbone = keras.Model(pixels, keras.layers.GlobalAveragePooling1D()(x))
     learner = Learner(backbone, 2, RECIPE, STEPS)
-    shares = learning._rate_shares(backbone, learner.model, RECIPE)
+    shares = rate_shares(backbone, learner.model, RECIPE)
     query, output = shares[0], shares[len(backbone.trainable_variables) - 1]
     assert (query, shares[-1]) == (RECIPE.first_layer_share, 1.0)
     assert query < output < 1.0

@@ -21,16 +21,16 @@ from featx.zoo.weights import resolve_weights
 # Row, and what makes it small.
 SMALL: dict[str, dict[str, Any]] = {
     "dinov2_reg_small": {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 32},
-    "vit_b16_hub": {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "mlp_dim": 32},
-    "siglip_base": {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 32},
+    "vit_b16_hub": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "mlp_dim": 32},
+    "siglip_base": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 32},
     "mit_b0": {
-        "num_layers": 2,
-        "layerwise_depths": (1, 1),
-        "hidden_dims": (8, 16),
-        "layerwise_num_heads": (1, 2),
-        "layerwise_sr_ratios": (2, 1),
-        "layerwise_patch_sizes": (7, 3),
-        "layerwise_strides": (4, 2),
+        "num_layers": 1,
+        "layerwise_depths": (1,),
+        "hidden_dims": (16,),
+        "layerwise_num_heads": (2,),
+        "layerwise_sr_ratios": (2,),
+        "layerwise_patch_sizes": (7,),
+        "layerwise_strides": (4,),
     },
 }
 SIDE = {"dinov2": 28, "vit_hub": 32, "siglip": 32, "mit": 32}
@@ -156,7 +156,7 @@ def test_another_size_of_fixed_places_is_refused(presets: Path) -> None:
 
 
 def test_a_preset_of_another_architecture_is_refused(presets: Path) -> None:
-    with pytest.raises(WeightsError, match="num_layers is 2, wanted 12; give another --backbone"):
+    with pytest.raises(WeightsError, match="num_layers is 1, wanted 12; give another --backbone"):
         check_preset(presets / "vit_b16_hub", find_backbone("vit_b16_hub"))
     with pytest.raises(WeightsError, match="a preset of ViTBackbone, not of MiTBackbone, which mit_b0 is"):
         check_preset(presets / "vit_b16_hub", small("mit_b0"))
