@@ -14,8 +14,8 @@ __all__ = ["Board", "check_board", "open_board"]
 _NAMES = {
     "loss": "loss/training",
     "validation_loss": "loss/validation",
-    "validation_auc": "validation AUC",
-    "learning_rate": "learning rate",
+    "validation_auc": "auc/validation",
+    "learning_rate": "learning_rate",
 }
 
 
@@ -44,7 +44,7 @@ class Board:
         for column, name in _NAMES.items():
             if row[column] is not None:
                 self._writer.add_scalar(name, row[column], row["epoch"])
-        self._writer.add_scalar("images a second", speed, row["epoch"])
+        self._writer.add_scalar("images_per_second", speed, row["epoch"])
         self._writer.flush()
 
 
