@@ -120,7 +120,7 @@ def _facts(row: Backbone) -> dict[str, Any]:
         "imagenet": row.imagenet,
         "formats": ["Keras", *formats(row.name)],
         "preset": preset.name if preset else None,
-        "preset_trained_on": preset.trained_on if preset else None,
+        "trained_on": preset.trained_on if preset else None,
         "weights_url": published.url if published else f"kaggle:{preset.handle}" if preset else None,
         "weights_file": str(weights_folder() / file) if file else None,
     }

@@ -44,7 +44,7 @@ def test_show_tells_what_to_expect_and_where_weights_are_looked_for(monkeypatch,
     facts = json.loads(invoke("show", "resnet50", "--json"))
     assert facts["weights_file"].startswith(str(tmp_path))
     assert facts["reference"].startswith("He et al. 2016")
-    assert "preset trained on" in invoke("show", "dinov2_base")
+    assert "trained on     LVD-142M" in invoke("show", "dinov2_base")
 
 
 def test_show_names_the_layers():

@@ -21,7 +21,7 @@ plain = tiny.tiny
 def dropping(input_tensor):
     # As published architectures do, with a dropout that has no seed.
     model = plain(input_tensor)
-    return keras.Model(model.input, keras.layers.Dropout(0.5)(model.output))
+    return keras.Model(model.input, keras.layers.Dropout(0.5, name="drop")(model.output))
 tiny.tiny = dropping
 def train(output):
     return finetune(
