@@ -33,7 +33,11 @@ def settled(plan: Plan, states: Mapping[str, State]) -> list[Job]:
     for job in plan.jobs:
         finished = tuple(key for key in job.needs if job.kind == "report" and states[key].name == "done")
         if finished:
-            sources = [key for key in _behind(jobs, finished) if jobs[key].kind in _LEAVING_RUNS]
+            sources = [
+                key
+                for key in _behind(jobs, finished)
+                if jobs[key].kind in _LEAVING_RUNS and states[key].name == "done"
+            ]
             paths = [path for key in sources for path in states[key].result["paths"]]
             made.append(replace(job, arguments={**job.arguments, "paths": paths}, needs=finished))
     return made
