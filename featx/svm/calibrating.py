@@ -188,13 +188,12 @@ def fit_on_folds(
         If a class has fewer than two groups.
     """
     parts = _parts(groups, kinds, seed)
-    jobs = [(column, part) for column in range(targets.shape[1]) for part in range(parts.max() + 1)]
+    count = int(parts.max()) + 1
     scores = np.empty((len(train), targets.shape[1]))
     residuals, steps = [], 0
     for column, cost in enumerate(costs):
-        own = [part for one, part in jobs if one == column]
-        fits = [_job(train, targets[train, column], parts, part, views) for part in own]
-        for part, curve in zip(own, solver.curves(fits, [cost]), strict=True):
+        fits = [_job(train, targets[train, column], parts, part, views) for part in range(count)]
+        for part, curve in zip(range(count), solver.curves(fits, [cost]), strict=True):
             pooled = pool_scores(curve.scores.reshape(-1, views, 1), settings.pool)
             scores[parts == part, column] = pooled[:, 0]
             residuals.append(curve.residuals)
@@ -207,7 +206,7 @@ def fit_on_folds(
         folds=[row.fold for row in rows],
         groups=[row.group for row in rows],
     )
-    return OutOfFold(calibration, int(parts.max()) + 1, np.concatenate(residuals), steps)
+    return OutOfFold(calibration, count, np.concatenate(residuals), steps)
 
 
 def _parts(groups: npt.NDArray[np.str_], kinds: npt.NDArray[Any], seed: int) -> Ints:
