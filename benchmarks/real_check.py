@@ -65,13 +65,17 @@ def isic2017_manifest(derm: Path, target: Path) -> Path:
 def fold_aucs(manifest: Path, weights: str, protocol: str, work: Path) -> list[float]:
     """Extract, train and score; the AUC of each fold."""
     (done,) = featx.extract(manifest, backbone=BACKBONE, weights=weights, cache=work / "cache")
-    arm = f"{manifest.stem}-{done.store.name}"
+    return store_aucs(manifest, done.store, protocol, work)
+
+
+def store_aucs(manifest: Path, store: Path, protocol: str, work: Path) -> list[float]:
+    """Train and score on stored features; the AUC of each fold."""
     runs = featx.train_svm(
         manifest,
-        features=[done.store],
+        features=[store],
         task="melanoma:rest",
         protocol=protocol,
-        arm=arm,
+        arm=f"{manifest.stem}-{store.name}",
         output=work / "runs",
         cache=work / "cache",
     )

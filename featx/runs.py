@@ -41,6 +41,7 @@ __all__ = [
     "environment",
     "find_runs",
     "finished_run",
+    "given_features",
     "read_run",
     "run_cost",
     "run_folder",
@@ -247,6 +248,26 @@ def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
     }
 
 
+def given_features(run: Run, digest: str | None) -> Mapping[str, Any] | None:
+    """Find what a run says of features that it was given, alone or to choose from.
+
+    Parameters
+    ----------
+    run : Run
+        A run.
+    digest : str or None
+        Digest of the features.
+
+    Returns
+    -------
+    mapping or None
+        As in `RunRecord.features`; None if the run names no such features.
+    """
+    features = run.record.features
+    every = (features, *features.get("alternatives", ()))
+    return next((item for item in every if item.get("digest") == digest), None)
+
+
 def run_cost(run: Run) -> dict[str, Any] | None:
     """Tell what the features behind a run cost; of several that it chose from, those taken.
 
@@ -270,8 +291,7 @@ def run_cost(run: Run) -> dict[str, Any] | None:
     """
     features = run.record.features
     taken = run.record.search.get("features", features.get("digest"))
-    stated = {item.get("digest"): item.get("cost") for item in (features, *features.get("alternatives", ()))}
-    cost = stated.get(taken)
+    cost = (given_features(run, taken) or {}).get("cost")
     if cost is None:
         return None
     speeds = _read_json(run.path / "environment.json", run.path).get("extraction", {})

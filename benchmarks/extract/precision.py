@@ -19,11 +19,9 @@ import numpy as np
 import featx
 from featx.errors import ConfigError
 from featx.features.precision import deviation
-from featx.runs import Run
-from featx.stats.auc import roc_auc
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from real_check import uda1_manifest
+from real_check import store_aucs, uda1_manifest
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 WEIGHTS = {
@@ -42,26 +40,6 @@ def extract(manifest: Path, backbone: str, weights: Path, precision: str, cache:
         (done,) = featx.extract(manifest, engine="keras", device="cpu", **given)
     print(f"{backbone} in {precision} by {done.engine}", file=sys.stderr)
     return featx.FeatureStore(done.store)
-
-
-def fold_aucs(manifest: Path, store: featx.FeatureStore, work: Path) -> np.ndarray:
-    """Train and score; the AUC of each fold."""
-    runs = featx.train_svm(
-        manifest,
-        features=[store.path],
-        task="melanoma:rest",
-        protocol="5x2",
-        arm=store.path.name,
-        output=work / "runs",
-        cache=work / "cache",
-    )
-    return np.array([auc_of(run) for run in runs])
-
-
-def auc_of(run: Run) -> float:
-    """The AUC of a run's test part."""
-    positive = np.array([row.actual == "melanoma" for row in run.predictions])
-    return roc_auc(positive, np.array([row.scores["melanoma"] for row in run.predictions]))
 
 
 def main() -> None:
@@ -89,7 +67,7 @@ def main() -> None:
             ]
             rows = [store.read_images(featx.read_manifest(manifest))[:, 0] for store in stores]
             off = deviation(rows[1], rows[0])
-            exact, low = (fold_aucs(manifest, store, work) for store in stores)
+            exact, low = (np.array(store_aucs(manifest, store.path, "5x2", work)) for store in stores)
             print(
                 f"| {network} | {off.cosine:.5f} | {off.worst:.2g} | {exact.mean():.4f} | {low.mean():.4f} "
                 f"| {(low - exact).mean():+.4f} ({(low - exact).std(ddof=1):.4f}) | {np.abs(low - exact).max():.4f} |",

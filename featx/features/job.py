@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from featx.digest import digest
 from featx.errors import ExtractionError
 from featx.features.passes import Job, Outcome, Work, run_networks, try_networks
-from featx.features.plan import Target, shard_of
+from featx.features.plan import Target, missing_keys, shard_of
 from featx.features.reading import Source, stamp
 from featx.features.results import Extraction, write_failures
-from featx.features.store import RECIPE, FeatureStore
 from featx.images.content import content_keys
 
 if TYPE_CHECKING:
@@ -99,13 +98,9 @@ def _images(job: Job, table: Manifest) -> _Images:
 
 def _work(job: Job, target: Target, keys: Iterable[str]) -> Work:
     wanted = list(keys)
-    missing = []
-    for recipe, folder in zip(target.recipes, target.folders, strict=True):
-        if job.overwrite or not (folder / RECIPE).exists():
-            missing.append(frozenset(wanted))
-        else:
-            missing.append(frozenset(FeatureStore.open_or_create(folder, recipe).missing(wanted)))
-    return Work(target, tuple(missing))
+    if job.overwrite:
+        return Work(target, (frozenset(wanted),) * len(target.recipes))
+    return Work(target, missing_keys(target, wanted))
 
 
 def _results(job: Job, work: Work, images: _Images, outcome: Outcome | None) -> tuple[Extraction, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from featx.digest import short
 from featx.errors import ConfigError, StoreError
 from featx.features.engines import ENGINES, Device, parse_device
 from featx.features.recipe import Recipe, folder_name
-from featx.features.store import TRAINED_ON, FeatureStore
+from featx.features.store import RECIPE, TRAINED_ON, FeatureStore
 from featx.files import write_aside
 from featx.images.augment import PRESETS
 from featx.images.decode import DECODE_VERSION
@@ -23,7 +23,17 @@ from featx.runs import versions
 from featx.zoo.backbones import Backbone, find_backbone
 from featx.zoo.weights import Weights, resolve_weights
 
-__all__ = ["ON_ERROR", "PRECISIONS", "VIEW_POOLS", "Settings", "Target", "open_stores", "shard_of", "targets"]
+__all__ = [
+    "ON_ERROR",
+    "PRECISIONS",
+    "VIEW_POOLS",
+    "Settings",
+    "Target",
+    "missing_keys",
+    "open_stores",
+    "shard_of",
+    "targets",
+]
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 VIEW_POOLS = ("mean", "keep")
@@ -314,6 +324,34 @@ def open_stores(target: Target) -> tuple[FeatureStore, ...]:
                 shutil.copyfile(trained_on, aside)
         stores.append(store)
     return tuple(stores)
+
+
+def missing_keys(target: Target, keys: Collection[str]) -> tuple[frozenset[str], ...]:
+    """Find the images of which a target's stores hold no features, without making a store.
+
+    Parameters
+    ----------
+    target : Target
+        A network.
+    keys : collection of str
+        Content keys of images.
+
+    Returns
+    -------
+    tuple of frozenset of str
+        For each layer the keys that its store lacks; all of them where there is no store yet.
+
+    Raises
+    ------
+    StoreError
+        If a store is damaged or of another recipe.
+    """
+    return tuple(
+        frozenset(FeatureStore.open_or_create(folder, recipe).missing(keys))
+        if (folder / RECIPE).exists()
+        else frozenset(keys)
+        for recipe, folder in zip(target.recipes, target.folders, strict=True)
+    )
 
 
 def _trained_on(weights: Weights) -> Path | None:

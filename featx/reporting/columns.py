@@ -7,10 +7,23 @@ from featx.stats.intervals import FoldSummary
 from .series import Series
 from .tables import Cell, Column
 
-__all__ = ["ARM", "HOW", "INTERVAL", "INTERVALS", "PLACE", "SIZES", "SPREAD", "interval", "place", "spread"]
+__all__ = [
+    "ARM",
+    "HOW",
+    "INTERVAL",
+    "INTERVALS",
+    "PLACE",
+    "SETTING",
+    "SIZES",
+    "SPREAD",
+    "interval",
+    "place",
+    "spread",
+]
 
 ARM = Column("arm", "Arm", text=True)
-PLACE = (Column("task", "Task", text=True), Column("protocol", "Protocol", text=True), ARM)
+SETTING = (Column("task", "Task", text=True), Column("protocol", "Protocol", text=True))
+PLACE = (*SETTING, ARM)
 SPREAD = (
     Column("mean", "AUC"),
     Column("sd", "SD"),

@@ -7,6 +7,7 @@ import numpy as np
 from featx.stats.compare import Comparison
 from featx.stats.findings import Finding
 
+from .columns import ARM
 from .names import slugs
 from .summary import Measure, Summary
 from .tables import Cell, Column, Table
@@ -133,7 +134,7 @@ def p_matrices(summary: Summary) -> tuple[Table, ...]:
         ]
         columns = (
             *(
-                Column("arm", "Arm", text=True),
+                ARM,
                 Column("mean", "AUC"),
                 Column("sd", "SD"),
                 Column("folds", "Folds"),
@@ -171,7 +172,7 @@ def rank_tables(summary: Summary) -> tuple[Table, ...]:
             for rank, arm in sorted(zip(ranking.ranks, ranking.arms, strict=True))
         ]
         columns = (
-            *(Column("arm", "Arm", text=True), Column("rank", "Mean rank", 2)),
+            *(ARM, Column("rank", "Mean rank", 2)),
             *(Column("mean", "AUC"), Column("sd", "SD"), Column("folds", "Folds ranked")),
         )
         test = ranking.finding

@@ -15,6 +15,7 @@ from featx.errors import ImageError
 from featx.images.prepare import load
 from featx.runs import Prediction
 
+from .columns import PLACE
 from .series import Series
 from .summary import Summary
 from .tables import Column, Table
@@ -117,8 +118,8 @@ def mistake_table(summary: Summary) -> Table | None:
     if not rows:
         return None
     columns = (
-        *(Column("task", "Task", text=True), Column("protocol", "Protocol", text=True)),
-        *(Column("arm", "Arm", text=True), Column("image", "Image", text=True)),
+        *PLACE,
+        Column("image", "Image", text=True),
         *(Column("class", "Class", text=True), Column("taken", "Taken for", text=True)),
         *(Column("margin", "Margin"), Column("sd", "SD"), Column("folds", "Folds")),
     )

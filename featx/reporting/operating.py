@@ -12,6 +12,7 @@ from featx.stats.calibration import brier_score, expected_calibration_error
 from featx.stats.intervals import summarise_folds
 from featx.stats.operating import confusion_at, sensitivity_at_specificity, specificity_at_sensitivity
 
+from .columns import PLACE
 from .series import Series
 from .summary import Summary
 from .tables import Cell, Column, Score, Table
@@ -89,8 +90,8 @@ def operating(summary: Summary) -> Table:
         for name in series.scored
     ]
     columns = (
-        *(Column("task", "Task", text=True), Column("protocol", "Protocol", text=True)),
-        *(Column("arm", "Arm", text=True), Column("class", "Positive", text=True)),
+        *PLACE,
+        Column("class", "Positive", text=True),
         *(Column(name, title) for name, (title, _) in {**METRICS, **further}.items()),
     )
     note = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from featx.stats.compare import Comparison
 from featx.stats.power import Power
 
-from .columns import SIZES
+from .columns import SETTING, SIZES
 from .pairs import LEVEL, POWER, comparable, smallest
 from .summary import Summary
 from .tables import Cell, Column, Table
@@ -36,7 +36,7 @@ def power_table(summary: Summary) -> Table | None:
     if not rows:
         return None
     columns = (
-        *(Column("task", "Task", text=True), Column("protocol", "Protocol", text=True)),
+        *SETTING,
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
         *(Column("difference", "a − b"), Column("error", "Standard error")),
         *(Column("smallest", "Could show"), Column("smallest_of_all", "Could show among all pairs")),

@@ -11,7 +11,7 @@ import numpy as np
 from featx.stats.arms import FoldScores, size_ratio, summarise_arm
 from featx.stats.intervals import FoldSummary
 
-from .columns import HOW, INTERVAL, INTERVALS, SPREAD, interval, spread
+from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
 from .series import Series
 from .tables import Column, Table
 
@@ -119,15 +119,15 @@ def size_table(summary: Summary) -> Table | None:
         A row for each arm and size; None where every arm was trained on one size alone.
     """
     rows = [
-        (task, point.series.protocol, arm, point.images, *spread(point.total), *interval(point.total))
-        for (task, arm), several in points(summary).items()
+        (*place(point.series), point.images, *spread(point.total), *interval(point.total))
+        for several in points(summary).values()
         for point in several
     ]
     if not rows:
         return None
     columns = (
-        *(Column("task", "Task", text=True), Column("protocol", "Protocol", text=True)),
-        *(Column("arm", "Arm", text=True), Column("images", "Training images")),
+        *PLACE,
+        Column("images", "Training images"),
         *(*SPREAD, *INTERVAL),
     )
     note = (

@@ -12,7 +12,7 @@ from featx.errors import RunError, StaleStoreError, StoreError, WeightsError
 from featx.features.store import FeatureStore, find_stores
 from featx.images.decode import DECODE_VERSION
 from featx.images.prepare import preparation_key
-from featx.runs import Run
+from featx.runs import Run, given_features
 from featx.zoo.backbones import find_backbone
 from featx.zoo.weights import Weights, resolve_weights
 
@@ -44,8 +44,7 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
     StaleStoreError
         If this version of featx decodes or prepares images otherwise.
     """
-    given = (run.record.features, *run.record.features.get("alternatives", ()))
-    found: Mapping[str, Any] | None = next((item for item in given if item.get("digest") == digest), None)
+    found = given_features(run, digest)
     if found is None:
         raise RunError(f"{run.path}: its model is of features that the run does not name; train it again")
     recipe: Mapping[str, Any] = found["recipe"]

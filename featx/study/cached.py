@@ -6,8 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from featx.errors import FeatxError
-from featx.features.plan import Settings, targets
-from featx.features.store import RECIPE, FeatureStore
+from featx.features.plan import Settings, missing_keys, targets
 from featx.study.jobs import Job
 from featx.zoo.backbones import find_backbone
 from featx.zoo.fetch import weights_folder
@@ -50,16 +49,7 @@ def images_in_cache(job: Job, keys: Collection[str]) -> int:
     settings = Settings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
     try:
         wanted = targets([backbone.name], [weights], settings, Path(given["cache"]))
-        lacking = {
-            key
-            for target in wanted
-            for recipe, folder in zip(target.recipes, target.folders, strict=True)
-            for key in (
-                FeatureStore.open_or_create(folder, recipe).missing(keys)
-                if (folder / RECIPE).is_file()
-                else keys
-            )
-        }
+        lacking = frozenset().union(*(missing for target in wanted for missing in missing_keys(target, keys)))
     except FeatxError:
         return 0
     return len(set(keys) - lacking)
