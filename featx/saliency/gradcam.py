@@ -127,9 +127,11 @@ def _grid(output: Any) -> tuple[int, int] | None:
 
 def _sees_patches(halves: Halves) -> bool:
     """Whether the feature depends on patches: behind the last attention it does on the class token alone."""
-    shape = halves.back.inputs[0].shape
-    tokens = np.random.default_rng(0).normal(size=(1, *shape[1:])).astype(np.float32)
-    slope = _vjp(halves.back, tokens, np.ones(halves.back.outputs[0].shape[1:], np.float32)[None])
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(1, *halves.back.inputs[0].shape[1:])).astype(np.float32)
+    # Not equal slopes: the sum of what a layer normalisation gives out is constant, whatever goes in.
+    slopes = rng.normal(size=(1, *halves.back.outputs[0].shape[1:])).astype(np.float32)
+    slope = _vjp(halves.back, tokens, slopes)
     return bool(np.abs(_places(slope[0])).max() > 0)
 
 
