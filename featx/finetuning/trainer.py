@@ -24,7 +24,7 @@ from featx.zoo.weights import BACKBONE_FILE, Weights
 
 from .board import open_board
 from .checkpoint import Checkpoint
-from .devices import find_devices
+from .devices import compute_in_order, find_devices
 from .fit import Fitted, Job, fit
 from .kept import Kept
 from .learner import Learner, precision
@@ -146,6 +146,8 @@ class Trainer:
             kept.clear()
         if kept.learner is not None and kept.started_from == weights.digest:
             return kept.learner
+        if not compute_in_order():
+            self._progress.say("on these devices two trainings may differ in the last bits (see docs/finetuning.md)")
         devices = find_devices(self._recipe.micro_batch)
         with devices.scope(), precision(self._recipe.precision):
             model = build_backbone(self._study.backbone, weights, self._study.image_size)

@@ -13,7 +13,6 @@ _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
 )
 
 
@@ -55,13 +54,16 @@ def environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        This process's environment; for one of several workers with its number of threads, and one GPU in turn
-        where there are any.
+        This process's environment, so that TensorFlow on a processor computes in order; for one of several workers
+        with its number of threads, and one GPU in turn where there are any.
     """
     settings = dict(os.environ)
+    gpus = _gpus(settings)
+    if not gpus:
+        # Before a worker's first job, which may be an extraction: see `featx.finetuning.devices.compute_in_order`.
+        settings.setdefault("TF_NUM_INTEROP_THREADS", "1")
     if len(slots) > 1:
         settings |= dict.fromkeys(_THREAD_VARIABLES, str(len(slots[slot])))
-        gpus = _gpus(settings)
         if gpus:
             settings["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
             settings["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
