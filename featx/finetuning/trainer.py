@@ -147,7 +147,10 @@ class Trainer:
         if kept.learner is not None and kept.started_from == weights.digest:
             return kept.learner
         if not compute_in_order():
-            self._progress.say("on these devices two trainings may differ in the last bits (see docs/finetuning.md)")
+            self._progress.say(
+                "trainings may differ in the last bits here: a GPU, or TensorFlow was at work before and computes "
+                "out of order; set TF_NUM_INTEROP_THREADS=1 if it is the latter"
+            )
         devices = find_devices(self._recipe.micro_batch)
         with devices.scope(), precision(self._recipe.precision):
             model = build_backbone(self._study.backbone, weights, self._study.image_size)

@@ -1,15 +1,19 @@
-"""How much memory there is, asked before work that could need more."""
+"""How much memory there is, asked before work that could need more; and freed memory given back."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+from functools import cache
 from pathlib import Path
 
 from featx.errors import ConfigError
 
-__all__ = ["available_memory", "require_memory"]
+__all__ = ["available_memory", "give_back_freed", "require_memory"]
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+_LARGE = 4 << 20
 
 
 def available_memory() -> int:
@@ -41,6 +45,24 @@ def _number(path: Path) -> int | None:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):  # no control group, or `max`: no limit
         return None
+
+
+@cache
+def give_back_freed() -> bool:
+    """Have large arrays go back to the system as soon as they are freed, in this process from now on.
+
+    By itself glibc raises the size from which it does so to that of what has been freed, up to 32 MiB, and keeps
+    what is smaller: a search then holds the squares of steps long past.
+
+    Returns
+    -------
+    bool
+        Whether there is such a setting here: not with another C library.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
+    except (AttributeError, OSError):
+        return False
 
 
 def require_memory(needed: int, what: str, advice: str) -> None:

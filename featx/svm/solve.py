@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .memory import give_back_freed
 from .primal import Batch, primal_path
 from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, Solver, balanced_weights, rows_of
 from .rows import Rows
@@ -54,6 +55,7 @@ def make_solver(
         On Gram matrices for hinge and for few rows, else in the weights: both find the same optimum. Or the one of
         scikit-learn that the settings name.
     """
+    give_back_freed()
     if settings.solver != "auto":
         return ScikitSolver(features, scaling, settings, workers)
     count = len(features) if rows is None else rows

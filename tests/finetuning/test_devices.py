@@ -1,4 +1,4 @@
-"""Two virtual devices learn what one learns, under either backend that can share a batch out.
+"""Two virtual devices learn what one learns, under either backend that can share a batch out; one repeats itself.
 
 All chance is drawn by NumPy, so that one device under TensorFlow, in this process, is the measure for all.
 Without clipping: Keras clips each TensorFlow device's gradient before it sums them up.
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from featx.finetuning.devices import compute_in_order
 
 TRAINING = """
 import numpy as np
@@ -91,3 +93,47 @@ def test_devices_and_backends_agree(
     assert losses == pytest.approx(one_device[1], rel=2e-3)
     assert len(logits) == 22
     assert logits == pytest.approx(one_device[2], abs=5e-3)
+
+
+REPEATED = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+from featx.finetuning.devices import compute_in_order
+assert compute_in_order() and tf.config.threading.get_inter_op_parallelism_threads() == 1
+keras.utils.set_random_seed(0)
+network = keras.applications.MobileNetV2((160, 160, 3), alpha=0.35, weights=None, include_top=False, pooling="avg")
+network.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
+rng = np.random.default_rng(0)
+batch = rng.normal(size=(32, 160, 160, 3)).astype(np.float32), np.ones((32, 1280), np.float32)
+start, ends = network.get_weights(), set()
+for _ in range(4):
+    network.set_weights(start)
+    network.train_on_batch(*batch)
+    ends.add(b"".join(value.tobytes() for value in network.get_weights()))
+assert compute_in_order()
+print(len(ends))
+"""
+
+
+def test_several_threads_repeat_a_step_to_the_bit() -> None:
+    """Of a size at which TensorFlow, left to itself, gave two or three results in six steps."""
+    free = {name: value for name, value in os.environ.items() if not name.startswith("TF_NUM_")}
+    shown = subprocess.run(
+        [sys.executable, "-c", REPEATED], env=free, capture_output=True, text=True, check=False
+    )
+    assert shown.stdout.strip() == "1", shown.stderr[-2000:]
+
+
+def test_what_cannot_be_told_any_more_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    assert float(tf.constant(1.0) + 1.0) == 2.0  # it is at work
+    monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda: 0)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")
+    assert compute_in_order()
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "2")
+    assert not compute_in_order()
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert not compute_in_order()

@@ -21,7 +21,7 @@ from featx.progress import Silent
 from featx.study import execute, pool
 from featx.study.execute import Outcome, Written
 from featx.study.run import run_study, study_overview
-from featx.study.shares import shares
+from featx.study.shares import environment, shares
 
 ONE = '[arms.one]\nweights = "random:1"\n'
 TWO = ONE + '[arms.two]\nweights = "random:2"\n'
@@ -210,6 +210,18 @@ def test_more_jobs_than_cores_take_turns_on_them() -> None:
     slots = shares(len(cores) + 1)
     assert slots == [*((core,) for core in cores), (cores[0],)]
     assert shares(1) == [tuple(cores)]
+
+
+def test_workers_on_processors_compute_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's extraction must not settle how its training computes."""
+    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert environment([(0, 1)], 0)["TF_NUM_INTEROP_THREADS"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "TF_NUM_INTEROP_THREADS" not in environment([(0, 1)], 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "4")
+    assert environment([(0,), (1,)], 0)["TF_NUM_INTEROP_THREADS"] == "4"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
