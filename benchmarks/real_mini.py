@@ -1,7 +1,7 @@
 """The study `real-mini` on real images: transfer against none, fine-tuned against frozen, on two official splits.
 
-Run: ``python benchmarks/real_mini.py [--data ../shared/data] [--folds FILE] [--work DIR] [--jobs N]``; about half
-an hour on two cores. It writes two manifests and a copy of the study file into the work folder, runs the study
+Run: ``python benchmarks/real_mini.py [--data ../shared/data] [--folds FILE] [--work DIR] [--jobs N]``; 38
+minutes on two cores. It writes two manifests and a copy of the study file into the work folder, runs the study
 there, and prints, for each target, the AUC of every arm and the comparisons that were planned: transfer against
 none and fine-tuned against frozen, within each network, on the same test images (DeLong 1988, Holm over the
 planned ones; the reports in the work folder compare all pairs). The same command goes on where it was stopped;

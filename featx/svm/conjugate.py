@@ -82,6 +82,7 @@ class ConjugateGradients:
             self._gram = self._rows.weighted_gram(weights.mean(axis=1))
             self._factor = None
         if self._factor is None or cost != self._cost:
+            self._factor = None  # gives its memory back before more is taken
             self._factor, self._cost = _factorised(self._gram, 2.0 * cost, self._penalty), cost
         found, used = self._solve((2.0 * cost * weights).astype(np.float32), gradient)
         if used.max() > _STALE:

@@ -1,7 +1,7 @@
 """LAPACK routines that work in place and leave the interpreter to other threads.
 
 scipy's own wrappers hold Python's lock while they run, and numpy's Cholesky copies its argument and takes twice as
-long. Both routines here are those that scipy exports for Cython, called by their address.
+long. The routines here are those that scipy exports for Cython, called by their address.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ import numpy.typing as npt
 
 from featx.errors import TrainingError
 
-__all__ = ["cholesky", "cholesky_solve"]
+__all__ = ["cholesky", "cholesky_solve", "packed_cholesky", "packed_solve"]
 
 Floats = npt.NDArray[np.float64]
 
 _POINTER = ctypes.c_void_p
-# dpotrf(uplo, n, a, lda, info), dpotrs(uplo, n, nrhs, a, lda, b, ldb, info)
-_ARGUMENTS = {"dpotrf": 5, "dpotrs": 8}
+# dpotrf(uplo, n, a, lda, info), dpotrs(uplo, n, nrhs, a, lda, b, ldb, info),
+# dpftrf(transr, uplo, n, a, info), dpftrs(transr, uplo, n, nrhs, a, b, ldb, info)
+_ARGUMENTS = {"dpotrf": 5, "dpotrs": 8, "dpftrf": 5, "dpftrs": 8}
+_INDEFINITE = (
+    "the Gram matrix of the features is not positive definite to working precision; scale the features"
+)
 
 
 @cache
@@ -79,9 +83,7 @@ def cholesky(system: Floats) -> Floats:
     count, system = len(system), np.ascontiguousarray(system)
     # What is a lower triangle by rows is an upper one by columns, as LAPACK reads it.
     if count and _call("dpotrf", "U", count, system, count):
-        raise TrainingError(
-            "the Gram matrix of the features is not positive definite to working precision; scale the features"
-        )
+        raise TrainingError(_INDEFINITE)
     return system
 
 
@@ -108,4 +110,42 @@ def cholesky_solve(factor: Floats, right: Floats) -> Floats:
     solution = np.array(right, dtype=np.float64, order="F")
     if solution.size:
         _call("dpotrs", "U", len(factor), solution.shape[1], factor, len(factor), solution, len(factor))
+    return solution
+
+
+def packed_cholesky(matrix: Floats) -> None:
+    """Factorise a positive definite matrix in rectangular full packed format in its own memory.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (n / 2, n + 1), C order
+        As `featx.svm.packed` lays it out; overwritten by the factor.
+
+    Raises
+    ------
+    TrainingError
+        If the matrix is not positive definite to working precision.
+    """
+    if _call("dpftrf", "N", "U", matrix.shape[1] - 1, matrix):
+        raise TrainingError(_INDEFINITE)
+
+
+def packed_solve(factor: Floats, right: Floats) -> Floats:
+    """Solve a system by its packed factor.
+
+    Parameters
+    ----------
+    factor : ndarray of float64, shape (n / 2, n + 1), C order
+        From `packed_cholesky`.
+    right : ndarray of float64, shape (n, k)
+        Right sides.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, k)
+        Solutions.
+    """
+    solution = np.array(right, dtype=np.float64, order="F")
+    count, columns = solution.shape
+    _call("dpftrs", "N", "U", count, columns, factor, solution, count)
     return solution

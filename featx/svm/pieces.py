@@ -7,7 +7,7 @@ from queue import SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from .lapack import cholesky, cholesky_solve
+from .packed import packed_size
 from .rows import InnerProducts
 from .threads import in_threads
 
@@ -70,7 +70,7 @@ def piece_minima(
     largest = int(inside.sum(axis=0).max())
     systems: SimpleQueue[Floats] = SimpleQueue()
     for _ in range(min(workers, labels.shape[1])):
-        systems.put(np.empty(largest**2))
+        systems.put(np.empty(packed_size(largest)))
 
     def solve(column: int) -> tuple[Floats, float]:
         memory = systems.get()
@@ -92,13 +92,12 @@ def _minimum(
         return beta, 0.0 if penalise_bias else np.nan
     rows, system = products.piece(np.flatnonzero(inside), memory)
     if penalise_bias:
-        with np.errstate(invalid="ignore", over="ignore"):  # above the diagonal stands anything
-            system += 1.0
-    system.flat[:: len(rows) + 1] += 0.5 / costs[rows]
+        system.add(1.0)
+    system.add_diagonal(0.5 / costs[rows])
     right = labels[rows, None]
     if not penalise_bias:
         right = np.hstack([right, np.ones_like(right)])
-    solved = cholesky_solve(cholesky(system), right)
+    solved = system.solve(right)
     if penalise_bias:
         beta[rows] = solved[:, 0]
         return beta, float(beta.sum())

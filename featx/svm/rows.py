@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .packed import PackedSystem
 from .threads import in_threads
 
 __all__ = ["InnerProducts", "Rows"]
@@ -183,29 +184,29 @@ class InnerProducts:
                 part = columns[start : start + _BAND]
                 band[np.ix_(some - first, part)] = left @ self._rows.scaled(self._held[part]).T
 
-    def piece(self, numbers: Ints, memory: Floats) -> tuple[Ints, Floats]:
+    def piece(self, numbers: Ints, memory: Floats) -> tuple[Ints, PackedSystem]:
         """Take the products of some rows with each other.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (m,)
             Rows, covered.
-        memory : ndarray of float64, shape (m * m or more,)
+        memory : ndarray of float64, shape (packed_size(m) or more,)
             Where the matrix goes.
 
         Returns
         -------
         numbers : ndarray of int64, shape (m,)
             The same rows in the order of the matrix.
-        matrix : ndarray of float64, shape (m, m)
-            Products, in the lower triangle; anything above.
+        matrix : PackedSystem
+            Products.
         """
         places = np.sort(self._places[numbers])
-        matrix = memory[: len(places) ** 2].reshape(len(places), len(places))
+        matrix = PackedSystem(memory, len(places))
         ends = np.searchsorted(places, [(band + 1) * _BAND for band in range(len(self._bands))])
         begin = 0
         for band, end in enumerate(ends):
             lines = self._bands[band].take(places[begin:end] - band * _BAND, axis=0)
-            matrix[begin:end, :end] = lines.take(places[:end], axis=1)
+            matrix.put(begin, lines.take(places[:end], axis=1))
             begin = end
         return self._held[places], matrix
