@@ -42,7 +42,7 @@ from featx.svm.solve import make_solver
 from featx.svm.threads import one_blas_thread
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
-GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000)
+GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000, 100_000)
 PIPELINES = ("paper", "recipe", "default", "linearsvc")
 PARTS = ("compare", "agreement", "memory", "growth", "permutations", "summary")
 GRID = [10.0**power for power in range(-3, 5)]
@@ -366,22 +366,32 @@ def growth(options: argparse.Namespace) -> None:
         )
         with (options.output / f"growth-{options.preset}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("n", "seconds", "not_converged"), *rows])
+    plot_growth(rows, options.preset, options.output / f"growth-{options.preset}.png")
+
+
+def plot_growth(rows: list[tuple[int, float, int]], preset: str, target: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    axes.loglog([row[0] for row in rows], [row[1] for row in rows], "o-")
+    figure, axes = pyplot.subplots(figsize=(5, 3.6), layout="constrained")
+    axes.loglog([row[0] for row in rows], [row[1] for row in rows], "o-", label="measured")
+    last, seconds, _ = rows[-1]
+    axes.loglog(
+        [row[0] for row in rows],
+        [seconds * row[0] / last for row in rows],
+        ":",
+        color="0.4",
+        label="in proportion to the images",
+    )
     axes.set(
         xlabel="images (half of them train)",
         ylabel="seconds a fold, search included",
-        title=f"{options.preset}, 2,048 columns, {len(os.sched_getaffinity(0))} cores",
+        title=f"{preset}, 2,048 columns, {len(os.sched_getaffinity(0))} cores",
     )
-    axes.loglog(
-        [row[0] for row in rows], [rows[0][1] * row[0] / rows[0][0] for row in rows], ":", color="0.6"
-    )
-    figure.savefig(options.output / f"growth-{options.preset}.png", dpi=150)
+    axes.legend()
+    figure.savefig(target, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":

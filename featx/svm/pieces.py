@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
-from .packed import packed_size
+from .device import DeviceRows, DeviceSystem
+from .packed import PackedSystem, packed_size
 from .rows import InnerProducts
 from .threads import in_threads
 
@@ -15,10 +17,11 @@ __all__ = ["piece_minima"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 
 def piece_minima(
-    products: InnerProducts,
+    products: InnerProducts | DeviceRows,
     labels: Floats,
     costs: Floats,
     inside: Bools,
@@ -32,8 +35,8 @@ def piece_minima(
 
     Parameters
     ----------
-    products : InnerProducts
-        Of the rows.
+    products : InnerProducts or DeviceRows
+        Of the rows, or the rows on a device.
     labels, costs : ndarray of float64, shape (n, m)
         -1 or 1, and the cost of each row's loss, for each problem.
     inside : ndarray of bool, shape (n, m)
@@ -64,8 +67,21 @@ def piece_minima(
     >>> beta.round(3).ravel().tolist()
     [-0.667, 0.667]
     """
-    products.cover(np.flatnonzero(inside.any(axis=1)))
+    if isinstance(products, DeviceRows):
+        # One after the other: each has the whole device.
+        found = [
+            _minimum(products.system, labels[:, column], costs[:, column], inside[:, column], penalise_bias)
+            for column in range(labels.shape[1])
+        ]
+    else:
+        found = _on_processor(products, labels, costs, inside, penalise_bias, workers)
+    return np.stack([beta for beta, _ in found], axis=1), np.array([bias for _, bias in found])
 
+
+def _on_processor(
+    products: InnerProducts, labels: Floats, costs: Floats, inside: Bools, penalise_bias: bool, workers: int
+) -> list[tuple[Floats, float]]:
+    products.cover(np.flatnonzero(inside.any(axis=1)))
     # A system for each thread, taken once: what threads take and give back themselves stays with them.
     largest = int(inside.sum(axis=0).max())
     systems: SimpleQueue[Floats] = SimpleQueue()
@@ -76,21 +92,24 @@ def piece_minima(
         memory = systems.get()
         try:
             piece = (labels[:, column], costs[:, column], inside[:, column])
-            return _minimum(products, *piece, penalise_bias, memory)
+            return _minimum(lambda rows: products.piece(rows, memory), *piece, penalise_bias)
         finally:
             systems.put(memory)
 
-    found = in_threads(solve, range(labels.shape[1]), workers)
-    return np.stack([beta for beta, _ in found], axis=1), np.array([bias for _, bias in found])
+    return in_threads(solve, range(labels.shape[1]), workers)
 
 
 def _minimum(
-    products: InnerProducts, labels: Floats, costs: Floats, inside: Bools, penalise_bias: bool, memory: Floats
+    piece: Callable[[Ints], tuple[Ints, PackedSystem | DeviceSystem]],
+    labels: Floats,
+    costs: Floats,
+    inside: Bools,
+    penalise_bias: bool,
 ) -> tuple[Floats, float]:
     beta = np.zeros(len(labels))
     if not inside.any():
         return beta, 0.0 if penalise_bias else np.nan
-    rows, system = products.piece(np.flatnonzero(inside), memory)
+    rows, system = piece(np.flatnonzero(inside))
     if penalise_bias:
         system.add(1.0)
     system.add_diagonal(0.5 / costs[rows])

@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pool": POOLS,
     "group_scores": ("none", *POOLS),
     "calibrate": ("none", "sigmoid", "isotonic"),
-    "solver": ("auto", "liblinear", "libsvm"),
+    "solver": ("auto", "gpu", "liblinear", "libsvm"),
 }
 
 
@@ -78,7 +78,7 @@ class Settings:
         ``"sigmoid"`` or ``"isotonic"``: probabilities beside the scores, by a curve fitted on group-disjoint parts of
         the training part; ``"none"``: no probabilities.
     solver : str
-        ``"auto"``: ours; ``"liblinear"`` or ``"libsvm"``: scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
+        ``"auto"``: ours; ``"gpu"``: ours with products and systems on a GPU; ``"liblinear"`` or ``"libsvm"``: scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
     """
 
     preset: str
@@ -170,7 +170,9 @@ def _check(settings: Settings) -> None:
                 )
     if settings.loss == "hinge" and settings.bias != "free":
         raise ConfigError("The 'bias' of a hinge SVM must be 'free'. Got 'penalised' instead.")
-    wanted = {"liblinear": "squared_hinge", "libsvm": "hinge"}.get(settings.solver, settings.loss)
+    wanted = {"gpu": "squared_hinge", "liblinear": "squared_hinge", "libsvm": "hinge"}.get(
+        settings.solver, settings.loss
+    )
     if settings.loss != wanted:
         raise ConfigError(
             f"The 'solver' {settings.solver!r} needs the loss {wanted!r}. Got {settings.loss!r} instead."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .device import DeviceRows
 from .memory import give_back_freed
 from .primal import Batch, primal_path
 from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, Solver, balanced_weights, rows_of
@@ -16,6 +18,9 @@ from .scaling import ROWWISE, fit_scaler, row_lengths
 from .scikit import ScikitSolver
 from .settings import Settings
 from .solvers import GramSolver
+
+if TYPE_CHECKING:
+    from featx.zoo.accelerator import Accelerator
 
 __all__ = ["PrimalSolver", "make_solver"]
 
@@ -52,10 +57,12 @@ def make_solver(
     Returns
     -------
     Solver
-        On Gram matrices for hinge and for few rows, else in the weights: both find the same optimum. Or the one of
-        scikit-learn that the settings name.
+        On Gram matrices for hinge and for few rows, else in the weights, as on a GPU: all find the same optimum. Or
+        the one of scikit-learn that the settings name.
     """
     give_back_freed()
+    if settings.solver == "gpu":
+        return PrimalSolver(features, scaling, settings, workers)
     if settings.solver != "auto":
         return ScikitSolver(features, scaling, settings, workers)
     count = len(features) if rows is None else rows
@@ -96,6 +103,7 @@ class PrimalSolver:
         self._scaling = scaling
         self._settings = settings
         self._workers = workers
+        self._device = _accelerator() if settings.solver == "gpu" and scaling in ROWWISE else None
         self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
 
     def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
@@ -167,7 +175,7 @@ class PrimalSolver:
         self, jobs: Sequence[Job], costs: Sequence[float], with_weights: bool = False
     ) -> tuple[Ints, list[_Solved]]:
         numbers = rows_of(jobs)
-        rows = Rows(self._features, self._lengths, self._workers, numbers)
+        rows = self._rows(numbers)
         approach = _approach(costs[0])
         grid = np.array([*approach, *costs])
         outputs = np.empty((rows.count, len(costs), len(jobs)))
@@ -194,6 +202,11 @@ class PrimalSolver:
             _Solved(outputs[..., j], residuals[:, j], iterations[:, j], weights[j]) for j in range(len(jobs))
         ]
 
+    def _rows(self, numbers: Ints) -> Rows:
+        if self._device is None:
+            return Rows(self._features, self._lengths, self._workers, numbers)
+        return DeviceRows(self._features, self._lengths, self._workers, numbers, device=self._device)
+
     def _batch(self, jobs: Sequence[Job], numbers: Ints) -> Batch:
         labels, weights = np.ones((len(numbers), len(jobs))), np.zeros((len(numbers), len(jobs)))
         for column, job in enumerate(jobs):
@@ -201,6 +214,12 @@ class PrimalSolver:
             labels[places, column] = job.labels
             weights[places, column] = balanced_weights(job.labels, self._settings.class_weight)
         return Batch(labels, weights)
+
+
+def _accelerator() -> Accelerator:
+    from featx.zoo.accelerator import find_accelerator
+
+    return find_accelerator()
 
 
 def _approach(cost: float) -> list[float]:
