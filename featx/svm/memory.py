@@ -13,7 +13,7 @@ __all__ = ["available_memory", "give_back_freed", "require_memory"]
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-_LARGE = 16 << 20
+_LARGE = 4 << 20
 
 
 def available_memory() -> int:
