@@ -100,15 +100,15 @@ def compute_in_order() -> bool:
     Returns
     -------
     bool
-        Whether training repeats itself to the bit as far as order goes: true too under another backend; false on
-        an accelerator, and where TensorFlow was at work before and can no longer be told.
+        False where TensorFlow was at work before and can no longer be told; true too where there is nothing to tell:
+        under another backend, and on a GPU, which does not repeat itself to the bit in any case.
     """
     if keras.backend.backend() != "tensorflow":
         return True
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
-        return False
+        return True
     given = tf.config.threading.get_inter_op_parallelism_threads()
     if (given or int(os.environ.get("TF_NUM_INTEROP_THREADS") or 0)) == 1:
         return True

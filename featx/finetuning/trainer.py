@@ -148,8 +148,8 @@ class Trainer:
             return kept.learner
         if not compute_in_order():
             self._progress.say(
-                "trainings may differ in the last bits here: a GPU, or TensorFlow was at work before and computes "
-                "out of order; set TF_NUM_INTEROP_THREADS=1 if it is the latter"
+                "trainings may differ in the last bits: TensorFlow was at work before and computes out of order; "
+                "set TF_NUM_INTEROP_THREADS=1 before it begins"
             )
         devices = find_devices(self._recipe.micro_batch)
         with devices.scope(), precision(self._recipe.precision):
