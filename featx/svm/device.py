@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .rows import Rows
+from featx.errors import TrainingError
+
+from .lapack import INDEFINITE
+from .rows import Products, Rows, Work
 
 if TYPE_CHECKING:
     from featx.zoo.accelerator import Accelerator
@@ -16,6 +19,8 @@ __all__ = ["DeviceRows", "DeviceSystem"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+_Result = TypeVar("_Result")
 
 # Rows in double precision at a time: with 4,096 columns half a gigabyte of the device's memory.
 _BLOCK = 16_384
@@ -83,6 +88,15 @@ class DeviceRows(Rows):
         total[-1] = self.summed(weights[:, None])[:, 0]
         return np.asarray(total, np.float32, order="F")
 
+    def products(self) -> Products:
+        """Return these rows: a device computes products faster than it would keep them."""
+        return self
+
+    def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
+        """Work on the products of several sets of rows, as `InnerProducts.each`, but one after the other."""
+        columns = range(inside.shape[1])
+        return [work(column, *self.system(np.flatnonzero(inside[:, column]))) for column in columns]
+
     def system(self, numbers: Ints) -> tuple[Ints, DeviceSystem]:
         """Take the products of some rows with each other.
 
@@ -128,5 +142,8 @@ class DeviceSystem:
         self._diagonal += values
 
     def solve(self, right: Floats) -> Floats:
-        """Solve for right sides, shape (m, k)."""
-        return self._device.checked_solve(self._rows, self._factors, self._shift, self._diagonal, right)
+        """Solve for right sides, shape (m, k), or raise `TrainingError` as `PackedSystem` does."""
+        found = self._device.solve(self._rows, self._factors, self._shift, self._diagonal, right)
+        if not np.isfinite(found).all():
+            raise TrainingError(INDEFINITE)
+        return found

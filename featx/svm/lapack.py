@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from featx.errors import TrainingError
 
-__all__ = ["cholesky", "cholesky_solve", "packed_cholesky", "packed_solve"]
+__all__ = ["INDEFINITE", "cholesky", "cholesky_solve", "packed_cholesky", "packed_solve"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _POINTER = ctypes.c_void_p
 # dpotrf(uplo, n, a, lda, info), dpotrs(uplo, n, nrhs, a, lda, b, ldb, info),
 # dpftrf(transr, uplo, n, a, info), dpftrs(transr, uplo, n, nrhs, a, b, ldb, info)
 _ARGUMENTS = {"dpotrf": 5, "dpotrs": 8, "dpftrf": 5, "dpftrs": 8}
-_INDEFINITE = (
+INDEFINITE = (
     "the Gram matrix of the features is not positive definite to working precision; scale the features"
 )
 
@@ -83,7 +83,7 @@ def cholesky(system: Floats) -> Floats:
     count, system = len(system), np.ascontiguousarray(system)
     # What is a lower triangle by rows is an upper one by columns, as LAPACK reads it.
     if count and _call("dpotrf", "U", count, system, count):
-        raise TrainingError(_INDEFINITE)
+        raise TrainingError(INDEFINITE)
     return system
 
 
@@ -127,7 +127,7 @@ def packed_cholesky(matrix: Floats) -> None:
         If the matrix is not positive definite to working precision.
     """
     if _call("dpftrf", "N", "U", matrix.shape[1] - 1, matrix):
-        raise TrainingError(_INDEFINITE)
+        raise TrainingError(INDEFINITE)
 
 
 def packed_solve(factor: Floats, right: Floats) -> Floats:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from queue import SimpleQueue
-
 import numpy as np
 import numpy.typing as npt
 
-from .device import DeviceRows, DeviceSystem
-from .packed import PackedSystem, packed_size
-from .rows import InnerProducts
-from .threads import in_threads
+from .rows import Products, System
 
 __all__ = ["piece_minima"]
 
@@ -21,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def piece_minima(
-    products: InnerProducts | DeviceRows,
+    products: Products,
     labels: Floats,
     costs: Floats,
     inside: Bools,
@@ -35,8 +29,8 @@ def piece_minima(
 
     Parameters
     ----------
-    products : InnerProducts or DeviceRows
-        Of the rows, or the rows on a device.
+    products : Products
+        Of the rows.
     labels, costs : ndarray of float64, shape (n, m)
         -1 or 1, and the cost of each row's loss, for each problem.
     inside : ndarray of bool, shape (n, m)
@@ -60,56 +54,27 @@ def piece_minima(
 
     Examples
     --------
-    >>> from featx.svm.rows import Rows
+    >>> from featx.svm.rows import InnerProducts, Rows
     >>> products = InnerProducts(Rows(np.eye(2, dtype=np.float32), np.ones(2)))
     >>> labels, ones = np.array([[-1.0], [1.0]]), np.ones((2, 1))
     >>> beta, bias = piece_minima(products, labels, ones, ones > 0, penalise_bias=True)
     >>> beta.round(3).ravel().tolist()
     [-0.667, 0.667]
     """
-    if isinstance(products, DeviceRows):
-        # One after the other: each has the whole device.
-        found = [
-            _minimum(products.system, labels[:, column], costs[:, column], inside[:, column], penalise_bias)
-            for column in range(labels.shape[1])
-        ]
-    else:
-        found = _on_processor(products, labels, costs, inside, penalise_bias, workers)
+
+    def solve(column: int, rows: Ints, system: System) -> tuple[Floats, float]:
+        return _minimum(system, rows, labels[:, column], costs[:, column], penalise_bias)
+
+    found = products.each(inside, solve, workers)
     return np.stack([beta for beta, _ in found], axis=1), np.array([bias for _, bias in found])
 
 
-def _on_processor(
-    products: InnerProducts, labels: Floats, costs: Floats, inside: Bools, penalise_bias: bool, workers: int
-) -> list[tuple[Floats, float]]:
-    products.cover(np.flatnonzero(inside.any(axis=1)))
-    # A system for each thread, taken once: what threads take and give back themselves stays with them.
-    largest = int(inside.sum(axis=0).max())
-    systems: SimpleQueue[Floats] = SimpleQueue()
-    for _ in range(min(workers, labels.shape[1])):
-        systems.put(np.empty(packed_size(largest)))
-
-    def solve(column: int) -> tuple[Floats, float]:
-        memory = systems.get()
-        try:
-            piece = (labels[:, column], costs[:, column], inside[:, column])
-            return _minimum(lambda rows: products.piece(rows, memory), *piece, penalise_bias)
-        finally:
-            systems.put(memory)
-
-    return in_threads(solve, range(labels.shape[1]), workers)
-
-
 def _minimum(
-    piece: Callable[[Ints], tuple[Ints, PackedSystem | DeviceSystem]],
-    labels: Floats,
-    costs: Floats,
-    inside: Bools,
-    penalise_bias: bool,
+    system: System, rows: Ints, labels: Floats, costs: Floats, penalise_bias: bool
 ) -> tuple[Floats, float]:
     beta = np.zeros(len(labels))
-    if not inside.any():
+    if not len(rows):
         return beta, 0.0 if penalise_bias else np.nan
-    rows, system = piece(np.flatnonzero(inside))
     if penalise_bias:
         system.add(1.0)
     system.add_diagonal(0.5 / costs[rows])

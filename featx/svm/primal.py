@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .conjugate import ConjugateGradients
-from .device import DeviceRows
 from .lines import Lines, line_minima
 from .pieces import piece_minima
-from .rows import InnerProducts, Rows
+from .rows import Rows
 
 __all__ = ["Batch", "Solution", "primal_path"]
 
@@ -140,7 +139,7 @@ class _Minimiser:
         self._batch = batch
         self._penalty = penalty
         self._iterative = ConjugateGradients(rows, penalty)
-        self._products = rows if isinstance(rows, DeviceRows) else InnerProducts(rows)
+        self._products = rows.products()
 
     def run(self, state: _State, cost: float, settled: float) -> npt.NDArray[np.int64]:
         """Move the state to the minimum; return the Newton steps of each problem."""

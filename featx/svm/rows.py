@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .packed import PackedSystem
+from .packed import PackedSystem, packed_size
 from .threads import in_threads
 
-__all__ = ["InnerProducts", "Rows"]
+__all__ = ["InnerProducts", "Products", "Rows", "System", "Work"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 _BLOCK = 512
 _PANEL = 512
@@ -21,6 +24,32 @@ _PANEL = 512
 _BAND = 256
 # Places kept free for rows to come, as a share of those asked for.
 _SPARE = 0.03
+
+
+_Result = TypeVar("_Result")
+
+
+class System(Protocol):
+    """Inner products of some rows, to be added to and solved: `PackedSystem`, or that of a device."""
+
+    def add(self, value: float) -> None:
+        """Add a number to every element."""
+
+    def add_diagonal(self, values: Floats) -> None:
+        """Add numbers to the diagonal."""
+
+    def solve(self, right: Floats) -> Floats:
+        """Solve for right sides; the matrix is lost."""
+
+
+Work = Callable[[int, Ints, System], _Result]
+
+
+class Products(Protocol):
+    """Inner products of rows, set by set: `InnerProducts`, or rows on a device."""
+
+    def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
+        """Work on the products of several sets of rows."""
 
 
 class Rows:
@@ -117,6 +146,10 @@ class Rows:
         gram[-1] = self.summed(weights[:, None])[:, 0]
         return gram
 
+    def products(self) -> Products:
+        """Make room for inner products of these rows."""
+        return InnerProducts(self)
+
     def scaled(self, numbers: Ints) -> Floats:
         """Take some rows, divided by their lengths, in double precision."""
         return self._block(numbers).astype(np.float64) * self._factors[numbers, None]
@@ -183,6 +216,39 @@ class InnerProducts:
             for start in range(0, len(columns), _BAND):
                 part = columns[start : start + _BAND]
                 band[np.ix_(some - first, part)] = left @ self._rows.scaled(self._held[part]).T
+
+    def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
+        """Work on the products of several sets of rows.
+
+        Parameters
+        ----------
+        inside : ndarray of bool, shape (n, m)
+            The sets, one a column.
+        work : callable
+            Takes a column's number, the rows of its set and the matrix of their products, which it may use up.
+        workers : int
+            Threads.
+
+        Returns
+        -------
+        list
+            What `work` returned for each column.
+        """
+        self.cover(np.flatnonzero(inside.any(axis=1)))
+        # A system for each thread, taken once: what threads take and give back themselves stays with them.
+        largest = int(inside.sum(axis=0).max())
+        systems: SimpleQueue[Floats] = SimpleQueue()
+        for _ in range(min(workers, inside.shape[1])):
+            systems.put(np.empty(packed_size(largest)))
+
+        def one(column: int) -> _Result:
+            memory = systems.get()
+            try:
+                return work(column, *self.piece(np.flatnonzero(inside[:, column]), memory))
+            finally:
+                systems.put(memory)
+
+        return in_threads(one, range(inside.shape[1]), workers)
 
     def piece(self, numbers: Ints, memory: Floats) -> tuple[Ints, PackedSystem]:
         """Take the products of some rows with each other.

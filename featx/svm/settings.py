@@ -78,7 +78,8 @@ class Settings:
         ``"sigmoid"`` or ``"isotonic"``: probabilities beside the scores, by a curve fitted on group-disjoint parts of
         the training part; ``"none"``: no probabilities.
     solver : str
-        ``"auto"``: ours; ``"gpu"``: ours with products and systems on a GPU; ``"liblinear"`` or ``"libsvm"``: scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
+        ``"auto"``: ours; ``"gpu"``: ours with products and systems on a GPU; ``"liblinear"`` or ``"libsvm"``:
+        scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
     """
 
     preset: str

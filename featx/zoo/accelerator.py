@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import ConfigError, TrainingError
+from featx.errors import ConfigError
 
 __all__ = ["Accelerator", "find_accelerator"]
 
 Floats = npt.NDArray[np.float64]
-_MATRIX = "the Gram matrix of the features is not positive definite to working precision; scale the features"
 
 
 @dataclass(frozen=True)
@@ -49,24 +48,6 @@ class Accelerator:
     summed: Callable[[Any, Floats], Floats]
     gram: Callable[[Any, Floats], Floats]
     solve: Callable[[Any, Floats, float, Floats, Floats], Floats]
-
-    def checked_solve(
-        self, rows: Any, factors: Floats, shift: float, diagonal: Floats, right: Floats
-    ) -> Floats:
-        """Solve as `solve` does.
-
-        Raises
-        ------
-        TrainingError
-            If the matrix is not positive definite to working precision.
-        """
-        try:
-            found = self.solve(rows, factors, shift, diagonal, right)
-        except Exception as error:  # each library has its own for this
-            raise TrainingError(f"{_MATRIX} ({type(error).__name__})") from error
-        if not np.isfinite(found).all():
-            raise TrainingError(_MATRIX)
-        return found
 
 
 def find_accelerator(require_gpu: bool = True) -> Accelerator:
@@ -115,7 +96,11 @@ def _tensorflow() -> tuple[Accelerator, bool]:
         scaled = wide(rows) * factors[:, None]
         system = tf.matmul(scaled, scaled, transpose_b=True) + shift
         system = tf.linalg.set_diag(system, tf.linalg.diag_part(system) + diagonal)
-        return np.asarray(tf.linalg.cholesky_solve(tf.linalg.cholesky(system), right).numpy())
+        try:
+            factor = tf.linalg.cholesky(system)
+        except tf.errors.InvalidArgumentError:  # on a processor; a GPU gives out NaN
+            return np.full_like(right, np.nan)
+        return np.asarray(tf.linalg.cholesky_solve(factor, right).numpy())
 
     def gram(rows: Any, factors: Floats) -> Floats:
         scaled = wide(rows) * factors[:, None]
@@ -145,7 +130,10 @@ def _torch() -> tuple[Accelerator, bool]:
         scaled = wide(rows) * wide(factors)[:, None]
         system = scaled @ scaled.T + shift
         system.diagonal().add_(wide(diagonal))
-        return np.asarray(torch.cholesky_solve(wide(right), torch.linalg.cholesky(system)).cpu().numpy())
+        factor, failed = torch.linalg.cholesky_ex(system)
+        if failed:
+            return np.full_like(right, np.nan)
+        return np.asarray(torch.cholesky_solve(wide(right), factor).cpu().numpy())
 
     def gram(rows: Any, factors: Floats) -> Floats:
         scaled = wide(rows) * wide(factors)[:, None]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError, TrainingError
+from featx.svm.device import DeviceSystem
 from featx.svm.settings import resolve_settings
 from featx.svm.solve import make_solver
 from featx.zoo import accelerator
@@ -18,6 +19,7 @@ from featx.zoo import accelerator
 # In a process of its own: arrays of several libraries do not meet in one, as in use.
 CODE = """
 import numpy as np
+from featx.errors import TrainingError
 from featx.svm import device, primal, solve
 from featx.svm.problems import Job
 from featx.svm.settings import resolve_settings
@@ -44,7 +46,13 @@ for few in (0.0, 1.2, 9.0):  # iterative steps, both, exact ones
         one, other = (solver.fit(jobs[0].train, jobs[0].labels, 1.0) for solver in solvers)
         np.testing.assert_allclose(other.weights, one.weights, atol=1e-7 * np.abs(one.weights).max())
         assert abs(one.intercept - other.intercept) < 1e-6
-print(found.library)
+try:
+    broken = device.DeviceSystem(found, found.put(np.eye(2, dtype=np.float32)), np.ones(2))
+    broken.add_diagonal(np.full(2, -3.0))
+    broken.solve(np.ones((2, 1)))
+except TrainingError as error:
+    assert "not positive definite" in str(error)
+    print(found.library)
 """
 
 
@@ -87,6 +95,9 @@ def test_what_is_not_positive_definite_is_told(monkeypatch: pytest.MonkeyPatch) 
     found = accelerator.find_accelerator(require_gpu=False)
     rows, ones = found.put(np.eye(2, dtype=np.float32)), np.ones(2)
     wanted = np.array([[1.0], [2.0]])
-    assert np.allclose(found.checked_solve(rows, ones, 0.0, ones, wanted), wanted / 2)
+    system = DeviceSystem(found, rows, ones)
+    system.add_diagonal(ones)
+    assert np.allclose(system.solve(wanted), wanted / 2)
+    system.add_diagonal(-4 * ones)
     with pytest.raises(TrainingError, match="not positive definite to working precision"):
-        found.checked_solve(rows, ones, 0.0, -3 * ones, wanted)
+        system.solve(wanted)
