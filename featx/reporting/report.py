@@ -89,6 +89,7 @@ def report(
     root: Path | str | None = None,
     saliency: Path | str | None = None,
     refresh: float | None = None,
+    figures: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Write tables, figures and an HTML page from finished runs.
@@ -116,6 +117,8 @@ def report(
         Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
     refresh : float, optional
         Seconds after which the page loads itself again, for a study under way.
+    figures : bool
+        Draw figures, which takes most of the time.
     progress : Progress, optional
         Told how far it is.
 
@@ -142,15 +145,15 @@ def report(
     pictures, missing = _pictures(summary, manifest, root)
     maps = gallery(saliency) if saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
-    figures = drawings(summary)
-    tell.start("report", len(figures) + 2, "files")
+    drawn = drawings(summary) if figures else ()
+    tell.start("report", len(drawn) + 2, "files")
     written: list[Path] = []
-    for drawing in figures:
+    for drawing in drawn:
         written += save(drawing, target / "figures")
         tell.advance()
     files = write_tables(made, target / "tables")
     tell.advance()
-    write_text(target / "report.html", page(summary, made, figures, said, title, pictures, refresh, maps))
+    write_text(target / "report.html", page(summary, made, drawn, said, title, pictures, refresh, maps))
     tell.advance()
     tell.finish()
     return Report(

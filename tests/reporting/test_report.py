@@ -178,3 +178,13 @@ def test_text_from_runs_is_escaped(write, tmp_path: Path, monkeypatch: pytest.Mo
     assert "<b>odd" not in text
     assert "&lt;script&gt;alert(1)" in text
     assert "<h1>&lt;i&gt;</h1>" in text
+
+
+def test_without_figures_everything_else_is_the_same(study: Path, made: Report, tmp_path: Path) -> None:
+    bare = report([study], output=tmp_path / "bare", figures=False)
+    assert not (tmp_path / "bare" / "figures").exists()
+    assert bare.figures == ()
+    assert bare.findings == made.findings
+    assert bare.as_json()["tables"] == made.as_json()["tables"]
+    assert "<svg" in made.html.read_text()
+    assert "<svg" not in bare.html.read_text()
