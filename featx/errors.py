@@ -19,6 +19,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is what th
     │   ├── LeakError             a test image, or its group, has reached the training part
     │   └── ConfigError           a bad key or value in an option or a configuration file
     ├── ImageError                one image cannot be decoded or prepared
+    ├── DiskError                 a file cannot be written: disk full, read-only or broken
     ├── ExtractionError           some images could not be extracted
     └── TrainingError             a fit or a training run failed
 """
@@ -28,6 +29,7 @@ from __future__ import annotations
 __all__ = [
     "BackboneError",
     "ConfigError",
+    "DiskError",
     "ExtractionError",
     "FeatxError",
     "ImageError",
@@ -104,6 +106,10 @@ class ConfigError(InputError):
 
 class ImageError(FeatxError):
     """One image cannot be decoded or prepared."""
+
+
+class DiskError(FeatxError):
+    """A file cannot be written: the disk is full, read-only or broken."""
 
 
 class ExtractionError(FeatxError):

@@ -1,23 +1,32 @@
-"""Files that are whole or absent: written aside, flushed to the disk, renamed.
+"""Files that are whole or absent: written beside the target, flushed to the disk, renamed.
 
-A reader, on this machine or on another that shares the disk, never sees half of a file; a killed writer
-leaves at most a hidden file beside the target, whose name begins with ``.aside-``.
+A reader, on this machine or on another that shares the disk, never sees half of a file. A killed writer leaves at
+most a hidden folder beside the target, whose name begins with ``.aside-``: `find_files` does not look into it, and
+`remove_leftovers`, which the next writer of a folder calls, removes it.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from featx.errors import DiskError
+
 __all__ = [
     "ASIDE",
+    "find_files",
     "folder_aside",
+    "remove_leftovers",
     "sync_folder",
     "write_aside",
     "write_bytes",
@@ -26,6 +35,12 @@ __all__ = [
 ]
 
 ASIDE = ".aside-"
+_REPLACED = "replaced"
+_DAY = 24 * 3600
+# File systems that cannot flush a folder, or cannot lock one, answer with one of these.
+_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.ENOLCK}
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def sync_folder(folder: Path) -> None:
@@ -34,13 +49,26 @@ def sync_folder(folder: Path) -> None:
     Parameters
     ----------
     folder : Path
-        An existing folder.
+        An existing folder. File systems that cannot flush folders are left to themselves.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        _sync(file.fileno())
 
 
 @contextmanager
@@ -55,17 +83,21 @@ def write_aside(path: Path | str) -> Iterator[Path]:
     Yields
     ------
     Path
-        A path in the same folder, with the same ending, that does not exist yet. If the body raises,
+        A path on the same file system, with the same ending, that does not exist yet. If the body raises,
         what was written there is removed and the target stays as it was.
+
+    Raises
+    ------
+    DiskError
+        If the disk is full, read-only or broken.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=target.parent, ignore_cleanup_errors=True) as folder:
-        aside = Path(folder) / target.name
+    with _aside_folder(target) as folder:
+        aside = folder / target.name
         yield aside
         _sync_file(aside)
         aside.replace(target)
-    sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 @contextmanager
@@ -75,32 +107,184 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
     Parameters
     ----------
     path : Path or str
-        Where the folder shall be. A folder there is replaced, and removed only once the new one stands.
+        Where the folder shall be. A folder there is replaced: by one exchange of the two where the file system can
+        do that, else the old one is removed only when the new one stands. What killed writers have left beside it
+        is removed first.
 
     Yields
     ------
     Path
-        An empty folder beside the target. If the body raises, it is removed and the target stays.
+        An empty folder on the same file system. If the body raises, it is removed and the target stays.
+
+    Raises
+    ------
+    DiskError
+        If the disk is full, read-only or broken.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=target.parent, ignore_cleanup_errors=True) as folder:
-        aside = Path(folder) / target.name
+    remove_leftovers(target.parent)
+    with _aside_folder(target) as folder:
+        aside = folder / target.name
         aside.mkdir()
         yield aside
         for file in sorted(aside.rglob("*")):
             sync_folder(file) if file.is_dir() else _sync_file(file)
-        old = Path(folder) / "old"
-        if target.exists():
-            target.rename(old)
+        sync_folder(aside)
+        _put(aside, target, folder / _REPLACED)
+        sync_folder(target.parent)
+
+
+@contextmanager
+def _aside_folder(target: Path) -> Iterator[Path]:
+    """Make a hidden folder beside a target, which is locked as long as its writer lives."""
+    folder: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder, lock = _locked_folder(target.parent)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+    except OSError as error:
+        # Before there is a folder the target's own place refuses; later on, only what concerns the disk is ours.
+        if folder is not None and error.errno not in _REFUSED:
+            raise
+        raise _disk_error(target, error) from error
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=ASIDE, dir=parent))
+        lock, held = _lock(folder)
+        if lock is not None and (held or held is None) and folder.is_dir():
+            return folder, lock
+        # Another writer took it for a leftover before it was locked.
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> tuple[int | None, bool | None]:
+    """Open a folder and lock it: whether that was possible, None where the file system knows no such locks."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None, False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return handle, None if error.errno in _UNSUPPORTED else False
+    return handle, True
+
+
+def _disk_error(target: Path, error: OSError) -> DiskError:
+    why = os.strerror(error.errno) if error.errno else str(error)
+    free = ""
+    with suppress(OSError):
+        place = next(folder for folder in target.absolute().parents if folder.is_dir())
+        free = f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB are free there)"
+    return DiskError(
+        f"{target}: cannot be written: {why}{free}. Make room, or give another folder; then the same command goes on "
+        "from what is finished"
+    )
+
+
+def _put(aside: Path, target: Path, spare: Path) -> None:
+    """Put a folder in its place; a folder there is exchanged with it, or else stands in `spare` meanwhile."""
+    try:
         aside.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    sync_folder(target.parent)
+        return
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
+    if _exchange(aside, target):
+        return
+    spare.mkdir()
+    old = spare / target.name
+    target.rename(old)
+    try:
+        aside.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot do that."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def remove_leftovers(folder: Path | str) -> tuple[Path, ...]:
+    """Remove what killed writers have left in a folder, not below it.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where targets of `write_aside` and `folder_aside` stand. It may not exist.
+
+    Returns
+    -------
+    tuple of Path
+        What was removed. A folder that its writer had moved away to replace it is put back first. Leftovers of
+        living writers stay; on file systems without locks, whatever is younger than a day.
+    """
+    removed = []
+    for leftover in sorted(Path(folder).glob(f"{ASIDE}*")):
+        lock, held = _lock(leftover)
+        if lock is None:
+            continue
+        try:
+            if held or (held is None and _older_than_a_day(leftover)):
+                _put_back(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)
+                removed.append(leftover)
+        finally:
+            os.close(lock)
+    return tuple(removed)
+
+
+def _older_than_a_day(path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > _DAY
+    return False
+
+
+def _put_back(leftover: Path) -> None:
+    for old in (leftover / _REPLACED).glob("*"):
+        target = leftover.parent / old.name
+        if not target.exists():
+            old.rename(target)
+
+
+def find_files(folder: Path | str, name: str) -> list[Path]:
+    """Find the files of a name at or below a folder, without what is not finished.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where to look; links to other folders are not followed.
+    name : str
+        A file's name.
+
+    Returns
+    -------
+    list of Path
+        Sorted. Folders that a writer has not put in their place yet are not looked into.
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if not one.startswith(ASIDE)]
+        if name in files:
+            found.append(Path(place) / name)
+    return sorted(found)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -31,7 +31,7 @@ from typing import Any
 
 from featx.digest import canonical, differing, digest, digest_file
 from featx.errors import RunError, listing
-from featx.files import folder_aside, write_json, write_text
+from featx.files import find_files, folder_aside, write_json, write_text
 
 __all__ = [
     "COMPLETE",
@@ -500,7 +500,7 @@ def find_runs(paths: Iterable[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path}: no such folder; give run folders, or a folder that holds some")
-        here = {mark.parent for mark in path.rglob(COMPLETE)}
+        here = {mark.parent for mark in find_files(path, COMPLETE)}
         if not here:
             raise RunError(f"{path}: holds no finished run; train some with `featx train-svm`")
         found |= here

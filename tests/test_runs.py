@@ -157,3 +157,9 @@ def test_run_folder_has_no_part_that_leaves_the_output():
 def test_versions_leaves_out_what_is_not_installed():
     found = versions(["click", "no-such-distribution"])
     assert set(found) == {"python", "click"}
+
+
+def test_a_run_that_a_writer_has_not_put_in_its_place_does_not_count(tmp_path):
+    write(tmp_path / "arm" / "1x2")
+    write(tmp_path / "arm" / ".aside-killed" / "1x2")
+    assert find_runs([tmp_path]) == [tmp_path / "arm" / "1x2"]

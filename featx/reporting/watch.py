@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from featx.files import find_files
 from featx.runs import COMPLETE
 
 __all__ = ["changes"]
@@ -41,7 +42,7 @@ def changes(
 
 def _marks(paths: Sequence[Path | str]) -> frozenset[tuple[Path, int]]:
     found = set()
-    for mark in (mark for path in paths for mark in Path(path).rglob(COMPLETE)):
+    for mark in (mark for path in paths for mark in find_files(path, COMPLETE)):
         try:
             found.add((mark, mark.stat().st_mtime_ns))
         except FileNotFoundError:  # replaced at this moment: the next look sees it

@@ -17,6 +17,7 @@ from featx.data.protocols import make_folds
 from featx.data.tasks import apply_task
 from featx.digest import canonical, digest, digest_file, short
 from featx.errors import WeightsError
+from featx.files import find_files
 from featx.finetuning.recipe import read_recipe
 from featx.images.content import content_keys
 from featx.images.decode import DECODE_VERSION
@@ -346,7 +347,7 @@ def _weights_identity(text: str, cache: Path) -> str:
     """Stand for a weights source's content: a file's bytes, a folder's runs; names for themselves."""
     path = Path(text)
     if path.is_dir():
-        marks = sorted(path.rglob(COMPLETE))
+        marks = find_files(path, COMPLETE)
         return digest([[str(mark.relative_to(path)), digest_file(mark)] for mark in marks])
     if not path.is_absolute():
         return text

@@ -11,9 +11,9 @@ from featx.runs import Run
 def test_a_report_is_due_when_a_run_is_finished_or_replaced(
     write: Callable[..., Run], tmp_path: Path
 ) -> None:
-    # What happens while it waits: nothing, a run, nothing, the same again with other bytes, two more.
+    # What happens while it waits: a writer is killed, a run, nothing, the same again with other bytes, two more.
     todo = [
-        lambda: None,
+        lambda: write("A", "1x1", folder="runs/.aside-killed"),
         lambda: write("A", "1x1"),
         lambda: None,
         lambda: write("A", "1x1", warnings=("trained again",)),
