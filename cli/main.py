@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import click
 
 from featx import __version__
 from featx.errors import FeatxError
+from featx.interrupts import Interrupted, interruptible
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -61,7 +63,7 @@ def featx(debug: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 work failed, 2 bad input, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 work failed, 2 bad input, 130 interrupted (143 by SIGTERM, 129 by SIGHUP)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(run(given))
 
@@ -86,10 +88,10 @@ def run(arguments: list[str]) -> int:
     # `--debug` is taken anywhere on the line, since it is added when a command has just failed.
     rest = [argument for argument in arguments if argument != "--debug"]
     try:
-        result: Any = featx.main(rest, prog_name="featx", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("featx: interrupted; the same command goes on from here", err=True)
-        return 130
+        with interruptible():
+            result: Any = featx.main(rest, prog_name="featx", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        return _interrupted(error)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -98,6 +100,14 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         return _fail(error, 1, debug)
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(error: BaseException) -> int:
+    """Say that the work was interrupted; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    # click wraps a KeyboardInterrupt, and ends the line of the terminal.
+    cause = error.__cause__ or error
+    click.echo("featx: interrupted; the same command resumes from what is finished", err=True)
+    return 128 + (cause.number if isinstance(cause, Interrupted) else signal.SIGINT)
 
 
 def _fail(error: Exception, code: int, debug: bool) -> int:

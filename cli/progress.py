@@ -21,7 +21,13 @@ def progress() -> Progress:
     Progress
         A bar where stderr is a terminal, else lines.
     """
-    return _Bar() if sys.stderr.isatty() else _Lines()
+    if not sys.stderr.isatty():
+        return _Lines()
+    bar = _Bar()
+    # An interrupt or an error leaves the bar's line before anything is said about it.
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.call_on_close(bar.finish)
+    return bar
 
 
 class _Lines:

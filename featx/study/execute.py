@@ -1,25 +1,23 @@
 """Execution: jobs in worker processes, as many at once as wanted, finished ones skipped.
 
-A job that fails leaves its log and its reason; what needs it is left out, all else goes on. SIGINT and SIGTERM
-interrupt the jobs in hand, which keep what they have committed; the same command goes on from there.
+A job that fails leaves its log and its reason; what needs it is left out, all else goes on. SIGINT, SIGTERM
+and SIGHUP interrupt the jobs in hand, which keep what they have committed; the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from featx.errors import ConfigError, StoreError
 from featx.files import write_json
+from featx.interrupts import Interrupted, on_signal
 from featx.progress import Progress, Silent
 from featx.study.jobs import KINDS, Job, State, read_state, write_failed, write_started
 from featx.study.plan import Plan
@@ -110,7 +108,7 @@ def execute(
     StoreError
         If another execution is at work in the study's folder.
     KeyboardInterrupt
-        After SIGINT or SIGTERM, once the jobs in hand have ended.
+        `Interrupted`, after SIGINT, SIGTERM or SIGHUP, once the jobs in hand have ended.
     """
     if jobs < 1:
         raise ConfigError(f"The 'jobs' parameter must be at least 1. Got {jobs} instead.")
@@ -141,7 +139,7 @@ class _Execution:
             self.states |= dict.fromkeys(failed, State("pending"))
         self.pool = Pool(jobs)
         self.told_kinds: set[str] = set()
-        self.stops = 0
+        self.stops, self.signal = 0, int(signal.SIGINT)
         self.stopped_at = self.told_at = time.monotonic()
 
     def run(self) -> Outcome:
@@ -154,7 +152,7 @@ class _Execution:
                 self.outcome.failed[job.label] = state.reason
         self.progress.start("study", len(self.plan.jobs), "jobs")
         self.progress.advance(len(self.outcome.reused))
-        with self._signals():
+        with on_signal(self._stop):
             try:
                 self._do(self._open(self.work))
                 reports = self._reports()
@@ -195,7 +193,7 @@ class _Execution:
                 break
             self._listen()
         if self.stops:
-            raise KeyboardInterrupt
+            raise Interrupted(self.signal)
 
     def _ready(self, waiting: list[Job]) -> Job | None:
         return next(
@@ -269,20 +267,7 @@ class _Execution:
         write_failed(job.digest, job.folder(self.plan.output), f"its process {how}{hint}")
         self._fail(job, f"its process {how}{hint}")
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end the execution after the commit points of the jobs in hand."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            self.stops += 1
-            self.stopped_at = time.monotonic()
-
-        # Only a program's main thread may take signals; elsewhere they stay with whoever has them.
-        taken = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if taken else ()
-        before = {number: signal.signal(number, stop) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self, number: int, again: bool) -> None:
+        """End the execution after the commit points of the jobs in hand; by force if it was asked before."""
+        self.stops, self.signal = 1 + again, number
+        self.stopped_at = time.monotonic()

@@ -102,7 +102,7 @@ class Pool:
         cpus = ",".join(map(str, self._slots[slot]))
         alone = ["--alone"] if len(self._slots) == 1 else []
         process = subprocess.Popen(
-            [*_WORKER, "--cpus", cpus, *alone],
+            [*_WORKER, "--cpus", cpus, "--parent", str(os.getpid()), *alone],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(self._slots, slot),

@@ -2,13 +2,14 @@
 
 Started by `featx.study.execute` as ``python -m featx.study.worker --cpus 0,1``. It reads orders, a line of JSON
 each, from standard input, and writes events, a line of JSON each, to standard output; what a job prints goes to
-the job's log. When standard input ends, because the study has ended or was killed, the job in hand is
-interrupted at its next safe point, and so it is by SIGINT and SIGTERM.
+the job's log. When standard input ends, the job in hand is interrupted at its next commit point, and so it is by
+SIGINT and SIGTERM. When the study's process dies, the kernel kills its workers: what they have committed is whole.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import queue
@@ -30,6 +31,7 @@ __all__ = ["main"]
 
 _EVENT_SECONDS = 2.0
 _LOG_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1
 
 
 class _Events:
@@ -104,7 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Do jobs of a study; started by `featx study run`.")
     parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
     parser.add_argument("--alone", action="store_true", help="no other worker runs")
+    parser.add_argument("--parent", type=int, required=True, help="the study's process, to die with it")
     given = parser.parse_args(arguments)
+    _die_with(given.parent)
     cpus = {int(cpu) for cpu in given.cpus.split(",")}
     os.sched_setaffinity(0, cpus)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -119,6 +123,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent dies (Linux, ``PR_SET_PDEATHSIG``)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
 
 
 class _Desk:

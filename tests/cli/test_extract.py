@@ -92,4 +92,4 @@ def test_an_interrupted_extraction_exits_130(manifest, capsys, monkeypatch):
 
     monkeypatch.setattr("featx.features.extract.run_job", interrupted)
     assert run(line(manifest)) == 130
-    assert "goes on from here" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err

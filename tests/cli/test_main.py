@@ -91,7 +91,7 @@ def test_an_interrupt_ends_with_130_and_says_that_it_can_go_on(monkeypatch, caps
 
     monkeypatch.setattr(command_line.featx, "main", stop)
     assert run(["report"]) == 130
-    assert "goes on from here" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_a_configuration_file_gives_defaults_and_flags_win(tmp_path, monkeypatch):

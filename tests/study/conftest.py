@@ -25,7 +25,7 @@ def act(arguments, bench):
     log = output / "calls.jsonl"
     with log.open("a") as file:
         facts = {k: v for k, v in arguments.items() if k != "progress"}
-        facts |= {"threads": bench.threads, "cpus": sorted(os.sched_getaffinity(0)), "began": time.time(),
+        facts |= {"threads": bench.threads, "cpus": sorted(os.sched_getaffinity(0)), "pid": os.getpid(), "began": time.time(),
                   "omp": os.environ.get("OMP_NUM_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
         file.write(json.dumps(facts) + "\\n")
     print("a line from below Python's progress")
