@@ -38,6 +38,7 @@ __all__ = [
     "Prediction",
     "Run",
     "RunRecord",
+    "checked_digest",
     "environment",
     "find_runs",
     "finished_run",
@@ -416,16 +417,46 @@ def read_run(folder: Path | str) -> Run:
         If the folder is no run, unfinished, of another layout, or its files were changed since.
     """
     path = Path(folder)
-    mark = _read_json(path / COMPLETE, path)
-    for name, wanted in mark.get("files", {}).items():
+    for name in _read_json(path / COMPLETE, path).get("files", {}):
         if not (path / name).is_file():
             raise RunError(f"{path}: {name} is missing from this run; train it again with --overwrite")
-        if name in {"run.json", "predictions.csv"} and digest_file(path / name) != wanted:
-            raise RunError(
-                f"{path}: {name} was changed after the run finished; train it again with --overwrite"
-            )
+    for name in ("run.json", "predictions.csv"):
+        checked_digest(path, name)
     record = _record(_read_json(path / "run.json", path), path)
     return Run(path, record, _read_predictions(path / "predictions.csv"))
+
+
+def checked_digest(folder: Path | str, name: str) -> str:
+    """Digest a file of a finished run, which must be as it was when the run finished.
+
+    Parameters
+    ----------
+    folder : Path or str
+        A run folder.
+    name : str
+        Name of one of its files.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
+    Raises
+    ------
+    RunError
+        If the run does not have the file, or it was changed since.
+    """
+    path = Path(folder)
+    wanted = _read_json(path / COMPLETE, path).get("files", {}).get(name)
+    if wanted is None or not (path / name).is_file():
+        raise RunError(f"{path}: {name} is missing from this run; train it again with --overwrite")
+    found = digest_file(path / name)
+    if found != wanted:
+        raise RunError(
+            f"{path}: {name} was changed after the run finished (SHA-256 {found[:12]}, not {wanted[:12]}); train it "
+            "again with --overwrite"
+        )
+    return found
 
 
 def _read_json(path: Path, folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from featx.features.store import FeatureStore
 from featx.runs import Prediction, Run, RunRecord, environment, write_run
 
 from .calibrating import OutOfFold, fit_on_folds
-from .model import SvmModel, model_bytes
+from .model import MODEL, SvmModel, model_bytes
 from .pooling import pool_groups
 from .problems import Decision, Solver
 from .records import Outcome, extraction_speeds, with_outcome
@@ -176,7 +176,7 @@ def run_fold(work: Work, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> 
         workers=work.workers,
         extraction=extraction_speeds(job.stores),
     )
-    return write_run(job.folder, record, predictions, facts, {"model.skops": model_bytes(model)})
+    return write_run(job.folder, record, predictions, facts, {MODEL: model_bytes(model)})
 
 
 def _model(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from featx.digest import short
 from featx.errors import RunError, StaleStoreError
+from featx.runs import COMPLETE, checked_digest
 from featx.stats.calibration import Calibration, calibrate
 
 from .calibrating import calibration_from, calibration_record
@@ -29,6 +30,7 @@ __all__ = ["SvmModel", "arrange_views", "load_model", "model_bytes"]
 
 Floats = npt.NDArray[np.float64]
 
+MODEL = "model.skops"
 _FORMAT = 2
 # A model file holds a dict of texts, numbers and arrays. Any other type is refused before anything is built.
 _ARRAYS = ("center", "factor", "components", "weights")
@@ -232,7 +234,7 @@ def load_model(source: Path | str | bytes) -> SvmModel:
     Raises
     ------
     RunError
-        If the file is missing or damaged, or holds a type that no model needs.
+        If the file is missing, damaged or changed since its run finished, or holds a type that no model needs.
     """
     import skops.io
 
@@ -253,7 +255,9 @@ def _read(source: Path | str | bytes) -> tuple[str, bytes]:
     if isinstance(source, bytes):
         return "model", source
     path = Path(source)
-    path = path / "model.skops" if path.is_dir() else path
+    path = path / MODEL if path.is_dir() else path
+    if path.name == MODEL and (path.parent / COMPLETE).is_file():
+        checked_digest(path.parent, MODEL)
     try:
         return str(path), path.read_bytes()
     except OSError as error:

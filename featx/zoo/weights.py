@@ -13,7 +13,7 @@ from typing import Any
 
 from featx.digest import digest, digest_file
 from featx.errors import RunError, WeightsError, listing
-from featx.runs import COMPLETE, Run, find_runs, read_run
+from featx.runs import COMPLETE, Run, checked_digest, find_runs, read_run
 from featx.zoo.backbones import Backbone
 from featx.zoo.fetch import find_preset, find_published
 from featx.zoo.presets import check_preset, is_preset
@@ -228,8 +228,11 @@ def _run(run: Run, backbone: Backbone) -> Weights:
         raise WeightsError(
             f"weights {run.path}: {TRAINED_ON_FILE} is missing or damaged; train it again with --overwrite"
         ) from error
-    if not file.is_file():
-        raise WeightsError(f"weights {run.path}: {BACKBONE_FILE} is missing; train it again with --overwrite")
+    try:
+        checked_digest(run.path, TRAINED_ON_FILE)
+        found = checked_digest(run.path, BACKBONE_FILE)
+    except RunError as error:
+        raise WeightsError(f"weights {error}") from error
     facts = {
         "arm": record.arm,
         "task": record.task,
@@ -240,4 +243,4 @@ def _run(run: Run, backbone: Backbone) -> Weights:
         "train_keys_digest": digest(keys),
     }
     label = f"{record.arm}-{record.fold}"
-    return Weights(str(run.path), digest_file(file), record.lineage, file, trained_on=facts, label=label)
+    return Weights(str(run.path), found, record.lineage, file, trained_on=facts, label=label)

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import skops.io
 
+from featx.digest import digest_file
 from featx.errors import RunError, StaleStoreError
+from featx.files import write_json
+from featx.runs import COMPLETE
 from featx.svm.model import SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision
 from featx.svm.scaling import fit_scaler
@@ -60,3 +63,14 @@ def test_other_formats_are_refused() -> None:
         load_model(skops.io.dumps({"format": 1}))
     with pytest.raises(RunError, match="a part of the model is missing"):
         load_model(skops.io.dumps({"format": 2}))
+
+
+def test_a_model_that_was_changed_after_its_run_finished_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.skops"
+    file.write_bytes(model_bytes(_model()))
+    write_json(tmp_path / COMPLETE, {"files": {file.name: digest_file(file)}, "id": ""})
+    load_model(tmp_path)
+    file.write_bytes(model_bytes(_model("none")))
+    for source in (tmp_path, file):
+        with pytest.raises(RunError, match=r"model\.skops was changed after the run finished"):
+            load_model(source)

@@ -165,3 +165,14 @@ def test_incomplete_runs_are_told(tmp_path, files, message):
     run = fine_tuned(tmp_path / "run", files=files)
     with pytest.raises(WeightsError, match=message):
         one(run.path)
+
+
+@pytest.mark.parametrize("name", [BACKBONE_FILE, TRAINED_ON_FILE])
+def test_what_was_changed_after_the_training_finished_is_refused(tmp_path, name):
+    run = fine_tuned(tmp_path / "run")
+    text = (run.path / name).read_bytes()
+    (run.path / name).write_bytes(text + b" ")
+    with pytest.raises(WeightsError, match=rf"{name} was changed after the run finished .* --overwrite"):
+        one(run.path)
+    (run.path / name).write_bytes(text)
+    assert one(run.path).digest == digest_file(run.path / BACKBONE_FILE)
