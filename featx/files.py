@@ -2,7 +2,7 @@
 
 A reader, on this machine or on another that shares the disk, never sees half of a file. A killed writer leaves at
 most a hidden folder beside the target, whose name begins with ``.aside-``: `find_files` does not look into it, and
-`remove_leftovers`, which the next writer of a folder calls, removes it.
+the next process that writes to the same place removes it (`remove_leftovers`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         If the disk is full, read-only or broken.
     """
     target = Path(path)
+    _remove_leftovers_once(target.parent.absolute())
     with _aside_folder(target) as folder:
         aside = folder / target.name
         yield aside
@@ -249,6 +251,12 @@ def remove_leftovers(folder: Path | str) -> tuple[Path, ...]:
         finally:
             os.close(lock)
     return tuple(removed)
+
+
+@lru_cache(maxsize=1024)
+def _remove_leftovers_once(folder: Path) -> None:
+    """Remove what was left before this process: a look at each write would take long in folders of many files."""
+    remove_leftovers(folder)
 
 
 def _older_than_a_day(path: Path) -> bool:

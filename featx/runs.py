@@ -31,7 +31,7 @@ from typing import Any
 
 from featx.digest import canonical, differing, digest, digest_file
 from featx.errors import RunError, listing
-from featx.files import find_files, folder_aside, write_json, write_text
+from featx.files import find_files, folder_aside, remove_leftovers, write_json, write_text
 
 __all__ = [
     "COMPLETE",
@@ -539,7 +539,7 @@ def find_runs(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False) -> Run | None:
-    """Return the finished run with these inputs, if it stands already.
+    """Return the finished run with these inputs, if there is one; remove what killed writers left beside it.
 
     Parameters
     ----------
@@ -561,6 +561,7 @@ def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False)
         If another run stands there; the message names the fields that differ.
     """
     path = Path(folder)
+    remove_leftovers(path.parent)
     if overwrite or not (path / COMPLETE).is_file():
         return None
     run = read_run(path)
