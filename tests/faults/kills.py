@@ -9,6 +9,7 @@ same command then ends with the bytes of a run that nobody killed.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import importlib
 import os
@@ -40,6 +41,7 @@ _HUNG_SECONDS = 120.0
 # What may differ between two equal runs: times, hosts, caches of known files, marks over these.
 _VARIES = {"environment.json", COMPLETE, "log.txt", "cost.json"}
 _EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "sqlite3.connect"}
+_SHRINKING = {"os.remove", "os.rmdir", "os.rename"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -115,16 +117,20 @@ class Child:
         Where it works.
     last : int, optional
         The operation before which it kills itself; never if left out.
+    full_from : int, optional
+        The first of the operations that fail since the disk is full; none if left out.
     """
 
-    def __init__(self, command: str, folder: Path, last: int | None = None) -> None:
+    def __init__(
+        self, command: str, folder: Path, last: int | None = None, full_from: int | None = None
+    ) -> None:
         self._log = folder.parent / f"{folder.name}.log"
         self._ended: int | None = None
         reader, writer = os.pipe()
         self.process = os.fork()
         if not self.process:
             os.close(reader)
-            os._exit(_work(command, folder, last, writer, self._log))
+            os._exit(_work(command, folder, last, full_from, writer, self._log))
         os.close(writer)
         self._reader = reader
 
@@ -164,7 +170,7 @@ class Child:
         return self._log.read_text(errors="replace")[-2000:]
 
 
-def _work(command: str, folder: Path, last: int | None, writer: int, log: Path) -> int:
+def _work(command: str, folder: Path, last: int | None, full_from: int | None, writer: int, log: Path) -> int:
     """Be the child."""
     try:
         printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -172,7 +178,7 @@ def _work(command: str, folder: Path, last: int | None, writer: int, log: Path) 
         os.dup2(printed, 2)
         os.chdir(folder)
         words = line(command, folder)
-        with _counted(folder, last) as count:
+        with _counted(folder, last, full_from) as count:
             code = run(words)
         os.write(writer, str(count[0]).encode())
         return code
@@ -182,15 +188,17 @@ def _work(command: str, folder: Path, last: int | None, writer: int, log: Path) 
 
 
 @contextmanager
-def _counted(folder: Path, last: int | None) -> Iterator[list[int]]:
-    """Count what the process changes on the file system below a folder, and die before one such change."""
+def _counted(folder: Path, last: int | None, full_from: int | None) -> Iterator[list[int]]:
+    """Count what the process changes on the file system below a folder; die before one such change, or refuse it."""
     count, lock, inside = [0], threading.Lock(), str(folder)
 
-    def step() -> None:
+    def step(grows: bool = True) -> None:
         with lock:
             count[0] += 1
             if count[0] == last:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if grows and full_from is not None and count[0] >= full_from:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def hook(event: str, given: tuple[object, ...]) -> None:
         if event == "open":
@@ -198,7 +206,7 @@ def _counted(folder: Path, last: int | None) -> Iterator[list[int]]:
             if isinstance(flags, int) and flags & _WRITES and _below(path, inside):
                 step()
         elif event in _EVENTS:
-            step()
+            step(event not in _SHRINKING)
 
     sys.addaudithook(hook)
     exchange, flush = files._exchange, os.fsync
@@ -292,13 +300,13 @@ class Bench:
         for command in verb.before:
             self._run(command, self.template)
         self.before = finished(self.template)
-        whole = self._copy("whole")
+        self.whole = whole = self.copy("whole")
         began = time.monotonic()
         self.operations = self._run(verb.command, whole)
         self.seconds = time.monotonic() - began
         self.wanted, self.after = outcome(whole), finished(whole)
 
-    def _copy(self, name: str) -> Path:
+    def copy(self, name: str) -> Path:
         # One name for all: paths may stand in what is written.
         target = self.folder / name
         shutil.copytree(self.template, target)
@@ -314,24 +322,24 @@ class Bench:
     def kill(self, counts: Counts, last: int | None = None, seconds: float | None = None) -> None:
         """Kill the verb before an operation or after a time, run it again, and count what came of it."""
         where = f"operation {last}" if last else f"after {seconds:.3f} s"
-        folder = self._copy("killed")
+        folder = self.copy("killed")
         child = Child(self.verb.command, folder, last)
         try:
             code = child.wait(_HUNG_SECONDS if seconds is None else seconds)
             child.kill()
             if code is None and seconds is None:
                 counts.hung.append(f"{where}: before the kill")
-            elif text := self._lost(folder):
+            elif text := self.lost(folder):
                 counts.lost.append(f"{where}: {text}")
             else:
-                self._again(folder, counts, where)
+                self.again(folder, counts, where)
         except Exception as error:
             counts.wrong.append(f"{where}: {type(error).__name__}: {error}")
         finally:
             child.close()
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _lost(self, folder: Path) -> str:
+    def lost(self, folder: Path) -> str:
         """Name what was finished before the kill or is said to be, and is not what it was or shall be."""
         found = finished(folder)
         if gone := sorted(self.before.keys() - found.keys()):
@@ -343,7 +351,7 @@ class Bench:
         ]
         return f"{odd[0]} counts as finished and is not right" if odd else ""
 
-    def _again(self, folder: Path, counts: Counts, where: str) -> None:
+    def again(self, folder: Path, counts: Counts, where: str) -> None:
         child = Child(self.verb.command, folder)
         code = child.wait(_HUNG_SECONDS)
         said, found = child.said, outcome(folder) if code == 0 else {}
