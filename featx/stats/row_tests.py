@@ -163,9 +163,7 @@ def bootstrap_test(
     statistic, notes = _standardised(estimate, error)
     reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
     # Only areas are known to lie between 0 and 1.
-    low, high = (
-        difference_bounds(estimate, reach) if metric is None else (estimate - reach, estimate + reach)
-    )
+    low, high = difference_bounds(estimate, reach) if metric is None else (estimate - reach, estimate + reach)
     unit = "image" if groups is None else "group"
     return Finding(
         test=f"paired {unit} bootstrap, {resamples} resamples",

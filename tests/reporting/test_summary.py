@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from featx.errors import RunError
 from featx.reporting.series import collect, natural
-from featx.reporting.summary import MACRO, levels, summarise
+from featx.reporting.strata import levels
+from featx.reporting.summary import MACRO, summarise
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
 

@@ -177,7 +177,9 @@ def test_few_groups_of_the_smaller_class_are_warned_of() -> None:
 def test_pooled_folds_have_one_area_with_its_caveat() -> None:
     rng = np.random.default_rng(0)
     folds = [
-        fold_scores(f"p{part:02}", [f"{part:02}{row}" for row in range(4)], [part % 2] * 4, rng.normal(size=4))
+        fold_scores(
+            f"p{part:02}", [f"{part:02}{row}" for row in range(4)], [part % 2] * 4, rng.normal(size=4)
+        )
         for part in range(24)
     ]
     folds = [replace(fold, groups=(fold.name,) * 4, train_size=92) for fold in folds]
