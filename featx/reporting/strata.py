@@ -22,7 +22,7 @@ BINNED = (
 )
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
 # Whole numbers from 0 to this that span as much are read as ages are: by tens.
-_OLDEST, _SPAN = 119, 30
+_OLDEST, _SPAN = 119, 20
 
 
 @dataclass(frozen=True)
