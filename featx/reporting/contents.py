@@ -118,10 +118,10 @@ def by_fold(summary: Summary) -> tuple[Table, ...]:
     made = []
     for setting, slug in slugs(summary).items():
         items = [item for item in summary.overall if item.series.setting == setting]
-        folds = sorted({fold for item in items for fold in item.series.folds}, key=natural)
+        folds = sorted({fold for item in items for fold in item.folds}, key=natural)
         rows = []
         for item in items:
-            values = dict(zip(item.series.folds, item.auc, strict=True))
+            values = dict(zip(item.folds, item.auc, strict=True))
             rows.append((item.series.arm, *(values.get(fold) for fold in folds), *spread(item.spread)))
         columns = (ARM, *(Column(f"fold {fold}", fold) for fold in folds), *SPREAD)
         text = f"{HOW} Fold names: repeat x direction in 5x2."

@@ -115,7 +115,7 @@ def analyse(summary: Summary, setting: tuple[str, str]) -> Analysis | None:
 
 
 def _rows(item: Measure, levels: Mapping[str, str]) -> list[dict[str, object]]:
-    pairs = zip(item.series.folds, item.auc, strict=True)
+    pairs = zip(item.folds, item.auc, strict=True)
     return [{**levels, _FOLD: fold, "auc": auc} for fold, auc in pairs if np.isfinite(auc)]
 
 

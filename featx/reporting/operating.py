@@ -107,19 +107,19 @@ def operating(summary: Summary) -> Table:
 
 
 def _decisions(series: Series, name: str) -> tuple[Cell, ...]:
-    values = [[row.scores[name] for row in rows] for rows in series.parts]
+    values = [[row.scores[name] for row in run.predictions] for run in series.runs]
     return tuple(_over_folds(metric, series, name, values) for _, metric in METRICS.values())
 
 
 def _chances(series: Series, name: str, metrics: Mapping[str, tuple[str, _Metric]]) -> tuple[Cell, ...]:
     if not calibrated(series):
         return (None,) * len(metrics)
-    values = [[row.probabilities[name] for row in rows] for rows in series.parts]
+    values = [[row.probabilities[name] for row in run.predictions] for run in series.runs]
     return tuple(_over_folds(metric, series, name, values) for _, metric in metrics.values())
 
 
 def _over_folds(metric: _Metric, series: Series, name: str, values: list[list[float]]) -> Score:
-    actual = [np.array([row.actual == name for row in rows]) for rows in series.parts]
+    actual = [np.array([row.actual == name for row in run.predictions]) for run in series.runs]
     folds = [metric(*fold) for fold in zip(actual, map(np.array, values), strict=True)]
     total = summarise_folds(folds, ratio=None)
     return Score(total.mean, total.sd, total.n)

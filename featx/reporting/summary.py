@@ -46,7 +46,7 @@ class Measure:
     stratum, level : str
         Column and value that the images are limited to; empty for all images.
     scores : tuple of FoldScores
-        What enters of each fold, in the order of ``series.folds``; a fold may hold no image of the level.
+        What enters of each fold; a fold may hold no image of the level.
     """
 
     series: Series
@@ -54,6 +54,11 @@ class Measure:
     stratum: str
     level: str
     scores: tuple[FoldScores, ...]
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the folds."""
+        return tuple(fold.name for fold in self.scores)
 
     @cached_property
     def auc(self) -> tuple[float, ...]:

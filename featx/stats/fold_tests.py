@@ -15,7 +15,7 @@ from featx.errors import InputError
 
 from .findings import Finding
 from .inputs import FloatArray, check_share
-from .intervals import corrected_variance, difference_bounds
+from .intervals import corrected_variance
 
 __all__ = ["combined_f", "corrected_t", "dietterich_t"]
 
@@ -132,7 +132,7 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
     Returns
     -------
     Finding
-        With the interval of the mean difference, within -1 and 1; none where the differences do not vary.
+        With the interval of the mean difference.
 
     Raises
     ------
@@ -154,7 +154,6 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
     mean, freedom = float(values.mean()), len(values) - 1
     statistic, notes = _over(mean, error, values)
     reach = float(t.ppf((1 + check_share("level", level)) / 2, freedom)) * error
-    low, high = difference_bounds(mean, reach)
     if len(values) < _FEW:
         notes += (f"only {len(values)} folds: the test can hardly show anything",)
     return Finding(
@@ -164,8 +163,8 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
         statistic_name="t",
         freedom=(freedom,),
         estimate=mean,
-        low=low,
-        high=high,
+        low=mean - reach,
+        high=mean + reach,
         level=level,
         interval="corrected resampled t",
         correction=f"variance x (1/{len(values)} + {ratio:.3g}) for overlapping training parts",

@@ -26,7 +26,6 @@ __all__ = [
     "Interval",
     "corrected_variance",
     "delong_interval",
-    "difference_bounds",
     "summarise_folds",
 ]
 
@@ -189,32 +188,6 @@ def corrected_variance(values: ArrayLike, ratio: float) -> float:
         raise ConfigError(f"The 'ratio' parameter must be positive. Got {ratio!r} instead.")
     numbers = np.asarray(values, dtype=np.float64)
     return float((1 / len(numbers) + ratio) * numbers.var(ddof=1))
-
-
-def difference_bounds(estimate: float, reach: float) -> tuple[float, float]:
-    """Bounds of a difference of two metrics that lie between 0 and 1.
-
-    Parameters
-    ----------
-    estimate : float
-        The difference.
-    reach : float
-        Half the width of its interval: a quantile times the standard error.
-
-    Returns
-    -------
-    low, high : float
-        Cut off at -1 and 1, which no such difference passes; NaN where `reach` is 0 but for rounding, since
-        values without variation are no certainty.
-
-    Examples
-    --------
-    >>> difference_bounds(0.5, 0.75), difference_bounds(0.5, 0.0)
-    ((-0.25, 1.0), (nan, nan))
-    """
-    if not reach > _SAME:
-        return float("nan"), float("nan")
-    return max(estimate - reach, -1.0), min(estimate + reach, 1.0)
 
 
 def summarise_folds(

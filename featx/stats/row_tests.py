@@ -10,7 +10,6 @@ from .auc import fold_auc
 from .delong import auc_warnings, delong_covariance
 from .findings import Finding
 from .inputs import BoolArray, FloatArray, IntArray, binary, check_share, group_codes
-from .intervals import difference_bounds
 from .operating import confusion
 from .resampling import Metric, resample, weigher
 
@@ -72,15 +71,14 @@ def delong_test(
     error = variance**0.5 if variance >= 0 else 0.0 * variance  # rounding can leave -1e-20; NaN stays NaN
     statistic, why = _standardised(estimate, error)
     reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
-    low, high = difference_bounds(estimate, reach)
     return Finding(
         test="DeLong 1988" if groups is None else "DeLong by groups (Obuchowski 1997)",
         p=float(2 * norm.sf(abs(statistic))),
         statistic=statistic,
         statistic_name="z",
         estimate=estimate,
-        low=low,
-        high=high,
+        low=estimate - reach,
+        high=estimate + reach,
         level=level,
         interval="DeLong",
         correction="none" if groups is None else f"variance by {found.groups} groups",
@@ -146,7 +144,7 @@ def bootstrap_test(
     first, second = (np.asarray(scores, dtype=np.float64) for scores in (scores_a, scores_b))
     labels = np.asarray(actual).astype(np.int64)
     codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
-    estimate = float((metric or fold_auc)(actual, first) - (metric or fold_auc)(actual, second))
+    estimate = (metric or fold_auc)(actual, first) - (metric or fold_auc)(actual, second)
     error = float("nan")
     if np.isfinite(estimate) and codes.max() > 0:
         one, other = weigher(labels, first, metric), weigher(labels, second, metric)
@@ -162,17 +160,15 @@ def bootstrap_test(
         error = float(found.values.std(ddof=1))
     statistic, notes = _standardised(estimate, error)
     reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
-    # Only areas are known to lie between 0 and 1.
-    low, high = difference_bounds(estimate, reach) if metric is None else (estimate - reach, estimate + reach)
     unit = "image" if groups is None else "group"
     return Finding(
         test=f"paired {unit} bootstrap, {resamples} resamples",
         p=float(2 * norm.sf(abs(statistic))),
         statistic=statistic,
         statistic_name="z",
-        estimate=estimate,
-        low=low,
-        high=high,
+        estimate=float(estimate),
+        low=float(estimate) - reach,
+        high=float(estimate) + reach,
         level=level,
         interval=f"{unit} bootstrap, normal",
         correction="none" if groups is None else f"resampling of {len(np.unique(codes))} groups",

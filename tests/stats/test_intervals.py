@@ -11,7 +11,6 @@ from featx.errors import ConfigError, InputError
 from featx.stats.intervals import (
     corrected_variance,
     delong_interval,
-    difference_bounds,
     summarise_folds,
 )
 
@@ -152,13 +151,6 @@ def test_folds_that_do_not_vary_have_no_interval(scale: str, value: float) -> No
     assert summary.warnings == (
         f"all 6 folds have the value {value:.3g}: without variation there is no interval",
     )
-
-
-def test_differences_end_at_one() -> None:
-    assert difference_bounds(0.9, 0.3) == (pytest.approx(0.6), 1.0)
-    assert difference_bounds(-0.9, 0.3) == (-1.0, pytest.approx(-0.6))
-    assert np.isnan(difference_bounds(0.1, 0.0)).all()
-    assert np.isnan(difference_bounds(0.1, float("nan"))).all()
 
 
 def test_one_fold_has_no_spread() -> None:
