@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.data.folds import leaves_one_out
 from featx.errors import RunError
 from featx.runs import Prediction, Run, find_runs, read_run
 from featx.stats.arms import FoldScores, fold_scores, pool_folds, size_ratio
@@ -18,8 +19,6 @@ from .checks import check_series
 from .records import train_size
 
 __all__ = ["Series", "choose", "collect", "natural"]
-
-_LEAVE_ONE_OUT = "leave-one-group-out"
 
 
 @dataclass(frozen=True)
@@ -178,14 +177,9 @@ def _pooled(arms: Sequence[Sequence[Run]]) -> bool:
     lacking = any(
         {row.actual for row in run.predictions} != set(run.record.classes) for runs in arms for run in runs
     )
-    return lacking and all(_leaves_one_out(runs) for runs in arms)
-
-
-def _leaves_one_out(runs: Sequence[Run]) -> bool:
-    """Tell whether each fold tests one group; by the protocol's name a group may be several, merged by copies."""
-    tested = [{row.group for row in run.predictions} for run in runs]
-    return runs[0].record.protocol == _LEAVE_ONE_OUT or (
-        len(set().union(*tested)) == len(runs) > 1 and all(len(groups) == 1 for groups in tested)
+    return lacking and all(
+        leaves_one_out(runs[0].record.protocol, [{row.group for row in run.predictions} for run in runs])
+        for runs in arms
     )
 
 
