@@ -37,8 +37,7 @@ NOTE = Column("warnings", "Note", text=True)
 SIZES = (Column("images", "Images"), Column("positives", "Positives"))
 HOW = (
     "AUC: mean over the folds' test parts; SD: standard deviation over the folds (n − 1). No AUC: folds whose test part lacks a "
-    "class; they enter neither. Where folds leave one group out and some lack a class, the decision values of all folds are "
-    "pooled to one AUC."
+    "class; they enter neither."
 )
 INTERVALS = (
     " The interval is the corrected resampled t interval (Nadeau & Bengio 2003) on the logit scale, which allows for training "

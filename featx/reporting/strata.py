@@ -17,11 +17,11 @@ __all__ = ["BINNED", "MOST_LEVELS", "Stratum", "find_strata", "levels"]
 
 MOST_LEVELS = 12
 BINNED = (
-    f"Columns of more than {MOST_LEVELS} different numbers are binned, over all test images of the report at once: whole "
-    "numbers such as ages by tens, others at the quartiles."
+    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by tens, others at their "
+    "quartiles."
 )
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
-# Whole numbers from 0 to this that span as much are read as ages are: by tens.
+# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by tens.
 _OLDEST, _SPAN = 119, 20
 
 
