@@ -117,8 +117,8 @@ def factorial_anova(
         Key of what repeats the design, such as the fold: its own effect is taken out, and it interacts with
         nothing.
     overlapping : bool
-        Whether rows share images, as folds of one data set do. F then follows no F distribution, and p is NaN: in
-        simulations without any effect p below 0.05 comes up in half of the studies and more.
+        Whether rows share images, as folds of one data set do. F then follows no F distribution, p would be far too
+        small, and is NaN.
 
     Returns
     -------
