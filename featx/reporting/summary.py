@@ -216,15 +216,10 @@ def summarise(
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
     columns, notes = find_strata(series, strata)
     by_stratum = tuple(found for column in columns for item in series for found in _by_level(item, column))
-    doubts = tuple(
-        f"{item.series.arm}, {item.series.task}, AUC: {text}."
-        for item in overall
-        for text in item.spread.warnings
-    )
     # Folds of one training say the same: once is enough.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
-    texts = (*warnings, *doubts, *mixed, *notes, *_said(series), *said)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said)
     return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
 
 
@@ -242,6 +237,15 @@ def main_class(series: Series) -> str:
         The positive class of a two-class task, else `MACRO`.
     """
     return series.scored[0] if len(series.scored) == 1 else MACRO
+
+
+def _doubts(overall: Sequence[Measure]) -> list[str]:
+    """Collect what is doubtful about the AUC of arms, the same of several arms of a task in one line."""
+    arms: dict[tuple[str, str, str], list[str]] = {}
+    for item in overall:
+        for text in item.spread.warnings:
+            arms.setdefault((*item.series.setting, text), []).append(item.series.arm)
+    return [f"{', '.join(names)}, {task}, AUC: {text}." for (task, _, text), names in arms.items()]
 
 
 def _mixed_sizes(series: Series) -> str:

@@ -488,7 +488,7 @@ def _few(folds: Sequence[FoldScores]) -> list[str]:
             units.setdefault(index, set()).add(group)
     grouped = any(len(set(fold.groups)) < len(fold.groups) for fold in folds)
     few = few_warning(min(map(len, units.values()), default=0), grouped=grouped)
-    return [f"{few}: the folds' values rest on these"] if few else []
+    return [f"{few}: the estimate rests on these"] if few else []
 
 
 def _pooled(folds: Sequence[FoldScores]) -> list[str]:

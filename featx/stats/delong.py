@@ -147,7 +147,8 @@ def few_warning(fewest: int, *, grouped: bool) -> str:
     >>> few_warning(5, grouped=True), few_warning(10, grouped=False)
     ('only 5 groups in the smaller class', '')
     """
-    return f"only {fewest} {'groups' if grouped else 'rows'} in the smaller class" if fewest < _FEW else ""
+    unit = ("group" if grouped else "row") + "s" * (fewest != 1)
+    return f"only {fewest} {unit} in the smaller class" if fewest < _FEW else ""
 
 
 def _components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:

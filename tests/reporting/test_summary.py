@@ -170,7 +170,8 @@ def test_folds_that_leave_one_group_out_are_pooled_to_one_auc(write: Write, tmp_
     assert first.auc == (roc_auc(actual, scores),)
     assert (first.spread.low, first.spread.high) == pytest.approx((exact.low, exact.high))
     assert (first.series.folds, first.images, first.series.scores[0].models) == (("pooled",), (72,), 24)
-    assert any("decision values of 24 models are pooled" in text for text in summary.warnings)
+    caveat = "decision values of 24 models are pooled to one area, as if their scales agreed"
+    assert f"A, B, malignant-vs-benign, AUC: {caveat}." in summary.warnings
     (pair,) = summary.comparisons["malignant-vs-benign", "leave-one-group-out"].pairs
     assert pair.finding.test == "DeLong by groups (Obuchowski 1997)"
     assert pair.finding.estimate == pytest.approx(first.auc[0] - second.auc[0])

@@ -148,7 +148,7 @@ def test_breakdown_by_stratum() -> None:
     areas = [roc_auc(fold.actual[:4], fold.scores[:4]) for fold in folds]
     assert easy.summary == summarise_folds(areas, ratio=0.25, scale="logit")
     (few,) = hard.summary.warnings
-    assert few == "only 9 rows in the smaller class: the folds' values rest on these"
+    assert few == "only 9 rows in the smaller class: the estimate rests on these"
 
 
 def test_few_groups_of_the_smaller_class_are_warned_of() -> None:
@@ -169,7 +169,7 @@ def test_few_groups_of_the_smaller_class_are_warned_of() -> None:
         for part in range(5)
     ]
     summary = summarise_arm(folds)
-    assert summary.warnings == ("only 5 groups in the smaller class: the folds' values rest on these",)
+    assert summary.warnings == ("only 5 groups in the smaller class: the estimate rests on these",)
     alone = [replace(fold, groups=fold.ids) for fold in folds]
     assert summarise_arm(alone).warnings == ()
 
