@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +12,9 @@ from featx.svm.settings import CHOICES, PRESETS
 
 from . import options
 from .progress import progress
+
+if TYPE_CHECKING:
+    from featx.runs import Run
 
 __all__ = ["train_svm"]
 
@@ -101,7 +104,7 @@ def train_svm(
     else:
         for run in runs:
             click.echo(str(run.path))
-    click.echo(_summary(runs[0].record.arm, aucs), err=True)
+    click.echo(_summary(runs), err=True)
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:
@@ -124,12 +127,17 @@ def _record(run: Any, auc: float) -> dict[str, Any]:
     }
 
 
-def _summary(arm: str, aucs: list[float]) -> str:
-    import statistics
+def _summary(runs: tuple[Run, ...]) -> str:
+    from featx.reporting.series import collect
+    from featx.reporting.summary import main_class, measure
 
-    defined = [auc for auc in aucs if auc == auc]
-    if not defined:
+    arm = runs[0].record.arm
+    if not any(run.predictions for run in runs):
         return f"{arm}: no test images scored"
-    spread = f" ± {statistics.stdev(defined):.4f}" if len(defined) > 1 else ""
-    undefined = f", {len(aucs) - len(defined)} without an AUC" if len(defined) < len(aucs) else ""
-    return f"{arm}: mean AUC {statistics.mean(defined):.4f}{spread} over {len(defined)} folds{undefined}"
+    (series,), _ = collect(run.path for run in runs)
+    total = measure(series, main_class(series)).spread
+    if series.pooled:
+        return f"{arm}: AUC {total.mean:.4f} of the pooled decision values of {len(runs)} folds"
+    spread = f" ± {total.sd:.4f}" if total.n > 1 else ""
+    undefined = f", {total.undefined} without an AUC" if total.undefined else ""
+    return f"{arm}: mean AUC {total.mean:.4f}{spread} over {total.n} folds{undefined}"

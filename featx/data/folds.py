@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from featx.digest import canonical, digest
 from featx.errors import LeakError, ProtocolError, listing
 from featx.files import write_json
 
-__all__ = ["PARTS", "Fold", "Folds", "check_folds", "read_folds", "write_folds"]
+__all__ = ["PARTS", "Fold", "Folds", "check_folds", "leaves_one_out", "read_folds", "write_folds"]
 
 PARTS = {
     **dict.fromkeys(("train", "training", "val", "valid", "validation", "dev"), "train"),
@@ -239,7 +239,8 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
     -------
     tuple of str
         Warnings: what was repaired on reading, test parts that lack a class, folds that repeat another,
-        images in no fold, copies of different classes.
+        images in no fold, copies of different classes. Where folds leave one group out, test parts that lack a
+        class are counted, and what a report makes of them is said.
 
     Raises
     ------
@@ -259,14 +260,54 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
         _check_leaks(fold, known, labelled, keys)
         for name in _absent_classes(fold, known, labelled):
             lacking[name].append(fold.name)
-    absent = [f"no test image of {name} in fold {listing(found)}" for name, found in lacking.items()]
     return (
         *folds.notes,
-        *absent,
+        *_lacking(folds, labelled, lacking),
         *_repeats(folds),
         *_unused(folds, labelled),
         *_conflicts(labelled, keys or ()),
     )
+
+
+def leaves_one_out(protocol: str, tested: Sequence[Collection[str]]) -> bool:
+    """Tell whether folds leave one group out each.
+
+    Parameters
+    ----------
+    protocol : str
+        Name of the protocol.
+    tested : sequence of collection of str
+        Distinct groups of each fold's test part.
+
+    Returns
+    -------
+    bool
+        True where the protocol says so, whose groups may be several merged by copies; and where each fold tests one
+        group, and no group is tested twice.
+
+    Examples
+    --------
+    >>> leaves_one_out("mine", [{"a"}, {"b"}]), leaves_one_out("kfold:2", [{"a", "b"}, {"c"}])
+    (True, False)
+    """
+    return protocol == "leave-one-group-out" or (
+        len(set().union(*tested)) == len(tested) > 1 and all(len(groups) == 1 for groups in tested)
+    )
+
+
+def _lacking(folds: Folds, labelled: Labelled, lacking: Mapping[str, list[str]]) -> list[str]:
+    """Say which test parts lack a class, or that folds which leave one group out have no area of their own."""
+    if not lacking:
+        return []
+    groups = dict(zip(labelled.ids, labelled.groups.tolist(), strict=True))
+    tested = [{groups[name] for name in fold.test} for fold in folds.folds]
+    if not leaves_one_out(folds.protocol, tested):
+        return [f"no test image of {name} in fold {listing(found)}" for name, found in lacking.items()]
+    without = {name for found in lacking.values() for name in found}
+    return [
+        f"{len(without)} of {len(folds.folds)} folds leave out a group that lacks a class, so they have no AUC of their "
+        "own: a report pools the decision values of all folds to one AUC"
+    ]
 
 
 def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Sequence[str] | None) -> None:

@@ -12,11 +12,13 @@ __all__ = [
     "HOW",
     "INTERVAL",
     "INTERVALS",
+    "NOTE",
     "PLACE",
     "SETTING",
     "SIZES",
     "SPREAD",
     "interval",
+    "note",
     "place",
     "spread",
 ]
@@ -31,14 +33,16 @@ SPREAD = (
     Column("undefined", "No AUC"),
 )
 INTERVAL = (Column("low", "95 % low"), Column("high", "95 % high"))
+NOTE = Column("warnings", "Note", text=True)
 SIZES = (Column("images", "Images"), Column("positives", "Positives"))
 HOW = (
-    "AUC: mean over the folds' test parts; SD: standard deviation over the folds (n − 1). No AUC: folds whose test part holds one "
-    "class only; they enter neither."
+    "AUC: mean over the folds' test parts; SD: standard deviation over the folds (n − 1). No AUC: folds whose test part lacks a "
+    "class; they enter neither."
 )
 INTERVALS = (
-    " The interval is the corrected resampled t interval (Nadeau & Bengio 2003), which allows for training parts "
-    "that overlap; of a single test set DeLong's, by groups where these have several images."
+    " The interval is the corrected resampled t interval (Nadeau & Bengio 2003) on the logit scale, which allows for training "
+    "parts that overlap; of a single test set, or of pooled folds, DeLong's, by groups where these have several images. "
+    "There is none where the folds do not vary."
 )
 
 
@@ -88,3 +92,19 @@ def interval(total: FoldSummary) -> tuple[Cell, ...]:
         Ends of the 95 % interval.
     """
     return total.low, total.high
+
+
+def note(total: FoldSummary) -> tuple[Cell, ...]:
+    """Fill `NOTE`.
+
+    Parameters
+    ----------
+    total : FoldSummary
+        AUC over the folds.
+
+    Returns
+    -------
+    tuple of Cell
+        Its warnings in one text; None without any.
+    """
+    return ("; ".join(total.warnings) or None,)

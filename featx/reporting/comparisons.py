@@ -160,7 +160,7 @@ def rank_tables(summary: Summary) -> tuple[Table, ...]:
     Returns
     -------
     tuple of Table
-        A row for each arm, the best rank first; Friedman's test and the critical difference in the note.
+        A row for each arm, the best rank first. Folds of one data set share images, so no test goes with them.
     """
     made = []
     for setting, found in summary.comparisons.items():
@@ -175,10 +175,9 @@ def rank_tables(summary: Summary) -> tuple[Table, ...]:
             *(ARM, Column("rank", "Mean rank", 2)),
             *(Column("mean", "AUC"), Column("sd", "SD"), Column("folds", "Folds ranked")),
         )
-        test = ranking.finding
         note = (
-            f"{test.test}: {_statistic(test) or 'no statistic'}, {p_text(test.p)}. Critical difference (Nemenyi, 5 % level): "
-            f"{ranking.critical_difference:.2f}. Mind: {'; '.join(test.warnings) or 'nothing'}."
+            "Mean rank over the folds, 1 is best. The folds share images, so Friedman's and Nemenyi's tests, which take them "
+            "as independent, are not made: the ranks describe, and the table of pairs tests."
         )
         title = f"Mean ranks: {setting[0]} ({setting[1]})"
         made.append(Table(f"ranks-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import ARM, HOW, INTERVAL, INTERVALS, PLACE, SIZES, SPREAD, interval, place, spread
+from .columns import (
+    ARM,
+    HOW,
+    INTERVAL,
+    INTERVALS,
+    NOTE,
+    PLACE,
+    SIZES,
+    SPREAD,
+    interval,
+    note,
+    place,
+    spread,
+)
 from .comparisons import p_matrices, pair_tables, rank_tables
 from .costs import backbone_table
 from .factors import anova_tables
@@ -17,6 +30,7 @@ from .power import power_table
 from .searches import searches
 from .series import natural
 from .sizes import size_table
+from .strata import BINNED
 from .summary import Summary
 from .tables import Cell, Column, Score, Table
 
@@ -37,10 +51,10 @@ def main_table(summary: Summary) -> Table:
         A row for each series.
     """
     rows = [
-        (*place(item.series), item.scored, *spread(item.spread), *interval(item.spread))
+        (*place(item.series), item.scored, *spread(item.spread), *interval(item.spread), *note(item.spread))
         for item in summary.overall
     ]
-    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD, *INTERVAL)
+    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD, *INTERVAL, NOTE)
     return Table("auc", "AUC by task and arm", HOW + INTERVALS, columns, tuple(rows))
 
 
@@ -58,16 +72,11 @@ def layout(summary: Summary) -> Table:
         `Score` cells, the best mean of each column in bold.
     """
     cells = {(item.series.arm, item.series.setting): item.spread for item in summary.overall}
-    best = {
-        setting: max((cells[arm, key].mean for arm, key in cells if key == setting), default=float("nan"))
-        for setting in summary.settings
-    }
-
-    leader = {
-        setting: next(arm for arm, key in cells if key == setting and cells[arm, key].mean == best[setting])
-        for setting in summary.settings
-        if np.isfinite(best[setting])
-    }
+    best: dict[tuple[str, str], float] = {}
+    leader: dict[tuple[str, str], str] = {}
+    for (arm, setting), total in cells.items():
+        if total.mean > best.get(setting, -1.0):  # never true of an arm without an AUC
+            best[setting], leader[setting] = total.mean, arm
 
     def mark(arm: str, setting: tuple[str, str]) -> str:
         pairs = (
@@ -77,7 +86,7 @@ def layout(summary: Summary) -> Table:
 
     def cell(arm: str, setting: tuple[str, str]) -> Cell:
         total = cells.get((arm, setting))
-        if total is None or setting not in leader:
+        if total is None or not np.isfinite(total.mean):
             return None
         return Score(total.mean, total.sd, total.n, total.mean == best[setting], mark(arm, setting))
 
@@ -86,11 +95,11 @@ def layout(summary: Summary) -> Table:
         ARM,
         *(Column(f"{task} {protocol}", f"{task} ({protocol})") for task, protocol in summary.settings),
     )
-    note = (
+    text = (
         "Mean AUC ± standard deviation over the folds (number of folds). Bold: highest mean of the column. †: "
         "below it with p < 0.05, corrected for the number of pairs."
     )
-    return Table("auc-by-arm", "AUC of arms by task", note, columns, rows)
+    return Table("auc-by-arm", "AUC of arms by task", text, columns, rows)
 
 
 def by_fold(summary: Summary) -> tuple[Table, ...]:
@@ -109,15 +118,15 @@ def by_fold(summary: Summary) -> tuple[Table, ...]:
     made = []
     for setting, slug in slugs(summary).items():
         items = [item for item in summary.overall if item.series.setting == setting]
-        folds = sorted({fold for item in items for fold in item.series.folds}, key=natural)
+        folds = sorted({fold for item in items for fold in item.folds}, key=natural)
         rows = []
         for item in items:
-            values = dict(zip(item.series.folds, item.auc, strict=True))
+            values = dict(zip(item.folds, item.auc, strict=True))
             rows.append((item.series.arm, *(values.get(fold) for fold in folds), *spread(item.spread)))
         columns = (ARM, *(Column(f"fold {fold}", fold) for fold in folds), *SPREAD)
-        note = f"{HOW} Fold names: repeat x direction in 5x2."
+        text = f"{HOW} Fold names: repeat x direction in 5x2."
         title = f"AUC by fold: {setting[0]} ({setting[1]})"
-        made.append(Table(f"folds-{slug}", title, note, columns, tuple(rows)))
+        made.append(Table(f"folds-{slug}", title, text, columns, tuple(rows)))
     return tuple(made)
 
 
@@ -140,9 +149,10 @@ def by_class(summary: Summary) -> Table | None:
         (
             *place(item.series),
             item.scored,
-            sum(item.positives),
+            item.distinct[1],
             *spread(item.spread),
             *interval(item.spread),
+            *note(item.spread),
         )
         for item in summary.classes
     ]
@@ -150,11 +160,12 @@ def by_class(summary: Summary) -> Table | None:
         *PLACE,
         Column("class", "Class", text=True),
         Column("images", "Images"),
-        *SPREAD,
-        *INTERVAL,
+        *(*SPREAD, *INTERVAL, NOTE),
     )
-    note = f"Each class against the rest. {HOW}{INTERVALS} Images: test images of the class, summed over the folds."
-    return Table("classes", "AUC by class", note, columns, tuple(rows))
+    text = (
+        f"Each class against the rest. {HOW}{INTERVALS} Images: test images of the class, each counted once."
+    )
+    return Table("classes", "AUC by class", text, columns, tuple(rows))
 
 
 def by_stratum(summary: Summary) -> Table | None:
@@ -177,25 +188,23 @@ def by_stratum(summary: Summary) -> Table | None:
             *place(item.series),
             item.stratum,
             item.level,
-            sum(item.images),
-            sum(item.positives),
+            *item.distinct,
             *spread(item.spread),
             *interval(item.spread),
+            *note(item.spread),
         )
         for item in summary.strata
     ]
     columns = (
         *PLACE,
         *(Column("stratum", "Column", text=True), Column("level", "Value", text=True)),
-        *SIZES,
-        *SPREAD,
-        *INTERVAL,
+        *(*SIZES, *SPREAD, *INTERVAL, NOTE),
     )
-    note = (
-        f"{HOW}{INTERVALS} Images and positives are summed over the folds, so an image that is tested in several folds "
-        "counts each time; in tasks of several classes, positives are those of the rarest class."
+    text = (
+        f"{HOW}{INTERVALS} Images and positives are counted once, in however many folds they are tested; in tasks of several "
+        f"classes, positives are those of the rarest class. {BINNED}"
     )
-    return Table("strata", "AUC by stratum", note, columns, tuple(rows))
+    return Table("strata", "AUC by stratum", text, columns, tuple(rows))
 
 
 def tables(summary: Summary) -> tuple[Table, ...]:

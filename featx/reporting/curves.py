@@ -36,8 +36,8 @@ def _of(summary: Summary, setting: tuple[str, str]) -> list[Series]:
 
 def _curves(series: Series, scored: str) -> list[tuple[list[bool], list[float]]]:
     return [
-        ([row.actual == scored for row in run.predictions], [row.scores[scored] for row in run.predictions])
-        for run in series.runs
+        ([row.actual == scored for row in rows], [row.scores[scored] for row in rows])
+        for rows in series.parts
     ]
 
 

@@ -1,4 +1,4 @@
-"""Figures of dots: AUC of folds and arms, differences of pairs, critical differences."""
+"""Figures of dots: AUC of folds and arms, differences of pairs, mean ranks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .comparisons import differences
-from .drawing import FAINT, INK, MARK, blank, folded, look, marker, styled
+from .drawing import FAINT, MARK, blank, folded, look, marker, styled
 from .names import heading
 from .pairs import against
 from .summary import Measure, Summary
 from .words import p_text
 
-__all__ = ["auc_dots", "best_arm", "critical_difference", "difference_dots", "strata_dots"]
+__all__ = ["auc_dots", "best_arm", "difference_dots", "rank_dots", "strata_dots"]
 
 
 _DOT: dict[str, Any] = {"markersize": 3.2, "markeredgewidth": 0}
@@ -186,8 +186,8 @@ def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
     return figure
 
 
-def critical_difference(summary: Summary, setting: tuple[str, str]) -> Figure:
-    """Draw the critical-difference diagram: mean ranks, and bars over arms that cannot be told apart.
+def rank_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
+    """Draw the mean ranks of the arms over the folds.
 
     Parameters
     ----------
@@ -199,35 +199,22 @@ def critical_difference(summary: Summary, setting: tuple[str, str]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        After Demšar 2006.
+        A row for each arm, the best rank on top.
     """
     ranking = summary.comparisons[setting].ranking
     assert ranking is not None
     order = sorted(range(len(ranking.arms)), key=lambda index: ranking.ranks[index])
-    place = {ranking.arms[index]: row for row, index in enumerate(order)}
-    ranks = dict(zip(ranking.arms, ranking.ranks, strict=True))
     with styled():
-        figure = blank(8.6, 0.36 * (len(order) + 1.6) + 0.55)
+        figure = blank(8.6, 0.36 * (len(order) + 0.9) + 0.55)
         axes = figure.subplots()
-        for arm, row in place.items():
-            axes.plot([ranks[arm]], [row], marker(summary, arm), color=look(summary, arm)["color"], **MARK)
-        for clique in ranking.cliques:
-            rows = [place[arm] for arm in clique]
-            line = max(ranks[arm] for arm in clique) + 0.12
-            axes.plot([line, line], [min(rows) - 0.15, max(rows) + 0.15], color=INK, linewidth=2.2)
-        low = len(order) - 0.3
-        axes.plot([1, 1 + ranking.critical_difference], [low, low], color=FAINT, linewidth=2.2)
-        axes.annotate(
-            f"critical difference {ranking.critical_difference:.2f}",
-            (1 + ranking.critical_difference, low),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-        )
+        for row, index in enumerate(order):
+            arm = ranking.arms[index]
+            axes.plot(
+                [ranking.ranks[index]], [row], marker(summary, arm), color=look(summary, arm)["color"], **MARK
+            )
         _rows(axes, [ranking.arms[index] for index in order])
-        axes.set_ylim(len(order) + 0.1, -0.6)
-        axes.set_xlim(0.8, len(order) + 0.4)
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.set_xlim(0.8, len(order) + 0.2)
         axes.set_title(heading(summary, setting))
         axes.set_xlabel("Mean rank over the folds (1 is best)")
     return figure

@@ -115,7 +115,7 @@ def analyse(summary: Summary, setting: tuple[str, str]) -> Analysis | None:
 
 
 def _rows(item: Measure, levels: Mapping[str, str]) -> list[dict[str, object]]:
-    pairs = zip(item.series.folds, item.auc, strict=True)
+    pairs = zip(item.folds, item.auc, strict=True)
     return [{**levels, _FOLD: fold, "auc": auc} for fold, auc in pairs if np.isfinite(auc)]
 
 
@@ -157,7 +157,6 @@ def anova_tables(summary: Summary) -> tuple[Table, ...]:
 _COLUMNS = (
     Column("effect", "Effect", text=True),
     *(Column("sum of squares", "Sum of squares", 4), Column("freedom", "Degrees of freedom", 0)),
-    *(Column("F", "F", 2), Column("p", "p", least=0.001)),
     *(Column("eta squared", "η²"), Column("partial eta squared", "Partial η²")),
     Column("omega squared", "ω²"),
 )
@@ -166,13 +165,13 @@ _COLUMNS = (
 def _effects(anova: Anova) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = [
         (
-            *(one.name, one.sum_of_squares, one.freedom, one.statistic, one.p),
+            *(one.name, one.sum_of_squares, one.freedom),
             *(one.eta_squared, one.partial_eta_squared, one.omega_squared),
         )
         for one in anova.effects
     ]
     rest = (anova.residual_sum_of_squares, anova.residual_freedom)
-    return [*rows, ("not explained", *rest, None, None, None, None, None)]
+    return [*rows, ("not explained", *rest, None, None, None)]
 
 
 def _note(found: Analysis) -> str:
@@ -182,8 +181,8 @@ def _note(found: Analysis) -> str:
         if found.confounded
         else ""
     )
-    mind = f" Mind: {'; '.join(found.anova.warnings)}." if found.anova.warnings else ""
+    warned = f" Note: {'; '.join(found.anova.warnings)}." if found.anova.warnings else ""
     return (
         f"{found.anova.test[0].upper()}{found.anova.test[1:]}, of {found.anova.n} AUCs, one for each arm and "
-        f"fold. η²: share of the whole variation; ω²: the same without its upward bias. {factors}.{confounded}{mind}"
+        f"fold. η²: share of the whole variation; ω²: the same without its upward bias. {factors}.{confounded}{warned}"
     )

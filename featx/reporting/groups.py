@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from featx.stats.arms import FoldScores, summarise_arm
 from featx.stats.grouping import POOLINGS, pool_fold
 from featx.stats.intervals import summarise_folds
@@ -57,7 +53,7 @@ def group_table(summary: Summary) -> Table | None:
 
 
 def _row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
-    folds = [pool_fold(fold, pooling=pooling) for fold in _against_rest(series, name)]
+    folds = [pool_fold(fold, pooling=pooling) for fold in series.against_rest(name)]
     total = summarise_arm(folds)
     return (
         *place(series),
@@ -66,17 +62,6 @@ def _row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
         *(*spread(total), *interval(total)),
         *(_metric(folds, column) for column in METRICS),
     )
-
-
-def _against_rest(series: Series, name: str) -> list[FoldScores]:
-    """Turn a task of several classes into one class against the rest; one of two classes is so already."""
-    if len(series.scored) == 1:
-        return list(series.scores)
-    place = series.scored.index(name)
-    return [
-        replace(fold, actual=(fold.actual == place).astype(np.int64), scores=fold.scores[:, place])
-        for fold in series.scores
-    ]
 
 
 def _metric(folds: list[FoldScores], name: str) -> Score:

@@ -111,7 +111,11 @@ def mistake_table(summary: Summary) -> Table | None:
         None where no arm makes any.
     """
     rows = tuple(
-        (one.task, one.protocol, one.arm, item.id, item.actual, item.taken, item.margin, item.sd, item.folds)
+        (
+            *(one.task, one.protocol, one.arm),
+            *(item.id, item.actual, item.taken, item.margin, item.sd),
+            "test set" if len(one.runs) == 1 else item.folds,
+        )
         for one in summary.series
         for item in mistakes(one)
     )
@@ -126,7 +130,7 @@ def mistake_table(summary: Summary) -> Table | None:
     note = (
         f"The {SHOWN} images of each arm that are farthest on the wrong side on average: look at them for wrong "
         "labels, artefacts and blind spots. Margin: mean distance in decision values over the folds that test the "
-        "image; SD: its standard deviation over them."
+        "image; SD: its standard deviation over them. Folds: how many test it; a single test set is named so."
     )
     return Table("mistakes", "Most confident mistakes", note, columns, rows)
 

@@ -13,7 +13,7 @@ from .curves import (
     score_histograms,
     search_curves,
 )
-from .dots import auc_dots, best_arm, critical_difference, difference_dots, strata_dots
+from .dots import auc_dots, best_arm, difference_dots, rank_dots, strata_dots
 from .drawing import Drawing
 from .names import heading, slugs
 from .summary import Summary
@@ -26,7 +26,7 @@ _NOTES: dict[str, tuple[str, str, str]] = {
     "auc": (
         "AUC of every arm",
         "Small dots: folds. Large mark: their mean. Line: 95 % interval, corrected for folds that overlap; none "
-        "where the folds do not allow one.",
+        "where the folds do not allow one. Folds without an AUC of their own that were pooled have one mark.",
         "Dot plot of the AUC of every arm; the table of AUCs holds the numbers.",
     ),
     "cost": (
@@ -50,9 +50,9 @@ _NOTES: dict[str, tuple[str, str, str]] = {
         "Dot plot of the differences in AUC of every other arm to the best on {}; the table of pairs holds the numbers.",
     ),
     "ranks": (
-        "Critical-difference diagram: {}",
-        "A black bar joins arms whose mean ranks differ by less than the critical difference (Nemenyi, 5 % level). "
-        "Folds of one data set share images, so this describes rather than proves; rely on the table of pairs.",
+        "Mean ranks: {}",
+        "Folds of one data set share images, so there is no test of these ranks and no critical difference; the table of "
+        "pairs tests.",
         "Mean ranks of the arms over the folds on {}.",
     ),
     "roc": (
@@ -138,7 +138,7 @@ def _of_task(summary: Summary, setting: tuple[str, str], slug: str) -> list[Draw
     if best_arm(summary, setting):
         figures["differences"] = difference_dots(summary, setting)
         if summary.comparisons[setting].ranking:
-            figures["ranks"] = critical_difference(summary, setting)
+            figures["ranks"] = rank_dots(summary, setting)
     made = [_drawing(name, figure, slug, task) for name, figure in figures.items() if figure]
     columns = dict.fromkeys(item.stratum for item in summary.strata if item.series.setting == setting)
     return made + [

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from featx.data.folds import leaves_one_out
 from featx.errors import RunError
-from featx.runs import Run, find_runs, read_run
-from featx.stats.arms import FoldScores, fold_scores, size_ratio
+from featx.runs import Prediction, Run, find_runs, read_run
+from featx.stats.arms import FoldScores, fold_scores, pool_folds, size_ratio
 
 from .checks import check_series
 from .records import train_size
@@ -30,17 +33,21 @@ class Series:
         As in the records.
     runs : tuple of Run
         One a fold, in natural order of the folds' names.
+    pooled : bool
+        Whether the decision values of all folds are pooled to one test set: the folds leave one group out, and some
+        of the task's test sets lack a class, so that they have no AUC of their own.
     """
 
     arm: str
     task: str
     protocol: str
     runs: tuple[Run, ...]
+    pooled: bool = False
 
     @property
     def folds(self) -> tuple[str, ...]:
-        """Names of the folds."""
-        return tuple(run.record.fold for run in self.runs)
+        """Names of the folds, or of the one that they are pooled to; one for each of `scores` and `parts`."""
+        return tuple(fold.name for fold in self.scores)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -57,10 +64,38 @@ class Series:
         """Task and protocol: series that share them can be compared."""
         return self.task, self.protocol
 
+    @property
+    def parts(self) -> tuple[tuple[Prediction, ...], ...]:
+        """The predictions of each fold, or of all of them as one where they are pooled."""
+        several = tuple(run.predictions for run in self.runs)
+        return (tuple(row for rows in several for row in rows),) if self.pooled else several
+
     @cached_property
     def scores(self) -> tuple[FoldScores, ...]:
-        """The predictions of each fold as arrays."""
-        return tuple(_fold_scores(run) for run in self.runs)
+        """The predictions of each fold as arrays, or of all of them as one where they are pooled."""
+        several = tuple(_fold_scores(run) for run in self.runs)
+        return (pool_folds(several),) if self.pooled else several
+
+    def against_rest(self, name: str) -> tuple[FoldScores, ...]:
+        """Take one class against the rest.
+
+        Parameters
+        ----------
+        name : str
+            A scored class.
+
+        Returns
+        -------
+        tuple of FoldScores
+            As `scores`, with that class as the positive one; of two classes the same.
+        """
+        if len(self.scored) == 1:
+            return self.scores
+        place = self.scored.index(name)
+        return tuple(
+            replace(fold, actual=(fold.actual == place).astype(np.int64), scores=fold.scores[:, place])
+            for fold in self.scores
+        )
 
     @property
     def ratio(self) -> float | None:
@@ -119,17 +154,33 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
             "extract their features, run `featx train-svm`, and report on those runs"
         )
     made: dict[tuple[str, str, str], list[Run]] = {}
-    for run in scored:
+    for run in sorted(scored, key=lambda run: natural(run.record.fold)):
         made.setdefault((run.record.task, run.record.protocol, _arm(run)), []).append(run)
-    series = []
-    for task, protocol, arm in sorted(made, key=lambda key: tuple(map(natural, key))):
-        ordered = sorted(made[task, protocol, arm], key=lambda run: natural(run.record.fold))
-        series.append(Series(arm, task, protocol, tuple(ordered)))
-        check_series(arm, ordered)
+    for (*_, arm), several in made.items():
+        check_series(arm, several)
+    arms: dict[tuple[str, str], list[list[Run]]] = {}
+    for (task, protocol, _), several in made.items():
+        arms.setdefault((task, protocol), []).append(several)
+    pooled = {setting: _pooled(several) for setting, several in arms.items()}
+    series = [
+        Series(arm, task, protocol, tuple(made[task, protocol, arm]), pooled[task, protocol])
+        for task, protocol, arm in sorted(made, key=lambda key: tuple(map(natural, key)))
+    ]
     training = sorted(
         (run for run in runs if not run.predictions), key=lambda run: (natural(run.record.arm), run.path)
     )
     return tuple(series), tuple(training)
+
+
+def _pooled(arms: Sequence[Sequence[Run]]) -> bool:
+    """Tell whether the folds of a task leave one group out, and some of their test sets lack a class."""
+    lacking = any(
+        {row.actual for row in run.predictions} != set(run.record.classes) for runs in arms for run in runs
+    )
+    return lacking and all(
+        leaves_one_out(runs[0].record.protocol, [{row.group for row in run.predictions} for run in runs])
+        for runs in arms
+    )
 
 
 def _arm(run: Run) -> str:

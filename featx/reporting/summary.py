@@ -5,39 +5,32 @@ Nothing is averaged away: a fold whose test part holds one class only has no AUC
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from featx.errors import RunError
-from featx.runs import Prediction, Run
-from featx.stats.arms import FoldScores, fold_scores, summarise_arm
-from featx.stats.auc import one_vs_rest_auc, roc_auc
+from featx.runs import Run
+from featx.stats.arms import FoldScores, fold_aucs, select_rows, summarise_arm
 from featx.stats.compare import Comparisons
-from featx.stats.intervals import FoldSummary, summarise_folds
+from featx.stats.intervals import FoldSummary
 
 from .checks import comparability
 from .pairs import compare
 from .series import Series, choose, collect, natural
 from .sizes import clusters
+from .strata import Stratum, find_strata
 
 __all__ = [
     "MACRO",
-    "MOST_LEVELS",
     "Measure",
     "Summary",
-    "levels",
+    "main_class",
     "measure",
     "summarise",
 ]
 
 MACRO = "mean of classes"
-MOST_LEVELS = 12
-_SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
 
 
 @dataclass(frozen=True)
@@ -52,61 +45,55 @@ class Measure:
         Class that counts as positive, or `MACRO`: the mean over all classes.
     stratum, level : str
         Column and value that the images are limited to; empty for all images.
-    auc : tuple of float
-        One a fold, in the order of ``series.folds``; NaN where the fold holds one class only.
-    images, positives : tuple of int
-        Test images of each fold, and how many of them are positive (for `MACRO`: of the rarest class).
+    scores : tuple of FoldScores
+        What enters of each fold; a fold may hold no image of the level.
     """
 
     series: Series
     scored: str
     stratum: str
     level: str
-    auc: tuple[float, ...]
-    images: tuple[int, ...]
-    positives: tuple[int, ...]
+    scores: tuple[FoldScores, ...]
 
     @property
-    def undefined(self) -> tuple[str, ...]:
-        """Names of the folds without an AUC."""
-        return tuple(
-            fold for fold, auc in zip(self.series.folds, self.auc, strict=True) if not np.isfinite(auc)
-        )
+    def folds(self) -> tuple[str, ...]:
+        """Names of the folds."""
+        return tuple(fold.name for fold in self.scores)
+
+    @cached_property
+    def auc(self) -> tuple[float, ...]:
+        """One AUC a fold; NaN where the fold lacks a class."""
+        return tuple(fold_aucs(self.scores).tolist())
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """Test images of each fold."""
+        return tuple(len(fold.ids) for fold in self.scores)
+
+    @property
+    def positives(self) -> tuple[int, ...]:
+        """Positive test images of each fold; for `MACRO` those of the rarest class."""
+        return tuple(self._positive(fold.actual.tolist()) for fold in self.scores)
+
+    @cached_property
+    def distinct(self) -> tuple[int, int]:
+        """Test images, and positive ones, an image that several folds test counted once."""
+        actual = {
+            image: index
+            for fold in self.scores
+            for image, index in zip(fold.ids, fold.actual.tolist(), strict=True)
+        }
+        return len(actual), self._positive(list(actual.values()))
+
+    def _positive(self, actual: Sequence[int]) -> int:
+        if self.scored != MACRO:
+            return sum(actual)
+        return min(actual.count(index) for index in range(len(self.series.scored)))
 
     @cached_property
     def spread(self) -> FoldSummary:
         """Mean, standard deviation and 95 % interval over the folds; of a single test set DeLong's interval."""
-        if len(self.auc) == 1 and self.scored != MACRO and self.images[0]:
-            total = summarise_arm([self._only_fold()])
-        else:
-            total = summarise_folds(self.auc, ratio=self.series.ratio if len(self.auc) > 1 else None)
-        # An area cannot lie outside 0 to 1, whatever a t interval says.
-        return replace(total, low=_clip(total.low), high=_clip(total.high))
-
-    def _only_fold(self) -> FoldScores:
-        rows = self.rows(0)
-        return fold_scores(
-            self.series.folds[0],
-            [row.id for row in rows],
-            [int(row.actual == self.scored) for row in rows],
-            [row.scores[self.scored] for row in rows],
-            groups=[row.group for row in rows],
-        )
-
-    def rows(self, fold: int) -> tuple[Prediction, ...]:
-        """Return the predictions of a fold that enter the measure.
-
-        Parameters
-        ----------
-        fold : int
-            Position of the fold in ``series.folds``.
-
-        Returns
-        -------
-        tuple of Prediction
-            All of them, or those of the level.
-        """
-        return _rows(self.series.runs[fold], self.stratum, self.level)
+        return summarise_arm(self.scores, ratio=self.series.ratio)
 
 
 @dataclass(frozen=True)
@@ -155,32 +142,7 @@ class Summary:
         return tuple(run for series in self.series for run in series.runs)
 
 
-def levels(values: Iterable[str]) -> list[str]:
-    """Order the levels of a stratum: known scales as people say them, all others naturally.
-
-    Parameters
-    ----------
-    values : iterable of str
-        Levels, repeated or not; empty text (no value) is left out.
-
-    Returns
-    -------
-    list of str
-        Each level once.
-
-    Examples
-    --------
-    >>> levels(["high", "low", "medium", "low", ""]), levels(["b", "a10", "a9"])
-    (['low', 'medium', 'high'], ['a9', 'a10', 'b'])
-    """
-    found = {value for value in values if value}
-    for scale in _SCALES:
-        if {value.casefold() for value in found} <= set(scale):
-            return sorted(found, key=lambda value: scale.index(value.casefold()))
-    return sorted(found, key=natural)
-
-
-def measure(series: Series, scored: str, stratum: str = "", level: str = "") -> Measure:
+def measure(series: Series, scored: str) -> Measure:
     """Compute a series' AUC in every fold.
 
     Parameters
@@ -189,42 +151,37 @@ def measure(series: Series, scored: str, stratum: str = "", level: str = "") -> 
         An arm on a task.
     scored : str
         A scored class, or `MACRO`.
-    stratum, level : str
-        Limit the images to those with this value in this column.
 
     Returns
     -------
     Measure
-        One AUC a fold, by `featx.stats.auc`.
+        One AUC a fold, by `featx.stats.auc`, over all test images.
     """
-    parts = [_rows(run, stratum, level) for run in series.runs]
-    counts = [Counter(row.actual for row in rows) for rows in parts]
-    positives = [
-        min(count[name] for name in series.classes) if scored == MACRO else count[scored] for count in counts
+    return Measure(series, scored, "", "", series.scores if scored == MACRO else series.against_rest(scored))
+
+
+def _by_level(series: Series, column: Stratum) -> list[Measure]:
+    """Compute a series' AUC at each level of a column that it has images of."""
+    images: dict[str, set[str]] = {}
+    for row in (row for rows in series.parts for row in rows):
+        images.setdefault(column.level(row.strata.get(column.name, "")), set()).add(row.id)
+    whole = measure(series, main_class(series))
+    return [
+        replace(
+            whole,
+            stratum=column.name,
+            level=level,
+            scores=tuple(_only(fold, images[level]) for fold in whole.scores),
+        )
+        for level in column.labels
+        if level in images
     ]
-    areas = [_auc(rows, scored, series.scored) for rows in parts]
-    return Measure(series, scored, stratum, level, tuple(areas), tuple(map(len, parts)), tuple(positives))
 
 
-def _rows(run: Run, stratum: str, level: str) -> tuple[Prediction, ...]:
-    if not stratum:
-        return run.predictions
-    return tuple(row for row in run.predictions if row.strata.get(stratum) == level)
-
-
-def _clip(value: float) -> float:
-    return float(np.clip(value, 0, 1))
-
-
-def _auc(rows: Sequence[Prediction], scored: str, names: tuple[str, ...]) -> float:
-    if not rows:
-        return float("nan")
-    if scored != MACRO:
-        return roc_auc([row.actual == scored for row in rows], [row.scores[scored] for row in rows])
-    targets = [names.index(row.actual) for row in rows]
-    areas = one_vs_rest_auc(targets, [[row.scores[name] for name in names] for row in rows])
-    # One missing class leaves no mean of all classes: NaN stays NaN.
-    return float(areas.mean())
+def _only(fold: FoldScores, images: set[str]) -> FoldScores:
+    """Keep some images of a fold, or none."""
+    nothing = replace(fold, ids=(), groups=(), actual=fold.actual[:0], scores=fold.scores[:0])
+    return next(iter(select_rows([fold], images)), nothing)
 
 
 def summarise(
@@ -237,7 +194,7 @@ def summarise(
     paths : iterable of Path or str
         Run folders, or folders that hold some.
     strata : sequence of str, optional
-        Columns to break down by; by default all columns of 2 to `MOST_LEVELS` levels.
+        Columns to break down by; by default all that `find_strata` finds fit.
     arms : sequence of str, optional
         Arms to keep; all if left out.
 
@@ -255,53 +212,40 @@ def summarise(
     if arms is not None:
         series = choose(series, arms)
     warnings = comparability([(item.arm, item.runs) for item in series])
-    overall = tuple(measure(item, _main(item)) for item in series)
+    overall = tuple(measure(item, main_class(item)) for item in series)
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
-    columns, notes = _columns(series, strata)
-    by_stratum = tuple(
-        measure(item, _main(item), column, level)
-        for column in columns
-        for item in series
-        for level in levels(row.strata.get(column, "") for run in item.runs for row in run.predictions)
-    )
-    undefined = tuple(_undefined(item) for item in overall if item.undefined)
+    columns, notes = find_strata(series, strata)
+    by_stratum = tuple(found for column in columns for item in series for found in _by_level(item, column))
     # Folds of one training say the same: once is enough.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
-    texts = (*warnings, *undefined, *mixed, *notes, *_said(series), *said)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said)
     return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
 
 
-def _main(series: Series) -> str:
+def main_class(series: Series) -> str:
+    """Name what the main table of a series scores.
+
+    Parameters
+    ----------
+    series : Series
+        An arm on a task.
+
+    Returns
+    -------
+    str
+        The positive class of a two-class task, else `MACRO`.
+    """
     return series.scored[0] if len(series.scored) == 1 else MACRO
 
 
-def _columns(series: Sequence[Series], wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    values: dict[str, set[str]] = {}
-    for row in (row for item in series for run in item.runs for row in run.predictions):
-        for name, value in row.strata.items():
-            values.setdefault(name, set()).add(value)
-    if wanted is not None:
-        missing = sorted(set(wanted) - set(values))
-        if missing:
-            known = ", ".join(sorted(values)) or "none"
-            raise RunError(f"no run has the stratum {missing[0]!r}; columns of these runs: {known}")
-        return list(dict.fromkeys(wanted)), []
-    counts = {
-        name: len(found - {""}) for name, found in sorted(values.items(), key=lambda item: natural(item[0]))
-    }
-    notes = [
-        f"Column {name!r} has {count} values: no breakdown is made of more than {MOST_LEVELS}."
-        for name, count in counts.items()
-        if count > MOST_LEVELS
-    ]
-    return [name for name, count in counts.items() if 2 <= count <= MOST_LEVELS], notes
-
-
-def _undefined(item: Measure) -> str:
-    folds, left = ", ".join(item.undefined), len(item.auc) - len(item.undefined)
-    rest = f"mean and standard deviation are over the other {left}" if left else "there is no mean"
-    return f"{item.series.arm}, {item.series.task}: no AUC in fold {folds}, whose test part lacks a class; {rest}."
+def _doubts(overall: Sequence[Measure]) -> list[str]:
+    """Collect what is doubtful about the AUC of arms, the same of several arms of a task in one line."""
+    arms: dict[tuple[str, str, str], list[str]] = {}
+    for item in overall:
+        for text in item.spread.warnings:
+            arms.setdefault((*item.series.setting, text), []).append(item.series.arm)
+    return [f"{', '.join(names)}, {task}, AUC: {text}." for (task, _, text), names in arms.items()]
 
 
 def _mixed_sizes(series: Series) -> str:

@@ -81,7 +81,9 @@ def _worth(item: Measure) -> str:
     total, name = item.spread, "mean AUC over the classes" if item.scored == MACRO else "AUC"
     if total.n + total.undefined == 1:
         interval = f" (95 % interval {total.low:.3f} to {total.high:.3f})" if np.isfinite(total.low) else ""
-        return f"{name} {total.mean:.3f}{interval} on one test set"
+        models = item.scores[0].models
+        where = f"of the pooled decision values of {models} models" if models > 1 else "on one test set"
+        return f"{name} {total.mean:.3f}{interval} {where}"
     spread = f" ± {total.sd:.3f}" if np.isfinite(total.sd) else ""
     folds = f"{total.n} folds" if not total.undefined else f"{total.n} of {total.n + total.undefined} folds"
     return f"{name} {total.mean:.3f}{spread} (mean and standard deviation over {folds})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 
@@ -16,7 +16,7 @@ from .inputs import FloatArray
 
 __all__ = ["Anova", "Effect", "factorial_anova"]
 
-_OVERLAP = "rows are folds that share images: p is too small, read the effect sizes"
+_OVERLAP = "rows are folds that share images: they allow effect sizes, but no p value"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Effect:
     freedom : float
         Degrees of freedom.
     statistic, p : float
-        F and its p value.
+        F and its p value; p is NaN where rows share images.
     eta_squared : float
         Share of the total sum of squares; what the successor of the paper reports.
     partial_eta_squared : float
@@ -100,8 +100,8 @@ def factorial_anova(
     """Analyse how a study's factors explain a metric, as Valle et al. 2020 (Neurocomputing 383, 303-313).
 
     An ordinary least-squares fit with sum-to-zero contrasts and type II sums of squares (statsmodels), so
-    that unbalanced studies, where an arm is missing, have an answer too. Every p value is for its effect
-    alone.
+    that unbalanced studies, where an arm is missing, have an answer too. Every p value, of independent rows, is
+    for its effect alone.
 
     Parameters
     ----------
@@ -117,7 +117,8 @@ def factorial_anova(
         Key of what repeats the design, such as the fold: its own effect is taken out, and it interacts with
         nothing.
     overlapping : bool
-        Whether rows share images, as folds of one data set do; adds a warning.
+        Whether rows share images, as folds of one data set do. F then follows no F distribution, p would be far too
+        small, and is NaN.
 
     Returns
     -------
@@ -162,12 +163,13 @@ def factorial_anova(
     table, r_squared = _fit(values, levels, terms)
     residual = (float(table["sum_sq"]["Residual"]), float(table["df"]["Residual"]))
     total = float(((values - values.mean()) ** 2).sum())
+    effects = [_effect(table, term, names, residual, total) for term in terms]
     notes: tuple[str, ...] = (_OVERLAP,) if overlapping else ()
     if not _balanced(levels):
         notes += ("the design is not balanced: effects overlap, and their shares do not add up",)
     return Anova(
         test="factorial analysis of variance, type II",
-        effects=tuple(_effect(table, term, names, residual, total) for term in terms),
+        effects=tuple(replace(one, p=float("nan")) if overlapping else one for one in effects),
         residual_sum_of_squares=residual[0],
         residual_freedom=residual[1],
         n=len(values),

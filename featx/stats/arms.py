@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 from featx.errors import InputError, listing
 
 from .auc import fold_auc
+from .delong import few_warning
 from .inputs import FloatArray, IntArray
 from .intervals import FoldSummary, delong_interval, summarise_folds
 
 __all__ = [
+    "POOLED",
     "FoldScores",
     "Stratum",
     "align",
@@ -24,12 +26,15 @@ __all__ = [
     "fold_aucs",
     "fold_scores",
     "partition_warnings",
+    "pool_folds",
     "select_rows",
     "size_ratio",
     "summarise_arm",
     "two_fold_repeats",
 ]
 
+POOLED = "pooled"
+"""Name of the one fold that `pool_folds` makes."""
 _DIRECTION = re.compile(r"(\d+)x([12])")
 
 
@@ -51,6 +56,8 @@ class FoldScores:
         Decision values: one a row in a two-class task, else one a class.
     train_size : int or None
         Images in the training part; None where unknown.
+    models : int
+        Trained models whose decision values these are: more than one only where folds were pooled.
     """
 
     name: str
@@ -59,6 +66,7 @@ class FoldScores:
     actual: IntArray
     scores: FloatArray
     train_size: int | None = None
+    models: int = 1
 
     @property
     def binary(self) -> bool:
@@ -201,14 +209,14 @@ def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (folds,)
-        NaN for a fold in which a class is missing.
+        NaN for a fold in which a class is missing, or that has no images.
 
     Examples
     --------
     >>> fold_aucs([fold_scores("1", ["x", "y"], [1, 0], [0.3, 0.1])])
     array([1.])
     """
-    return np.array([fold_auc(fold.actual, fold.scores) for fold in folds])
+    return np.array([fold_auc(fold.actual, fold.scores) if fold.ids else np.nan for fold in folds])
 
 
 def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
@@ -296,6 +304,50 @@ def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | Non
     return pairs or None
 
 
+def pool_folds(folds: Sequence[FoldScores]) -> FoldScores:
+    """Pool the decision values of folds that test different images, as if one model had given them all.
+
+    For folds whose test parts lack a class, such as those that leave one group out: none of them has an area under
+    the ROC curve of its own. Each fold's decision values come from a model of its own, so the pooled area also
+    depends on how well the models' scales and thresholds agree, and is mostly lower than each model's own
+    (Airola et al. 2011, Computational Statistics & Data Analysis 55, 1828-1844).
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        The folds of one arm; no image stands in two of them.
+
+    Returns
+    -------
+    FoldScores
+        One fold named `POOLED`, with the mean size of the training parts.
+
+    Raises
+    ------
+    InputError
+        If there are no folds, or an image stands in two of them.
+
+    Examples
+    --------
+    >>> a, b = fold_scores("a", ["x"], [1], [0.3]), fold_scores("b", ["w", "y"], [0, 0], [0.4, 0.1])
+    >>> pooled = pool_folds([a, b])
+    >>> pooled.ids, pooled.actual.tolist(), pooled.models, fold_aucs([pooled])
+    (('w', 'x', 'y'), [0, 1, 0], 2, array([0.5]))
+    """
+    if not folds:
+        raise InputError("pooling needs at least one fold. Got none instead.")
+    sizes = [fold.train_size for fold in folds if fold.train_size is not None]
+    pooled = fold_scores(
+        POOLED,
+        [image for fold in folds for image in fold.ids],
+        np.concatenate([fold.actual for fold in folds]),
+        np.concatenate([fold.scores for fold in folds]),
+        groups=[group for fold in folds for group in fold.groups],
+        train_size=round(float(np.mean(sizes))) if len(sizes) == len(folds) else None,
+    )
+    return replace(pooled, models=sum(fold.models for fold in folds))
+
+
 def partition_warnings(folds: Sequence[FoldScores]) -> tuple[str, ...]:
     """Say which folds repeat a test part, so that they do not count as new evidence.
 
@@ -379,8 +431,9 @@ def summarise_arm(
     -------
     FoldSummary
         One two-class fold: its area with DeLong's interval on the logit scale, by groups where a group has
-        several images. Several folds: mean, standard deviation and the corrected resampled t interval, cut
-        off at 0 and 1. One fold of several classes: the area alone.
+        several images. Several folds: mean, standard deviation and the corrected resampled t interval on the
+        logit scale. One fold of several classes: the area alone. The warnings say where few images, or groups,
+        of a class stand behind it, and where decision values of several models are pooled.
 
     Raises
     ------
@@ -396,28 +449,55 @@ def summarise_arm(
     if not folds:
         raise InputError("an arm needs at least one fold to be summarised. Got none instead.")
     if len(folds) == 1 and folds[0].binary:
-        (fold,) = folds
-        clustered = len(set(fold.groups)) < len(fold.groups)
-        found = delong_interval(
-            fold.actual, fold.scores, groups=fold.groups if clustered else None, level=level, scale="logit"
+        summary = _by_delong(folds[0], level)
+        notes: tuple[str, ...] = ()
+    else:
+        names = [fold.name for fold in folds]
+        summary = summarise_folds(
+            fold_aucs(folds), ratio=ratio or size_ratio(folds), level=level, scale="logit", names=names
         )
-        known = int(np.isfinite(found.estimate))
-        return FoldSummary(
-            found.estimate,
-            float("nan"),
-            known,
-            1 - known,
-            found.low,
-            found.high,
-            level,
-            found.method,
-            found.warnings,
-        )
-    summary = summarise_folds(fold_aucs(folds), ratio=ratio or size_ratio(folds), level=level)
-    low, high = np.clip(
-        [summary.low, summary.high], 0.0, 1.0
-    ).tolist()  # no area lies outside, whatever t says
-    return replace(summary, low=low, high=high, warnings=summary.warnings + partition_warnings(folds))
+        notes = (*partition_warnings(folds), *_few(folds))
+    return replace(summary, warnings=(*summary.warnings, *notes, *_pooled(folds)))
+
+
+def _by_delong(fold: FoldScores, level: float) -> FoldSummary:
+    """Summarise one two-class fold."""
+    clustered = len(set(fold.groups)) < len(fold.groups)
+    found = delong_interval(
+        fold.actual, fold.scores, groups=fold.groups if clustered else None, level=level, scale="logit"
+    )
+    known = int(np.isfinite(found.estimate))
+    return FoldSummary(
+        found.estimate,
+        float("nan"),
+        known,
+        1 - known,
+        found.low,
+        found.high,
+        level,
+        found.method,
+        found.warnings,
+    )
+
+
+def _few(folds: Sequence[FoldScores]) -> list[str]:
+    """Warn of few independent images, or groups, of the smaller class over all folds."""
+    units: dict[int, set[str]] = {}
+    for fold in folds:
+        for group, index in zip(fold.groups, fold.actual.tolist(), strict=True):
+            units.setdefault(index, set()).add(group)
+    grouped = any(len(set(fold.groups)) < len(fold.groups) for fold in folds)
+    few = few_warning(min(map(len, units.values()), default=0), grouped=grouped)
+    return [f"{few}: the estimate rests on these"] if few else []
+
+
+def _pooled(folds: Sequence[FoldScores]) -> list[str]:
+    """State the caveat of pooled decision values."""
+    return [
+        f"decision values of {fold.models} models are pooled to one area, as if their scales agreed"
+        for fold in folds
+        if fold.models > 1
+    ]
 
 
 def breakdown(

@@ -10,9 +10,9 @@ from scipy.stats import rankdata
 
 from .inputs import BoolArray, FloatArray, IntArray, binary, group_codes
 
-__all__ = ["AucCovariance", "auc_warnings", "delong_covariance"]
+__all__ = ["AucCovariance", "auc_warnings", "delong_covariance", "few_warning"]
 
-_FEW = 10  # rows of a class below which the normal approximation is warned about
+_FEW = 10  # rows, or groups, of a class below which the normal approximation is warned about
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class AucCovariance:
         Rows, and those of the positive class.
     groups : int
         Independent units: rows, or groups of rows.
+    fewest : int
+        Independent units of the smaller class: its rows, or the groups that hold any of them.
     """
 
     auc: FloatArray
@@ -36,6 +38,7 @@ class AucCovariance:
     n: int
     positives: int
     groups: int
+    fewest: int
 
 
 def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> AucCovariance:
@@ -81,14 +84,15 @@ def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | 
     codes = None if groups is None else group_codes(groups, len(labels))
     units = len(labels) if codes is None else int(codes.max(initial=-1)) + 1
     positives = int(labels.sum())
+    independent = np.arange(len(labels)) if codes is None else codes
+    fewest = min(len(np.unique(independent[part])) for part in (labels, ~labels))
     if positives in (0, len(labels)):
         width = values.shape[1]
-        return AucCovariance(
-            np.full(width, np.nan), np.full((width, width), np.nan), len(labels), positives, units
-        )
+        nothing = np.full((width, width), np.nan)
+        return AucCovariance(nothing[0], nothing, len(labels), positives, units, fewest)
     high, low = _components(labels, values)
     covariance = _independent(high, low) if codes is None else _grouped(labels, high, low, codes)
-    return AucCovariance(high.mean(axis=0), covariance, len(labels), positives, units)
+    return AucCovariance(high.mean(axis=0), covariance, len(labels), positives, units, fewest)
 
 
 def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
@@ -109,8 +113,7 @@ def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
     >>> auc_warnings(delong_covariance([1, 1], [0, 1]))
     ('one class only: there is no area under the ROC curve',)
     """
-    fewest = min(found.positives, found.n - found.positives)
-    if not fewest:
+    if not found.fewest:
         return ("one class only: there is no area under the ROC curve",)
     notes = []
     if not np.isfinite(found.covariance).all():
@@ -119,9 +122,33 @@ def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
         notes.append(
             "perfect separation or constant scores: the estimated variance is 0, which is no certainty"
         )
-    if fewest < _FEW:
-        notes.append(f"only {fewest} rows in the smaller class: the normal approximation is poor")
+    if few := few_warning(found.fewest, grouped=found.groups < found.n):
+        notes.append(f"{few}: the normal approximation is poor")
     return tuple(notes)
+
+
+def few_warning(fewest: int, *, grouped: bool) -> str:
+    """Say that a class has few independent units.
+
+    Parameters
+    ----------
+    fewest : int
+        Rows of the smaller class, or groups that hold any of them.
+    grouped : bool
+        Whether groups were counted.
+
+    Returns
+    -------
+    str
+        Empty from ten on.
+
+    Examples
+    --------
+    >>> few_warning(5, grouped=True), few_warning(10, grouped=False)
+    ('only 5 groups in the smaller class', '')
+    """
+    unit = ("group" if grouped else "row") + "s" * (fewest != 1)
+    return f"only {fewest} {unit} in the smaller class" if fewest < _FEW else ""
 
 
 def _components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:

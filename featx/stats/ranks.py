@@ -16,9 +16,7 @@ from .inputs import FloatArray, check_share
 
 __all__ = ["Ranking", "cliques", "critical_difference", "friedman", "nemenyi", "rank_arms"]
 
-_OVERLAP = (
-    "blocks are folds of one data set and share images: read ranks and p as a description, not as evidence"
-)
+_OVERLAP = "blocks are folds of one data set and share images: they allow mean ranks, but no p value"
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,12 @@ class Ranking:
     level : float
         Confidence of the critical difference.
     critical_difference : float
-        Mean ranks that differ by less cannot be told apart (Nemenyi).
+        Mean ranks that differ by less are not significantly different (Nemenyi); NaN where blocks share images.
     p : tuple of tuple of float
-        Nemenyi's p value of each pair, corrected for all pairs.
+        Nemenyi's p value of each pair, corrected for all pairs; NaN where blocks share images.
     cliques : tuple of tuple of str
-        The bars of the critical-difference diagram: largest sets of arms that cannot be told apart, each in
-        the order of the ranks.
+        The bars of the critical-difference diagram: largest sets of arms that are not significantly different, each
+        in the order of the ranks; empty where blocks share images.
     """
 
     arms: tuple[str, ...]
@@ -68,8 +66,8 @@ def rank_arms(
     level : float
         Confidence.
     overlapping : bool
-        Whether blocks share images, as folds of one data set do. The tests take blocks as independent; a
-        warning says then that they are not.
+        Whether blocks share images, as folds of one data set do. The tests take blocks as independent, so that
+        there are then no p values, no critical difference and no cliques; a warning says why.
 
     Returns
     -------
@@ -94,14 +92,17 @@ def rank_arms(
     finding = friedman(values, overlapping=overlapping)
     ranks = _ranks(values).mean(axis=0)
     gap = critical_difference(len(names), len(values), level)
+    p = nemenyi(values)
+    if overlapping:
+        gap, p = float("nan"), np.full_like(p, np.nan)
     return Ranking(
         tuple(names),
         tuple(ranks.tolist()),
         finding,
         level,
         gap,
-        tuple(tuple(row) for row in nemenyi(values).tolist()),
-        cliques(ranks, names, gap),
+        tuple(tuple(row) for row in p.tolist()),
+        () if overlapping else cliques(ranks, names, gap),
     )
 
 
@@ -116,13 +117,13 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> Finding:
     table : array_like of shape (blocks, arms)
         A metric, higher is better; at least two blocks and three arms.
     overlapping : bool
-        Whether blocks share images; adds a warning.
+        Whether blocks share images: p is then NaN, and a warning says why.
 
     Returns
     -------
     Finding
-        F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. p is 1 where all arms tie everywhere
-        and 0 where every block has the same strict order.
+        F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. Of independent blocks, p is 1 where all arms
+        tie everywhere and 0 where every block has the same strict order.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> Finding:
     freedom = (arms - 1, (arms - 1) * (blocks - 1))
     return Finding(
         test="Friedman (F form, Iman & Davenport 1980)",
-        p=float(f.sf(statistic, *freedom)),
+        p=float("nan") if overlapping else float(f.sf(statistic, *freedom)),
         statistic=statistic,
         statistic_name="F",
         freedom=freedom,

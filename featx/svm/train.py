@@ -111,6 +111,8 @@ def train_svm(
     name = arm or default_arm(stores)
     images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
     made, warnings = _make_folds(images, protocol, seed, Path(output) / name, overwrite)
+    for line in warnings:
+        receiver.say(f"warning: {line}")
     chosen = made.select(folds)
     assigned = assign_stores(stores, chosen, choose_features)
     jobs = []
@@ -199,7 +201,10 @@ def _run_together(work: Work, jobs: Sequence[FoldJob], progress: Progress) -> li
 
 
 def _auc_text(run: Run) -> str:
-    return f"AUC {run_auc(run):.4f}" if run.predictions else "no test images"
+    if not run.predictions:
+        return "no test images"
+    area = run_auc(run)
+    return f"AUC {area:.4f}" if area == area else "no AUC, a class is missing in its test part"
 
 
 def _costs_text(run: Run) -> str:

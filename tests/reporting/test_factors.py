@@ -72,6 +72,8 @@ def test_effects_are_those_that_the_arms_were_given(write: Write, tmp_path: Path
     (table,) = anova_tables(summary)
     assert [row["effect"] for row in records(table)] == [*squares, "not explained"]
     assert "change together: layer" in table.note
+    # Folds of one data set share images: shares, but neither F nor p.
+    assert not {"F", "p"} & {column.name for column in table.columns}
     (said,) = findings(summary)
     assert any("starting weights 76 %, backbone 19 %" in text for text in said.details)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from featx.reporting.mistakes import mistake_table, mistakes, thumbnails
 from featx.reporting.report import report
 from featx.reporting.summary import summarise
+from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 
 Write = Callable[..., Run]
@@ -39,6 +40,15 @@ def test_mistakes_are_ranked_by_their_mean_margin_over_folds(write: Write, tmp_p
         ("b", "benign", "malignant", 0.5, 2),
     ]
     assert found[0].sd == pytest.approx(np.sqrt(2))
+
+
+def test_a_single_test_set_is_named_instead_of_its_number_of_folds(write: Write, tmp_path: Path) -> None:
+    write("A", "holdout", [row("a", "malignant", -1), row("b", "benign", -2)], protocol="holdout")
+    write("B", "1x1", [row("a", "malignant", -1), row("b", "benign", -2)])
+    write("B", "2x1", [row("a", "malignant", -1), row("b", "benign", -2)])
+    table = mistake_table(summarise([tmp_path / "runs"]))
+    assert table is not None
+    assert {line["arm"]: line["folds"] for line in records(table)} == {"A": "test set", "B": 2}
 
 
 def test_of_several_classes_the_highest_other_one_is_named(write: Write, tmp_path: Path) -> None:

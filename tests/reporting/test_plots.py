@@ -18,7 +18,7 @@ from featx.reporting.curves import (
     score_histograms,
     search_curves,
 )
-from featx.reporting.dots import auc_dots, critical_difference, difference_dots
+from featx.reporting.dots import auc_dots, difference_dots, rank_dots
 from featx.reporting.drawing import svg
 from featx.reporting.operating import operating
 from featx.reporting.plots import drawings
@@ -84,11 +84,12 @@ def test_differences_stand_at_the_differences_of_the_folds(summary: Summary) -> 
     assert dots == [pytest.approx(random - best), pytest.approx(source - best)]
 
 
-def test_ranks_stand_at_the_mean_ranks(summary: Summary) -> None:
-    (axes,) = panels(critical_difference(summary, SETTING))
+def test_ranks_over_folds_stand_alone_without_a_critical_difference(summary: Summary) -> None:
+    (axes,) = panels(rank_dots(summary, SETTING))
     ranking = summary.comparisons[SETTING].ranking
     assert ranking is not None
-    assert sorted(float(line.get_xdata()[0]) for line in axes.lines[:3]) == sorted(ranking.ranks)  # type: ignore[arg-type,index]
+    assert sorted(float(line.get_xdata()[0]) for line in axes.lines) == sorted(ranking.ranks)  # type: ignore[arg-type,index]
+    assert not axes.texts
 
 
 def test_choices_at_an_edge_are_ringed(summary: Summary) -> None:

@@ -102,6 +102,7 @@ def test_the_text_is_the_main_table(made: Report) -> None:
             "95",
             "%",
             "high",
+            "Note",
         )
     ]
     assert len(made.text.splitlines()) == 5

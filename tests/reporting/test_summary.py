@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import RunError
+from featx.reporting.contents import by_stratum, layout, main_table
 from featx.reporting.series import collect, natural
-from featx.reporting.summary import MACRO, levels, summarise
+from featx.reporting.summary import MACRO, summarise
+from featx.reporting.tables import records
+from featx.reporting.words import findings
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
+from featx.stats.intervals import delong_interval
 
 Write = Callable[..., Run]
 
@@ -36,6 +40,7 @@ def test_each_fold_has_its_auc_and_the_mean_is_over_the_folds(write: Write, tmp_
     assert item.auc == (1.0, 0.75)
     assert (item.spread.mean, item.spread.n, item.images, item.positives) == (0.875, 2, (4, 4), (2, 2))
     assert item.spread.sd == pytest.approx(np.std([1, 0.75], ddof=1))
+    assert (item.spread.high < 1, item.spread.method) == (True, "corrected resampled t, logit")
 
 
 def test_a_fold_of_one_class_is_counted_and_said_not_averaged(write: Write, tmp_path: Path) -> None:
@@ -44,8 +49,10 @@ def test_a_fold_of_one_class_is_counted_and_said_not_averaged(write: Write, tmp_
     summary = summarise([tmp_path / "runs"])
     (item,) = summary.overall
     assert (item.spread.mean, item.spread.n, item.spread.undefined) == (1.0, 1, 1)
-    assert item.undefined == ("1x2",)
-    assert any("no AUC in fold 1x2" in text for text in summary.warnings)
+    assert (
+        "A, malignant-vs-benign, AUC: the metric does not exist in 1 of 2 folds (1x2); mean and standard deviation are "
+        "over the other 1."
+    ) in summary.warnings
 
 
 def test_one_class_everywhere_leaves_no_mean(write: Write, tmp_path: Path) -> None:
@@ -77,16 +84,141 @@ def test_a_stratum_of_one_class_has_no_auc(write: Write, tmp_path: Path) -> None
     assert np.isnan(found["high"].auc[0])
 
 
-def test_a_column_of_many_values_is_left_out_and_said(write: Write, tmp_path: Path) -> None:
-    many = [
-        replace(row, strata={"age": str(index)})
-        for index, row in enumerate(rows("np" * 10, list(map(float, range(20)))))
-    ]
-    write("A", "1x1", many)
+def with_column(name: str, values: Sequence[str], fold: str = "1x1") -> list[Prediction]:
+    """Negatives and positives in turn, with a value each."""
+    made = rows("np" * (len(values) // 2), list(map(float, range(len(values)))))
+    return [replace(row, strata={name: value}) for row, value in zip(made, values, strict=True)]
+
+
+def test_a_column_of_many_names_is_left_out_and_said(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", with_column("site", [f"site {index}" for index in range(20)]))
     summary = summarise([tmp_path / "runs"])
     assert summary.strata == ()
-    assert any("'age' has 20 values" in text for text in summary.warnings)
-    assert len(summarise([tmp_path / "runs"], ["age"]).strata) == 20
+    assert any("'site' has 20 values" in text for text in summary.warnings)
+    assert len(summarise([tmp_path / "runs"], ["site"]).strata) == 20
+
+
+def test_ages_are_binned_by_decade_and_alike_for_all_arms(write: Write, tmp_path: Path) -> None:
+    ages = [str(31 + index) for index in range(30)]
+    made = with_column("age", ["", "nan", *ages])
+    write("A", "1x1", made)
+    write("B", "1x1", made[:18])  # 31 to 46: alone these would be binned at their quartiles
+    summary = summarise([tmp_path / "runs"])
+    found = [(item.series.arm, item.level, item.images) for item in summary.strata]
+    assert found == [
+        ("A", "30 to 39", (9,)),
+        ("A", "40 to 49", (10,)),
+        ("A", "50 to 59", (10,)),
+        ("A", "60 to 69", (1,)),
+        ("B", "30 to 39", (9,)),
+        ("B", "40 to 49", (7,)),
+    ]
+    assert not any("'age'" in text for text in summary.warnings)
+    assert [item.level for item in summarise([tmp_path / "runs"], ["age"]).strata] == [
+        one[1] for one in found
+    ]
+
+
+def test_images_of_a_stratum_are_counted_once(write: Write, tmp_path: Path) -> None:
+    made = [
+        *rows("nnpp", [1, 2, 3, 4], "low"),
+        *(replace(r, id=f"{r.id}h") for r in rows("npp", [1, 2, 3], "high")),
+    ]
+    for fold in ("1x1", "1x2", "2x1"):
+        write("A", fold, made)
+    summary = summarise([tmp_path / "runs"])
+    assert {item.level: item.distinct for item in summary.strata} == {"low": (4, 2), "high": (3, 2)}
+    table = by_stratum(summary)
+    assert table is not None
+    assert [(row["level"], row["images"], row["positives"]) for row in records(table)] == [
+        ("low", 4, 2),
+        ("high", 3, 2),
+    ]
+
+
+def patients(shift: float, seed: int) -> dict[str, list[Prediction]]:
+    """24 patients of three images, two of whom have both classes."""
+    rng = np.random.default_rng(seed)
+    made: dict[str, list[Prediction]] = {}
+    for number in range(24):
+        name = f"p{number:02}"
+        classes = (
+            ("benign", "benign", "malignant") if number < 2 else (("benign", "malignant")[number % 2],) * 3
+        )
+        made[name] = [
+            Prediction(
+                f"{name}-{i}",
+                name,
+                name,
+                actual,
+                {"malignant": rng.normal() + shift * (actual == "malignant")},
+            )
+            for i, actual in enumerate(classes)
+        ]
+    return made
+
+
+def test_folds_that_leave_one_group_out_are_pooled_to_one_auc(write: Write, tmp_path: Path) -> None:
+    for arm, shift in (("A", 1.5), ("B", 0.5)):
+        for name, made in patients(shift, 0 if arm == "A" else 1).items():
+            write(arm, name, made, protocol="leave-one-group-out")
+    summary = summarise([tmp_path / "runs"])
+    first, second = summary.overall
+    made = [row for several in patients(1.5, 0).values() for row in several]
+    actual, scores = [row.actual == "malignant" for row in made], [row.scores["malignant"] for row in made]
+    exact = delong_interval(actual, scores, groups=[row.group for row in made], scale="logit")
+    assert first.auc == (roc_auc(actual, scores),)
+    assert (first.spread.low, first.spread.high) == pytest.approx((exact.low, exact.high))
+    assert (first.series.folds, first.images, first.series.scores[0].models) == (("pooled",), (72,), 24)
+    caveat = "decision values of 24 models are pooled to one area, as if their scales agreed"
+    assert f"A, B, malignant-vs-benign, AUC: {caveat}." in summary.warnings
+    (pair,) = summary.comparisons["malignant-vs-benign", "leave-one-group-out"].pairs
+    assert pair.finding.test == "DeLong by groups (Obuchowski 1997)"
+    assert pair.finding.estimate == pytest.approx(first.auc[0] - second.auc[0])
+    assert any("decision values of 24 models" in str(row["warnings"]) for row in records(main_table(summary)))
+    (said,) = findings(summary)
+    assert "pooled decision values of 24 models" in said.lead
+
+
+def test_folds_of_one_group_each_are_pooled_whatever_the_protocol_is_called(
+    write: Write, tmp_path: Path
+) -> None:
+    for name, made in patients(1.0, 0).items():
+        write("A", name, made, protocol="my folds")
+    assert summarise([tmp_path / "runs"]).overall[0].series.pooled
+
+
+def test_groups_with_all_classes_keep_an_auc_each(write: Write, tmp_path: Path) -> None:
+    for name, made in list(patients(1.0, 0).items())[:2]:
+        write("A", name, made, protocol="leave-one-group-out")
+    (item,) = summarise([tmp_path / "runs"]).overall
+    assert (item.series.pooled, item.series.folds) == (False, ("p00", "p01"))
+    # Another arm shows that this protocol has test sets without a class: neither has a mean of two folds then.
+    for name, made in patients(1.0, 1).items():
+        write("B", name, made, protocol="leave-one-group-out")
+    assert [item.series.pooled for item in summarise([tmp_path / "runs"]).overall] == [True, True]
+
+
+def test_warnings_of_an_arm_reach_the_table_and_the_list(write: Write, tmp_path: Path) -> None:
+    """Five positive patients of ten images each."""
+    rng = np.random.default_rng(0)
+    made = [
+        replace(row, group=f"g{index // 10}")
+        for index, row in enumerate(rows("p" * 50 + "n" * 200, rng.normal(size=250).tolist()))
+    ]
+    write("A", "holdout", made, protocol="holdout")
+    summary = summarise([tmp_path / "runs"])
+    text = "only 5 groups in the smaller class: the normal approximation is poor"
+    assert f"A, malignant-vs-benign, AUC: {text}." in summary.warnings
+    assert [row["warnings"] for row in records(main_table(summary))] == [text]
+
+
+def test_an_arm_without_an_auc_leaves_the_others_theirs(write: Write, tmp_path: Path) -> None:
+    write("A", "1x1", rows("nnnn", [1, 2, 3, 4]), folds_digest="0" * 64)
+    write("B", "1x1", rows("nnpp", [1, 3, 2, 4]))
+    write("C", "1x1", rows("nnpp", [1, 2, 3, 4]))
+    cells = [row[1] for row in layout(summarise([tmp_path / "runs"])).rows]
+    assert [cell and (cell.mean, cell.best) for cell in cells] == [None, (0.75, False), (1.0, True)]  # type: ignore[union-attr]
 
 
 def test_an_unknown_stratum_is_named(study: Path) -> None:
@@ -239,8 +371,3 @@ def test_odd_predictions_are_refused(
 def test_numbers_sort_as_numbers(numbers: list[int]) -> None:
     names = [f"fold{number}" for number in numbers]
     assert sorted(names, key=natural) == [f"fold{number}" for number in sorted(numbers)]
-
-
-def test_known_scales_stand_in_their_order() -> None:
-    assert levels(["High", "low"]) == ["low", "High"]
-    assert levels(["high", "low", "unknown"]) == ["high", "low", "unknown"]

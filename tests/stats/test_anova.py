@@ -29,7 +29,7 @@ def design(seed: int, *, net: float = 0.0, start: float = 0.05, both: float = 0.
 
 def test_one_factor_equals_scipy() -> None:
     rows = design(0, net=0.01)
-    found = factorial_anova(rows, "auc", ["net"])
+    found = factorial_anova(rows, "auc", ["net"], overlapping=False)
     expected = f_oneway(*([row["auc"] for row in rows if row["net"] == net] for net in NETS))
     assert (found.effects[0].statistic, found.effects[0].p) == pytest.approx(tuple(expected))
     assert (found.effects[0].freedom, found.residual_freedom, found.n) == (2, 21, 24)
@@ -60,12 +60,19 @@ def test_balanced_design_by_hand() -> None:
 
 
 def test_what_matters_is_found() -> None:
-    found = {
-        one.name: one for one in factorial_anova(design(2), "auc", ["net", "start"], block="fold").effects
-    }
+    analysed = factorial_anova(design(2), "auc", ["net", "start"], block="fold", overlapping=False)
+    found = {one.name: one for one in analysed.effects}
     assert found["start"].p < 1e-6
     assert found["net"].p > 0.05
     assert found["start"].eta_squared > 10 * found["net"].eta_squared
+
+
+def test_rows_that_share_images_have_effect_sizes_and_no_p() -> None:
+    alone = factorial_anova(design(2), "auc", ["net", "start"], block="fold", overlapping=False)
+    shared = factorial_anova(design(2), "auc", ["net", "start"], block="fold")
+    assert np.isnan([one.p for one in shared.effects]).all()
+    assert [one.omega_squared for one in shared.effects] == [one.omega_squared for one in alone.effects]
+    assert shared.warnings == ("rows are folds that share images: they allow effect sizes, but no p value",)
 
 
 def test_interactions_can_be_left_out() -> None:

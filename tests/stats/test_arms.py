@@ -14,6 +14,7 @@ from featx.stats.arms import (
     fold_aucs,
     fold_scores,
     partition_warnings,
+    pool_folds,
     select_rows,
     size_ratio,
     summarise_arm,
@@ -86,19 +87,19 @@ def test_several_folds_are_summarised_by_the_corrected_interval() -> None:
         fold_scores(str(part), [f"{part}{row}" for row in range(8)], np.tile([0, 1], 4), rng.normal(size=8))
         for part in range(5)
     ]
-    found, expected = summarise_arm(folds), summarise_folds(fold_aucs(folds), ratio=0.25)
-    assert replace(found, low=0.0, high=1.0) == replace(expected, low=0.0, high=1.0)
-    assert (found.low, found.high) == (max(expected.low, 0.0), min(expected.high, 1.0))
+    found = summarise_arm(folds)
+    assert found == summarise_folds(fold_aucs(folds), ratio=0.25, scale="logit")
+    assert found.method == "corrected resampled t, logit"
 
 
-def test_intervals_of_areas_end_at_zero_and_one() -> None:
+def test_intervals_of_areas_stay_between_zero_and_one() -> None:
     areas = ([0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4])
     folds = [
         fold_scores(str(part), [f"{part}{row}" for row in range(4)], [0, 0, 1, 1], areas[part % 2])
         for part in range(5)
     ]
     summary = summarise_arm(folds)
-    assert summary.high == 1.0
+    assert summary.mean < summary.high < 1.0
     assert summarise_folds(fold_aucs(folds), ratio=0.25).high > 1
 
 
@@ -145,9 +146,61 @@ def test_breakdown_by_stratum() -> None:
         9,
     )
     areas = [roc_auc(fold.actual[:4], fold.scores[:4]) for fold in folds]
-    expected = summarise_folds(areas, ratio=0.25)
-    assert (easy.summary.mean, easy.summary.sd, easy.summary.n) == (expected.mean, expected.sd, expected.n)
-    assert easy.summary.low == max(expected.low, 0.0)
+    assert easy.summary == summarise_folds(areas, ratio=0.25, scale="logit")
+    (few,) = hard.summary.warnings
+    assert few == "only 9 rows in the smaller class: the estimate rests on these"
+
+
+def test_few_groups_of_the_smaller_class_are_warned_of() -> None:
+    """Five positive patients of ten images each are five, on one test set and over folds."""
+    rng = np.random.default_rng(0)
+    groups = [f"p{row // 10:02}" for row in range(400)]
+    actual = (np.arange(400) < 50).astype(int)
+    scores = rng.normal(size=400) + actual
+    ids = [f"{row:03}" for row in range(400)]
+    (few,) = summarise_arm([fold_scores("holdout", ids, actual, scores, groups=groups)]).warnings
+    assert few == "only 5 groups in the smaller class: the normal approximation is poor"
+    whole = fold_scores("1", ids, actual, scores, groups=groups)
+    # Whole patients, dealt in turn.
+    folds = [
+        replace(
+            select_rows([whole], {ids[row] for row in range(400) if row // 10 % 5 == part})[0], name=str(part)
+        )
+        for part in range(5)
+    ]
+    summary = summarise_arm(folds)
+    assert summary.warnings == ("only 5 groups in the smaller class: the estimate rests on these",)
+    alone = [replace(fold, groups=fold.ids) for fold in folds]
+    assert summarise_arm(alone).warnings == ()
+
+
+def test_pooled_folds_have_one_area_with_its_caveat() -> None:
+    rng = np.random.default_rng(0)
+    folds = [
+        fold_scores(
+            f"p{part:02}", [f"{part:02}{row}" for row in range(4)], [part % 2] * 4, rng.normal(size=4)
+        )
+        for part in range(24)
+    ]
+    folds = [replace(fold, groups=(fold.name,) * 4, train_size=92) for fold in folds]
+    assert np.isnan(fold_aucs(folds)).all()
+    pooled = pool_folds(folds)
+    assert (pooled.name, pooled.models, len(pooled.ids), pooled.train_size) == ("pooled", 24, 96, 92)
+    summary = summarise_arm([pooled])
+    exact = delong_interval(pooled.actual, pooled.scores, groups=pooled.groups, scale="logit")
+    assert (summary.mean, summary.low, summary.high) == (exact.estimate, exact.low, exact.high)
+    assert summary.warnings[-1] == (
+        "decision values of 24 models are pooled to one area, as if their scales agreed"
+    )
+    assert pool_folds(folds[::-1]).scores.tolist() == pooled.scores.tolist()
+
+
+def test_folds_that_share_images_are_not_pooled() -> None:
+    fold = fold_scores("1", ["a", "b"], [0, 1], [0.1, 0.2])
+    with pytest.raises(InputError, match="no id twice"):
+        pool_folds([fold, fold])
+    with pytest.raises(InputError, match="at least one fold"):
+        pool_folds([])
 
 
 def test_one_undefined_fold_is_counted() -> None:

@@ -99,6 +99,15 @@ def test_failed_assumptions_are_named(actual: list[int], scores: list[int], warn
     assert any(warning in note for note in auc_warnings(delong_covariance(actual, scores)))
 
 
+def test_groups_are_counted_where_rows_depend_on_each_other() -> None:
+    rng = np.random.default_rng(0)
+    actual, groups = np.repeat([0, 1], [200, 50]), np.repeat(np.arange(25), 10)
+    found = delong_covariance(actual, rng.normal(size=250), groups)
+    assert (found.positives, found.fewest) == (50, 5)
+    assert auc_warnings(found) == ("only 5 groups in the smaller class: the normal approximation is poor",)
+    assert auc_warnings(delong_covariance(actual, rng.normal(size=250))) == ()
+
+
 def test_one_group_has_no_variance() -> None:
     found = delong_covariance([0, 1, 0, 1], [1, 3, 2, 4], groups=["a", "a", "a", "a"])
     assert np.isnan(found.covariance).all()

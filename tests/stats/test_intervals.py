@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featx.errors import ConfigError, InputError
-from featx.stats.intervals import corrected_variance, delong_interval, summarise_folds
+from featx.stats.intervals import (
+    corrected_variance,
+    delong_interval,
+    summarise_folds,
+)
 
 
 def test_equals_proc_on_its_example(asah: dict[str, np.ndarray]) -> None:
@@ -103,9 +109,48 @@ def test_undefined_folds_are_counted_not_averaged() -> None:
     assert (summary.mean, summary.n, summary.undefined) == (pytest.approx(0.85), 2, 1)
     assert "does not exist in 1 of 3 folds" in summary.warnings[0]
     assert "only 2 folds" in summary.warnings[1]
+    named = summarise_folds([0.8, np.nan, 0.9], ratio=0.5, names=("a", "b", "c"))
+    assert named.warnings[0] == (
+        "the metric does not exist in 1 of 3 folds (b); mean and standard deviation are over the other 2"
+    )
     nothing = summarise_folds([np.nan, np.nan], ratio=0.5)
     assert np.isnan([nothing.mean, nothing.sd, nothing.low, nothing.high]).all()
     assert (nothing.n, nothing.undefined) == (0, 2)
+
+
+def test_logit_summary_of_folds_by_hand() -> None:
+    values = np.array([0.95, 1.0, 0.98, 0.99, 0.98])
+    summary = summarise_folds(values, ratio=0.25, scale="logit")
+    error = np.sqrt((1 / 5 + 0.25) * values.var(ddof=1)) / (0.98 * 0.02)
+    step = 2.7764451051977987 * error  # t with 4 degrees of freedom
+    centre = np.log(0.98 / 0.02)
+    assert (summary.low, summary.high) == pytest.approx(
+        (1 / (1 + np.exp(step - centre)), 1 / (1 + np.exp(-step - centre)))
+    )
+    assert summary.method == "corrected resampled t, logit"
+    assert summarise_folds(values, ratio=0.25).high > 1
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12), st.floats(0.05, 1.0))
+def test_logit_bounds_hold_the_mean_and_stay_inside(values: list[float], ratio: float) -> None:
+    summary = summarise_folds(values, ratio=ratio, scale="logit")
+    if np.isnan(summary.low):
+        assert np.ptp(values) < 1e-9
+        assert summary.method == "none"
+    else:
+        assert 0 <= summary.low <= summary.mean <= summary.high <= 1
+        assert summary.low < summary.high
+
+
+@pytest.mark.parametrize("scale", ["plain", "logit"])
+@pytest.mark.parametrize("value", [0.0, 0.9, 1.0])
+def test_folds_that_do_not_vary_have_no_interval(scale: str, value: float) -> None:
+    summary = summarise_folds([value] * 6, ratio=0.2, scale=scale)
+    assert np.isnan([summary.low, summary.high]).all()
+    assert summary.method == "none"
+    assert summary.warnings == (
+        f"all 6 folds have the value {value:.3g}: without variation there is no interval",
+    )
 
 
 def test_one_fold_has_no_spread() -> None:
@@ -126,5 +171,9 @@ def test_bad_summaries_are_refused() -> None:
         summarise_folds([], ratio=1.0)
     with pytest.raises(InputError, match="one finite number or NaN for each fold"):
         summarise_folds([0.8, np.inf], ratio=1.0)
+    with pytest.raises(InputError, match="values must lie between 0 and 1"):
+        summarise_folds([0.8, 1.2], ratio=1.0, scale="logit")
+    with pytest.raises(ConfigError, match="'scale' parameter must be 'plain' or 'logit'"):
+        summarise_folds([0.8, 0.9], ratio=1.0, scale="probit")
     with pytest.raises(ConfigError, match="'ratio' parameter must be positive"):
         summarise_folds([0.8, 0.9], ratio=0.0)

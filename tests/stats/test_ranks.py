@@ -78,7 +78,17 @@ def test_cliques_are_the_largest_sets() -> None:
 def test_overlapping_blocks_are_named() -> None:
     table = np.random.default_rng(0).normal(size=(5, 3))
     assert friedman(table).warnings == ()
-    assert "share images" in friedman(table, overlapping=True).warnings[0]
+    found = friedman(table, overlapping=True)
+    assert "share images" in found.warnings[0]
+    assert (np.isnan(found.p), found.statistic) == (True, friedman(table).statistic)
+
+
+def test_overlapping_blocks_have_ranks_alone() -> None:
+    table = np.random.default_rng(0).normal(size=(5, 3))
+    alone, shared = (rank_arms(table, list("abc"), overlapping=one) for one in (False, True))
+    assert shared.ranks == alone.ranks
+    assert np.isnan([shared.critical_difference, *np.ravel(shared.p)]).all()
+    assert shared.cliques == ()
 
 
 @pytest.mark.parametrize("table", [[[1, 2, 3]], [[1, 2], [3, 4]], [[1, 2, np.nan], [1, 2, 3]]])

@@ -1,0 +1,180 @@
+"""Strata: the columns that results are broken down by, with numbers binned once for the whole report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from featx.errors import RunError
+
+from .series import Series, natural
+
+__all__ = ["BINNED", "MOST_LEVELS", "Stratum", "find_strata", "levels"]
+
+MOST_LEVELS = 12
+BINNED = (
+    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by tens, others at their "
+    "quartiles."
+)
+_SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
+# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by tens.
+_OLDEST, _SPAN = 119, 20
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A column that results are broken down by.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    edges : tuple of float
+        Highest number of every bin but the last; empty where the column's values are taken as they are.
+    labels : tuple of str
+        Levels, in order: names of the bins, or the column's values.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    labels: tuple[str, ...]
+
+    def level(self, text: str) -> str:
+        """Find the level of a value.
+
+        Parameters
+        ----------
+        text : str
+            What stands in the column.
+
+        Returns
+        -------
+        str
+            One of `labels`; empty where there is no value.
+
+        Examples
+        --------
+        >>> Stratum("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
+        '40 to 49'
+        """
+        if not _given(text):
+            return ""
+        if not self.edges:
+            return text
+        number = float(text)
+        return self.labels[int(np.searchsorted(self.edges, number))] if math.isfinite(number) else ""
+
+
+def find_strata(
+    series: Sequence[Series], wanted: Sequence[str] | None = None
+) -> tuple[tuple[Stratum, ...], tuple[str, ...]]:
+    """Find the columns to break results down by.
+
+    Parameters
+    ----------
+    series : sequence of Series
+        The arms of the report.
+    wanted : sequence of str, optional
+        Columns to take; by default all of 2 to `MOST_LEVELS` levels, numbers binned where there are more.
+
+    Returns
+    -------
+    strata : tuple of Stratum
+        In natural order of their names, or in the order wanted.
+    notes : tuple of str
+        Columns that were left out, and why.
+
+    Raises
+    ------
+    RunError
+        If a column wanted is in no run.
+    """
+    columns = _columns(series)
+    missing = sorted(set(wanted or ()) - set(columns))
+    if missing:
+        known = ", ".join(sorted(columns)) or "none"
+        raise RunError(f"no run has the stratum {missing[0]!r}; columns of these runs: {known}")
+    names = sorted(columns, key=natural) if wanted is None else dict.fromkeys(wanted)
+    found = [_stratum(name, columns[name].values()) for name in names]
+    if wanted is not None:
+        return tuple(found), ()
+    notes = [
+        f"Column {one.name!r} has {len(one.labels)} values: no breakdown is made of more than {MOST_LEVELS}."
+        for one in found
+        if len(one.labels) > MOST_LEVELS
+    ]
+    return tuple(one for one in found if 2 <= len(one.labels) <= MOST_LEVELS), tuple(notes)
+
+
+def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
+    """Gather each column's value of every image, an image that is tested several times once."""
+    values: dict[str, dict[tuple[str, str], str]] = {}
+    for run in (run for one in series for run in one.runs):
+        data = str(run.record.manifest.get("digest"))
+        for row in run.predictions:
+            for name, value in row.strata.items():
+                values.setdefault(name, {})[data, row.id] = value
+    return values
+
+
+def _stratum(name: str, values: Iterable[str]) -> Stratum:
+    given = [value for value in values if _given(value)]
+    numbers = _numbers(given)
+    if len(set(numbers)) > MOST_LEVELS:
+        return Stratum(name, *_bins(np.array(numbers)))
+    return Stratum(name, (), tuple(levels(given)))
+
+
+def _given(text: str) -> bool:
+    return text.strip().casefold() not in ("", "nan")
+
+
+def _numbers(values: Sequence[str]) -> list[float]:
+    """Read a column's values as numbers; none if one of them is not."""
+    try:
+        return [number for value in values if math.isfinite(number := float(value))]
+    except ValueError:
+        return []
+
+
+def _bins(numbers: np.ndarray) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Cut by tens where the numbers are like ages, else at the quartiles."""
+    low, high = float(numbers.min()), float(numbers.max())
+    whole = bool((numbers == numbers.round()).all())
+    if whole and low >= 0 and high <= _OLDEST and high - low >= _SPAN:
+        tens = range(int(low) // 10 * 10, int(high) + 1, 10)
+        return tuple(ten + 9.0 for ten in tens[:-1]), tuple(f"{ten} to {ten + 9}" for ten in tens)
+    below = numbers[numbers < high]
+    quartiles = np.quantile(numbers, (0.25, 0.5, 0.75), method="lower")
+    edges = np.unique(np.minimum(quartiles, below.max())).tolist()  # the last bin is never empty
+    inner = [f"> {start:g} to {end:g}" for start, end in pairwise(edges)]
+    return tuple(edges), (f"≤ {edges[0]:g}", *inner, f"> {edges[-1]:g}")
+
+
+def levels(values: Iterable[str]) -> list[str]:
+    """Order the levels of a stratum: known scales as people say them, all others naturally.
+
+    Parameters
+    ----------
+    values : iterable of str
+        Levels, repeated or not; empty text (no value) is left out.
+
+    Returns
+    -------
+    list of str
+        Each level once.
+
+    Examples
+    --------
+    >>> levels(["high", "low", "medium", "low", ""]), levels(["b", "a10", "a9"])
+    (['low', 'medium', 'high'], ['a9', 'a10', 'b'])
+    """
+    found = {value for value in values if value}
+    for scale in _SCALES:
+        if {value.casefold() for value in found} <= set(scale):
+            return sorted(found, key=lambda value: scale.index(value.casefold()))
+    return sorted(found, key=natural)
