@@ -30,6 +30,7 @@ def train_svm(
     *,
     features: Sequence[Path | str],
     task: Task | Path | str = "labels",
+    strict_labels: bool = False,
     protocol: str | Path = "5x2",
     folds: Sequence[str] = (),
     preset: str = "default",
@@ -59,6 +60,8 @@ def train_svm(
         fine-tuned on that fold; with `choose_features` several that serve a fold.
     task : Task, Path or str
         What classes to make of the labels.
+    strict_labels : bool
+        Refuse labels that may be meant for another class than the one that holds all others.
     protocol : str or Path
         ``"5x2"``, ``"kfold:K"``, ``"holdout"``, ``"none"`` (train on everything, score nothing), or a fold file.
     folds : sequence of str
@@ -106,11 +109,13 @@ def train_svm(
     """
     receiver = progress or Silent()
     resolved = resolve_settings(preset, **settings)
-    labelled = apply_task(read_manifest(manifest, root=root), task)
+    labelled = apply_task(read_manifest(manifest, root=root), task, strict_labels=strict_labels)
     stores = tuple(FeatureStore(path) for path in features)
     name = arm or default_arm(stores)
     images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
     made, warnings = _make_folds(images, protocol, seed, Path(output) / name, overwrite)
+    for line in warnings:
+        receiver.say(f"warning: {line}")
     chosen = made.select(folds)
     assigned = assign_stores(stores, chosen, choose_features)
     jobs = []
@@ -136,7 +141,7 @@ def _make_folds(
     """Make the folds and write them beside the runs; folds that stand there must be the same."""
     labelled = images.labelled
     folds = make_folds(labelled, protocol, seed, images.keys)
-    warnings = (*folds.notes, *check_folds(folds, labelled, images.keys))
+    warnings = (*labelled.remarks, *check_folds(folds, labelled, images.keys))
     path = run_folder(folder.parent, folder.name, labelled.task.name, folds.protocol, "folds.json")
     if path.exists() and not overwrite:
         standing = read_folds(path)

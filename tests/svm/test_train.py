@@ -18,6 +18,7 @@ from featx.errors import (
     RunError,
     StaleStoreError,
     StoreError,
+    TaskError,
 )
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
@@ -99,13 +100,29 @@ def test_finished_runs_are_kept_and_other_inputs_refused(small: tuple[Path, Path
     times = [(run.path / "environment.json").stat().st_mtime_ns for run in first]
     second = train_svm(manifest, protocol="kfold:2", progress=Listener(), **options)
     assert [(run.path / "environment.json").stat().st_mtime_ns for run in second] == times
-    assert all("finished before" in line for line in told)
+    (warning,) = [line for line in told if "finished before" not in line]
+    assert warning.startswith("warning: the manifest has no column 'group'")
     with pytest.raises(RunError, match=r"settings.loss"):
         train_svm(manifest, protocol="kfold:2", preset="paper", **options)
     with pytest.raises(ProtocolError, match="other folds"):
         train_svm(manifest, protocol="kfold:2", seed=1, **options)
     third = train_svm(manifest, protocol="kfold:2", preset="paper", overwrite=True, **options)
     assert third[0].record.settings["loss"] == "hinge"
+
+
+def test_missing_groups_and_doubtful_labels_stand_in_the_record(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, ["sic" if n == 0 else name for n, name in enumerate(_labels(positive))])
+    options = {"features": [store], "task": "sick:rest", "protocol": "1x2", "cache": tmp_path / "cache"}
+    for run in train_svm(manifest, output=tmp_path / "runs", **options):
+        groups, near = run.record.warnings[:2]
+        assert groups.startswith("the manifest has no column 'group'")
+        assert near.startswith("labels near to a named class count as 'rest': 'sic' (1 image, near 'sick')")
+    with pytest.raises(TaskError, match="'sic'"):
+        train_svm(manifest, output=tmp_path / "strict", strict_labels=True, **options)
+    assert not (tmp_path / "strict").exists()
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

@@ -197,7 +197,7 @@ def read_text_table(path: Path, *, columns: Sequence[str], header: bool = True) 
 
 def _expected(columns: Sequence[str], header: bool) -> str:
     named = f"the columns {', '.join(columns)}" if header else f"{len(columns)} columns without a header"
-    return f"the published table: text separated by comma, semicolon or tab, with {named}"
+    return f"text separated by comma, semicolon or tab, with {named}"
 
 
 def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: Path) -> pd.Series[str]:
