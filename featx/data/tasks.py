@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from featx.data.manifest import Manifest
 from featx.data.remarks import group_remarks, label_remarks, rare_labels
 from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
+from featx.digest import digest
 from featx.errors import TaskError, listing
 
 __all__ = ["Labelled", "Task", "apply_task", "doubtful_labels", "read_task", "shipped_tasks"]
@@ -110,6 +112,14 @@ class Labelled:
     strata: dict[str, tuple[str, ...]]
     left_out: int
     remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def class_digests(self) -> dict[str, str]:
+        """For each class the SHA-256 of the ids of its images: what the task is, whatever it is called."""
+        ids = np.array(self.ids)
+        return {
+            name: digest(ids[self.targets == place].tolist()) for place, name in enumerate(self.task.classes)
+        }
 
     def __len__(self) -> int:
         """Count the rows kept."""

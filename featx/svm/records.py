@@ -112,7 +112,11 @@ def record_of_inputs(
         fold=fold,
         folds_digest=folds.digest,
         seed=seed,
-        manifest={"name": manifest.name, "digest": manifest.digest},
+        manifest={
+            "name": manifest.name,
+            "digest": manifest.digest,
+            "targets": images.labelled.class_digests,
+        },
         features=_features(stores),
         settings=stated,
         lineage=tuple(stores[0].recipe.get("lineage") or ()),

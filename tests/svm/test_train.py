@@ -23,6 +23,7 @@ from featx.errors import (
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
 from featx.images.content import content_keys
+from featx.reporting.series import collect
 from featx.svm.model import load_model
 from featx.svm.pooling import pool_scores
 from featx.svm.train import run_auc, train_svm
@@ -108,6 +109,18 @@ def test_finished_runs_are_kept_and_other_inputs_refused(small: tuple[Path, Path
         train_svm(manifest, protocol="kfold:2", seed=1, **options)
     third = train_svm(manifest, protocol="kfold:2", preset="paper", overwrite=True, **options)
     assert third[0].record.settings["loss"] == "hinge"
+
+
+def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, ["melanoma" if value else "nevus" for value in positive])
+    for task in ("melanoma:rest", "melanoma-vs-rest", "Melanoma:rest"):
+        given = {"protocol": "1x2", "arm": f"arm {task}", "output": tmp_path / "runs"}
+        train_svm(manifest, features=[store], task=task, cache=tmp_path / "cache", **given)
+    series, _ = collect([tmp_path / "runs"])
+    assert {(item.task, item.classes) for item in series} == {("Melanoma:rest", ("rest", "Melanoma"))}
+    assert len(series) == 3
+    assert len({row.scores["Melanoma"] for item in series for row in item.runs[0].predictions[:1]}) == 1
 
 
 def test_missing_groups_and_doubtful_labels_stand_in_the_record(
