@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import check_folds, make_folds, write_folds
+from featx.data.protocols import check_folds, check_inner, make_folds, write_folds
 from featx.data.tasks import Task, apply_task
 from featx.errors import ConfigError
 from featx.progress import Progress, Silent
@@ -159,6 +159,8 @@ def finetune(
     ordered = [keys[name] for name in labelled.ids]
     made = make_folds(labelled, protocol, seed, ordered)
     warned = (*labelled.remarks, *check_folds(made, labelled, ordered))
+    if plan.validation:
+        check_inner(made.folds, labelled, ordered)
     for line in warned:
         progress.say(f"warning: {line}")
     label = sources[0].label if len(sources) == 1 else Path(weights).name

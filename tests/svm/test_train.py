@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,26 @@ def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: 
     assert {(item.task, item.classes) for item in series} == {("Melanoma:rest", ("rest", "Melanoma"))}
     assert len(series) == 3
     assert len({row.scores["Melanoma"] for item in series for row in item.runs[0].predictions[:1]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("sick", "options", "message"),
+    [
+        (2, {}, "fold 1x2: nothing can be held out of its training set .* healthy 1, sick 1"),
+        (3, {"calibrate": "sigmoid"}, "fold 1x1: .* two groups of every class .* healthy 1, sick 2"),
+    ],
+)
+def test_no_fold_is_written_where_another_cannot_be_done(
+    make: Make, relu_features: Draw, tmp_path: Path, sick: int, options: dict[str, Any], message: str
+) -> None:
+    """In both cases the other fold could be trained."""
+    labels = ["healthy"] * 3 + ["sick"] * sick
+    features, _ = relu_features(len(labels), 5)
+    manifest, store = make(features, labels)
+    given = {"features": [store], "protocol": "1x2", "cache": tmp_path / "cache", **options}
+    with pytest.raises(ProtocolError, match=message):
+        train_svm(manifest, output=tmp_path / "runs", **given)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_missing_groups_and_doubtful_labels_stand_in_the_record(
