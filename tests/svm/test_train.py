@@ -23,6 +23,7 @@ from featx.errors import (
 )
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
+from featx.images import content
 from featx.images.content import content_keys
 from featx.reporting.series import collect
 from featx.svm.model import load_model
@@ -252,6 +253,24 @@ def test_missing_features_are_refused_or_left_out(make: Make, relu_features: Dra
     assert tested == {f"i{i:04}" for i in range(80)} - {"i0003", "i0050"}
     assert runs[0].record.counts["left_out"] == 2
     assert any("2 images have no features" in line for line in runs[0].record.warnings)
+
+
+def test_images_changed_since_their_extraction_are_told_from_new_ones(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_SETTLED_NS", 0)
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, _labels(positive), skip=[3])
+    content_keys(sorted((tmp_path / "images").iterdir()), cache=tmp_path / "cache")  # as an extraction does
+    (tmp_path / "images" / "i0007.png").write_bytes(b"cropped")
+    options = {"features": [store], "task": TASK, "cache": tmp_path / "cache", "output": tmp_path / "runs"}
+    said = r"2 of 60 images have no features \(i0003, i0007\), 1 of them since their files were changed"
+    with pytest.raises(
+        MissingFeaturesError, match=said + r" after extraction \(i0007\); run `featx extract`"
+    ):
+        train_svm(manifest, **options)
+    (run,) = train_svm(manifest, missing="leave-out", protocol="1x2", folds=["1x1"], **options)
+    assert any("left out, 1 of them since their files were changed" in line for line in run.record.warnings)
 
 
 def test_copies_of_an_image_never_straddle(make: Make, relu_features: Draw, tmp_path: Path) -> None:
