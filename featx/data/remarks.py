@@ -27,10 +27,11 @@ _GROUP_NAME = re.compile(
     r"(patient|subject|participant|person|individual|donor|animal|lesion|case|eye|exam|examination|visit|specimen"
     r"|slide|mrn|pid)s?(identifier|number|index|name|code|key|uid|num|nr|no|ids?)?"
 )
-# What a column needs, beside values that repeat, to look like names of groups by its values alone.
+# What a column needs, beside values that repeat, to look like names of groups without such a name.
 _FEWEST_VALUES = 10
 _MOST_IMAGES_EACH = 20
-_MORE_THAN_AGES = 120
+_NUMBERED = re.compile(r".*(id|ids|no|nr|num|number|code|key|index)", re.IGNORECASE)
+_OF_FILES = re.compile(r"sha|md5|hash|file|path|url|date|time", re.IGNORECASE)
 
 
 def group_columns(manifest: Manifest) -> dict[str, int]:
@@ -44,14 +45,13 @@ def group_columns(manifest: Manifest) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Column to number of its values, most values first. A column's name counts (patient, lesion id, case), or
-        values that look like identifiers, many of them, and some shared by several images.
+        Column to number of its values, most values first. A column's name counts (patient, lesion id, case); where
+        none has such a name, values that look like identifiers, many of them, and some shared by several images.
     """
     found = {name: _values(manifest.table[name]) for name in manifest.strata}
-    likely = {
-        name: len(counts)
-        for name, counts in found.items()
-        if 2 < len(counts) < counts.sum() and (_named(name) or _identifiers(counts))
+    shared = {name: counts for name, counts in found.items() if 2 < len(counts) < counts.sum()}
+    likely = {name: len(counts) for name, counts in shared.items() if _named(name)} or {
+        name: len(counts) for name, counts in shared.items() if _identifiers(name, counts)
     }
     return dict(sorted(likely.items(), key=lambda item: -item[1]))
 
@@ -64,14 +64,13 @@ def _named(column: str) -> bool:
     return _GROUP_NAME.fullmatch(re.sub(r"[^a-z]", "", column.casefold())) is not None
 
 
-def _identifiers(counts: pd.Series[int]) -> bool:
-    """Tell whether values look like identifiers: with digits, but neither measurements nor ages."""
+def _identifiers(column: str, counts: pd.Series[int]) -> bool:
+    """Tell whether values look like identifiers: letters and digits, or whole numbers in a column named after them."""
     values = counts.index.to_series()
-    least = max(_FEWEST_VALUES, int(counts.sum()) / _MOST_IMAGES_EACH)
-    if values.str.fullmatch(r"-?\d+").all():
-        least = max(least, _MORE_THAN_AGES)
-    measured = values.str.fullmatch(r"-?\d*\.\d+([eE][-+]?\d+)?").any()
-    return len(counts) >= least and not measured and bool(values.str.contains(r"\d").all())
+    many = len(counts) >= max(_FEWEST_VALUES, int(counts.sum()) / _MOST_IMAGES_EACH)
+    numbers = values.str.fullmatch(r"\d+").all() and _NUMBERED.fullmatch(column)
+    mixed = values.str.contains(r"\d").all() and values.str.contains(r"[^\W\d]").all()
+    return many and bool(numbers or mixed) and not _OF_FILES.search(column)
 
 
 def group_remarks(manifest: Manifest) -> tuple[str, ...]:

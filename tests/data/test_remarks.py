@@ -29,7 +29,7 @@ def manifest_of(folder: Path, columns: dict[str, list[str]]) -> Manifest:
         ("patient", ["Smith", "Jones", "Wu", "Diaz"] * 10),
         ("case_num", [str(n // 2) for n in range(40)]),
         ("accession", [f"A{n // 3}" for n in range(40)]),
-        ("number", [str(1000 + n // 2) for n in range(400)]),
+        ("study number", [str(1000 + n // 2) for n in range(40)]),
     ],
 )
 def test_columns_that_look_like_groups(tmp_path: Path, column: str, values: list[str]) -> None:
@@ -50,6 +50,8 @@ def test_columns_that_look_like_groups(tmp_path: Path, column: str, values: list
         ("lesion type", ["flat", "raised", "ulcer", "other"] * 10),
         ("eye", ["left", "right"] * 20),
         ("patient_id", [f"P{n}" for n in range(40)]),  # no patient has two images
+        ("bytes", [str(5000 + n // 2) for n in range(40)]),
+        ("sha256", [f"a{n // 2:063}" for n in range(40)]),
         ("diameter", [f"{n % 20 + 0.25}" for n in range(40)]),
     ],
 )
