@@ -149,10 +149,10 @@ def check_inner(
         if (counts.min() if every_class else counts.max()) > 1:
             continue
         held = [f"{labelled.task.classes[target]} {count}" for target, count in enumerate(counts)]
+        wanted, mend = ("of every class ", ", or train without --calibrate") if every_class else ("", "")
         raise ProtocolError(
-            f"fold {fold.name}: nothing can be held out of its training set to choose by: of the two groups "
-            f"{'of every class ' if every_class else ''}that are needed there are {listing(held, 12)}; use fewer folds, "
-            "or add images"
+            f"fold {fold.name}: nothing can be held out of its training set to choose by: of the two groups {wanted}"
+            f"that are needed there are {listing(held, 12)}; use fewer folds, add images{mend}"
         )
 
 
