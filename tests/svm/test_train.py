@@ -26,6 +26,7 @@ from featx.files import write_json
 from featx.images import content
 from featx.images.content import content_keys
 from featx.reporting.series import collect
+from featx.reporting.summary import summarise
 from featx.svm.model import load_model
 from featx.svm.pooling import pool_scores
 from featx.svm.train import run_auc, train_svm
@@ -155,6 +156,8 @@ def test_missing_groups_and_doubtful_labels_stand_in_the_record(
         groups, near = run.record.warnings[:2]
         assert groups.startswith("the manifest has no column 'group'")
         assert near.startswith("labels near to a named class count as 'rest': 'sic' (1 image, near 'sick')")
+    told = [line for line in summarise([tmp_path / "runs"]).warnings if ", all folds: " in line]
+    assert [line.partition(", all folds: ")[2] for line in told[:2]] == [groups, near]
     with pytest.raises(TaskError, match="'sic'"):
         train_svm(manifest, output=tmp_path / "strict", strict_labels=True, **options)
     assert not (tmp_path / "strict").exists()
