@@ -77,6 +77,7 @@ def import_command(
 @data.command("check")
 @options.MANIFEST
 @options.ROOT
+@click.option("--task", help="Task whose treatment of labels to check too, such as melanoma:rest.")
 @click.option(
     "--near",
     type=click.IntRange(0, 128),
@@ -96,6 +97,7 @@ def import_command(
 def check_command(
     manifest: Path,
     root: Path | None,
+    task: str | None,
     near: int | None,
     no_near: bool,
     html: Path | None,
@@ -105,21 +107,24 @@ def check_command(
     workers: int | None,
     as_json: bool,
 ) -> int:
-    """Audit a data set: unreadable images, class counts, copies, near duplicates, leaks between splits, sizes.
+    """Audit a data set: unreadable images, class counts, copies, near duplicates, leaks between splits, sizes,
+    missing groups, labels that may be slips.
 
     Ends with 1 if something grave was found.
     """
     from featx.data.check import NEAR, check_manifest
     from featx.data.check import as_json as json_of
     from featx.data.manifest import read_manifest
+    from featx.data.tasks import read_task
     from featx.files import write_text
     from featx.images.content import content_keys
 
+    applied = None if task is None else read_task(task)
     table = read_manifest(manifest, root=root, check_files=False, check_groups=False)
     receiver = progress()
     keys = content_keys(table.paths, cache=cache, workers=workers, progress=receiver).keys
     bits = None if no_near else NEAR if near is None else near
-    check = check_manifest(table, keys, _decode, near=bits, workers=workers, progress=receiver)
+    check = check_manifest(table, keys, _decode, task=applied, near=bits, workers=workers, progress=receiver)
     if html is not None:
         write_text(html, _check_sheet(table, check, samples, seed))
         click.echo(f"sheet: {html}", err=True)

@@ -21,6 +21,7 @@ from .options import (
     PROTOCOL,
     ROOT,
     SEED,
+    STRICT_LABELS,
     TASK,
     WORKERS,
     output,
@@ -74,6 +75,7 @@ def _recipe_flags(command: Any) -> Any:
     help="random, random:SEED, imagenet, preset, a file, a fine-tuning run, or a folder of one run for each fold.",
 )
 @TASK
+@STRICT_LABELS
 @PROTOCOL
 @click.option("--fold", multiple=True, help="Train this fold only; may be given several times.")
 @click.option(

@@ -53,6 +53,11 @@ TASK = click.option(
     show_default=True,
     help="Named task, TOML file, or POSITIVE:NEGATIVE with labels joined by + (NEGATIVE may be `rest`).",
 )
+STRICT_LABELS = click.option(
+    "--strict-labels",
+    is_flag=True,
+    help="Refuse labels under `rest` that may be meant for another class, instead of warning.",
+)
 PROTOCOL = click.option(
     "--protocol",
     default="5x2",

@@ -26,6 +26,7 @@ def protocol() -> None:
 @protocol.command("make")
 @options.MANIFEST
 @options.TASK
+@options.STRICT_LABELS
 @options.PROTOCOL
 @options.SEED
 @options.ROOT
@@ -46,6 +47,7 @@ def protocol() -> None:
 def make_command(
     manifest: Path,
     task: str,
+    strict_labels: bool,
     protocol: str,
     seed: int,
     root: Path | None,
@@ -67,7 +69,10 @@ def make_command(
 
     if output.exists() and not overwrite:
         raise ProtocolError(f"{output}: a file stands there; give --overwrite to replace it")
-    labelled = apply_task(read_manifest(manifest, root=root, check_files=not names_only), task)
+    table = read_manifest(manifest, root=root, check_files=not names_only)
+    labelled = apply_task(table, task, strict_labels=strict_labels)
+    for remark in labelled.remarks:
+        click.echo(f"warning: {remark}", err=True)
     keys = None if names_only else _keys(labelled, cache)
     folds = make_folds(labelled, protocol, seed, keys, absent="drop" if absent == "drop" else "fail")
     for warning in check_folds(folds, labelled, keys):
@@ -210,11 +215,8 @@ def _groups(path: Path, column: str) -> dict[str, str]:
     """Read a table of images and their groups."""
     from featx.data.importers.source import read_text_table
     from featx.data.manifest import image_name
-    from featx.errors import ManifestError
 
-    table = read_text_table(path)
-    if "image" not in table or column not in table:
-        raise ManifestError(f"{path}: needs the columns 'image' and {column!r}; give --group-column")
+    table = read_text_table(path, columns=("image", column))
     named = table[table[column] != ""]
     return dict(zip(named["image"].map(image_name), named[column], strict=True))
 

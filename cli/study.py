@@ -10,7 +10,7 @@ import click
 
 from featx.errors import ConfigError
 
-from .options import CACHE, JSON, print_json
+from .options import CACHE, JSON, STRICT_LABELS, print_json
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -93,8 +93,15 @@ def list_studies(as_json: bool) -> None:
     help="Jobs at once; cores and GPUs are shared out among them.",
 )
 @click.option("--retry-failed", is_flag=True, help="Try jobs again that failed before.")
+@STRICT_LABELS
 def run(
-    file: str, output: Path | None, cache: Path, manifests: dict[str, Path], jobs: int, retry_failed: bool
+    file: str,
+    output: Path | None,
+    cache: Path,
+    manifests: dict[str, Path],
+    jobs: int,
+    retry_failed: bool,
+    strict_labels: bool,
 ) -> int:
     """Do what is left of a study, and write its reports.
 
@@ -110,6 +117,7 @@ def run(
         manifests=manifests,
         jobs=jobs,
         retry_failed=retry_failed,
+        strict_labels=strict_labels,
         progress=progress(),
     )
     return _tell_reports(outcome)
@@ -162,12 +170,27 @@ def tell(outcome: Outcome) -> int:
 
 @study.command()
 @_study
+@STRICT_LABELS
 @JSON
-def plan(file: str, output: Path | None, cache: Path, manifests: dict[str, Path], as_json: bool) -> None:
+def plan(
+    file: str,
+    output: Path | None,
+    cache: Path,
+    manifests: dict[str, Path],
+    strict_labels: bool,
+    as_json: bool,
+) -> None:
     """List every job of a study: what it needs, whether it is finished, and its time."""
     from featx.study.run import study_overview
 
-    found = study_overview(file, output=output, cache=cache, manifests=manifests, progress=progress())
+    found = study_overview(
+        file,
+        output=output,
+        cache=cache,
+        manifests=manifests,
+        strict_labels=strict_labels,
+        progress=progress(),
+    )
     if as_json:
         print_json(found.as_json())
         return

@@ -38,6 +38,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
     help="Feature store; repeat for stores of weights fine-tuned on each fold, or of alternatives.",
 )
 @options.TASK
+@options.STRICT_LABELS
 @options.PROTOCOL
 @click.option("--fold", "folds", multiple=True, help="Run this fold only; may be repeated.")
 @click.option(

@@ -46,6 +46,7 @@ __all__ = [
     "read_run",
     "run_cost",
     "run_folder",
+    "shown_as",
     "versions",
     "write_run",
 ]
@@ -111,7 +112,8 @@ class RunRecord:
     seed : int
         Seed of everything random in the run.
     manifest : mapping
-        ``name`` and ``digest`` of the manifest's content.
+        ``name`` and ``digest`` of the manifest's content, and ``targets``: for each class the SHA-256 of the ids of
+        its images. Runs of earlier versions lack the last.
     features : mapping
         ``digest`` and ``recipe`` of the features that went in; for a fine-tuning run the network's. ``cost`` holds
         ``parameters`` and ``multiply_adds`` of the network up to them, where the store knows; it decides nothing.
@@ -168,7 +170,20 @@ class RunRecord:
         inputs["features"] = _deciding(inputs["features"])
         # A manifest's name is shown in reports; its content alone decides.
         inputs["manifest"] = {key: value for key, value in inputs["manifest"].items() if key != "name"}
+        if "targets" in self.manifest and self.kind != "finetune":
+            # So are a task's name and those of its classes. By them a training may look up weights of the classes.
+            targets = inputs["manifest"].pop("targets")
+            inputs |= {key: [targets[name] for name in inputs[key]] for key in ("classes", "scored")}
+            del inputs["task"]
         return inputs
+
+    @property
+    def task_identity(self) -> str | None:
+        """SHA-256 of which images are in one class and which class is positive; None for runs of earlier versions."""
+        targets = self.manifest.get("targets")
+        if targets is None:
+            return None
+        return digest([sorted(targets.values()), sorted(targets[name] for name in self.scored)])
 
     @property
     def id(self) -> str:
@@ -196,11 +211,72 @@ class Run:
         What went in and came out.
     predictions : tuple of Prediction
         One for each test image; empty for a fine-tuning run without scores.
+    names : mapping of str to str
+        Each class as the folder's files call it to its name here, where they differ (`shown_as`).
     """
 
     path: Path
     record: RunRecord
     predictions: tuple[Prediction, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def own_name(self, shown: str) -> str:
+        """Tell what the folder's files call a class.
+
+        Parameters
+        ----------
+        shown : str
+            Its name here.
+
+        Returns
+        -------
+        str
+            Its name there.
+        """
+        return {here: own for own, here in self.names.items()}.get(shown, shown)
+
+
+def shown_as(run: Run, task: str, names: Mapping[str, str], classes: Sequence[str]) -> Run:
+    """Give a run's task and classes other names, as reports do that bring spellings of one task together.
+
+    Parameters
+    ----------
+    run : Run
+        A run as it was read.
+    task : str
+        New name of the task.
+    names : mapping of str to str
+        Each class to its new name.
+    classes : sequence of str
+        The new names, in the order wanted.
+
+    Returns
+    -------
+    Run
+        The same run; its folder is as it was.
+    """
+    old = run.record
+    facts = {key: _with_names(getattr(old, key), names) for key in ("manifest", "counts", "search")}
+    scored = tuple(name for name in classes if name in {names[own] for own in old.scored})
+    record = dataclasses.replace(old, task=task, classes=tuple(classes), scored=scored, **facts)
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            actual=names.get(row.actual, row.actual),
+            scores=_with_names(row.scores, names),
+            probabilities=_with_names(row.probabilities, names),
+        )
+        for row in run.predictions
+    )
+    return Run(run.path, record, rows, names)
+
+
+def _with_names(value: Any, names: Mapping[str, str]) -> Any:
+    """Rename the keys of every mapping that is keyed by classes."""
+    if not isinstance(value, Mapping):
+        return value
+    keyed = set(value) <= set(names)
+    return {names[key] if keyed else key: _with_names(item, names) for key, item in value.items()}
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
@@ -565,6 +641,9 @@ def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False)
     if overwrite or not (path / COMPLETE).is_file():
         return None
     run = read_run(path)
+    if "targets" not in run.record.manifest:
+        known = {key: value for key, value in wanted.manifest.items() if key != "targets"}
+        wanted = dataclasses.replace(wanted, manifest=known)
     lines = differing(wanted.inputs(), run.record.inputs())
     if lines:
         raise RunError(

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.data.manifest import Manifest, straddling
+from featx.data.remarks import group_columns, group_remarks, rare_labels, spelled_like
+from featx.data.tasks import Task, doubtful_labels
 from featx.digest import canonical
 from featx.errors import ImageError, listing
 from featx.progress import Progress, Silent
@@ -119,6 +121,7 @@ def check_manifest(
     keys: Mapping[str, str],
     decode: Callable[[str, int], Image.Image],
     *,
+    task: Task | None = None,
     near: int | None = NEAR,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -135,6 +138,8 @@ def check_manifest(
     decode : callable
         Path and side to an RGB image, at least twice that side or whole; raises `ImageError`
         (`featx.images.decode.decode`).
+    task : Task, optional
+        Also name the labels that it takes for others although they may be meant for one of its classes.
     near : int or None
         Bits of 256 in which near duplicates may differ; None does not look for them.
     workers : int, optional
@@ -162,6 +167,11 @@ def check_manifest(
         *_near_findings(manifest, pairs),
         *(Finding("groups-across-splits", True, text, ()) for text in straddling(table)),
         *_class_findings(manifest),
+        *(
+            Finding("no-groups", False, text, tuple(group_columns(manifest)))
+            for text in group_remarks(manifest)
+        ),
+        *_label_findings(Counter(table["label"]), task),
     ]
     return ManifestCheck(
         str(manifest.source),
@@ -328,6 +338,26 @@ def _class_findings(manifest: Manifest) -> list[Finding]:
             "one-group", False, f"labels with one group only, which no fold can split: {listing(few)}", few
         )
     ]
+
+
+def _label_findings(counts: Mapping[str, int], task: Task | None) -> list[Finding]:
+    """Name labels that may be slips: spelled like a more frequent one, or of one or two images."""
+    found = []
+    alike = {
+        label: name
+        for label, count in sorted(counts.items())
+        if label and (name := spelled_like(label, (other for other in counts if counts[other] > count)))
+    }
+    if alike:
+        shown = [f"{label!r} ({counts[label]}, {name!r} {counts[name]})" for label, name in alike.items()]
+        text = f"labels spelled like a more frequent one: {listing(shown, _MOST_NAMES)}"
+        found.append(Finding("labels-alike", False, text, tuple(alike)))
+    if rare := rare_labels(counts):
+        text = f"labels of one or two images: {listing(rare, _MOST_NAMES)}"
+        found.append(Finding("rare-labels", False, text, rare))
+    if task is not None:
+        found += [Finding("doubtful-labels", False, text, ()) for text in doubtful_labels(task, counts)]
+    return found
 
 
 def as_json(check: ManifestCheck) -> dict[str, Any]:

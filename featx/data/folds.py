@@ -31,6 +31,11 @@ PARTS = {
 }
 """Names of parts in lower case, and which part of a fold they are: validation images train."""
 
+# Training and test set look exchanged where so many of both are of the other published split, or the test set is so many
+# times as large; halves of uneven groups are not.
+_MOST = 0.9
+_TIMES_LARGER = 1.5
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -238,9 +243,9 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
     Returns
     -------
     tuple of str
-        Warnings: what was repaired on reading, test parts that lack a class, folds that repeat another,
-        images in no fold, copies of different classes. Where folds leave one group out, test parts that lack a
-        class are counted, and what a report makes of them is said.
+        Warnings: what was repaired on reading, test parts that lack a class, parts that look exchanged, folds that
+        repeat another, images in no fold, copies of different classes. Where folds leave one group out, test parts
+        that lack a class are counted, and what a report makes of them is said.
 
     Raises
     ------
@@ -263,6 +268,7 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
     return (
         *folds.notes,
         *_lacking(folds, labelled, lacking),
+        *(line for fold in folds.folds for line in _exchanged(fold, known, labelled)),
         *_repeats(folds),
         *_unused(folds, labelled),
         *_conflicts(labelled, keys or ()),
@@ -339,6 +345,26 @@ def _absent_classes(fold: Fold, known: dict[str, int], labelled: Labelled) -> li
         raise ProtocolError(f"fold {fold.name} has no training image of {listing(lacking)}; use other folds")
     absent = [name for index, name in enumerate(names) if index not in tested]
     return absent if fold.test else []
+
+
+def _exchanged(fold: Fold, known: dict[str, int], labelled: Labelled) -> list[str]:
+    """Say where a fold trains on the published test set, or tests on far more images than it trains on."""
+    trained, tested = (
+        Counter(PARTS.get(str(labelled.splits[known[name]]).lower()) for name in part)
+        for part in (fold.train, fold.test)
+    )
+    of_test, of_train = trained["test"], tested["train"]
+    if fold.test and of_test >= _MOST * len(fold.train) and of_train >= _MOST * len(fold.test):
+        return [
+            f"fold {fold.name}: {of_test} of {len(fold.train)} training images are in the manifest's split test, and "
+            f"{of_train} of {len(fold.test)} test images in its split train; are training and test set exchanged?"
+        ]
+    if len(fold.test) >= _TIMES_LARGER * len(fold.train):
+        return [
+            f"fold {fold.name}: the test set is larger than the training set ({len(fold.test)} and {len(fold.train)} "
+            "images); are they exchanged?"
+        ]
+    return []
 
 
 def _repeats(folds: Folds) -> list[str]:

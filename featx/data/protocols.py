@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.folds import PARTS, Fold, Folds, check_folds, read_folds, write_folds
-from featx.data.splitting import deal, inner_splits, validation_split
+from featx.data.splitting import class_groups, deal, inner_splits, validation_split
 from featx.data.tasks import Labelled
 from featx.errors import ProtocolError, listing
 
@@ -25,6 +25,7 @@ __all__ = [
     "Fold",
     "Folds",
     "check_folds",
+    "check_inner",
     "inner_splits",
     "make_folds",
     "merged_groups",
@@ -109,6 +110,50 @@ def _without_copies(folds: Folds, labelled: Labelled, keys: Sequence[str] | None
                 f"left out of training: {listing(copies)}"
             )
     return replace(folds, folds=tuple(kept), notes=tuple(notes))
+
+
+def check_inner(
+    folds: Sequence[Fold],
+    labelled: Labelled,
+    keys: Sequence[str] | None = None,
+    *,
+    grouped: bool = True,
+    every_class: bool = False,
+) -> None:
+    """Check that each fold's training part can be split again, to choose on one part what is fitted on the other.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+        Folds that passed `check_folds`.
+    labelled : Labelled
+        The data set under its task.
+    keys : sequence of str, optional
+        SHA-256 of each image's bytes, in the order of ``labelled.ids``.
+    grouped : bool
+        Whether groups stay together.
+    every_class : bool
+        Whether every class has to be in both parts, as for a calibration; else one of them is enough.
+
+    Raises
+    ------
+    ProtocolError
+        If a training part has too few groups; the message names the fold.
+    """
+    groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
+    rows = groups if grouped else np.array(labelled.ids)
+    place = {name: row for row, name in enumerate(labelled.ids)}
+    for fold in folds:
+        at = [place[name] for name in fold.train]
+        counts = class_groups(labelled.targets[at], rows[at])
+        if (counts.min() if every_class else counts.max()) > 1:
+            continue
+        held = [f"{labelled.task.classes[target]} {count}" for target, count in enumerate(counts)]
+        wanted, mend = ("of every class ", ", or train without --calibrate") if every_class else ("", "")
+        raise ProtocolError(
+            f"fold {fold.name}: nothing can be held out of its training set to choose by: of the two groups {wanted}"
+            f"that are needed there are {listing(held, 12)}; use fewer folds, add images{mend}"
+        )
 
 
 def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[str]) -> npt.NDArray[np.str_]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from featx.errors import ProtocolError
 
-__all__ = ["deal", "inner_splits", "validation_split"]
+__all__ = ["class_groups", "deal", "inner_splits", "validation_split"]
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
@@ -55,6 +55,31 @@ def deal(
     """
     _, group_of_row = np.unique(np.asarray(groups), return_inverse=True)
     return _deal_groups(_class_counts(targets, group_of_row), np.asarray(shares), rng)[group_of_row]
+
+
+def class_groups(targets: npt.ArrayLike, groups: npt.ArrayLike) -> _Ints:
+    """Count the groups that hold each class.
+
+    Parameters
+    ----------
+    targets : array_like, shape (n,)
+        Class of each row.
+    groups : array_like, shape (n,)
+        Group of each row.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (classes,)
+        For each class that occurs, in rising order.
+
+    Examples
+    --------
+    >>> class_groups([0, 0, 1, 1], ["a", "b", "b", "b"]).tolist()
+    [2, 1]
+    """
+    _, group_of_row = np.unique(np.asarray(groups), return_inverse=True)
+    found: _Ints = (_class_counts(targets, group_of_row) > 0).sum(axis=0)
+    return found
 
 
 def _class_counts(targets: npt.ArrayLike, group_of_row: _Ints) -> _Ints:

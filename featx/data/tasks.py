@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.manifest import Manifest
+from featx.data.remarks import group_remarks, label_remarks, rare_labels
 from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
+from featx.digest import digest
 from featx.errors import TaskError, listing
 
-__all__ = ["Labelled", "Task", "apply_task", "read_task", "shipped_tasks"]
+__all__ = ["Labelled", "Task", "apply_task", "doubtful_labels", "read_task", "shipped_tasks"]
 
 LABELS = "labels"
+_ALL = "*"
 _OTHERS = ("fail", "leave-out")
 _KEYS = {"name", "description", "positive", "exclude", "others", "classes"}
 
@@ -93,6 +97,8 @@ class Labelled:
         Value of each row, for each stratum column.
     left_out : int
         Rows that the task left out.
+    remarks : tuple of str
+        What may be a mistake: no groups, labels that may be slips.
     """
 
     manifest: Manifest
@@ -105,6 +111,15 @@ class Labelled:
     splits: npt.NDArray[np.str_]
     strata: dict[str, tuple[str, ...]]
     left_out: int
+    remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def class_digests(self) -> dict[str, str]:
+        """For each class the SHA-256 of the ids of its images: what the task is, whatever it is called."""
+        ids = np.array(self.ids)
+        return {
+            name: digest(ids[self.targets == place].tolist()) for place, name in enumerate(self.task.classes)
+        }
 
     def __len__(self) -> int:
         """Count the rows kept."""
@@ -192,7 +207,7 @@ def _inline(text: str) -> Task:
     rest = sides[1] == ["rest"]
     _check_diagnoses([label for side in sides for label in side], f"task {text!r}")
     mapping = [(label, positive) for label in sides[0]]
-    mapping += [("*", negative)] if rest else [(label, negative) for label in sides[1]]
+    mapping += [(_ALL, negative)] if rest else [(label, negative) for label in sides[1]]
     return Task(
         text, (negative, positive), tuple(mapping), (), positive, "fail" if rest else "leave-out", True
     )
@@ -244,7 +259,7 @@ def _positive(table: dict[str, Any], classes: Sequence[str], where: str) -> str 
     return positive
 
 
-def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
+def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bool = False) -> Labelled:
     """Give every row of a manifest its class.
 
     Parameters
@@ -253,6 +268,8 @@ def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
         Rows with labels.
     task : Task, str or Path
         What `read_task` takes.
+    strict_labels : bool
+        Refuse labels that may be slips (`doubtful_labels`) instead of remarking on them.
 
     Returns
     -------
@@ -263,7 +280,7 @@ def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
     ------
     TaskError
         If a label is in no class, a class has no image, or fewer than two classes are left; the message
-        lists the counts.
+        lists the counts. With `strict_labels` also if a label may be a slip.
     """
     resolved = read_task(task)
     counts = Counter(manifest.table["label"])
@@ -273,6 +290,9 @@ def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
         resolved = _every_label(resolved, counts)
     classes = {label: _class_of(label, resolved) for label in counts}
     _check_mapping(resolved, classes, counts, manifest)
+    doubts = doubtful_labels(resolved, counts)
+    if strict_labels and doubts:
+        raise TaskError(f"{manifest.source}: {'; '.join(doubts)}")
     table = manifest.table.assign(**{"class": manifest.table["label"].map(classes)})
     kept = table[table["class"] != ""].sort_values("id")
     _check_classes(resolved, Counter(kept["class"]), manifest)
@@ -288,7 +308,42 @@ def apply_task(manifest: Manifest, task: Task | str | Path) -> Labelled:
         np.array(kept["split"].tolist(), dtype=np.str_),
         {name: tuple(kept[name]) for name in manifest.strata},
         len(table) - len(kept),
+        (*group_remarks(manifest), *doubts),
     )
+
+
+def doubtful_labels(task: Task, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Name the labels that a task takes for others although they may be meant for one of its classes.
+
+    Parameters
+    ----------
+    task : Task
+        With its classes resolved.
+    counts : mapping of str to int
+        Labels and their images.
+
+    Returns
+    -------
+    tuple of str
+        Sentences on labels that only ``*`` matches, or that are left out because nothing does: those near to a
+        label that the task names and, under ``*``, those of one or two images.
+
+    Examples
+    --------
+    >>> doubtful_labels(read_task("melanoma:rest"), {"melanoma": 9, "nevus": 30, "melanom": 3})[0].split(";")[0]
+    "labels near to a named class count as 'rest': 'melanom' (3 images, near 'melanoma')"
+    """
+    named = [pattern for pattern, _ in task.mapping if pattern != _ALL]
+    excluded = {label for label in counts if any(_matches(label, pattern) for pattern in task.exclude)}
+    others = {
+        label: count
+        for label, count in counts.items()
+        if label not in excluded and not any(_matches(label, pattern) for pattern in named)
+    }
+    absorbing = dict(task.mapping).get(_ALL)
+    if absorbing is not None:
+        return label_remarks(others, named, f"count as {absorbing!r}", rare_labels(counts))
+    return label_remarks(others, named, "are left out")
 
 
 def _every_label(task: Task, counts: Counter[str]) -> Task:

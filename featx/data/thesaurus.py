@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 
-__all__ = ["Diagnosis", "find_diagnosis", "is_under", "thesaurus"]
+__all__ = ["Diagnosis", "find_diagnosis", "is_under", "plain_label", "spellings", "thesaurus"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def find_diagnosis(label: str) -> str | None:
     ('seborrheic keratosis', 'melanoma', None)
     """
     exact, patterns = _spellings()
-    plain = _plain(label)
+    plain = plain_label(label)
     if plain in exact:
         return exact[plain]
     return next((name for pattern, name in patterns if fnmatchcase(plain, pattern)), None)
@@ -105,15 +105,57 @@ def is_under(name: str, wider: str) -> bool:
     return step is not None
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """List the ways to spell a diagnosis and those under it.
+
+    Parameters
+    ----------
+    name : str
+        Name of a diagnosis.
+
+    Returns
+    -------
+    tuple of str
+        Names and further spellings, without patterns.
+
+    Examples
+    --------
+    >>> "mel" in spellings("melanoma"), "nevus" in spellings("melanoma")
+    (True, False)
+    """
+    rows = [row for row in thesaurus().values() if is_under(row.name, name)]
+    return tuple(
+        text for row in rows for text in (row.name, *row.spelled) if "*" not in text and "?" not in text
+    )
+
+
 @cache
 def _spellings() -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
     """Split the spellings into plain ones and patterns, each with its diagnosis."""
-    every = [(_plain(text), row.name) for row in thesaurus().values() for text in (row.name, *row.spelled)]
+    every = [
+        (plain_label(text), row.name) for row in thesaurus().values() for text in (row.name, *row.spelled)
+    ]
     exact = {text: name for text, name in every if "*" not in text and "?" not in text}
     return exact, tuple((text, name) for text, name in every if text not in exact)
 
 
-def _plain(label: str) -> str:
-    """Reduce a label to what counts for looking it up."""
+def plain_label(label: str) -> str:
+    """Reduce a label to what counts for looking it up.
+
+    Parameters
+    ----------
+    label : str
+        As a data set spells it.
+
+    Returns
+    -------
+    str
+        In lower case, without hyphens and underscores, with ae and oe as e.
+
+    Examples
+    --------
+    >>> plain_label("Dysplastic_Naevus")
+    'dysplastic nevus'
+    """
     text = label.casefold().replace("-", " ").replace("_", " ")
     return " ".join(text.split()).replace("ae", "e").replace("oe", "e")

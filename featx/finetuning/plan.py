@@ -281,7 +281,11 @@ def _record(study: Study, fold: Fold, weights: Weights) -> RunRecord:
         fold=fold.name,
         folds_digest=study.folds.digest,
         seed=study.seed,
-        manifest={"name": manifest.name, "digest": manifest.digest},
+        manifest={
+            "name": manifest.name,
+            "digest": manifest.digest,
+            "targets": study.labelled.class_digests,
+        },
         features={
             "digest": digest(network),
             "recipe": network,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import check_folds, make_folds, write_folds
+from featx.data.protocols import check_folds, check_inner, make_folds, write_folds
 from featx.data.tasks import Task, apply_task
 from featx.errors import ConfigError
 from featx.progress import Progress, Silent
@@ -52,6 +52,7 @@ def finetune(
     backbone: str,
     weights: str | Path = "imagenet",
     task: Task | str | Path = "labels",
+    strict_labels: bool = False,
     protocol: str | Path = "5x2",
     folds: Sequence[str] = (),
     recipe: str | Path | TrainingRecipe | None = None,
@@ -84,6 +85,8 @@ def finetune(
         folder of such runs, of which each fold starts from the one of its own name.
     task, protocol : str or Path
         As for `train_svm`; the protocol ``none`` trains on all images, for a source task.
+    strict_labels : bool
+        As for `train_svm`.
     folds : sequence of str
         Names of folds; all if empty.
     recipe : str, Path or TrainingRecipe, optional
@@ -148,14 +151,18 @@ def finetune(
     if head not in HEADS:
         raise ConfigError(f"the 'head' parameter must be one of {', '.join(HEADS)}. Got {head!r} instead.")
     progress = progress or Silent()
-    labelled = apply_task(read_manifest(manifest, root=root), task)
+    labelled = apply_task(read_manifest(manifest, root=root), task, strict_labels=strict_labels)
     found = find_backbone(backbone)
     sources = resolve_weights(str(weights), found)
     plan = choose_recipe(recipe, sources, fields)
     keys = image_keys(labelled, cache, workers)
     ordered = [keys[name] for name in labelled.ids]
     made = make_folds(labelled, protocol, seed, ordered)
-    warned = check_folds(made, labelled, ordered)
+    warned = (*labelled.remarks, *check_folds(made, labelled, ordered))
+    if plan.validation:
+        check_inner(made.folds, labelled, ordered)
+    for line in warned:
+        progress.say(f"warning: {line}")
     label = sources[0].label if len(sources) == 1 else Path(weights).name
     study = Study(
         labelled=labelled,

@@ -3,7 +3,8 @@
 A side table, ``content-keys.sqlite`` in the cache folder, remembers the key of each file by machine, path, size
 and times of change (to the nanosecond). It only ever saves work: where it is missing, locked, read-only or
 damaged, files are read. A file changed less than two seconds before it was read is not remembered, since a
-later change could leave the same times. Rows of other machines are never used.
+later change could leave the same times. Rows of other machines are never used. Keys that a changed file had before are
+kept too, so that a message can tell a changed file from a new one (`earlier_keys`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sqlite3
 import stat
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from featx.digest import digest_bytes
 from featx.errors import ImageError
 from featx.progress import Progress, Silent
 
-__all__ = ["ContentKeys", "content_keys", "read_and_key"]
+__all__ = ["ContentKeys", "content_keys", "earlier_keys", "read_and_key"]
 
 _TABLE = "content-keys.sqlite"
 _SETTLED_NS = 2_000_000_000
@@ -33,13 +34,20 @@ _LOCK_SECONDS = 10.0
 _CHUNK = 500
 _COMMIT_EVERY = 2000
 _READ_BYTES = 1 << 20
-_SCHEMA = """
+_SCHEMAS = (
+    """
 CREATE TABLE IF NOT EXISTS content_keys (
     machine TEXT NOT NULL, path TEXT NOT NULL,
     size INTEGER NOT NULL, modified INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL,
     PRIMARY KEY (machine, path)
 ) WITHOUT ROWID
-"""
+""",
+    """
+CREATE TABLE IF NOT EXISTS earlier_keys (
+    machine TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (machine, path, sha256)
+) WITHOUT ROWID
+""",
+)
 
 
 class ContentKeys(NamedTuple):
@@ -139,6 +147,31 @@ def content_keys(
         {name: keys[name] for name in names if name in keys},
         {name: failures[name] for name in names if name in failures},
     )
+
+
+def earlier_keys(known: Mapping[str, str], cache: Path | str) -> dict[str, frozenset[str]]:
+    """Find the keys that files had before they were changed.
+
+    Parameters
+    ----------
+    known : mapping of str to str
+        Files and the keys that they have now.
+    cache : Path or str
+        Folder of the side table.
+
+    Returns
+    -------
+    dict of str to frozenset of str
+        Those files that are known to have had other keys, and these keys.
+    """
+    places = _places(known)
+    names = {place: name for name, place in places.items()}
+    found: dict[str, set[str]] = {}
+    with _SideTable(cache) as table:
+        for place, key in table.history(list(names)):
+            if key != known[names[place]]:
+                found.setdefault(names[place], set()).add(key)
+    return {name: frozenset(keys) for name, keys in found.items()}
 
 
 class _Facts(NamedTuple):
@@ -261,7 +294,8 @@ class _SideTable:
         )
         if self._writable:
             with connection:
-                connection.execute(_SCHEMA)
+                for schema in _SCHEMAS:
+                    connection.execute(schema)
         return connection
 
     def look_up(self, places: Sequence[str]) -> dict[tuple[str, _Facts], str]:
@@ -283,6 +317,20 @@ class _SideTable:
             self._turn_off(error)
         return found
 
+    def history(self, places: Sequence[str]) -> list[tuple[str, str]]:
+        """Return places with every key that they are known to have had; a table of an earlier version tells less."""
+        if self._connection is None:
+            return []
+        found: list[tuple[str, str]] = []
+        for table in ("content_keys", "earlier_keys"):
+            with contextlib.suppress(sqlite3.Error, UnicodeError):
+                for begin in range(0, len(places), _CHUNK):
+                    some = places[begin : begin + _CHUNK]
+                    marks = ",".join("?" * len(some))
+                    query = f"SELECT path, sha256 FROM {table} WHERE machine = ? AND path IN ({marks})"
+                    found += self._connection.execute(query, (self._machine, *some)).fetchall()
+        return found
+
     def add(self, place: str, hashed: _Hashed) -> None:
         """Remember a key, if its facts can be relied on."""
         if self._connection is None or not self._writable or hashed.facts is None:
@@ -296,6 +344,11 @@ class _SideTable:
             return
         try:
             with self._connection:
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO earlier_keys SELECT machine, path, sha256 FROM content_keys "
+                    "WHERE machine = ? AND path = ? AND sha256 <> ?",
+                    [(machine, path, key) for machine, path, *_, key in self._waiting],
+                )
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO content_keys VALUES (?, ?, ?, ?, ?, ?)", self._waiting
                 )

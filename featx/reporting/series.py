@@ -17,6 +17,7 @@ from featx.stats.arms import FoldScores, fold_scores, pool_folds, size_ratio
 
 from .checks import check_series
 from .records import train_size
+from .tasks import one_name_a_task
 
 __all__ = ["Series", "choose", "collect", "natural"]
 
@@ -147,7 +148,7 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
         do not belong together.
     """
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in paths])]
-    scored = [run for run in runs if run.predictions]
+    scored = one_name_a_task([run for run in runs if run.predictions])
     if not scored:
         raise RunError(
             f"{runs[0].path}: none of the {len(runs)} runs has predictions (fine-tuning alone gives weights); "

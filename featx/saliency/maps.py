@@ -196,7 +196,9 @@ def _map(
         warnings.append(f"{what}: {error}, no map")
         return None
     value, heat = grad_cam(
-        tools.halves, pixels, lambda feature: decision_gradient(model, feature, item.towards)
+        tools.halves,
+        pixels,
+        lambda feature: decision_gradient(model, feature, item.run.own_name(item.towards)),
     )
     warnings += _doubts(what, value, _value(item.row, item.towards, series), heat, tools.recipe)
     file = _file_name(series, name)

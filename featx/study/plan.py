@@ -50,15 +50,25 @@ class Plan:
         Each after those it needs; the reports, one a target, come last.
     contents : mapping of tuple to frozenset of str
         Manifest and root, as the jobs' arguments have them, to the content keys of the images.
+    warnings : tuple of str
+        What may be a mistake in a data set, each with the data set's name and task.
     """
 
     study: Study
     output: Path
     jobs: tuple[Job, ...]
     contents: Mapping[tuple[str, str | None], frozenset[str]]
+    warnings: tuple[str, ...] = ()
 
 
-def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None = None) -> Plan:
+def make_plan(
+    study: Study,
+    output: Path,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    strict_labels: bool = False,
+) -> Plan:
     """Plan a study: read its data sets, make its folds, and name its jobs.
 
     Parameters
@@ -71,6 +81,8 @@ def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None
         Folder of caches. Drawn data sets are drawn here.
     progress : Progress, optional
         Receiver of progress: of drawing, and of hashing images seen for the first time.
+    strict_labels : bool
+        Refuse labels that may be meant for another class than the one that holds all others.
 
     Returns
     -------
@@ -82,13 +94,13 @@ def make_plan(study: Study, output: Path, cache: Path, progress: Progress | None
     InputError
         If a manifest, task, protocol, recipe or weights file cannot be used.
     """
-    planner = _Planner(study, output.resolve(), cache.resolve(), progress)
+    planner = _Planner(study, output.resolve(), cache.resolve(), progress, strict_labels)
     jobs = tuple(planner.jobs())
     contents = {
         (data.place["manifest"], data.place["root"]): frozenset(data.keys.values())
         for data in planner.data.values()
     }
-    return Plan(study, planner.output, jobs, contents)
+    return Plan(study, planner.output, jobs, contents, tuple(dict.fromkeys(planner.warnings)))
 
 
 @dataclass(frozen=True)
@@ -120,10 +132,12 @@ class _Planner:
     output: Path
     cache: Path
     progress: Progress | None
+    strict_labels: bool
     made: dict[str, Job] = field(default_factory=dict)
     data: dict[str, ReadData] = field(default_factory=dict)
     folds: dict[tuple[str, str, str], tuple[Folds, Any]] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def jobs(self) -> Iterator[Job]:
         """List the jobs in the order in which they can be done."""
@@ -244,7 +258,9 @@ class _Planner:
         """
         known = (data.digest, task, protocol)
         if known not in self.folds:
-            labelled = apply_task(data.manifest, task)
+            labelled = apply_task(data.manifest, task, strict_labels=self.strict_labels)
+            where = f"{data.manifest.name}, {_task_name(task)}"
+            self.warnings += [f"{where}: {text}" for text in labelled.remarks]
             keys = [data.keys.get(path, path) for path in labelled.paths]
             folds = make_folds(labelled, protocol, self.study.seed, keys)
             self.folds[known] = folds, canonical(labelled.task)

@@ -21,6 +21,7 @@ def plan_study(
     output: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    strict_labels: bool = False,
     progress: Progress | None = None,
 ) -> Plan:
     """Read a study and plan its jobs.
@@ -35,8 +36,10 @@ def plan_study(
         Folder of caches: feature stores, drawn images.
     manifests : mapping of str to Path or str, optional
         Name of a source or target to the manifest to take instead of the file's.
+    strict_labels : bool
+        Refuse labels that may be meant for another class than the one that holds all others.
     progress : Progress, optional
-        Receiver of progress.
+        Receiver of progress, and of warnings about the data sets.
 
     Returns
     -------
@@ -50,7 +53,11 @@ def plan_study(
     """
     study = read_study(spec, manifests)
     folder = study_folder(spec, study) if output is None else Path(output)
-    return make_plan(study, folder, Path(cache), progress)
+    plan = make_plan(study, folder, Path(cache), progress, strict_labels=strict_labels)
+    if progress is not None:
+        for line in plan.warnings:
+            progress.say(f"warning: {line}")
+    return plan
 
 
 def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
@@ -86,13 +93,14 @@ def run_study(
     manifests: Mapping[str, Path | str] | None = None,
     jobs: int = 1,
     retry_failed: bool = False,
+    strict_labels: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Do what a study has not done yet, and report.
 
     Parameters
     ----------
-    spec, output, cache, manifests, progress
+    spec, output, cache, manifests, strict_labels, progress
         As in `plan_study`.
     jobs : int
         Jobs at once; the cores and GPUs are shared out among them.
@@ -115,7 +123,14 @@ def run_study(
     -----
     Call it from the main thread: it takes the signals while it runs.
     """
-    plan = plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress)
+    plan = plan_study(
+        spec,
+        output=output,
+        cache=cache,
+        manifests=manifests,
+        strict_labels=strict_labels,
+        progress=progress,
+    )
     return execute(plan, jobs=jobs, retry_failed=retry_failed, progress=progress)
 
 
@@ -125,13 +140,14 @@ def study_overview(
     output: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    strict_labels: bool = False,
     progress: Progress | None = None,
 ) -> Overview:
     """Tell what a study has done, what it has to do, and how long that will take.
 
     Parameters
     ----------
-    spec, output, cache, manifests, progress
+    spec, output, cache, manifests, strict_labels, progress
         As in `plan_study`.
 
     Returns
@@ -144,4 +160,13 @@ def study_overview(
     InputError
         As `plan_study`.
     """
-    return overview(plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress))
+    return overview(
+        plan_study(
+            spec,
+            output=output,
+            cache=cache,
+            manifests=manifests,
+            strict_labels=strict_labels,
+            progress=progress,
+        )
+    )

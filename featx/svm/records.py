@@ -99,8 +99,9 @@ def record_of_inputs(
     task = images.labelled.task
     manifest = images.labelled.manifest
     stated = {**canonical(settings), "left_out": digest(images.left_out) if images.left_out else ""}
+    changed = f", {len(images.changed)} of them since their files were changed after extraction"
     left_out = (
-        (f"{len(images.left_out)} images have no features and were left out",) if images.left_out else ()
+        f"{len(images.left_out)} images have no features and were left out{changed if images.changed else ''}",
     )
     return RunRecord(
         kind="svm",
@@ -112,12 +113,19 @@ def record_of_inputs(
         fold=fold,
         folds_digest=folds.digest,
         seed=seed,
-        manifest={"name": manifest.name, "digest": manifest.digest},
+        manifest={
+            "name": manifest.name,
+            "digest": manifest.digest,
+            "targets": images.labelled.class_digests,
+        },
         features=_features(stores),
         settings=stated,
         lineage=tuple(stores[0].recipe.get("lineage") or ()),
         versions=versions(_VERSIONS),
-        warnings=(*(line for line in warnings if _concerns(line, fold)), *left_out),
+        warnings=(
+            *(line for line in warnings if _concerns(line, fold)),
+            *(left_out if images.left_out else ()),
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from featx.data.protocols import Fold, Folds
 from featx.data.tasks import Labelled
 from featx.errors import ConfigError, LeakError, MissingFeaturesError, StoreError, listing
 from featx.features.store import FeatureStore
-from featx.images.content import content_keys
+from featx.images.content import content_keys, earlier_keys
 from featx.progress import Progress
 
 from .memory import require_memory
@@ -36,11 +36,14 @@ class Images:
     left_out : tuple of str
         Ids of images without features, which take no part. Folds are made with them, so that arms that lack
         different images are compared on the same folds.
+    changed : tuple of str
+        Those of them whose files had features before they were changed.
     """
 
     labelled: Labelled
     keys: tuple[str, ...]
     left_out: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
 
 def find_images(
@@ -83,19 +86,37 @@ def find_images(
         raise ConfigError(f"The 'missing' must be one of {', '.join(MISSING)}. Got {missing!r} instead.")
     known, _ = content_keys(labelled.paths, cache=str(cache), workers=workers, progress=progress)
     keys = tuple(known.get(path, path) for path in labelled.paths)
-    lacking: dict[str, str] = {}
+    lacking: dict[str, FeatureStore] = {}
     for store in stores:
         here = set(store.missing(keys))
-        lacking |= {
-            name: str(store.path) for name, key in zip(labelled.ids, keys, strict=True) if key in here
-        }
+        lacking |= {name: store for name, key in zip(labelled.ids, keys, strict=True) if key in here}
     left_out = tuple(name for name in labelled.ids if name in lacking)
+    changed = _changed(labelled, keys, lacking, str(cache))
     if left_out and (missing == "fail" or len(left_out) == len(keys)):
-        raise MissingFeaturesError(
-            f"{lacking[left_out[0]]}: {len(left_out)} of {len(keys)} images have no features "
-            f"({listing(left_out)}); run `featx extract` on them, or go on without them by --missing leave-out"
+        since = (
+            f", {len(changed)} of them since their files were changed after extraction ({listing(changed)})"
         )
-    return Images(labelled, keys, left_out)
+        raise MissingFeaturesError(
+            f"{lacking[left_out[0]].path}: {len(left_out)} of {len(keys)} images have no features "
+            f"({listing(left_out)}){since if changed else ''}; run `featx extract` on them, or go on without them by "
+            "--missing leave-out"
+        )
+    return Images(labelled, keys, left_out, changed)
+
+
+def _changed(
+    labelled: Labelled, keys: Sequence[str], lacking: Mapping[str, FeatureStore], cache: str
+) -> tuple[str, ...]:
+    """Name the images without features of whose files' earlier content the store has features."""
+    if not lacking:
+        return ()
+    rows = zip(labelled.ids, labelled.paths, keys, strict=True)
+    paths = {name: (path, key) for name, path, key in rows if name in lacking}
+    before = earlier_keys(dict(paths.values()), cache)
+    held = {store.path: store.keys() for store in lacking.values()}
+    return tuple(
+        name for name, (path, _) in paths.items() if before.get(path, frozenset()) & held[lacking[name].path]
+    )
 
 
 def default_arm(stores: Sequence[FeatureStore]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import Fold, Folds, check_folds, make_folds, read_folds, write_folds
+from featx.data.protocols import Fold, Folds, check_folds, check_inner, make_folds, read_folds, write_folds
 from featx.data.tasks import Task, apply_task
 from featx.errors import MissingFeaturesError, ProtocolError, listing
 from featx.features.store import FeatureStore
@@ -18,7 +18,7 @@ from featx.runs import Run, finished_run, run_folder
 
 from .fold import FoldJob, Work, make_shelf, run_fold
 from .records import record_of_inputs, run_auc
-from .settings import resolve_settings
+from .settings import Settings, resolve_settings
 from .stores import Images, assign_stores, default_arm, find_images, refuse_leaks
 from .threads import one_blas_thread
 
@@ -30,6 +30,7 @@ def train_svm(
     *,
     features: Sequence[Path | str],
     task: Task | Path | str = "labels",
+    strict_labels: bool = False,
     protocol: str | Path = "5x2",
     folds: Sequence[str] = (),
     preset: str = "default",
@@ -59,6 +60,8 @@ def train_svm(
         fine-tuned on that fold; with `choose_features` several that serve a fold.
     task : Task, Path or str
         What classes to make of the labels.
+    strict_labels : bool
+        Refuse labels that may be meant for another class than the one that holds all others.
     protocol : str or Path
         ``"5x2"``, ``"kfold:K"``, ``"holdout"``, ``"none"`` (train on everything, score nothing), or a fold file.
     folds : sequence of str
@@ -106,11 +109,13 @@ def train_svm(
     """
     receiver = progress or Silent()
     resolved = resolve_settings(preset, **settings)
-    labelled = apply_task(read_manifest(manifest, root=root), task)
+    labelled = apply_task(read_manifest(manifest, root=root), task, strict_labels=strict_labels)
     stores = tuple(FeatureStore(path) for path in features)
     name = arm or default_arm(stores)
     images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
-    made, warnings = _make_folds(images, protocol, seed, Path(output) / name, overwrite)
+    made, warnings = _make_folds(images, protocol, seed)
+    place = run_folder(output, name, labelled.task.name, made.protocol, "folds.json")
+    _refuse_other_folds(place, made, overwrite)
     for line in warnings:
         receiver.say(f"warning: {line}")
     chosen = made.select(folds)
@@ -124,6 +129,9 @@ def train_svm(
         record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, warnings)
         jobs.append(FoldJob(_without(fold, images), serving, folder, record))
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
+    _check_inner(protocol_folds, images, resolved)
+    if overwrite or not place.exists():
+        write_folds(place, made)
     work = Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)), protocol_folds)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
@@ -132,24 +140,31 @@ def train_svm(
     return runs
 
 
-def _make_folds(
-    images: Images, protocol: str | Path, seed: int, folder: Path, overwrite: bool
-) -> tuple[Folds, tuple[str, ...]]:
-    """Make the folds and write them beside the runs; folds that stand there must be the same."""
+def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds, tuple[str, ...]]:
+    """Make the folds, and say what a reader of the results has to know of data set and folds."""
     labelled = images.labelled
     folds = make_folds(labelled, protocol, seed, images.keys)
-    warnings = (*folds.notes, *check_folds(folds, labelled, images.keys))
-    path = run_folder(folder.parent, folder.name, labelled.task.name, folds.protocol, "folds.json")
-    if path.exists() and not overwrite:
-        standing = read_folds(path)
-        if standing.digest != folds.digest:
-            raise ProtocolError(
-                f"{path}: runs with other folds stand here (seed {standing.seed}, {len(standing.folds)} folds), from "
-                "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
-            )
-    else:
-        write_folds(path, folds)
-    return folds, warnings
+    return folds, (*labelled.remarks, *check_folds(folds, labelled, images.keys))
+
+
+def _refuse_other_folds(path: Path, folds: Folds, overwrite: bool) -> None:
+    """Folds that stand beside runs must be the same."""
+    if overwrite or not path.exists():
+        return
+    standing = read_folds(path)
+    if standing.digest != folds.digest:
+        raise ProtocolError(
+            f"{path}: runs with other folds stand here (seed {standing.seed}, {len(standing.folds)} folds), from "
+            "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
+        )
+
+
+def _check_inner(folds: Sequence[Fold], images: Images, settings: Settings) -> None:
+    """Check all folds, run now or not, before the first of them is written."""
+    labelled, keys = images.labelled, images.keys
+    check_inner(folds, labelled, keys, grouped=settings.inner == "grouped")
+    if settings.calibrate != "none":
+        check_inner(folds, labelled, keys, every_class=True)
 
 
 def _without(fold: Fold, images: Images) -> Fold:

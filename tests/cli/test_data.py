@@ -106,7 +106,12 @@ def test_check_ends_with_1_on_grave_findings_and_shows_pairs(
     assert page.pictures[-1] == "near: <nevus>"
     assert run([*given, "--json", "--no-near"]) == 1
     value = json.loads(capsys.readouterr().out)
-    assert [item["kind"] for item in value["findings"]] == ["unreadable", "one-group"]
+    assert [item["kind"] for item in value["findings"]] == [
+        "unreadable",
+        "one-group",
+        "labels-alike",
+        "rare-labels",
+    ]
 
 
 def test_preview_shows_before_and_after(

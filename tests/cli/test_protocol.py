@@ -50,6 +50,24 @@ def test_make_by_names_needs_no_images(manifest: Path) -> None:
     assert make(manifest, "--names-only") == 0
 
 
+def test_make_warns_of_missing_groups_and_doubtful_labels(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        manifest.read_text()
+        .replace("label,group", "label,lesion_id")
+        .replace("i00.png,nevus", "i00.png,nevs")
+    )
+    manifest.write_text(text)
+    assert make(manifest, "--protocol", "kfold:2", "--task", "nevus:rest") == 0
+    err = capsys.readouterr().err
+    assert "warning: the manifest has no column 'group'" in err
+    assert "'lesion_id' (4 values); rename" in err
+    assert "warning: labels near to a named class count as 'rest': 'nevs' (1 image, near 'nevus')" in err
+    assert make(manifest, "--overwrite", "--task", "nevus:rest", "--strict-labels") == 2
+    assert "'nevs'" in capsys.readouterr().err
+
+
 def test_make_from_published_lists(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"i{number:02}" for number in range(16)]
     first, second = ", ".join([*names[:8], "gone.tiff"]), ", ".join(names[8:])
@@ -111,5 +129,5 @@ def test_audit_of_the_wrong_thing(tmp_path: Path, what: str, capsys: pytest.Capt
         (tmp_path / "g.csv").write_text("image,lesion\na,1\n")
         arguments += ["--groups", str(tmp_path / "g.csv")]
     assert run(arguments) == 2
-    expected = "needs the columns 'image' and 'group'" if what == "wrong groups" else "no fold lists"
+    expected = "g.csv: no column group in this table" if what == "wrong groups" else "no fold lists"
     assert expected in capsys.readouterr().err

@@ -12,6 +12,7 @@ from PIL import Image
 from featx.data.check import ManifestCheck, as_json, check_manifest, near_pairs
 from featx.data.manifest import read_manifest
 from featx.data.synthetic import draw_dermoscopy
+from featx.data.tasks import read_task
 from featx.digest import digest_file
 from featx.errors import ImageError
 
@@ -140,3 +141,22 @@ def test_groups_across_splits_are_found_not_refused(drawn: Path) -> None:
         ("groups-across-splits", True),
         ("one-group", False),
     ]
+
+
+def test_missing_groups_and_labels_that_may_be_slips_are_told(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{'melanoma' if n % 2 else 'nevus'},L{n // 2}" for n in range(30)]
+    rows += ["30.png,melanom,L15", "31.png,melanoma in situ,L15"]
+    (tmp_path / "m.csv").write_text("image,label,lesion_id\n" + "\n".join(rows) + "\n")
+    manifest = read_manifest(tmp_path / "m.csv", check_files=False)
+
+    def findings(task: str | None) -> dict[str, str]:
+        given = None if task is None else read_task(task)
+        check = check_manifest(manifest, {}, decode, task=given, near=None)
+        return {finding.kind: finding.text for finding in check.findings if not finding.grave}
+
+    found = findings(None)
+    assert "'lesion_id' (16 values); rename" in found["no-groups"]
+    assert found["labels-alike"] == "labels spelled like a more frequent one: 'melanom' (1, 'melanoma' 15)"
+    assert found["rare-labels"] == "labels of one or two images: melanom, melanoma in situ"
+    assert "doubtful-labels" not in found
+    assert "'melanoma in situ' (1 image, near 'melanoma')" in findings("melanoma:rest")["doubtful-labels"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from featx.data.protocols import (
     Fold,
     Folds,
     check_folds,
+    check_inner,
+    inner_splits,
     make_folds,
     merged_groups,
     read_folds,
     write_folds,
 )
-from featx.data.tasks import Labelled, apply_task
+from featx.data.tasks import Labelled, Task, apply_task
 from featx.digest import digest_file
 from featx.errors import LeakError, ProtocolError
 
@@ -395,3 +398,52 @@ def test_the_official_split_of_isic_2017(real_data: Path) -> None:
         "ISIC_0012175, ISIC_0012221, ISIC_0012271",
         "3 images are in no fold: ISIC_0012175, ISIC_0012221, ISIC_0012271",
     )
+
+
+def test_exchanged_parts_are_told(tmp_path: Path) -> None:
+    splits = ["train"] * 8 + ["test"] * 6 + ["train"] * 4 + ["test"] * 4
+    labelled = labelled_by(tmp_path, LABELS, split=splits)
+    (given,) = make_folds(labelled, "holdout").folds
+    assert check_folds(Folds("f", 0, (given,)), labelled) == ()
+    turned = Folds("f", 0, (Fold("1", given.test, given.train),))
+    (warning,) = check_folds(turned, labelled)
+    assert warning.startswith(
+        "fold 1: 10 of 10 training images are in the manifest's split test, and 12 of 12 test"
+    )
+    assert warning.endswith("are training and test set exchanged?")
+
+
+def test_a_test_set_larger_than_the_training_set_is_told(tmp_path: Path) -> None:
+    labelled = labelled_by(tmp_path, LABELS)
+    ids = labelled.ids
+    few = Folds("f", 0, (Fold("1", (*ids[:4], *ids[14:18]), (*ids[4:14], *ids[18:])),))
+    assert check_folds(few, labelled) == (
+        "fold 1: the test set is larger than the training set (14 and 8 images); are they exchanged?",
+    )
+    for protocol in ("5x2", "kfold:3", "bootstrap:5", "none"):
+        assert check_folds(make_folds(labelled, protocol), labelled) == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=2, max_size=12))
+def test_training_sets_that_cannot_be_split_again_are_refused_beforehand(rows: list[tuple[int, int]]) -> None:
+    """What is refused is what `inner_splits` would refuse."""
+    ids = tuple(f"i{number:02}" for number in range(len(rows)))
+    targets, groups = (np.array(values) for values in zip(*rows, strict=True))
+    task = Task("t", ("a", "b", "c"), ())
+    names = np.array(["a", "b", "c"])[targets]
+    labelled = Labelled(None, task, ids, ids, names, targets, groups.astype(str), names, {}, 0)  # type: ignore[arg-type]
+
+    def refused(work: Callable[[], object]) -> bool:
+        try:
+            work()
+        except ProtocolError:
+            return True
+        return False
+
+    folds = (Fold("1", ids, ()),)
+    for grouped in (True, False):
+        together = groups if grouped else None
+        splits = refused(lambda g=together: inner_splits(targets, g, splits=2, held_out=0.2))  # type: ignore[misc]
+        assert refused(lambda g=grouped: check_inner(folds, labelled, grouped=g)) == splits  # type: ignore[misc]
+    fewest = min(len(set(groups[targets == target])) for target in set(targets.tolist()))
+    assert refused(lambda: check_inner(folds, labelled, every_class=True)) == (fewest < 2)

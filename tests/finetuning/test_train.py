@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from featx.data.protocols import read_folds
-from featx.errors import ConfigError, ImageError, LeakError, RunError, WeightsError
+from featx.errors import ConfigError, ImageError, LeakError, ProtocolError, RunError, TaskError, WeightsError
 from featx.finetuning.kept import Kept
 from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
 from featx.finetuning.plan import advice, choose_recipe
@@ -135,6 +135,32 @@ def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_
     assert (trained[0].path / "complete.json").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="epochs: found 3, wanted 4"):
         again(squares, tmp_path, output=output, epochs=4)
+
+
+def test_no_fold_is_trained_where_another_cannot_be_done(squares: Path, tmp_path: Path) -> None:
+    lines = squares.read_text().splitlines()
+    few = [lines[0], *(lines[number] for number in (1, 3, 5, 7, 9))]
+    (tmp_path / "m.csv").write_text("\n".join(few) + "\n")
+    given = {"root": squares.parent, "protocol": "1x2", "output": tmp_path / "runs"}
+    with pytest.raises(ProtocolError, match=r"fold 1x[12]: nothing can be held out of its training set"):
+        again(tmp_path / "m.csv", tmp_path, **given)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_groups_and_doubtful_labels_are_said(squares: Path, tmp_path: Path) -> None:
+    class Lines(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    said: list[str] = []
+    text = squares.read_text().replace(",group", ",lesion").replace("x0,bright", "x0,brigt")
+    (tmp_path / "m.csv").write_text(text)
+    given = {"root": squares.parent, "task": "bright:rest", "dry_run": True, "progress": Lines()}
+    again(tmp_path / "m.csv", tmp_path, **given)
+    assert "'lesion' (24 values); rename the one that is meant to 'group'" in said[0]
+    assert "'brigt' (1 image, near 'bright')" in said[1]
+    with pytest.raises(TaskError, match="'brigt'"):
+        again(tmp_path / "m.csv", tmp_path, strict_labels=True, **given)
 
 
 def test_a_dry_run_says_what_each_fold_would_do(

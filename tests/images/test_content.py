@@ -14,7 +14,7 @@ import pytest
 
 from featx.errors import ImageError
 from featx.images import content
-from featx.images.content import content_keys, read_and_key
+from featx.images.content import content_keys, earlier_keys, read_and_key
 
 TABLE = "content-keys.sqlite"
 
@@ -231,3 +231,17 @@ def test_many_processes_at_once(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "cache" / TABLE) as table:
         rows = dict(table.execute("SELECT path, sha256 FROM content_keys"))
     assert rows == {str(path.resolve()): sha(path) for path in paths}
+
+
+def test_the_keys_of_a_changed_file_before_it_was_changed_are_known(tmp_path: Path) -> None:
+    names = [str(path) for path in files(tmp_path / "images")]
+    keys = [content_keys(names, cache=tmp_path).keys]
+    for text in (b"second", b"third"):
+        Path(names[0]).write_bytes(text)
+        keys.append(content_keys(names, cache=tmp_path).keys)
+    assert earlier_keys(keys[2], tmp_path) == {names[0]: frozenset({keys[0][names[0]], keys[1][names[0]]})}
+    assert earlier_keys(keys[0], tmp_path / "elsewhere") == {}
+    with sqlite3.connect(tmp_path / "content-keys.sqlite") as table:
+        table.execute("DROP TABLE earlier_keys")
+    (tmp_path / "content-keys.sqlite").chmod(0o444)
+    assert earlier_keys(keys[0], tmp_path) == {names[0]: frozenset({keys[2][names[0]]})}

@@ -66,6 +66,19 @@ def test_jobs_come_after_those_they_need(
     assert len(seen) == len(planned.jobs)
 
 
+def test_missing_groups_and_doubtful_labels_are_warned_of(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    data.write_text(data.read_text().replace(",group", ",lesion").replace("0.png,melanoma", "0.png,melanom"))
+    path = write_study(FROZEN)
+    groups, near = plan(path, tmp_path).warnings
+    assert groups.startswith("skin, melanoma:rest: the manifest has no column 'group'")
+    assert "'lesion' (12 values)" in groups
+    assert "'melanom' (2 images, near 'melanoma')" in near
+    with pytest.raises(TaskError, match="'melanom'"):
+        plan_study(path, output=tmp_path / "out", cache=tmp_path / "cache", strict_labels=True)
+
+
 def test_tasks_share_frozen_extractions_only(tmp_path: Path, write_study: Callable[..., Path]) -> None:
     path = write_study(FROZEN + '[arms.tuned]\nweights = "random"\nfinetune = true\n')
     path.write_text(path.read_text().replace('["melanoma:rest"]', '["melanoma:rest", "nevus:rest"]'))

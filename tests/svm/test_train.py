@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,14 @@ from featx.errors import (
     RunError,
     StaleStoreError,
     StoreError,
+    TaskError,
 )
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
+from featx.images import content
 from featx.images.content import content_keys
+from featx.reporting.series import collect
+from featx.reporting.summary import summarise
 from featx.svm.model import load_model
 from featx.svm.pooling import pool_scores
 from featx.svm.train import run_auc, train_svm
@@ -99,13 +104,63 @@ def test_finished_runs_are_kept_and_other_inputs_refused(small: tuple[Path, Path
     times = [(run.path / "environment.json").stat().st_mtime_ns for run in first]
     second = train_svm(manifest, protocol="kfold:2", progress=Listener(), **options)
     assert [(run.path / "environment.json").stat().st_mtime_ns for run in second] == times
-    assert all("finished before" in line for line in told)
+    (warning,) = [line for line in told if "finished before" not in line]
+    assert warning.startswith("warning: the manifest has no column 'group'")
     with pytest.raises(RunError, match=r"settings.loss"):
         train_svm(manifest, protocol="kfold:2", preset="paper", **options)
     with pytest.raises(ProtocolError, match="other folds"):
         train_svm(manifest, protocol="kfold:2", seed=1, **options)
     third = train_svm(manifest, protocol="kfold:2", preset="paper", overwrite=True, **options)
     assert third[0].record.settings["loss"] == "hinge"
+
+
+def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: Draw, tmp_path: Path) -> None:
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, ["melanoma" if value else "nevus" for value in positive])
+    for task in ("melanoma:rest", "melanoma-vs-rest", "Melanoma:rest"):
+        given = {"protocol": "1x2", "arm": f"arm {task}", "output": tmp_path / "runs"}
+        train_svm(manifest, features=[store], task=task, cache=tmp_path / "cache", **given)
+    series, _ = collect([tmp_path / "runs"])
+    assert {(item.task, item.classes) for item in series} == {("Melanoma:rest", ("rest", "Melanoma"))}
+    assert len(series) == 3
+    assert len({row.scores["Melanoma"] for item in series for row in item.runs[0].predictions[:1]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("sick", "options", "message"),
+    [
+        (2, {}, "fold 1x2: nothing can be held out of its training set .* healthy 1, sick 1"),
+        (3, {"calibrate": "sigmoid"}, "fold 1x1: .* two groups of every class .* healthy 1, sick 2"),
+    ],
+)
+def test_no_fold_is_written_where_another_cannot_be_done(
+    make: Make, relu_features: Draw, tmp_path: Path, sick: int, options: dict[str, Any], message: str
+) -> None:
+    """In both cases the other fold could be trained."""
+    labels = ["healthy"] * 3 + ["sick"] * sick
+    features, _ = relu_features(len(labels), 5)
+    manifest, store = make(features, labels)
+    given = {"features": [store], "protocol": "1x2", "cache": tmp_path / "cache", **options}
+    with pytest.raises(ProtocolError, match=message):
+        train_svm(manifest, output=tmp_path / "runs", **given)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_groups_and_doubtful_labels_stand_in_the_record(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, ["sic" if n == 0 else name for n, name in enumerate(_labels(positive))])
+    options = {"features": [store], "task": "sick:rest", "protocol": "1x2", "cache": tmp_path / "cache"}
+    for run in train_svm(manifest, output=tmp_path / "runs", **options):
+        groups, near = run.record.warnings[:2]
+        assert groups.startswith("the manifest has no column 'group'")
+        assert near.startswith("labels near to a named class count as 'rest': 'sic' (1 image, near 'sick')")
+    told = [line for line in summarise([tmp_path / "runs"]).warnings if ", all folds: " in line]
+    assert [line.partition(", all folds: ")[2] for line in told[:2]] == [groups, near]
+    with pytest.raises(TaskError, match="'sic'"):
+        train_svm(manifest, output=tmp_path / "strict", strict_labels=True, **options)
+    assert not (tmp_path / "strict").exists()
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
@@ -201,6 +256,24 @@ def test_missing_features_are_refused_or_left_out(make: Make, relu_features: Dra
     assert tested == {f"i{i:04}" for i in range(80)} - {"i0003", "i0050"}
     assert runs[0].record.counts["left_out"] == 2
     assert any("2 images have no features" in line for line in runs[0].record.warnings)
+
+
+def test_images_changed_since_their_extraction_are_told_from_new_ones(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_SETTLED_NS", 0)
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, _labels(positive), skip=[3])
+    content_keys(sorted((tmp_path / "images").iterdir()), cache=tmp_path / "cache")  # as an extraction does
+    (tmp_path / "images" / "i0007.png").write_bytes(b"cropped")
+    options = {"features": [store], "task": TASK, "cache": tmp_path / "cache", "output": tmp_path / "runs"}
+    said = r"2 of 60 images have no features \(i0003, i0007\), 1 of them since their files were changed"
+    with pytest.raises(
+        MissingFeaturesError, match=said + r" after extraction \(i0007\); run `featx extract`"
+    ):
+        train_svm(manifest, **options)
+    (run,) = train_svm(manifest, missing="leave-out", protocol="1x2", folds=["1x1"], **options)
+    assert any("left out, 1 of them since their files were changed" in line for line in run.record.warnings)
 
 
 def test_copies_of_an_image_never_straddle(make: Make, relu_features: Draw, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def read_aptos2019(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the table is missing.
+        If the table is missing or damaged.
     """
-    table = source.table("train.csv")
+    table = source.table("train.csv", columns=("id_code", "diagnosis"))
     return pd.DataFrame({"image": table["id_code"], "label": "grade" + table["diagnosis"]})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source
+from featx.data.importers.source import Source, read_text_table
 from featx.data.manifest import image_name
-from featx.errors import ManifestError
+from featx.errors import ManifestError, listing
 
 __all__ = ["read_derm7pt"]
 
@@ -39,17 +39,20 @@ def read_derm7pt(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If a table is missing, or a row number is out of range.
+        If a table is missing or damaged, or a row number is out of range.
     """
-    table = source.table("meta.csv")
+    table = source.table("meta.csv", columns=("case_num", "diagnosis", "derm", *_STRATA.values()))
     splits = pd.Series("", index=table.index)
     for split, name in (("train", "train"), ("val", "valid"), ("test", "test")):
-        at = pd.to_numeric(source.table(f"{name}_indexes.csv")["indexes"]).astype(int)
-        if at.min() < 0 or at.max() >= len(table):
+        path = source.first(f"{name}_indexes.csv")
+        listed = read_text_table(path, columns=("indexes",))["indexes"]
+        odd = listed[~listed.isin([str(row) for row in table.index])]
+        if len(odd):
             raise ManifestError(
-                f"{name}_indexes.csv: row numbers reach {at.max()}, meta.csv has {len(table)} rows"
+                f"{path}: row numbers must be 0 to {len(table) - 1}, the rows of meta.csv; "
+                f"got {listing(odd.tolist())}"
             )
-        splits.loc[at] = split
+        splits.loc[listed.astype(int)] = split
     rows = pd.DataFrame({"image": table["derm"], "id": table["derm"].map(image_name).str.lower()})
     rows["label"] = table["diagnosis"]
     rows["group"] = "case" + table["case_num"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from featx.data.importers.isic2018 import CODES
-from featx.data.importers.source import Source
+from featx.data.importers.source import Source, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_ham10000"]
@@ -36,14 +36,15 @@ def read_ham10000(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the table is missing, or holds a diagnosis that is none of the seven.
+        If the table is missing or damaged, or holds a diagnosis that is none of the seven.
     """
-    table = source.table("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.*")
+    path = source.first("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.*")
+    table = read_text_table(path, columns=("image_id", "lesion_id", "dx"))
     labels = table["dx"].str.upper().map(CODES)
     if labels.isna().any():
         odd = sorted(set(table["dx"][labels.isna()]))
         raise ManifestError(
-            f"HAM10000: the column dx holds {listing(odd)}, known are {', '.join(CODES).lower()}"
+            f"{path}: the column dx holds {listing(odd)}, known are {', '.join(CODES).lower()}"
         )
     rows = pd.DataFrame({"image": table["image_id"], "label": labels, "group": table["lesion_id"]})
     for column, published in _STRATA.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source
+from featx.data.importers.source import Source, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_isic2016"]
@@ -33,15 +33,20 @@ def read_isic2016(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If a table is missing, or holds another value.
+        If a table is missing or damaged, or holds another value.
     """
     parts = []
     for split, name in (("train", "Training"), ("test", "Test")):
-        table = source.table(f"ISBI2016_ISIC_Part3_{name}_GroundTruth.csv", header=False)
+        path = source.first(f"ISBI2016_ISIC_Part3_{name}_GroundTruth.csv")
+        table = read_text_table(path, columns=("0", "1"), header=False)
         table = table[table["0"].str.startswith("ISIC_")]
+        if table.empty:
+            raise ManifestError(
+                f"{path}: no row begins with ISIC_; expected the published table: ISIC_0000000,benign"
+            )
         labels = table["1"].str.lower().map(_LABELS)
         if labels.isna().any():
             odd = sorted(set(table["1"][labels.isna()]))
-            raise ManifestError(f"ISIC 2016 {name}: labels must be benign or malignant, got {listing(odd)}")
+            raise ManifestError(f"{path}: labels must be benign or malignant, got {listing(odd)}")
         parts.append(pd.DataFrame({"image": table["0"], "label": labels, "split": split}))
     return pd.concat(parts, ignore_index=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, one_hot
+from featx.data.importers.source import Source, one_hot, read_text_table
 
 __all__ = ["read_isic2017"]
 
 _CLASSES = {"melanoma": "melanoma", "seborrheic_keratosis": "seborrheic keratosis", "nevus": "nevus"}
+_MARKED = ("melanoma", "seborrheic_keratosis")
 _PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
 
 
@@ -30,22 +31,23 @@ def read_isic2017(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the training table is missing, or an image has two classes.
+        If the training table is missing, a table is damaged, or an image has two classes.
     """
-    source.table(f"ISIC-2017_{_PARTS['train']}_Part3_GroundTruth.csv")
+    source.first(f"ISIC-2017_{_PARTS['train']}_Part3_GroundTruth.csv")
     parts = []
     for split, name in _PARTS.items():
         for path in source.find(f"ISIC-2017_{name}_Part3_GroundTruth.csv"):
-            table = source.table(path.name)
-            marked = table[["melanoma", "seborrheic_keratosis"]].apply(pd.to_numeric)
-            table["nevus"] = (marked.sum(axis=1) == 0).astype(int).astype(str)
-            labels = one_hot(table, _CLASSES, path.name)
+            table = read_text_table(path, columns=("image_id", *_MARKED))
+            marked = table[list(_MARKED)].apply(pd.to_numeric, errors="coerce")
+            table["nevus"] = (marked == 0).all(axis=1).astype(int).astype(str)
+            labels = one_hot(table, _CLASSES, path)
             parts.append(pd.DataFrame({"image": table["image_id"], "label": labels, "split": split}))
     return _with_metadata(pd.concat(parts, ignore_index=True), source)
 
 
 def _with_metadata(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
-    found = [source.table(path.name) for path in source.find("ISIC-2017_*_Data_metadata.csv")]
+    columns = ("image_id", "age_approximate", "sex")
+    found = [read_text_table(path, columns=columns) for path in source.find("ISIC-2017_*_Data_metadata.csv")]
     if not found:
         return rows
     known = pd.concat(found).drop_duplicates("image_id").set_index("image_id")

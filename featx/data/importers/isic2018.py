@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, filled, one_hot
+from featx.data.importers.source import Source, filled, one_hot, read_text_table
 
 __all__ = ["CODES", "read_isic2018"]
 
@@ -37,19 +37,20 @@ def read_isic2018(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the training table is missing, or an image has not one diagnosis.
+        If the training table is missing, a table is damaged, or an image has not one diagnosis.
     """
-    source.table("ISIC2018_Task3_Training_GroundTruth.csv")
+    source.first("ISIC2018_Task3_Training_GroundTruth.csv")
     parts = []
     for split, name in _PARTS.items():
         for path in source.find(f"ISIC2018_Task3_{name}_GroundTruth.csv"):
-            table = source.table(path.name)
-            labels = one_hot(table, CODES, path.name)
+            table = read_text_table(path, columns=("image", *CODES))
+            labels = one_hot(table, CODES, path)
             parts.append(pd.DataFrame({"image": table["image"], "label": labels, "split": split}))
     rows = pd.concat(parts, ignore_index=True)
     rows["group"] = rows["image"]
     for path in source.find("ISIC2018_Task3_*LesionGroupings.csv"):
-        known = source.table(path.name).drop_duplicates("image").set_index("image")
+        table = read_text_table(path, columns=("image", "lesion_id", "diagnosis_confirm_type"))
+        known = table.drop_duplicates("image").set_index("image")
         rows["group"] = filled(rows["image"].map(known["lesion_id"]).fillna(""), rows["group"])
         rows["confirmed"] = rows["image"].map(known["diagnosis_confirm_type"]).fillna("")
     return rows

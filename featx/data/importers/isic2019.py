@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from featx.data.importers.isic2018 import CODES
-from featx.data.importers.source import Source, filled, one_hot
+from featx.data.importers.source import Source, filled, one_hot, read_text_table
 
 __all__ = ["read_isic2019"]
 
 _CODES = {**CODES, "AK": "actinic keratosis", "SCC": "squamous cell carcinoma", "UNK": "unknown"}
+_MARKED = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 _STRATA = {"age": "age_approx", "site": "anatom_site_general", "sex": "sex"}
 
 
@@ -30,21 +31,23 @@ def read_isic2019(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the training table is missing, or an image has not one diagnosis.
+        If the training table is missing, a table is damaged, or an image has not one diagnosis.
     """
-    source.table("ISIC_2019_Training_GroundTruth.csv")
+    source.first("ISIC_2019_Training_GroundTruth.csv")
     parts = []
     for split, name in (("train", "Training"), ("test", "Test")):
         for path in source.find(f"ISIC_2019_{name}_GroundTruth.csv"):
-            table = source.table(path.name)
-            labels = one_hot(table, _CODES, path.name)
+            table = read_text_table(path, columns=("image", *_MARKED))
+            labels = one_hot(table, _CODES, path)
             parts.append(pd.DataFrame({"image": table["image"], "label": labels, "split": split}))
     rows = pd.concat(parts, ignore_index=True)
     rows["group"] = rows["image"]
-    found = [source.table(path.name) for path in source.find("ISIC_2019_*_Metadata.csv")]
+    columns = ("image", *_STRATA.values())
+    found = [read_text_table(path, columns=columns) for path in source.find("ISIC_2019_*_Metadata.csv")]
     if found:
         known = pd.concat(found).drop_duplicates("image").set_index("image").fillna("")
-        rows["group"] = filled(rows["image"].map(known["lesion_id"]).fillna(""), rows["group"])
+        if "lesion_id" in known:
+            rows["group"] = filled(rows["image"].map(known["lesion_id"]).fillna(""), rows["group"])
         for column, published in _STRATA.items():
             rows[column] = rows["image"].map(known[published]).fillna("")
     return rows

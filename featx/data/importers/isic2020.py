@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, filled
+from featx.data.importers.source import Source, filled, read_text_table
 
 __all__ = ["read_isic2020"]
 
@@ -30,13 +30,17 @@ def read_isic2020(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the table is missing.
+        If the table is missing or damaged.
     """
     table = source.table(
-        "ISIC_2020_Training_GroundTruth_v2.csv", "ISIC_2020_Training_GroundTruth.csv", "train.csv"
+        "ISIC_2020_Training_GroundTruth_v2.csv",
+        "ISIC_2020_Training_GroundTruth.csv",
+        "train.csv",
+        columns=("image_name", "patient_id", "diagnosis", "benign_malignant"),
     )
     for path in source.find("ISIC_2020_Training_Duplicates.csv"):
-        table = table[~table["image_name"].isin(source.table(path.name)["image_name_2"])]
+        doubled = read_text_table(path, columns=("image_name_2",))["image_name_2"]
+        table = table[~table["image_name"].isin(doubled)]
     rows = pd.DataFrame({"image": table["image_name"]})
     rows["label"] = filled(table["diagnosis"], table["benign_malignant"])
     rows["group"] = filled(table["patient_id"], table["image_name"])

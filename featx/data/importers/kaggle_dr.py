@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
-from featx.data.importers.source import Source
+from featx.data.importers.source import Source, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_eyes", "read_kaggle_dr"]
@@ -27,21 +29,21 @@ def read_kaggle_dr(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If the table is missing, or a name is not of that form.
+        If the table is missing or damaged, or a name is not of that form.
     """
-    parts = [read_eyes(source.table("trainLabels.csv")).assign(split="train")]
+    parts = [read_eyes(source.first("trainLabels.csv")).assign(split="train")]
     for path in source.find("retinopathy_solution.csv"):
-        parts.append(read_eyes(source.table(path.name)).assign(split="test"))
+        parts.append(read_eyes(path).assign(split="test"))
     return pd.concat(parts, ignore_index=True)
 
 
-def read_eyes(table: pd.DataFrame) -> pd.DataFrame:
+def read_eyes(path: Path) -> pd.DataFrame:
     """Turn ``image`` and ``level`` into rows with patient and eye.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        Images such as ``10_left``.
+    path : Path
+        A table whose images are named such as ``10_left``.
 
     Returns
     -------
@@ -51,14 +53,13 @@ def read_eyes(table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If a name is not of that form.
+        If the table is damaged, or a name is not of that form.
     """
+    table = read_text_table(path, columns=("image", "level"))
     parts = table["image"].str.extract(r"^(\d+)_(left|right)$")
     if parts.isna().any(axis=None):
         odd = table["image"][parts[0].isna()].tolist()
-        raise ManifestError(
-            f"retinopathy: images must be named NUMBER_left or NUMBER_right, got {listing(odd)}"
-        )
+        raise ManifestError(f"{path}: images must be named NUMBER_left or NUMBER_right, got {listing(odd)}")
     return pd.DataFrame(
         {
             "image": table["image"],

@@ -39,15 +39,15 @@ def read_menegola2017(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If it is none of the published tables, or holds another level.
+        If it is none of the published tables, is damaged, or holds another level.
     """
     name = source.path.stem.lower()
     if source.path.is_dir() or name not in {*_LEVELS, "retina"}:
         known = listing([f"{stem}.csv" for stem in (*_LEVELS, "retina")], 9)
         raise ManifestError(f"{source.path}: give one of the published tables: {known}")
-    table = read_text_table(source.path)
     if name == "retina":
-        return read_eyes(table)
+        return read_eyes(source.path)
+    table = read_text_table(source.path, columns=("image", "level"))
     labels = table["level"].map(_LEVELS[name])
     if labels.isna().any():
         odd = sorted(set(table["level"][labels.isna()]))

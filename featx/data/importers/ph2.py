@@ -7,6 +7,8 @@ with X, and as ``PH2_dataset.txt``, whose cells stand between double and single 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -28,7 +30,7 @@ _STRATA = {
 
 
 def read_ph2(source: Source) -> pd.DataFrame:
-    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where that is all there is.
+    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where the text is missing or in another form.
 
     Parameters
     ----------
@@ -43,19 +45,28 @@ def read_ph2(source: Source) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If neither table is there, or an image has not one diagnosis.
+        If neither table is there or can be read, or an image has not one diagnosis.
     """
     found = source.find("PH2_dataset.txt", "PH2_dataset.xlsx")
     if not found:
         raise ManifestError(
             f"{source.folder}: no table PH2_dataset.txt or PH2_dataset.xlsx below this folder"
         )
-    path = found[0]
+    failures = []
+    for path in found:
+        try:
+            return _rows(path)
+        except ManifestError as error:
+            failures.append(str(error))
+    raise ManifestError("; ".join(failures))
+
+
+def _rows(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".txt":
-        table = _from_text(path.read_text(encoding="utf-8", errors="replace"))
+        table = _from_text(path)
         labels = table["Clinical Diagnosis"].map(_CODES)
     else:
-        table = _from_sheet(_read_sheet(path))
+        table = _from_sheet(path)
         marks = table[list(_MARKS)].apply(lambda column: column.str.upper()) == "X"
         labels = marks.idxmax(axis=1).map(_MARKS).where(marks.sum(axis=1) == 1)
     odd = sorted(table["Name"][labels.isna()])
@@ -65,32 +76,47 @@ def read_ph2(source: Source) -> pd.DataFrame:
     return pd.DataFrame({"image": table["Name"], "label": labels, **strata})
 
 
-def _from_text(text: str) -> pd.DataFrame:
+def _from_text(path: Path) -> pd.DataFrame:
     """Read the lines between bars; empty cells count, since most lesions have no histology."""
+    text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
     rows = [[cell.strip() for cell in re.split(r"\|\|?", line.strip("|"))] for line in lines]
-    head, body = rows[0], [row for row in rows[1:] if re.fullmatch(r"IMD\d+", row[0])]
+    head = rows[0] if rows else []
+    body = [row for row in rows[1:] if re.fullmatch(r"IMD\d+", row[0])]
+    if not {"Name", "Clinical Diagnosis"} <= set(head) or not body or max(map(len, body)) > len(head):
+        raise ManifestError(
+            f"{path}: not the published table; expected lines of cells between bars (|| Name || ... ||), the first "
+            "of them with the columns Name and Clinical Diagnosis"
+        )
     return pd.DataFrame([row + [""] * (len(head) - len(row)) for row in body], columns=head, dtype=str)
 
 
-def _read_sheet(path: object) -> pd.DataFrame:
+def _from_sheet(path: Path) -> pd.DataFrame:
+    """Find the line that names the columns, and read what stands below it."""
+    cells = _read_sheet(path).fillna("").astype(str).apply(lambda column: column.str.strip())
+    heads = cells.index[(cells == "Image Name").any(axis=1)]
+    table = cells.loc[heads[0] + 1 :].copy() if len(heads) else cells.iloc[:0].copy()
+    if len(heads):
+        # Some heads carry a legend in a second line of the cell.
+        table.columns = [text.partition("\n")[0].strip() for text in cells.loc[heads[0]]]
+    table = table.rename(columns={"Image Name": "Name"})
+    if not {"Name", *_MARKS} <= set(table) or not table["Name"].str.fullmatch(r"IMD\d+").any():
+        raise ManifestError(
+            f"{path}: not the published table; expected a line with the columns Image Name, {', '.join(_MARKS)}, "
+            "and below it a line for each image"
+        )
+    found: pd.DataFrame = table[table["Name"].str.fullmatch(r"IMD\d+")].reset_index(drop=True)
+    return found
+
+
+def _read_sheet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_excel(path, header=None, dtype=str)
     except ImportError as error:
         raise ManifestError(
             f"{path}: reading .xlsx needs openpyxl; pip install openpyxl, or give PH2_dataset.txt"
         ) from error
-
-
-def _from_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
-    """Find the line that names the columns, and read what stands below it."""
-    cells = sheet.fillna("").astype(str).apply(lambda column: column.str.strip())
-    heads = cells.index[(cells == "Image Name").any(axis=1)]
-    if not len(heads):
-        raise ManifestError("PH2_dataset.xlsx: no cell 'Image Name'; give the published table")
-    table = cells.loc[heads[0] + 1 :].copy()
-    # Some heads carry a legend in a second line of the cell.
-    table.columns = [text.partition("\n")[0].strip() for text in cells.loc[heads[0]]]
-    table = table.rename(columns={"Image Name": "Name"})
-    found: pd.DataFrame = table[table["Name"].str.fullmatch(r"IMD\d+")].reset_index(drop=True)
-    return found
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise ManifestError(
+            f"{path}: cannot be read as an .xlsx table: {error}; give the published file"
+        ) from error

@@ -157,18 +157,14 @@ def import_dataset(
     Raises
     ------
     ManifestError
-        If the format is unknown, tables are missing or odd, images are missing or their names ambiguous, or
+        If the format is unknown, tables are missing or damaged, images are missing or their names ambiguous, or
         the manifest would not pass `read_manifest`.
     """
     importer, path, target = find_importer(name), Path(source), Path(output)
     if not path.exists():
         raise ManifestError(f"{path}: there is no such source; give {importer.expects}")
     found = Source(path, Path(images) if images is not None else path if path.is_dir() else path.parent)
-    try:
-        rows = importer.read(found)
-    except KeyError as error:
-        raise ManifestError(f"{path}: a table lacks the column {error}; is this {importer.title}?") from error
-    rows, left_out = _located(rows, found, target, missing)
+    rows, left_out = _located(importer.read(found), found, target, missing)
     columns = [*(column for column in _FIRST if column in rows), *(c for c in rows if c not in _FIRST)]
     with write_aside(target) as aside:
         rows[columns].to_csv(aside, index=False, lineterminator="\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -74,13 +74,40 @@ class Source:
                 found.setdefault(file.name.lower(), file)
         return list(found.values())
 
-    def table(self, *patterns: str, header: bool = True) -> pd.DataFrame:
+    def first(self, *patterns: str) -> Path:
+        """Find the first file that is there.
+
+        Parameters
+        ----------
+        *patterns : str
+            File-name patterns, case ignored, best first.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ManifestError
+            If there is none.
+        """
+        found = self.find(*patterns)
+        if not found:
+            raise ManifestError(
+                f"{self.folder}: no table {' or '.join(patterns)} below this folder; give the unpacked data set"
+            )
+        return found[0]
+
+    def table(self, *patterns: str, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
         """Read the first table that is there.
 
         Parameters
         ----------
         *patterns : str
             File-name patterns, case ignored, best first.
+        columns : sequence of str
+            Columns that the table must have.
         header : bool
             Whether the first line names the columns; else they are numbered as text.
 
@@ -92,14 +119,9 @@ class Source:
         Raises
         ------
         ManifestError
-            If there is none, or it cannot be read.
+            If there is none, it cannot be read, or it lacks a column or rows.
         """
-        found = self.find(*patterns)
-        if not found:
-            raise ManifestError(
-                f"{self.folder}: no table {' or '.join(patterns)} below this folder; give the unpacked data set"
-            )
-        return read_text_table(found[0], header=header)
+        return read_text_table(self.first(*patterns), columns=columns, header=header)
 
     def locate(self, name: str) -> list[Path]:
         """Find the image of a published name.
@@ -120,15 +142,17 @@ class Source:
         return [file for file in hits if not folder or file.parent.as_posix().lower().endswith(folder)]
 
 
-def read_text_table(path: Path, *, header: bool = True) -> pd.DataFrame:
+def read_text_table(path: Path, *, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
     """Read a table as text: comma, semicolon or tab separated, UTF-8 or the older Windows encoding.
 
     Parameters
     ----------
     path : Path
         The table.
+    columns : sequence of str
+        Columns that it must have.
     header : bool
-        Whether the first line names the columns.
+        Whether the first line names the columns; else they are numbered as text.
 
     Returns
     -------
@@ -138,10 +162,12 @@ def read_text_table(path: Path, *, header: bool = True) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        If it cannot be read.
+        If it cannot be read, lacks a column or has no rows; the message names the file and what is expected.
     """
     try:
         data = path.read_bytes()
+        if b"\0" in data:
+            raise ValueError("it holds binary data")
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -152,14 +178,29 @@ def read_text_table(path: Path, *, header: bool = True) -> pd.DataFrame:
             StringIO(text), sep=separator, dtype=str, keep_default_na=False, header=0 if header else None
         )
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{path}: cannot be read as a table: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ManifestError(
+            f"{path}: cannot be read as a table: {reason}; expected {_expected(columns, header)}"
+        ) from error
     frame = frame.fillna("").apply(lambda column: column.str.strip())
     frame.columns = [str(name).strip() for name in frame.columns]
+    lacking = [name for name in columns if name not in frame]
     kept: pd.DataFrame = frame.loc[(frame != "").any(axis=1)].reset_index(drop=True)
+    if lacking or kept.empty:
+        wrong = f"no column {listing(lacking)}" if lacking else "no rows"
+        raise ManifestError(
+            f"{path}: {wrong} in this table (columns: {listing(list(frame.columns), 12)}); "
+            f"expected {_expected(columns, header)}"
+        )
     return kept
 
 
-def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: str) -> pd.Series[str]:
+def _expected(columns: Sequence[str], header: bool) -> str:
+    named = f"the columns {', '.join(columns)}" if header else f"{len(columns)} columns without a header"
+    return f"text separated by comma, semicolon or tab, with {named}"
+
+
+def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: Path) -> pd.Series[str]:
     """Turn columns of zeros and one 1 into a label.
 
     Parameters
@@ -168,8 +209,8 @@ def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: str) -> pd.S
         With the columns.
     classes : mapping of str to str
         Column to label; columns that the table lacks are passed over.
-    where : str
-        Name of the table, for messages.
+    where : Path
+        The table, for messages.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -344,11 +345,11 @@ def test_images_elsewhere_and_ambiguous(tmp_path: Path) -> None:
     ("format", "name", "text", "message"),
     [
         ("isic2016", "ISBI2016_ISIC_Part3_Training_GroundTruth.csv", "ISIC_1,maybe\n", "benign or malignant, got maybe"),
-        ("isic2018", "ISIC2018_Task3_Training_GroundTruth.csv", "image,MEL,NV\nISIC_1,1.0,1.0\n", "rows 2 do not have exactly one"),
+        ("isic2018", "ISIC2018_Task3_Training_GroundTruth.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,1.0,1.0,0,0,0,0,0\n", "rows 2 do not have exactly one"),
         ("isic2017", "ISIC-2017_Training_Part3_GroundTruth.csv", "image_id,melanoma,seborrheic_keratosis\nI,1,1\n", "rows 2 do not"),
         ("ham10000", "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL,I,wart\n", "the column dx holds wart"),
         ("kaggle-dr", "trainLabels.csv", "image,level\n10-left,0\n", "must be named NUMBER_left"),
-        ("aptos2019", "train.csv", "image,level\n10_left,0\n", "lacks the column 'id_code'; is this APTOS"),
+        ("aptos2019", "train.csv", "image,level\n10_left,0\n", "train.csv: no column id_code, diagnosis in this table"),
         ("ph2", "PH2_dataset.txt", "|| Name || Clinical Diagnosis ||\n|| IMD001 || 7 ||\n", "no single diagnosis for IMD001"),
         ("menegola2017", "protocol1.csv", "image,level\nael514,2\n", "give one of the published tables"),
         ("class-folders", "x.txt", "", "no images in class folders"),
@@ -360,12 +361,71 @@ def test_odd_tables_are_named(tmp_path: Path, format: str, name: str, text: str,
         import_dataset(format, tmp_path, tmp_path / "out.csv")
 
 
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "wrong separator": lambda data: re.sub(rb"[,;\t|]+", b" ~ ", data),
+    "missing column": lambda data: b"other\n" + re.sub(rb"(?m)[,\t|].*$", b"", data.partition(b"\n")[2]),
+    "empty": lambda data: b"",
+    "binary": lambda data: bytes(range(256)) * 4,
+}
+UNREAD = {"test.csv", "ATTRIBUTION.txt"}
+TABLES = ("*.csv", "HAM10000_metadata", "*.txt", "*.xlsx")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.format != "class-folders"],
+    ids=lambda case: f"{case.format}-{case.build.__name__}",
+)
+def test_a_damaged_table_is_named_with_what_is_expected(case: Case, damage: str, tmp_path: Path) -> None:
+    """Every table of a format in turn."""
+    made = tmp_path / "whole"
+    made.mkdir()
+    case.build(made)
+    tables = sorted(path.relative_to(made) for pattern in TABLES for path in made.rglob(pattern))
+    tables = [path for path in tables if path.name not in UNREAD]
+    damaged = {table: DAMAGES[damage]((made / table).read_bytes()) for table in tables}
+    changed = [table for table in tables if damaged[table] != (made / table).read_bytes()]
+    assert changed
+    for number, table in enumerate(changed):
+        data = tmp_path / str(number)
+        data.mkdir()
+        case.build(data)
+        (data / table).write_bytes(damaged[table])
+        arguments = {name: data / value for name, value in case.arguments.items()}
+        with pytest.raises(ManifestError) as caught:
+            import_dataset(case.format, data / case.source, tmp_path / "m.csv", **arguments)  # type: ignore[arg-type]
+        assert str(data / table) in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+        assert not (tmp_path / "m.csv").exists()
+
+
 @pytest.mark.parametrize(
     "row", [row for row in IMPORTERS if row.name not in {"class-folders"}], ids=lambda row: row.name
 )
 def test_an_empty_folder_is_refused(row: object, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"no table|give one of the published tables"):
         import_dataset(row.name, tmp_path, tmp_path / "out.csv")  # type: ignore[attr-defined]
+
+
+def test_the_sheet_of_ph2_is_read_where_the_text_has_another_form(tmp_path: Path) -> None:
+    ph2_sheet(tmp_path)
+    write(tmp_path, "PH2Dataset/PH2_dataset.txt", "Name;Clinical Diagnosis\nIMD003;0\n")
+    assert import_dataset("ph2", tmp_path, tmp_path / "m.csv").images == 3
+    (tmp_path / "PH2Dataset/PH2_dataset.xlsx").write_bytes(b"no workbook")
+    with pytest.raises(
+        ManifestError, match=r"PH2_dataset.txt: not the published table; .*PH2_dataset.xlsx: cannot"
+    ):
+        import_dataset("ph2", tmp_path, tmp_path / "m.csv")
+
+
+def test_row_numbers_must_be_numbers_of_rows(tmp_path: Path) -> None:
+    derm7pt(tmp_path)
+    write(tmp_path, "release_v0/meta/train_indexes.csv", "indexes\n1\nmany\n7\n")
+    with pytest.raises(
+        ManifestError, match=r"train_indexes.csv: row numbers must be 0 to 2, .*; got many, 7"
+    ):
+        import_dataset("derm7pt", tmp_path, tmp_path / "m.csv")
 
 
 def test_unknown_formats_and_sources(tmp_path: Path) -> None:
