@@ -14,6 +14,8 @@ import click
 from featx import __version__
 from featx.errors import FeatxError
 
+from .words import explained
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # verb: module of this package that holds a click command of the same name.
@@ -90,6 +92,9 @@ def run(arguments: list[str]) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("featx: interrupted; the same command goes on from here", err=True)
         return 130
+    except click.UsageError as error:
+        explained(error).show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
