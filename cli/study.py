@@ -164,10 +164,15 @@ def tell(outcome: Outcome) -> int:
 @_study
 @JSON
 def plan(file: str, output: Path | None, cache: Path, manifests: dict[str, Path], as_json: bool) -> None:
-    """List every job of a study: what it needs, whether it is finished, and its time."""
+    """List every job of a study: what it needs, whether it is finished, and its time.
+
+    All that can be known beforehand is checked, as `run` does before its first job.
+    """
     from featx.study.run import study_overview
 
-    found = study_overview(file, output=output, cache=cache, manifests=manifests, progress=progress())
+    found = study_overview(
+        file, output=output, cache=cache, manifests=manifests, ready=True, progress=progress()
+    )
     if as_json:
         print_json(found.as_json())
         return

@@ -9,6 +9,7 @@ from featx.progress import Progress
 from featx.study.execute import Outcome, execute
 from featx.study.overview import Overview, overview
 from featx.study.plan import Plan, make_plan
+from featx.study.ready import check_ready
 from featx.study.schema import Study
 from featx.study.studyfile import KEPT, read_study
 
@@ -46,11 +47,18 @@ def plan_study(
     Raises
     ------
     InputError
-        If the study file, a manifest, task, protocol, recipe or weights file cannot be used.
+        If the study file, a manifest, column, task, protocol, recipe, size or weights source cannot be used: all of
+        them in one message.
     """
     study = read_study(spec, manifests)
     folder = study_folder(spec, study) if output is None else Path(output)
-    return make_plan(study, folder, Path(cache), progress)
+    return make_plan(
+        study, folder, Path(cache), progress, study.name if isinstance(spec, Study) else str(spec)
+    )
+
+
+def _called(spec: Study | Path | str) -> str:
+    return spec.name if isinstance(spec, Study) else str(spec)
 
 
 def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
@@ -107,7 +115,7 @@ def run_study(
     Raises
     ------
     InputError
-        As `plan_study`; and if another run of the study is at work.
+        As `plan_study` and `featx.study.ready.check_ready`; and if another run of the study is at work.
     KeyboardInterrupt
         After SIGINT or SIGTERM, once the jobs in hand have ended; the same call goes on from there.
 
@@ -116,6 +124,7 @@ def run_study(
     Call it from the main thread: it takes the signals while it runs.
     """
     plan = plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress)
+    check_ready(plan, _called(spec), download=True, progress=progress)
     return execute(plan, jobs=jobs, retry_failed=retry_failed, progress=progress)
 
 
@@ -125,6 +134,7 @@ def study_overview(
     output: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    ready: bool = False,
     progress: Progress | None = None,
 ) -> Overview:
     """Tell what a study has done, what it has to do, and how long that will take.
@@ -133,6 +143,8 @@ def study_overview(
     ----------
     spec, output, cache, manifests, progress
         As in `plan_study`.
+    ready : bool
+        Whether to check, too, what the jobs that are left need of this machine. Nothing is downloaded.
 
     Returns
     -------
@@ -142,6 +154,9 @@ def study_overview(
     Raises
     ------
     InputError
-        As `plan_study`.
+        As `plan_study`, and with `ready` as `featx.study.ready.check_ready`.
     """
-    return overview(plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress))
+    plan = plan_study(spec, output=output, cache=cache, manifests=manifests, progress=progress)
+    if ready:
+        check_ready(plan, _called(spec), download=False)
+    return overview(plan)
