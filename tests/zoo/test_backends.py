@@ -17,6 +17,8 @@ from featx.zoo.weights import resolve_weights
 
 # Batch norm and generalised mean; response normalisation, mean image, blue-first and padded pools.
 NETWORKS = (("tiny", 64, "gem", {}), ("vgg_m", 51, "avg", {"filters": (8, 12, 16, 16, 16), "units": 32}))
+# What JAX compiles is run once here: optimising it takes four times as long as running it.
+QUICK_XLA = "--xla_backend_optimization_level=0"
 CODE = """
 import sys
 from dataclasses import replace
@@ -64,7 +66,7 @@ def test_backends_agree(backend, computed):
         pytest.skip(f"no second backend: {backend} is not installed, or is the one at work")
     shown = subprocess.run(
         [sys.executable, "-c", CODE, str(computed), repr(NETWORKS)],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": QUICK_XLA},
         capture_output=True,
         text=True,
     )
