@@ -16,6 +16,8 @@ from featx import __version__
 from featx.errors import FeatxError
 from featx.interrupts import Interrupted, interruptible
 
+from .words import explained
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # verb: module of this package that holds a click command of the same name.
@@ -92,6 +94,9 @@ def run(arguments: list[str]) -> int:
             result: Any = featx.main(rest, prog_name="featx", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         return _interrupted(error)
+    except click.UsageError as error:
+        explained(error).show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

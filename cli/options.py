@@ -26,14 +26,40 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config {value}: cannot be read: {error}") from error
     section = table.get(context.info_name or "", table)
-    known = {param.name for param in context.command.params}
-    values = {key.replace("-", "_"): item for key, item in section.items()}
-    unknown = sorted(key for key in values if key not in known)
+    places = _places(context.command)
+    given = {key.replace("_", "-"): item for key, item in section.items()}
+    unknown = sorted(key for key in given if key not in places)
     if unknown:
-        flags = sorted(name.replace("_", "-") for name in known if name)
-        raise ConfigError(f"--config {value}: unknown key {listing(unknown)}; known: {', '.join(flags)}")
+        raise ConfigError(
+            f"--config {value}: unknown key {listing(unknown)}; known: {', '.join(sorted(places))}"
+        )
+    values = {str(places[key].name): _value(key, item, places[key]) for key, item in given.items()}
     context.default_map = {**(context.default_map or {}), **values}
     return value
+
+
+def _places(command: click.Command) -> dict[str, click.Parameter]:
+    """Find what a file may set: a command's options by their long names, and its arguments by their names."""
+    options = [
+        param for param in command.params if isinstance(param, click.Option) and param.name != "config"
+    ]
+    arguments = [param for param in command.params if isinstance(param, click.Argument)]
+    return {str(param.name).replace("_", "-"): param for param in arguments} | {
+        name[2:]: param
+        for param in options
+        for name in (*param.opts, *param.secondary_opts)
+        if name.startswith("--")
+    }
+
+
+def _value(key: str, item: Any, parameter: click.Parameter) -> Any:
+    """Turn the value under `key` into what the command line would have given."""
+    if isinstance(parameter, click.Option):
+        if f"--{key}" in parameter.secondary_opts and isinstance(item, bool):
+            return not item
+        if parameter.multiple and not isinstance(item, list):
+            return [item]
+    return item
 
 
 CONFIG = click.option(

@@ -180,7 +180,10 @@ def plan(
     strict_labels: bool,
     as_json: bool,
 ) -> None:
-    """List every job of a study: what it needs, whether it is finished, and its time."""
+    """List every job of a study: what it needs, whether it is finished, and its time.
+
+    All that can be known beforehand is checked, as `run` does before its first job.
+    """
     from featx.study.run import study_overview
 
     found = study_overview(
@@ -189,6 +192,7 @@ def plan(
         cache=cache,
         manifests=manifests,
         strict_labels=strict_labels,
+        ready=True,
         progress=progress(),
     )
     if as_json:

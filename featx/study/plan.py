@@ -12,23 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from featx.data.folds import Folds
-from featx.data.protocols import make_folds
-from featx.data.tasks import apply_task
-from featx.digest import canonical, digest, digest_file, short
-from featx.errors import WeightsError
-from featx.files import find_files
+from featx.digest import canonical, digest, short
 from featx.finetuning.recipe import read_recipe
-from featx.images.content import content_keys
 from featx.images.decode import DECODE_VERSION
 from featx.images.prepare import preparation_key
 from featx.progress import Progress
-from featx.runs import COMPLETE
-from featx.study.datasets import ReadData, read_data
+from featx.study.checks import check_study
+from featx.study.inputs import Inputs, Start, task_name
 from featx.study.jobs import Job, slug
-from featx.study.schema import Arm, DataSet, Source, Study, Target
+from featx.study.schema import Arm, Source, Study, Target
 from featx.svm.settings import resolve_settings
-from featx.zoo.backbones import find_backbone
 
 __all__ = ["Plan", "make_plan"]
 
@@ -66,6 +59,7 @@ def make_plan(
     output: Path,
     cache: Path,
     progress: Progress | None = None,
+    called: str | None = None,
     *,
     strict_labels: bool = False,
 ) -> Plan:
@@ -81,6 +75,8 @@ def make_plan(
         Folder of caches. Drawn data sets are drawn here.
     progress : Progress, optional
         Receiver of progress: of drawing, and of hashing images seen for the first time.
+    called : str, optional
+        What errors call the study: its file; its name if not given.
     strict_labels : bool
         Refuse labels that may be meant for another class than the one that holds all others.
 
@@ -92,26 +88,17 @@ def make_plan(
     Raises
     ------
     InputError
-        If a manifest, task, protocol, recipe or weights file cannot be used.
+        As `featx.study.checks.check_study`.
     """
-    planner = _Planner(study, output.resolve(), cache.resolve(), progress, strict_labels)
+    inputs = Inputs(study, cache.resolve(), progress, strict_labels)
+    check_study(inputs, study.name if called is None else called)
+    planner = _Planner(study, output.resolve(), inputs)
     jobs = tuple(planner.jobs())
     contents = {
         (data.place["manifest"], data.place["root"]): frozenset(data.keys.values())
-        for data in planner.data.values()
+        for data in inputs.read.values()
     }
-    return Plan(study, planner.output, jobs, contents, tuple(dict.fromkeys(planner.warnings)))
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """What a network starts from."""
-
-    source: str
-    identity: str
-    label: str
-    random: bool = False
-    needs: tuple[str, ...] = ()
+    return Plan(study, planner.output, jobs, contents, inputs.warnings)
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ class _Step:
     """One training on a network's way."""
 
     label: str
-    data: ReadData
+    data: str
     task: str
     protocol: str
     training: Mapping[str, Any]
@@ -130,14 +117,8 @@ class _Step:
 class _Planner:
     study: Study
     output: Path
-    cache: Path
-    progress: Progress | None
-    strict_labels: bool
+    inputs: Inputs
     made: dict[str, Job] = field(default_factory=dict)
-    data: dict[str, ReadData] = field(default_factory=dict)
-    folds: dict[tuple[str, str, str], tuple[Folds, Any]] = field(default_factory=dict)
-    contents: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
     def jobs(self) -> Iterator[Job]:
         """List the jobs in the order in which they can be done."""
@@ -157,67 +138,46 @@ class _Planner:
         """Keep a job, or find the equal one that another arm has planned."""
         return self.made.setdefault(job.digest, job)
 
-    def _read(self, name: str, item: DataSet) -> ReadData:
-        if name not in self.data:
-            self.data[name] = read_data(item, self.cache, self.progress)
-        return self.data[name]
-
-    def _start(self, arm: Arm, backbone: str) -> _Weights:
-        """Find what an arm's network starts from, before any training of this study."""
-        text = self.study.weights.get(arm.weights, {}).get(backbone, arm.weights)
-        if text == "imagenet" and not find_backbone(backbone).imagenet:
-            raise WeightsError(
-                f"no ImageNet weights are published for {backbone}; name a file in the study's table "
-                f"[weights.{arm.weights}], or leave {backbone} out"
-            )
-        if text == "random":
-            text = f"random:{self.study.seed}"
-        if text not in self.contents:
-            self.contents[text] = _weights_identity(text, self.cache)
-        label = arm.weights if arm.weights in self.study.weights else Path(text).name
-        return _Weights(text, self.contents[text], label, text.startswith("random:"))
-
-    def _sources(self, arm: Arm, backbone: str) -> _Weights:
+    def _sources(self, arm: Arm, backbone: str) -> Start:
         """Plan the trainings on an arm's sources."""
-        weights = self._start(arm, backbone)
+        weights = self.inputs.weights(arm, backbone)
         for name in arm.sources:
             weights = self._source(name, self.study.sources[name], backbone, weights)
         return weights
 
-    def _source(self, name: str, source: Source, backbone: str, weights: _Weights) -> _Weights:
+    def _source(self, name: str, source: Source, backbone: str, weights: Start) -> Start:
         """Plan the training on a source, once for every arm that comes this way."""
         step = _Step(
             f"{weights.label}, {name}",
-            self._read(name, source),
+            name,
             source.task,
             "none",
             source.training,
             backbone,
         )
         (job,), folder = self._train("source", f"{backbone} {step.label}", step, weights)
-        return _Weights(folder, job.digest, step.label, needs=(job.digest,))
+        return Start(folder, job.digest, step.label, needs=(job.digest,))
 
-    def _tuned(self, name: str, task: str, arm: Arm, backbone: str, weights: _Weights) -> _Weights:
+    def _tuned(self, name: str, task: str, arm: Arm, backbone: str, weights: Start) -> Start:
         """Plan the fine-tuning on a target's task, a job a fold."""
         target = self.study.targets[name]
         training = {**self.study.finetune, **arm.training}
-        step = _Step(
-            f"{weights.label}, {name}", self._read(name, target), task, target.protocol, training, backbone
-        )
-        jobs, folder = self._train("finetune", f"{backbone} {step.label} {_task_name(task)}", step, weights)
+        step = _Step(f"{weights.label}, {name}", name, task, target.protocol, training, backbone)
+        jobs, folder = self._train("finetune", f"{backbone} {step.label} {task_name(task)}", step, weights)
         needs = tuple(job.digest for job in jobs)
-        return _Weights(folder, digest(sorted(needs)), step.label, needs=needs)
+        return Start(folder, digest(sorted(needs)), step.label, needs=needs)
 
-    def _train(self, kind: str, name: str, step: _Step, weights: _Weights) -> tuple[list[Job], str]:
+    def _train(self, kind: str, name: str, step: _Step, weights: Start) -> tuple[list[Job], str]:
         """Plan the training of a network, a job a fold, and name the folder of weights that these share."""
-        fields = {"preparation": step.data.preparation, **step.training}
+        data = self.inputs.data(step.data)
+        fields = {"preparation": data.preparation, **step.training}
         recipe = fields.pop("recipe", None)
         resolved = read_recipe(recipe or ("scratch" if weights.random else "modern"), fields)
-        folds, task = self._folds(step.data, step.task, step.protocol)
+        folds, task = self.inputs.folds(step.data, step.task, step.protocol)
         identity = {
             "backbone": step.backbone,
             "weights": weights.identity,
-            "data": step.data.digest,
+            "data": data.digest,
             "task": task,
             "folds": folds.digest,
             "recipe": canonical(resolved),
@@ -226,7 +186,7 @@ class _Planner:
         }
         folder = self.output / "weights" / f"{slug(name)}-{short(digest(identity))}"
         arguments = {
-            **step.data.place,
+            **data.place,
             "backbone": step.backbone,
             "weights": weights.source,
             "task": step.task,
@@ -251,23 +211,8 @@ class _Planner:
         ]
         return [self._add(job) for job in jobs], str(folder)
 
-    def _folds(self, data: ReadData, task: str, protocol: str) -> tuple[Folds, Any]:
-        """Make the folds of a task, which is told too: as data.
-
-        An image without a key, whose trouble the jobs will tell, counts as a content of its own.
-        """
-        known = (data.digest, task, protocol)
-        if known not in self.folds:
-            labelled = apply_task(data.manifest, task, strict_labels=self.strict_labels)
-            where = f"{data.manifest.name}, {_task_name(task)}"
-            self.warnings += [f"{where}: {text}" for text in labelled.remarks]
-            keys = [data.keys.get(path, path) for path in labelled.paths]
-            folds = make_folds(labelled, protocol, self.study.seed, keys)
-            self.folds[known] = folds, canonical(labelled.task)
-        return self.folds[known]
-
-    def _extract(self, name: str, target: Target, backbone: str, weights: _Weights) -> Job:
-        data = self._read(name, target)
+    def _extract(self, name: str, target: Target, backbone: str, weights: Start) -> Job:
+        data = self.inputs.data(name)
         options = self.study.extract.model_dump()
         identity = {
             "backbone": backbone,
@@ -300,19 +245,19 @@ class _Planner:
         )
 
     def _svm(self, name: str, target: Target, task: str, arm_name: str, backbone: str) -> Job:
-        arm, data = self.study.arms[arm_name], self._read(name, target)
+        arm, data = self.study.arms[arm_name], self.inputs.data(name)
         weights = self._sources(arm, backbone)
         if arm.finetune:
             weights = self._tuned(name, task, arm, backbone, weights)
         extraction = self._extract(name, target, backbone, weights)
-        folds, seen = self._folds(data, task, target.protocol)
+        folds, seen = self.inputs.folds(name, task, target.protocol)
         title = arm.title or arm_name
         title = title if len(self.study.backbones) == 1 else f"{title} ({backbone})"
         options = self.study.svm.model_dump(exclude_none=True)
         search = {key: value for key, value in options.items() if key != "missing"}
         job = Job(
             "svm",
-            f"{title} on {name} {_task_name(task)}",
+            f"{title} on {name} {task_name(task)}",
             {
                 "arm": title,
                 "data": data.digest,
@@ -353,23 +298,3 @@ class _Planner:
             needs=tuple(dict.fromkeys(job.digest for job in svms)),
             speed="report",
         )
-
-
-def _task_name(task: str) -> str:
-    return Path(task).stem if task.endswith(".toml") else task
-
-
-def _weights_identity(text: str, cache: Path) -> str:
-    """Stand for a weights source's content: a file's bytes, a folder's runs; names for themselves."""
-    path = Path(text)
-    if path.is_dir():
-        marks = find_files(path, COMPLETE)
-        return digest([[str(mark.relative_to(path)), digest_file(mark)] for mark in marks])
-    if not path.is_absolute():
-        return text
-    found = content_keys([path], cache=cache)
-    if found.failures:
-        raise WeightsError(
-            f"weights {text}: no such file or folder; put it there, or name another in the study"
-        )
-    return found.keys[text]

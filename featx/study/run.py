@@ -9,6 +9,7 @@ from featx.progress import Progress
 from featx.study.execute import Outcome, execute
 from featx.study.overview import Overview, overview
 from featx.study.plan import Plan, make_plan
+from featx.study.ready import check_ready
 from featx.study.schema import Study
 from featx.study.studyfile import KEPT, read_study
 
@@ -49,15 +50,20 @@ def plan_study(
     Raises
     ------
     InputError
-        If the study file, a manifest, task, protocol, recipe or weights file cannot be used.
+        If the study file, a manifest, column, task, protocol, recipe, size or weights source cannot be used: all of
+        them in one message.
     """
     study = read_study(spec, manifests)
     folder = study_folder(spec, study) if output is None else Path(output)
-    plan = make_plan(study, folder, Path(cache), progress, strict_labels=strict_labels)
+    plan = make_plan(study, folder, Path(cache), progress, _called(spec), strict_labels=strict_labels)
     if progress is not None:
         for line in plan.warnings:
             progress.say(f"warning: {line}")
     return plan
+
+
+def _called(spec: Study | Path | str) -> str:
+    return spec.name if isinstance(spec, Study) else str(spec)
 
 
 def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
@@ -115,7 +121,7 @@ def run_study(
     Raises
     ------
     InputError
-        As `plan_study`; and if another run of the study is at work.
+        As `plan_study` and `featx.study.ready.check_ready`; and if another run of the study is at work.
     KeyboardInterrupt
         After SIGINT or SIGTERM, once the jobs in hand have ended; the same call goes on from there.
 
@@ -131,6 +137,7 @@ def run_study(
         strict_labels=strict_labels,
         progress=progress,
     )
+    check_ready(plan, _called(spec), download=True, progress=progress)
     return execute(plan, jobs=jobs, retry_failed=retry_failed, progress=progress)
 
 
@@ -141,6 +148,7 @@ def study_overview(
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
     strict_labels: bool = False,
+    ready: bool = False,
     progress: Progress | None = None,
 ) -> Overview:
     """Tell what a study has done, what it has to do, and how long that will take.
@@ -149,6 +157,8 @@ def study_overview(
     ----------
     spec, output, cache, manifests, strict_labels, progress
         As in `plan_study`.
+    ready : bool
+        Whether to check, too, what the jobs that are left need of this machine. Nothing is downloaded.
 
     Returns
     -------
@@ -158,15 +168,16 @@ def study_overview(
     Raises
     ------
     InputError
-        As `plan_study`.
+        As `plan_study`, and with `ready` as `featx.study.ready.check_ready`.
     """
-    return overview(
-        plan_study(
-            spec,
-            output=output,
-            cache=cache,
-            manifests=manifests,
-            strict_labels=strict_labels,
-            progress=progress,
-        )
+    plan = plan_study(
+        spec,
+        output=output,
+        cache=cache,
+        manifests=manifests,
+        strict_labels=strict_labels,
+        progress=progress,
     )
+    if ready:
+        check_ready(plan, _called(spec), download=False)
+    return overview(plan)

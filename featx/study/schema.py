@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -173,6 +173,15 @@ class Extract(_Table):
     device: str = "auto"
     on_error: Literal["finish", "skip", "fail"] = "finish"
 
+    @model_validator(mode="after")
+    def _usable(self) -> Extract:
+        from featx.features.plan import Settings
+        from featx.zoo.network import check_pool
+
+        _checked(lambda: check_pool(self.pool))
+        _checked(lambda: Settings(**self.model_dump(exclude={"on_error"})))
+        return self
+
 
 class Svm(_Table):
     """Options of `featx.train_svm`."""
@@ -233,23 +242,31 @@ class Study(_Table):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
+        found = []
         for name, arm in self.arms.items():
-            _all_known(f"arms.{name}.sources", arm.sources, self.sources)
-            _all_known(f"arms.{name}.backbones", arm.backbones, self.backbones)
+            found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
+            found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
             if arm.training and not arm.finetune:
-                raise ValueError(f"`arms.{name}.training` is of no use without `finetune = true`")
+                found.append(f"`arms.{name}.training` is of no use without `finetune = true`")
         for label, table in self.weights.items():
-            _all_known(f"weights.{label}", tuple(table), self.backbones)
+            found += _unknown(f"weights.{label}", tuple(table), self.backbones)
         titles = [arm.title or name for name, arm in self.arms.items()]
-        if len(set(titles)) < len(titles):
-            raise ValueError("`arms`: two arms have the same title")
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            found.append(f"`arms`: two arms have the same title {twice[0]!r}")
         both = sorted(set(self.sources) & set(self.targets))
         if both:
-            raise ValueError(f"`sources` and `targets` both have {both[0]!r}; give one of them another name")
+            found.append(f"`sources` and `targets` both have {both[0]!r}; give one of them another name")
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
 
-def _all_known(key: str, names: tuple[str, ...], table: Container[str]) -> None:
-    for name in names:
-        if name not in table:
-            raise ValueError(f"`{key}` names {name!r}, which the study does not have")
+def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str]:
+    """Say which names the study does not have, and what it has."""
+    known = tuple(table)
+    return [
+        f"`{key}` names {name!r}, which the study does not have; it has {', '.join(known) or 'none'}"
+        for name in names
+        if name not in known
+    ]

@@ -122,7 +122,7 @@ def read_study(spec: Study | Path | str, manifests: Mapping[str, Path | str] | N
     try:
         study = Study.model_validate(_parse(text, called), context={"base": base})
     except ValidationError as error:
-        raise ConfigError(f"study {called}: {_first(error)}") from error
+        raise ConfigError(f"study {called}: {'; '.join(map(_finding, error.errors()))}") from error
     return _with_manifests(study, manifests or {}, called)
 
 
@@ -152,10 +152,8 @@ def _parse(text: str, called: str) -> Any:
         raise ConfigError(f"study {called}: cannot be read ({' '.join(str(error).split())})") from error
 
 
-def _first(error: ValidationError) -> str:
-    """Say the first finding in a line: the bad key, what is wrong, what was got, and the closest good key."""
-    findings = error.errors()
-    item = findings[0]
+def _finding(item: Any) -> str:
+    """Say a finding: the bad key, what is wrong, what was got, and the closest good key."""
     place = ".".join(str(part) for part in item["loc"] if part != "[key]")
     text = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
@@ -164,8 +162,7 @@ def _first(error: ValidationError) -> str:
         text = "is missing"
     elif not isinstance(item["input"], Mapping):
         text += f", got {item['input']!r}"
-    more = f" ({len(findings) - 1} more)" if len(findings) > 1 else ""
-    return (f"`{place}`: {text}" if place else text) + more
+    return f"`{place}`: {text}" if place else text
 
 
 def _closest(place: tuple[int | str, ...]) -> str:

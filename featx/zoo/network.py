@@ -23,7 +23,16 @@ from featx.zoo.weights import Weights
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["POOLS", "Network", "build_backbone", "build_network", "layer_names", "save_backbone"]
+__all__ = [
+    "POOLS",
+    "Network",
+    "build_backbone",
+    "build_network",
+    "check_pool",
+    "checked_size",
+    "layer_names",
+    "save_backbone",
+]
 
 # RGB means and deviations of ImageNet, 0 to 255, as `keras.applications` has them.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
@@ -102,8 +111,8 @@ def build_network(
     WeightsError
         If the weights are of another architecture.
     """
-    size = _checked_size(backbone, image_size)
-    _check_pool(pool)
+    size = checked_size(backbone, image_size)
+    check_pool(pool)
     names = tuple(layers) or (backbone.layer,)
     whole = _whole(backbone, weights, size)
     outputs = [_float32(_feature(whole, backbone, name, pool)) for name in names]
@@ -139,7 +148,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
     WeightsError
         If the weights are of another architecture.
     """
-    size = _checked_size(backbone, image_size)
+    size = checked_size(backbone, image_size)
     whole = _whole(backbone, weights, size)
     model = _named(whole, _feature(whole, backbone, backbone.layer, "avg"), backbone)
     _set_weights(whole, model, weights, backbone)
@@ -161,7 +170,32 @@ def save_backbone(model: keras.Model, path: Path | str) -> None:
         model.save_weights(aside)
 
 
-def _checked_size(backbone: Backbone, image_size: int | None) -> int:
+def checked_size(backbone: Backbone, image_size: int | None) -> int:
+    """Check a size against a backbone's row.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The architecture.
+    image_size : int, optional
+        Side of the input, px; None for the one that the architecture was made for.
+
+    Returns
+    -------
+    int
+        The size, px.
+
+    Raises
+    ------
+    BackboneError
+        If the network cannot take it; the message says which it can.
+
+    Examples
+    --------
+    >>> from featx.zoo.backbones import find_backbone
+    >>> checked_size(find_backbone("inception_v3"), None)
+    299
+    """
     size = backbone.image_size if image_size is None else image_size
     if size < backbone.min_size:
         raise BackboneError(
@@ -175,7 +209,8 @@ def _checked_size(backbone: Backbone, image_size: int | None) -> int:
     return size
 
 
-def _check_pool(pool: str) -> None:
+def check_pool(pool: str) -> None:
+    """Raise `BackboneError` unless `pool` is a key of `POOLS`."""
     if pool not in POOLS:
         raise BackboneError(f"the 'pool' parameter must be one of {', '.join(POOLS)}. Got {pool!r} instead.")
 

@@ -5,6 +5,7 @@ Imported when the network is built, since it imports keras.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -93,7 +94,9 @@ class MeanImage(layers.Layer):  # type: ignore[misc]
         return input_shape
 
 
-def vgg_m(input_tensor: Any) -> keras.Model:
+def vgg_m(
+    input_tensor: Any, filters: Sequence[int] = (96, 256, 512, 512, 512), units: int = 4096
+) -> keras.Model:
     """Build VGG-M up to its second fully connected layer.
 
     The second pooling is the paper's 3x3 with stride 2; on its 26x26 input it needs one row and one column
@@ -105,25 +108,29 @@ def vgg_m(input_tensor: Any) -> keras.Model:
     ----------
     input_tensor : keras tensor
         RGB pixels from 0 to 255, shape (n, side, side, 3).
+    filters : sequence of int, length 5
+        Filters of each convolution; by default those of the paper.
+    units : int
+        Width of both fully connected layers.
 
     Returns
     -------
     keras.Model
-        From the input behind `input_tensor` to ``fc2`` after its ReLU, shape (n, 4096).
+        From the input behind `input_tensor` to ``fc2`` after its ReLU, shape (n, units).
     """
     x = MeanImage(name="mean_image")(input_tensor)
-    x = layers.Conv2D(96, 7, strides=2, activation="relu", name="conv1")(x)
+    x = layers.Conv2D(filters[0], 7, strides=2, activation="relu", name="conv1")(x)
     x = LocalResponseNormalization(name="norm1")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     x = layers.ZeroPadding2D(1, name="pad2")(x)
-    x = layers.Conv2D(256, 5, strides=2, activation="relu", name="conv2")(x)
+    x = layers.Conv2D(filters[1], 5, strides=2, activation="relu", name="conv2")(x)
     x = LocalResponseNormalization(name="norm2")(x)
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool2")(x)
     for number in (3, 4, 5):
-        x = layers.Conv2D(512, 3, padding="same", activation="relu", name=f"conv{number}")(x)
+        x = layers.Conv2D(filters[number - 1], 3, padding="same", activation="relu", name=f"conv{number}")(x)
     x = layers.MaxPooling2D(3, 2, name="pool5")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(4096, activation="relu", name="fc1")(x)
+    x = layers.Dense(units, activation="relu", name="fc1")(x)
     x = layers.Dropout(0.5, name="dropout1")(x)
-    x = layers.Dense(4096, activation="relu", name="fc2")(x)
+    x = layers.Dense(units, activation="relu", name="fc2")(x)
     return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="vgg_m")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+# What JAX compiles is run a few times here: optimising it takes four times as long as running it.
+QUICK_XLA = "--xla_backend_optimization_level=0"
 CODE = """
 import json, sys
 from pathlib import Path
@@ -46,7 +48,7 @@ def test_a_backend_trains_and_repeats_itself(backend: str, squares: Path, tmp_pa
         pytest.skip(f"{backend} is not installed")
     shown = subprocess.run(
         [sys.executable, "-c", CODE, str(squares), str(tmp_path / "1"), str(tmp_path / "2")],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": QUICK_XLA},
         capture_output=True,
         text=True,
         check=False,

@@ -107,9 +107,9 @@ def test_failed_jobs_are_retried_on_request(write_study: Callable[..., Path], fa
 
 
 def test_what_needs_a_failed_job_is_blocked(write_study: Callable[..., Path], fake_worker: Path) -> None:
-    path = write_study('[arms.tuned]\nweights = "random"\nfinetune = true\n' + ONE)
-    path.write_text(path.read_text().replace('"random"', '"runs/sick"'))
-    (path.parent / "runs" / "sick").mkdir(parents=True)
+    path = write_study(
+        '[weights.sick]\ntiny = "random:3"\n[arms.tuned]\nweights = "sick"\nfinetune = true\n' + ONE
+    )
     (fake_worker / "hurry").touch()
     # The stand-in goes by the arm, here the slug of the weights' way: "sick-skin".
     outcome = run(path)

@@ -181,7 +181,8 @@ def test_the_whole_paper_shares_its_work(
     atlas = make_data(tmp_path / "atlas", 80)
     lines = atlas.read_text().splitlines()
     lines[1::3] = [line.replace("nevus", "basal cell carcinoma") for line in lines[1::3]]
-    atlas.write_text("\n".join(lines) + "\n")
+    head, *rows = lines
+    atlas.write_text("\n".join([f"{head},difficulty", *(f"{row},low" for row in rows)]) + "\n")
     monkeypatch.chdir(tmp_path)
     manifests = {"atlas": atlas, "retinopathy": make_data(tmp_path / "eyes", 16)}
     folders = {"output": tmp_path / "out", "cache": tmp_path / "cache", "manifests": manifests}

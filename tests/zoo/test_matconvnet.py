@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ VGG_M = (
     ("conv", "fc7", (1, 1, 4096, 4096), 1, 0),
     ("conv", "fc8", (1, 1, 4096, 10), 1, 0),
 )
+
+# An eighth of its filters: the same arithmetic without the minutes.
+NARROW = {"filters": (12, 32, 64, 64, 64), "units": 512}
 
 
 def struct(layer: tuple, weights: tuple[np.ndarray, np.ndarray] | None, newer: bool) -> dict:
@@ -123,22 +127,36 @@ def forward(image: np.ndarray, tensors: dict[str, tuple[np.ndarray, ...]]) -> np
     return x
 
 
-def test_vgg_m_from_its_file_agrees_with_numpy(tmp_path):
-    """File as published, network of featx, forward pass by NumPy alone from the same tensors."""
+def narrowed(layers, by: int = 8):
+    """The same layers with the filters of `NARROW`, and fewer in the last layer."""
+    result, channels = [], 3
+    for layer in layers:
+        if layer[0] == "conv":
+            kind, name, (height, across, _, filters), *rest = layer
+            layer = (kind, name, (height, across, channels, filters // by), *rest)
+            channels = filters // by
+        result.append(layer)
+    return tuple(result)
+
+
+def test_vgg_m_from_its_file_agrees_with_numpy(tmp_path, monkeypatch):
+    """File as published but narrower, network of featx, forward pass by NumPy alone from the same tensors."""
     import keras
 
     random = np.random.default_rng(2)
-    tensors = tensors_of(VGG_M, random)
+    layers = narrowed(VGG_M)
+    tensors = tensors_of(layers, random)
     mean = random.uniform(90, 140, (224, 224, 3)).astype(np.float32)
-    path = write(tmp_path / "imagenet-vgg-m.mat", VGG_M, tensors, mean)
-    backbone = find_backbone("vgg_m")
+    path = write(tmp_path / "imagenet-vgg-m.mat", layers, tensors, mean)
+    backbone = replace(find_backbone("vgg_m"), arguments=NARROW, width=512)
+    monkeypatch.setattr("featx.zoo.convert.find_backbone", lambda name: {"vgg_m": backbone}[name])
     network = build_network(backbone, resolve_weights(path, backbone)[0])
     image = random.integers(0, 256, (224, 224, 3), dtype=np.uint8)
     found = keras.ops.convert_to_numpy(network.model(image[None], training=False))[0]
     named = {name: tensors[name] for name in ("conv1", "conv2", "conv3", "conv4", "conv5")}
     for ours, theirs in (("fc1", "fc6"), ("fc2", "fc7")):
         kernel, bias = tensors[theirs]
-        named[ours] = kernel.reshape(-1, 4096), bias
+        named[ours] = kernel.reshape(-1, 512), bias
     wanted = forward(image.astype(float), {"mean_image": (mean,), **named})
     assert (wanted > 0).mean() > 0.2
     np.testing.assert_allclose(found, wanted, atol=1e-4 * wanted.max())
@@ -210,7 +228,7 @@ def test_other_networks_are_told(tmp_path):
     tensors = tensors_of(layers, np.random.default_rng(0))
     mean = np.full((1, 1, 3), 100.0)
     path = write(tmp_path / "net.mat", layers, tensors, mean)
-    backbone = find_backbone("vgg_m")
+    backbone = replace(find_backbone("vgg_m"), arguments=NARROW, width=512)
     with pytest.raises(
         WeightsError, match=r"first layer that differs is 'conv1': found 'conv1' 7x7x3x4 4, wanted"
     ):

@@ -12,8 +12,12 @@ from featx.zoo.weights import resolve_weights
 
 @pytest.fixture(scope="module")
 def model():
+    """The network of the paper, without the seconds that drawing its weights would take."""
+    import keras
+
     backbone = find_backbone("vgg_m")
-    return build_backbone(backbone, resolve_weights("random:0", backbone)[0])
+    with keras.StatelessScope(initialize_variables=False):
+        return build_backbone(backbone, resolve_weights("random:0", backbone)[0])
 
 
 def test_shapes_are_those_of_the_paper(model):
@@ -25,6 +29,7 @@ def test_shapes_are_those_of_the_paper(model):
     assert shapes["conv5"] == (13, 13, 512)
     assert shapes["pool5"] == (6, 6, 512)
     assert shapes["fc2"] == (4096,)
+    assert model.get_layer("fc1").kernel.shape == (6 * 6 * 512, 4096)
 
 
 def test_response_normalisation_is_not_divided_by_its_size():

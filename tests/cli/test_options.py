@@ -1,0 +1,113 @@
+"""Options that commands share: what a configuration file may say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import featx_cli.main as command_line
+from featx.errors import ConfigError
+from featx_cli.words import commands_below
+
+CONFIGURED = {
+    name: command
+    for name, command in commands_below(command_line.featx)
+    if any(param.name == "config" for param in command.params)
+}
+LONG = [
+    (name, flag)
+    for name, command in CONFIGURED.items()
+    for param in command.params
+    if isinstance(param, click.Option) and param.name != "config"
+    for flag in (*param.opts, *param.secondary_opts)
+    if flag.startswith("--")
+]
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run a command with a configuration file, and return what it would have worked with."""
+
+    def call(name: str, text: str, *arguments: str) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        command = CONFIGURED[name]
+        monkeypatch.setattr(command, "callback", lambda **values: seen.update(values))
+        path = tmp_path / "featx.toml"
+        path.write_text(text)
+        command.main(
+            [*arguments, "--config", str(path)],
+            name.split()[-1],
+            standalone_mode=False,
+            help_option_names=["-h", "--help"],
+        )
+        return seen
+
+    return call
+
+
+def sample(param: click.Option) -> Any:
+    """Give a value that an option takes, as TOML writes it."""
+    if param.is_flag:
+        return "true"
+    if isinstance(param.type, click.Choice):
+        return repr(next(iter(param.type.choices)))
+    numeric = isinstance(param.type, click.types.IntParamType | click.types.FloatParamType)
+    value = "7" if numeric else "'7'"
+    return f"[{', '.join([value] * param.nargs)}]" if param.nargs > 1 else value
+
+
+@pytest.mark.parametrize(("name", "flag"), LONG, ids=[" ".join(pair) for pair in LONG])
+def test_every_long_option_is_a_key(name: str, flag: str, given: Callable[..., dict[str, Any]]) -> None:
+    command = CONFIGURED[name]
+    param = next(param for param in command.params if flag in (*param.opts, *param.secondary_opts))
+    assert isinstance(param, click.Option)
+    needed = [
+        word
+        for other in command.params
+        if other.required and other is not param
+        for word in ([other.opts[0], "x"] if isinstance(other, click.Option) else ["x"])
+    ]
+    without = given(name, "", *needed, *([param.opts[0], "x"] if param.required else []))
+    for key in {flag[2:], flag[2:].replace("-", "_")}:
+        found = given(name, f"{key} = {sample(param)}", *needed)
+        assert str(found[param.name]) != str(without[param.name]) or sample(param).strip("'") in str(
+            without[param.name]
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("train-svm", 'features = "a"\nfold = ["1x1", "1x2"]', {"folds": ("1x1", "1x2")}),
+        ("train-svm", 'features = "a"\nfold = "10"', {"folds": ("10",)}),
+        (
+            "train-svm",
+            'features = ["a"]\nno-widen = true\nown-cost = true',
+            {"widen": False, "shared_cost": False},
+        ),
+        ("train-svm", 'features = ["a"]\nwiden = false\njson = true', {"widen": False, "as_json": True}),
+        ("extract", 'backbone = "tiny"\nlayer = "fc2"\njson = true', {"layers": ("fc2",), "as_json": True}),
+        ("report", 'stratum = "age"\nformat = "csv"', {"strata": ("age",), "form": "csv"}),
+        ("report", 'compare = ["A", "B"]', {"compare": ("A", "B")}),
+        ("protocol make", 'output = "f.json"\nnames_only = true', {"names_only": True}),
+    ],
+)
+def test_keys_are_worth_what_their_options_are(
+    name: str, text: str, wanted: dict[str, Any], given: Callable[..., dict[str, Any]]
+) -> None:
+    found = given(name, text, "x")
+    assert {key: found[key] for key in wanted} == wanted
+
+
+def test_arguments_may_stand_in_the_file_too(given: Callable[..., dict[str, Any]]) -> None:
+    assert given("extract", 'manifest = "a.csv"\nbackbone = "tiny"')["manifest"] == Path("a.csv")
+
+
+@pytest.mark.parametrize("key", ["folds", "as_json", "config", "sede"])
+def test_other_keys_are_refused(key: str, given: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown key {key.replace('_', '-')}; known: .*fold, .*seed"):
+        given("train-svm", f"{key} = 3", "x")
