@@ -21,7 +21,7 @@ from featx.stats.compare import Comparisons
 from featx.stats.intervals import FoldSummary, summarise_folds
 
 from .checks import comparability
-from .pairs import compare
+from .pairs import compare, resolve
 from .series import Series, choose, collect, natural
 from .sizes import clusters
 
@@ -32,6 +32,7 @@ __all__ = [
     "Summary",
     "levels",
     "measure",
+    "restricted",
     "summarise",
 ]
 
@@ -126,7 +127,8 @@ class Summary:
     training : tuple of Run
         Fine-tuning runs, which have no scores.
     comparisons : mapping of (str, str) to Comparisons
-        Task and protocol to the tests of every pair of its arms; absent where no two arms can be paired.
+        Task and protocol to the tests of every pair of its arms, those that cannot be compared included; absent
+        where there is one arm and nothing was planned.
     warnings : tuple of str
         What a reader has to know.
     """
@@ -206,6 +208,28 @@ def measure(series: Series, scored: str, stratum: str = "", level: str = "") -> 
     return Measure(series, scored, stratum, level, tuple(areas), tuple(map(len, parts)), tuple(positives))
 
 
+def restricted(item: Measure, folds: Sequence[str]) -> Measure:
+    """Limit a measure to some folds, so that arms are quoted on what they share.
+
+    Parameters
+    ----------
+    item : Measure
+        AUC of a series in every fold.
+    folds : sequence of str
+        Folds to keep.
+
+    Returns
+    -------
+    Measure
+        The measure itself where it has an AUC in these folds alone.
+    """
+    known = {fold for fold, auc in zip(item.series.folds, item.auc, strict=True) if np.isfinite(auc)}
+    if known == set(folds):
+        return item
+    runs = tuple(run for run in item.series.runs if run.record.fold in folds)
+    return measure(replace(item.series, runs=runs), item.scored, item.stratum, item.level)
+
+
 def _rows(run: Run, stratum: str, level: str) -> tuple[Prediction, ...]:
     if not stratum:
         return run.predictions
@@ -228,7 +252,10 @@ def _auc(rows: Sequence[Prediction], scored: str, names: tuple[str, ...]) -> flo
 
 
 def summarise(
-    paths: Iterable[Path | str], strata: Sequence[str] | None = None, arms: Sequence[str] | None = None
+    paths: Iterable[Path | str],
+    strata: Sequence[str] | None = None,
+    arms: Sequence[str] | None = None,
+    planned: Sequence[str | tuple[str, str]] = (),
 ) -> Summary:
     """Read runs and compute every AUC of a report.
 
@@ -240,6 +267,8 @@ def summarise(
         Columns to break down by; by default all columns of 2 to `MOST_LEVELS` levels.
     arms : sequence of str, optional
         Arms to keep; all if left out.
+    planned : sequence of (str, str) or str
+        Planned comparisons, as `featx.reporting.report.report` takes them.
 
     Returns
     -------
@@ -250,8 +279,13 @@ def summarise(
     ------
     RunError
         As `collect`, or if a stratum or an arm is in no run.
+    ConfigError
+        If the text of a planned comparison can be read in several ways.
+    InputError
+        If a planned comparison is of an arm with itself, or stands twice.
     """
     series, training = collect(paths)
+    pairs = resolve(planned, sorted({item.arm for item in series}, key=natural))
     if arms is not None:
         series = choose(series, arms)
     warnings = comparability([(item.arm, item.runs) for item in series])
@@ -269,7 +303,7 @@ def summarise(
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
     texts = (*warnings, *undefined, *mixed, *notes, *_said(series), *said)
-    return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
+    return Summary(series, overall, classes, by_stratum, training, compare(series, pairs), texts)
 
 
 def _main(series: Series) -> str:

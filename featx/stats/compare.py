@@ -252,7 +252,8 @@ def untested(names: tuple[str, str], why: str) -> Comparison:
     False
     """
     nothing = float("nan")
-    return Comparison(names, (nothing, nothing), _impossible(0, why), nothing)
+    finding = Finding("none", nothing, nothing, "none", folds=0, warnings=(why,))
+    return Comparison(names, (nothing, nothing), finding, nothing)
 
 
 def compare_many(

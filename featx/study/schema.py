@@ -221,6 +221,7 @@ class Study(_Table):
     finetune: Training = Field(default_factory=dict)
     svm: Svm = Svm()
     strata: tuple[str, ...] | None = None
+    planned: tuple[tuple[str, str], ...] = ()
 
     @field_validator("backbones")
     @classmethod
@@ -240,6 +241,7 @@ class Study(_Table):
                 raise ValueError(f"`arms.{name}.training` is of no use without `finetune = true`")
         for label, table in self.weights.items():
             _all_known(f"weights.{label}", tuple(table), self.backbones)
+        self._check_planned()
         titles = [arm.title or name for name, arm in self.arms.items()]
         if len(set(titles)) < len(titles):
             raise ValueError("`arms`: two arms have the same title")
@@ -247,6 +249,51 @@ class Study(_Table):
         if both:
             raise ValueError(f"`sources` and `targets` both have {both[0]!r}; give one of them another name")
         return self
+
+
+    def _check_planned(self) -> None:
+        """Check that each planned comparison is of two arms, stands once, and has a backbone to be made with."""
+        seen: set[frozenset[str]] = set()
+        for first, second in self.planned:
+            _all_known("planned", (first, second), self.arms)
+            if first == second or frozenset((first, second)) in seen:
+                raise ValueError(f"`planned` must compare two different arms, each pair once, got {first!r} and {second!r}")
+            if not set(self.backbones_of(first)) & set(self.backbones_of(second)):
+                raise ValueError(f"`planned` compares {first!r} and {second!r}, which share no backbone")
+            seen.add(frozenset((first, second)))
+
+    def backbones_of(self, arm: str) -> tuple[str, ...]:
+        """Name the backbones that an arm runs with: its own, or all of the study.
+
+        Parameters
+        ----------
+        arm : str
+            Key of the arm.
+
+        Returns
+        -------
+        tuple of str
+            Names, in the order given.
+        """
+        return self.arms[arm].backbones or self.backbones
+
+    def title_of(self, arm: str, backbone: str) -> str:
+        """Name an arm's runs with a backbone, as reports show them.
+
+        Parameters
+        ----------
+        arm : str
+            Key of the arm.
+        backbone : str
+            One of its backbones.
+
+        Returns
+        -------
+        str
+            The arm's title, with the backbone where the study has several.
+        """
+        title = self.arms[arm].title or arm
+        return title if len(self.backbones) == 1 else f"{title} ({backbone})"
 
 
 def _all_known(key: str, names: tuple[str, ...], table: Container[str]) -> None:
