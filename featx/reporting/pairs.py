@@ -96,9 +96,7 @@ def compare(
         if len(arms) < 2 and not planned:
             continue
         records = {name: one.runs[0].record for name, one in arms.items()}
-        reasons = {
-            (a, b): why for a, b in combinations(arms, 2) if (why := apart(records[a], records[b]))
-        }
+        reasons = {(a, b): why for a, b in combinations(arms, 2) if (why := apart(records[a], records[b]))}
         found[setting] = compare_many(
             {name: one.scores for name, one in arms.items()},
             protocol=setting[1],

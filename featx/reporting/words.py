@@ -81,9 +81,7 @@ def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure
     return Finding(title, planned + lead, tuple(details))
 
 
-def _unranked(
-    title: str, items: Sequence[Measure], comparisons: Comparisons | None, planned: str
-) -> Finding:
+def _unranked(title: str, items: Sequence[Measure], comparisons: Comparisons | None, planned: str) -> Finding:
     """Put arms into words of which no two were compared."""
     best = items[0]
     if len(items) == 1 or comparisons is None:
@@ -209,7 +207,9 @@ def _not_ranked(others: Sequence[Measure], pairs: Mapping[str, Comparison]) -> l
     lines = []
     for item in others:
         pair, arm = pairs[item.series.arm], item.series.arm
-        text = f"{arm} is not ranked (mean AUC {item.spread.mean:.3f} over its own {_folds(item.series.folds)})"
+        text = (
+            f"{arm} is not ranked (mean AUC {item.spread.mean:.3f} over its own {_folds(item.series.folds)})"
+        )
         if pair.folds:
             text += f"; against the best arm {_signed(ahead(pair, arm))} over what both have ({_evidence(pair, arm)})"
         lines.append(f"{text}.")

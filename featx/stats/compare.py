@@ -490,9 +490,7 @@ def _left_out(
     return tuple(notes)
 
 
-def _ranked(
-    names: tuple[str, ...], pairs: Sequence[Comparison]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Choose the arms to rank, each pair of which was compared over exactly the same folds, and these folds."""
     shared = {frozenset(pair.arms): frozenset(pair.folds) for pair in pairs}
     best: tuple[int, list[str], tuple[str, ...]] = (0, [], ())
@@ -563,9 +561,7 @@ def _on_folds(
         for name, one in found.items()
     }
     answer = (
-        found.pop(test)
-        if test in found
-        else _impossible(len(entered), "no repeat has both its directions")
+        found.pop(test) if test in found else _impossible(len(entered), "no repeat has both its directions")
     )
     mean = values[kept].mean(axis=0) if kept.any() else np.full(2, np.nan)
     return Comparison(

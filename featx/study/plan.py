@@ -337,11 +337,10 @@ class _Planner:
             speed="report",
         )
 
-
-    def _planned(self) -> list[tuple[str, str]]:
+    def _planned(self) -> list[list[str]]:
         """List the planned comparisons as reports name arms, one for each backbone that both arms run with."""
         return [
-            (self.study.title_of(a, backbone), self.study.title_of(b, backbone))
+            [self.study.title_of(a, backbone), self.study.title_of(b, backbone)]
             for a, b in self.study.planned
             for backbone in self.study.backbones_of(a)
             if backbone in self.study.backbones_of(b)

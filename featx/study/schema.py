@@ -250,14 +250,15 @@ class Study(_Table):
             raise ValueError(f"`sources` and `targets` both have {both[0]!r}; give one of them another name")
         return self
 
-
     def _check_planned(self) -> None:
         """Check that each planned comparison is of two arms, stands once, and has a backbone to be made with."""
         seen: set[frozenset[str]] = set()
         for first, second in self.planned:
             _all_known("planned", (first, second), self.arms)
             if first == second or frozenset((first, second)) in seen:
-                raise ValueError(f"`planned` must compare two different arms, each pair once, got {first!r} and {second!r}")
+                raise ValueError(
+                    f"`planned` must compare two different arms, each pair once, got {first!r} and {second!r}"
+                )
             if not set(self.backbones_of(first)) & set(self.backbones_of(second)):
                 raise ValueError(f"`planned` compares {first!r} and {second!r}, which share no backbone")
             seen.add(frozenset((first, second)))
