@@ -106,9 +106,11 @@ def scored_by_group(record: RunRecord) -> bool:
     Returns
     -------
     bool
-        False where they are one an image.
+        False where they are one an image, as also where every image is a group of its own.
     """
-    return bool(record.settings.get("group_scores", "none") != "none")
+    pooled = record.settings.get("group_scores", "none") != "none"
+    alone = train_groups(record) is not None and train_groups(record) == train_size(record)
+    return pooled and not alone
 
 
 def history(run: Run) -> tuple[dict[str, float], ...]:

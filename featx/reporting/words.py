@@ -12,6 +12,7 @@ from featx.stats.compare import Comparison, Comparisons
 
 from .factors import analyse
 from .pairs import LEVEL, POWER, against, ahead, significant, smallest
+from .records import scored_by_group
 from .summary import MACRO, Measure, Summary, restricted
 
 __all__ = ["Finding", "findings", "p_text"]
@@ -278,5 +279,6 @@ def _tests(pairs: Mapping[str, Comparison], comparisons: Comparisons) -> list[st
 def _sizes(item: Measure) -> str:
     low, high = min(item.images), max(item.images)
     size = f"{low}" if low == high else f"{low} to {high}"
-    what = "images of the rarest class" if item.scored == MACRO else f"of class {item.scored}"
-    return f"Test parts hold {size} images, at least {min(item.positives)} {what}."
+    unit = "groups" if scored_by_group(item.series.runs[0].record) else "images"
+    what = f"{unit} of the rarest class" if item.scored == MACRO else f"of class {item.scored}"
+    return f"Test parts hold {size} {unit}, at least {min(item.positives)} {what}."

@@ -133,6 +133,13 @@ def test_arms_scored_by_group_leave_the_others_alone(write: Write, tmp_path: Pat
     assert any("A and C" in text and "one is scored by group" in text for text in summary.warnings)
 
 
+def test_scoring_by_group_changes_nothing_where_every_image_is_a_group(write: Write, tmp_path: Path) -> None:
+    counts = {"train": {"benign": 50, "malignant": 50}, "groups": {"train": 100}}
+    arm(write, "A", 1.5, counts=counts)
+    arm(write, "B", 1.0, counts=counts, settings={"group_scores": "mean"})
+    assert pair_of(found(tmp_path), "A", "B").folds == HALVES
+
+
 def test_other_manifests_are_untested(write: Write, tmp_path: Path) -> None:
     arm(write, "A", 1.5)
     arm(write, "B", 1.0, manifest={"name": "other", "digest": "00" * 32})
