@@ -152,6 +152,8 @@ def _evidence(pair: Comparison, arm: str) -> str:
     sign = 1 if pair.arms[0] == arm else -1
     low, high = sorted((sign * pair.adjusted_low, sign * pair.adjusted_high))
     kind = "simultaneous 95 % interval" if pair.family > 1 else "95 % interval"
+    if significant(pair) and low <= 0 <= high:
+        kind += " (Bonferroni's, wider than Holm's test)"
     interval = f"{kind} {_signed(low)} to {_signed(high)}; " if np.isfinite(low) else ""
     corrected = "" if pair.adjustment == "none" else f", {pair.adjustment}"
     return f"{interval}{p_text(pair.adjusted_p)}{corrected}; {_amount(pair)}"
