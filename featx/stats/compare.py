@@ -459,7 +459,7 @@ def _pair(
     """Compare two of several arms over the folds that both have scored on the same images."""
     missing = [name for name in names if name not in arms]
     if missing or apart:
-        return untested(names, apart or f"nothing is scored of {' and '.join(missing)}")
+        return untested(names, apart or f"no scores of {' and '.join(missing)}")
     first, second = (arms[name] for name in names)
     theirs = {fold.name: fold for fold in second}
     both = [(fold, theirs[fold.name]) for fold in first if fold.name in theirs]

@@ -245,7 +245,7 @@ def test_a_planned_arm_without_runs_is_untested_and_counts(write: Write, tmp_pat
     arm(write, "D", 1.6)
     now = found(tmp_path, [("D", "A"), ("E", "D")])
     done, missing = now.pairs
-    assert (missing.tested, missing.finding.warnings) == (False, ("nothing is scored of E",))
+    assert (missing.tested, missing.finding.warnings) == (False, ("no scores of E",))
     assert done.adjusted_p == pytest.approx(min(1.0, 2 * done.finding.p))
     assert against(now, "D").keys() == {"A", "E"}
 

@@ -165,6 +165,6 @@ def test_planned_comparisons_are_stated_first(study: Path) -> None:
         "Planned comparisons: source against random +0.171 (simultaneous 95 % interval"
     )
     assert "Holm over 2 planned comparisons" in finding.lead
-    assert "source + fine-tuned against gone: untested, nothing is scored of gone." in finding.lead
+    assert "source + fine-tuned against gone: untested, no scores of gone." in finding.lead
     assert "All other comparisons are exploratory. source + fine-tuned is best" in finding.lead
     assert "Holm over 2 exploratory comparisons" in finding.lead
