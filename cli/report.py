@@ -35,6 +35,13 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     "--compare", nargs=2, metavar="A B", help="Report these two arms alone, and print how they compare."
 )
 @click.option(
+    "--planned",
+    multiple=True,
+    metavar="A:B",
+    help="A comparison planned before the results were seen (repeatable), A minus B: corrected among the planned "
+    "ones alone and stated first; all other pairs are exploratory.  [default: those of the study file]",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(_FORMATS),
@@ -80,7 +87,7 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **option
     from featx.study.reports import report_runs_or_study, watched
 
     comparing = options["compare"] is not None
-    options["strata"] = options["strata"] or None
+    options["strata"], options["planned"] = options["strata"] or None, options["planned"] or None
     if not watch:
         _show(report_runs_or_study(runs, progress=progress(), **options), form, comparing)
         return

@@ -9,7 +9,9 @@ from featx.digest import differing
 from featx.errors import RunError, listing
 from featx.runs import Run, RunRecord
 
-__all__ = ["check_series", "comparability"]
+from .records import scored_by_group
+
+__all__ = ["apart", "check_series", "comparability"]
 
 
 def check_series(arm: str, runs: Sequence[Run]) -> None:
@@ -75,6 +77,28 @@ def _check_predictions(run: Run) -> None:
             )
 
 
+def apart(here: RunRecord, there: RunRecord) -> str:
+    """Say why two arms cannot be compared, whatever their folds are called.
+
+    Parameters
+    ----------
+    here, there : RunRecord
+        A run of each arm.
+
+    Returns
+    -------
+    str
+        The reason; empty where there is none.
+    """
+    if here.manifest.get("digest") != there.manifest.get("digest"):
+        return "scored on different manifests"
+    if here.folds_digest != there.folds_digest:
+        return "scored on different folds"
+    if scored_by_group(here) != scored_by_group(there):
+        return "one is scored by group, the other by image"
+    return ""
+
+
 def comparability(series: Sequence[tuple[str, tuple[Run, ...]]]) -> tuple[str, ...]:
     """Say where the arms of a task were not scored alike, or were trained with mixed settings.
 
@@ -134,6 +158,9 @@ def _differences(arm: str, runs: tuple[Run, ...], other: str, others: tuple[Run,
         lines.append(f"{both}: scored on different manifests; do not compare them.")
     if here.folds_digest != there.folds_digest:
         lines.append(f"{both}: scored on different folds; their difference is not paired.")
+        return lines
+    if scored_by_group(here) != scored_by_group(there):
+        lines.append(f"{both}: {apart(here, there)}; do not compare them.")
         return lines
     mine = {run.record.fold: run for run in runs}
     theirs = {run.record.fold: run for run in others}

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from featx.stats.compare import Comparison
+from featx.stats.arms import POOLED
+from featx.stats.compare import Comparison, Comparisons
 from featx.stats.findings import Finding
 
-from .columns import ARM
+from .columns import ARM, SIZES
 from .names import slugs
-from .summary import Measure, Summary
+from .summary import Summary, restricted
 from .tables import Cell, Column, Table
 from .words import p_text
 
-__all__ = ["differences", "p_matrices", "pair_tables", "rank_tables"]
-
-
-def differences(first: Measure, second: Measure) -> np.ndarray:
-    """Subtract the AUCs of two arms, fold by fold.
-
-    Parameters
-    ----------
-    first, second : Measure
-        Two arms on one task.
-
-    Returns
-    -------
-    ndarray of float64
-        First minus second in every fold that both have; NaN where one of them has no AUC.
-    """
-    others = dict(zip(second.series.folds, second.auc, strict=True))
-    pairs = zip(first.series.folds, first.auc, strict=True)
-    return np.array([auc - others[fold] for fold, auc in pairs if fold in others])
+__all__ = ["p_matrices", "pair_tables", "rank_tables"]
 
 
 def pair_tables(summary: Summary) -> tuple[Table, ...]:
@@ -45,57 +28,78 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
     Returns
     -------
     tuple of Table
-        A row for each pair; no table for a task of which no two arms can be paired.
+        A row for each pair, planned ones first, those that cannot be compared included; no table for a task of
+        one arm.
     """
-    items = {(item.series.setting, item.series.arm): item for item in summary.overall}
     columns = (
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
-        *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b")),
+        Column("kind", "Comparison", text=True),
         *(
             Column("difference", "a − b"),
-            Column("sd", "SD"),
-            Column("low", "95 % low"),
-            Column("high", "95 % high"),
-        ),
-        *(
-            Column("p", "p", least=0.001),
+            Column("adjusted_low", "95 % low, simultaneous"),
+            Column("adjusted_high", "95 % high, simultaneous"),
             Column("adjusted_p", "p corrected", least=0.001),
-            Column("folds", "Folds"),
         ),
-        *(Column("images", "Images"), Column("positives", "Positives")),
+        *(Column("folds", "Folds"), *SIZES),
+        *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b"), Column("sd", "SD")),
+        *(
+            Column("low", "95 % low, this pair alone"),
+            Column("high", "95 % high, this pair alone"),
+            Column("p", "p uncorrected", least=0.001),
+        ),
         *(Column("statistic", "Statistic", text=True), Column("test", "Test", text=True)),
-        *(Column("adjustment", "Correction", text=True), Column("others", "Other tests", text=True)),
-        Column("warnings", "Mind", text=True),
+        *(Column("compares", "Compares", text=True), Column("adjustment", "Correction", text=True)),
+        *(Column("others", "Other tests", text=True), Column("warnings", "Note", text=True)),
     )
     note = (
-        "Two arms on the same folds and images, by the test that the protocol allows; no test takes folds as "
-        "independent. SD: of the folds' differences. Intervals of single pairs, not corrected for their number. Other "
-        "tests stand here for comparison with other studies; the answer is p."
+        "Two arms over the folds and images that both have, by the test that the protocol allows; no test takes folds "
+        "as independent. The simultaneous interval belongs to the corrected p: all of them hold together with 95 % "
+        "confidence (Bonferroni). Holm's test is the sharper of the two, so that an interval can just hold 0 beside a "
+        "corrected p below 0.05. Interval of this pair alone and p uncorrected: as if no other pair had been looked at. "
+        "SD: of the folds' differences. Images and positives: of the folds that entered, each once; groups where arms "
+        "are scored by group. On a single test set, two trained models are compared, not two ways of training. Other "
+        "tests stand here for comparison with other studies; the answer is p corrected."
     )
     made = []
     for setting, found in summary.comparisons.items():
-        rows = [_pair(pair, differences(*(items[setting, arm] for arm in pair.arms))) for pair in found.pairs]
+        if not found.pairs:
+            continue
+        planned = any(pair.planned for pair in found.pairs)
+        rows = tuple(_pair(pair, _kind(pair) if planned else None) for pair in found.pairs)
+        more = " Planned comparisons are corrected among themselves; all others are exploratory." * planned
         title = f"Pairs of arms: {setting[0]} ({setting[1]})"
-        made.append(Table(f"pairs-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
+        made.append(Table(f"pairs-{slugs(summary)[setting]}", title, note + more, columns, rows))
     return tuple(made)
 
 
-def _pair(pair: Comparison, gaps: np.ndarray) -> tuple[Cell, ...]:
+def _kind(pair: Comparison) -> str:
+    return "planned" if pair.planned else "exploratory"
+
+
+def _pair(pair: Comparison, kind: str | None) -> tuple[Cell, ...]:
     found = pair.finding
-    known = gaps[np.isfinite(gaps)]
     return (
         *pair.arms,
+        kind,
+        *(found.estimate, pair.adjusted_low, pair.adjusted_high, pair.adjusted_p),
+        *((len(pair.folds), found.n, found.positives) if pair.folds else (0, 0, 0)),
         *pair.values,
-        found.estimate,
-        float(known.std(ddof=1)) if len(known) > 1 else None,
-        *(found.low, found.high, found.p, pair.adjusted_p),
-        *(found.folds, found.n, found.positives),
-        _statistic(found),
-        *(found.test, pair.adjustment),
+        float(np.std(pair.differences, ddof=1)) if len(pair.differences) > 1 else None,
+        *(found.low, found.high, found.p),
+        *(_statistic(found), found.test if pair.tested else "untested"),
+        *(_compared(pair), pair.adjustment),
         "; ".join(f"{one.test}: {_statistic(one) or 'no statistic'}, {p_text(one.p)}" for one in pair.others)
         or None,
         "; ".join(found.warnings) or None,
     )
+
+
+def _compared(pair: Comparison) -> str | None:
+    if not pair.tested:
+        return None
+    if pair.folds == (POOLED,):
+        return "two ways of training, by pooled decision values"
+    return "two ways of training" if len(pair.folds) > 1 else "these two trained models on this test set"
 
 
 def _statistic(found: Finding) -> str | None:
@@ -122,6 +126,8 @@ def p_matrices(summary: Summary) -> tuple[Table, ...]:
     """
     made = []
     for setting, found in summary.comparisons.items():
+        if not any(pair.tested for pair in found.pairs):
+            continue
         spreads = {item.series.arm: item.spread for item in summary.overall if item.series.setting == setting}
         matrix = found.p_matrix()
         rows = [
@@ -141,12 +147,21 @@ def p_matrices(summary: Summary) -> tuple[Table, ...]:
             ),
             *(Column(f"p against {arm}", f"p: {arm}", least=0.001) for arm in found.arms),
         )
-        tests = ", ".join(dict.fromkeys(pair.finding.test for pair in found.pairs))
-        corrections = ", ".join(dict.fromkeys(pair.adjustment for pair in found.pairs))
-        note = f"p values of the differences between arms. Test: {tests}. Correction: {corrections}."
         title = f"p values: {setting[0]} ({setting[1]})"
-        made.append(Table(f"p-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
+        made.append(Table(f"p-{slugs(summary)[setting]}", title, _tests(found), columns, tuple(rows)))
     return tuple(made)
+
+
+def _tests(found: Comparisons) -> str:
+    """Say what the p values of a matrix are."""
+    tested = [pair for pair in found.pairs if pair.tested]
+    tests = ", ".join(dict.fromkeys(pair.finding.test for pair in tested))
+    corrections = ", ".join(dict.fromkeys(pair.adjustment for pair in tested))
+    missing = " A dash: untested; the table of pairs says why." * (len(tested) < len(found.pairs))
+    return (
+        "Corrected p values of the differences between arms, each pair over the folds that both have; AUC: over the "
+        f"arm's own folds. Test: {tests}. Correction: {corrections}.{missing}"
+    )
 
 
 def rank_tables(summary: Summary) -> tuple[Table, ...]:
@@ -166,7 +181,11 @@ def rank_tables(summary: Summary) -> tuple[Table, ...]:
     for setting, found in summary.comparisons.items():
         if (ranking := found.ranking) is None:
             continue
-        spreads = {item.series.arm: item.spread for item in summary.overall if item.series.setting == setting}
+        spreads = {
+            item.series.arm: restricted(item, found.folds).spread
+            for item in summary.overall
+            if item.series.setting == setting and item.series.arm in ranking.arms
+        }
         rows = [
             (arm, rank, spreads[arm].mean, spreads[arm].sd, ranking.finding.folds)
             for rank, arm in sorted(zip(ranking.ranks, ranking.arms, strict=True))

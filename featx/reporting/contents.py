@@ -25,7 +25,7 @@ from .groups import group_table
 from .mistakes import mistake_table
 from .names import slugs
 from .operating import operating
-from .pairs import LEVEL, against
+from .pairs import against, ahead, significant
 from .power import power_table
 from .searches import searches
 from .series import natural
@@ -82,7 +82,8 @@ def layout(summary: Summary) -> Table:
         pairs = (
             against(summary.comparisons[setting], leader[setting]) if setting in summary.comparisons else {}
         )
-        return "†" if arm in pairs and pairs[arm].adjusted_p < LEVEL else ""
+        below = arm in pairs and significant(pairs[arm]) and ahead(pairs[arm], leader[setting]) > 0
+        return "†" if below else ""
 
     def cell(arm: str, setting: tuple[str, str]) -> Cell:
         total = cells.get((arm, setting))

@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .comparisons import differences
 from .drawing import FAINT, MARK, blank, folded, look, marker, styled
 from .names import heading
-from .pairs import against
+from .pairs import against, ahead
 from .summary import Measure, Summary
 from .words import p_text
 
@@ -142,9 +141,7 @@ def best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
         The arm; None where no arms can be paired.
     """
     found = summary.comparisons.get(setting)
-    if found is None or not np.isfinite(found.values).any():
-        return None
-    return found.arms[int(np.nanargmax(found.values))]
+    return found.ranked[0] if found is not None and found.ranked else None
 
 
 def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
@@ -160,24 +157,24 @@ def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each other arm, the nearest on top.
+        A row for each other arm that was compared with it, the nearest on top.
     """
     best = best_arm(summary, setting)
     assert best is not None
-    pairs = against(summary.comparisons[setting], best)
-    items = {item.series.arm: item for item in summary.overall if item.series.setting == setting}
-    order = sorted(pairs, key=lambda arm: -items[arm].spread.mean, reverse=True)
+    pairs = {arm: pair for arm, pair in against(summary.comparisons[setting], best).items() if pair.folds}
+    order = sorted(pairs, key=lambda arm: ahead(pairs[arm], arm))
     with styled():
         figure = blank(8.6, 0.36 * (len(order) + 0.9) + 0.55)
         axes = figure.subplots()
         axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
         for place, arm in enumerate(order):
-            found, colour = pairs[arm].finding, look(summary, arm)["color"]
-            sign = 1 if pairs[arm].arms[0] == arm else -1
-            values = differences(items[arm], items[best])
+            pair, colour = pairs[arm], look(summary, arm)["color"]
+            sign = 1 if pair.arms[0] == arm else -1
+            values = sign * np.array(pair.differences)
             axes.plot(values, _lower(place, len(values)), "o", color=colour, alpha=0.4, **_DOT)
-            axes.plot([sign * found.low, sign * found.high], [place + 0.12] * 2, color=colour, linewidth=1.6)
-            axes.plot([sign * found.estimate], [place + 0.12], marker(summary, arm), color=colour, **MARK)
+            ends = [sign * pair.adjusted_low, sign * pair.adjusted_high]
+            axes.plot(ends, [place + 0.12] * 2, color=colour, linewidth=1.6)
+            axes.plot([ahead(pair, arm)], [place + 0.12], marker(summary, arm), color=colour, **MARK)
             label = p_text(pairs[arm].adjusted_p) if np.isfinite(pairs[arm].adjusted_p) else "no test"
             axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
         _rows(axes, order)

@@ -1,80 +1,108 @@
-"""Which arms of a task can be compared fold by fold, and what `featx.stats.compare` says of them."""
+"""Which arms of a task can be compared, and what `featx.stats.compare` says of every pair."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-from featx.stats.arms import FoldScores
+from featx.errors import ConfigError, RunError
 from featx.stats.compare import Comparison, Comparisons, compare_many
-from featx.stats.power import Power, smallest_difference
+from featx.stats.power import Power, detectable
+
+from .checks import apart
 
 if TYPE_CHECKING:
     from .series import Series
 
-__all__ = ["LEVEL", "POWER", "against", "comparable", "compare", "smallest"]
+__all__ = ["LEVEL", "POWER", "against", "ahead", "compare", "resolve", "significant", "smallest"]
 
 LEVEL = 0.05
-"""Differences with a smaller corrected p are called more than chance."""
+"""Differences with a smaller adjusted p are called statistically significant."""
 POWER = 0.8
 """Chance of finding a difference that counts as one the data could show."""
 
 
-def comparable(several: Sequence[Series]) -> dict[str, list[FoldScores]]:
-    """Choose the arms, folds and images on which a task's arms can be paired.
+def resolve(planned: Sequence[str | tuple[str, str]], arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Find the two arms that each planned comparison names.
 
     Parameters
     ----------
-    several : sequence of Series
-        The arms of one task and protocol.
+    planned : sequence of (str, str) or str
+        Pairs of arms; or text, the two arms with a colon between them.
+    arms : sequence of str
+        The arms that text can name; their names may hold colons themselves.
 
     Returns
     -------
-    dict of str to list of FoldScores
-        Arms scored on the partition that most arms share, each with the folds that all of these have scored on
-        the same images; empty where fewer than two arms share a fold.
+    tuple of (str, str)
+        Pairs in the order given.
+
+    Raises
+    ------
+    RunError
+        If no colon of a text has an arm on both sides.
+    ConfigError
+        If several have.
+
+    Examples
+    --------
+    >>> resolve(["tuned:random:0", ("a", "b")], ["random:0", "tuned"])
+    (('tuned', 'random:0'), ('a', 'b'))
     """
-    if not several:
-        return {}
-    digests = Counter(
-        (one.runs[0].record.folds_digest, one.runs[0].record.manifest.get("digest")) for one in several
-    )
-    ((common, count),) = digests.most_common(1)
-    arms = {
-        one.arm: {fold.name: fold for fold in one.scores}
-        for one in several
-        if (one.runs[0].record.folds_digest, one.runs[0].record.manifest.get("digest")) == common
-    }
-    first = next(iter(arms.values()))
-    shared = [
-        name
-        for name, fold in first.items()
-        if all(name in folds and folds[name].ids == fold.ids for folds in arms.values())
+    return tuple(_split(one, arms) if isinstance(one, str) else (one[0], one[1]) for one in planned)
+
+
+def _split(text: str, arms: Sequence[str]) -> tuple[str, str]:
+    places = [place for place, letter in enumerate(text) if letter == ":"]
+    found = [
+        (text[:place], text[place + 1 :])
+        for place in places
+        if text[:place] in arms and text[place + 1 :] in arms
     ]
-    return (
-        {arm: [folds[name] for name in shared] for arm, folds in arms.items()} if shared and count > 1 else {}
-    )
+    if not found:
+        raise RunError(
+            f"planned comparison {text!r}: give two arms as A:B; arms of these runs: {', '.join(arms)}"
+        )
+    if len(found) > 1:
+        ways = " or ".join(f"{a!r} against {b!r}" for a, b in found)
+        raise ConfigError(
+            f"planned comparison {text!r}: can be read as {ways}; name it in a study file, or as a pair of names "
+            "in Python"
+        )
+    return found[0]
 
 
-def compare(series: Sequence[Series]) -> dict[tuple[str, str], Comparisons]:
-    """Compare every pair of arms of every task.
+def compare(
+    series: Sequence[Series], planned: Sequence[tuple[str, str]] = ()
+) -> dict[tuple[str, str], Comparisons]:
+    """Compare every pair of arms of every task, over the folds and images that the two share.
 
     Parameters
     ----------
     series : sequence of Series
         Arms on tasks.
+    planned : sequence of (str, str)
+        Planned comparisons.
 
     Returns
     -------
     dict
-        Task and protocol to the comparisons; tasks whose arms cannot be paired are left out.
+        Task and protocol to the comparisons; tasks of one arm are left out, unless something was planned.
     """
     found = {}
     for setting in dict.fromkeys(one.setting for one in series):
-        arms = comparable([one for one in series if one.setting == setting])
-        if arms:
-            found[setting] = compare_many(arms, protocol=setting[1])
+        arms = {one.arm: one for one in series if one.setting == setting}
+        if len(arms) < 2 and not planned:
+            continue
+        records = {name: one.runs[0].record for name, one in arms.items()}
+        reasons = {(a, b): why for a, b in combinations(arms, 2) if (why := apart(records[a], records[b]))}
+        found[setting] = compare_many(
+            {name: one.scores for name, one in arms.items()},
+            protocol=setting[1],
+            planned=planned,
+            apart=reasons,
+        )
     return found
 
 
@@ -100,24 +128,52 @@ def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
     }
 
 
-def smallest(
-    folds: Mapping[str, Sequence[FoldScores]], arms: tuple[str, str], *, level: float = LEVEL
-) -> Power:
+def ahead(pair: Comparison, arm: str) -> float:
+    """Say by how much an arm is ahead of the other one of a pair.
+
+    Parameters
+    ----------
+    pair : Comparison
+        Two arms compared.
+    arm : str
+        One of them.
+
+    Returns
+    -------
+    float
+        Its AUC minus the other's; NaN where the two were not compared.
+    """
+    difference = pair.values[0] - pair.values[1]
+    return difference if pair.arms[0] == arm else -difference
+
+
+def significant(pair: Comparison) -> bool:
+    """Tell whether a difference is statistically significant.
+
+    Parameters
+    ----------
+    pair : Comparison
+        Two arms compared.
+
+    Returns
+    -------
+    bool
+        Whether the adjusted p is below `LEVEL`; False without a test.
+    """
+    return pair.adjusted_p < LEVEL
+
+
+def smallest(pair: Comparison) -> Power:
     """Find the smallest difference that two arms' runs could have shown.
 
     Parameters
     ----------
-    folds : mapping of str to sequence of FoldScores
-        Arms with their folds, as `comparable` returns them.
-    arms : tuple of (str, str)
-        Two of them.
-    level : float
-        Level of the test.
+    pair : Comparison
+        Two arms compared.
 
     Returns
     -------
     Power
-        With the chance `POWER`.
+        With the chance `POWER`, at `LEVEL` over the number of comparisons that the pair's p is corrected for.
     """
-    first, second = (folds[arm] for arm in arms)
-    return smallest_difference(first, second, power=POWER, level=1 - level)
+    return detectable(pair.finding, auc=pair.values, power=POWER, level=1 - LEVEL / pair.family)

@@ -45,8 +45,8 @@ _NOTES: dict[str, tuple[str, str, str]] = {
     ),
     "differences": (
         "Differences to the best arm: {}",
-        "Small dots: folds. Large mark: mean difference. Line: its 95 % interval, corrected for folds that overlap, "
-        "not for the number of pairs. p: corrected for that number.",
+        "Small dots: folds that both have. Large mark: mean difference. Line: its simultaneous 95 % interval, corrected "
+        "for folds that overlap and for the number of pairs, as p is.",
         "Dot plot of the differences in AUC of every other arm to the best on {}; the table of pairs holds the numbers.",
     ),
     "ranks": (

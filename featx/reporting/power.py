@@ -6,7 +6,7 @@ from featx.stats.compare import Comparison
 from featx.stats.power import Power
 
 from .columns import SETTING, SIZES
-from .pairs import LEVEL, POWER, comparable, smallest
+from .pairs import LEVEL, POWER, smallest
 from .summary import Summary
 from .tables import Cell, Column, Table
 
@@ -24,37 +24,37 @@ def power_table(summary: Summary) -> Table | None:
     Returns
     -------
     Table or None
-        A row for each pair of arms; None where no two arms can be paired.
+        A row for each pair of arms that was compared; None where there is none.
     """
-    rows: list[tuple[Cell, ...]] = []
-    for setting, found in summary.comparisons.items():
-        folds = comparable([series for series in summary.series if series.setting == setting])
-        for pair in found.pairs:
-            alone = smallest(folds, pair.arms)
-            among = smallest(folds, pair.arms, level=LEVEL / len(found.pairs))
-            rows.append((*setting, *_row(pair, alone, among)))
+    rows: list[tuple[Cell, ...]] = [
+        (*setting, *_row(pair, smallest(pair)))
+        for setting, found in summary.comparisons.items()
+        for pair in found.pairs
+        if pair.folds
+    ]
     if not rows:
         return None
     columns = (
         *SETTING,
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
         *(Column("difference", "a − b"), Column("error", "Standard error")),
-        *(Column("smallest", "Could show"), Column("smallest_of_all", "Could show among all pairs")),
+        *(Column("smallest", "Minimum detectable difference"), Column("comparisons", "Comparisons")),
         *(Column("folds", "Folds"), *SIZES),
-        *(Column("method", "Method", text=True), Column("warnings", "Mind", text=True)),
+        *(Column("method", "Method", text=True), Column("warnings", "Note", text=True)),
     )
     note = (
-        f"Could show: the smallest true difference that the test finds with {POWER * 100:.0f} % chance at the {LEVEL * 100:.0f} % level, "
-        "given how these scores vary; among all pairs: the same at that level over the number of pairs (Bonferroni, "
-        "where Holm's correction begins). A difference that was not found may be as large as this."
+        f"The smallest true difference that the test finds with {POWER * 100:.0f} % power at the {LEVEL:g} level over "
+        "the number of comparisons (Bonferroni, where Holm's correction begins), given how these scores vary. None is "
+        "given where it would exceed what two areas can differ by. A difference that was not found may be as large "
+        "as this."
     )
-    return Table("power", "Smallest difference that the data could show", note, columns, tuple(rows))
+    return Table("power", "Minimum detectable difference", note, columns, tuple(rows))
 
 
-def _row(pair: Comparison, alone: Power, among: Power) -> tuple[Cell, ...]:
+def _row(pair: Comparison, found: Power) -> tuple[Cell, ...]:
     return (
         *pair.arms,
-        *(pair.finding.estimate, alone.error, alone.difference, among.difference),
-        *(pair.finding.folds, alone.n, alone.positives),
-        *(alone.method, "; ".join(alone.warnings) or None),
+        *(pair.finding.estimate, found.error, found.difference, pair.family),
+        *(len(pair.folds), found.n, found.positives),
+        *(found.method, "; ".join(found.warnings) or None),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from featx.runs import Run, RunRecord
 
-__all__ = ["Search", "history", "searches_of", "train_size"]
+__all__ = ["Search", "history", "scored_by_group", "searches_of", "train_groups", "train_size"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,41 @@ def train_size(record: RunRecord) -> int | None:
     """
     part = record.counts.get("train")
     return sum(part.values()) if isinstance(part, Mapping) else None
+
+
+def train_groups(record: RunRecord) -> int | None:
+    """Read how many groups a run was trained on.
+
+    Parameters
+    ----------
+    record : RunRecord
+        A run's record.
+
+    Returns
+    -------
+    int or None
+        Patients, cases or lesions, and images without one; None where it was not recorded.
+    """
+    groups = record.counts.get("groups")
+    return groups.get("train") if isinstance(groups, Mapping) else None
+
+
+def scored_by_group(record: RunRecord) -> bool:
+    """Tell whether a run's predictions are one a group.
+
+    Parameters
+    ----------
+    record : RunRecord
+        A run's record.
+
+    Returns
+    -------
+    bool
+        False where they are one an image, as also where every image is a group of its own.
+    """
+    pooled = record.settings.get("group_scores", "none") != "none"
+    alone = train_groups(record) is not None and train_groups(record) == train_size(record)
+    return pooled and not alone
 
 
 def history(run: Run) -> tuple[dict[str, float], ...]:

@@ -85,6 +85,7 @@ def report(
     title: str = "AUC of transfer learning arms",
     strata: Sequence[str] | None = None,
     compare: Sequence[str] | None = None,
+    planned: Sequence[str | tuple[str, str]] = (),
     manifest: Path | str | Manifest | None = None,
     root: Path | str | None = None,
     saliency: Path | str | None = None,
@@ -108,6 +109,11 @@ def report(
         Manifest columns to break results down by; by default those of 2 to 12 values.
     compare : sequence of str, optional
         Arms to report; all if left out.
+    planned : sequence of (str, str) or str
+        Comparisons that were chosen before the results were seen: pairs of arms, or text such as ``"A:B"``, which
+        is split where an arm of these runs stands on both sides of the colon. They are stated first, first minus
+        second, and corrected among themselves; all other pairs are exploratory. A planned pair that has no runs
+        is named as untested.
     manifest : Path, str or Manifest, optional
         Where image files stand. If given, the page holds thumbnails of the most confident mistakes: mind who may
         see them.
@@ -131,15 +137,18 @@ def report(
     ------
     RunError
         If a folder holds no finished run, two runs stand for one arm, task and fold, an arm is mixed from runs
-        that do not belong together, or a stratum or a chosen arm is in no run.
+        that do not belong together, or a stratum, a chosen arm or one of a planned text is in no run.
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a folder of saliency maps was given and holds none.
+        If a folder of saliency maps was given and holds none, or the text of a planned comparison can be read in
+        several ways.
+    InputError
+        If a planned comparison is of an arm with itself, or stands twice.
     """
     tell = progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    summary = summarise(given, strata, compare)
+    summary = summarise(given, strata, compare, planned)
     target = Path(output)
     made, said = tables(summary), findings(summary)
     pictures, missing = _pictures(summary, manifest, root)

@@ -16,7 +16,7 @@ from featx.runs import Prediction, Run, find_runs, read_run
 from featx.stats.arms import FoldScores, fold_scores, pool_folds, size_ratio
 
 from .checks import check_series
-from .records import train_size
+from .records import scored_by_group, train_groups, train_size
 from .tasks import one_name_a_task
 
 __all__ = ["Series", "choose", "collect", "natural"]
@@ -219,11 +219,15 @@ def choose(series: tuple[Series, ...], arms: Sequence[str]) -> tuple[Series, ...
 def _fold_scores(run: Run) -> FoldScores:
     """Gather a run's predictions; class 1 is the positive one in a two-class task."""
     names = run.record.scored if len(run.record.scored) > 1 else run.record.classes
+    groups = train_groups(run.record)
+    # Of a run scored by group whose record has no number of groups, images must not stand in for them.
+    unknown = groups is None and scored_by_group(run.record)
     return fold_scores(
         run.record.fold,
         [row.id for row in run.predictions],
         [names.index(row.actual) for row in run.predictions],
         [[row.scores[name] for name in run.record.scored] for row in run.predictions],
         groups=[row.group for row in run.predictions],
-        train_size=train_size(run.record),
+        train_size=None if unknown else train_size(run.record),
+        train_groups=groups,
     )

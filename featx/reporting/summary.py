@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from featx.runs import Run
 from featx.stats.arms import FoldScores, fold_aucs, select_rows, summarise_arm
 from featx.stats.compare import Comparisons
 from featx.stats.intervals import FoldSummary
 
 from .checks import comparability
-from .pairs import compare
+from .pairs import compare, resolve
 from .series import Series, choose, collect, natural
 from .sizes import clusters
 from .strata import Stratum, find_strata
@@ -27,6 +29,7 @@ __all__ = [
     "Summary",
     "main_class",
     "measure",
+    "restricted",
     "summarise",
 ]
 
@@ -113,7 +116,8 @@ class Summary:
     training : tuple of Run
         Fine-tuning runs, which have no scores.
     comparisons : mapping of (str, str) to Comparisons
-        Task and protocol to the tests of every pair of its arms; absent where no two arms can be paired.
+        Task and protocol to the tests of every pair of its arms, those that cannot be compared included; absent
+        where there is one arm and nothing was planned.
     warnings : tuple of str
         What a reader has to know.
     """
@@ -184,8 +188,32 @@ def _only(fold: FoldScores, images: set[str]) -> FoldScores:
     return next(iter(select_rows([fold], images)), nothing)
 
 
+def restricted(item: Measure, folds: Sequence[str]) -> Measure:
+    """Limit a measure to some folds, so that arms are quoted on what they share.
+
+    Parameters
+    ----------
+    item : Measure
+        AUC of a series in every fold.
+    folds : sequence of str
+        Folds to keep.
+
+    Returns
+    -------
+    Measure
+        The measure itself where it has an AUC in these folds alone.
+    """
+    known = {fold for fold, auc in zip(item.folds, item.auc, strict=True) if np.isfinite(auc)}
+    if known == set(folds):
+        return item
+    return replace(item, scores=tuple(fold for fold in item.scores if fold.name in folds))
+
+
 def summarise(
-    paths: Iterable[Path | str], strata: Sequence[str] | None = None, arms: Sequence[str] | None = None
+    paths: Iterable[Path | str],
+    strata: Sequence[str] | None = None,
+    arms: Sequence[str] | None = None,
+    planned: Sequence[str | tuple[str, str]] = (),
 ) -> Summary:
     """Read runs and compute every AUC of a report.
 
@@ -197,6 +225,8 @@ def summarise(
         Columns to break down by; by default all that `find_strata` finds fit.
     arms : sequence of str, optional
         Arms to keep; all if left out.
+    planned : sequence of (str, str) or str
+        Planned comparisons, as `featx.reporting.report.report` takes them.
 
     Returns
     -------
@@ -207,8 +237,13 @@ def summarise(
     ------
     RunError
         As `collect`, or if a stratum or an arm is in no run.
+    ConfigError
+        If the text of a planned comparison can be read in several ways.
+    InputError
+        If a planned comparison is of an arm with itself, or stands twice.
     """
     series, training = collect(paths)
+    pairs = resolve(planned, sorted({item.arm for item in series}, key=natural))
     if arms is not None:
         series = choose(series, arms)
     warnings = comparability([(item.arm, item.runs) for item in series])
@@ -220,7 +255,7 @@ def summarise(
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
     texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said)
-    return Summary(series, overall, classes, by_stratum, training, compare(series), texts)
+    return Summary(series, overall, classes, by_stratum, training, compare(series, pairs), texts)
 
 
 def main_class(series: Series) -> str:

@@ -56,6 +56,8 @@ class FoldScores:
         Decision values: one a row in a two-class task, else one a class.
     train_size : int or None
         Images in the training part; None where unknown.
+    train_groups : int or None
+        Groups in the training part; None where unknown.
     models : int
         Trained models whose decision values these are: more than one only where folds were pooled.
     """
@@ -66,7 +68,14 @@ class FoldScores:
     actual: IntArray
     scores: FloatArray
     train_size: int | None = None
+    train_groups: int | None = None
     models: int = 1
+
+    @property
+    def train_rows(self) -> int | None:
+        """Size of the training part, counted as the rows are: in groups where each row stands for its group."""
+        grouped = self.train_groups is not None and self.ids == self.groups
+        return self.train_groups if grouped else self.train_size
 
     @property
     def binary(self) -> bool:
@@ -104,6 +113,7 @@ def fold_scores(
     *,
     groups: Sequence[str] | None = None,
     train_size: int | None = None,
+    train_groups: int | None = None,
 ) -> FoldScores:
     """Gather and check the scores of one fold.
 
@@ -119,8 +129,8 @@ def fold_scores(
         Decision values.
     groups : sequence of str, optional
         Patient, case or lesion of each image; the ids where left out.
-    train_size : int, optional
-        Images in the training part, for the correction of overlapping folds.
+    train_size, train_groups : int, optional
+        Images and groups in the training part, for the correction of overlapping folds.
 
     Returns
     -------
@@ -154,6 +164,7 @@ def fold_scores(
         np.asarray(actual).astype(np.int64)[order],
         values[order],
         train_size,
+        train_groups,
     )
 
 
@@ -252,8 +263,9 @@ def size_ratio(folds: Sequence[FoldScores]) -> float | None:
     Parameters
     ----------
     folds : sequence of FoldScores
-        The folds of one arm. Where a `train_size` is unknown, all images that some other fold tests count as
-        training images, which holds for (repeated) k-fold and 5x2.
+        The folds of one arm. Test and training parts are counted in the same unit: in groups where each row
+        stands for its group, else in images. Where the training size is unknown, all rows that some other fold
+        tests count as training rows, which holds for (repeated) k-fold and 5x2.
 
     Returns
     -------
@@ -267,7 +279,7 @@ def size_ratio(folds: Sequence[FoldScores]) -> float | None:
     1.0
     """
     images = {image for fold in folds for image in fold.ids}
-    sizes = [len(images) - len(fold.ids) if fold.train_size is None else fold.train_size for fold in folds]
+    sizes = [len(images) - len(fold.ids) if fold.train_rows is None else fold.train_rows for fold in folds]
     if min(sizes) <= 0:
         return None
     return float(np.mean([len(fold.ids) / size for fold, size in zip(folds, sizes, strict=True)]))

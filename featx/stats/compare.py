@@ -9,7 +9,9 @@ one test set, more       bootstrap of the images, or of the groups
 any other folds          corrected resampled t (Nadeau & Bengio 2003)
 =======================  ==================================================  ================================
 
-Folds share training images, so none of these treats them as independent.
+Folds share training images, so none of these treats them as independent. Of several arms, every pair is compared
+over the folds and images that the two of them share. DeLong's test and the bootstrap on one test set compare two
+trained models, not two ways of training.
 
 The 5x2cv tests take the two directions of a repeat as independent. With a linear classifier on many features
 they are not: what is learnt on one half fits the other half as well as the reverse, both differences agree,
@@ -22,11 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from featx.errors import ConfigError, InputError
+from featx.errors import ConfigError, InputError, listing
 
 from .arms import (
     FoldScores,
@@ -37,7 +40,7 @@ from .arms import (
     size_ratio,
     two_fold_repeats,
 )
-from .findings import Finding
+from .findings import Finding, bounds
 from .fold_tests import combined_f, corrected_t, dietterich_t
 from .inputs import FloatArray
 from .ranks import Ranking, rank_arms
@@ -52,6 +55,7 @@ __all__ = [
     "compare_arms",
     "compare_many",
     "holm",
+    "untested",
 ]
 
 CORRECTIONS = ("holm", "none")
@@ -68,9 +72,10 @@ class Comparison:
     arms : tuple of str
         Names of arm a and arm b.
     values : tuple of float
-        Area under the ROC curve of each, the mean over the folds in which it exists.
+        Area under the ROC curve of each, the mean over the folds that entered.
     finding : Finding
-        The test that the protocol allows; `finding.estimate` is a - b.
+        The test that the protocol allows; `finding.estimate` is a - b, and its interval is that of this pair
+        alone. Without a test, `p` is NaN and the warnings say why.
     adjusted_p : float
         `finding.p` corrected for the number of comparisons; equal to it where there was one.
     adjustment : str
@@ -79,6 +84,18 @@ class Comparison:
         Folds left out because a class is missing in their test part.
     others : tuple of Finding
         Further tests of the same difference, for the record; the answer is `finding`.
+    folds : tuple of str
+        Names of the folds that entered: those in which both arms have an area.
+    differences : tuple of float
+        The difference a - b in each of them.
+    family : int
+        Number of comparisons that the correction counted.
+    adjusted_low, adjusted_high : float
+        Simultaneous interval of the difference: that of confidence 1 - (1 - level) / `family` (Bonferroni),
+        so that all intervals of the family hold together with confidence `finding.level`. It can hold 0 where
+        Holm's test, which is the sharper one, still gives an `adjusted_p` below 1 - level.
+    planned : bool
+        Whether the comparison was planned before the results were seen.
     """
 
     arms: tuple[str, str]
@@ -88,6 +105,17 @@ class Comparison:
     adjustment: str = "none"
     undefined: int = 0
     others: tuple[Finding, ...] = ()
+    folds: tuple[str, ...] = ()
+    differences: tuple[float, ...] = ()
+    family: int = 1
+    adjusted_low: float = float("nan")
+    adjusted_high: float = float("nan")
+    planned: bool = False
+
+    @property
+    def tested(self) -> bool:
+        """Whether there is a p value."""
+        return bool(np.isfinite(self.finding.p))
 
 
 @dataclass(frozen=True)
@@ -99,18 +127,30 @@ class Comparisons:
     arms : tuple of str
         Names, in the order given.
     values : tuple of float
-        Area under the ROC curve of each, the mean over the folds in which it exists.
+        Area under the ROC curve of each ranked arm, the mean over `folds`; NaN for arms that are not ranked.
     pairs : tuple of Comparison
-        Every pair, with `adjusted_p`.
+        Every pair, with `adjusted_p`: planned ones first, as they were written, then the others. Pairs that
+        cannot be compared are among them, without a p value.
     ranking : Ranking or None
-        Mean ranks over the folds with Friedman's test and Nemenyi's critical difference; None with fewer than
-        three arms or two folds.
+        Mean ranks of the ranked arms over `folds` with Friedman's test and Nemenyi's critical difference; None
+        with fewer than three such arms or two folds.
+    folds : tuple of str
+        Names of the folds over which arms are ranked. Ranked are the arms of which each pair was compared over
+        exactly these folds, so that the ranks never contradict a pair; of several such sets, the one with the
+        most arms times folds.
     """
 
     arms: tuple[str, ...]
     values: tuple[float, ...]
     pairs: tuple[Comparison, ...]
     ranking: Ranking | None
+    folds: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Names of the ranked arms, the highest value first."""
+        known = [place for place, value in enumerate(self.values) if np.isfinite(value)]
+        return tuple(self.arms[place] for place in sorted(known, key=lambda place: -self.values[place]))
 
     def p_matrix(self) -> FloatArray:
         """Corrected p values of all pairs.
@@ -118,12 +158,14 @@ class Comparisons:
         Returns
         -------
         ndarray of float64, shape (arms, arms)
-            Symmetric, with 1 on the diagonal.
+            Symmetric, with 1 on the diagonal; NaN for pairs without a test.
         """
+        places = {name: place for place, name in enumerate(self.arms)}
         matrix = np.eye(len(self.arms))
         for pair in self.pairs:
-            row, column = (self.arms.index(name) for name in pair.arms)
-            matrix[row, column] = matrix[column, row] = pair.adjusted_p
+            if places.keys() >= set(pair.arms):
+                row, column = (places[name] for name in pair.arms)
+                matrix[row, column] = matrix[column, row] = pair.adjusted_p
         return matrix
 
 
@@ -189,36 +231,71 @@ def compare_arms(
     return _on_folds(first, second, protocol == "5x2", test, names, level)
 
 
+def untested(names: tuple[str, str], why: str) -> Comparison:
+    """Stand for two arms that cannot be compared.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the arms.
+    why : str
+        The reason.
+
+    Returns
+    -------
+    Comparison
+        Without values and p; the reason is the finding's warning.
+
+    Examples
+    --------
+    >>> untested(("a", "b"), "scored on other folds").tested
+    False
+    """
+    nothing = float("nan")
+    finding = Finding("none", nothing, nothing, "none", folds=0, warnings=(why,))
+    return Comparison(names, (nothing, nothing), finding, nothing)
+
+
 def compare_many(
     arms: Mapping[str, Sequence[FoldScores]],
     *,
     protocol: str = "",
     test: str = "auto",
     correction: str = "holm",
+    planned: Sequence[tuple[str, str]] = (),
+    apart: Mapping[tuple[str, str], str] | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparisons:
-    """Compare several arms, every pair by the test that the protocol allows.
+    """Compare several arms, every pair by the test that the protocol allows, over the folds that the two share.
 
     Parameters
     ----------
     arms : mapping of str to sequence of FoldScores
-        The folds of each arm by name, at least two arms.
+        The folds of each arm by name, at least two arms, or one where comparisons were planned.
     protocol, test, level, seed
         As `compare_arms` takes them.
     correction : str
         ``"holm"`` (Holm 1979, Scandinavian Journal of Statistics 6, 65-70) keeps the chance of any false
         finding below the level; ``"none"`` leaves the p values as they are.
+    planned : sequence of (str, str)
+        Pairs that were chosen before the results were seen, first minus second. They are corrected among
+        themselves, all others, which are exploratory, among themselves.
+    apart : mapping of (str, str) to str, optional
+        Pairs, in the order of the arms, that must not be compared although their folds have the same names, and
+        why.
 
     Returns
     -------
     Comparisons
-        Pairs in the order of the arms. Pairs without a p value do not count in the correction.
+        Pairs that share no fold are in it without a p value, their finding's warning says why. Such pairs do not
+        count in the correction, except planned ones: their number was fixed before.
 
     Raises
     ------
     InputError
-        If there are fewer than two arms, or they were not scored on the same folds and images.
+        If there are too few arms, a planned pair is not two different arms or stands twice, or the classes of
+        two arms differ.
     ConfigError
         For an unknown correction, or as `compare_arms`.
 
@@ -233,47 +310,48 @@ def compare_many(
     array([[1.  , 0.47, 0.47],
            [0.47, 1.  , 0.54],
            [0.47, 0.54, 1.  ]])
+    >>> [(pair.arms, pair.adjustment) for pair in compare_many(arms, planned=[("B", "A")]).pairs]
+    [(('B', 'A'), 'none'), (('A', 'C'), 'Holm over 2 exploratory comparisons'), (('B', 'C'), 'Holm over 2 exploratory comparisons')]
     """
     names = tuple(arms)
-    if len(names) < 2:
+    if len(names) < 2 and not planned:
         raise InputError(f"a comparison needs at least two arms. Got {len(names)} instead.")
-    folds = align([arms[name] for name in names])
+    _check_planned(planned)
+    asked = {frozenset(pair) for pair in planned}
+    rest = [pair for pair in combinations(names, 2) if frozenset(pair) not in asked]
+    reasons = {frozenset(pair): why for pair, why in (apart or {}).items()}
     pairs = [
-        compare_arms(
-            folds[row],
-            folds[column],
-            protocol=protocol,
-            names=(names[row], names[column]),
-            level=level,
-            seed=seed,
-        )
-        for row in range(len(names))
-        for column in range(row + 1, len(names))
+        _pair(arms, pair, reasons.get(frozenset(pair)), protocol=protocol, test=test, level=level, seed=seed)
+        for pair in (*planned, *rest)
     ]
-    table = np.column_stack([fold_aucs(one) for one in folds])
-    known = table[~np.isnan(table).any(axis=1)]
+    pairs = [replace(pair, planned=place < len(planned)) for place, pair in enumerate(pairs)]
+    chosen, folds = _ranked(names, pairs)
+    table = np.array([_areas(arms[name], folds) for name in chosen]).T
+    values = dict(zip(chosen, table.mean(axis=0).tolist(), strict=True)) if chosen else {}
     return Comparisons(
         names,
-        tuple(known.mean(axis=0).tolist()) if len(known) else (float("nan"),) * len(names),
+        tuple(values.get(name, float("nan")) for name in names),
         adjust(pairs, correction),
-        rank_arms(known, names, overlapping=True) if len(names) > 2 and len(known) > 1 else None,
+        rank_arms(table, chosen, overlapping=True) if len(chosen) > 2 and len(folds) > 1 else None,
+        folds,
     )
 
 
 def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Comparison, ...]:
-    """Correct the p values of comparisons for their number.
+    """Correct the p values and intervals of comparisons for their number.
 
     Parameters
     ----------
     pairs : sequence of Comparison
-        Comparisons that are looked at together.
+        Comparisons that are looked at together. Planned ones are one family, all others another.
     correction : str
         ``"holm"`` or ``"none"``.
 
     Returns
     -------
     tuple of Comparison
-        The same with `adjusted_p` and `adjustment`.
+        The same with `adjusted_p`, `adjustment`, `family` and the simultaneous interval. Comparisons without a p
+        value do not count, except planned ones, which count as if their p were 1.
 
     Raises
     ------
@@ -291,14 +369,40 @@ def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Compa
             f"The 'correction' parameter must be one of {CORRECTIONS}. Got {correction!r} instead."
         )
     p = np.array([pair.finding.p for pair in pairs])
-    known = ~np.isnan(p)
-    if correction == "none" or known.sum() < 2:
-        return tuple(replace(pair, adjusted_p=pair.finding.p, adjustment="none") for pair in pairs)
-    p[known] = holm(p[known])
-    label = f"Holm over {int(known.sum())} comparisons"
+    planned = np.array([pair.planned for pair in pairs], dtype=bool)
+    kinds = {True: "planned ", False: "exploratory " if planned.any() else ""}
+    adjusted, families, labels = p.copy(), np.ones(len(pairs), dtype=int), ["none"] * len(pairs)
+    for kind, name in kinds.items():
+        places = np.flatnonzero((planned == kind) & (planned | ~np.isnan(p)))
+        if correction == "none" or len(places) < 2:
+            continue
+        adjusted[places] = np.where(np.isnan(p[places]), np.nan, holm(np.nan_to_num(p[places], nan=1.0)))
+        families[places] = len(places)
+        for place in places:
+            labels[place] = f"Holm over {len(places)} {name}comparisons"
     return tuple(
-        replace(pair, adjusted_p=float(value), adjustment=label) for pair, value in zip(pairs, p, strict=True)
+        _corrected(pair, float(value), label, int(family))
+        for pair, value, label, family in zip(pairs, adjusted, labels, families, strict=True)
     )
+
+
+def _corrected(pair: Comparison, p: float, label: str, family: int) -> Comparison:
+    """Enter a corrected p value and the simultaneous interval of its family."""
+    found = pair.finding
+    low, high = bounds(found.estimate, found.error, found.error_freedom, 1 - (1 - found.level) / family)
+    return replace(
+        pair,
+        adjusted_p=p,
+        adjustment=label,
+        family=family,
+        adjusted_low=_possible(low),
+        adjusted_high=_possible(high),
+    )
+
+
+def _possible(difference: float) -> float:
+    """Keep the end of an interval between -1 and 1: no two areas differ by more."""
+    return float(np.clip(difference, -1.0, 1.0))
 
 
 def holm(p: ArrayLike) -> FloatArray:
@@ -331,16 +435,101 @@ def holm(p: ArrayLike) -> FloatArray:
     return corrected
 
 
+def _check_planned(planned: Sequence[tuple[str, str]]) -> None:
+    """Refuse planned comparisons of an arm with itself, or that stand twice."""
+    seen: set[frozenset[str]] = set()
+    for pair in planned:
+        if len(set(pair)) != 2 or frozenset(pair) in seen:
+            raise InputError(
+                f"a planned comparison must be of two different arms, and stand once. Got {' against '.join(pair)}."
+            )
+        seen.add(frozenset(pair))
+
+
+def _pair(
+    arms: Mapping[str, Sequence[FoldScores]],
+    names: tuple[str, str],
+    apart: str | None,
+    *,
+    protocol: str,
+    test: str,
+    level: float,
+    seed: int,
+) -> Comparison:
+    """Compare two of several arms over the folds that both have scored on the same images."""
+    missing = [name for name in names if name not in arms]
+    if missing or apart:
+        return untested(names, apart or f"no scores of {' and '.join(missing)}")
+    first, second = (arms[name] for name in names)
+    theirs = {fold.name: fold for fold in second}
+    both = [(fold, theirs[fold.name]) for fold in first if fold.name in theirs]
+    same = [pair for pair in both if pair[0].ids == pair[1].ids]
+    if not same:
+        return untested(names, "no fold on the same images" if both else "no fold that both have")
+    a, b = map(list, zip(*same, strict=True))
+    found = compare_arms(a, b, protocol=protocol, test=test, names=names, level=level, seed=seed)
+    notes = _left_out(names, (len(first), len(second)), both, same)
+    finding = replace(found.finding, warnings=found.finding.warnings + notes)
+    return replace(found, finding=finding) if notes else found
+
+
+def _left_out(
+    names: tuple[str, str],
+    counts: tuple[int, int],
+    both: Sequence[tuple[FoldScores, FoldScores]],
+    same: Sequence[tuple[FoldScores, FoldScores]],
+) -> tuple[str, ...]:
+    """Say which folds of two arms do not enter their comparison."""
+    notes = []
+    if max(counts) > len(both):
+        had = " and ".join(f"{count} of {name}" for count, name in zip(counts, names, strict=True))
+        notes.append(f"over the {len(both)} fold{'s' * (len(both) > 1)} that both have, of {had}")
+    if len(both) > len(same):
+        odd = [first.name for first, second in both if first.ids != second.ids]
+        notes.append(f"folds left out, not scored on the same images: {listing(odd)}")
+    return tuple(notes)
+
+
+def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Choose the arms to rank, each pair of which was compared over exactly the same folds, and these folds."""
+    shared = {frozenset(pair.arms): frozenset(pair.folds) for pair in pairs}
+    best: tuple[int, list[str], tuple[str, ...]] = (0, [], ())
+    for pair in pairs:
+        chosen, folds = list(pair.arms), frozenset(pair.folds)
+        for name in names:
+            if name not in chosen and all(shared.get(frozenset((name, one))) == folds for one in chosen):
+                chosen.append(name)
+        if folds and len(chosen) * len(folds) > best[0]:
+            best = (len(chosen) * len(folds), chosen, pair.folds)
+    return tuple(name for name in names if name in best[1]), best[2]
+
+
+def _areas(arm: Sequence[FoldScores], names: Sequence[str]) -> FloatArray:
+    """Areas of an arm in some of its folds."""
+    folds = {fold.name: fold for fold in arm}
+    return fold_aucs([folds[name] for name in names])
+
+
 def _on_one_set(a: FoldScores, b: FoldScores, names: tuple[str, str], level: float, seed: int) -> Comparison:
     """Compare two arms on one test set."""
+    values = fold_aucs([a, b])
+    if np.isnan(values).any():
+        nothing = float("nan")
+        lost = _impossible(0, "a class is missing in the test part")
+        return Comparison(names, (nothing, nothing), lost, nothing, undefined=1)
     groups = a.groups if len(set(a.groups)) < len(a.groups) else None
     if a.binary:
         finding = delong_test(a.actual, a.scores, b.scores, groups=groups, level=level)
     else:
         finding = bootstrap_test(a.actual, a.scores, b.scores, groups=groups, level=level, seed=seed)
-    values = fold_aucs([a, b])
+    finding = replace(finding, low=_possible(finding.low), high=_possible(finding.high))
     return Comparison(
-        names, (float(values[0]), float(values[1])), finding, finding.p, undefined=int(np.isnan(values).any())
+        names,
+        (float(values[0]), float(values[1])),
+        finding,
+        finding.p,
+        folds=(a.name,),
+        differences=(float(values[0] - values[1]),),
     )
 
 
@@ -350,23 +539,29 @@ def _on_folds(
     """Compare two arms over several folds."""
     values = np.column_stack([fold_aucs(a), fold_aucs(b)])
     kept = np.isfinite(values[:, 0] + values[:, 1])
-    images, positives = count_images(a)
-    notes = partition_warnings(a)
+    entered = [fold for fold, keep in zip(a, kept, strict=True) if keep]
+    images, positives = count_images(entered)
+    notes = partition_warnings(entered)
     if not kept.all():
         lost = [fold.name for fold, keep in zip(a, kept, strict=True) if not keep]
         notes += (f"folds left out, a class is missing in their test part: {', '.join(lost)}",)
     differences = values[:, 0] - values[:, 1]
-    found = {"auto": _resampled(differences[kept], size_ratio(a), level)}
+    found = {"auto": _resampled(differences[kept], _ratio(a, b), level)}
     if halves:
         found |= _five_by_two(differences, a, found["auto"])
     found = {
-        name: replace(one, n=images, positives=positives, warnings=one.warnings + notes)
+        name: replace(
+            one,
+            n=images,
+            positives=positives,
+            low=_possible(one.low),
+            high=_possible(one.high),
+            warnings=one.warnings + notes,
+        )
         for name, one in found.items()
     }
     answer = (
-        found.pop(test)
-        if test in found
-        else _impossible(int(kept.sum()), "no repeat has both its directions")
+        found.pop(test) if test in found else _impossible(len(entered), "no repeat has both its directions")
     )
     mean = values[kept].mean(axis=0) if kept.any() else np.full(2, np.nan)
     return Comparison(
@@ -376,7 +571,14 @@ def _on_folds(
         answer.p,
         undefined=int((~kept).sum()),
         others=tuple(found.values()),
+        folds=tuple(fold.name for fold in entered),
+        differences=tuple(differences[kept].tolist()),
     )
+
+
+def _ratio(a: list[FoldScores], b: list[FoldScores]) -> float | None:
+    """Take the larger ratio of test to training part of two arms: that of the one trained on less."""
+    return max((ratio for one in (a, b) if (ratio := size_ratio(one)) is not None), default=None)
 
 
 def _resampled(differences: FloatArray, ratio: float | None, level: float) -> Finding:
@@ -403,6 +605,8 @@ def _five_by_two(differences: FloatArray, folds: list[FoldScores], resampled: Fi
         high=resampled.high,
         level=resampled.level,
         interval=resampled.interval,
+        error=resampled.error,
+        error_freedom=resampled.error_freedom,
     )
     return {"combined-f": combined, "dietterich-t": paired}
 

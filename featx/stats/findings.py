@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Finding"]
+from scipy.stats import t
+
+from .inputs import check_share
+
+__all__ = ["Finding", "bounds"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Finding:
         Its confidence.
     interval : str
         How it was made, ``"none"`` where there is none.
+    error : float
+        Standard error of the estimate; NaN where there is none.
+    error_freedom : float
+        Degrees of freedom of the error's t distribution; infinite where it is taken as normal.
     correction : str
         What was corrected for overlapping folds, groups or multiple testing; ``"none"``.
     n, positives : int or None
@@ -52,8 +60,46 @@ class Finding:
     high: float = float("nan")
     level: float = 0.95
     interval: str = "none"
+    error: float = float("nan")
+    error_freedom: float = float("inf")
     correction: str = "none"
     n: int | None = None
     positives: int | None = None
     folds: int = 1
     warnings: tuple[str, ...] = ()
+
+
+def bounds(
+    estimate: float, error: float, freedom: float = float("inf"), level: float = 0.95
+) -> tuple[float, float]:
+    """Confidence interval of an estimate from its standard error.
+
+    Parameters
+    ----------
+    estimate, error : float
+        The estimate and its standard error.
+    freedom : float
+        Degrees of freedom of the t distribution; infinite for the normal one.
+    level : float
+        Confidence.
+
+    Returns
+    -------
+    low, high : float
+        NaN where the error is 0 or does not exist: an estimate that did not vary is no certainty.
+
+    Raises
+    ------
+    ConfigError
+        If `level` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> low, high = bounds(0.02, 0.01)
+    >>> round(low, 4), round(high, 4)
+    (0.0004, 0.0396)
+    """
+    reach = float(t.ppf((1 + check_share("level", level)) / 2, freedom)) * error
+    if not reach > 0:
+        return float("nan"), float("nan")
+    return estimate - reach, estimate + reach

@@ -13,8 +13,8 @@ from scipy.stats import f, t
 
 from featx.errors import InputError
 
-from .findings import Finding
-from .inputs import FloatArray, check_share
+from .findings import Finding, bounds
+from .inputs import FloatArray
 from .intervals import corrected_variance
 
 __all__ = ["combined_f", "corrected_t", "dietterich_t"]
@@ -132,7 +132,7 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
     Returns
     -------
     Finding
-        With the interval of the mean difference.
+        With the interval of the mean difference; none where the differences do not vary.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
     error = corrected_variance(values, ratio) ** 0.5
     mean, freedom = float(values.mean()), len(values) - 1
     statistic, notes = _over(mean, error, values)
-    reach = float(t.ppf((1 + check_share("level", level)) / 2, freedom)) * error
+    low, high = bounds(mean, error, freedom, level) if error > _rounding(mean) else (float("nan"),) * 2
     if len(values) < _FEW:
         notes += (f"only {len(values)} folds: the test can hardly show anything",)
     return Finding(
@@ -163,10 +163,12 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
         statistic_name="t",
         freedom=(freedom,),
         estimate=mean,
-        low=mean - reach,
-        high=mean + reach,
+        low=low,
+        high=high,
         level=level,
-        interval="corrected resampled t",
+        interval="none" if np.isnan(low) else "corrected resampled t",
+        error=error,
+        error_freedom=freedom,
         correction=f"variance x (1/{len(values)} + {ratio:.3g}) for overlapping training parts",
         folds=len(values),
         warnings=notes,
@@ -188,9 +190,14 @@ def _over(top: float, bottom: float, differences: FloatArray) -> tuple[float, tu
     """Divide, with the rule of this module for differences that do not vary."""
     if not differences.any():
         return 0.0, ("both arms score the same on every fold",)
-    if not bottom > np.finfo(np.float64).eps * abs(top):
+    if not bottom > _rounding(top):
         return float("nan"), (_NO_VARIANCE,)
     return top / bottom, ()
+
+
+def _rounding(value: float) -> float:
+    """Bound what rounding makes of a spread that is 0."""
+    return float(np.finfo(np.float64).eps) * abs(value)
 
 
 def _few_repeats(pairs: FloatArray) -> tuple[str, ...]:

@@ -118,8 +118,8 @@ def pool_fold(fold: FoldScores, *, pooling: str = "mean") -> FoldScores:
     Returns
     -------
     FoldScores
-        One row a group, named after it. A known training size is divided by the mean number of images of a
-        group, so that it stays in proportion.
+        One row a group, named after it. Where the number of training groups is unknown and that of the images
+        is known, it is taken to be in the same proportion as in the test part.
 
     Raises
     ------
@@ -133,12 +133,17 @@ def pool_fold(fold: FoldScores, *, pooling: str = "mean") -> FoldScores:
     [-0.5, 0.5]
     """
     pooled = pool_by_group(fold.actual, fold.scores, fold.groups, pooling=pooling)
-    size = (
-        None
-        if fold.train_size is None
-        else max(1, round(fold.train_size * len(pooled.groups) / len(fold.ids)))
+    trained = fold.train_groups
+    if trained is None and fold.train_size is not None:
+        trained = max(1, round(fold.train_size * len(pooled.groups) / len(fold.ids)))
+    return fold_scores(
+        fold.name,
+        pooled.groups,
+        pooled.actual,
+        pooled.scores,
+        train_size=fold.train_size,
+        train_groups=trained,
     )
-    return fold_scores(fold.name, pooled.groups, pooled.actual, pooled.scores, train_size=size)
 
 
 def _pooled(values: FloatArray, starts: IntArray, sizes: IntArray, pooling: str) -> FloatArray:

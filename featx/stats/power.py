@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import nct, norm, t
 
-from featx.errors import ConfigError, InputError
+from featx.errors import ConfigError
 
-from .arms import FoldScores, align, count_images, fold_aucs, size_ratio
-from .delong import auc_warnings, delong_covariance
+from .arms import FoldScores
+from .compare import compare_arms
+from .findings import Finding
+from .fold_tests import corrected_t
 from .inputs import check_share
-from .intervals import corrected_variance
+from .row_tests import delong_test
 
 __all__ = [
     "Power",
+    "detectable",
     "detectable_by_delong",
     "detectable_over_folds",
     "hanley_mcneil_variance",
@@ -35,7 +38,7 @@ class Power:
     ----------
     difference : float
         A true difference of this size is found with the chance `power`; NaN where there is no variance to go
-        by.
+        by, or where it would be larger than any difference of two areas can be; a warning says which.
     power, level : float
         That chance, and the confidence of the two-sided test.
     error : float
@@ -73,7 +76,7 @@ def smallest_difference(
     Returns
     -------
     Power
-        For one two-class test set from DeLong's variance, else from the corrected resampled t test.
+        From the standard error of the test that `featx.stats.compare.compare_arms` takes.
 
     Raises
     ------
@@ -87,23 +90,80 @@ def smallest_difference(
     >>> from featx.stats.arms import fold_scores
     >>> a = fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6])
     >>> b = fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], [3, 1, 5, 2, 4, 6])
-    >>> round(smallest_difference([a], [b]).difference, 2)
-    0.44
+    >>> smallest_difference([a], [b]).warnings[-1]
+    'even a difference of 0.389, the largest that is possible, would not be found with 80 % chance'
     """
-    first, second = align([a, b])
-    if len(first) == 1 and first[0].binary:
-        groups = first[0].groups if len(set(first[0].groups)) < len(first[0].groups) else None
-        return detectable_by_delong(
-            first[0].actual, first[0].scores, second[0].scores, groups=groups, power=power, level=level
-        )
-    differences = fold_aucs(first) - fold_aucs(second)
-    known, ratio = differences[~np.isnan(differences)], size_ratio(first)
-    n, positives = count_images(first)
-    if len(known) < 2 or ratio is None:
-        why = "fewer than two folds with all classes, or training parts of unknown size"
-        return Power(float("nan"), power, level, float("nan"), "none", n, positives, (why,))
-    found = detectable_over_folds(known, ratio, power=power, level=level)
-    return Power(found.difference, power, level, found.error, found.method, n, positives, found.warnings)
+    found = compare_arms(a, b, level=level)
+    return detectable(found.finding, auc=found.values, power=power, level=level)
+
+
+def detectable(
+    finding: Finding,
+    *,
+    auc: tuple[float, float] | None = None,
+    power: float = 0.8,
+    level: float = 0.95,
+) -> Power:
+    """Smallest difference that a test could show, from the standard error that it found.
+
+    Parameters
+    ----------
+    finding : Finding
+        A test of a difference of two areas.
+    auc : tuple of float, optional
+        The areas of the two arms. With them, a difference counts as possible up to what separates the lower one
+        from 1, or the higher one from 0.5, whichever is more; without them up to 1.
+    power, level : float
+        Wanted chance of finding the difference, and confidence of the test: 1 - 0.05 / m for one of m
+        comparisons.
+
+    Returns
+    -------
+    Power
+        Standard error times the noncentrality at which the test finds the difference with the wanted chance: from
+        the noncentral t distribution with the error's degrees of freedom, or from the normal distribution.
+
+    Raises
+    ------
+    ConfigError
+        If `power` or `level` is not between 0 and 1, or `power` does not exceed (1 - level) / 2.
+
+    Examples
+    --------
+    >>> from featx.stats.fold_tests import corrected_t
+    >>> finding = corrected_t([0.02, 0.03, 0.01, 0.04, 0.02], ratio=0.25)
+    >>> round(detectable(finding).difference, 4), detectable(finding, level=1 - 0.05 / 4).difference > 0.0288
+    (0.0288, True)
+    """
+    shift = _noncentrality(power, level, finding.error_freedom)
+    known = finding.error > 0 and np.isfinite(finding.p)
+    made = Power(
+        shift * finding.error if known else float("nan"),
+        power,
+        level,
+        finding.error if known else float("nan"),
+        finding.test,
+        finding.n,
+        finding.positives,
+        finding.warnings,
+    )
+    return _within(made, 1.0 if auc is None else _largest(*auc))
+
+
+def _largest(one: float, other: float) -> float:
+    """Say by how much two areas could differ: the lower from a perfect one, the higher from chance."""
+    return max(1.0 - min(one, other), max(one, other) - 0.5)
+
+
+def _within(found: Power, limit: float) -> Power:
+    """Suppress a difference that no two areas can have."""
+    if not found.difference > limit:
+        return found
+    why = (
+        f"even a difference of {limit:.3f}, the largest that is possible, would not be found with "
+        f"{found.power * 100:.0f} % chance"
+    )
+    return replace(found, difference=float("nan"), warnings=(*found.warnings, why))
 
 
 def detectable_by_delong(
@@ -141,23 +201,7 @@ def detectable_by_delong(
     >>> round(detectable_by_delong([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6]).difference, 2)
     0.44
     """
-    columns = np.column_stack(
-        [np.asarray(scores_a, dtype=np.float64), np.asarray(scores_b, dtype=np.float64)]
-    )
-    found = delong_covariance(actual, columns, groups)
-    variance = float(np.array([1, -1]) @ found.covariance @ np.array([1, -1]))
-    error = variance**0.5 if variance > 0 else float("nan")
-    method = "DeLong" if groups is None else "DeLong by groups (Obuchowski)"
-    return Power(
-        _reach(power, level) * error,
-        power,
-        level,
-        error,
-        method,
-        found.n,
-        found.positives,
-        auc_warnings(found),
-    )
+    return detectable(delong_test(actual, scores_a, scores_b, groups=groups), power=power, level=level)
 
 
 def detectable_over_folds(
@@ -191,26 +235,7 @@ def detectable_over_folds(
     >>> round(detectable_over_folds([0.02, 0.03, 0.01, 0.04, 0.02], 0.25).difference, 4)
     0.0288
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise InputError(f"differences must be at least two finite numbers. Got {values.tolist()} instead.")
-    wanted, freedom = check_share("power", power), len(values) - 1
-    error = corrected_variance(values, ratio) ** 0.5
-    edge = float(t.ppf((1 + check_share("level", level)) / 2, freedom))
-
-    if wanted <= (1 - level) / 2:
-        raise ConfigError(
-            f"The 'power' parameter must exceed (1 - level) / 2. Got {power!r} for level {level!r} instead."
-        )
-
-    def missing(shift: float) -> float:
-        return wanted - float(nct.sf(edge, freedom, shift))
-
-    far = edge
-    while missing(far) > 0:
-        far *= 1.5
-    shift = float(brentq(missing, 0.0, far))
-    return Power(shift * error, power, level, error, "corrected resampled t")
+    return detectable(corrected_t(differences, ratio), power=power, level=level)
 
 
 def planned_difference(
@@ -239,7 +264,8 @@ def planned_difference(
     Returns
     -------
     Power
-        From Hanley & McNeil's variance of each area (Hanley & McNeil 1983, Radiology 148, 839-843).
+        From Hanley & McNeil's variance of each area (Hanley & McNeil 1983, Radiology 148, 839-843). NaN, with a
+        warning, where the difference is larger than what separates `auc` from 1 and from 0.5.
 
     Raises
     ------
@@ -256,8 +282,8 @@ def planned_difference(
             f"The 'correlation' parameter must be at least -1 and below 1. Got {correlation!r} instead."
         )
     error = (2 * hanley_mcneil_variance(auc, positives, negatives) * (1 - correlation)) ** 0.5
-    return Power(
-        _reach(power, level) * error,
+    made = Power(
+        _noncentrality(power, level) * error,
         power,
         level,
         error,
@@ -265,6 +291,7 @@ def planned_difference(
         positives + negatives,
         positives,
     )
+    return _within(made, _largest(auc, auc))
 
 
 def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
@@ -307,6 +334,21 @@ def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
     return spread / (positives * negatives)
 
 
-def _reach(power: float, level: float) -> float:
-    """Standard errors that a difference must measure to be found."""
-    return float(norm.ppf((1 + check_share("level", level)) / 2) + norm.ppf(check_share("power", power)))
+def _noncentrality(power: float, level: float, freedom: float = float("inf")) -> float:
+    """Standard errors that a difference must measure to be found with the wanted chance."""
+    wanted = check_share("power", power)
+    edge = float(t.ppf((1 + check_share("level", level)) / 2, freedom))
+    if wanted <= (1 - level) / 2:
+        raise ConfigError(
+            f"The 'power' parameter must exceed (1 - level) / 2. Got {power!r} for level {level!r} instead."
+        )
+    if np.isinf(freedom):
+        return edge + float(norm.ppf(wanted))
+
+    def missing(shift: float) -> float:
+        return wanted - float(nct.sf(edge, freedom, shift))
+
+    far = edge
+    while missing(far) > 0:
+        far *= 1.5
+    return float(brentq(missing, 0.0, far))

@@ -8,8 +8,8 @@ from scipy.stats import binomtest, norm, permutation_test, rankdata
 
 from .auc import fold_auc
 from .delong import auc_warnings, delong_covariance
-from .findings import Finding
-from .inputs import BoolArray, FloatArray, IntArray, binary, check_share, group_codes
+from .findings import Finding, bounds
+from .inputs import BoolArray, FloatArray, IntArray, binary, group_codes
 from .operating import confusion
 from .resampling import Metric, resample, weigher
 
@@ -70,17 +70,18 @@ def delong_test(
     variance = float(contrast @ found.covariance @ contrast)
     error = variance**0.5 if variance >= 0 else 0.0 * variance  # rounding can leave -1e-20; NaN stays NaN
     statistic, why = _standardised(estimate, error)
-    reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
+    low, high = bounds(estimate, error, level=level)
     return Finding(
         test="DeLong 1988" if groups is None else "DeLong by groups (Obuchowski 1997)",
         p=float(2 * norm.sf(abs(statistic))),
         statistic=statistic,
         statistic_name="z",
         estimate=estimate,
-        low=estimate - reach,
-        high=estimate + reach,
+        low=low,
+        high=high,
         level=level,
-        interval="DeLong",
+        interval="none" if np.isnan(low) else "DeLong",
+        error=error,
         correction="none" if groups is None else f"variance by {found.groups} groups",
         n=found.n,
         positives=found.positives,
@@ -159,7 +160,7 @@ def bootstrap_test(
         )
         error = float(found.values.std(ddof=1))
     statistic, notes = _standardised(estimate, error)
-    reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * error
+    low, high = bounds(float(estimate), error, level=level)
     unit = "image" if groups is None else "group"
     return Finding(
         test=f"paired {unit} bootstrap, {resamples} resamples",
@@ -167,10 +168,11 @@ def bootstrap_test(
         statistic=statistic,
         statistic_name="z",
         estimate=float(estimate),
-        low=float(estimate) - reach,
-        high=float(estimate) + reach,
+        low=low,
+        high=high,
         level=level,
-        interval=f"{unit} bootstrap, normal",
+        interval="none" if np.isnan(low) else f"{unit} bootstrap, normal",
+        error=error,
         correction="none" if groups is None else f"resampling of {len(np.unique(codes))} groups",
         n=len(labels),
         positives=int((labels == 1).sum()) if first.ndim == 1 else None,

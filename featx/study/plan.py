@@ -26,7 +26,7 @@ from featx.svm.settings import resolve_settings
 __all__ = ["Plan", "make_plan"]
 
 # Raised when the mark of a finished report holds something new, so that reports made before are made again.
-_REPORT_FORMAT = 2
+_REPORT_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Planner:
                 self._svm(name, target, task, arm, backbone)
                 for task in target.tasks
                 for arm in self.study.arms
-                for backbone in self.study.arms[arm].backbones or self.study.backbones
+                for backbone in self.study.backbones_of(arm)
             ]
             reports.append(self._report(name, svms))
         yield from self.made.values()
@@ -251,8 +251,7 @@ class _Planner:
             weights = self._tuned(name, task, arm, backbone, weights)
         extraction = self._extract(name, target, backbone, weights)
         folds, seen = self.inputs.folds(name, task, target.protocol)
-        title = arm.title or arm_name
-        title = title if len(self.study.backbones) == 1 else f"{title} ({backbone})"
+        title = self.study.title_of(arm_name, backbone)
         options = self.study.svm.model_dump(exclude_none=True)
         search = {key: value for key, value in options.items() if key != "missing"}
         job = Job(
@@ -289,6 +288,7 @@ class _Planner:
         options = {
             "title": title if len(self.study.targets) == 1 else f"{title}: {name}",
             "strata": self.study.strata,
+            "planned": self._planned(),
         }
         return Job(
             "report",
@@ -298,3 +298,12 @@ class _Planner:
             needs=tuple(dict.fromkeys(job.digest for job in svms)),
             speed="report",
         )
+
+    def _planned(self) -> list[list[str]]:
+        """List the planned comparisons as reports name arms, one for each backbone that both arms run with."""
+        return [
+            [self.study.title_of(a, backbone), self.study.title_of(b, backbone)]
+            for a, b in self.study.planned
+            for backbone in self.study.backbones_of(a)
+            if backbone in self.study.backbones_of(b)
+        ]

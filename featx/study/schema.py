@@ -230,6 +230,7 @@ class Study(_Table):
     finetune: Training = Field(default_factory=dict)
     svm: Svm = Svm()
     strata: tuple[str, ...] | None = None
+    planned: tuple[tuple[str, str], ...] = ()
 
     @field_validator("backbones")
     @classmethod
@@ -250,6 +251,7 @@ class Study(_Table):
                 found.append(f"`arms.{name}.training` is of no use without `finetune = true`")
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
+        found += self._odd_plans()
         titles = [arm.title or name for name, arm in self.arms.items()]
         twice = sorted({title for title in titles if titles.count(title) > 1})
         if twice:
@@ -260,6 +262,55 @@ class Study(_Table):
         if found:
             raise ValueError("; ".join(found))
         return self
+
+    def _odd_plans(self) -> list[str]:
+        """Say which planned comparisons are not of two arms, stand twice, or have no backbone to be made with."""
+        found, seen = [], set[frozenset[str]]()
+        for pair in self.planned:
+            first, second = pair
+            if unknown := _unknown("planned", pair, self.arms):
+                found += unknown
+            elif first == second or frozenset(pair) in seen:
+                found.append(
+                    f"`planned` must compare two different arms, each pair once, got {first!r} and {second!r}"
+                )
+            elif not set(self.backbones_of(first)) & set(self.backbones_of(second)):
+                found.append(f"`planned` compares {first!r} and {second!r}, which share no backbone")
+            seen.add(frozenset(pair))
+        return found
+
+    def backbones_of(self, arm: str) -> tuple[str, ...]:
+        """Name the backbones that an arm runs with: its own, or all of the study.
+
+        Parameters
+        ----------
+        arm : str
+            Key of the arm.
+
+        Returns
+        -------
+        tuple of str
+            Names, in the order given.
+        """
+        return self.arms[arm].backbones or self.backbones
+
+    def title_of(self, arm: str, backbone: str) -> str:
+        """Name an arm's runs with a backbone, as reports show them.
+
+        Parameters
+        ----------
+        arm : str
+            Key of the arm.
+        backbone : str
+            One of its backbones.
+
+        Returns
+        -------
+        str
+            The arm's title, with the backbone where the study has several.
+        """
+        title = self.arms[arm].title or arm
+        return title if len(self.backbones) == 1 else f"{title} ({backbone})"
 
 
 def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str]:

@@ -99,6 +99,24 @@ def test_two_arms_are_compared(runs: Path, tmp_path: Path, capsys: pytest.Captur
     assert "no run has the arm 'mine'; arms of these runs: imagenet, random" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick")
+def test_planned_comparisons_are_stated_first(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["report", str(runs), "-o", str(tmp_path / "out")]
+    assert run([*given, "--planned", "random:imagenet", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert "labels (5x2): Planned comparison: random against imagenet" in err
+    assert [row["kind"] for row in json.loads(out)["tables"]["pairs-labels"]] == ["planned"]
+    assert run([*given, "--planned", "random:mine"]) == 2
+    text = capsys.readouterr().err
+    assert (
+        "planned comparison 'random:mine': give two arms as A:B; arms of these runs: imagenet, random" in text
+    )
+    assert run([*given, "--planned", "random:imagenet", "--planned", "imagenet:random"]) == 2
+    assert "two different arms, and stand once" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", [["--thumbnails"], ["--manifest", "m.csv"]])
 def test_thumbnails_need_a_manifest(runs: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(runs), *given]) == 2

@@ -255,3 +255,113 @@ def test_bad_comparisons_are_refused() -> None:
         compare_arms(draw(1, list("123")), draw(2, list("123")), test="t")
     with pytest.raises(ConfigError, match="'correction' parameter must be one of"):
         compare_many({"A": draw(1, ["holdout"]), "B": draw(2, ["holdout"])}, correction="bonferroni")
+
+
+def test_every_pair_is_compared_on_the_folds_it_shares() -> None:
+    arms = {name: draw(seed, NAMES_5X2, shift=seed / 2) for seed, name in enumerate("ABCD")}
+    alone = {pair.arms: pair for pair in compare_many(arms, protocol="5x2").pairs}
+    arms["C"] = arms["C"][:1]
+    arms["D"] = [replace(fold, ids=tuple(f"other {name}" for name in fold.ids)) for fold in arms["D"]]
+    found = compare_many(arms, protocol="5x2")
+    pairs = {pair.arms: pair for pair in found.pairs}
+    assert pairs["A", "B"].finding == alone["A", "B"].finding
+    assert pairs["A", "B"].folds == tuple(NAMES_5X2)
+    assert pairs["A", "C"].finding.test == "DeLong 1988"
+    assert (pairs["A", "C"].folds, pairs["A", "C"].finding.n) == (("1x1",), 40)
+    assert pairs["A", "D"].finding.warnings == ("no fold on the same images",)
+    assert np.isnan(found.p_matrix()[0, 3])
+    assert (found.ranked, found.folds, found.ranking) == (("B", "A"), tuple(NAMES_5X2), None)
+    assert pairs["A", "B"].adjustment == "Holm over 3 comparisons"
+
+
+def test_arms_that_must_stay_apart_are_untested_and_not_ranked_together() -> None:
+    arms = {name: draw(seed, list("12345")) for seed, name in enumerate("ABC")}
+    found = compare_many(arms, apart={("A", "C"): "other manifest", ("B", "C"): "other manifest"})
+    assert [pair.tested for pair in found.pairs] == [True, False, False]
+    assert found.pairs[2].finding.warnings == ("other manifest",)
+    assert set(found.ranked) == {"A", "B"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ranks_never_contradict_a_pair(seed: int) -> None:
+    """Whatever folds are finished, the order of the ranked arms is that of each of their pairs."""
+    rng = np.random.default_rng(seed)
+    arms = {}
+    for number, name in enumerate("ABCDE"):
+        folds = draw(100 * seed + number, NAMES_5X2, shift=1.0)
+        arms[name] = [fold for fold in folds if rng.random() < 0.8] or folds[:1]
+    found = compare_many(arms, protocol="5x2")
+    pairs = {frozenset(pair.arms): pair for pair in found.pairs}
+    for place, first in enumerate(found.ranked):
+        for second in found.ranked[place + 1 :]:
+            pair = pairs[frozenset((first, second))]
+            assert set(pair.folds) == set(found.folds)
+            assert (pair.finding.estimate >= 0) == (pair.arms[0] == first)
+
+
+def test_counts_are_of_the_folds_that_entered() -> None:
+    def last_of_one_class(folds: list[FoldScores]) -> list[FoldScores]:
+        return [*folds[:-1], replace(folds[-1], actual=np.ones_like(folds[-1].actual))]
+
+    a, b = (last_of_one_class(draw(seed, list("12345"))) for seed in (1, 2))
+    found = compare_arms(a, b)
+    assert (found.finding.n, found.folds) == (64, tuple("1234"))
+    assert found.finding.positives == sum(int(fold.actual.sum()) for fold in a[:-1])
+
+
+def test_rows_that_stand_for_groups_are_counted_against_groups() -> None:
+    def grouped(folds: list[FoldScores]) -> list[FoldScores]:
+        return [replace(fold, groups=fold.ids, train_size=320, train_groups=64) for fold in folds]
+
+    a, b = draw(1, list("12345")), draw(2, list("12345"))
+    assert "+ 0.25)" in compare_arms(grouped(a), grouped(b)).finding.correction
+    images = [replace(fold, groups=("p",) * len(fold.ids), train_size=320, train_groups=64) for fold in a]
+    assert "+ 0.05)" in compare_arms(images, images).finding.correction
+
+
+def test_the_simultaneous_interval_is_bonferronis() -> None:
+    arms = {name: draw(seed, NAMES_5X2, shift=seed / 2) for seed, name in enumerate("ABC")}
+    for pair in compare_many(arms, protocol="5x2").pairs:
+        wide = corrected_t(pair.differences, 1.0, level=1 - 0.05 / 3)
+        assert (pair.adjusted_low, pair.adjusted_high) == pytest.approx((wide.low, wide.high))
+        assert (pair.adjusted_low > 0 or pair.adjusted_high < 0) == (3 * pair.finding.p < 0.05)
+    (alone,) = compare_many({name: arms[name] for name in "AB"}).pairs
+    assert (alone.adjusted_low, alone.adjusted_high) == (alone.finding.low, alone.finding.high)
+
+
+def test_no_interval_reaches_beyond_what_areas_can_differ_by_and_none_is_of_no_width() -> None:
+    a = [
+        fold_scores(name, "abcd", [0, 0, 1, 1], scores)
+        for name, scores in (("1", [1, 2, 3, 4]), ("2", [1, 3, 2, 4]))
+    ]
+    b = [
+        fold_scores(name, "abcd", [0, 0, 1, 1], scores)
+        for name, scores in (("1", [4, 3, 2, 1]), ("2", [1, 3, 2, 4]))
+    ]
+    known = [[replace(fold, train_size=4) for fold in arm] for arm in (a, b)]
+    found = adjust([compare_arms(*known)])[0]
+    assert (found.finding.low, found.finding.high) == (found.adjusted_low, found.adjusted_high) == (-1.0, 1.0)
+    same = adjust([compare_arms(a, a)])[0]
+    assert np.isnan([same.finding.low, same.finding.high, same.adjusted_low, same.adjusted_high]).all()
+
+
+def test_planned_comparisons_are_a_family_of_their_own() -> None:
+    arms = {name: draw(seed, NAMES_5X2, shift=seed / 2) for seed, name in enumerate("ABCD")}
+    found = compare_many(arms, protocol="5x2", planned=[("D", "A"), ("C", "B")])
+    first, second, *rest = found.pairs
+    assert (first.arms, second.arms) == (("D", "A"), ("C", "B"))
+    np.testing.assert_allclose(
+        [first.adjusted_p, second.adjusted_p], holm([first.finding.p, second.finding.p])
+    )
+    np.testing.assert_allclose([pair.adjusted_p for pair in rest], holm([pair.finding.p for pair in rest]))
+    assert {pair.adjustment for pair in rest} == {"Holm over 4 exploratory comparisons"}
+    assert found.p_matrix()[0, 3] == first.adjusted_p
+
+
+def test_a_planned_pair_without_scores_still_counts() -> None:
+    arms = {"A": draw(1, list("12345")), "B": draw(2, list("12345"), shift=2.0)}
+    found = compare_many(arms, planned=[("B", "A"), ("B", "gone")])
+    assert found.pairs[0].adjusted_p == min(1.0, 2 * found.pairs[0].finding.p)
+    assert not found.pairs[1].tested
+    with pytest.raises(InputError, match="two different arms, and stand once"):
+        compare_many(arms, planned=[("A", "B"), ("B", "A")])

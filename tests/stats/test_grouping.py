@@ -68,6 +68,22 @@ def test_pooled_folds_go_on_as_folds() -> None:
     assert fold_aucs([pooled])[0] > fold_aucs([fold])[0]
 
 
+def test_the_training_groups_of_a_fold_are_kept_where_they_are_known() -> None:
+    """Patients of the test part have two images each, those of the training part ten."""
+    groups = [f"patient {row // 2}" for row in range(20)]
+    fold = fold_scores(
+        "1",
+        [f"{row:02}" for row in range(20)],
+        np.repeat([0, 1], 10),
+        np.arange(20.0),
+        groups=groups,
+        train_size=400,
+        train_groups=40,
+    )
+    assert size_ratio([fold]) == 0.05
+    assert size_ratio([pool_fold(fold)]) == 0.25
+
+
 def test_bad_pooling_is_refused() -> None:
     with pytest.raises(ConfigError, match="'pooling' parameter must be one of"):
         pool_by_group(ACTUAL, SCORES, GROUPS, pooling="median")

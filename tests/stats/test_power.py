@@ -10,7 +10,9 @@ from scipy.stats import norm
 
 from featx.errors import ConfigError, InputError
 from featx.stats.arms import FoldScores, fold_aucs, fold_scores
+from featx.stats.fold_tests import corrected_t
 from featx.stats.power import (
+    detectable,
     detectable_by_delong,
     detectable_over_folds,
     hanley_mcneil_variance,
@@ -41,8 +43,6 @@ def test_promised_power_is_kept_by_delong() -> None:
 def test_promised_power_is_kept_over_independent_folds() -> None:
     """With a correction of next to nothing, the test is a plain t test of independent differences."""
     rng = np.random.default_rng(0)
-    from featx.stats.fold_tests import corrected_t
-
     true = detectable_over_folds(np.array([-1.0, 1.0] * 5) * np.sqrt(0.9), 1e-9, power=0.8)
     assert true.error == pytest.approx(np.sqrt(0.1), rel=1e-6)
     shown = np.mean([corrected_t(rng.normal(true.difference, 1, 10), 1e-9).p < 0.05 for _ in range(1500)])
@@ -80,10 +80,10 @@ def test_front_follows_the_protocol() -> None:
     groups = tuple(f"lesion {row // 2}" for row in range(60))
     grouped = smallest_difference([replace(a, groups=groups)], [replace(b, groups=groups)])
     assert grouped == detectable_by_delong(a.actual, a.scores, b.scores, groups=groups)
-    first, second = ([fold(seed + place, str(place), 20) for place in range(5)] for seed in (0, 50))
+    first, second = ([fold(seed + place, str(place), 60) for place in range(5)] for seed in (0, 50))
     found = smallest_difference(first, second)
     expected = detectable_over_folds(fold_aucs(first) - fold_aucs(second), 0.25)
-    assert found == replace(expected, n=100, positives=50)
+    assert found == replace(expected, n=300, positives=150)
 
 
 def test_no_variance_no_answer() -> None:
@@ -94,7 +94,18 @@ def test_no_variance_no_answer() -> None:
     many = fold_scores("holdout", "abc", [0, 1, 2], np.eye(3))
     found = smallest_difference([many], [many])
     assert np.isnan(found.difference)
-    assert "fewer than two folds" in found.warnings[0]
+    assert "no variance" in found.warnings[0]
+
+
+def test_a_difference_that_no_arms_can_have_is_not_given() -> None:
+    found = detectable_over_folds([0.3, -0.2], 1.0)
+    assert np.isnan(found.difference)
+    assert found.error > 0
+    assert "even a difference of 1.000, the largest that is possible" in found.warnings[-1]
+    assert np.isnan(planned_difference(2, 2, auc=0.9).difference)
+    narrow = corrected_t([0.1, 0.2, 0.15, 0.12, 0.11], 1.0)
+    assert np.isfinite(detectable(narrow, auc=(0.8, 0.7)).difference)
+    assert np.isnan(detectable(narrow, auc=(0.95, 0.45), level=1 - 1e-6).difference)
 
 
 def test_bad_parameters_are_refused() -> None:

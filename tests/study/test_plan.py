@@ -174,6 +174,22 @@ def test_several_backbones_make_rows_of_their_own(tmp_path: Path, write_study: C
     assert arms == ["frozen (tiny)", "frozen (resnet50)", "deep (resnet50)"]
 
 
+def test_planned_comparisons_are_made_within_each_backbone_that_both_arms_have(
+    tmp_path: Path, write_study: Callable[..., Path]
+) -> None:
+    path = write_study(FROZEN + '[arms.other]\ntitle = "Other"\nweights = "random:1"\nbackbones = "tiny"\n')
+    (alone,) = (job for job in plan(path, tmp_path).jobs if job.kind == "report")
+    assert alone.arguments["planned"] == []
+    text = path.read_text().replace("backbones =", 'planned = [["other", "frozen"]]\nbackbones =', 1)
+    path.write_text(text)
+    (one,) = (job for job in plan(path, tmp_path).jobs if job.kind == "report")
+    assert one.arguments["planned"] == [["Other", "frozen"]]
+    assert one.digest != alone.digest
+    path.write_text(text.replace('["tiny"]', '["tiny", "mobilenet_v2"]', 1))
+    (two,) = (job for job in plan(path, tmp_path).jobs if job.kind == "report")
+    assert two.arguments["planned"] == [["Other (tiny)", "frozen (tiny)"]]
+
+
 def test_the_whole_paper_shares_its_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: Callable[..., Path]
 ) -> None:

@@ -87,6 +87,21 @@ def test_options_of_the_report_go_before_the_studys_own(begun: Plan, tmp_path: P
     assert page.count('src="data:image/jpeg') > 0
 
 
+def test_planned_comparisons_of_the_study_are_reported_and_may_be_replaced(
+    begun: Plan, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(
+        path.read_text().replace("backbones =", 'planned = [["tuned", "frozen"]]\nbackbones =', 1)
+    )
+    finish(begun, "svm")
+    place: dict[str, Any] = {"folder": begun.output, "cache": tmp_path / "cache"}
+    (done,) = report_study(path, **place)
+    assert done.findings[0].lead.startswith("Planned comparison: with the target against frozen")
+    (other,) = report_study(path, **place, planned=["frozen:with the target"])
+    assert other.findings[0].lead.startswith("Planned comparison: frozen against with the target")
+
+
 def test_what_is_not_finished_is_left_out(begun: Plan, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="study small: no SVM is finished yet"):
         report_runs_or_study([begun.output], cache=tmp_path / "cache")

@@ -171,6 +171,33 @@ def test_a_bad_key_is_named(text: str, message: str, write_study: Callable[..., 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("planned", "message"),
+    [
+        ('[["frozen", "tuned"]]', r"`planned` names 'tuned', which the study does not have"),
+        (
+            '[["frozen", "other"], ["other", "frozen"]]',
+            r"`planned` must compare two different arms, each pair once",
+        ),
+        ('[["frozen", "frozen"]]', r"`planned` must compare two different arms"),
+        ('[["frozen", "deep"]]', r"`planned` compares 'frozen' and 'deep', which share no backbone"),
+        ('[["frozen"]]', r"`planned.0.1`: is missing|`planned.0`"),
+        ('["frozen:other"]', r"`planned.0`: "),
+    ],
+)
+def test_planned_comparisons_are_of_two_arms_of_the_study(
+    planned: str, message: str, write_study: Callable[..., Path]
+) -> None:
+    path = write_study(ARM + '[arms.other]\nbackbones = "tiny"\n[arms.deep]\nbackbones = "resnet50"\n')
+    text = path.read_text().replace(
+        'backbones = ["tiny"]', f'backbones = ["tiny", "resnet50"]\nplanned = {planned}'
+    )
+    path.write_text(text.replace('weights = "imagenet"\n', 'weights = "imagenet"\nbackbones = "tiny"\n'))
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_study(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_backbone_is_named_with_those_like_it(write_study: Callable[..., Path]) -> None:
     path = write_study(ARM)
     path.write_text(path.read_text().replace('"tiny"', '"resnet5"'))
