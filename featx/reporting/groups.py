@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from featx.stats.arms import FoldScores, summarise_arm
-from featx.stats.grouping import POOLINGS, pool_fold
+from featx.stats.grouping import pool_fold
 from featx.stats.intervals import summarise_folds
+from featx.stats.pooling import POOLINGS
 
 from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
 from .operating import METRICS
