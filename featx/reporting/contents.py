@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .calibrated import calibration_table
 from .columns import ARM, HOW, INTERVAL, INTERVALS, PLACE, SIZES, SPREAD, interval, place, spread
 from .comparisons import p_matrices, pair_tables, rank_tables
 from .costs import backbone_table
@@ -11,7 +12,7 @@ from .factors import anova_tables
 from .groups import group_table
 from .mistakes import mistake_table
 from .names import slugs
-from .operating import operating
+from .operating import confusion_tables, operating
 from .pairs import LEVEL, against
 from .power import power_table
 from .searches import searches
@@ -19,6 +20,7 @@ from .series import natural
 from .sizes import size_table
 from .summary import Summary
 from .tables import Cell, Column, Score, Table
+from .thresholds import threshold_tables
 
 __all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "tables"]
 
@@ -226,6 +228,9 @@ def tables(summary: Summary) -> tuple[Table, ...]:
     return (
         *made,
         operating(summary),
+        *([calibration] if (calibration := calibration_table(summary)) else []),
+        *threshold_tables(summary),
+        *confusion_tables(summary),
         *pair_tables(summary),
         *p_matrices(summary),
         *rank_tables(summary),

@@ -11,6 +11,7 @@ from featx.data.manifest import Manifest
 from featx.digest import canonical
 from featx.files import write_text
 from featx.progress import Progress, Silent
+from featx.stats.inputs import check_share
 
 from .contents import main_table, tables
 from .drawing import save
@@ -89,6 +90,7 @@ def report(
     root: Path | str | None = None,
     saliency: Path | str | None = None,
     refresh: float | None = None,
+    prevalence: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Write tables, figures and an HTML page from finished runs.
@@ -116,6 +118,8 @@ def report(
         Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
     refresh : float, optional
         Seconds after which the page loads itself again, for a study under way.
+    prevalence : float, optional
+        Share of positives at which predictive values are stated; by default that of each arm's training parts.
     progress : Progress, optional
         Told how far it is.
 
@@ -132,11 +136,13 @@ def report(
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a folder of saliency maps was given and holds none.
+        If a folder of saliency maps was given and holds none, or `prevalence` is not between 0 and 1.
     """
     tell = progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    summary = summarise(given, strata, compare)
+    if prevalence is not None:
+        check_share("prevalence", prevalence)
+    summary = replace(summarise(given, strata, compare), prevalence=prevalence)
     target = Path(output)
     made, said = tables(summary), findings(summary)
     pictures, missing = _pictures(summary, manifest, root)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from featx.errors import RunError
-from featx.runs import Run, find_runs, read_run
+from featx.runs import Prediction, Run, find_runs, inner_scores, read_run
 from featx.stats.arms import FoldScores, fold_scores, size_ratio
 
 from .checks import check_series
@@ -61,6 +61,11 @@ class Series:
     def scores(self) -> tuple[FoldScores, ...]:
         """The predictions of each fold as arrays."""
         return tuple(_fold_scores(run) for run in self.runs)
+
+    @cached_property
+    def inner(self) -> tuple[tuple[Prediction, ...], ...]:
+        """Inner scores of each run's training part; empty where a run has none."""
+        return tuple(inner_scores(run) for run in self.runs)
 
     @property
     def ratio(self) -> float | None:

@@ -129,6 +129,8 @@ class Summary:
         Task and protocol to the tests of every pair of its arms; absent where no two arms can be paired.
     warnings : tuple of str
         What a reader has to know.
+    prevalence : float or None
+        Share of positives at which predictive values are stated; None for that of each training part.
     """
 
     series: tuple[Series, ...]
@@ -138,6 +140,7 @@ class Summary:
     training: tuple[Run, ...]
     comparisons: Mapping[tuple[str, str], Comparisons]
     warnings: tuple[str, ...]
+    prevalence: float | None = None
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
