@@ -141,5 +141,16 @@ def test_one_group_of_a_class_cannot_be_calibrated(make: Make, relu_features: Dr
     groups = ["p", "p", "q", "q", *map(str, range(36))]
     manifest, store = make(features, ["sick"] * 4 + ["healthy"] * 36, groups=groups)
     options = _options(tmp_path, calibrate="sigmoid")
-    with pytest.raises(TrainingError, match="two groups of every class"):
+    with pytest.raises(TrainingError, match=r"two groups of every class.*Train without --calibrate"):
         train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+
+
+def test_isotonic_on_few_images_is_warned_about_and_never_certain(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(160, 20, signal=3.0)
+    manifest, store = make(features, _labels(positive))
+    options = _options(tmp_path, calibrate="isotonic")
+    (run, _) = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+    assert any("isotonic calibration was fitted on" in text for text in run.record.warnings)
+    assert all(0.0 < row.probabilities["sick"] < 1.0 for row in run.predictions)
