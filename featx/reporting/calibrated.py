@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.stats.calibration import brier_score
-from featx.stats.recalibration import recalibration
+from featx.stats.recalibration import Recalibration, recalibration
 
 from .columns import PLACE, place
 from .operating import over_folds
@@ -74,9 +74,15 @@ def calibration_table(summary: Summary) -> Table | None:
     Table or None
         A row for each calibrated series and scored class; None where there is none.
     """
-    rows = [_row(series, name) for series in summary.series if calibrated(series) for name in series.scored]
-    if not rows:
+    found = [
+        (series, name, _recalibrated(series, name))
+        for series in summary.series
+        if calibrated(series)
+        for name in series.scored
+    ]
+    if not found:
         return None
+    rows = [_row(*one) for one in found]
     ends = [
         (Column(name, title), Column(f"{name} low", "95 % low"), Column(f"{name} high", "95 % high"))
         for name, title in (
@@ -96,10 +102,18 @@ def calibration_table(summary: Summary) -> Table | None:
         "the sum of the probabilities. All folds together; intervals take images that are tested several times, and images "
         "of a group, as dependent (Van Calster et al. 2019)."
     )
+    note += "".join(
+        f" {series.arm}, {name}: {text}." for series, name, checked in found for text in checked.warnings
+    )
     return Table("calibration", "Calibration", note, columns, tuple(rows))
 
 
-def _row(series: Series, name: str) -> tuple[Cell, ...]:
+def _recalibrated(series: Series, name: str) -> Recalibration:
+    actual, values, _, groups = chances(series, name)
+    return recalibration(actual, values, groups=groups)
+
+
+def _row(series: Series, name: str, found: Recalibration) -> tuple[Cell, ...]:
     brier = [
         brier_score(
             [row.actual == name for row in run.predictions],
@@ -107,6 +121,4 @@ def _row(series: Series, name: str) -> tuple[Cell, ...]:
         )
         for run in series.runs
     ]
-    actual, values, _, groups = chances(series, name)
-    found = recalibration(actual, values, groups=groups)
     return (*place(series), name, over_folds(brier), *found.slope, *found.intercept, *found.observed_expected)
