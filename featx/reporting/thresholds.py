@@ -7,14 +7,15 @@ promises more than it gives.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.runs import Prediction
 from featx.stats.grouping import pool_by_group
-from featx.stats.operating import RULES, Confusion, confusion_at, fixed_thresholds
+from featx.stats.inputs import group_codes
+from featx.stats.operating import RULES, Confusion, confusion, fixed_thresholds
 from featx.stats.proportions import Estimate, predictive_values, proportion
 
 from .columns import PLACE, place
@@ -95,46 +96,56 @@ def _why(kind: str, layout: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class _Rows:
+    """The test images of all folds for one scored class, one fold behind the other."""
+
+    folds: NDArray[np.int64]
+    actual: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    images: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class _Decisions:
-    """What a threshold of each fold says of its test images, all folds one behind the other."""
+    """What a threshold of each fold says of its test images; folds without one are None, and left out of the rates."""
 
     folds: tuple[Confusion | None, ...]
-    actual: NDArray[np.bool_]
-    called: NDArray[np.bool_]
-    images: NDArray[np.str_]
-    groups: NDArray[np.str_]
-
-    def rate(self, positive: bool) -> Estimate:
-        """Share of the positives, or negatives, that are called right."""
-        rows = self.actual == positive
-        return proportion(self.called[rows] == positive, self.images[rows], self.groups[rows])
+    sensitivity: Estimate
+    specificity: Estimate
 
     @property
-    def counts(self) -> tuple[int, int, int, int]:
-        """TP, FN, FP and TN."""
-        actual, called = self.actual, self.called
-        pairs = ((actual, called), (actual, ~called), (~actual, called), (~actual, ~called))
-        first, second, third, fourth = (int((one & other).sum()) for one, other in pairs)
-        return first, second, third, fourth
+    def counts(self) -> tuple[int | None, ...]:
+        """TP, FN, FP and TN over the folds; None where no fold has a threshold."""
+        known = [astuple(one) for one in self.folds if one is not None]
+        return tuple(map(sum, zip(*known, strict=True))) if known else (None,) * len(_COUNTS)
 
 
-def _decide(series: Series, name: str, fixed: Sequence[float]) -> _Decisions:
-    """Decide by a threshold for each fold; a fold without one is left out."""
-    folds: list[Confusion | None] = []
-    rows: list[tuple[Prediction, bool]] = []
-    for run, cut in zip(series.runs, fixed, strict=True):
-        known = not np.isnan(cut)
-        rows += [(row, row.scores[name] >= cut) for row in run.predictions if known]
-        actual = [row.actual == name for row in run.predictions]
-        scores = [row.scores[name] for row in run.predictions]
-        folds.append(confusion_at(actual, scores, cut) if known else None)
-    return _Decisions(
-        tuple(folds),
-        np.array([row.actual == name for row, _ in rows], dtype=np.bool_),
-        np.array([called for _, called in rows], dtype=np.bool_),
-        np.array([row.id for row, _ in rows], dtype=np.str_),
-        np.array([row.group for row, _ in rows], dtype=np.str_),
+def _rows(series: Series, name: str) -> _Rows:
+    rows = [(fold, row) for fold, run in enumerate(series.runs) for row in run.predictions]
+    return _Rows(
+        np.array([fold for fold, _ in rows]),
+        np.array([row.actual == name for _, row in rows]),
+        np.array([row.scores[name] for _, row in rows]),
+        *(
+            group_codes(names, len(rows))
+            for names in ([row.id for _, row in rows], [row.group for _, row in rows])
+        ),
     )
+
+
+def _decide(rows: _Rows, fixed: Sequence[float]) -> _Decisions:
+    limits = np.array(fixed)
+    known, called = ~np.isnan(limits), rows.scores >= limits[rows.folds]
+    folds = [
+        confusion(rows.actual[rows.folds == fold], called[rows.folds == fold]) if known[fold] else None
+        for fold in range(len(fixed))
+    ]
+    rates = []
+    for positive in (True, False):
+        kept = (rows.actual == positive) & known[rows.folds]
+        rates.append(proportion(called[kept] == positive, rows.images[kept], rows.groups[kept]))
+    return _Decisions(tuple(folds), *rates)
 
 
 _Case = tuple[Series, str, str, _Decisions]
@@ -145,10 +156,9 @@ def _cases(summary: Summary) -> list[_Case]:
     made: list[_Case] = []
     for series in summary.series:
         for name in series.scored:
-            fixed = [{_OWN: 0.0, **cuts(rows, name)} for rows in series.inner]
-            made += [
-                (series, name, rule, _decide(series, name, [cut[rule] for cut in fixed])) for rule in fixed[0]
-            ]
+            rows = _rows(series, name)
+            fixed = [{_OWN: 0.0, **cuts(inner, name)} for inner in series.inner]
+            made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
     return made
 
 
@@ -180,12 +190,12 @@ def _bounded(name: str, title: str) -> tuple[Column, ...]:
 def _rates(summary: Summary, cases: Sequence[_Case]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for series, name, rule, found in cases:
-        known = len(found.actual) > 0
         cells: list[Cell] = []
-        for positive in (True, False):
-            of = [_rate(one, positive) for one in found.folds]
-            cells += [over_folds(of), *found.rate(positive)[1:]]
-        rows.append((*place(series), name, rule, *cells, *(found.counts if known else (None,) * 4)))
+        for rate in ("sensitivity", "specificity"):
+            # A fold without a threshold has no rate.
+            folds = [getattr(one, rate, float("nan")) for one in found.folds]
+            cells += [over_folds(folds), *getattr(found, rate)[1:]]
+        rows.append((*place(series), name, rule, *cells, *found.counts))
     columns = (
         *_WHICH,
         *_bounded("sensitivity", "Sensitivity"),
@@ -203,12 +213,6 @@ def _rates(summary: Summary, cases: Sequence[_Case]) -> Table:
     return Table("thresholds", "Decisions at fixed thresholds", note, columns, tuple(rows))
 
 
-def _rate(one: Confusion | None, positive: bool) -> float:
-    if one is None:
-        return float("nan")
-    return one.sensitivity if positive else one.specificity
-
-
 def _predictive(summary: Summary, cases: Sequence[_Case]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for series, name, rule, found in cases:
@@ -216,7 +220,7 @@ def _predictive(summary: Summary, cases: Sequence[_Case]) -> Table:
         tested = float(np.mean([row.actual == name for run in series.runs for row in run.predictions]))
         cells: tuple[Cell, ...] = (None,) * 6
         if 0 < share < 1:
-            positive, negative = predictive_values(found.rate(True), found.rate(False), share)
+            positive, negative = predictive_values(found.sensitivity, found.specificity, share)
             cells = (*positive, *negative)
         rows.append((*place(series), name, rule, share, tested, *cells))
     columns = (
