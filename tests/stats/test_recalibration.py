@@ -55,7 +55,7 @@ def test_intervals_hold_the_truth_where_images_are_tested_five_times() -> None:
         places = np.searchsorted(np.linspace(0, 1, 11)[1:-1], chances, side="left")
         means = np.array([truth[images][places == place].mean() for place in np.unique(places)])
         bars += [((one.low <= means) & (means <= one.high)).mean() for one in (diagram, plain)]
-    assert (held / trials > 0.91).all()
+    assert (held / trials > 0.88).all()  # 0.95 to 0.96 in 1,500 trials
     by_image, by_row = np.mean(bars[::2]), np.mean(bars[1::2])
     assert 0.93 <= by_image <= 0.99
     assert by_row < 0.8
