@@ -78,7 +78,7 @@ def train_svm(
     seed : int
         Seed of folds and inner splits.
     workers : int, optional
-        Threads; as many as this process may use cores if not given. The results do not depend on it.
+        Threads; one for each core that this process may use if not given. The results do not depend on it.
     missing : str
         ``"fail"``, or ``"leave-out"`` to go on without the images that have no features.
     overwrite : bool
