@@ -62,6 +62,11 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     type=click.Path(path_type=Path),
     help="Show the maps that `featx saliency` has written to this folder.",
 )
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="State predictive values at this share of positives.  [default: that of the training part]",
+)
 @ROOT
 @CACHE
 @click.option(

@@ -7,6 +7,9 @@ A run folder holds
 ``predictions.csv``
     A row for each test image: id, fold, group, class, ``score:CLASS``, ``probability:CLASS`` where
     calibrated, ``stratum:COLUMN``.
+``inner_scores.csv``
+    Of an SVM of format 2 or later, in the same columns without strata: the training part, each image scored by SVMs
+    that it did not train, with the number of the inner fold as its fold. Thresholds and calibrations come from them.
 ``environment.json``
     Host, time and durations: what may differ between two equal runs.
 ``complete.json``
@@ -43,6 +46,7 @@ __all__ = [
     "find_runs",
     "finished_run",
     "given_features",
+    "inner_scores",
     "read_run",
     "run_cost",
     "run_folder",
@@ -52,7 +56,10 @@ __all__ = [
 ]
 
 COMPLETE = "complete.json"
-_FORMAT = 1
+_INNER = "inner_scores.csv"
+# 2: SVM runs with inner scores and thresholds; of ties in extreme pooling the positive score; isotonic probabilities
+# that keep off 0 and 1.
+_FORMATS = (1, 2)
 _PLAIN_COLUMNS = ("id", "fold", "group", "class")
 
 
@@ -133,7 +140,7 @@ class RunRecord:
     warnings : tuple of str
         What a reader of the results has to know.
     format : int
-        Version of this layout.
+        Version of this layout and of what decides a result beside the settings; 2 of SVM runs.
     """
 
     kind: str
@@ -154,7 +161,7 @@ class RunRecord:
     search: Mapping[str, Any] = field(default_factory=dict)
     convergence: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    format: int = _FORMAT
+    format: int = 1
 
     def inputs(self) -> dict[str, Any]:
         """Return what decided the run, nothing that came out of it.
@@ -259,16 +266,17 @@ def shown_as(run: Run, task: str, names: Mapping[str, str], classes: Sequence[st
     facts = {key: _with_names(getattr(old, key), names) for key in ("manifest", "counts", "search")}
     scored = tuple(name for name in classes if name in {names[own] for own in old.scored})
     record = dataclasses.replace(old, task=task, classes=tuple(classes), scored=scored, **facts)
-    rows = tuple(
-        dataclasses.replace(
-            row,
-            actual=names.get(row.actual, row.actual),
-            scores=_with_names(row.scores, names),
-            probabilities=_with_names(row.probabilities, names),
-        )
-        for row in run.predictions
+    return Run(run.path, record, tuple(_renamed(row, names) for row in run.predictions), names)
+
+
+def _renamed(row: Prediction, names: Mapping[str, str]) -> Prediction:
+    """Give the classes of a prediction other names."""
+    return dataclasses.replace(
+        row,
+        actual=names.get(row.actual, row.actual),
+        scores=_with_names(row.scores, names),
+        probabilities=_with_names(row.probabilities, names),
     )
-    return Run(run.path, record, rows, names)
 
 
 def _with_names(value: Any, names: Mapping[str, str]) -> Any:
@@ -409,6 +417,7 @@ def write_run(
     predictions: Sequence[Prediction],
     environment: Mapping[str, Any],
     files: Mapping[str, bytes | Path] | None = None,
+    inner: Sequence[Prediction] = (),
 ) -> Run:
     """Write a run folder as a whole: it stands complete, or not at all.
 
@@ -424,6 +433,8 @@ def write_run(
         What `environment` returned.
     files : mapping of str to bytes or Path, optional
         Further files: their bytes, or a path to move in.
+    inner : sequence of Prediction, optional
+        The training part as scored by SVMs of inner folds, for `inner_scores`.
 
     Returns
     -------
@@ -435,6 +446,8 @@ def write_run(
         write_json(aside / "run.json", canonical(record))
         write_json(aside / "environment.json", dict(environment))
         write_text(aside / "predictions.csv", _predictions_text(record, predictions))
+        if inner:
+            write_text(aside / _INNER, _predictions_text(record, inner))
         for name, content in (files or {}).items():
             if isinstance(content, Path):
                 content.replace(aside / name)
@@ -498,6 +511,8 @@ def read_run(folder: Path | str) -> Run:
             raise RunError(f"{path}: {name} is missing from this run; train it again with --overwrite")
     for name in ("run.json", "predictions.csv"):
         checked_digest(path, name)
+    if (path / _INNER).is_file():
+        checked_digest(path, _INNER)
     record = _record(_read_json(path / "run.json", path), path)
     return Run(path, record, _read_predictions(path / "predictions.csv"))
 
@@ -550,9 +565,10 @@ def _read_json(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _record(value: dict[str, Any], path: Path) -> RunRecord:
-    if value.get("format") != _FORMAT:
+    if value.get("format") not in _FORMATS:
         raise RunError(
-            f"{path}: run format {value.get('format')!r}, this featx reads {_FORMAT}; train it again"
+            f"{path}: run format {value.get('format')!r}, this featx reads {_FORMATS[0]} to {_FORMATS[-1]}; train it "
+            "again"
         )
     names = {item.name for item in dataclasses.fields(RunRecord)}
     if set(value) != names:
@@ -583,6 +599,25 @@ def _prediction(row: dict[str, str]) -> Prediction:
         probabilities={name: float(value) for name, value in part("probability:").items()},
         strata=part("stratum:"),
     )
+
+
+def inner_scores(run: Run) -> tuple[Prediction, ...]:
+    """Read the decision values that inner folds gave to a run's training part.
+
+    Parameters
+    ----------
+    run : Run
+        A finished run.
+
+    Returns
+    -------
+    tuple of Prediction
+        One for each training image, or group where the run scores groups; the fold is the inner fold's number. Empty
+        for runs without them: of an earlier format, of a network's own head, or where a class has too few groups.
+    """
+    path = run.path / _INNER
+    rows = _read_predictions(path) if path.is_file() else ()
+    return tuple(_renamed(row, run.names) for row in rows) if run.names else rows
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[Path]:
@@ -641,6 +676,12 @@ def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False)
     if overwrite or not (path / COMPLETE).is_file():
         return None
     run = read_run(path)
+    if run.record.format < wanted.format:
+        raise RunError(
+            f"{path}: a run of an earlier version of featx stands here (format {run.record.format}, now {wanted.format}: "
+            "with thresholds fixed on the training part); it can still be reported. Give --overwrite to train it "
+            "again, or another --output or --arm"
+        )
     if "targets" not in run.record.manifest:
         known = {key: value for key, value in wanted.manifest.items() if key != "targets"}
         wanted = dataclasses.replace(wanted, manifest=known)

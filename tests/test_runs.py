@@ -15,6 +15,7 @@ from featx.runs import (
     environment,
     find_runs,
     finished_run,
+    inner_scores,
     read_run,
     run_folder,
     versions,
@@ -148,6 +149,27 @@ def test_a_finished_run_is_reused_only_for_equal_inputs(tmp_path):
     assert finished_run(run.path, record(), overwrite=True) is None
     with pytest.raises(RunError, match=r"seed: found 0, wanted 7.*--overwrite"):
         finished_run(run.path, record(seed=7))
+
+
+def test_inner_scores_are_kept_read_back_and_guarded(tmp_path):
+    inner = [dataclasses.replace(row, fold="3", strata={}) for row in ROWS]
+    run = write_run(tmp_path / "run", record(format=2), ROWS, {}, inner=inner)
+    assert inner_scores(run) == tuple(inner)
+    assert inner_scores(write(tmp_path / "old")) == ()
+    path = run.path / "inner_scores.csv"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(RunError, match=r"inner_scores.csv was changed"):
+        read_run(run.path)
+
+
+def test_a_run_of_an_earlier_version_is_read_and_not_taken_for_a_new_one(tmp_path):
+    run = write(tmp_path / "run")
+    assert read_run(run.path).record.format == 1
+    with pytest.raises(
+        RunError, match=r"earlier version of featx .*format 1, now 2.*still be reported.*--overwrite"
+    ):
+        finished_run(run.path, record(format=2))
+    assert finished_run(run.path, record()) == run
 
 
 def test_run_folder_has_no_part_that_leaves_the_output():

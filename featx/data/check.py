@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from featx.data.remarks import group_columns, group_remarks, rare_labels, spelle
 from featx.data.tasks import Task, doubtful_labels
 from featx.digest import canonical
 from featx.errors import ImageError, listing
+from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 
 __all__ = ["NEAR", "Finding", "ManifestCheck", "NearPair", "as_json", "check_manifest", "near_pairs"]
@@ -195,7 +195,7 @@ def _look(
 ) -> list[_Seen]:
     seen = []
     progress.start("look at images", len(paths))
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
         for one in pool.map(lambda path: _look_at(path, decode, hashed), paths):
             seen.append(one)
             progress.advance()

@@ -7,7 +7,6 @@ the largest feature. Every export is compared with Keras before it is kept.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from featx.digest import canonical, digest, short
 from featx.errors import ConfigError
 from featx.features.engines import Batch, Outputs, reference_outputs
 from featx.files import folder_aside, write_json
+from featx.limits import usable_cores
 from featx.zoo.cost import Cost, count_costs
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class OpenVinoEngine:
         steps.input().tensor().set_element_type(ov.Type.u8)
         for place in range(len(model.outputs)):
             steps.output(place).tensor().set_element_type(ov.Type.f32)
-        cores = max(1, (threads or len(os.sched_getaffinity(0))) // networks)
+        cores = max(1, (threads or usable_cores()) // networks)
         # Each stream holds its own intermediate results; networks side by side keep the cores busy by themselves.
         streams = max(2, cores // _STREAM_CORES) if networks == 1 else 1
         options = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from featx.files import write_aside
 from featx.images.augment import PRESETS
 from featx.images.decode import DECODE_VERSION
 from featx.images.prepare import preparation_key
+from featx.limits import usable_cores
 from featx.runs import versions
 from featx.zoo.backbones import Backbone, find_backbone
 from featx.zoo.weights import Weights, resolve_weights
@@ -112,7 +112,7 @@ class Settings:
     @property
     def cores(self) -> int:
         """Reader threads: as told, or one for each core that this process may use."""
-        return len(os.sched_getaffinity(0)) if self.workers is None else self.workers
+        return usable_cores() if self.workers is None else self.workers
 
     @property
     def wanted_device(self) -> Device | None:

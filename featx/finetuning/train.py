@@ -15,7 +15,6 @@ A run folder of kind ``finetune`` holds, beside what every run holds,
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from featx.data.manifest import Manifest, read_manifest
 from featx.data.protocols import check_folds, check_inner, make_folds, write_folds
 from featx.data.tasks import Task, apply_task
 from featx.errors import ConfigError
+from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run
 from featx.zoo.backbones import find_backbone
@@ -174,7 +174,7 @@ def finetune(
         arm=arm or f"{found.name}-{label}-{plan.name}",
         folder=Path(output),
         seed=seed,
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or usable_cores(),
         warnings=(*warned, *advice(plan, sources)),
     )
     items = [plan_fold(study, fold, sources) for fold in made.select(folds).folds]

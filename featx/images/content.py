@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from featx.digest import digest_bytes
 from featx.errors import ImageError
+from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 
 __all__ = ["ContentKeys", "content_keys", "earlier_keys", "read_and_key"]
@@ -226,7 +227,7 @@ def _places(names: Iterable[str]) -> dict[str, str]:
 def _hash_all(names: Sequence[str], workers: int | None) -> Iterator[tuple[str, _Hashed | ImageError]]:
     if not names:
         return
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)), "hash") as pool:
+    with ThreadPoolExecutor(workers or usable_cores(), "hash") as pool:
         try:
             yield from zip(names, pool.map(_hash, names), strict=True)
         finally:

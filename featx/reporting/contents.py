@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .calibrated import calibration_table
 from .columns import (
     ARM,
     HOW,
@@ -24,7 +25,7 @@ from .factors import anova_tables
 from .groups import group_table
 from .mistakes import mistake_table
 from .names import slugs
-from .operating import operating
+from .operating import confusion_tables, operating
 from .pairs import against, ahead, significant
 from .power import power_table
 from .searches import searches
@@ -33,6 +34,7 @@ from .sizes import size_table
 from .strata import BINNED
 from .summary import Summary
 from .tables import Cell, Column, Score, Table
+from .thresholds import threshold_tables
 
 __all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "tables"]
 
@@ -236,6 +238,9 @@ def tables(summary: Summary) -> tuple[Table, ...]:
     return (
         *made,
         operating(summary),
+        *([calibration] if (calibration := calibration_table(summary)) else []),
+        *threshold_tables(summary),
+        *confusion_tables(summary),
         *pair_tables(summary),
         *p_matrices(summary),
         *rank_tables(summary),

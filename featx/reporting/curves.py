@@ -11,10 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from featx.stats.auc import mean_roc, precision_recall_curve, roc_curve
 from featx.stats.calibration import reliability
+from featx.stats.recalibration import smooth_curve
 
+from .calibrated import calibrated, chances
 from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, styled
 from .names import trainings
-from .operating import calibrated
 from .records import history, searches_of
 from .series import Series
 from .summary import Summary
@@ -259,7 +260,8 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str]) -> Figure |
     Returns
     -------
     matplotlib.figure.Figure or None
-        A panel for each arm and scored class, the folds' test parts together; None where no arm is calibrated.
+        A panel for each arm and scored class, the folds' test parts together, ten bins and a smooth curve; None where
+        no arm is calibrated.
     """
     several = [one for one in _of(summary, setting) if calibrated(one)]
     if not several:
@@ -267,16 +269,15 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str]) -> Figure |
     with styled():
         figure, panels = _grid(several, 2.6)
         for axes, series, name, outer in panels:
-            rows = [row for run in series.runs for row in run.predictions]
-            found = reliability(
-                [row.actual == name for row in rows], [row.probabilities[name] for row in rows]
-            )
+            actual, values, images, groups = chances(series, name)
+            found = reliability(actual, values, images=images, groups=groups)
             colour = look(summary, series.arm)["color"]
             reach = (found.observed - found.low, found.high - found.observed)
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.errorbar(
-                found.predicted, found.observed, reach, color=colour, marker="o", markersize=4, linewidth=1.2
+                found.predicted, found.observed, reach, color=colour, fmt="o", markersize=4, linewidth=1.2
             )
+            axes.plot(*smooth_curve(actual, values), color=INK, linewidth=1.1)
             _unit(axes)
             axes.set_title(_panel_title(series, name))
             axes.set_xlabel("Probability")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from featx.stats.arms import FoldScores, summarise_arm
-from featx.stats.grouping import POOLINGS, pool_fold
-from featx.stats.intervals import summarise_folds
+from featx.stats.grouping import pool_fold
+from featx.stats.operating import Confusion, confusion
+from featx.stats.pooling import POOLINGS
 
 from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
-from .operating import METRICS
+from .operating import METRICS, over_folds
 from .series import Series
 from .summary import Summary
 from .tables import Cell, Column, Score, Table
+from .thresholds import cuts, missing_thresholds
 
 __all__ = ["group_table"]
+
+# Thresholds fixed on the training part whose results the table holds.
+_RULES = ("0.90 sensitivity", "0.90 specificity")
 
 
 def group_table(summary: Summary) -> Table | None:
@@ -43,11 +51,17 @@ def group_table(summary: Summary) -> Table | None:
         *(Column("groups", "Groups"), Column("positives", "Positive groups")),
         *(*SPREAD, *INTERVAL),
         *(Column(name, title) for name, (title, _) in METRICS.items()),
+        *(
+            Column(f"{rate} at fixed {rule}", f"{rate.capitalize()[:4]}. at the threshold for {rule}")
+            for rule in _RULES
+            for rate in ("sensitivity", "specificity")
+        ),
     )
     note = (
         "A patient's, case's or lesion's images give one score: their mean, their highest decision value, or the one "
         "farthest from 0 (extreme). A group is positive if one of its images is. Groups are summed over the folds. "
-        f"{HOW}{INTERVALS} Other metrics as in the table of further metrics."
+        f"{HOW}{INTERVALS} Other metrics as in the table of further metrics; thresholds as in the table of fixed "
+        f"thresholds, on scores pooled in the same way.{missing_thresholds(summary)}"
     )
     return Table("groups", "One score for each group", note, columns, tuple(rows))
 
@@ -61,9 +75,36 @@ def _row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
         *(sum(len(fold.ids) for fold in folds), int(sum(fold.actual.sum() for fold in folds))),
         *(*spread(total), *interval(total)),
         *(_metric(folds, column) for column in METRICS),
+        *_fixed(series, folds, name, pooling),
     )
 
 
 def _metric(folds: list[FoldScores], name: str) -> Score:
-    total = summarise_folds([METRICS[name][1](fold.actual == 1, fold.scores) for fold in folds], ratio=None)
-    return Score(total.mean, total.sd, total.n)
+    return over_folds([METRICS[name][1](fold.actual == 1, fold.scores) for fold in folds])
+
+
+def _fixed(series: Series, folds: list[FoldScores], name: str, pooling: str) -> list[Score]:
+    """Say what thresholds give that were fixed on the training part, its scores pooled in the same way."""
+    fixed = [cuts(rows, name, pooling) for rows in series.inner]
+    cells = []
+    for rule in _RULES:
+        limits = _limits(series, folds, [cut[rule] for cut in fixed])
+        found = [_decided(fold, limit) for fold, limit in zip(folds, limits, strict=True)]
+        for rate in ("sensitivity", "specificity"):
+            cells.append(over_folds([getattr(one, rate, float("nan")) for one in found]))
+    return cells
+
+
+def _limits(series: Series, folds: list[FoldScores], fixed: list[float]) -> list[NDArray[np.float64]]:
+    """Give each group of each fold the threshold of the run that scored it; pooled folds have those of several."""
+    if not series.pooled:
+        return [np.full(len(fold.ids), cut) for fold, cut in zip(folds, fixed, strict=True)]
+    own = {row.group: cut for cut, run in zip(fixed, series.runs, strict=True) for row in run.predictions}
+    return [np.array([own[name] for name in fold.ids]) for fold in folds]
+
+
+def _decided(fold: FoldScores, limits: NDArray[np.float64]) -> Confusion | None:
+    known = ~np.isnan(limits)
+    if not known.any():
+        return None
+    return confusion(fold.actual[known] == 1, fold.scores[known] >= limits[known])

@@ -227,7 +227,11 @@ def _sections(
         Section("cost", "Cost", blocks=blocks("cost", "backbones")),
         Section("sizes", "Training size", blocks=blocks("training-sizes")),
         Section("curves", "Curves", blocks=blocks("roc", "precision-recall")),
-        Section("metrics", "Further metrics", blocks=blocks("scores", "calibration", "metrics")),
+        Section(
+            "metrics",
+            "Further metrics",
+            blocks=blocks("scores", "calibration", "metrics", "thresholds", "predictive-values", "confusion"),
+        ),
         Section("folds", "By fold", blocks=blocks("folds")),
         Section("classes", "By class", blocks=blocks("classes")),
         Section("strata", "By stratum", blocks=blocks("strat")),

@@ -1,4 +1,4 @@
-"""The table of other metrics: average precision, and sensitivity and specificity at chosen points."""
+"""The table of other metrics: average precision, and decisions at the SVM's own threshold."""
 
 from __future__ import annotations
 
@@ -8,57 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.stats.auc import average_precision
-from featx.stats.calibration import brier_score, expected_calibration_error
 from featx.stats.intervals import summarise_folds
-from featx.stats.operating import confusion_at, sensitivity_at_specificity, specificity_at_sensitivity
+from featx.stats.operating import balanced_accuracy, confusion_at, confusion_matrix
 
-from .columns import PLACE
+from .columns import PLACE, place
+from .names import heading, slugs
 from .series import Series
-from .summary import Summary
+from .summary import MACRO, Summary
 from .tables import Cell, Column, Score, Table
 
-__all__ = ["METRICS", "calibrated", "operating"]
+__all__ = ["METRICS", "confusion_tables", "operating", "over_folds"]
 
 _Metric = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 # Column, heading, metric of one fold.
 METRICS: Mapping[str, tuple[str, _Metric]] = {
     "average precision": ("Average precision", average_precision),
-    "sensitivity at 0.90 specificity": (
-        "Sens. at 0.90 spec.",
-        lambda a, s: sensitivity_at_specificity(a, s, 0.9).sensitivity,
-    ),
-    "specificity at 0.90 sensitivity": (
-        "Spec. at 0.90 sens.",
-        lambda a, s: specificity_at_sensitivity(a, s, 0.9).specificity,
-    ),
     "sensitivity": ("Sensitivity", lambda a, s: confusion_at(a, s).sensitivity),
     "specificity": ("Specificity", lambda a, s: confusion_at(a, s).specificity),
     "balanced accuracy": ("Balanced accuracy", lambda a, s: confusion_at(a, s).balanced_accuracy),
 }
-
-
-# The same for metrics of probabilities, shown where an arm is calibrated.
-_CALIBRATION: Mapping[str, tuple[str, _Metric]] = {
-    "brier score": ("Brier score", brier_score),
-    "calibration error": ("Calibration error", expected_calibration_error),
-}
-
-
-def calibrated(series: Series) -> bool:
-    """Tell whether an arm has probabilities of every scored class.
-
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
-
-    Returns
-    -------
-    bool
-        True if every test image of every fold has them.
-    """
-    needed = set(series.scored)
-    return all(needed <= row.probabilities.keys() for run in series.runs for row in run.predictions)
 
 
 def operating(summary: Summary) -> Table:
@@ -72,54 +40,112 @@ def operating(summary: Summary) -> Table:
     Returns
     -------
     Table
-        A row for each series and scored class, `Score` cells; Brier score and calibration error where an arm is
-        calibrated.
+        A row for each series and scored class, `Score` cells; with several classes a row for all of them too.
     """
-    with_probabilities = any(calibrated(series) for series in summary.series)
-    further = _CALIBRATION if with_probabilities else {}
-    rows = [
-        (
-            series.task,
-            series.protocol,
-            series.arm,
-            name,
-            *_decisions(series, name),
-            *_chances(series, name, further),
-        )
-        for series in summary.series
-        for name in series.scored
-    ]
+    rows: list[tuple[Cell, ...]] = []
+    for series in summary.series:
+        if len(series.scored) > 1:
+            accuracy = over_folds([balanced_accuracy(matrix) for matrix in _matrices(series)])
+            rows.append((*place(series), MACRO, *(None,) * (len(METRICS) - 1), accuracy))
+        rows += [(*place(series), name, *_decisions(series, name)) for name in series.scored]
     columns = (
         *PLACE,
         Column("class", "Positive", text=True),
-        *(Column(name, title) for name, (title, _) in {**METRICS, **further}.items()),
+        *(Column(name, title) for name, (title, _) in METRICS.items()),
     )
     note = (
         "Mean ± standard deviation over the folds (number of folds). Sensitivity, specificity and their mean, the "
-        "balanced accuracy, at the SVM's own threshold, decision value 0; the two before it at the threshold of the "
-        "test part that reaches 0.90. Average precision: chance level is the share of positives."
+        "balanced accuracy, at the SVM's own threshold, decision value 0. Average precision: chance level is the share "
+        "of positives."
     )
-    if with_probabilities:
+    if any(len(series.scored) > 1 for series in summary.series):
         note += (
-            " Brier score and expected calibration error (ten bins) of the calibrated probability: 0 is best."
+            f" {MACRO.capitalize()}: each image is called the class of its highest score; balanced accuracy is the mean "
+            "over the classes of the share that is called right."
         )
     return Table("metrics", "Further metrics", note, columns, tuple(rows))
 
 
-def _decisions(series: Series, name: str) -> tuple[Cell, ...]:
-    values = [[row.scores[name] for row in run.predictions] for run in series.runs]
-    return tuple(_over_folds(metric, series, name, values) for _, metric in METRICS.values())
+def over_folds(values: list[float]) -> Score:
+    """Summarise a metric's values, one a fold, as a cell.
 
+    Parameters
+    ----------
+    values : list of float
+        NaN where it does not exist.
 
-def _chances(series: Series, name: str, metrics: Mapping[str, tuple[str, _Metric]]) -> tuple[Cell, ...]:
-    if not calibrated(series):
-        return (None,) * len(metrics)
-    values = [[row.probabilities[name] for row in run.predictions] for run in series.runs]
-    return tuple(_over_folds(metric, series, name, values) for _, metric in metrics.values())
-
-
-def _over_folds(metric: _Metric, series: Series, name: str, values: list[list[float]]) -> Score:
-    actual = [np.array([row.actual == name for row in run.predictions]) for run in series.runs]
-    folds = [metric(*fold) for fold in zip(actual, map(np.array, values), strict=True)]
-    total = summarise_folds(folds, ratio=None)
+    Returns
+    -------
+    Score
+        Mean, standard deviation and number of folds in which it exists.
+    """
+    total = summarise_folds(values, ratio=None)
     return Score(total.mean, total.sd, total.n)
+
+
+def _decisions(series: Series, name: str) -> tuple[Score, ...]:
+    folds = [
+        (
+            np.array([row.actual == name for row in rows]),
+            np.array([row.scores[name] for row in rows]),
+        )
+        for rows in series.parts
+    ]
+    return tuple(over_folds([metric(*fold) for fold in folds]) for _, metric in METRICS.values())
+
+
+def _matrices(series: Series) -> list[NDArray[np.int64]]:
+    """Count each fold's decisions: the class of the highest score; of two classes the positive one from 0 on."""
+    matrices = []
+    for rows in series.parts:
+        scores = np.array([[row.scores[name] for name in series.scored] for row in rows])
+        names = series.scored if len(series.scored) > 1 else series.classes
+        called = scores.argmax(axis=1) if len(series.scored) > 1 else (scores[:, 0] >= 0).astype(np.int64)
+        actual = [names.index(row.actual) for row in rows]
+        matrices.append(confusion_matrix(actual, called, len(names)))
+    return matrices
+
+
+def confusion_tables(summary: Summary) -> tuple[Table, ...]:
+    """Fill a confusion matrix for each task.
+
+    Parameters
+    ----------
+    summary : Summary
+        What the report is made of.
+
+    Returns
+    -------
+    tuple of Table
+        One a task and protocol: a row for each arm and actual class, a column for each class that images are called.
+    """
+    made = []
+    for setting, slug in slugs(summary).items():
+        several = [series for series in summary.series if series.setting == setting]
+        names = several[0].scored if len(several[0].scored) > 1 else several[0].classes
+        rows: list[tuple[Cell, ...]] = [
+            (series.arm, name, *map(int, counts), int(counts.sum()))
+            for series in several
+            for name, counts in zip(names, np.sum(_matrices(series), axis=0), strict=True)
+        ]
+        columns = (
+            *(Column("arm", "Arm", text=True), Column("actual", "Actual class", text=True)),
+            *(Column(f"called {name}", f"Called {name}") for name in names),
+            Column("images", "Images"),
+        )
+        how = (
+            "Each image is called the class of its highest score."
+            if len(several[0].scored) > 1
+            else f"An image is called {names[-1]} from decision value 0 on, the SVM's own threshold."
+        )
+        note = f"{how} Counts are summed over the folds; an image that is tested in several counts each time."
+        made.append(
+            Table(
+                f"confusion-{slug}",
+                f"Confusion matrix: {heading(summary, setting)}",
+                note,
+                columns,
+                tuple(rows),
+            )
+        )
+    return tuple(made)

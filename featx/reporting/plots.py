@@ -78,9 +78,10 @@ _NOTES: dict[str, tuple[str, str, str]] = {
     ),
     "calibration": (
         "Calibration: {}",
-        "Test images of all folds in ten bins of probability; bars: Wilson's 95 % intervals, which take the images of "
-        "different folds as independent. On the diagonal, probabilities are right.",
-        "Reliability diagrams of the calibrated arms on {}; the table of further metrics holds the numbers.",
+        "Dots: test images of all folds in ten bins of probability, with 95 % intervals (Wilson's, where an image that is "
+        "tested several times, or a group, counts once). Dark line: smoothed without bins (loess). On the diagonal, "
+        "probabilities are right.",
+        "Calibration curves of the calibrated arms on {}; the table of calibration holds the numbers.",
     ),
     "search": (
         "Search for C: {}",

@@ -11,6 +11,7 @@ from featx.data.manifest import Manifest
 from featx.digest import canonical
 from featx.files import write_text
 from featx.progress import Progress, Silent
+from featx.stats.inputs import check_share
 
 from .contents import main_table, tables
 from .drawing import save
@@ -90,6 +91,7 @@ def report(
     root: Path | str | None = None,
     saliency: Path | str | None = None,
     refresh: float | None = None,
+    prevalence: float | None = None,
     figures: bool = True,
     progress: Progress | None = None,
 ) -> Report:
@@ -123,6 +125,8 @@ def report(
         Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
     refresh : float, optional
         Seconds after which the page loads itself again, for a study under way.
+    prevalence : float, optional
+        Share of positives at which predictive values are stated; by default that of each arm's training parts.
     figures : bool
         Draw figures, which takes most of the time.
     progress : Progress, optional
@@ -141,14 +145,16 @@ def report(
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a folder of saliency maps was given and holds none, or the text of a planned comparison can be read in
-        several ways.
+        If a folder of saliency maps was given and holds none, `prevalence` is not between 0 and 1, or the text of a
+        planned comparison can be read in several ways.
     InputError
         If a planned comparison is of an arm with itself, or stands twice.
     """
     tell = progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    summary = summarise(given, strata, compare, planned)
+    if prevalence is not None:
+        check_share("prevalence", prevalence)
+    summary = replace(summarise(given, strata, compare, planned), prevalence=prevalence)
     target = Path(output)
     made, said = tables(summary), findings(summary)
     pictures, missing = _pictures(summary, manifest, root)

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.data.folds import leaves_one_out
 from featx.errors import RunError
-from featx.runs import Prediction, Run, find_runs, read_run
+from featx.runs import Prediction, Run, find_runs, inner_scores, read_run
 from featx.stats.arms import FoldScores, fold_scores, pool_folds, size_ratio
 
 from .checks import check_series
@@ -97,6 +97,11 @@ class Series:
             replace(fold, actual=(fold.actual == place).astype(np.int64), scores=fold.scores[:, place])
             for fold in self.scores
         )
+
+    @cached_property
+    def inner(self) -> tuple[tuple[Prediction, ...], ...]:
+        """Inner scores of each run's training part; empty where a run has none."""
+        return tuple(inner_scores(run) for run in self.runs)
 
     @property
     def ratio(self) -> float | None:

@@ -120,6 +120,8 @@ class Summary:
         where there is one arm and nothing was planned.
     warnings : tuple of str
         What a reader has to know.
+    prevalence : float or None
+        Share of positives at which predictive values are stated; None for that of each training part.
     """
 
     series: tuple[Series, ...]
@@ -129,6 +131,7 @@ class Summary:
     training: tuple[Run, ...]
     comparisons: Mapping[tuple[str, str], Comparisons]
     warnings: tuple[str, ...]
+    prevalence: float | None = None
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from scipy.special import expit
 from featx.errors import ConfigError, InputError, LeakError, listing
 
 from .inputs import BoolArray, FloatArray, binary, several
+from .proportions import proportion
 
 __all__ = [
     "METHODS",
@@ -25,6 +26,7 @@ __all__ = [
     "Steps",
     "brier_score",
     "calibrate",
+    "calibration_warnings",
     "expected_calibration_error",
     "fit_calibration",
     "reliability",
@@ -32,6 +34,7 @@ __all__ = [
 
 METHODS = ("sigmoid", "isotonic")
 _SPACINGS = ("uniform", "quantile")
+_ISOTONIC = 1000  # rows of the smaller class from which it does at least as well as a sigmoid
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ class Reliability:
     observed : ndarray of float64, shape (bins,)
         Share of positives in it.
     low, high : ndarray of float64, shape (bins,)
-        Wilson's 95 % interval of that share.
+        95 % interval of that share, `featx.stats.proportions.proportion`'s.
     counts : ndarray of int64, shape (bins,)
-        Images in it.
+        Rows in it.
     """
 
     predicted: FloatArray
@@ -123,7 +126,9 @@ def fit_calibration(
         Decision values of images that the model which scored them did not see: gathered over inner folds.
     method : str
         ``"sigmoid"`` (Platt 1999, with his smoothed targets; two parameters, the choice for few images) or
-        ``"isotonic"`` (Zadrozny & Elkan 2002; any rising curve, wants hundreds of images, and makes ties).
+        ``"isotonic"`` (Zadrozny & Elkan 2002; any rising curve; makes ties, and wants about 1,000 rows of the smaller
+        class, see `calibration_warnings`). Its lowest step never says 0 nor its highest 1: a step of m rows without a
+        positive says 1 / (m + 2), Laplace's rule of succession, or what the next step says if that is less.
     folds, groups : array_like of shape (n,), optional
         Inner fold in which each image was scored, and its group, for the check that no group is in two folds.
 
@@ -207,6 +212,34 @@ def calibrate(calibration: Calibration, scores: ArrayLike) -> FloatArray:
     return np.where(total > 0, found / np.where(total > 0, total, 1.0), 1 / found.shape[1])
 
 
+def calibration_warnings(calibration: Calibration) -> tuple[str, ...]:
+    """Say where a calibration was fitted on too few rows.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        From `fit_calibration`.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or nothing. Below about 1,000 rows isotonic regression overfits and a sigmoid does better
+        (Niculescu-Mizil & Caruana 2005, ICML, 625-632); with rare positives the rows of the smaller class count.
+
+    Examples
+    --------
+    >>> calibration_warnings(Calibration("isotonic", (Steps((0.0,), (0.5,)),), 900, (80,)))
+    ('isotonic calibration was fitted on 80 rows of the smaller class; below about 1,000 it overfits, use sigmoid',)
+    """
+    fewest = min(min(count, calibration.n - count) for count in calibration.positives)
+    if calibration.method != "isotonic" or fewest >= _ISOTONIC:
+        return ()
+    return (
+        f"isotonic calibration was fitted on {fewest} rows of the smaller class; below about {_ISOTONIC:,} it "
+        "overfits, use sigmoid",
+    )
+
+
 def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Mean squared error of probabilities.
 
@@ -243,7 +276,13 @@ def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def reliability(
-    actual: ArrayLike, probabilities: ArrayLike, *, bins: int = 10, spacing: str = "uniform"
+    actual: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    bins: int = 10,
+    spacing: str = "uniform",
+    images: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> Reliability:
     """Compare probabilities with what happened, bin by bin.
 
@@ -258,6 +297,9 @@ def reliability(
     spacing : str
         ``"uniform"``: bins of equal width. ``"quantile"``: bins of about equally many images; equal
         probabilities share a bin, so there may be fewer.
+    images, groups : array_like of shape (n,), optional
+        Image of each row, where images are tested more than once, and its patient, case or lesion: rows of one are
+        not taken as independent.
 
     Returns
     -------
@@ -286,13 +328,17 @@ def reliability(
     inner = np.linspace(0, 1, bins + 1)[1:-1]
     edges = inner if spacing == "uniform" or not len(values) else np.quantile(values, inner)
     places = np.searchsorted(edges, values, side="left")
-    counts = np.bincount(places, minlength=bins)
-    held = counts > 0
-    counts = counts[held].astype(np.int64)
-    predicted = np.bincount(places, weights=values, minlength=bins)[held] / counts
-    observed = np.bincount(places, weights=labels, minlength=bins)[held] / counts
-    low, high = _wilson(observed, counts.astype(np.float64))
-    return Reliability(predicted, observed, low, high, counts)
+    held = [places == place for place in np.unique(places)]
+    named = [None if names is None else np.asarray(names) for names in (images, groups)]
+    found = [
+        proportion(labels[rows], *(None if names is None else names[rows] for names in named))
+        for rows in held
+    ]
+    observed, low, high = np.array(found, dtype=np.float64).reshape(-1, 3).T
+    predicted = np.array([values[rows].mean() for rows in held])
+    return Reliability(
+        predicted, observed, low, high, np.array([rows.sum() for rows in held], dtype=np.int64)
+    )
 
 
 def expected_calibration_error(
@@ -372,7 +418,19 @@ def _fit_steps(labels: BoolArray, scores: FloatArray) -> Steps:
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
         scores, labels.astype(np.float64)
     )
-    return Steps(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
+    heights = np.clip(fitted.y_thresholds_, *_supported(fitted.predict(scores)))
+    return Steps(tuple(fitted.X_thresholds_.tolist()), tuple(heights.tolist()))
+
+
+def _supported(heights: FloatArray) -> tuple[float, float]:
+    """Bound the heights of steps at 0 and 1 by what their rows support: Laplace's rule, without passing a neighbour."""
+    levels, counts = np.unique(heights, return_counts=True)
+    low, high = float(levels[0]), float(levels[-1])
+    if low == 0.0:
+        low = min(1 / (counts[0] + 2), *levels[1:2].tolist(), 0.5)
+    if high == 1.0:
+        high = max(1 - 1 / (counts[-1] + 2), *levels[-2:-1].tolist(), 0.5)
+    return low, max(low, high)
 
 
 def _read(curve: Sigmoid | Steps, scores: FloatArray) -> FloatArray:
@@ -380,14 +438,6 @@ def _read(curve: Sigmoid | Steps, scores: FloatArray) -> FloatArray:
     if isinstance(curve, Sigmoid):
         return np.asarray(expit(curve.slope * scores + curve.intercept))
     return np.interp(scores, curve.scores, curve.probabilities)
-
-
-def _wilson(shares: FloatArray, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Wilson's 95 % interval of shares (Wilson 1927, J. American Statistical Association 22, 209-212)."""
-    z = 1.959963984540054
-    centre = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
-    reach = z / (1 + z**2 / counts) * np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
-    return centre - reach, centre + reach
 
 
 def _probabilities(values: ArrayLike) -> FloatArray:

@@ -11,10 +11,9 @@ from featx.errors import ConfigError, InputError, listing
 
 from .arms import FoldScores, fold_scores
 from .inputs import FloatArray, IntArray, group_codes
+from .pooling import POOLINGS, pool_runs
 
-__all__ = ["POOLINGS", "GroupScores", "pool_by_group", "pool_fold"]
-
-POOLINGS = ("mean", "max", "extreme")
+__all__ = ["GroupScores", "pool_by_group", "pool_fold"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +55,7 @@ def pool_by_group(
     groups : array_like of shape (n,)
         Patient, case or lesion of each image.
     pooling : str
-        ``"mean"``; ``"max"``; or ``"extreme"``, the decision value farthest from 0 (Valle et al. 2020,
-        Neurocomputing 383, 303-313), the higher of two that are equally far. Several classes are pooled each
-        by itself.
+        As `featx.stats.pooling.pool_runs` takes it. Several classes are pooled each by itself.
 
     Returns
     -------
@@ -99,7 +96,7 @@ def pool_by_group(
     return GroupScores(
         tuple(str(name) for name in names),
         highest,
-        _pooled(values[order], starts, sizes, pooling),
+        pool_runs(values[order], starts, pooling),
         sizes,
         tuple(mixed),
     )
@@ -144,15 +141,3 @@ def pool_fold(fold: FoldScores, *, pooling: str = "mean") -> FoldScores:
         train_size=fold.train_size,
         train_groups=trained,
     )
-
-
-def _pooled(values: FloatArray, starts: IntArray, sizes: IntArray, pooling: str) -> FloatArray:
-    """Pool values that are sorted by group."""
-    if pooling == "mean":
-        counts = sizes if values.ndim == 1 else sizes[:, None]
-        return np.asarray(np.add.reduceat(values, starts, axis=0) / counts)
-    highest = np.maximum.reduceat(values, starts, axis=0)
-    if pooling == "max":
-        return np.asarray(highest)
-    lowest = np.minimum.reduceat(values, starts, axis=0)
-    return np.where(-lowest > highest, lowest, highest)

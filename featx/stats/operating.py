@@ -7,7 +7,7 @@ values. A share of nothing is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +19,14 @@ from .auc import roc_curve
 from .inputs import FloatArray, IntArray, binary, check_share
 
 __all__ = [
+    "RULES",
     "Confusion",
     "OperatingPoint",
     "balanced_accuracy",
     "confusion",
     "confusion_at",
     "confusion_matrix",
+    "fixed_thresholds",
     "one_vs_rest",
     "sensitivity_at_specificity",
     "specificity_at_sensitivity",
@@ -372,6 +374,46 @@ def specificity_at_sensitivity(actual: ArrayLike, scores: ArrayLike, sensitivity
     """
     floor = check_share("sensitivity", sensitivity) - _ROUNDING
     return _best(actual, scores, lambda sens, spec: (np.where(sens >= floor, spec, -1.0), sens))
+
+
+# Ways to fix a threshold on scores of a training part: their names, and the point of the ROC curve that they take.
+RULES: Mapping[str, Callable[[ArrayLike, ArrayLike], OperatingPoint]] = {
+    "0.90 sensitivity": lambda actual, scores: specificity_at_sensitivity(actual, scores, 0.9),
+    "0.90 specificity": lambda actual, scores: sensitivity_at_specificity(actual, scores, 0.9),
+    "Youden": youden_point,
+}
+
+
+def fixed_thresholds(actual: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+    """Fix thresholds on scores, to be applied to others.
+
+    A threshold that is read off the rows which it then decides reports a better point than it gives on new ones. Give
+    the scores of a training part by models that were not trained on them, and apply the thresholds to the test part.
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative.
+    scores : array_like of shape (n,)
+        Higher for positive.
+
+    Returns
+    -------
+    dict of str to float
+        For each of `RULES` its threshold: a row counts as positive if its score is at least this. Infinity calls
+        nothing positive; NaN with one class only.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
+
+    Examples
+    --------
+    >>> fixed_thresholds([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    {'0.90 sensitivity': 0.35, '0.90 specificity': 0.8, 'Youden': 0.35}
+    """
+    return {name: rule(actual, scores).threshold for name, rule in RULES.items()}
 
 
 def _best(

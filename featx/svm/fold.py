@@ -1,4 +1,4 @@
-"""One fold: the search inside its training part, the fit, the calibration, the scores of its test part."""
+"""One fold: the search inside its training part, the fit, inner scores, calibration, the scores of its test part."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.protocols import Fold, inner_splits, merged_groups
+from featx.errors import TrainingError
 from featx.features.store import FeatureStore
 from featx.runs import Prediction, Run, RunRecord, environment, write_run
+from featx.stats.calibration import Calibration, calibration_warnings
 
-from .calibrating import OutOfFold, fit_on_folds
+from .calibrating import calibration_summary, fit_on_inner
+from .inner import InnerScores, inner_parts, score_parts
 from .model import MODEL, SvmModel, model_bytes
 from .pooling import pool_groups
 from .problems import Decision, Solver
@@ -159,13 +162,12 @@ def run_fold(work: Work, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> 
     decisions = tuple(
         _fit(taken, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
     )
-    calibrated = _calibrate(work, shelf, taken, train, targets, search.costs)
-    model = _model(work, taken, decisions, calibrated)
+    inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
+    model = _model(work, taken, decisions, _calibration(work, inner))
     clock.append(time.perf_counter())
     predictions = _predict(work, job.fold.name, taken.store, model, test)
-    record = with_outcome(
-        job.record, work.images, _outcome(shelf.rows[train], test, search, taken, model, calibrated)
-    )
+    found = _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
+    record = with_outcome(job.record, work.images, found)
     clock.append(time.perf_counter())
     seconds = {
         "features": shared_seconds,
@@ -176,14 +178,14 @@ def run_fold(work: Work, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> 
         workers=work.workers,
         extraction=extraction_speeds(job.stores),
     )
-    return write_run(job.folder, record, predictions, facts, {MODEL: model_bytes(model)})
+    files = {MODEL: model_bytes(model)}
+    return write_run(job.folder, record, predictions, facts, files, inner.rows if inner else ())
 
 
 def _model(
-    work: Work, taken: _Candidate, decisions: tuple[Decision, ...], calibrated: OutOfFold | None
+    work: Work, taken: _Candidate, decisions: tuple[Decision, ...], calibration: Calibration | None
 ) -> SvmModel:
     task, settings = work.images.labelled.task, work.settings
-    calibration = calibrated.calibration if calibrated else None
     return SvmModel(
         taken.store.digest, task.classes, task.scored, decisions, settings.views, settings.pool, calibration
     )
@@ -217,36 +219,45 @@ def _groups(work: Work, images: _Ints) -> npt.NDArray[np.str_]:
     return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
 
 
-def _calibrate(
+def _inner(
     work: Work,
     shelf: _Shelf,
     taken: _Candidate,
     train: _Ints,
     targets: npt.NDArray[np.bool_],
     costs: tuple[float, ...],
-) -> OutOfFold | None:
-    if work.settings.calibrate == "none":
-        return None
+) -> tuple[InnerScores | None, tuple[str, ...]]:
+    """Score the training part by inner folds; where that cannot be, say why, and refuse if it was asked for."""
     images = shelf.rows[train]
 
     def predictions(parts: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
         rows = _predictions(work, "", images, scores)
-        rows = [dataclasses.replace(row, fold=str(part)) for row, part in zip(rows, parts, strict=True)]
-        return _pooled(work, rows)
+        return _pooled(
+            work,
+            [
+                dataclasses.replace(row, fold=str(part), strata={})
+                for row, part in zip(rows, parts, strict=True)
+            ],
+        )
 
-    return fit_on_folds(
-        taken.solver,
-        work.settings,
-        train,
-        targets,
-        costs,
-        taken.views,
-        groups=_groups(work, images),
-        kinds=work.images.labelled.targets[images],
-        seed=work.seed,
-        task=work.images.labelled.task,
-        predictions=predictions,
-    )
+    try:
+        parts = inner_parts(_groups(work, images), work.images.labelled.targets[images], work.seed)
+    except TrainingError as error:
+        if work.settings.calibrate != "none":
+            raise TrainingError(
+                f"a calibration is not possible: {error}. Train without --calibrate"
+            ) from error
+        return None, (f"no thresholds are fixed on the training part: {error}",)
+    views, pool = taken.views, work.settings.pool
+    return score_parts(
+        taken.solver, train, targets, costs, parts, views=views, pool=pool, predictions=predictions
+    ), ()
+
+
+def _calibration(work: Work, inner: InnerScores | None) -> Calibration | None:
+    if inner is None or work.settings.calibrate == "none":
+        return None
+    return fit_on_inner(inner, work.images.labelled.task, work.settings.calibrate)
 
 
 def _predict(work: Work, fold: str, store: FeatureStore, model: SvmModel, test: _Ints) -> list[Prediction]:
@@ -291,9 +302,10 @@ def _outcome(
     search: Search,
     taken: _Candidate,
     model: SvmModel,
-    calibrated: OutOfFold | None,
+    inner: InnerScores | None,
+    warned: tuple[str, ...],
 ) -> Outcome:
-    inner = [curves.residuals[np.isfinite(curves.aucs)] for curves in search.curves]
+    residuals = [curves.residuals[np.isfinite(curves.aucs)] for curves in search.curves]
     steps = sum(int(curves.iterations.sum()) for curves in search.curves)
     stated = {
         "scaling": taken.scaling,
@@ -302,18 +314,21 @@ def _outcome(
         "score": None if np.isnan(search.score) else search.score,
         "classes": search.record(model.scored),
     }
-    if calibrated is not None:
-        stated["calibration"] = calibrated.record(model.scored)
-        inner.append(calibrated.residuals)
-        steps += calibrated.steps
+    if inner is not None:
+        stated |= {"inner_folds": inner.folds, "thresholds": inner.thresholds(model.scored)}
+        residuals.append(inner.residuals)
+        steps += inner.steps
+        if model.calibration is not None:
+            stated["calibration"] = calibration_summary(model.calibration, model.scored, inner.folds)
+            warned += calibration_warnings(model.calibration)
     return Outcome(
         train,
         test,
         stated,
         taken.solver.measure,
         taken.solver.tolerance,
-        np.concatenate(inner),
+        np.concatenate(residuals),
         np.array([one.residual for one in model.decisions]),
         steps + sum(one.iterations for one in model.decisions),
-        search.warnings,
+        (*search.warnings, *warned),
     )

@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from featx.errors import TaskError
 from featx.runs import Prediction
+from featx.stats.pooling import pool_runs
 
-__all__ = ["POOLS", "pool_groups", "pool_scores"]
-
-POOLS = ("mean", "max", "extreme")
+__all__ = ["pool_groups", "pool_scores"]
 
 
 def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray[Any]:
@@ -24,8 +23,7 @@ def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray
     scores : ndarray of float, shape (n, views, c)
         Decision values.
     pool : str
-        ``"mean"``, ``"max"``, or ``"extreme"``: the value farthest from 0, the first among equals (the pooling of
-        Valle et al. 2017, "Data, depth, and design", for replicas of an image).
+        As `featx.stats.pooling.pool_runs` takes it.
 
     Returns
     -------
@@ -37,12 +35,8 @@ def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray
     >>> pool_scores(np.array([[[-3.0], [1.0], [2.0]]]), "extreme").tolist()
     [[-3.0]]
     """
-    if pool == "mean":
-        return np.asarray(scores.mean(axis=1))
-    if pool == "max":
-        return np.asarray(scores.max(axis=1))
-    farthest = np.abs(scores).argmax(axis=1)
-    return np.take_along_axis(scores, farthest[:, None], axis=1)[:, 0]
+    count, views, columns = scores.shape
+    return pool_runs(scores.reshape(-1, columns), np.arange(0, count * views, views), pool)
 
 
 def pool_groups(

@@ -22,6 +22,7 @@ from .stores import Images
 __all__ = ["Outcome", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
 
 _Ints = npt.NDArray[np.int64]
+_FORMAT = 2  # of a run, as `featx.runs` lists them
 _VERSIONS = ("featx", "numpy", "scipy", "scikit-learn")
 
 
@@ -126,6 +127,7 @@ def record_of_inputs(
             *(line for line in warnings if _concerns(line, fold)),
             *(left_out if images.left_out else ()),
         ),
+        format=_FORMAT,
     )
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featx.errors import ConfigError
-
-from .pooling import POOLS
+from featx.stats.pooling import POOLINGS
 
 __all__ = ["CHOICES", "PRESETS", "Settings", "resolve_settings"]
 
@@ -25,8 +24,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "inner": ("grouped", "stratified"),
     "rule": ("best", "one-se"),
     "views": ("mean", "rows"),
-    "pool": POOLS,
-    "group_scores": ("none", *POOLS),
+    "pool": POOLINGS,
+    "group_scores": ("none", *POOLINGS),
     "calibrate": ("none", "sigmoid", "isotonic"),
     "solver": ("auto", "gpu", "liblinear", "libsvm"),
 }

@@ -20,8 +20,8 @@ __all__ = ["GramSolver", "gram_matrix"]
 # Rows converted to double precision at a time.
 _BLOCK_BYTES = 1 << 21
 _ADVICE = (
-    "use the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the features alone, or "
-    "select fewer images"
+    "use fewer --workers, or the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the "
+    "features alone, or select fewer images"
 )
 
 
@@ -40,9 +40,17 @@ class _Grams:
         self._rows = np.empty(0, dtype=np.int64)
         self._gram = np.empty((0, 0))
 
+    def missing(self, jobs: Sequence[Job]) -> int:
+        """Count the rows of the matrix that would have to be made for some jobs; 0 if it is there."""
+        rows = self._needed(jobs)
+        return 0 if np.array_equal(rows, self._rows) else len(rows)
+
+    def _needed(self, jobs: Sequence[Job]) -> Ints:
+        return np.arange(len(self._features)) if self._whole else rows_of(jobs)
+
     def of(self, jobs: Sequence[Job]) -> tuple[Ints, Floats]:
         """Return a matrix that holds all rows of the jobs, and the numbers of its rows, ascending."""
-        rows = np.arange(len(self._features)) if self._whole else rows_of(jobs)
+        rows = self._needed(jobs)
         if not np.array_equal(rows, self._rows):
             self._rows, self._gram = rows, np.empty((0, 0))
             self._gram = gram_matrix(self._features, rows, self._lengths[rows], self._workers)
@@ -52,7 +60,6 @@ class _Grams:
 def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> Floats:
     """Compute inner products of rows, in blocks of a fixed size: equal bytes for any number of threads."""
     count = len(rows)
-    require_memory(8 * count**2, f"inner products of {count} rows", _ADVICE)
     gram = np.empty((count, count))
     step = max(64, _BLOCK_BYTES // (8 * features.shape[1]))
 
@@ -110,9 +117,26 @@ class GramSolver:
         """
         if not jobs:
             return []
+        self._require(jobs)
         grid = np.asarray(costs, dtype=np.float64)
         shared = self._grams.of(jobs) if self._grams is not None else None
         return in_threads(lambda job: self._curve(job, grid, shared), jobs, self._workers)
+
+    def _require(self, jobs: Sequence[Job]) -> None:
+        """Ask for the memory of the shared matrix and of what all workers take beside it at once.
+
+        Each worker copies its split's part of the matrix; a step of squared hinge holds the system of the rows inside
+        the margin beside it. Where the scaling is fitted, it holds the split's scaled rows too.
+        """
+        train, test = max(len(job.train) for job in jobs), max(len(job.test) for job in jobs)
+        share = train * (train + test) + (train**2 if self._settings.loss == "squared_hinge" else 0)
+        shared = self._grams.missing(jobs) if self._grams is not None else 0
+        if self._grams is None:
+            share += (train + test) * self._features.shape[1]
+        at_once = min(self._workers, len(jobs))
+        copies = f" and the copies of {at_once} workers" if at_once > 1 else ""
+        what = f"inner products of {max(shared, train)} rows{copies}"
+        require_memory(8 * (shared**2 + at_once * share), what, _ADVICE)
 
     def _curve(self, job: Job, grid: Floats, shared: tuple[Ints, Floats] | None) -> Curve:
         if shared is not None:
@@ -149,9 +173,11 @@ class GramSolver:
         Decision
             The SVM.
         """
+        job = Job(train, train[:0], labels)
+        self._require([job])
         if self._grams is not None:
             scaler = fit_scaler(self._scaling, self._features[:0])  # nothing to fit
-            numbers, shared = self._grams.of([Job(train, train[:0], labels)])
+            numbers, shared = self._grams.of([job])
             places = np.searchsorted(numbers, train)
             gram = shared[np.ix_(places, places)]
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from featx.data.protocols import Fold, Folds, check_folds, check_inner, make_fol
 from featx.data.tasks import Task, apply_task
 from featx.errors import MissingFeaturesError, ProtocolError, listing
 from featx.features.store import FeatureStore
+from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run, run_folder
 
@@ -81,7 +81,7 @@ def train_svm(
     seed : int
         Seed of folds and inner splits.
     workers : int, optional
-        Threads; as many as there are cores if not given. The results do not depend on it.
+        Threads; one for each core that this process may use if not given. The results do not depend on it.
     missing : str
         ``"fail"``, or ``"leave-out"`` to go on without the images that have no features.
     overwrite : bool
@@ -132,7 +132,7 @@ def train_svm(
     _check_inner(protocol_folds, images, resolved)
     if overwrite or not place.exists():
         write_folds(place, made)
-    work = Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)), protocol_folds)
+    work = Work(images, resolved, seed, workers or usable_cores(), protocol_folds)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
         runs = _run_all(work, jobs, overwrite, receiver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,12 @@ def predictions(fold: str, shift: float, seed: int, rows: int = 60) -> list[Pred
     return made
 
 
+def inner_rows(shift: float, seed: int) -> list[Prediction]:
+    """Scores of the training part by SVMs of five inner folds."""
+    rows = predictions("inner", shift, seed)
+    return [dataclasses.replace(row, fold=str(place % 5), strata={}) for place, row in enumerate(rows)]
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Run]:
     """Write one run below ``tmp_path/runs``."""
@@ -69,12 +76,13 @@ def write(tmp_path: Path) -> Callable[..., Run]:
         rows: Sequence[Prediction] | None = None,
         folder: str = "runs",
         environment: dict[str, Any] | None = None,
+        inner: Sequence[Prediction] = (),
         **changes: Any,
     ) -> Run:
         made = record(arm, fold, **changes)
         given = predictions(fold, 1.0, 1) if rows is None else rows
         place = run_folder(tmp_path / folder, arm, made.task, made.protocol, fold)
-        return write_run(place, made, given, environment or {"host": "somewhere"})
+        return write_run(place, made, given, environment or {"host": "somewhere"}, inner=inner)
 
     return one
 
@@ -113,9 +121,12 @@ def fill(folder: Path) -> Path:
                 },
                 convergence={"fits": 31, "not_converged": int(fold == "2x1")},
             )
+            # The first arm's runs are of a version that kept no inner scores.
+            inner = [] if arm == "random" else inner_rows(shift, 10 * number + 8)
+            made = dataclasses.replace(made, format=2 if inner else 1)
             place = run_folder(folder, arm, made.task, made.protocol, fold)
             rate = speed(80.0 if arm == "source" else 60.0 + number)
-            write_run(place, made, predictions(fold, shift, 10 * number + 7), rate)
+            write_run(place, made, predictions(fold, shift, 10 * number + 7), rate, inner=inner)
     return folder
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from featx.reporting.calibrated import calibration_table
 from featx.reporting.curves import (
     learning_curves,
     precision_recall,
@@ -143,9 +144,12 @@ def test_calibrated_arms_have_diagrams_and_metrics(write: Write, tmp_path: Path)
     figure = reliability_diagrams(found, SETTING)
     assert figure is not None
     assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good"]
-    good, plain = records(operating(found))
-    assert (good["brier score"], good["calibration error"]) == (0.1875, 0.0)
-    assert plain["brier score"] is None
+    table = calibration_table(found)
+    assert table is not None
+    (good,) = records(table)
+    assert (good["arm"], good["brier score"], good["observed to expected"]) == ("good", 0.1875, 1.0)
+    assert good["slope"] == pytest.approx(1.0)
+    assert good["intercept"] == pytest.approx(0.0)
 
 
 def test_learning_curves_come_from_the_history(write: Write, tmp_path: Path) -> None:

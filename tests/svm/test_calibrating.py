@@ -12,7 +12,7 @@ import pytest
 from featx.errors import ProtocolError, RunError
 from featx.features.store import FeatureStore
 from featx.reporting.report import report
-from featx.svm import calibrating
+from featx.svm import inner
 from featx.svm.calibrating import calibration_record
 from featx.svm.model import load_model
 from featx.svm.problems import Job
@@ -55,7 +55,7 @@ def test_probabilities_stand_in_predictions_record_model_and_report(
         assert np.mean((chances - sick) ** 2) < np.mean((sick.mean() - sick) ** 2)
         stated = json.loads((run.path / "run.json").read_text())["search"]["calibration"]
         assert (stated["method"], stated["folds"], stated["n"]) == (method, 5, 80)
-        assert run.record.convergence["fits"] == other.record.convergence["fits"] + 5
+        assert run.record.search["thresholds"] == other.record.search["thresholds"]
         model, values = load_model(run.path), FeatureStore(store)
         again = model.scores(values.read_images(manifest, [row.id for row in run.predictions]), values.digest)
         assert model.probabilities(again)[:, 0].tolist() == chances.tolist()
@@ -66,7 +66,7 @@ def test_probabilities_stand_in_predictions_record_model_and_report(
         assert "Calibration: " in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_parts_of_a_calibration_share_no_group_and_are_scored_unseen(
+def test_inner_folds_share_no_group_and_are_scored_unseen(
     make: Make, relu_features: Draw, tmp_path: Path, monkeypatch
 ) -> None:
     features, positive = relu_features(120, 20)
@@ -78,9 +78,9 @@ def test_parts_of_a_calibration_share_no_group_and_are_scored_unseen(
         jobs.append(Job(*given))
         return jobs[-1]
 
-    monkeypatch.setattr(calibrating, "Job", spy)
-    # With "stratified" the search ignores groups; the calibration never does.
-    options = _options(tmp_path, calibrate="sigmoid", inner="stratified")
+    monkeypatch.setattr(inner, "Job", spy)
+    # With "stratified" the search ignores groups; inner scores, for thresholds and calibrations, never do.
+    options = _options(tmp_path, inner="stratified")
     runs = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
     assert len(jobs) == 10
     for run, own in zip(runs, (jobs[:5], jobs[5:]), strict=True):
@@ -143,3 +143,14 @@ def test_one_group_of_a_class_cannot_be_calibrated(make: Make, relu_features: Dr
     options = _options(tmp_path, calibrate="sigmoid")
     with pytest.raises(ProtocolError, match=r"two groups of every class.*train without --calibrate"):
         train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+
+
+def test_isotonic_on_few_images_is_warned_about_and_never_certain(
+    make: Make, relu_features: Draw, tmp_path: Path
+) -> None:
+    features, positive = relu_features(160, 20, signal=3.0)
+    manifest, store = make(features, _labels(positive))
+    options = _options(tmp_path, calibrate="isotonic")
+    (run, _) = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
+    assert any("isotonic calibration was fitted on" in text for text in run.record.warnings)
+    assert all(0.0 < row.probabilities["sick"] < 1.0 for row in run.predictions)

@@ -7,6 +7,7 @@ import pytest
 
 from featx.errors import TaskError
 from featx.runs import Prediction
+from featx.stats.grouping import pool_by_group
 from featx.svm.pooling import pool_groups, pool_scores
 
 
@@ -45,3 +46,12 @@ def test_a_group_with_a_positive_image_is_positive_and_others_must_agree() -> No
     assert pool_groups(rows, "mean", "sick")[0].actual == "sick"
     with pytest.raises(TaskError, match="group g holds images of healthy, sick"):
         pool_groups(rows, "mean")
+
+
+@pytest.mark.parametrize("tied", [[-2.0, 2.0], [2.0, -2.0], [1.0, -2.0, 2.0, -1.0]])
+def test_of_values_equally_far_from_0_the_positive_one_is_taken_everywhere(tied: list[float]) -> None:
+    assert pool_scores(np.array(tied).reshape(1, -1, 1), "extreme").tolist() == [[2.0]]
+    rows = [_row(str(place), "g", "sick", score) for place, score in enumerate(tied)]
+    assert pool_groups(rows, "extreme", "sick")[0].scores == {"sick": 2.0}
+    grouped = pool_by_group([1] * len(tied), tied, ["g"] * len(tied), pooling="extreme")
+    assert grouped.scores.tolist() == [2.0]

@@ -62,7 +62,7 @@ def test_a_run_states_what_went_in_and_what_came_out(small: tuple[Path, Path], t
     assert record.lineage == ("random",)
     curve = record.search["classes"]["sick"]["curve"]
     assert np.shape(curve["auc"]) == (10, len(curve["C"]))
-    assert record.convergence["fits"] == 10 * len(curve["C"]) + 1
+    assert record.convergence["fits"] == 10 * len(curve["C"]) + 5 + 1
     assert record.convergence["not_converged"] == 0
     assert record.convergence["worst_residual"] < 1e-9
     assert (tmp_path / "runs" / "tiny-random0" / "sick-healthy" / "5x2" / "folds.json").is_file()
