@@ -7,7 +7,7 @@ import numpy as np
 from featx.stats.compare import Comparison
 from featx.stats.findings import Finding
 
-from .columns import ARM
+from .columns import ARM, SIZES, sizes
 from .names import slugs
 from .summary import Measure, Summary
 from .tables import Cell, Column, Table
@@ -50,19 +50,10 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
     items = {(item.series.setting, item.series.arm): item for item in summary.overall}
     columns = (
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
-        *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b")),
-        *(
-            Column("difference", "a − b"),
-            Column("sd", "SD"),
-            Column("low", "95 % low"),
-            Column("high", "95 % high"),
-        ),
-        *(
-            Column("p", "p", least=0.001),
-            Column("adjusted_p", "p corrected", least=0.001),
-            Column("folds", "Folds"),
-        ),
-        *(Column("images", "Images"), Column("positives", "Positives")),
+        *(Column("difference", "a − b"), Column("low", "95 % low"), Column("high", "95 % high")),
+        *(Column("adjusted_p", "p corrected", least=0.001), Column("p", "p", least=0.001)),
+        *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b"), Column("sd", "SD")),
+        *(Column("folds", "Folds"), *SIZES),
         *(Column("statistic", "Statistic", text=True), Column("test", "Test", text=True)),
         *(Column("adjustment", "Correction", text=True), Column("others", "Other tests", text=True)),
         Column("warnings", "Mind", text=True),
@@ -74,22 +65,20 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
     )
     made = []
     for setting, found in summary.comparisons.items():
-        rows = [_pair(pair, differences(*(items[setting, arm] for arm in pair.arms))) for pair in found.pairs]
+        rows = [_pair(pair, *(items[setting, arm] for arm in pair.arms)) for pair in found.pairs]
         title = f"Pairs of arms: {setting[0]} ({setting[1]})"
         made.append(Table(f"pairs-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
     return tuple(made)
 
 
-def _pair(pair: Comparison, gaps: np.ndarray) -> tuple[Cell, ...]:
-    found = pair.finding
+def _pair(pair: Comparison, first: Measure, second: Measure) -> tuple[Cell, ...]:
+    found, gaps = pair.finding, differences(first, second)
     known = gaps[np.isfinite(gaps)]
     return (
         *pair.arms,
-        *pair.values,
-        found.estimate,
-        float(known.std(ddof=1)) if len(known) > 1 else None,
-        *(found.low, found.high, found.p, pair.adjusted_p),
-        *(found.folds, found.n, found.positives),
+        *(found.estimate, found.low, found.high, pair.adjusted_p, found.p),
+        *(*pair.values, float(known.std(ddof=1)) if len(known) > 1 else None),
+        *(found.folds, *sizes(first.series, found.n, found.positives)),
         _statistic(found),
         *(found.test, pair.adjustment),
         "; ".join(f"{one.test}: {_statistic(one) or 'no statistic'}, {p_text(one.p)}" for one in pair.others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import ARM, HOW, INTERVAL, INTERVALS, PLACE, SIZES, SPREAD, interval, place, spread
+from .columns import ARM, HOW, INTERVALS, PLACE, SIZES, SPREAD, place, sizes, spread
 from .comparisons import p_matrices, pair_tables, rank_tables
 from .costs import backbone_table
 from .factors import anova_tables
@@ -36,11 +36,8 @@ def main_table(summary: Summary) -> Table:
     Table
         A row for each series.
     """
-    rows = [
-        (*place(item.series), item.scored, *spread(item.spread), *interval(item.spread))
-        for item in summary.overall
-    ]
-    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD, *INTERVAL)
+    rows = [(*place(item.series), item.scored, *spread(item.spread)) for item in summary.overall]
+    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD)
     return Table("auc", "AUC by task and arm", HOW + INTERVALS, columns, tuple(rows))
 
 
@@ -113,9 +110,9 @@ def by_fold(summary: Summary) -> tuple[Table, ...]:
         rows = []
         for item in items:
             values = dict(zip(item.series.folds, item.auc, strict=True))
-            rows.append((item.series.arm, *(values.get(fold) for fold in folds), *spread(item.spread)))
-        columns = (ARM, *(Column(f"fold {fold}", fold) for fold in folds), *SPREAD)
-        note = f"{HOW} Fold names: repeat x direction in 5x2."
+            rows.append((item.series.arm, *spread(item.spread), *(values.get(fold) for fold in folds)))
+        columns = (ARM, *SPREAD, *(Column(f"fold {fold}", fold) for fold in folds))
+        note = f"{HOW}{INTERVALS} Fold names: repeat x direction in 5x2."
         title = f"AUC by fold: {setting[0]} ({setting[1]})"
         made.append(Table(f"folds-{slug}", title, note, columns, tuple(rows)))
     return tuple(made)
@@ -140,18 +137,16 @@ def by_class(summary: Summary) -> Table | None:
         (
             *place(item.series),
             item.scored,
-            sum(item.positives),
             *spread(item.spread),
-            *interval(item.spread),
+            sum(item.positives),
         )
         for item in summary.classes
     ]
     columns = (
         *PLACE,
         Column("class", "Class", text=True),
-        Column("images", "Images"),
         *SPREAD,
-        *INTERVAL,
+        Column("images", "Images"),
     )
     note = f"Each class against the rest. {HOW}{INTERVALS} Images: test images of the class, summed over the folds."
     return Table("classes", "AUC by class", note, columns, tuple(rows))
@@ -177,23 +172,20 @@ def by_stratum(summary: Summary) -> Table | None:
             *place(item.series),
             item.stratum,
             item.level,
-            sum(item.images),
-            sum(item.positives),
             *spread(item.spread),
-            *interval(item.spread),
+            *sizes(item.series, sum(item.images), sum(item.positives)),
         )
         for item in summary.strata
     ]
     columns = (
         *PLACE,
         *(Column("stratum", "Column", text=True), Column("level", "Value", text=True)),
-        *SIZES,
         *SPREAD,
-        *INTERVAL,
+        *SIZES,
     )
     note = (
         f"{HOW}{INTERVALS} Images and positives are summed over the folds, so an image that is tested in several folds "
-        "counts each time; in tasks of several classes, positives are those of the rarest class."
+        "counts each time."
     )
     return Table("strata", "AUC by stratum", note, columns, tuple(rows))
 

@@ -10,7 +10,7 @@ from featx.stats.arms import FoldScores, summarise_arm
 from featx.stats.grouping import POOLINGS, pool_fold
 from featx.stats.intervals import summarise_folds
 
-from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
+from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .operating import METRICS
 from .series import Series
 from .summary import Summary
@@ -44,8 +44,8 @@ def group_table(summary: Summary) -> Table | None:
     columns = (
         *PLACE,
         *(Column("class", "Positive", text=True), Column("pooling", "Score of a group", text=True)),
+        *SPREAD,
         *(Column("groups", "Groups"), Column("positives", "Positive groups")),
-        *(*SPREAD, *INTERVAL),
         *(Column(name, title) for name, (title, _) in METRICS.items()),
     )
     note = (
@@ -62,8 +62,8 @@ def _row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
     return (
         *place(series),
         *(name, pooling),
+        *spread(total),
         *(sum(len(fold.ids) for fold in folds), int(sum(fold.actual.sum() for fold in folds))),
-        *(*spread(total), *interval(total)),
         *(_metric(folds, column) for column in METRICS),
     )
 

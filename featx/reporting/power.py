@@ -5,8 +5,9 @@ from __future__ import annotations
 from featx.stats.compare import Comparison
 from featx.stats.power import Power
 
-from .columns import SETTING, SIZES
+from .columns import SETTING, SIZES, sizes
 from .pairs import LEVEL, POWER, comparable, smallest
+from .series import Series
 from .summary import Summary
 from .tables import Cell, Column, Table
 
@@ -28,19 +29,20 @@ def power_table(summary: Summary) -> Table | None:
     """
     rows: list[tuple[Cell, ...]] = []
     for setting, found in summary.comparisons.items():
-        folds = comparable([series for series in summary.series if series.setting == setting])
+        several = [series for series in summary.series if series.setting == setting]
+        folds = comparable(several)
         for pair in found.pairs:
             alone = smallest(folds, pair.arms)
             among = smallest(folds, pair.arms, level=LEVEL / len(found.pairs))
-            rows.append((*setting, *_row(pair, alone, among)))
+            rows.append((*setting, *_row(several[0], pair, alone, among)))
     if not rows:
         return None
     columns = (
         *SETTING,
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
-        *(Column("difference", "a − b"), Column("error", "Standard error")),
+        Column("difference", "a − b"),
         *(Column("smallest", "Could show"), Column("smallest_of_all", "Could show among all pairs")),
-        *(Column("folds", "Folds"), *SIZES),
+        *(Column("error", "Standard error"), Column("folds", "Folds"), *SIZES),
         *(Column("method", "Method", text=True), Column("warnings", "Mind", text=True)),
     )
     note = (
@@ -51,10 +53,10 @@ def power_table(summary: Summary) -> Table | None:
     return Table("power", "Smallest difference that the data could show", note, columns, tuple(rows))
 
 
-def _row(pair: Comparison, alone: Power, among: Power) -> tuple[Cell, ...]:
+def _row(series: Series, pair: Comparison, alone: Power, among: Power) -> tuple[Cell, ...]:
     return (
         *pair.arms,
-        *(pair.finding.estimate, alone.error, alone.difference, among.difference),
-        *(pair.finding.folds, alone.n, alone.positives),
+        *(pair.finding.estimate, alone.difference, among.difference, alone.error),
+        *(pair.finding.folds, *sizes(series, alone.n, alone.positives)),
         *(alone.method, "; ".join(alone.warnings) or None),
     )

@@ -77,7 +77,7 @@ def test_latex_has_the_rules_and_a_label_of_plain_letters() -> None:
     text = latex(Table("folds ü", "Title", "Note", COLUMNS, (("A", 0.5, 1),)))
     assert [word for word in ("\\toprule", "\\midrule", "\\bottomrule") if word not in text] == []
     assert "\\label{tab:folds--}" in text
-    assert "\\begin{tabular}{lrr}" in text
+    assert "\\begin{tabular}{@{}lrr@{}}" in text
 
 
 def test_the_best_score_is_bold() -> None:
