@@ -64,7 +64,7 @@ class Block:
     alt : str
         Of a figure: what it shows.
     svg : Markup or None
-        Of a figure: its drawing.
+        Of a figure: its drawing for wide pages, and that for narrow ones, of which one is shown.
     heads : tuple of Column
         Of a table: its columns.
     rows : tuple of tuple of Cellview
@@ -251,7 +251,7 @@ def _begins(name: str, starts: Sequence[str]) -> bool:
 
 
 def _drawing(item: Drawing) -> Block:
-    return Block(item.name, item.title, item.note, item.alt, Markup(svg(item)))
+    return Block(item.name, item.title, item.note, item.alt, Markup(svg(item) + svg(item, narrow=True)))
 
 
 def _links(summary: Summary) -> dict[tuple[str, ...], str]:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from featx.reporting.curves import (
     learning_curves,
@@ -19,7 +21,7 @@ from featx.reporting.curves import (
     search_curves,
 )
 from featx.reporting.dots import auc_dots, critical_difference, difference_dots
-from featx.reporting.drawing import svg
+from featx.reporting.drawing import NARROW, WIDE, svg
 from featx.reporting.operating import operating
 from featx.reporting.plots import drawings
 from featx.reporting.summary import Summary, summarise
@@ -175,3 +177,45 @@ def test_long_and_odd_names_leave_room_for_the_drawing(write: Write, tmp_path: P
         # Too little room would be a warning, which is an error here.
         text = svg(item)
         assert "$1_a rather long name" in text or item.name.startswith("differences"), item.name
+
+
+def apart(one: Bbox, other: Bbox) -> bool:
+    """Whether two boxes share no more than a pixel's edge."""
+    return bool(
+        min(one.x1, other.x1) - max(one.x0, other.x0) < 1 or min(one.y1, other.y1) - max(one.y0, other.y0) < 1
+    )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", ["figure", "narrow"])
+@pytest.mark.parametrize(
+    ("count", "classes", "folds"), [(1, 2, 4), (1, 4, 4), (2, 2, 1), (3, 4, 4), (12, 2, 4)]
+)
+def test_titles_legends_and_panels_lie_apart(
+    arms: Callable[..., Summary], shape: str, count: int, classes: int, folds: int
+) -> None:
+    for item in drawings(arms(count, classes, folds)):
+        svg(item, narrow=shape == "narrow")  # lays out
+        figure = getattr(item, shape)
+        page = figure.bbox
+        shown = panels(figure)
+        named = {
+            **{f"title {place}": axes._left_title for place, axes in enumerate(shown)},  # type: ignore[attr-defined]
+            **{f"legend {place}": legend for place, legend in enumerate(figure.legends)},
+        }
+        found = {name: part.get_window_extent() for name, part in named.items()}
+        for name, box in found.items():
+            edges = (box.x0 >= -1, box.x1 <= page.x1 + 1, box.y0 >= -1, box.y1 <= page.y1 + 1)
+            assert all(edges), (item.name, name, edges)
+        for place, axes in enumerate(shown):
+            box = axes.get_window_extent()
+            assert min(box.width, box.height) > 0.3 * figure.dpi, (item.name, place, box)
+            found[f"panel {place}"] = box
+        close = [(a, b) for a, b in combinations(found, 2) if not apart(found[a], found[b])]
+        assert close == [], item.name
+
+
+def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary]) -> None:
+    for item in drawings(arms(3, 4)):
+        assert item.narrow.get_figwidth() <= NARROW < item.figure.get_figwidth() <= WIDE, item.name
+        assert 'class="narrow"' in svg(item, narrow=True)
