@@ -108,13 +108,15 @@ def _classes(several: list[Series], most: float) -> tuple[Figure, dict[str, Any]
     columns = min(len(scored), 3, int(most // _SMALL))
     rows = -(-len(scored) // columns)
     side = min(3.6 if columns < 3 else 2.5, most / columns)
-    figure, place = framed(side * columns, side * rows, [one.arm for one in several], most)
+    titles = [f"{name} against the rest" if len(scored) > 1 else f"Positive: {name}" for name in scored]
+    titles = [folded(title, letters(side - 0.75, 10.5), 3) for title in titles]
+    height = side + 0.17 * max(len(title.splitlines()) - 1 for title in titles)
+    figure, place = framed(side * columns, height * rows, [one.arm for one in several], most)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(scored) :]:
         axes.set_axis_off()
-    for axes, name in zip(panels, scored, strict=False):
-        title = f"{name} against the rest" if len(scored) > 1 else f"Positive: {name}"
-        axes.set_title(folded(title, letters(side - 0.75, 10.5)))
+    for axes, title in zip(panels, titles, strict=False):
+        axes.set_title(title)
     return figure, place, list(zip(panels, scored, strict=False))
 
 
