@@ -221,3 +221,16 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Summary]:
         return summarise([several(folder, LONG[:count], labels, FOLDS[:folds], protocol=protocol)])
 
     return summary
+
+
+@pytest.fixture(scope="session")
+def answers() -> Callable[[Sequence[str]], set[str]]:
+    """Name the columns of a table that answer its question: where p is corrected, what belongs to it."""
+
+    def named(columns: Sequence[str]) -> set[str]:
+        wanted = {"difference", "adjusted_low", "adjusted_high", "adjusted_p"}
+        if not wanted <= set(columns):
+            wanted = {"mean", "low", "high", "difference", "smallest"}
+        return wanted & set(columns)
+
+    return named
