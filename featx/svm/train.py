@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from featx.data.guards import refuse_other_folds
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import Fold, Folds, check_folds, make_folds, read_folds, write_folds
+from featx.data.protocols import Fold, Folds, check_folds, make_folds, write_folds
 from featx.data.tasks import Task, apply_task
-from featx.errors import MissingFeaturesError, ProtocolError, listing
+from featx.errors import MissingFeaturesError, listing
 from featx.features.store import FeatureStore
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run, run_folder
@@ -138,14 +139,9 @@ def _make_folds(
     folds = make_folds(labelled, protocol, seed, images.keys)
     warnings = (*folds.notes, *check_folds(folds, labelled, images.keys))
     path = run_folder(folder.parent, folder.name, labelled.task.name, folds.protocol, "folds.json")
-    if path.exists() and not overwrite:
-        standing = read_folds(path)
-        if standing.digest != folds.digest:
-            raise ProtocolError(
-                f"{path}: runs with other folds stand here (seed {standing.seed}, {len(standing.folds)} folds), from "
-                "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
-            )
-    else:
+    if not overwrite:
+        refuse_other_folds(path, folds)
+    if overwrite or not path.exists():
         write_folds(path, folds)
     return folds, warnings
 

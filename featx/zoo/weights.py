@@ -16,6 +16,7 @@ from featx.errors import RunError, WeightsError, listing
 from featx.runs import COMPLETE, Run, find_runs, read_run
 from featx.zoo.backbones import Backbone
 from featx.zoo.fetch import find_preset, find_published
+from featx.zoo.initial import VERSION
 from featx.zoo.presets import check_preset, is_preset
 
 __all__ = [
@@ -122,7 +123,7 @@ def _random(text: str, backbone: Backbone) -> Weights:
         "seed": seed,
         "backbone": backbone.name,
         "keras": version("keras"),
-        "backend": backend_name(),
+        "drawing": VERSION,
     }
     return Weights(f"random:{seed}", digest(facts), (f"random:{seed}",), seed=seed, label=f"random{seed}")
 
