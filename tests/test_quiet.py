@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_notes_are_shown_where_they_matter(tmp_path, body, debug, level, lines):
     (tmp_path / "tensorflow.py").write_text(LIBRARY.format(body))
     env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     env |= {
-        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.getcwd()}",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}",
         **({"TF_CPP_MIN_LOG_LEVEL": level} if level else {}),
     }
     code = CODE.format(debug)

@@ -13,7 +13,7 @@ __all__ = ["known_test_images", "refuse_other_folds"]
 
 
 def known_test_images(
-    fold: Fold, labelled: Labelled, keys: Sequence[str], trained: Collection[str]
+    fold: Fold, labelled: Labelled, keys: Sequence[str], trained: Collection[str] | None
 ) -> tuple[str, ...]:
     """Find the test images that a network was trained on, or on another image of their group.
 
@@ -25,8 +25,8 @@ def known_test_images(
         The data set under its task.
     keys : sequence of str
         SHA-256 of each image's bytes, in the order of ``labelled.ids``.
-    trained : collection of str
-        SHA-256 of each image that the network was trained on.
+    trained : collection of str, optional
+        SHA-256 of each image that the network was trained on; None or none where it was trained on nothing known.
 
     Returns
     -------

@@ -120,7 +120,9 @@ def train_svm(
         for store in serving:
             refuse_leaks(store, fold, images)
         folder = run_folder(output, name, labelled.task.name, made.protocol, fold.name)
-        record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, warnings)
+        told = dict.fromkeys(text for store in serving for text in store.recipe.get("warnings") or ())
+        noted = (*warnings, *told)
+        record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, noted)
         jobs.append(FoldJob(_without(fold, images), serving, folder, record))
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
     work = Work(images, resolved, seed, workers or len(os.sched_getaffinity(0)), protocol_folds)

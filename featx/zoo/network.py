@@ -109,6 +109,7 @@ def build_network(
     model = _named(whole, outputs, backbone)
     _set_weights(whole, model, weights, backbone)
     model.trainable = False
+    _let_go(model)
     widths = tuple(int(output.shape[-1]) for output in model.outputs)
     return Network(backbone, weights, names, pool, size, widths, model)
 
@@ -307,6 +308,15 @@ def _named(whole: keras.Model, outputs: Any, backbone: Backbone) -> keras.Model:
     import keras
 
     return keras.Model(whole.inputs[0], outputs, name=backbone.name)
+
+
+def _let_go(model: keras.Model) -> None:
+    """Let the layers behind the features go: those before them know whom they feed, which keeps these in memory."""
+    inside = {id(operation) for operation in model.operations}
+    for operation in model.operations:
+        operation._outbound_nodes = [
+            node for node in operation._outbound_nodes if id(node.operation) in inside
+        ]
 
 
 def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, backbone: Backbone) -> None:

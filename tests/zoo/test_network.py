@@ -229,3 +229,24 @@ def test_tiny_learns_from_scratch():
     whole.compile(keras.optimizers.AdamW(3e-3), loss, metrics=["accuracy"])
     whole.fit(pixels[:192], targets[:192], batch_size=32, epochs=6, shuffle=False, verbose=0)
     assert whole.evaluate(pixels[192:], targets[192:], verbose=0, return_dict=True)["accuracy"] > 0.9
+
+
+def test_layers_behind_the_features_are_let_go(monkeypatch):
+    import gc
+    import weakref
+
+    from featx.zoo import network as module
+
+    backbone, kept = find_backbone("tiny"), []
+    whole = module._whole
+
+    def remembered(*given):
+        model = whole(*given)
+        kept.append(weakref.ref(model.get_layer("block6_conv").kernel))
+        return model
+
+    monkeypatch.setattr(module, "_whole", remembered)
+    network = build_network(backbone, random_weights(backbone), layers=["block2_relu"], image_size=16)
+    gc.collect()
+    assert kept[0]() is None
+    assert layer_names(network.model)["block2_relu"].output.shape[-1] == 32
