@@ -10,14 +10,14 @@ from featx.zoo.cost import estimated_multiply_adds
 
 __all__ = ["Load", "choose_engine"]
 
-# Measured by the time of the processor (AMD EPYC, two cores) at batches of 16 with random weights: Keras on TensorFlow took
-# 3.2 ms for an image of MobileNet 0.25, 18 ms of MobileNet, 86 ms of ResNet-50 and 208 ms of Xception. OpenVINO took
-# 5 to 25 % less, and spreads over the cores better: 1.3 to 2 times as fast by the clock. An export took 5 to 11 s.
+# Processor time measured on two cores of an AMD EPYC, batches of 16, random weights. For an image, Keras on TensorFlow
+# took 3.2 ms with MobileNet 0.25, 18 ms with MobileNet, 84 ms with DenseNet-121, 86 ms with ResNet-50 and 208 ms with
+# Xception; OpenVINO took 5 to 25 % less, and keeps the cores busier: 1.3 to 2 times as fast by the clock. An export
+# took 2 to 14 s, with the number of layers.
 _SECONDS_PER_IMAGE = 2e-3
 _SECONDS_PER_MULTIPLY_ADD = 2.3e-11
 _SHARE_SAVED = 0.3
-_EXPORT_SECONDS = 5.0
-_EXPORT_SECONDS_PER_PARAMETER = 1e-7
+_EXPORT_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ def choose_engine(loads: Sequence[Load], cores: int) -> tuple[str, str]:
     --------
     >>> from featx.zoo.backbones import find_backbone
     >>> choose_engine([Load(find_backbone("xception"), 299, 1011, False)], 2)
-    ('openvino', 'exporting takes about 7 s and saves about 29 s of 98 s')
+    ('openvino', 'exporting takes about 8 s and saves about 29 s of 98 s')
     >>> choose_engine([Load(find_backbone("tiny"), 64, 1011, False)], 2)
-    ('keras', 'exporting to openvino takes about 5 s and saves about 0 s of 1 s')
+    ('keras', 'exporting to openvino takes about 8 s and saves about 0 s of 1 s')
     """
-    export = sum(_export_seconds(load) for load in loads if not load.exported)
+    export = _EXPORT_SECONDS * sum(not load.exported for load in loads)
     if not export:
         return "openvino", "its exports stand"
     keras = sum(_keras_seconds(load) for load in loads) / cores
@@ -84,7 +84,3 @@ def _keras_seconds(load: Load) -> float:
     """Seconds of one core."""
     work = estimated_multiply_adds(load.backbone, load.image_size)
     return load.rows * (_SECONDS_PER_IMAGE + _SECONDS_PER_MULTIPLY_ADD * work)
-
-
-def _export_seconds(load: Load) -> float:
-    return _EXPORT_SECONDS + _EXPORT_SECONDS_PER_PARAMETER * load.backbone.parameters
