@@ -26,6 +26,7 @@ from featx.features.writing import BlockWriter, hand_bytes
 from featx.images.augment import PRESETS, apply_view, halton_views
 from featx.images.prepare import load
 from featx.progress import Progress
+from featx.zoo.cost import Cost
 
 __all__ = ["Job", "Outcome", "Work", "one_view", "run_networks", "try_networks"]
 
@@ -160,12 +161,13 @@ def run_networks(
         if job.overwrite:
             for store, missing in zip(opened, work.missing, strict=True):
                 store.discard(missing)
-    facts = _cost_facts(networks, device)
+    costs = [network.costs() for network in networks]
+    facts = _cost_facts(networks, costs, device)
     # Written before rows are, so that a killed pass leaves none without; its speed follows.
     for store, fact in zip(stores, facts, strict=True):
         store.write_cost({**(store.cost or {"images_per_second": None}), **fact})
     built = time.perf_counter() - begun
-    weights = 4 * sum(max(cost.parameters for cost in network.costs()) for network in networks)
+    weights = 4 * sum(max(cost.parameters for cost in layers) for layers in costs)
     failures: list[Failure] = []
     wanted = _ordered(needed, sources)
     prepare = _prepare(job.settings, needed[0].target)
@@ -179,12 +181,14 @@ def run_networks(
     )
 
 
-def _cost_facts(networks: Sequence[NetworkAtWork], device: Device) -> list[dict[str, Any]]:
+def _cost_facts(
+    networks: Sequence[NetworkAtWork], costs: Sequence[Sequence[Cost]], device: Device
+) -> list[dict[str, Any]]:
     """State for each store what its features cost, apart from the speed."""
     return [
         {**canonical(cost), "device": str(device), "engine": network.engine.name, "networks": len(networks)}
-        for network in networks
-        for cost in network.costs()
+        for network, layers in zip(networks, costs, strict=True)
+        for cost in layers
     ]
 
 

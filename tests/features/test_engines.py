@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError
+from featx.features import engines
 from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
 from featx.features.networks import NetworkAtWork, first_bad_layer
 from featx.features.plan import Settings, targets
@@ -156,9 +157,18 @@ print(seen)
         ("jax", ["float32"], ["tensorfloat32"]),
     ],
 )
-def test_tf32_is_off_unless_wanted_and_put_back(backend, off, on):
+def test_tf32_is_off_unless_wanted_and_put_back(backend, off, on, monkeypatch):
+    import keras
+
+    wanted = str([off, off, on, on])
+    if backend == keras.backend.backend():
+        found = []
+        monkeypatch.setitem(engines._COMPILERS, backend, None)
+        exec(TF32, {"print": lambda seen: found.append(str(seen))})
+        assert found == [wanted]
+        return
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     env = {**os.environ, "KERAS_BACKEND": backend}
     shown = subprocess.run([sys.executable, "-c", TF32], env=env, capture_output=True, text=True)
-    assert shown.stdout.strip() == str([off, off, on, on]), shown.stderr
+    assert shown.stdout.strip() == wanted, shown.stderr
