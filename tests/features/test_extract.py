@@ -336,17 +336,11 @@ def test_progress_counts_images_and_memory_is_stated(run, pictures):
 
 
 def test_only_weights_up_to_the_feature_layer_are_counted(pictures, tmp_path):
-    given = {
-        "backbone": "vgg_m",
-        "weights": "random",
-        "layers": ["conv2"],
-        "image_size": 51,
-        "engine": "keras",
-    }
-    notes = Notes()
-    extract(pictures(1), cache=tmp_path / "cache", batch_size=1, progress=notes, **given)
-    # 96 kernels of 7x7x3, 256 of 5x5x96, their biases, and the mean image; not the 395 MB of the whole network.
-    assert "beside 2.5 MB of weights" in notes.said[-1]
+    given = {"backbone": "mobilenet_0.25", "weights": "random", "image_size": 32, "engine": "keras"}
+    for layers, told in ((["conv_pw_8_relu"], "0.2 MB"), ([], "0.9 MB")):
+        notes = Notes()
+        extract(pictures(1), layers=layers, cache=tmp_path / "cache", batch_size=1, progress=notes, **given)
+        assert f"beside {told} of weights" in notes.said[-1]
 
 
 def test_a_network_is_run_as_it_was_fine_tuned_or_a_warning_stands_in_the_store(run, pictures, monkeypatch):
