@@ -35,7 +35,7 @@ def test_no_other_thread_has_a_say():
         while not stop.is_set():
             random.random()
             random.seed(5)
-            time.sleep(1e-5)
+            time.sleep(1e-4)
 
     makers = [threading.Thread(target=noise) for _ in range(2)]
     for maker in makers:
