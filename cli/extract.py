@@ -29,17 +29,18 @@ from .progress import progress
 )
 @click.option("--pool", default="avg", show_default=True, help="How a feature map becomes a vector.")
 @click.option(
-    "--image-size", type=click.IntRange(min=1), help="Side of the input in pixels.  [default: the network's]"
+    "--image-size",
+    type=click.IntRange(min=1),
+    help="Input size in pixels.  [default: as fine-tuned weights were trained, else the network's]",
 )
 @click.option(
-    "--preparation", default="resize", show_default=True, help="resize, center-square, atlas or retina."
+    "--preparation",
+    help="resize, center-square, atlas or retina.  [default: as fine-tuned weights were trained, else resize]",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Arithmetic of the forward pass.",
+    type=click.Choice(["float32", "tf32", "bfloat16", "float16"]),
+    help="Arithmetic of the forward pass; tf32 on GPUs.  [default: as fine-tuned weights were trained, else float32]",
 )
 @click.option(
     "--views", type=click.IntRange(min=1), default=1, show_default=True, help="Augmented views of an image."

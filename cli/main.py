@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 import traceback
@@ -15,6 +14,7 @@ import click
 from featx import __version__
 from featx.errors import FeatxError
 from featx.interrupts import Interrupted, interruptible
+from featx.quiet import quieten_tensorflow
 
 from .words import explained
 
@@ -55,7 +55,7 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="featx")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and TensorFlow's own notes.")
 def featx(debug: bool) -> None:
     """Which pre-trained network, transferred how, separates my classes best?
 
@@ -84,9 +84,8 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     debug = "--debug" in arguments
-    if not debug:
-        # TensorFlow's start-up notes would bury the one line that an error has.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow's start-up notes would bury the one line that an error has.
+    quieten_tensorflow(debug)
     # `--debug` is taken anywhere on the line, since it is added when a command has just failed.
     rest = [argument for argument in arguments if argument != "--debug"]
     try:

@@ -24,8 +24,8 @@ def extract(
     layers: Sequence[str] = (),
     pool: str = "avg",
     image_size: int | None = None,
-    preparation: str = "resize",
-    precision: str = "float32",
+    preparation: str | None = None,
+    precision: str | None = None,
     views: int = 1,
     view_ranges: str = "paper",
     view_pool: str = "mean",
@@ -49,7 +49,7 @@ def extract(
     manifest : Manifest, Path or str
         The images.
     backbone : str or sequence of str
-        Names in the zoo's table. Networks of one input size share one pass over the pixels.
+        Names in the zoo's table. Networks of one input size and preparation share one pass over the pixels.
     weights : str, Path or sequence of these
         ``random``, ``random:SEED``, ``imagenet``, a weights file, a fine-tuning run, or a folder of such runs (a
         network a fold). With several backbones: one source for all, or one each, in the same order.
@@ -58,11 +58,15 @@ def extract(
     pool : str
         How feature maps become vectors.
     image_size : int, optional
-        Side of the network's input in pixels; the backbone's own if not given.
-    preparation : str
-        Key of `featx.images.prepare.PREPARATIONS`.
-    precision : {"float32", "bfloat16", "float16"}
-        Arithmetic of the forward pass.
+        Side of the network's input in pixels. Default: what fine-tuned weights were trained with, else the
+        backbone's own.
+    preparation : str, optional
+        Key of `featx.images.prepare.PREPARATIONS`. Default: what fine-tuned weights were trained with, else
+        ``resize``.
+    precision : {"float32", "tf32", "bfloat16", "float16"}, optional
+        Arithmetic of the forward pass. ``tf32`` is float32 whose products an NVIDIA GPU rounds to ten bits of
+        mantissa. Default: what fine-tuned weights were trained with, else ``float32``. Another size, preparation
+        or precision than the weights were trained with is warned of.
     views : int
         Views of an image, from a Halton sequence over the ranges; 1 for the image as it is.
     view_ranges : str

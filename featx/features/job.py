@@ -69,8 +69,11 @@ def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extrac
     sources = images.sources()
     works = [_work(job, target, sources) for target in wanted]
     done: dict[int, tuple[Extraction, ...]] = {}
-    for size in dict.fromkeys(work.target.image_size for work in works):
-        places = [place for place, work in enumerate(works) if work.target.image_size == size]
+    for text in dict.fromkeys(text for target in wanted for text in target.warnings):
+        job.progress.say(f"warning: {text}")
+    passes = [(work.target.image_size, work.target.preparation) for work in works]
+    for pixels in dict.fromkeys(passes):
+        places = [place for place, wanted_pixels in enumerate(passes) if wanted_pixels == pixels]
         here = [works[place] for place in places]
         outcome = None
         if job.dry_run:

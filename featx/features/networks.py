@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkAtWork", "export_folder", "first_bad_layer"]
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+_POLICIES = {
+    "float32": "float32",
+    "tf32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
 
 
 class NetworkAtWork:
@@ -33,7 +38,7 @@ class NetworkAtWork:
     target : Target
         Which network.
     settings : Settings
-        Layers, pooling, precision, engine and batch size.
+        Layers, pooling, engine and batch size.
     device : Device
         Where it runs.
     engine : str
@@ -98,17 +103,17 @@ class NetworkAtWork:
         """What runs it at the wanted precision."""
         if self._wanted == "openvino":
             try:
-                return self._openvino(self._settings.precision)
+                return self._openvino(self.target.precision)
             except ConfigError as error:
-                if self._settings.engine != "auto" or self._settings.precision != "float32":
+                if self._settings.engine != "auto" or self.target.precision != "float32":
                     raise
                 self._progress.say(f"{self.target.name}: {error}; taking keras")
-        return self._keras(self._settings.precision)
+        return self._keras(self.target.precision)
 
     @cached_property
     def exact(self) -> Engine:
         """What runs it in float32."""
-        if self._settings.precision == "float32":
+        if self.target.precision == "float32":
             return self.engine
         return self._openvino("float32") if self.engine.name == "openvino" else self._keras("float32")
 
@@ -120,7 +125,7 @@ class NetworkAtWork:
         PrecisionCheck or None
             None for float32.
         """
-        precision = self._settings.precision
+        precision = self.target.precision
         if precision == "float32":
             return None
         return PrecisionCheck(self.target.name, precision, lambda: self.exact, self._progress)
@@ -138,8 +143,9 @@ class NetworkAtWork:
         return count_costs(self.network.model)
 
     def _keras(self, precision: str) -> Engine:
-        network = self.network if precision == "float32" else self._build(_POLICIES[precision])
-        return KerasEngine(network, self._settings.batch_size, self._device)
+        policy = _POLICIES[precision]
+        network = self.network if policy == "float32" else self._build(policy)
+        return KerasEngine(network, self._settings.batch_size, self._device, tf32=precision == "tf32")
 
     def _openvino(self, precision: str) -> Engine:
         folder = export_folder(self.target, self._settings, self._cache)

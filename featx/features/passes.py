@@ -1,7 +1,8 @@
-"""A pass: the networks of one input size, run over the pixels that any of them lacks."""
+"""A pass: the networks of one input size and preparation, run over the pixels that any of them lacks."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from featx.digest import canonical
-from featx.errors import ExtractionError
+from featx.errors import ConfigError, ExtractionError
+from featx.features.choice import Load, choose_engine
 from featx.features.engines import Device, choose_device, set_threads
 from featx.features.forward import Failure, Lane, run_pass
 from featx.features.networks import NetworkAtWork, export_folder
@@ -24,11 +26,10 @@ from featx.features.writing import BlockWriter, hand_bytes
 from featx.images.augment import PRESETS, apply_view, halton_views
 from featx.images.prepare import load
 from featx.progress import Progress
+from featx.zoo.cost import Cost
 
 __all__ = ["Job", "Outcome", "Work", "one_view", "run_networks", "try_networks"]
 
-# Rows from which an export of 5 to 11 seconds pays on a small network.
-_WORTH_EXPORTING = 2000
 _TRIED_IMAGES = 32
 
 
@@ -115,7 +116,7 @@ def run_networks(
     job : Job
         How.
     works : sequence of Work
-        The networks, all of one input size.
+        The networks, all of one input size and preparation.
     sources : mapping of str to Source
         All images by key.
     start : mapping of str to float
@@ -160,15 +161,17 @@ def run_networks(
         if job.overwrite:
             for store, missing in zip(opened, work.missing, strict=True):
                 store.discard(missing)
-    facts = _cost_facts(networks, device)
+    costs = [network.costs() for network in networks]
+    facts = _cost_facts(networks, costs, device)
     # Written before rows are, so that a killed pass leaves none without; its speed follows.
     for store, fact in zip(stores, facts, strict=True):
         store.write_cost({**(store.cost or {"images_per_second": None}), **fact})
     built = time.perf_counter() - begun
-    weights = 4 * sum(work.target.backbone.parameters for work in needed)
+    weights = 4 * sum(max(cost.parameters for cost in layers) for layers in costs)
     failures: list[Failure] = []
     wanted = _ordered(needed, sources)
-    seconds = _run(job, lanes, stores, wanted, failures, weights)
+    prepare = _prepare(job.settings, needed[0].target)
+    seconds = _run(job, prepare, lanes, stores, wanted, failures, weights)
     if computed := len(wanted) - sum(failure.store is None for failure in failures):
         for store, fact in zip(stores, facts, strict=True):
             store.write_cost({**fact, "images_per_second": round(computed / seconds["wall"], 2)})
@@ -178,18 +181,20 @@ def run_networks(
     )
 
 
-def _cost_facts(networks: Sequence[NetworkAtWork], device: Device) -> list[dict[str, Any]]:
+def _cost_facts(
+    networks: Sequence[NetworkAtWork], costs: Sequence[Sequence[Cost]], device: Device
+) -> list[dict[str, Any]]:
     """State for each store what its features cost, apart from the speed."""
     return [
         {**canonical(cost), "device": str(device), "engine": network.engine.name, "networks": len(networks)}
-        for network in networks
-        for cost in network.costs()
+        for network, layers in zip(networks, costs, strict=True)
+        for cost in layers
     ]
 
 
 def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device]:
     name = _engine(job, works)
-    device = _settle(job.settings, name)
+    device = _settle(job.settings, name, works)
     networks = [
         NetworkAtWork(work.target, job.settings, device, name, job.cache, job.progress, len(works))
         for work in works
@@ -205,7 +210,7 @@ def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source])
     job : Job
         How.
     works : sequence of Work
-        The networks, all of one input size.
+        The networks, all of one input size and preparation.
     sources : mapping of str to Source
         All images by key.
     """
@@ -223,7 +228,9 @@ def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source])
     forward = (time.perf_counter() - begun) / settings.batch_size * settings.views
     tried = wanted[:_TRIED_IMAGES]
     begun = time.perf_counter()
-    for _ in read_ahead(tried, _prepare(settings, size), workers=settings.cores, ahead=len(tried)):
+    for _ in read_ahead(
+        tried, _prepare(settings, needed[0].target), workers=settings.cores, ahead=len(tried)
+    ):
         pass
     read = (time.perf_counter() - begun) / len(tried)
     # On a CPU both use the same cores; a GPU works while the CPU reads.
@@ -239,21 +246,37 @@ def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source])
 
 
 def _engine(job: Job, works: Sequence[Work]) -> str:
-    """Choose the engine; ``auto`` exports no network to OpenVINO for less work than the export takes."""
-    chosen = job.settings.chosen_engine()
-    if chosen == "keras" or job.settings.engine != "auto" or job.settings.precision != "float32":
+    """Choose the engine; ``auto`` exports networks to OpenVINO only where that saves time."""
+    settings = job.settings
+    lower = [work.target.precision for work in works if work.target.precision != "float32"]
+    chosen = settings.chosen_engine(*lower[:1])
+    if chosen == "keras" or settings.engine != "auto" or lower:
         return chosen
-    rows = job.settings.views * max(len(work.keys) for work in works)
-    ready = all(is_exported(export_folder(work.target, job.settings, job.cache)) for work in works)
-    return chosen if ready or rows >= _WORTH_EXPORTING else "keras"
+    loads = [
+        Load(
+            work.target.backbone,
+            work.target.image_size,
+            settings.views * len(work.keys),
+            is_exported(export_folder(work.target, settings, job.cache)),
+        )
+        for work in works
+    ]
+    engine, why = choose_engine(loads, settings.threads or len(os.sched_getaffinity(0)))
+    job.progress.say(f"engine {engine}: {why}")
+    return engine
 
 
-def _settle(settings: Settings, engine: str) -> Device:
+def _settle(settings: Settings, engine: str, works: Sequence[Work]) -> Device:
     if engine == "openvino":
         return Device("cpu")
     if settings.threads is not None:
         set_threads(settings.threads)
-    return choose_device(settings.wanted_device)
+    device = choose_device(settings.wanted_device)
+    if device.kind == "cpu" and any(work.target.precision == "tf32" for work in works):
+        raise ConfigError(
+            f"The precision tf32 is arithmetic of NVIDIA GPUs. Got device {device}; use float32"
+        )
+    return device
 
 
 def _ordered(works: Sequence[Work], sources: Mapping[str, Source]) -> list[Source]:
@@ -271,6 +294,7 @@ def _ordered(works: Sequence[Work], sources: Mapping[str, Source]) -> list[Sourc
 
 def _run(
     job: Job,
+    prepare: Prepare,
     lanes: Sequence[Lane],
     stores: Sequence[FeatureStore],
     sources: Sequence[Source],
@@ -295,7 +319,7 @@ def _run(
     try:
         run_pass(
             sources,
-            _prepare(settings, size),
+            prepare,
             lanes,
             writer,
             views=settings.views,
@@ -333,13 +357,14 @@ def _plan_line(
     )
 
 
-def _prepare(settings: Settings, size: int) -> Prepare:
+def _prepare(settings: Settings, target: Target) -> Prepare:
+    preparation, size = target.preparation, target.image_size
     if settings.views == 1:
-        return partial(one_view, preparation=settings.preparation, size=size)
+        return partial(one_view, preparation=preparation, size=size)
     views = halton_views(settings.views, PRESETS[settings.view_ranges])
 
     def several(data: bytes, path: str) -> Array:
-        image = load(data, settings.preparation, size, name=path)
+        image = load(data, preparation, size, name=path)
         return np.stack([apply_view(image, view) for view in views])
 
     return several

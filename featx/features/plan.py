@@ -35,7 +35,7 @@ __all__ = [
     "targets",
 ]
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 VIEW_POOLS = ("mean", "keep")
 ON_ERROR = ("finish", "skip", "fail")
 
@@ -54,11 +54,13 @@ class Settings:
     pool : str
         How feature maps become vectors.
     image_size : int, optional
-        Side of the network's input in pixels; None for the backbone's own.
-    preparation : str
-        Key of `featx.images.prepare.PREPARATIONS`.
-    precision : str
-        One of `PRECISIONS`.
+        Side of the network's input in pixels; None for what fine-tuned weights were trained with, or the
+        backbone's own.
+    preparation : str, optional
+        Key of `featx.images.prepare.PREPARATIONS`; None for what fine-tuned weights were trained with, or
+        ``resize``.
+    precision : str, optional
+        One of `PRECISIONS`; None for what fine-tuned weights were trained with, or ``float32``.
     views : int
         Augmented views of an image; 1 for the image as it is.
     view_ranges : str
@@ -80,8 +82,8 @@ class Settings:
     layers: tuple[str, ...] = ()
     pool: str = "avg"
     image_size: int | None = None
-    preparation: str = "resize"
-    precision: str = "float32"
+    preparation: str | None = None
+    precision: str | None = None
     views: int = 1
     view_ranges: str = "paper"
     view_pool: str = "mean"
@@ -92,22 +94,22 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        choices: tuple[tuple[str, Any, Sequence[str]], ...] = (
-            ("precision", self.precision, PRECISIONS),
+        choices: tuple[tuple[str, Any, Sequence[str | None]], ...] = (
+            ("precision", self.precision, (None, *PRECISIONS)),
             ("view_ranges", self.view_ranges, tuple(PRESETS)),
             ("view_pool", self.view_pool, VIEW_POOLS),
             ("engine", self.engine, ENGINES),
         )
         for name, value, allowed in choices:
             if value not in allowed:
-                raise ConfigError(
-                    f"The {name!r} parameter must be one of {', '.join(allowed)}. Got {value!r} instead."
-                )
+                known = ", ".join(filter(None, allowed))
+                raise ConfigError(f"The {name!r} parameter must be one of {known}. Got {value!r} instead.")
         for name, number in (("views", self.views), ("batch_size", self.batch_size), ("workers", self.cores)):
             if number < 1:
                 raise ConfigError(f"The {name!r} parameter must be at least 1. Got {number} instead.")
         parse_device(self.device)
-        preparation_key(self.preparation)
+        if self.preparation is not None:
+            preparation_key(self.preparation)
 
     @property
     def cores(self) -> int:
@@ -124,8 +126,13 @@ class Settings:
         """Whether an image's rows are averaged."""
         return self.views > 1 and self.view_pool == "mean"
 
-    def chosen_engine(self) -> str:
+    def chosen_engine(self, precision: str = "float32") -> str:
         """Settle ``auto``: OpenVINO on a CPU where it is installed, else Keras.
+
+        Parameters
+        ----------
+        precision : str
+            One of `PRECISIONS`; OpenVINO knows all but ``tf32``.
 
         Returns
         -------
@@ -135,12 +142,14 @@ class Settings:
         Raises
         ------
         ConfigError
-            If OpenVINO is wanted and not installed, or wanted on a GPU.
+            If OpenVINO is wanted and not installed, or wanted on a GPU or for TF32.
         """
         installed = importlib.util.find_spec("openvino") is not None
         on_gpu = self.wanted_device.kind == "gpu" if self.wanted_device else Path("/dev/nvidiactl").exists()
         if self.engine == "auto":
-            return "openvino" if installed and not on_gpu else "keras"
+            return "openvino" if installed and not on_gpu and precision != "tf32" else "keras"
+        if self.engine == "openvino" and precision == "tf32":
+            raise ConfigError("The 'openvino' engine has no tf32 arithmetic; use the keras engine on a GPU")
         if self.engine == "openvino" and not installed:
             raise ConfigError(
                 "The 'openvino' engine is not installed; `pip install 'featx[openvino]'`, or use keras"
@@ -180,6 +189,10 @@ class Target:
         What fills it.
     image_size : int
         Side of its input in pixels.
+    preparation : str
+        Key of `featx.images.prepare.PREPARATIONS`.
+    precision : str
+        One of `PRECISIONS`.
     recipes : tuple of Recipe
         One a layer.
     folders : tuple of Path
@@ -189,6 +202,8 @@ class Target:
     backbone: Backbone
     weights: Weights
     image_size: int
+    preparation: str
+    precision: str
     recipes: tuple[Recipe, ...]
     folders: tuple[Path, ...]
 
@@ -196,6 +211,11 @@ class Target:
     def name(self) -> str:
         """Backbone and weights, for messages."""
         return f"{self.backbone.name} ({self.weights.label})"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of results on these features has to know."""
+        return self.recipes[0].warnings
 
 
 def targets(
@@ -247,30 +267,57 @@ def targets(
 
 
 def _target(backbone: Backbone, weights: Weights, settings: Settings, cache: Path) -> Target:
-    size = settings.image_size or backbone.image_size
+    chosen = _pixels(backbone, weights, settings)
     layers = settings.layers or (backbone.layer,)
-    recipes = tuple(_recipe(backbone, weights, layer, size, settings) for layer in layers)
-    return Target(backbone, weights, size, recipes, tuple(_folder(cache, recipe) for recipe in recipes))
+    recipes = tuple(_recipe(backbone, weights, layer, chosen, settings) for layer in layers)
+    return Target(
+        backbone,
+        weights,
+        **chosen,
+        recipes=recipes,
+        folders=tuple(_folder(cache, recipe) for recipe in recipes),
+    )
 
 
-def _recipe(backbone: Backbone, weights: Weights, layer: str, size: int, settings: Settings) -> Recipe:
+def _pixels(backbone: Backbone, weights: Weights, settings: Settings) -> dict[str, Any]:
+    """Choose size, preparation and precision: as asked for, as the weights were trained with, or the usual."""
+    usual = {"image_size": backbone.image_size, "preparation": "resize", "precision": "float32"}
+    asked = {name: value for name in usual if (value := getattr(settings, name)) is not None}
+    return {**usual, **(weights.trained_with or {}), **asked}
+
+
+def _warnings(weights: Weights, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say where features are made otherwise than the images that fine-tuned weights were trained on."""
+    return tuple(
+        f"the weights were fine-tuned with {name.replace('_', ' ')} {value}, "
+        f"their features are extracted with {chosen[name]}"
+        for name, value in (weights.trained_with or {}).items()
+        if chosen[name] != value
+    )
+
+
+def _recipe(
+    backbone: Backbone, weights: Weights, layer: str, chosen: Mapping[str, Any], settings: Settings
+) -> Recipe:
+    precision = chosen["precision"]
     return Recipe(
         backbone=backbone.name,
         weights=weights.digest,
         layer=layer,
         pool=settings.pool,
-        image_size=size,
-        preparation=preparation_key(settings.preparation),
+        image_size=chosen["image_size"],
+        preparation=preparation_key(chosen["preparation"]),
         decode=DECODE_VERSION,
         views=_views_key(settings),
         view_pool=settings.view_pool if settings.views > 1 else "none",
-        precision=settings.precision,
-        engine=None if settings.precision == "float32" else settings.chosen_engine(),
+        precision=precision,
+        engine=None if precision == "float32" else settings.chosen_engine(precision),
         trained_on=weights.trained_on,
         weights_source=str(weights.source),
         weights_label=weights.label,
         lineage=weights.lineage,
         versions=versions(_LIBRARIES),
+        warnings=_warnings(weights, chosen),
     )
 
 

@@ -14,7 +14,7 @@ __all__ = ["FORMAT", "Recipe", "folder_name", "recipe_digest", "recipe_key"]
 FORMAT = 1
 
 # Written down for the reader, without a say in any feature's value.
-_TOLD = frozenset({"weights_source", "weights_label", "lineage", "versions", "digest"})
+_TOLD = frozenset({"weights_source", "weights_label", "lineage", "versions", "warnings", "digest"})
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Recipe:
         Where the weights came from, oldest first. Told, not deciding.
     versions : mapping of str to str
         Libraries at the store's making. Told, not deciding.
+    warnings : tuple of str
+        What a reader of results on these features has to know. Told, not deciding.
     format : int
         Version of this layout.
     """
@@ -74,6 +76,7 @@ class Recipe:
     weights_label: str = ""
     lineage: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     format: int = FORMAT
 
     def key(self) -> dict[str, Any]:

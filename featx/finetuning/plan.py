@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featx.data.guards import known_test_images
 from featx.data.protocols import Fold, Folds
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
@@ -214,15 +215,15 @@ def plan_fold(study: Study, fold: Fold, sources: Sequence[Weights]) -> Todo:
     WeightsError
         If there are several sources and not exactly one for this fold.
     LeakError
-        If the weights have seen an image of the fold's test part.
+        If the weights have seen an image of the fold's test part, or another of its group.
     """
     weights = _weights_of(fold, sources)
-    seen = seen_before(weights)
-    leaked = sorted(name for name in fold.test if study.keys[name] in seen)
+    keys = [study.keys[name] for name in study.labelled.ids]
+    leaked = known_test_images(fold, study.labelled, keys, seen_before(weights))
     if leaked:
         raise LeakError(
-            f"the weights {weights.source} were trained on {len(leaked)} test images of fold {fold.name} "
-            f"({listing(leaked)}); start from weights that have not seen them"
+            f"the weights {weights.source} were trained on {len(leaked)} test images of fold {fold.name}, or on "
+            f"images of their groups ({listing(leaked)}); start from weights that have not seen them"
         )
     record = _record(study, fold, weights)
     return Todo(

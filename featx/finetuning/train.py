@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featx.data.guards import refuse_other_folds
 from featx.data.manifest import Manifest, read_manifest
 from featx.data.protocols import check_folds, check_inner, make_folds, write_folds
 from featx.data.tasks import Task, apply_task
@@ -136,7 +137,7 @@ def finetune(
     ------
     InputError
         If manifest, task, protocol, backbone, weights or recipe cannot be used; `LeakError` if the weights
-        have seen a test image.
+        have seen a test image or another of its group; `ProtocolError` if runs with other folds stand there.
     ImageError
         If images cannot be read.
     TrainingError
@@ -178,6 +179,8 @@ def finetune(
         warnings=(*warned, *advice(plan, sources)),
     )
     items = [plan_fold(study, fold, sources) for fold in made.select(folds).folds]
+    if not overwrite:
+        refuse_other_folds(_folds_file(items), made)
     if dry_run:
         for item in items:
             progress.say(_intention(item, overwrite))
@@ -238,10 +241,13 @@ def _train(
         return [run for run in finished if run is not None]
     trainer = late.get()
     images = trainer.load([name for item in todo for name in item.fold.train])
-    folds_file = todo[0].target.parent / "folds.json"
-    if not folds_file.exists():
-        write_folds(folds_file, study.folds)
+    if overwrite or not _folds_file(items).exists():
+        write_folds(_folds_file(items), study.folds)
     return [run or trainer.train(item, images) for item, run in zip(items, finished, strict=True)]
+
+
+def _folds_file(items: Sequence[Todo]) -> Path:
+    return items[0].target.parent / "folds.json"
 
 
 def _score(

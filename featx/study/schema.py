@@ -164,7 +164,7 @@ class Extract(_Table):
     layers: Names = Field(default=(), max_length=1)
     pool: str = "avg"
     image_size: int | None = Field(default=None, ge=8)
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] | None = None
     views: int = Field(default=1, ge=1)
     view_ranges: str = "paper"
     view_pool: Literal["mean", "keep"] = "mean"

@@ -24,6 +24,7 @@ from typing import Any
 
 from featx.errors import FeatxError
 from featx.progress import Progress
+from featx.quiet import quieten_tensorflow
 from featx.study.jobs import write_done, write_failed
 from featx.study.verbs import Bench, do_job
 
@@ -112,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     cpus = {int(cpu) for cpu in given.cpus.split(",")}
     os.sched_setaffinity(0, cpus)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    quieten_tensorflow()
     events = _Events()
     bench = Bench(len(cpus), given.alone)
     desk = _Desk()

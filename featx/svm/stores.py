@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.guards import known_test_images
 from featx.data.protocols import Fold, Folds
 from featx.data.tasks import Labelled
 from featx.errors import ConfigError, LeakError, MissingFeaturesError, StoreError, listing
@@ -221,13 +222,7 @@ def refuse_leaks(store: FeatureStore, fold: Fold, images: Images) -> None:
     LeakError
         If the weights were trained on test images.
     """
-    trained = store.train_keys()
-    if not trained:
-        return
-    ids, groups = images.labelled.ids, images.labelled.groups
-    seen = {str(group) for group, key in zip(groups, images.keys, strict=True) if key in trained}
-    rows = {name: (str(group), key) for name, group, key in zip(ids, groups, images.keys, strict=True)}
-    leaked = [name for name in fold.test if rows[name][1] in trained or rows[name][0] in seen]
+    leaked = known_test_images(fold, images.labelled, images.keys, store.train_keys())
     if leaked:
         raise LeakError(
             f"{store.path}: its weights were trained on {len(leaked)} images (or their groups) that fold {fold.name} "

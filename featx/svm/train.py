@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from featx.data.guards import refuse_other_folds
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import Fold, Folds, check_folds, check_inner, make_folds, read_folds, write_folds
+from featx.data.protocols import Fold, Folds, check_folds, check_inner, make_folds, write_folds
 from featx.data.tasks import Task, apply_task
-from featx.errors import MissingFeaturesError, ProtocolError, listing
+from featx.errors import MissingFeaturesError, listing
 from featx.features.store import FeatureStore
 from featx.limits import usable_cores
 from featx.progress import Progress, Silent
@@ -115,7 +116,8 @@ def train_svm(
     images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
     made, warnings = _make_folds(images, protocol, seed)
     place = run_folder(output, name, labelled.task.name, made.protocol, "folds.json")
-    _refuse_other_folds(place, made, overwrite)
+    if not overwrite:
+        refuse_other_folds(place, made)
     for line in warnings:
         receiver.say(f"warning: {line}")
     chosen = made.select(folds)
@@ -126,7 +128,9 @@ def train_svm(
         for store in serving:
             refuse_leaks(store, fold, images)
         folder = run_folder(output, name, labelled.task.name, made.protocol, fold.name)
-        record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, warnings)
+        told = dict.fromkeys(text for store in serving for text in store.recipe.get("warnings") or ())
+        noted = (*warnings, *told)
+        record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, noted)
         jobs.append(FoldJob(_without(fold, images), serving, folder, record))
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
     _check_inner(protocol_folds, images, resolved)
@@ -145,18 +149,6 @@ def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds,
     labelled = images.labelled
     folds = make_folds(labelled, protocol, seed, images.keys)
     return folds, (*labelled.remarks, *check_folds(folds, labelled, images.keys))
-
-
-def _refuse_other_folds(path: Path, folds: Folds, overwrite: bool) -> None:
-    """Folds that stand beside runs must be the same."""
-    if overwrite or not path.exists():
-        return
-    standing = read_folds(path)
-    if standing.digest != folds.digest:
-        raise ProtocolError(
-            f"{path}: runs with other folds stand here (seed {standing.seed}, {len(standing.folds)} folds), from "
-            "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
-        )
 
 
 def _check_inner(folds: Sequence[Fold], images: Images, settings: Settings) -> None:

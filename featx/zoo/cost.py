@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["MULTIPLY_ADDS", "Cost", "count_costs"]
+    from featx.zoo.backbones import Backbone
+
+__all__ = ["MULTIPLY_ADDS", "Cost", "count_costs", "estimated_multiply_adds"]
 
 MULTIPLY_ADDS = {
     "tiny": 9_814_016,
@@ -95,6 +97,33 @@ class Cost:
 
     parameters: int
     multiply_adds: int | None
+
+
+def estimated_multiply_adds(backbone: Backbone, image_size: int) -> float:
+    """Estimate the multiply-adds of one image up to the penultimate layer, without building the network.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Row of the zoo's table.
+    image_size : int
+        Input size in pixels.
+
+    Returns
+    -------
+    float
+        The counted number at the backbone's own size, scaled by the area of the image. Where it was not counted,
+        which holds for transformers only, the parameters times the patches of an image.
+
+    Examples
+    --------
+    >>> from featx.zoo.backbones import find_backbone
+    >>> estimated_multiply_adds(find_backbone("tiny"), 128) / MULTIPLY_ADDS["tiny"]
+    4.0
+    """
+    patches = (backbone.image_size / backbone.multiple) ** 2
+    own = MULTIPLY_ADDS.get(backbone.name, backbone.parameters * patches)
+    return own * (image_size / backbone.image_size) ** 2
 
 
 def count_costs(model: keras.Model) -> tuple[Cost, ...]:

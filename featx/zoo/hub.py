@@ -14,7 +14,7 @@ from keras import layers
 from featx.errors import BackboneError
 from featx.zoo.contents import Contents, StoredLayer
 
-__all__ = ["dinov2", "mit", "siglip", "vit_hub", "with_places"]
+__all__ = ["copy_places", "dinov2", "mit", "siglip", "vit_hub", "with_places"]
 
 _EMBEDDING = "dinov2_embedding"
 
@@ -124,6 +124,23 @@ def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
     return keras.Model(keras.utils.get_source_inputs(input_tensor), output, name=name)
 
 
+def copy_places(network: keras.Model) -> None:
+    """Copy the places of patches that were learned, or drawn, into the table of the network's own size.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A network that `dinov2` built: both tables are of one size.
+    """
+    layer = _places_layer(network)
+    layer.interpolated_position_embeddings.assign(layer.position_embeddings)
+
+
+def _places_layer(network: keras.Model) -> Any:
+    (layer,) = (item for item in network.layers if hasattr(item, "interpolated_position_embeddings"))
+    return layer
+
+
 def with_places(contents: Contents, network: keras.Model) -> Contents:
     """Resize the places of patches that a file of DINOv2 holds to those of a network.
 
@@ -140,7 +157,7 @@ def with_places(contents: Contents, network: keras.Model) -> Contents:
         The same with the tables of places, one learned and one kept beside it, in the network's shape, by the
         bicubic resampling of KerasHub. Other files come back as they are.
     """
-    (layer,) = (item for item in network.layers if hasattr(item, "interpolated_position_embeddings"))
+    layer = _places_layer(network)
     found = [item for item in contents.layers if item.name.rsplit("/", 1)[-1] == _EMBEDDING]
     if len(found) != 1 or not _resizable(found[0], layer):
         return contents

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from featx.errors import BackboneError, ConfigError, listing
 from featx.files import write_aside
 from featx.zoo.backbones import CLASS_TOKEN, POOLED, Backbone
+from featx.zoo.initial import draw_weights
 from featx.zoo.matching import fill
 from featx.zoo.naming import layer_names
 from featx.zoo.readers import read_weights
@@ -114,11 +113,12 @@ def build_network(
     size = checked_size(backbone, image_size)
     check_pool(pool)
     names = tuple(layers) or (backbone.layer,)
-    whole = _whole(backbone, weights, size)
+    whole = _whole(backbone, size)
     outputs = [_float32(_feature(whole, backbone, name, pool)) for name in names]
     model = _named(whole, outputs, backbone)
     _set_weights(whole, model, weights, backbone)
     model.trainable = False
+    _let_go(model)
     widths = tuple(int(output.shape[-1]) for output in model.outputs)
     return Network(backbone, weights, names, pool, size, widths, model)
 
@@ -149,7 +149,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
         If the weights are of another architecture.
     """
     size = checked_size(backbone, image_size)
-    whole = _whole(backbone, weights, size)
+    whole = _whole(backbone, size)
     model = _named(whole, _feature(whole, backbone, backbone.layer, "avg"), backbone)
     _set_weights(whole, model, weights, backbone)
     return model
@@ -215,7 +215,7 @@ def check_pool(pool: str) -> None:
         raise BackboneError(f"the 'pool' parameter must be one of {', '.join(POOLS)}. Got {pool!r} instead.")
 
 
-def _whole(backbone: Backbone, weights: Weights, size: int) -> keras.Model:
+def _whole(backbone: Backbone, size: int) -> keras.Model:
     """Build the whole architecture on top of its preprocessing."""
     import keras
 
@@ -230,20 +230,8 @@ def _whole(backbone: Backbone, weights: Weights, size: int) -> keras.Model:
         top = backbone.layer == "fc2"
         options |= {"include_top": top, "weights": None, "input_shape": (size, size, 3)}
         options |= {} if top else {"pooling": "avg"}
-    with _seeded(weights.seed or 0):
-        model: keras.Model = build(input_tensor=prepared, **options)
+    model: keras.Model = build(input_tensor=prepared, **options)
     return model
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed what Keras draws its initialisers' seeds from, and put it back."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 def _preprocessed(pixels: Any, mode: str) -> Any:
@@ -357,7 +345,22 @@ def _named(whole: keras.Model, outputs: Any, backbone: Backbone) -> keras.Model:
     return keras.Model(whole.inputs[0], outputs, name=backbone.name)
 
 
+def _let_go(model: keras.Model) -> None:
+    """Let the layers behind the features go: those before them know whom they feed, which keeps these in memory."""
+    inside = {id(operation) for operation in model.operations}
+    for operation in model.operations:
+        operation._outbound_nodes = [
+            node for node in operation._outbound_nodes if id(node.operation) in inside
+        ]
+
+
 def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, backbone: Backbone) -> None:
+    if weights.seed is not None:
+        draw_weights(whole, network, weights.seed)
+        if backbone.family == "dinov2":
+            from featx.zoo.hub import copy_places
+
+            copy_places(whole)
     if weights.path is None:
         return
     contents = read_weights(weights.path, backbone.name)

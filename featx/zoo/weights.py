@@ -13,9 +13,10 @@ from typing import Any
 
 from featx.digest import digest, digest_file
 from featx.errors import RunError, WeightsError, listing
-from featx.runs import COMPLETE, Run, checked_digest, find_runs, read_run
+from featx.runs import COMPLETE, Run, RunRecord, checked_digest, find_runs, read_run
 from featx.zoo.backbones import Backbone
 from featx.zoo.fetch import find_preset, find_published
+from featx.zoo.initial import VERSION
 from featx.zoo.presets import check_preset, is_preset
 
 __all__ = [
@@ -56,6 +57,9 @@ class Weights:
     trained_on : mapping, optional
         For fine-tuned weights what they were trained on: ``arm``, ``task``, ``protocol``, ``fold``,
         ``folds_digest``, ``manifest_digest``, ``train_keys_digest``.
+    trained_with : mapping, optional
+        For fine-tuned weights how their images were made: ``image_size`` in pixels, name of the ``preparation``,
+        and ``precision`` of the arithmetic as extraction calls it.
     label : str
         A short name for folders.
     """
@@ -66,6 +70,7 @@ class Weights:
     path: Path | None = None
     seed: int | None = None
     trained_on: Mapping[str, Any] | None = None
+    trained_with: Mapping[str, Any] | None = None
     label: str = "weights"
 
 
@@ -122,7 +127,7 @@ def _random(text: str, backbone: Backbone) -> Weights:
         "seed": seed,
         "backbone": backbone.name,
         "keras": version("keras"),
-        "backend": backend_name(),
+        "drawing": VERSION,
     }
     return Weights(f"random:{seed}", digest(facts), (f"random:{seed}",), seed=seed, label=f"random{seed}")
 
@@ -243,4 +248,23 @@ def _run(run: Run, backbone: Backbone) -> Weights:
         "train_keys_digest": digest(keys),
     }
     label = f"{record.arm}-{record.fold}"
-    return Weights(str(run.path), found, record.lineage, file, trained_on=facts, label=label)
+    return Weights(
+        str(run.path),
+        found,
+        record.lineage,
+        file,
+        trained_on=facts,
+        trained_with=_trained_with(record),
+        label=label,
+    )
+
+
+def _trained_with(record: RunRecord) -> dict[str, Any]:
+    network = record.features.get("recipe") or {}
+    facts = {
+        "image_size": network.get("image_size"),
+        "preparation": (network.get("preparation") or {}).get("name"),
+        # Training keeps its weights in float32 where it computes in less, which Keras calls mixed.
+        "precision": str(record.settings.get("precision", "float32")).removeprefix("mixed_"),
+    }
+    return {name: value for name, value in facts.items() if value is not None}

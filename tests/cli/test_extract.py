@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,3 +97,18 @@ def test_an_interrupted_extraction_exits_130(manifest, capsys, monkeypatch):
     monkeypatch.setattr("featx.features.extract.run_job", interrupted)
     assert run(line(manifest)) == 130
     assert "the same command resumes" in capsys.readouterr().err
+
+
+def test_nothing_but_featx_writes_to_stderr(manifest):
+    """TensorFlow's notes on CUDA, oneDNN and logging stay away where no variable has silenced them."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("TF_CPP", "CUDA"))}
+    code = "import sys; from featx_cli.main import main; main(sys.argv[1:])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, *line(manifest)], env=env, capture_output=True, text=True, check=True
+    )
+    lines = shown.stderr.splitlines()
+    assert len(lines) == 3, shown.stderr
+    for text, beginning in zip(
+        lines, ("4 images to compute", "tiny (random0)", r"\d+\.\d images/s"), strict=True
+    ):
+        assert re.match(re.escape(beginning) if "(" in beginning else beginning, text), text

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from featx.errors import ConfigError
+from featx.features import engines
 from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
 from featx.features.networks import NetworkAtWork, first_bad_layer
 from featx.features.plan import Settings, targets
@@ -113,3 +119,56 @@ def test_a_gpu_that_is_not_there_is_refused():
     assert choose_device(Device("cpu")) == Device("cpu")
     with pytest.raises(ConfigError, match=r"sees \d+ GPUs"):
         choose_device(Device("gpu", 99))
+
+
+TF32 = """
+import keras
+from featx.features import engines
+def switches():
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+        return [tf.config.experimental.tensor_float_32_execution_enabled()]
+    if backend == "torch":
+        import torch
+        return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+    import jax
+    return [jax.config.jax_default_matmul_precision]
+before = switches()
+class Network:
+    model, image_size = None, 8
+seen = []
+def compile(model, shape):
+    seen.append(switches())
+    return lambda batch: seen.append(switches()) or []
+engines._COMPILERS[keras.backend.backend()] = compile
+for wanted in (False, True):
+    engines.KerasEngine(Network(), 1, engines.Device("cpu"), tf32=wanted).start(None)
+assert switches() == before
+print(seen)
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "off", "on"),
+    [
+        ("tensorflow", [False], [True]),
+        ("torch", [False, False], [True, True]),
+        ("jax", ["float32"], ["tensorfloat32"]),
+    ],
+)
+def test_tf32_is_off_unless_wanted_and_put_back(backend, off, on, monkeypatch):
+    import keras
+
+    wanted = str([off, off, on, on])
+    if backend == keras.backend.backend():
+        found = []
+        monkeypatch.setitem(engines._COMPILERS, backend, None)
+        exec(TF32, {"print": lambda seen: found.append(str(seen))})
+        assert found == [wanted]
+        return
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    env = {**os.environ, "KERAS_BACKEND": backend}
+    shown = subprocess.run([sys.executable, "-c", TF32], env=env, capture_output=True, text=True)
+    assert shown.stdout.strip() == wanted, shown.stderr

@@ -281,13 +281,13 @@ def test_a_dry_run_computes_and_writes_nothing(run, pictures, tmp_path, fake):
     (done,) = run(pictures(4), dry_run=True, progress=notes)
     assert (done.pending, done.computed, done.reused) == (4, 0, 0)
     assert not (tmp_path / "cache" / "features").exists()
-    (told,) = notes.said
+    told, count = notes.said[-1], len(notes.said)
     assert "4 images to read" in told
     assert "4 features of images to compute and store (0.0 MB)" in told
     assert re.search(r"about \d+ s at [\d.]+ images/s", told)
     run(pictures(4))
     (done,) = run(pictures(4), dry_run=True, progress=notes)
-    assert (done.pending, done.reused, len(notes.said)) == (0, 4, 1)
+    assert (done.pending, done.reused, len(notes.said)) == (0, 4, count)
 
 
 def test_overwrite_computes_again(run, pictures):
@@ -329,9 +329,43 @@ def test_progress_counts_images_and_memory_is_stated(run, pictures):
     notes = Notes()
     run(manifest, batch_size=4, views=3, on_error="skip", progress=notes)
     assert (notes.total, notes.done) == (7, 7)
-    assert "7 images to compute with 1 network" in notes.said[0]
-    assert "MB of pixels and features in hand" in notes.said[0]
-    assert "beside 0.4 MB of weights" in notes.said[0]
+    (plan,) = (line for line in notes.said if "to compute with" in line)
+    assert "7 images to compute with 1 network" in plan
+    assert "MB of pixels and features in hand" in plan
+    assert "beside 0.0 MB of weights" in plan
+
+
+def test_only_weights_up_to_the_feature_layer_are_counted(pictures, tmp_path):
+    given = {"backbone": "mobilenet_0.25", "weights": "random", "image_size": 32, "engine": "keras"}
+    for layers, told in ((["conv_pw_8_relu"], "0.2 MB"), ([], "0.9 MB")):
+        notes = Notes()
+        extract(pictures(1), layers=layers, cache=tmp_path / "cache", batch_size=1, progress=notes, **given)
+        assert f"beside {told} of weights" in notes.said[-1]
+
+
+def test_a_network_is_run_as_it_was_fine_tuned_or_a_warning_stands_in_the_store(run, pictures, monkeypatch):
+    manifest, notes = pictures(3), Notes()
+    facts = {"image_size": 48, "preparation": "center-square", "precision": "float32"}
+    weights = Weights("run", "ab" * 32, ("random:0", "run"), trained_with=facts, label="run")
+    monkeypatch.setattr("featx.features.plan.resolve_weights", lambda source, backbone: (weights,))
+    (done,) = run(manifest, weights="run", progress=notes)
+    recipe = FeatureStore(done.store).recipe
+    assert (recipe["image_size"], recipe["preparation"]["name"], recipe["warnings"]) == (
+        48,
+        "center-square",
+        [],
+    )
+    assert not [line for line in notes.said if line.startswith("warning")]
+    (other,) = run(manifest, weights="run", image_size=64, progress=notes)
+    told = "the weights were fine-tuned with image size 48, their features are extracted with 64"
+    assert f"warning: {told}" in notes.said
+    assert FeatureStore(other.store).recipe["warnings"] == [told]
+
+
+def test_tf32_is_refused_on_a_processor(pictures, tmp_path):
+    given = {"backbone": "tiny", "weights": "random", "cache": tmp_path / "cache", "device": "cpu"}
+    with pytest.raises(ConfigError, match="tf32 is arithmetic of NVIDIA GPUs"):
+        extract(pictures(1), precision="tf32", **given)
 
 
 def test_the_summary_tells_counts_times_and_shares(run, pictures):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from featx.errors import ConfigError
 from featx.features import plan
 from featx.features.plan import Settings, shard_of, targets
+from featx.zoo.weights import Weights
 
 
 def names(backbones, sources, tmp_path):
@@ -76,3 +79,44 @@ def test_the_engine_is_openvino_only_where_it_is_installed_and_on_a_cpu(monkeypa
     assert Settings(device="cpu", engine="keras").chosen_engine() == "keras"
     with pytest.raises(ConfigError, match="runs on the CPU"):
         Settings(device="gpu", engine="openvino").chosen_engine()
+
+
+@pytest.fixture
+def tuned(monkeypatch):
+    """Weights that were fine-tuned at 128 px, on prepared images, in bfloat16."""
+    facts = {"image_size": 128, "preparation": "retina", "precision": "bfloat16"}
+    weights = Weights("run", "ab" * 32, ("imagenet", "run"), trained_with=facts, label="run")
+    monkeypatch.setattr(plan, "resolve_weights", lambda source, backbone: (weights,))
+    return weights
+
+
+def test_fine_tuned_weights_see_images_as_in_training(tuned, tmp_path):
+    (target,) = targets(["tiny"], ["run"], Settings(engine="keras"), tmp_path)
+    assert (target.image_size, target.preparation, target.precision) == (128, "retina", "bfloat16")
+    (recipe,) = target.recipes
+    assert (recipe.image_size, recipe.preparation["name"], recipe.precision) == (128, "retina", "bfloat16")
+    assert target.warnings == recipe.warnings == ()
+
+
+def test_another_way_to_see_images_is_asked_for_and_warned_of(tuned, tmp_path):
+    asked = Settings(engine="keras", image_size=224, preparation="resize", precision="float32")
+    (target,) = targets(["tiny"], ["run"], asked, tmp_path)
+    assert (target.image_size, target.preparation, target.precision) == (224, "resize", "float32")
+    assert target.warnings == (
+        "the weights were fine-tuned with image size 128, their features are extracted with 224",
+        "the weights were fine-tuned with preparation retina, their features are extracted with resize",
+        "the weights were fine-tuned with precision bfloat16, their features are extracted with float32",
+    )
+    # Told, without a say in which store it is.
+    assert target.recipes[0].digest == dataclasses.replace(target.recipes[0], warnings=()).digest
+
+
+def test_tf32_is_a_recipe_of_its_own_and_of_keras_alone(tmp_path):
+    (plain,), (coarse,) = (
+        targets(["tiny"], ["random"], Settings(precision=precision), tmp_path) for precision in (None, "tf32")
+    )
+    assert (plain.recipes[0].precision, coarse.recipes[0].precision) == ("float32", "tf32")
+    assert coarse.recipes[0].engine == "keras"
+    assert plain.folders != coarse.folders
+    with pytest.raises(ConfigError, match="no tf32 arithmetic"):
+        targets(["tiny"], ["random"], Settings(precision="tf32", engine="openvino", device="cpu"), tmp_path)

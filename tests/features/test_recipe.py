@@ -11,6 +11,7 @@ TOLD = {
     "weights_label": "other",
     "lineage": ("a", "b"),
     "versions": {"keras": "9"},
+    "warnings": ("a size of its own",),
 }
 DECIDING = {
     "backbone": "vgg16",

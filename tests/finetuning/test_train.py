@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import gc
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from featx.data.protocols import read_folds
+from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError, LeakError, ProtocolError, RunError, TaskError, WeightsError
 from featx.finetuning.kept import Kept
 from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
@@ -235,6 +237,29 @@ def test_weights_that_know_a_test_image_are_refused(
 ) -> None:
     with pytest.raises(LeakError, match="trained on 24 test images of fold 2"):
         again(squares, tmp_path, weights=trained[0].path)
+
+
+def test_weights_that_know_a_test_image_s_group_are_refused(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    """x0 and x1 are of one group: x0, which trained the weights, is in no part of the fold, and x1 tests."""
+    known = tmp_path / "known"
+    shutil.copytree(trained[0].path, known)
+    facts = json.loads((known / TRAINED_ON_FILE).read_text())
+    facts["train_keys"] = [digest_file(squares.parent / "0.png")]
+    (known / TRAINED_ON_FILE).write_text(json.dumps(facts))
+    parts = {1: "test", 2: "test", 3: "test"} | dict.fromkeys(range(4, 48), "train")
+    rows = [f"a,x{number},{part}" for number, part in parts.items()]
+    (tmp_path / "folds.csv").write_text("\n".join(["fold,id,part", *rows]) + "\n")
+    with pytest.raises(LeakError, match=r"1 test images of fold a, or on images of their groups \(x1\)"):
+        again(squares, tmp_path, weights=known, protocol=tmp_path / "folds.csv", dry_run=True)
+
+
+def test_other_folds_beside_standing_runs_are_refused(trained: tuple[Run, ...], squares: Path) -> None:
+    output = trained[0].path.parents[3]
+    with pytest.raises(ProtocolError, match="runs with other folds stand here"):
+        again(squares, output, output=output, seed=5, dry_run=True)
+    again(squares, output, output=output, seed=5, dry_run=True, overwrite=True)
 
 
 def test_a_folder_without_the_fold_is_refused(

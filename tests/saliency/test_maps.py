@@ -41,7 +41,7 @@ def place(tmp_path_factory) -> Path:
             red = bool(number % 2) != (number == 5)
             writer.writerow((f"p{number:02}.png", f"p{number:02}", "red" if red else "grey"))
     options = {"cache": home / "cache", "image_size": SIDE, "engine": "keras", "device": "cpu"}
-    (done,) = extract(home / "manifest.csv", backbone="tiny", weights="random", **options)
+    (done,) = extract(home / "manifest.csv", backbone="tiny", weights="random:2", **options)
     train_svm(
         home / "manifest.csv",
         features=[done.store],
@@ -98,7 +98,7 @@ def test_other_weights_are_refused(place, tmp_path):
         WeightsError, match=r"tells where the weights of tiny came from; give them by --weights"
     ):
         maps(place, tmp_path, cache=tmp_path)
-    assert maps(place, tmp_path, cache=tmp_path, weights="random:0", images=["p03"]).warnings == ()
+    assert maps(place, tmp_path, cache=tmp_path, weights="random:2", images=["p03"]).warnings == ()
 
 
 def test_what_cannot_be_mapped_is_said(place, tmp_path):

@@ -95,6 +95,8 @@ def test_fine_tuned_folds_share_a_folder_that_the_extraction_reads(
     assert {job.arguments["output"] for job in tuned} == {extraction.arguments["weights"]}
     assert set(extraction.needs) == {job.digest for job in tuned}
     assert extraction.images == 2 * 24
+    # Not asked for: as the networks were trained.
+    assert extraction.arguments["image_size"] is extraction.arguments["precision"] is None
 
 
 def test_random_weights_follow_the_seed(tmp_path: Path, write_study: Callable[..., Path]) -> None:

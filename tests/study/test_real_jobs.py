@@ -79,6 +79,12 @@ def test_every_arm_scores_the_same_folds(killed: Path) -> None:
         assert {row.strata["difficulty"] for row in run.predictions} == {"low", "medium", "high"}
 
 
+def test_logs_hold_nothing_of_tensorflow(killed: Path) -> None:
+    logs = [log.read_text() for log in (killed / "reports" / "demo" / "jobs").glob("*/log.txt")]
+    assert len(logs) == 10
+    assert not [log for log in logs if "oneDNN" in log or "absl::InitializeLog" in log]
+
+
 def test_it_ends_in_a_report_by_difficulty_and_words(killed: Path) -> None:
     outcome = run_study(
         killed / "mine.toml", output=killed / "reports" / "demo", cache=killed.with_name("cache")

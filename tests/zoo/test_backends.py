@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import keras
 from featx.zoo.backbones import find_backbone
-from featx.zoo.network import build_network
+from featx.zoo.network import build_backbone, build_network
 from featx.zoo.weights import resolve_weights
 folder = Path(sys.argv[1])
 for name, side, pool, narrow in eval(sys.argv[2]):
@@ -35,6 +35,9 @@ for name, side, pool, narrow in eval(sys.argv[2]):
     network = build_network(row, weights, image_size=side, pool=pool)
     found = network.model(np.load(folder / f"{name}.npy"), training=False)
     np.save(folder / f"{name}-{keras.backend.backend()}.npy", keras.ops.convert_to_numpy(found))
+row = find_backbone("tiny")
+drawn = build_backbone(row, resolve_weights("random:3", row)[0], 16).get_weights()
+np.savez(folder / f"drawn-{keras.backend.backend()}.npz", *drawn)
 print(keras.backend.backend())
 """
 
@@ -74,3 +77,9 @@ def test_backends_agree(backend, computed):
     for name, *_ in NETWORKS:
         found, wanted = (np.load(computed / f"{name}-{which}.npy") for which in (backend, "here"))
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5 * np.abs(wanted).max(), err_msg=name)
+    row = find_backbone("tiny")
+    drawn = np.load(computed / f"drawn-{backend}.npz").values()
+    for found, wanted in zip(
+        drawn, build_backbone(row, resolve_weights("random:3", row)[0], 16).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)

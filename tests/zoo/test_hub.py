@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,16 @@ def test_a_preset_gives_the_features_of_kerashub(presets: Path, name: str) -> No
     assert found.shape == (2, 16)
     assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_random_weights_depend_on_the_seed_alone(hub: Any, name: str) -> None:
+    row, drawn = small(name), []
+    for state in (1, 2):
+        random.seed(state)
+        drawn.append(build_backbone(row, resolve_weights("random:3", row)[0]).get_weights())
+    for first, second in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,0 +1,186 @@
+"""Initial values of random weights, drawn by NumPy from a seed alone, by the rules of Keras' initialisers.
+
+Keras seeds its initialisers from the process-wide generator of `random`, which all threads of a process share.
+Here each weight has a generator of its own, seeded by the seed and by the weight's place in the network: no other
+thread, backend or device has a say in its values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.errors import BackboneError
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["VERSION", "draw_weights"]
+
+VERSION = 2
+"""Version of these rules, in the digest of random weights; what Keras drew itself was version 1."""
+
+Shape = tuple[int, ...]
+Values = NDArray[np.float32]
+
+# Standard deviation of a normal distribution that is truncated at two standard deviations.
+_TRUNCATED_DEVIATION = 0.87962566103423978
+_TRUNCATED_AT = 2.0
+
+# Weights that are added without an initialiser among the layer's attributes: class and attribute of the weight.
+_UNNAMED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    ("DINOV2Embedding", "cls_token"): ("TruncatedNormal", {"stddev": 0.02}),
+    ("DINOV2Embedding", "position_embeddings"): ("TruncatedNormal", {"stddev": 0.02}),
+    ("PositionEmbedding", "places"): ("TruncatedNormal", {"stddev": 0.02}),
+    ("SigLIPMultiHeadAttentionPooling", "probe"): ("GlorotUniform", {}),
+    ("ViTPatchingAndEmbedding", "class_token"): ("RandomNormal", {"stddev": 0.05}),
+}
+# All other weights of these layers begin with constants, as do those of these initialisers.
+_CONSTANT_LAYERS = frozenset(
+    {
+        "ClassToken",
+        "DINOV2Embedding",
+        "DINOV2LayerScale",
+        "LayerScale",
+        "MeanImage",
+        "Normalization",
+        "SigLIPVisionEmbedding",
+        "ViTPatchingAndEmbedding",
+    }
+)
+_CONSTANT = frozenset({"Constant", "Ones", "Zeros"})
+
+
+def draw_weights(whole: keras.Model, network: keras.Model, seed: int) -> None:
+    """Draw the random weights of a network; those that begin with constants are left as they are.
+
+    Parameters
+    ----------
+    whole : keras.Model
+        The whole architecture, as it was built.
+    network : keras.Model
+        The part of it that is used; nothing else is drawn. The values do not depend on which part that is.
+    seed : int
+        At least 0.
+
+    Raises
+    ------
+    BackboneError
+        If it is not known by which rule a weight is drawn.
+
+    References
+    ----------
+    Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks.
+    He et al. 2015, Delving deep into rectifiers, arXiv 1502.01852.
+    """
+    owners, used = _owners(whole), {id(weight) for weight in network.weights}
+    for place, weight in enumerate(whole.weights):
+        draw = _rule(owners[id(weight)], weight) if id(weight) in used else None
+        if draw is not None:
+            weight.assign(draw(np.random.default_rng([seed, place])))
+
+
+def _owners(model: keras.Model) -> dict[int, Any]:
+    """Find the layer that each weight, known by its id, was added by."""
+    # A layer comes before the layers inside it: the innermost one is the owner.
+    return {id(weight): layer for layer in model._flatten_layers() for weight in layer.weights}
+
+
+def _rule(layer: Any, weight: Any) -> Callable[[np.random.Generator], Values] | None:
+    """Find what draws a weight; None where it begins with a constant."""
+    initializer = _initializer(layer, weight)
+    kinds = [kind.__name__ for kind in type(initializer).__mro__]
+    rule = next((_RULES[kind] for kind in kinds if kind in _RULES), None)
+    if rule is not None:
+        return partial(rule, initializer, tuple(weight.shape), _fans(layer, weight))
+    if initializer is not None and kinds[0] not in _CONSTANT:
+        raise _unknown(layer, weight, f"its initialiser {kinds[0]} is not known here")
+    return None
+
+
+def _initializer(layer: Any, weight: Any) -> Any:
+    """Find the initialiser of a weight; None for a constant of a layer that keeps none."""
+    import keras
+
+    kind, name = type(layer).__name__, str(weight.name)
+    for attribute in (f"{name}_initializer", f"{name.removesuffix('_kernel')}_initializer"):
+        if hasattr(layer, attribute):
+            return getattr(layer, attribute)
+    if kind == "DepthwiseConv2D":
+        return layer.depthwise_initializer
+    for (owner, attribute), (rule, settings) in _UNNAMED.items():
+        if owner == kind and getattr(layer, attribute) is weight:
+            return getattr(keras.initializers, rule)(**settings)
+    if kind not in _CONSTANT_LAYERS:
+        raise _unknown(layer, weight, "the layer keeps no initialiser for it")
+    return None
+
+
+def _unknown(layer: Any, weight: Any, why: str) -> BackboneError:
+    return BackboneError(
+        f"weight {weight.name!r} of layer {layer.name!r} ({type(layer).__name__}) cannot be drawn at random: {why}; "
+        "start from trained weights"
+    )
+
+
+def _fans(layer: Any, weight: Any) -> tuple[int, int]:
+    """Count the inputs and outputs of a kernel as Keras does: the last two axes, times the receptive field."""
+    shape = tuple(weight.shape)
+    if type(layer).__name__ == "EinsumDense" and weight.name == "kernel":
+        kernel, output = layer.equation.split(",")[1].split("->")
+        sizes = list(zip(kernel, shape, strict=True))
+        return (
+            math.prod(size for axis, size in sizes if axis not in output),
+            math.prod(size for axis, size in sizes if axis in output),
+        )
+    if len(shape) < 2:
+        return (math.prod(shape),) * 2
+    field = math.prod(shape[:-2])
+    return shape[-2] * field, shape[-1] * field
+
+
+def _scaled(initializer: Any, shape: Shape, fans: tuple[int, int], rng: np.random.Generator) -> Values:
+    """Draw with a variance of scale / fan (Glorot, He, Lecun and their likes)."""
+    fan = {"fan_in": fans[0], "fan_out": fans[1], "fan_avg": sum(fans) / 2}[initializer.mode]
+    variance = initializer.scale / max(1.0, fan)
+    if initializer.distribution == "uniform":
+        limit = math.sqrt(3 * variance)
+        return (2 * rng.random(shape, np.float32) - 1) * np.float32(limit)
+    if initializer.distribution == "untruncated_normal":
+        return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(variance))
+    return _truncated(shape, rng) * np.float32(math.sqrt(variance) / _TRUNCATED_DEVIATION)
+
+
+def _normal(initializer: Any, shape: Shape, fans: tuple[int, int], rng: np.random.Generator) -> Values:
+    return rng.standard_normal(shape, np.float32) * np.float32(initializer.stddev) + np.float32(
+        initializer.mean
+    )
+
+
+def _truncated_normal(
+    initializer: Any, shape: Shape, fans: tuple[int, int], rng: np.random.Generator
+) -> Values:
+    return _truncated(shape, rng) * np.float32(initializer.stddev) + np.float32(initializer.mean)
+
+
+def _truncated(shape: Shape, rng: np.random.Generator) -> Values:
+    """Draw from a standard normal distribution, anew where a number lies beyond two."""
+    values = rng.standard_normal(math.prod(shape), np.float32)
+    beyond = np.flatnonzero(np.abs(values) > _TRUNCATED_AT)
+    while len(beyond):
+        values[beyond] = rng.standard_normal(len(beyond), np.float32)
+        beyond = beyond[np.abs(values[beyond]) > _TRUNCATED_AT]
+    return values.reshape(shape)
+
+
+# By the name of an initialiser's class, or of one that it derives from.
+_RULES: dict[str, Callable[[Any, Shape, tuple[int, int], np.random.Generator], Values]] = {
+    "RandomNormal": _normal,
+    "TruncatedNormal": _truncated_normal,
+    "VarianceScaling": _scaled,
+}
