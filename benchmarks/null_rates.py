@@ -230,7 +230,7 @@ class Study:
     groups: int = 200
     positive: int = 70
     images: int = 1
-    features: int = 10
+    features: int = 20
     fixed: bool = False
 
     def draw(self, rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
