@@ -25,7 +25,7 @@ def test_a_block_gives_back_what_was_written(tmp_path, rows):
     keys, features = rows(0, 100, views=2)
     path = write_block(tmp_path, RECIPE, keys, features)
     assert read_index(path, RECIPE) == (keys, (2, 8))
-    assert np.array_equal(read_features(path), features)
+    assert np.array_equal(read_features(path, RECIPE), features)
     assert check_block(path, RECIPE) is None
 
 
@@ -50,7 +50,7 @@ def test_one_flipped_bit_is_found_and_named(tmp_path, rows, dataset):
     path = write_block(tmp_path, RECIPE, *rows(0, 10))
     damage(path, dataset)
     with pytest.raises(StoreError, match=f"{path.name}: damaged block"):
-        read_index(path, RECIPE) if dataset == "keys" else read_features(path)
+        read_index(path, RECIPE) if dataset == "keys" else read_features(path, RECIPE)
     assert path.name in check_block(path, RECIPE)
 
 
