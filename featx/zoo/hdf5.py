@@ -34,7 +34,6 @@ def elsewhere(file: Any) -> str | None:
     ...     elsewhere(file)
     "'there' is a link to another file"
     """
-
     links: list[tuple[bytes, int]] = []
     # h5py cannot bear an error within this call, so that the links are gathered first and looked at later.
     file.id.links.visit(lambda name, link: links.append((name, link.type)), info=True)
