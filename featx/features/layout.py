@@ -59,6 +59,8 @@ def check_layout(file: Any, form: int, recipe: str) -> None:
     if reason := elsewhere(file):
         raise ForeignError(f"{reason}, and a block holds all its data; remove it")
     keys, features = file["keys"], file["features"]
+    if not (isinstance(keys, h5py.Dataset) and isinstance(features, h5py.Dataset) and keys.shape):
+        raise ValueError("its keys or features are no dataset")
     _check_dataset(keys, form, h5py.h5t.STD_U8LE, (len(keys), _KEY_BYTES))
     _check_dataset(features, form, h5py.h5t.IEEE_F32LE, (len(keys), *features.shape[1:]))
     if features.ndim != 3:
