@@ -107,10 +107,14 @@ def write_block(folder: Path, recipe: str, keys: Sequence[str], features: Featur
 def _image(recipe: str, packed: npt.NDArray[np.uint8], features: Features) -> bytes:
     """Make the file in memory: its checksum is known before it is written, and HDF5 never meets a full disk."""
     image = io.BytesIO()
+    access, creation = h5py.h5p.create(h5py.h5p.FILE_ACCESS), h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
     # A fixed version of the layout: all its metadata have checksums, and every later HDF5 writes the same bytes.
-    with h5py.File(
-        image, "w", libver=("v108", "v108"), alignment_threshold=1, alignment_interval=_ALIGNMENT
-    ) as file:
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
+    access.set_alignment(1, _ALIGNMENT)
+    # Equal rows give equal bytes, whenever they are written.
+    creation.set_obj_track_times(False)
+    with h5py.File(h5py.h5f.create(b"block", h5py.h5f.ACC_TRUNC, creation, access)) as file:
         file.attrs["format"] = np.int64(_FORMAT)
         file.attrs["recipe"] = np.bytes_(recipe)
         file.create_dataset("keys", data=packed)
