@@ -29,7 +29,7 @@ import xxhash
 
 from featx.digest import digest_bytes
 from featx.errors import DamagedBlockError, StoreError
-from featx.features.layout import ForeignError, check_layout
+from featx.features.layout import ForeignError, checked_layout
 from featx.files import write_bytes
 
 __all__ = [
@@ -188,11 +188,11 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
     StoreError
         If the block is of another recipe or format, or cannot be read.
     """
-    with _opened(path, recipe, whole=False) as (file, _):
-        packed: npt.NDArray[np.uint8] = file["keys"][...]
+    with _opened(path, recipe, whole=False) as (dataset, features, _):
+        packed: npt.NDArray[np.uint8] = dataset[...]
         if not path.name.startswith(f"block-{_keys_digest(packed)}"):
             raise ValueError("its keys are not those of its name")
-        views, width = file["features"].shape[1:]
+        views, width = features.shape[1:]
     text = packed.tobytes().hex()
     keys = [text[start : start + 2 * _KEY_BYTES] for start in range(0, len(text), 2 * _KEY_BYTES)]
     return keys, (int(views), int(width))
@@ -222,8 +222,7 @@ def read_features(path: Path, recipe: str) -> Features:
     StoreError
         If the block is of another recipe or format, or cannot be read.
     """
-    with _opened(path, recipe, whole=True) as (file, data):
-        dataset = file["features"]
+    with _opened(path, recipe, whole=True) as (_, dataset, data):
         place = dataset.id.get_offset()
         if place is None:  # in chunks: format 1
             return np.asarray(dataset)
@@ -231,8 +230,8 @@ def read_features(path: Path, recipe: str) -> Features:
 
 
 @contextmanager
-def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, bytes]]:
-    """Open a block whose layout is sound, and with ``whole`` its checksum; say of each trouble what it is."""
+def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any, bytes]]:
+    """Give a block's keys, features and bytes, if its layout is sound, and with ``whole`` its checksum too."""
     name = _NAME.fullmatch(path.name)
     if name is None:
         raise StoreError(
@@ -246,12 +245,12 @@ def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, byte
         # HDF5's own lock file calls fail on some network disks; immutable files need none.
         source = {"name": io.BytesIO(data)} if data else {"name": path, "locking": False}
         with h5py.File(mode="r", **source) as file:
-            check_layout(file, form, recipe)
+            keys, features = checked_layout(file, form, recipe)
             if form == 1 and recipe.encode() not in data:
                 raise ForeignError(
                     f"a block of another recipe than {recipe[:8]}; move it back to its own store"
                 )
-            yield file, data
+            yield keys, features, data
     except ForeignError as error:
         raise StoreError(f"{path}: {error}") from error
     except OSError as error:

@@ -14,7 +14,7 @@ import numpy as np
 
 from featx.zoo.hdf5 import elsewhere
 
-__all__ = ["ForeignError", "check_layout"]
+__all__ = ["ForeignError", "checked_layout"]
 
 _KEY_BYTES = 32
 _CHUNK_ROWS = 64
@@ -26,8 +26,8 @@ class ForeignError(Exception):
     """A sound file that is no block of this store: another format or recipe, or one that leads elsewhere."""
 
 
-def check_layout(file: Any, form: int, recipe: str) -> None:
-    """Check that a file is a block of a format and of a recipe.
+def checked_layout(file: Any, form: int, recipe: str) -> tuple[Any, Any]:
+    """Give the datasets of a file that is a block of a format and of a recipe.
 
     Parameters
     ----------
@@ -38,6 +38,11 @@ def check_layout(file: Any, form: int, recipe: str) -> None:
     recipe : str
         Digest of the recipe that it has to follow; not looked at in format 1, whose text HDF5 could not read
         without a risk.
+
+    Returns
+    -------
+    keys, features : h5py.Dataset
+        Not read yet.
 
     Raises
     ------
@@ -65,6 +70,7 @@ def check_layout(file: Any, form: int, recipe: str) -> None:
     _check_dataset(features, form, h5py.h5t.IEEE_F32LE, (len(keys), *features.shape[1:]))
     if features.ndim != 3:
         raise ValueError(f"features of shape {features.shape}")
+    return keys, features
 
 
 def _attribute(file: Any, name: str) -> int | str:
