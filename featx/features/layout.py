@@ -64,12 +64,14 @@ def checked_layout(file: Any, form: int, recipe: str) -> tuple[Any, Any]:
     if reason := elsewhere(file):
         raise ForeignError(f"{reason}, and a block holds all its data; remove it")
     keys, features = file["keys"], file["features"]
-    if not (isinstance(keys, h5py.Dataset) and isinstance(features, h5py.Dataset) and keys.shape):
+    if not (isinstance(keys, h5py.Dataset) and isinstance(features, h5py.Dataset)):
         raise ValueError("its keys or features are no dataset")
+    if not keys.shape or len(features.shape or ()) != 3:
+        raise ValueError(f"keys of shape {keys.shape}, features of shape {features.shape}")
+    if _bytes(keys, keys.shape) + _bytes(features, features.shape) > file.id.get_filesize():
+        raise ValueError("more keys or features than the file has room for")
     _check_dataset(keys, form, h5py.h5t.STD_U8LE, (len(keys), _KEY_BYTES))
     _check_dataset(features, form, h5py.h5t.IEEE_F32LE, (len(keys), *features.shape[1:]))
-    if features.ndim != 3:
-        raise ValueError(f"features of shape {features.shape}")
     return keys, features
 
 

@@ -176,6 +176,18 @@ def test_a_text_of_variable_length_is_refused_before_it_is_read(tmp_path):
         read_index(named(tmp_path, tmp_path / "x.h5"), RECIPE)
 
 
+def test_more_rows_than_the_file_has_room_for_are_refused(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["format"] = np.int64(2)
+        file.attrs["recipe"] = np.bytes_(RECIPE)
+        file.create_dataset("keys", (1 << 40, 32), "u1")
+        file.create_dataset("features", (1 << 40, 1, 8), "f4")
+    path = named(tmp_path, tmp_path / "x.h5")
+    for read in (read_index, read_features):
+        with pytest.raises(DamagedBlockError, match="room"):
+            read(path, RECIPE)
+
+
 def test_a_block_of_format_1_is_read_as_ever(former, rows):
     keys = [digest_bytes(str(number).encode()) for number in range(70, 75)]
     draws = [np.random.default_rng(number).normal(size=(1, 4)) for number in range(70, 75)]
