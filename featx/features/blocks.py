@@ -29,7 +29,7 @@ import xxhash
 
 from featx.digest import digest_bytes
 from featx.errors import DamagedBlockError, StoreError
-from featx.features.layout import ForeignError, checked_layout
+from featx.features.layout import ForeignError, checked_layout, chunked_rows
 from featx.files import write_bytes
 
 __all__ = [
@@ -225,7 +225,7 @@ def read_features(path: Path, recipe: str) -> Features:
     with _opened(path, recipe, whole=True) as (_, dataset, data):
         place = dataset.id.get_offset()
         if place is None:  # in chunks: format 1
-            return np.asarray(dataset)
+            return chunked_rows(dataset, data)
         return np.frombuffer(data, "<f4", dataset.size, place).reshape(dataset.shape)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from featx.zoo.hdf5 import elsewhere
 
-__all__ = ["ForeignError", "checked_layout"]
+__all__ = ["ForeignError", "checked_layout", "chunked_rows"]
 
 _KEY_BYTES = 32
 _CHUNK_ROWS = 64
@@ -73,6 +74,39 @@ def checked_layout(file: Any, form: int, recipe: str) -> tuple[Any, Any]:
     _check_dataset(keys, form, h5py.h5t.STD_U8LE, (len(keys), _KEY_BYTES))
     _check_dataset(features, form, h5py.h5t.IEEE_F32LE, (len(keys), *features.shape[1:]))
     return keys, features
+
+
+def chunked_rows(dataset: Any, data: bytes) -> npt.NDArray[np.float32]:
+    """Read the features of a block of format 1 as a whole.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        The features of `checked_layout`.
+    data : bytes
+        The file.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows, views, width)
+        Its rows.
+
+    Raises
+    ------
+    ValueError
+        If a row is not what stands in the file: HDF5 takes a chunk that it cannot find for zeros.
+    OSError
+        If a chunk fails its checksum.
+    """
+    rows: npt.NDArray[np.float32] = np.asarray(dataset)
+    chunks: list[Any] = []
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        start = chunk.chunk_offset[0]
+        part = rows[start : start + _CHUNK_ROWS].tobytes()
+        if data[chunk.byte_offset : chunk.byte_offset + len(part)] != part:
+            raise ValueError(f"the chunk at row {start} of {dataset.name} is not found")
+    return rows
 
 
 def _attribute(file: Any, name: str) -> int | str:

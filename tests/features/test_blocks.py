@@ -204,7 +204,7 @@ def test_a_damaged_text_in_a_block_of_format_1_keeps_nobody_waiting(former):
     assert read_index(former, FORMER_RECIPE)[1] == (1, 4)
 
 
-@pytest.mark.parametrize("what", ["keys", "table", "type"])
+@pytest.mark.parametrize("what", ["keys", "table", "type", "lookup"])
 def test_what_decides_rows_in_format_1_is_checked(former, what):
     """The metadata of format 1 have no checksums."""
     data = former.read_bytes()
@@ -214,6 +214,11 @@ def test_what_decides_rows_in_format_1_is_checked(former, what):
         with h5py.File(former) as file:
             place = file["features"].id.get_chunk_info(0).byte_offset
         former.write_bytes(data.replace(place.to_bytes(8, "little"), (place + 1).to_bytes(8, "little")))
+    elif (
+        what == "lookup"
+    ):  # the last number of the first entry of the features' table, which HDF5 does not list
+        table = data.rindex(b"TREE")
+        flip(former, 8 * (table + 24 + 8 + 3 * 8))
     else:  # the exponent's bias of float32, 127
         bias = bytes([0, 23, 8, 0, 23, 127, 0, 0, 0])
         assert bias in data
