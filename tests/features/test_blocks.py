@@ -214,11 +214,9 @@ def test_what_decides_rows_in_format_1_is_checked(former, what):
         with h5py.File(former) as file:
             place = file["features"].id.get_chunk_info(0).byte_offset
         former.write_bytes(data.replace(place.to_bytes(8, "little"), (place + 1).to_bytes(8, "little")))
-    elif (
-        what == "lookup"
-    ):  # the last number of the first entry of the features' table, which HDF5 does not list
-        table = data.rindex(b"TREE")
-        flip(former, 8 * (table + 24 + 8 + 3 * 8))
+    elif what == "lookup":
+        # The last number of the first entry of the features' table, which HDF5 does not list.
+        flip(former, 8 * (data.rindex(b"TREE") + 56) + 2)
     else:  # the exponent's bias of float32, 127
         bias = bytes([0, 23, 8, 0, 23, 127, 0, 0, 0])
         assert bias in data
