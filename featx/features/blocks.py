@@ -193,8 +193,7 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
         if not path.name.startswith(f"block-{_keys_digest(packed)}"):
             raise ValueError("its keys are not those of its name")
         views, width = features.shape[1:]
-    text = packed.tobytes().hex()
-    keys = [text[start : start + 2 * _KEY_BYTES] for start in range(0, len(text), 2 * _KEY_BYTES)]
+    keys = packed.tobytes().hex(" ", _KEY_BYTES).split(" ")
     return keys, (int(views), int(width))
 
 
