@@ -179,20 +179,34 @@ def _named_keys(manifest: Path, root: Path | None, cache: Path) -> tuple[list[st
 @click.option(
     "--exports", is_flag=True, help="Remove networks exported to OpenVINO; they are made anew when needed."
 )
+@click.option(
+    "--runs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    default=[Path("reports")],
+    show_default=True,
+    help="Folder of runs and reports to look at too; may be repeated.",
+)
 @options.ROOT
 @options.CACHE
 @options.DRY_RUN
 def prune(
     stores: tuple[Path, ...],
     cache: Path,
+    runs: tuple[Path, ...],
     keep: tuple[Path, ...],
     exports: bool,
     root: Path | None,
     **given: Any,
 ) -> None:
-    """Remove what killed extractions left behind, while none is running."""
+    """Remove what killed processes left behind.
+
+    What a living process is writing stays. Damaged blocks and the images that --keep does not name are removed only
+    while nobody extracts into the store.
+    """
     from featx.features.upkeep import prune as run_prune
     from featx.features.upkeep import prune_exports
+    from featx.files import remove_leftovers
 
     wanted = {key for manifest in keep for key in _named_keys(manifest, root, cache)[1]} if keep else None
     verb = "would be removed" if given["dry_run"] else "removed"
@@ -209,4 +223,7 @@ def prune(
             err=True,
         )
 
+    for folder in runs:
+        found = remove_leftovers(folder, below=True, dry_run=given["dry_run"])
+        click.echo(f"{folder}: {len(found)} leftovers of runs and reports {verb}", err=True)
     _for_each(_stores(stores, cache), one)

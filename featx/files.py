@@ -224,33 +224,48 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def remove_leftovers(folder: Path | str) -> tuple[Path, ...]:
-    """Remove what killed writers have left in a folder, not below it.
+def remove_leftovers(folder: Path | str, *, below: bool = False, dry_run: bool = False) -> tuple[Path, ...]:
+    """Remove what killed writers have left in a folder.
 
     Parameters
     ----------
     folder : Path or str
         Where targets of `write_aside` and `folder_aside` stand. It may not exist.
+    below : bool
+        Look into the folders below it too.
+    dry_run : bool
+        Remove nothing.
 
     Returns
     -------
     tuple of Path
-        What was removed. A folder that its writer had moved away to replace it is put back first. Leftovers of
-        living writers stay; on file systems without locks, whatever is younger than a day.
+        What was, or would be, removed. A folder that its writer had moved away to replace it is put back first.
+        Leftovers of living writers stay; on file systems without locks, whatever is younger than a day.
     """
-    removed = []
-    for leftover in sorted(Path(folder).glob(f"{ASIDE}*")):
-        lock, held = _lock(leftover)
-        if lock is None:
-            continue
-        try:
-            if held or (held is None and _older_than_a_day(leftover)):
-                _put_back(leftover)
-                shutil.rmtree(leftover, ignore_errors=True)
-                removed.append(leftover)
-        finally:
-            os.close(lock)
-    return tuple(removed)
+    if not below:
+        found = sorted(Path(folder).glob(f"{ASIDE}*"))
+    else:
+        found = sorted(
+            Path(place) / name
+            for place, names, _ in os.walk(folder)
+            for name in names
+            if name.startswith(ASIDE)
+        )
+    return tuple(leftover for leftover in found if _removed(leftover, dry_run))
+
+
+def _removed(leftover: Path, dry_run: bool) -> bool:
+    lock, held = _lock(leftover)
+    if lock is None:
+        return False
+    try:
+        dead = held or (held is None and _older_than_a_day(leftover))
+        if dead and not dry_run:
+            _put_back(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)
+        return bool(dead)
+    finally:
+        os.close(lock)
 
 
 @lru_cache(maxsize=1024)

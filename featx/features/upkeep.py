@@ -13,7 +13,7 @@ from featx.errors import ConfigError, MissingFeaturesError, StoreError
 from featx.features.blocks import Features, is_current, read_features, read_index
 from featx.features.openvino_engine import EXPORTS
 from featx.features.store import FeatureStore
-from featx.files import ASIDE, write_aside
+from featx.files import remove_leftovers, write_aside
 
 __all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune", "prune_exports"]
 
@@ -203,13 +203,11 @@ def prune(
         If rows have to be removed from a damaged block.
     """
     store = FeatureStore(path)
-    leftovers = tuple(sorted(store.path.glob(f"{ASIDE}*")))
+    leftovers = remove_leftovers(store.path, dry_run=dry_run)
     problems = store.problems() if damaged else []
     broken = tuple(problem.path for problem in problems if problem.damaged)
     left = tuple(problem.text for problem in problems if not problem.damaged)
     if not dry_run:
-        for leftover in leftovers:
-            rmtree(leftover, ignore_errors=True)
         for block in broken:
             block.unlink(missing_ok=True)
     if keep is None:

@@ -142,3 +142,15 @@ def test_prune_removes_exports_when_told(store, cache, capsys):
 def test_a_folder_without_stores_is_bad_input(tmp_path, capsys):
     assert run(["cache", "ls", str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_prune_looks_at_runs_and_reports_too(store, cache, tmp_path, capsys):
+    left = [tmp_path / "reports" / "runs" / "A" / ".aside-1", tmp_path / "reports" / "page" / ".aside-2"]
+    for folder in left:
+        (folder / "1x1").mkdir(parents=True)
+    line = ["cache", "prune", *cache, "--runs", str(tmp_path / "reports")]
+    assert run([*line, "--dry-run"]) == 0
+    assert "2 leftovers of runs and reports would be removed" in capsys.readouterr().err
+    assert all(folder.is_dir() for folder in left)
+    assert run(line) == 0
+    assert not any(folder.exists() for folder in left)
