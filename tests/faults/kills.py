@@ -31,7 +31,7 @@ from PIL import Image
 
 from featx import files
 from featx.features.store import FeatureStore
-from featx.files import ASIDE
+from featx.files import ASIDE, remove_leftovers
 from featx.runs import COMPLETE, find_runs, read_run
 from featx_cli.main import run
 
@@ -357,6 +357,8 @@ class Bench:
         said, found = child.said, outcome(folder) if code == 0 else {}
         child.close()
         odd = sorted(name for name in {*found, *self.wanted} if found.get(name) != self.wanted.get(name))
+        # Where nothing was left to be written, pruning has to do it.
+        remove_leftovers(folder, below=True)
         left = [path.name for path in folder.rglob(f"{ASIDE}*")]
         if code is None:
             counts.hung.append(f"{where}: the same command again")
