@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from featx.cells import unguarded
 from featx.data.fold_lists import ending_notes, read_fold_lists
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
@@ -177,7 +178,7 @@ def _ids(values: Sequence[object]) -> tuple[str, ...]:
 
 def _read_csv(source: Path) -> Folds:
     table = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip())
+    table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip().map(unguarded))
     parts = table["part"].str.lower().map(PARTS)
     if parts.isna().any():
         odd = sorted(set(table["part"][parts.isna()]))

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
+from featx.cells import csv_text
 from featx.data.importers.aptos2019 import read_aptos2019
 from featx.data.importers.class_folders import read_class_folders
 from featx.data.importers.derm7pt import read_derm7pt
@@ -167,7 +168,7 @@ def import_dataset(
     rows, left_out = _located(importer.read(found), found, target, missing)
     columns = [*(column for column in _FIRST if column in rows), *(c for c in rows if c not in _FIRST)]
     with write_aside(target) as aside:
-        rows[columns].to_csv(aside, index=False, lineterminator="\n")
+        aside.write_text(csv_text([columns, *rows[columns].to_numpy()]), encoding="utf-8", newline="")
         try:
             read_manifest(aside, root=target.absolute().parent)
         except ManifestError as error:
