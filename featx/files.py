@@ -25,6 +25,7 @@ from featx.errors import DiskError
 
 __all__ = [
     "ASIDE",
+    "aside_folder",
     "find_files",
     "folder_aside",
     "remove_leftovers",
@@ -94,7 +95,7 @@ def write_aside(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     _remove_leftovers_once(target.parent.absolute())
-    with _aside_folder(target) as folder:
+    with aside_folder(target) as folder:
         aside = folder / target.name
         yield aside
         _sync_file(aside)
@@ -125,7 +126,7 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     remove_leftovers(target.parent)
-    with _aside_folder(target) as folder:
+    with aside_folder(target) as folder:
         aside = folder / target.name
         aside.mkdir()
         yield aside
@@ -137,8 +138,24 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def _aside_folder(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside a target, which is locked as long as its writer lives."""
+def aside_folder(target: Path) -> Iterator[Path]:
+    """Make a hidden folder beside a target, which is locked as long as its writer lives and removed in the end.
+
+    Parameters
+    ----------
+    target : Path
+        What will be written. Its folder is made if need be.
+
+    Yields
+    ------
+    Path
+        The folder, on the same file system.
+
+    Raises
+    ------
+    DiskError
+        If the disk is full, read-only or broken.
+    """
     folder: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
