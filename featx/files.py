@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import filecmp
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from featx.errors import DiskError
+from featx.errors import DiskError, InputError
 
 __all__ = [
     "ASIDE",
@@ -74,13 +75,16 @@ def _sync_file(path: Path) -> None:
 
 
 @contextmanager
-def write_aside(path: Path | str) -> Iterator[Path]:
+def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
     """Give a path to write to, then flush it and rename it to the wanted path.
 
     Parameters
     ----------
     path : Path or str
-        Where the file shall be. Its folder is made if need be; a file there is replaced.
+        Where the file shall be. Its folder is made if need be.
+    replace : bool
+        Replace a file that stands there. If not, one with the same content is taken for the one wanted, as a writer
+        killed behind its last rename has left it.
 
     Yields
     ------
@@ -92,6 +96,8 @@ def write_aside(path: Path | str) -> Iterator[Path]:
     ------
     DiskError
         If the disk is full, read-only or broken.
+    InputError
+        If other content stands there and is not to be replaced.
     """
     target = Path(path)
     _remove_leftovers_once(target.parent.absolute())
@@ -99,6 +105,10 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         aside = folder / target.name
         yield aside
         _sync_file(aside)
+        if not replace and target.exists():
+            if not filecmp.cmp(aside, target, shallow=False):
+                raise InputError(f"{target}: another file stands there; give --overwrite to replace it")
+            return
         aside.replace(target)
         sync_folder(target.parent)
 

@@ -22,7 +22,7 @@ from featx.data.fold_lists import ending_notes, read_fold_lists
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
 from featx.errors import LeakError, ProtocolError, listing
-from featx.files import write_json
+from featx.files import write_aside, write_json
 
 __all__ = ["PARTS", "Fold", "Folds", "check_folds", "leaves_one_out", "read_folds", "write_folds"]
 
@@ -114,20 +114,28 @@ class Folds:
         return replace(self, folds=kept) if wanted else self
 
 
-def write_folds(path: Path | str, folds: Folds) -> None:
+def write_folds(path: Path | str, folds: Folds, *, replace: bool = True) -> None:
     """Write a fold file.
 
     Parameters
     ----------
     path : Path or str
-        A JSON file; one that is there is replaced.
+        A JSON file.
     folds : Folds
         What it shall hold.
+    replace : bool
+        Replace a file that stands there; if not, only the same may.
+
+    Raises
+    ------
+    InputError
+        If another file stands there and is not to be replaced.
     """
     value = canonical(folds)
     if not folds.notes:
         del value["notes"]
-    write_json(path, value)
+    with write_aside(path, replace=replace) as aside:
+        write_json(aside, value)
 
 
 def read_folds(path: Path | str) -> Folds:
