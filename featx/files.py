@@ -251,18 +251,20 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def remove_leftovers(folder: Path | str) -> tuple[Path, ...]:
+def remove_leftovers(folder: Path | str, *, dry_run: bool = False) -> tuple[Path, ...]:
     """Remove what killed writers have left in a folder, not below it.
 
     Parameters
     ----------
     folder : Path or str
         Where targets of `write_aside` and `folder_aside` stand. It may not exist.
+    dry_run : bool
+        Remove nothing.
 
     Returns
     -------
     tuple of Path
-        What was removed. A folder that its writer had moved away to replace it is put back first. Leftovers of
+        What was, or would be, removed. A folder that its writer had moved away to replace it is put back first. Leftovers of
         living writers stay; on file systems without locks, whatever is younger than a day.
     """
     removed = []
@@ -272,9 +274,10 @@ def remove_leftovers(folder: Path | str) -> tuple[Path, ...]:
             continue
         try:
             if held or (held is None and _older_than_a_day(leftover)):
-                _put_back(leftover)
-                shutil.rmtree(leftover, ignore_errors=True)
                 removed.append(leftover)
+                if not dry_run:
+                    _put_back(leftover)
+                    shutil.rmtree(leftover, ignore_errors=True)
         finally:
             os.close(lock)
     return tuple(removed)

@@ -13,7 +13,7 @@ from featx.errors import ConfigError, MissingFeaturesError, StoreError
 from featx.features.blocks import Features, check_block
 from featx.features.openvino_engine import EXPORTS
 from featx.features.store import FeatureStore
-from featx.files import ASIDE, write_aside
+from featx.files import remove_leftovers, write_aside
 
 __all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune", "prune_exports"]
 
@@ -150,7 +150,7 @@ def prune(
     Parameters
     ----------
     path : Path or str
-        Folder of a store in which nobody writes at the moment.
+        Folder of a store. Others may read and write meanwhile; what living writers have begun stays.
     damaged : bool
         Remove damaged blocks too; `featx.extract` then computes their rows again.
     keep : iterable of str, optional
@@ -169,11 +169,9 @@ def prune(
         If rows have to be removed from a damaged block.
     """
     store = FeatureStore(path)
-    leftovers = tuple(sorted(store.path.glob(f"{ASIDE}*")))
+    leftovers = remove_leftovers(store.path, dry_run=dry_run)
     broken = tuple(block for block in store.blocks() if damaged and check_block(block, store.digest))
     if not dry_run:
-        for leftover in leftovers:
-            rmtree(leftover, ignore_errors=True)
         for block in broken:
             block.unlink(missing_ok=True)
     if keep is None:
