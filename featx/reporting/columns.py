@@ -10,16 +10,15 @@ from .tables import Cell, Column
 __all__ = [
     "ARM",
     "HOW",
-    "INTERVAL",
     "INTERVALS",
     "NOTE",
     "PLACE",
     "SETTING",
     "SIZES",
     "SPREAD",
-    "interval",
     "note",
     "place",
+    "sizes",
     "spread",
 ]
 
@@ -27,14 +26,14 @@ ARM = Column("arm", "Arm", text=True)
 SETTING = (Column("task", "Task", text=True), Column("protocol", "Protocol", text=True))
 PLACE = (*SETTING, ARM)
 SPREAD = (
-    Column("mean", "AUC"),
-    Column("sd", "SD"),
-    Column("folds", "Folds"),
-    Column("undefined", "No AUC"),
+    *(Column("mean", "AUC"), Column("low", "95 % low"), Column("high", "95 % high")),
+    *(Column("sd", "SD"), Column("folds", "Folds"), Column("undefined", "No AUC")),
 )
-INTERVAL = (Column("low", "95 % low"), Column("high", "95 % high"))
+SIZES = (
+    *(Column("images", "Images"), Column("positives", "Positives")),
+    Column("positive", "Of class", text=True),
+)
 NOTE = Column("warnings", "Note", text=True)
-SIZES = (Column("images", "Images"), Column("positives", "Positives"))
 HOW = (
     "AUC: mean over the folds' test parts; SD: standard deviation over the folds (n − 1). No AUC: folds whose test part lacks a "
     "class; they enter neither."
@@ -73,25 +72,28 @@ def spread(total: FoldSummary) -> tuple[Cell, ...]:
     Returns
     -------
     tuple of Cell
-        Mean, standard deviation, folds with an AUC and folds without.
+        Mean, ends of the 95 % interval, standard deviation, folds with an AUC and folds without.
     """
-    return total.mean, total.sd, total.n, total.undefined
+    return total.mean, total.low, total.high, total.sd, total.n, total.undefined
 
 
-def interval(total: FoldSummary) -> tuple[Cell, ...]:
-    """Fill `INTERVAL`.
+def sizes(series: Series, images: int | None, positives: int | None) -> tuple[Cell, ...]:
+    """Fill `SIZES`.
 
     Parameters
     ----------
-    total : FoldSummary
-        AUC over the folds.
+    series : Series
+        An arm on a task.
+    images, positives : int or None
+        What was counted; of a task of several classes, positives are those of the rarest.
 
     Returns
     -------
     tuple of Cell
-        Ends of the 95 % interval.
+        Images, positives, and the class that these are of.
     """
-    return total.low, total.high
+    name = series.scored[0] if len(series.scored) == 1 else "rarest class"
+    return images, positives, name if positives is not None else None
 
 
 def note(total: FoldSummary) -> tuple[Cell, ...]:

@@ -8,8 +8,9 @@ from featx.stats.arms import POOLED
 from featx.stats.compare import Comparison, Comparisons
 from featx.stats.findings import Finding
 
-from .columns import ARM, SIZES
+from .columns import ARM, SIZES, sizes
 from .names import slugs
+from .series import Series
 from .summary import Summary, restricted
 from .tables import Cell, Column, Table
 from .words import p_text
@@ -33,14 +34,13 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
     """
     columns = (
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
-        Column("kind", "Comparison", text=True),
         *(
             Column("difference", "a − b"),
-            Column("adjusted_low", "95 % low, simultaneous"),
-            Column("adjusted_high", "95 % high, simultaneous"),
+            Column("adjusted_low", "Simult. 95 % low"),
+            Column("adjusted_high", "Simult. 95 % high"),
             Column("adjusted_p", "p corrected", least=0.001),
         ),
-        *(Column("folds", "Folds"), *SIZES),
+        *(Column("kind", "Comparison", text=True), Column("folds", "Folds"), *SIZES),
         *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b"), Column("sd", "SD")),
         *(
             Column("low", "95 % low, this pair alone"),
@@ -65,7 +65,8 @@ def pair_tables(summary: Summary) -> tuple[Table, ...]:
         if not found.pairs:
             continue
         planned = any(pair.planned for pair in found.pairs)
-        rows = tuple(_pair(pair, _kind(pair) if planned else None) for pair in found.pairs)
+        series = next(one for one in summary.series if one.setting == setting)
+        rows = tuple(_pair(pair, series, _kind(pair) if planned else None) for pair in found.pairs)
         more = " Planned comparisons are corrected among themselves; all others are exploratory." * planned
         title = f"Pairs of arms: {setting[0]} ({setting[1]})"
         made.append(Table(f"pairs-{slugs(summary)[setting]}", title, note + more, columns, rows))
@@ -76,13 +77,13 @@ def _kind(pair: Comparison) -> str:
     return "planned" if pair.planned else "exploratory"
 
 
-def _pair(pair: Comparison, kind: str | None) -> tuple[Cell, ...]:
+def _pair(pair: Comparison, series: Series, kind: str | None) -> tuple[Cell, ...]:
     found = pair.finding
     return (
         *pair.arms,
-        kind,
         *(found.estimate, pair.adjusted_low, pair.adjusted_high, pair.adjusted_p),
-        *((len(pair.folds), found.n, found.positives) if pair.folds else (0, 0, 0)),
+        *(kind, len(pair.folds)),
+        *(sizes(series, found.n, found.positives) if pair.folds else (0, 0, None)),
         *pair.values,
         float(np.std(pair.differences, ddof=1)) if len(pair.differences) > 1 else None,
         *(found.low, found.high, found.p),

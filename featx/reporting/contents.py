@@ -5,20 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .calibrated import calibration_table
-from .columns import (
-    ARM,
-    HOW,
-    INTERVAL,
-    INTERVALS,
-    NOTE,
-    PLACE,
-    SIZES,
-    SPREAD,
-    interval,
-    note,
-    place,
-    spread,
-)
+from .columns import ARM, HOW, INTERVALS, NOTE, PLACE, SIZES, SPREAD, note, place, sizes, spread
 from .comparisons import p_matrices, pair_tables, rank_tables
 from .costs import backbone_table
 from .factors import anova_tables
@@ -53,10 +40,10 @@ def main_table(summary: Summary) -> Table:
         A row for each series.
     """
     rows = [
-        (*place(item.series), item.scored, *spread(item.spread), *interval(item.spread), *note(item.spread))
+        (*place(item.series), item.scored, *spread(item.spread), *note(item.spread))
         for item in summary.overall
     ]
-    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD, *INTERVAL, NOTE)
+    columns = (*PLACE, Column("scored", "Positive", text=True), *SPREAD, NOTE)
     return Table("auc", "AUC by task and arm", HOW + INTERVALS, columns, tuple(rows))
 
 
@@ -125,9 +112,9 @@ def by_fold(summary: Summary) -> tuple[Table, ...]:
         rows = []
         for item in items:
             values = dict(zip(item.folds, item.auc, strict=True))
-            rows.append((item.series.arm, *(values.get(fold) for fold in folds), *spread(item.spread)))
-        columns = (ARM, *(Column(f"fold {fold}", fold) for fold in folds), *SPREAD)
-        text = f"{HOW} Fold names: repeat x direction in 5x2."
+            rows.append((item.series.arm, *spread(item.spread), *(values.get(fold) for fold in folds)))
+        columns = (ARM, *SPREAD, *(Column(f"fold {fold}", fold) for fold in folds))
+        text = f"{HOW}{INTERVALS} Fold names: repeat x direction in 5x2."
         title = f"AUC by fold: {setting[0]} ({setting[1]})"
         made.append(Table(f"folds-{slug}", title, text, columns, tuple(rows)))
     return tuple(made)
@@ -152,9 +139,8 @@ def by_class(summary: Summary) -> Table | None:
         (
             *place(item.series),
             item.scored,
-            item.distinct[1],
             *spread(item.spread),
-            *interval(item.spread),
+            item.distinct[1],
             *note(item.spread),
         )
         for item in summary.classes
@@ -162,8 +148,7 @@ def by_class(summary: Summary) -> Table | None:
     columns = (
         *PLACE,
         Column("class", "Class", text=True),
-        Column("images", "Images"),
-        *(*SPREAD, *INTERVAL, NOTE),
+        *(*SPREAD, Column("images", "Images"), NOTE),
     )
     text = (
         f"Each class against the rest. {HOW}{INTERVALS} Images: test images of the class, each counted once."
@@ -191,9 +176,8 @@ def by_stratum(summary: Summary) -> Table | None:
             *place(item.series),
             item.stratum,
             item.level,
-            *item.distinct,
             *spread(item.spread),
-            *interval(item.spread),
+            *sizes(item.series, *item.distinct),
             *note(item.spread),
         )
         for item in summary.strata
@@ -201,12 +185,9 @@ def by_stratum(summary: Summary) -> Table | None:
     columns = (
         *PLACE,
         *(Column("stratum", "Column", text=True), Column("level", "Value", text=True)),
-        *(*SIZES, *SPREAD, *INTERVAL, NOTE),
+        *(*SPREAD, *SIZES, NOTE),
     )
-    text = (
-        f"{HOW}{INTERVALS} Images and positives are counted once, in however many folds they are tested; in tasks of several "
-        f"classes, positives are those of the rarest class. {BINNED}"
-    )
+    text = f"{HOW}{INTERVALS} Images and positives are counted once, in however many folds they are tested. {BINNED}"
     return Table("strata", "AUC by stratum", text, columns, tuple(rows))
 
 

@@ -11,7 +11,7 @@ from featx.errors import BackboneError
 from featx.runs import run_cost
 from featx.zoo.backbones import find_backbone
 
-from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
+from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .lineage import origin
 from .series import Series
 from .summary import Summary
@@ -148,16 +148,15 @@ def backbone_table(summary: Summary) -> Table | None:
         return None
     rows = [
         (
-            *place(item.series),
+            *(*place(item.series), *spread(item.spread)),
             *(one.backbone or None, origin(item.series.runs[0].record) or None, one.layer or None),
             *(one.parameters, one.multiply_adds, one.images_per_second),
             one.measured or None,
-            *(*spread(item.spread), *interval(item.spread)),
         )
         for item, one in zip(summary.overall, costs, strict=True)
     ]
     columns = (
-        *PLACE,
+        *(*PLACE, *SPREAD),
         *(Column("backbone", "Backbone", text=True), Column("weights", "Weights", text=True)),
         Column("layer", "Layer", text=True),
         *(
@@ -165,7 +164,6 @@ def backbone_table(summary: Summary) -> Table | None:
             Column("multiply_adds", "Multiply-adds (G)", 3, unit=1e9),
         ),
         *(Column("images_per_second", "Images/s", 1), Column("measured", "Measured on", text=True)),
-        *(*SPREAD, *INTERVAL),
     )
     note = (
         "Parameters in millions and multiply-adds of one image in thousands of millions, both up to the feature layer; "

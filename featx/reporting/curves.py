@@ -14,7 +14,20 @@ from featx.stats.calibration import reliability
 from featx.stats.recalibration import smooth_curve
 
 from .calibrated import calibrated, chances
-from .drawing import FAINT, INK, PAPER, blank, folded, logarithmic, look, styled
+from .drawing import (
+    FAINT,
+    INK,
+    NARROW,
+    PAPER,
+    WIDE,
+    blank,
+    folded,
+    framed,
+    letters,
+    logarithmic,
+    look,
+    styled,
+)
 from .names import trainings
 from .records import history, searches_of
 from .series import Series
@@ -31,6 +44,12 @@ __all__ = [
 ]
 
 
+# Inches below which a panel has no room for its ticks.
+_SMALL = 1.75
+# A short legend on one line.
+_BELOW: dict[str, Any] = {"loc": "outside lower left", "ncols": 3, "columnspacing": 1.2, "handlelength": 1.8}
+
+
 def _of(summary: Summary, setting: tuple[str, str]) -> list[Series]:
     return [series for series in summary.series if series.setting == setting]
 
@@ -44,8 +63,9 @@ def _curves(series: Series, scored: str) -> list[tuple[list[bool], list[float]]]
 
 def _unit(axes: Axes) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    ticks = {0: "0", 0.25: "", 0.5: "0.5", 0.75: "", 1: "1"}
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set_yticks(list(ticks), list(ticks.values()))
 
 
 def _roc_axes(axes: Axes, title: str) -> None:
@@ -56,7 +76,7 @@ def _roc_axes(axes: Axes, title: str) -> None:
     axes.set_title(title)
 
 
-def roc_means(summary: Summary, setting: tuple[str, str]) -> Figure:
+def roc_means(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the mean ROC curve of every arm, with a band of one standard deviation over the folds.
 
     Parameters
@@ -65,6 +85,8 @@ def roc_means(summary: Summary, setting: tuple[str, str]) -> Figure:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -72,33 +94,36 @@ def roc_means(summary: Summary, setting: tuple[str, str]) -> Figure:
         A panel for each scored class.
     """
     with styled():
-        figure, panels = _classes(_of(summary, setting))
+        figure, place, panels = _classes(_of(summary, setting), most)
         for axes, name in panels:
             _roc_axes(axes, axes.get_title(loc="left"))
             for series in _of(summary, setting):
                 _mean_curve(axes, summary, series, name)
-        _legend(figure, panels[0][0])
+        _legend(figure, panels[0][0], place)
     return figure
 
 
-def _classes(several: list[Series]) -> tuple[Figure, list[tuple[Axes, str]]]:
-    """Lay out a square panel for each scored class, with room for the arms' names at the right."""
+def _classes(several: list[Series], most: float) -> tuple[Figure, dict[str, Any], list[tuple[Axes, str]]]:
+    """Lay out a square panel for each scored class, with room for a legend of the arms."""
     scored = several[0].scored
-    columns = min(len(scored), 3)
+    columns = min(len(scored), 3, int(most // _SMALL))
     rows = -(-len(scored) // columns)
-    side = 3.6 if columns < 3 else 2.8
-    figure = blank(side * columns + 1.9, side * rows)
+    side = min(3.6 if columns < 3 else 2.5, most / columns)
+    titles = [f"{name} against the rest" if len(scored) > 1 else f"Positive: {name}" for name in scored]
+    titles = [folded(title, letters(side - 0.75, 10.5), 3) for title in titles]
+    height = side + 0.17 * max(len(title.splitlines()) - 1 for title in titles)
+    figure, place = framed(side * columns, height * rows, [one.arm for one in several], most)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(scored) :]:
         axes.set_axis_off()
-    for axes, name in zip(panels, scored, strict=False):
-        axes.set_title(f"{name} against the rest" if len(scored) > 1 else f"Positive: {name}")
-    return figure, list(zip(panels, scored, strict=False))
+    for axes, title in zip(panels, titles, strict=False):
+        axes.set_title(title)
+    return figure, place, list(zip(panels, scored, strict=False))
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, axes: Axes, place: dict[str, Any]) -> None:
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper", title="Arm", alignment="left")
+    figure.legend(handles, names, title="Arm", alignment="left", **place)
 
 
 def _mean_curve(axes: Axes, summary: Summary, series: Series, scored: str) -> None:
@@ -110,7 +135,7 @@ def _mean_curve(axes: Axes, summary: Summary, series: Series, scored: str) -> No
     axes.plot(curve.false_positive_rate, curve.mean, label=folded(series.arm), **how)
 
 
-def roc_folds(summary: Summary, setting: tuple[str, str]) -> Figure:
+def roc_folds(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the ROC curve of every fold, thin, and their mean, thick.
 
     Parameters
@@ -119,6 +144,8 @@ def roc_folds(summary: Summary, setting: tuple[str, str]) -> Figure:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -126,9 +153,9 @@ def roc_folds(summary: Summary, setting: tuple[str, str]) -> Figure:
         A panel for each arm and scored class; folds with one class only have no curve.
     """
     with styled():
-        figure, panels = _grid(_of(summary, setting), 2.6)
+        figure, panels = _grid(_of(summary, setting), 2.6, most)
         for axes, series, name, outer in panels:
-            _roc_axes(axes, _panel_title(series, name))
+            _roc_axes(axes, axes.get_title(loc="left"))
             _outer(axes, *outer)
             how = look(summary, series.arm)
             for actual, scores in _curves(series, name):
@@ -143,25 +170,32 @@ def roc_folds(summary: Summary, setting: tuple[str, str]) -> Figure:
 _Panel = tuple[Axes, Series, str, tuple[bool, bool]]
 
 
-def _grid(several: list[Series], height: float) -> tuple[Figure, list[_Panel]]:
-    """Lay out a panel for each series and scored class, with whether it is at the left and at the bottom."""
+def _grid(
+    several: list[Series], height: float, most: float = WIDE, below: float = 0.0
+) -> tuple[Figure, list[_Panel]]:
+    """Lay out a titled panel for each series and scored class, with whether it is at the left and at the bottom."""
     pairs = [(series, name) for series in several for name in series.scored]
     wide = len(several[0].scored)
-    rows = -(-len(pairs) // (wide if 1 < wide < 5 else 4))
+    rows = -(-len(pairs) // min(wide if 1 < wide < 5 else 4, int(most // _SMALL)))
     columns = -(-len(pairs) // rows)
-    figure = blank(2.35 * columns, height * rows)
+    width = min(2.35 if columns > 1 else 3.6, most / columns)
+    titles = [_panel_title(series, name, letters(width - 0.8)) for series, name in pairs]
+    deep = 0.15 * max(len(title.splitlines()) for title in titles)
+    figure = blank(width * columns, (min(height, width + 0.45) + deep) * rows + below)
     places = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in places[len(pairs) :]:
         axes.set_axis_off()
+    for axes, title in zip(places, titles, strict=False):
+        axes.set_title(title, fontsize=9)
     return figure, [
         (places[index], series, name, (index % columns == 0, index + columns >= len(pairs)))
         for index, (series, name) in enumerate(pairs)
     ]
 
 
-def _panel_title(series: Series, name: str) -> str:
-    arm = folded(series.arm, 24)
-    return f"{arm}\n{folded(name, 24)}" if len(series.scored) > 1 else arm
+def _panel_title(series: Series, name: str, width: int) -> str:
+    arm = folded(series.arm, width, 3)
+    return f"{arm}\n{folded(name, width)}" if len(series.scored) > 1 else arm
 
 
 def _outer(axes: Axes, left: bool, bottom: bool) -> None:
@@ -173,7 +207,7 @@ def _outer(axes: Axes, left: bool, bottom: bool) -> None:
         axes.set_xlabel("")
 
 
-def precision_recall(summary: Summary, setting: tuple[str, str]) -> Figure:
+def precision_recall(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the mean precision-recall curve of every arm, with the share of positives as chance level.
 
     Parameters
@@ -182,6 +216,8 @@ def precision_recall(summary: Summary, setting: tuple[str, str]) -> Figure:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -191,7 +227,7 @@ def precision_recall(summary: Summary, setting: tuple[str, str]) -> Figure:
     """
     grid = np.linspace(0, 1, 201)[1:]
     with styled():
-        figure, panels = _classes(_of(summary, setting))
+        figure, place, panels = _classes(_of(summary, setting), most)
         for axes, name in panels:
             _unit(axes)
             axes.set_xlabel("Recall (true positive rate)")
@@ -206,11 +242,11 @@ def precision_recall(summary: Summary, setting: tuple[str, str]) -> Figure:
                     )
             share = np.mean([np.mean(actual) for actual, _ in _curves(_of(summary, setting)[0], name)])
             axes.axhline(share, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
-        _legend(figure, panels[0][0])
+        _legend(figure, panels[0][0], place)
     return figure
 
 
-def score_histograms(summary: Summary, setting: tuple[str, str]) -> Figure:
+def score_histograms(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw how the scores of positives and of all others are distributed.
 
     Parameters
@@ -219,6 +255,8 @@ def score_histograms(summary: Summary, setting: tuple[str, str]) -> Figure:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -226,7 +264,7 @@ def score_histograms(summary: Summary, setting: tuple[str, str]) -> Figure:
         A panel for each arm and scored class; the folds' test parts together, each class to its own total.
     """
     with styled():
-        figure, panels = _grid(_of(summary, setting), 2.3)
+        figure, panels = _grid(_of(summary, setting), 2.3, most, below=0.35)
         for axes, series, name, outer in panels:
             rows = [row for run in series.runs for row in run.predictions]
             scores = np.array([row.scores[name] for row in rows])
@@ -234,20 +272,19 @@ def score_histograms(summary: Summary, setting: tuple[str, str]) -> Figure:
             bins = np.histogram_bin_edges(scores, bins=24)
             for group, label, colour, line in (
                 (~actual, "others", "#0072b2", "-"),
-                (actual, name if len(series.scored) == 1 else "the class", "#d55e00", "--"),
+                (actual, folded(name, 24) if len(series.scored) == 1 else "the class", "#d55e00", "--"),
             ):
                 shares = np.histogram(scores[group], bins)[0] / max(group.sum(), 1)
                 axes.stairs(shares, bins, fill=True, color=colour, alpha=0.15, linewidth=0)
                 axes.stairs(shares, bins, color=colour, linestyle=line, linewidth=1.3, label=label)
             axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
-            axes.set_title(_panel_title(series, name))
             axes.set_ylabel("Share of the class" if outer[0] else "")
             axes.set_xlabel("Decision value" if outer[1] else "")
-        figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*panels[0][0].get_legend_handles_labels(), **_BELOW)
     return figure
 
 
-def reliability_diagrams(summary: Summary, setting: tuple[str, str]) -> Figure | None:
+def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
     """Draw how often images of like probability are positive.
 
     Parameters
@@ -256,6 +293,8 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str]) -> Figure |
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -267,26 +306,26 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str]) -> Figure |
     if not several:
         return None
     with styled():
-        figure, panels = _grid(several, 2.6)
+        figure, panels = _grid(several, 2.6, most)
         for axes, series, name, outer in panels:
             actual, values, images, groups = chances(series, name)
             found = reliability(actual, values, images=images, groups=groups)
             colour = look(summary, series.arm)["color"]
-            reach = (found.observed - found.low, found.high - found.observed)
+            # Wilson's ends at 0 and 1 may be off by a rounding error.
+            reach = np.maximum((found.observed - found.low, found.high - found.observed), 0)
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.errorbar(
                 found.predicted, found.observed, reach, color=colour, fmt="o", markersize=4, linewidth=1.2
             )
             axes.plot(*smooth_curve(actual, values), color=INK, linewidth=1.1)
             _unit(axes)
-            axes.set_title(_panel_title(series, name))
             axes.set_xlabel("Probability")
             axes.set_ylabel("Share of positives")
             _outer(axes, *outer)
     return figure
 
 
-def search_curves(summary: Summary, setting: tuple[str, str]) -> Figure | None:
+def search_curves(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
     """Draw the inner AUC over the grid of C, the choice of each fold, and choices at an edge of the grid.
 
     Parameters
@@ -295,6 +334,8 @@ def search_curves(summary: Summary, setting: tuple[str, str]) -> Figure | None:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -305,7 +346,7 @@ def search_curves(summary: Summary, setting: tuple[str, str]) -> Figure | None:
     if not several:
         return None
     with styled():
-        figure, panels = _grid(several, 2.3)
+        figure, panels = _grid(several, 2.3, most)
         for axes, series, name, outer in panels:
             colour = look(summary, series.arm)["color"]
             for found in (
@@ -317,19 +358,20 @@ def search_curves(summary: Summary, setting: tuple[str, str]) -> Figure | None:
                 if found.edge:
                     axes.plot([found.chosen], [height], "o", markersize=9, markerfacecolor="none", color=INK)
             logarithmic(axes, "{x:g}")
-            axes.set_title(_panel_title(series, name))
             axes.set_ylabel("Inner AUC" if outer[0] else "")
             axes.set_xlabel("C" if outer[1] else "")
     return figure
 
 
-def learning_curves(summary: Summary) -> Figure | None:
+def learning_curves(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw loss and validation AUC of fine-tuning over the epochs.
 
     Parameters
     ----------
     summary : Summary
         What the report is made of.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -344,16 +386,18 @@ def learning_curves(summary: Summary) -> Figure | None:
     if not arms:
         return None
     with styled():
-        figure = blank(8.6, 2.5 * len(arms))
-        panels = figure.subplots(len(arms), 2, squeeze=False)
+        columns = 2 if most > NARROW else 1
+        width = min(3.8 * columns, most)
+        figure = blank(width, 5.0 / columns * len(arms) + 0.35)
+        panels = figure.subplots(2 * len(arms) // columns, columns, squeeze=False).reshape(len(arms), 2)
         for (left, right), (title, folds) in zip(panels, arms.items(), strict=True):
             for rows in folds:
                 _learning(left, right, rows)
-            left.set(title=title, xlabel="Epoch", ylabel="Loss")
+            left.set(title=folded(title, letters(width - 0.8, 10.5)), xlabel="Epoch", ylabel="Loss")
             right.set(xlabel="Epoch", ylabel="Validation AUC")
             for axes in (left, right):
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*panels[0][0].get_legend_handles_labels(), **_BELOW)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .drawing import FAINT, MARK, blank, folded, look, marker, styled
+from .drawing import FAINT, MARK, WIDE, blank, folded, letters, look, marker, styled
 from .names import heading
 from .pairs import against, ahead
 from .summary import Measure, Summary
@@ -18,17 +18,21 @@ from .words import p_text
 
 __all__ = ["auc_dots", "best_arm", "difference_dots", "rank_dots", "strata_dots"]
 
-
+# Inches of a figure where there is room.
+_BROAD = 8.6
 _DOT: dict[str, Any] = {"markersize": 3.2, "markeredgewidth": 0}
 
 
-def auc_dots(summary: Summary) -> Figure:
+def auc_dots(summary: Summary, most: float = WIDE) -> Figure:
     """Draw the AUC of every fold as a dot and of every arm as a mark with its interval.
 
     Parameters
     ----------
     summary : Summary
         What the report is made of.
+
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -37,10 +41,10 @@ def auc_dots(summary: Summary) -> Figure:
     """
     groups = [[item for item in summary.overall if item.series.setting == key] for key in summary.settings]
     titles = [heading(summary, key) for key in summary.settings]
-    return _dots(summary, groups, titles, [[item.series.arm for item in group] for group in groups])
+    return _dots(summary, groups, titles, most)
 
 
-def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str]) -> Figure:
+def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the AUC of every arm at each level of a stratum.
 
     Parameters
@@ -52,6 +56,9 @@ def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str]) -> Fig
     setting : tuple of (str, str)
         Task and protocol.
 
+    most : float
+        Inches that the figure may be wide.
+
     Returns
     -------
     matplotlib.figure.Figure
@@ -61,22 +68,22 @@ def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str]) -> Fig
     names = list(dict.fromkeys(item.level for item in chosen))
     groups = [[item for item in chosen if item.level == name] for name in names]
     titles = [f"{stratum}: {name}" for name in names]
-    return _dots(summary, groups, titles, [[item.series.arm for item in group] for group in groups])
+    return _dots(summary, groups, titles, most)
 
 
 def _dots(
     summary: Summary,
     groups: Sequence[Sequence[Measure]],
     titles: Sequence[str],
-    names: Sequence[Sequence[str]],
+    most: float,
 ) -> Figure:
     heights = [len(group) + 0.9 for group in groups]
     with styled():
-        figure = blank(8.6, 0.36 * sum(heights) + 0.55)
+        figure = _frame(sum(heights) + 0.4 * (len(groups) - 1), most)
         panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
-        for axes, group, title, arms in zip(panels, groups, titles, names, strict=True):
-            _dot_panel(axes, summary, group, arms)
-            axes.set_title(title)
+        for axes, group, title in zip(panels, groups, titles, strict=True):
+            _dot_panel(axes, summary, group, most)
+            _title(axes, title, most)
         panels[-1].set_xlabel("ROC AUC")
         low, high = _limits([value for group in groups for item in group for value in _reach(item)])
         panels[-1].set_xlim(low, high)
@@ -84,6 +91,26 @@ def _dots(
             if low < 0.5 < high:
                 axes.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
     return figure
+
+
+def _frame(rows: float, most: float) -> Figure:
+    """Make a figure for so many rows, with room for a title of two lines and an axis."""
+    return blank(min(_BROAD, most), 0.12 * (_lines(most) + 1) * rows + 0.37 + 0.19 * _lines(most))
+
+
+def _lines(most: float) -> int:
+    """Lines that names and titles may have."""
+    return 2 if most >= _BROAD else 3
+
+
+def _name_letters(most: float) -> int:
+    """Letters of a row's name on a line: it takes no more than a third of the figure."""
+    return min(letters(min(_BROAD, most) / 2.7), 28)
+
+
+def _title(axes: Axes, text: str, most: float) -> None:
+    room = min(_BROAD, most) - 0.0755 * _name_letters(most) - 0.7
+    axes.set_title(folded(text, letters(room, 10.5), _lines(most)))
 
 
 def _reach(item: Measure) -> list[float]:
@@ -98,7 +125,7 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return max(min(values) - room, 0.0), min(max(values) + room, 1.0 + room)
 
 
-def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], names: Sequence[str]) -> None:
+def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], most: float) -> None:
     order = sorted(range(len(group)), key=lambda index: np.nan_to_num(group[index].spread.mean, nan=-1.0))
     for place, index in enumerate(order):
         item, total = group[index], group[index].spread
@@ -110,7 +137,7 @@ def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], names: Se
         axes.plot([total.mean], [place + 0.12], marker(summary, arm), color=colour, **MARK)
         label = f"{total.mean:.3f}" if np.isfinite(total.mean) else "one class only"
         axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
-    _rows(axes, [names[index] for index in order])
+    _rows(axes, [group[index].series.arm for index in order], most)
 
 
 def _lower(place: int, count: int) -> NDArray[np.floating[Any]]:
@@ -118,8 +145,8 @@ def _lower(place: int, count: int) -> NDArray[np.floating[Any]]:
     return place - 0.2 - 0.07 * (np.arange(count) % 3 - 1)
 
 
-def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [folded(name) for name in names])
+def _rows(axes: Axes, names: Sequence[str], most: float) -> None:
+    axes.set_yticks(range(len(names)), [folded(name, _name_letters(most), _lines(most)) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -144,7 +171,7 @@ def best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
     return found.ranked[0] if found is not None and found.ranked else None
 
 
-def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
+def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the paired differences of every other arm against the best.
 
     Parameters
@@ -153,6 +180,9 @@ def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol, of which at least two arms can be paired.
+
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -164,7 +194,7 @@ def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
     pairs = {arm: pair for arm, pair in against(summary.comparisons[setting], best).items() if pair.folds}
     order = sorted(pairs, key=lambda arm: ahead(pairs[arm], arm))
     with styled():
-        figure = blank(8.6, 0.36 * (len(order) + 0.9) + 0.55)
+        figure = _frame(len(order) + 0.9, most)
         axes = figure.subplots()
         axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
         for place, arm in enumerate(order):
@@ -177,13 +207,13 @@ def difference_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
             axes.plot([ahead(pair, arm)], [place + 0.12], marker(summary, arm), color=colour, **MARK)
             label = p_text(pairs[arm].adjusted_p) if np.isfinite(pairs[arm].adjusted_p) else "no test"
             axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
-        _rows(axes, order)
-        axes.set_title(f"{heading(summary, setting)}: difference to {best}")
+        _rows(axes, order, most)
+        _title(axes, f"{heading(summary, setting)}: difference to {best}", most)
         axes.set_xlabel("Difference in ROC AUC")
     return figure
 
 
-def rank_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
+def rank_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the mean ranks of the arms over the folds.
 
     Parameters
@@ -192,6 +222,9 @@ def rank_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
         What the report is made of.
     setting : tuple of (str, str)
         Task and protocol, with a ranking.
+
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -202,16 +235,16 @@ def rank_dots(summary: Summary, setting: tuple[str, str]) -> Figure:
     assert ranking is not None
     order = sorted(range(len(ranking.arms)), key=lambda index: ranking.ranks[index])
     with styled():
-        figure = blank(8.6, 0.36 * (len(order) + 0.9) + 0.55)
+        figure = _frame(len(order) + 0.9, most)
         axes = figure.subplots()
         for row, index in enumerate(order):
             arm = ranking.arms[index]
             axes.plot(
                 [ranking.ranks[index]], [row], marker(summary, arm), color=look(summary, arm)["color"], **MARK
             )
-        _rows(axes, [ranking.arms[index] for index in order])
+        _rows(axes, [ranking.arms[index] for index in order], most)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0.8, len(order) + 0.2)
-        axes.set_title(heading(summary, setting))
+        _title(axes, heading(summary, setting), most)
         axes.set_xlabel("Mean rank over the folds (1 is best)")
     return figure

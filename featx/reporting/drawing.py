@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,10 +30,14 @@ __all__ = [
     "FAINT",
     "INK",
     "MARK",
+    "NARROW",
     "PAPER",
+    "WIDE",
     "Drawing",
     "blank",
     "folded",
+    "framed",
+    "letters",
     "logarithmic",
     "look",
     "marker",
@@ -46,6 +50,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
 # One more than there are colours, so that colour and marker together differ for many arms.
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+WIDE, NARROW = 10.0, 3.6
+"""Inches that a figure may take: on paper and on wide pages, and on a telephone."""
 INK, FAINT, _GRID, PAPER = "#1d2228", "#5c6670", "#dfe3e8", "#ffffff"
 MARK: Mapping[str, Any] = {"markersize": 6.5, "markeredgecolor": PAPER}
 # In the page these colours become CSS variables, so that figures follow light and dark.
@@ -112,6 +118,8 @@ class Drawing:
         What it shows, for those who cannot see it.
     figure : matplotlib.figure.Figure
         The drawing.
+    narrow : matplotlib.figure.Figure
+        The same no wider than `NARROW`.
     """
 
     name: str
@@ -119,6 +127,7 @@ class Drawing:
     note: str
     alt: str
     figure: Figure
+    narrow: Figure
 
 
 @contextmanager
@@ -147,6 +156,56 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
+def framed(width: float, height: float, names: Sequence[str], most: float) -> tuple[Figure, dict[str, Any]]:
+    """Make a figure with room for a legend of names: at the right where the page is wide enough, else below.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches for the panels.
+    names : sequence of str
+        What the legend lists, below one another.
+    most : float
+        Inches that the figure may be wide.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Empty.
+    place : dict
+        Keywords of the figure's ``legend``.
+    """
+    lines = [line for name in names for line in folded(name).splitlines()]
+    broad = 0.085 * max(map(len, lines)) + 0.7
+    deep = 0.165 * len(lines) + 0.06 * len(names) + 0.45
+    if width + broad <= most:
+        return blank(width + broad, max(height, deep)), {"loc": "outside right upper"}
+    return blank(width, height + deep), {"loc": "outside lower left"}
+
+
+def letters(inches: float, size: float = 9.0) -> int:
+    """Count the letters that have room on a line.
+
+    Parameters
+    ----------
+    inches : float
+        Length of the line.
+    size : float
+        Points of the font.
+
+    Returns
+    -------
+    int
+        At least 8.
+
+    Examples
+    --------
+    >>> letters(2.0), letters(2.0, 10.5)
+    (26, 22)
+    """
+    return max(int(inches / (0.0085 * size)), 8)
+
+
 def logarithmic(axes: Axes, form: str) -> None:
     """Make the x axis logarithmic, with plain numbers at the decades.
 
@@ -162,8 +221,8 @@ def logarithmic(axes: Axes, form: str) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter(form))
 
 
-def folded(name: str, width: int = 28) -> str:
-    """Break a long name into at most two lines.
+def folded(name: str, width: int = 28, lines: int = 2) -> str:
+    """Break a long name into a few lines.
 
     Parameters
     ----------
@@ -171,18 +230,20 @@ def folded(name: str, width: int = 28) -> str:
         Name of an arm or class.
     width : int
         Letters in a line.
+    lines : int
+        Lines at most.
 
     Returns
     -------
     str
-        What is beyond two lines is cut; the tables hold the whole name.
+        What is beyond these lines is cut; the tables hold the whole name.
 
     Examples
     --------
     >>> folded("ImageNet, then fine-tuned on the atlas", 24).splitlines()
     ['ImageNet, then fine-', 'tuned on the atlas']
     """
-    return "\n".join(textwrap.wrap(name, width, max_lines=2, placeholder=" …")) or name
+    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder=" …")) or name
 
 
 def look(summary: Summary, arm: str) -> dict[str, Any]:
@@ -262,13 +323,15 @@ def save(drawing: Drawing, folder: Path | str) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def svg(drawing: Drawing) -> str:
+def svg(drawing: Drawing, *, narrow: bool = False) -> str:
     """Write a figure as an SVG element for a page.
 
     Parameters
     ----------
     drawing : Drawing
         What to write.
+    narrow : bool
+        Its narrow form.
 
     Returns
     -------
@@ -276,12 +339,14 @@ def svg(drawing: Drawing) -> str:
         An ``<svg>`` element whose colours are CSS variables and whose ids begin with the drawing's name, so
         that several fit on one page.
     """
-    text = _bytes(drawing.figure, "svg").decode("utf-8")
+    figure = drawing.narrow if narrow else drawing.figure
+    name = f"{drawing.name}-narrow" if narrow else drawing.name
+    text = _bytes(figure, "svg").decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{drawing.name}-', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{drawing.name}-", text)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r": (#[0-9a-f]{6})\b", _variable, text)
-    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(drawing), text, count=1)
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(figure, name, narrow), text, count=1)
 
 
 def _variable(match: re.Match[str]) -> str:
@@ -289,8 +354,9 @@ def _variable(match: re.Match[str]) -> str:
     return f": var({_VARIABLES[colour]}, {colour})" if colour in _VARIABLES else match.group(0)
 
 
-def _opening(drawing: Drawing) -> str:
+def _opening(figure: Figure, name: str, narrow: bool) -> str:
     # One inch is as wide in every figure, so that letters have one size on the page.
-    width = round(float(drawing.figure.get_figwidth()) * 108)
+    width = round(float(figure.get_figwidth()) * 108)
+    kind = "narrow" if narrow else "wide"
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return rf'<svg {spaces} viewBox="\g<1>" style="max-width: {width}px" aria-hidden="true" focusable="false" data-name="{drawing.name}">'
+    return rf'<svg {spaces} viewBox="\g<1>" class="{kind}" style="max-width: {width}px" aria-hidden="true" focusable="false" data-name="{name}">'

@@ -10,7 +10,7 @@ from featx.stats.grouping import pool_fold
 from featx.stats.operating import Confusion, confusion
 from featx.stats.pooling import POOLINGS
 
-from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
+from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .operating import METRICS, over_folds
 from .series import Series
 from .summary import Summary
@@ -48,8 +48,8 @@ def group_table(summary: Summary) -> Table | None:
     columns = (
         *PLACE,
         *(Column("class", "Positive", text=True), Column("pooling", "Score of a group", text=True)),
+        *SPREAD,
         *(Column("groups", "Groups"), Column("positives", "Positive groups")),
-        *(*SPREAD, *INTERVAL),
         *(Column(name, title) for name, (title, _) in METRICS.items()),
         *(
             Column(f"{rate} at fixed {rule}", f"{rate.capitalize()[:4]}. at the threshold for {rule}")
@@ -72,8 +72,8 @@ def _row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
     return (
         *place(series),
         *(name, pooling),
+        *spread(total),
         *(sum(len(fold.ids) for fold in folds), int(sum(fold.actual.sum() for fold in folds))),
-        *(*spread(total), *interval(total)),
         *(_metric(folds, column) for column in METRICS),
         *_fixed(series, folds, name, pooling),
     )

@@ -25,7 +25,8 @@ from .words import Finding
 __all__ = ["Block", "Cellview", "Section", "Shot", "page"]
 
 _FILTER_FROM = 8
-_WRAP_FROM = 48
+# Letters from which names, and other texts, stand on several lines.
+_LONG_FROM, _WRAP_FROM = 22, 48
 # Columns that name an arm.
 _ARMS = frozenset({"arm", "a", "b"})
 
@@ -63,7 +64,7 @@ class Block:
     alt : str
         Of a figure: what it shows.
     svg : Markup or None
-        Of a figure: its drawing.
+        Of a figure: its drawing for wide pages, and that for narrow ones, of which one is shown.
     heads : tuple of Column
         Of a table: its columns.
     rows : tuple of tuple of Cellview
@@ -254,7 +255,7 @@ def _begins(name: str, starts: Sequence[str]) -> bool:
 
 
 def _drawing(item: Drawing) -> Block:
-    return Block(item.name, item.title, item.note, item.alt, Markup(svg(item)))
+    return Block(item.name, item.title, item.note, item.alt, Markup(svg(item) + svg(item, narrow=True)))
 
 
 def _links(summary: Summary) -> dict[tuple[str, ...], str]:
@@ -272,6 +273,8 @@ def _links(summary: Summary) -> dict[tuple[str, ...], str]:
 def _table(table: Table, links: Mapping[tuple[str, ...], str]) -> Block:
     names = [column.name for column in table.columns]
     slug = table.name.partition("-")[2]
+    # The leading columns of text name the row.
+    naming = next((place for place, column in enumerate(table.columns) if not column.text), len(names))
 
     def link(row: tuple[Cell, ...], column: Column) -> str:
         if column.name not in _ARMS:
@@ -280,7 +283,10 @@ def _table(table: Table, links: Mapping[tuple[str, ...], str]) -> Block:
         return links.get(tuple(here) if len(here) == 3 else (slug, here[-1]), "")
 
     rows = tuple(
-        tuple(_cell(cell, column, link(row, column)) for cell, column in zip(row, table.columns, strict=True))
+        tuple(
+            _cell(cell, column, link(row, column), place < naming)
+            for place, (cell, column) in enumerate(zip(row, table.columns, strict=True))
+        )
         for row in table.rows
     )
     many = len(rows)
@@ -295,15 +301,15 @@ def _table(table: Table, links: Mapping[tuple[str, ...], str]) -> Block:
     )
 
 
-def _cell(cell: Cell, column: Column, link: str) -> Cellview:
+def _cell(cell: Cell, column: Column, link: str, names: bool) -> Cellview:
     classes = ["text"] if column.text else []
     value = cell.mean if isinstance(cell, Score) else cell
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return Cellview(shown(cell, column), "", "none")
     if isinstance(cell, Score) and cell.best:
         classes.append("best")
-    if column.text and len(str(value)) > _WRAP_FROM:
-        classes.append("wrap")
+    if column.text and len(str(value)) > (_LONG_FROM if names else _WRAP_FROM):
+        classes.append("long" if names else "wrap")
     return Cellview(shown(cell, column), str(value), " ".join(classes), link)
 
 

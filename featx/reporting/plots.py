@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from matplotlib.figure import Figure
 
 from .curves import (
@@ -14,12 +17,14 @@ from .curves import (
     search_curves,
 )
 from .dots import auc_dots, best_arm, difference_dots, rank_dots, strata_dots
-from .drawing import Drawing
+from .drawing import NARROW, WIDE, Drawing
 from .names import heading, slugs
 from .summary import Summary
 from .trends import costs, training_sizes
 
 __all__ = ["drawings"]
+
+_Draw = Callable[[float], Figure | None]
 
 # Name, title, how to read it, what it shows. Of figures that a task has, {} is the task.
 _NOTES: dict[str, tuple[str, str, str]] = {
@@ -109,46 +114,53 @@ def drawings(summary: Summary) -> tuple[Drawing, ...]:
     tuple of Drawing
         In the order of the page.
     """
-    whole = {
-        "auc": auc_dots(summary),
-        "cost": costs(summary),
-        "training-sizes": training_sizes(summary),
+    whole: dict[str, _Draw] = {
+        "auc": partial(auc_dots, summary),
+        "cost": partial(costs, summary),
+        "training-sizes": partial(training_sizes, summary),
     }
-    made = [_drawing(name, figure) for name, figure in whole.items() if figure]
+    made = [_drawing(name, draw) for name, draw in whole.items()]
     for setting, slug in slugs(summary).items():
         made += _of_task(summary, setting, slug)
-    learning = learning_curves(summary)
-    return (*made, *([_drawing("learning", learning)] if learning else []))
+    made.append(_drawing("learning", partial(learning_curves, summary)))
+    return tuple(drawing for drawing in made if drawing)
 
 
-def _drawing(name: str, figure: Figure, slug: str = "", task: str = "") -> Drawing:
+def _drawing(name: str, draw: _Draw, slug: str = "", task: str = "") -> Drawing | None:
     title, note, alt = (text.replace("{}", task) for text in _NOTES[name])
-    return Drawing(f"{name}-{slug}" if slug else name, title, note, alt, figure)
+    return _drawn(f"{name}-{slug}" if slug else name, title, note, alt, draw)
 
 
-def _of_task(summary: Summary, setting: tuple[str, str], slug: str) -> list[Drawing]:
+def _drawn(name: str, title: str, note: str, alt: str, draw: _Draw) -> Drawing | None:
+    """Draw a figure for wide and for narrow pages; None where there is nothing to draw."""
+    wide = draw(WIDE)
+    narrow = draw(NARROW) if wide else None
+    return Drawing(name, title, note, alt, wide, narrow) if wide and narrow else None
+
+
+def _of_task(summary: Summary, setting: tuple[str, str], slug: str) -> list[Drawing | None]:
     task = heading(summary, setting)
-    figures: dict[str, Figure | None] = {
-        "roc": roc_means(summary, setting),
-        "roc-folds": roc_folds(summary, setting),
-        "precision-recall": precision_recall(summary, setting),
-        "scores": score_histograms(summary, setting),
-        "calibration": reliability_diagrams(summary, setting),
-        "search": search_curves(summary, setting),
+    figures: dict[str, Callable[..., Figure | None]] = {
+        "roc": roc_means,
+        "roc-folds": roc_folds,
+        "precision-recall": precision_recall,
+        "scores": score_histograms,
+        "calibration": reliability_diagrams,
+        "search": search_curves,
     }
     if best_arm(summary, setting):
-        figures["differences"] = difference_dots(summary, setting)
+        figures["differences"] = difference_dots
         if summary.comparisons[setting].ranking:
-            figures["ranks"] = rank_dots(summary, setting)
-    made = [_drawing(name, figure, slug, task) for name, figure in figures.items() if figure]
+            figures["ranks"] = rank_dots
+    made = [_drawing(name, partial(draw, summary, setting), slug, task) for name, draw in figures.items()]
     columns = dict.fromkeys(item.stratum for item in summary.strata if item.series.setting == setting)
     return made + [
-        Drawing(
+        _drawn(
             f"stratum-{place + 1}-{slug}",
             f"AUC by {column}: {task}",
             f"As the AUC of every arm, over the test images of one value of {column} at a time.",
             f"Dot plot of the AUC of the arms on {task} by {column}.",
-            strata_dots(summary, column, setting),
+            partial(strata_dots, summary, column, setting),
         )
         for place, column in enumerate(columns)
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from featx.stats.compare import Comparison
 from featx.stats.power import Power
 
-from .columns import SETTING, SIZES
+from .columns import SETTING, SIZES, sizes
 from .pairs import LEVEL, POWER, smallest
+from .series import Series
 from .summary import Summary
 from .tables import Cell, Column, Table
 
@@ -26,8 +27,9 @@ def power_table(summary: Summary) -> Table | None:
     Table or None
         A row for each pair of arms that was compared; None where there is none.
     """
+    first = {series.setting: series for series in reversed(summary.series)}
     rows: list[tuple[Cell, ...]] = [
-        (*setting, *_row(pair, smallest(pair)))
+        (*setting, *_row(first[setting], pair, smallest(pair)))
         for setting, found in summary.comparisons.items()
         for pair in found.pairs
         if pair.folds
@@ -37,8 +39,8 @@ def power_table(summary: Summary) -> Table | None:
     columns = (
         *SETTING,
         *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
-        *(Column("difference", "a − b"), Column("error", "Standard error")),
-        *(Column("smallest", "Minimum detectable difference"), Column("comparisons", "Comparisons")),
+        *(Column("difference", "a − b"), Column("smallest", "Minimum detectable difference")),
+        *(Column("comparisons", "Comparisons"), Column("error", "Standard error")),
         *(Column("folds", "Folds"), *SIZES),
         *(Column("method", "Method", text=True), Column("warnings", "Note", text=True)),
     )
@@ -51,10 +53,10 @@ def power_table(summary: Summary) -> Table | None:
     return Table("power", "Minimum detectable difference", note, columns, tuple(rows))
 
 
-def _row(pair: Comparison, found: Power) -> tuple[Cell, ...]:
+def _row(series: Series, pair: Comparison, found: Power) -> tuple[Cell, ...]:
     return (
         *pair.arms,
-        *(pair.finding.estimate, found.error, found.difference, pair.family),
-        *(len(pair.folds), found.n, found.positives),
+        *(pair.finding.estimate, found.difference, pair.family, found.error),
+        *(len(pair.folds), *sizes(series, found.n, found.positives)),
         *(found.method, "; ".join(found.warnings) or None),
     )

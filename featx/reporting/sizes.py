@@ -11,7 +11,7 @@ import numpy as np
 from featx.stats.arms import FoldScores, size_ratio, summarise_arm
 from featx.stats.intervals import FoldSummary
 
-from .columns import HOW, INTERVAL, INTERVALS, PLACE, SPREAD, interval, place, spread
+from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .series import Series
 from .tables import Column, Table
 
@@ -119,7 +119,7 @@ def size_table(summary: Summary) -> Table | None:
         A row for each arm and size; None where every arm was trained on one size alone.
     """
     rows = [
-        (*place(point.series), point.images, *spread(point.total), *interval(point.total))
+        (*place(point.series), point.images, *spread(point.total))
         for several in points(summary).values()
         for point in several
     ]
@@ -128,7 +128,7 @@ def size_table(summary: Summary) -> Table | None:
     columns = (
         *PLACE,
         Column("images", "Training images"),
-        *(*SPREAD, *INTERVAL),
+        *SPREAD,
     )
     note = (
         "Training images: mean over the folds, as the runs recorded them; folds whose sizes are within a tenth stand "

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from featx import cells
 from featx.files import write_text
 
+from .typesetting import Grid, typeset
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,33 +39,6 @@ __all__ = [
 ]
 
 DASH = "–"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "†": r"\dag{}",
-    "–": "--",
-    "→": r"$\to$",
-    "∞": r"$\infty$",
-    "η": r"$\eta$",
-    "ω": r"$\omega$",
-    "²": r"$^2$",
-}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -320,7 +295,7 @@ def _finite(cell: str | int | float | None) -> str | int | float | None:
 
 
 def latex(table: Table) -> str:
-    r"""Write a table as LaTeX, with rules of the package booktabs.
+    r"""Write a table as LaTeX, no wider than a page, as `featx.reporting.typesetting` does.
 
     Parameters
     ----------
@@ -330,7 +305,7 @@ def latex(table: Table) -> str:
     Returns
     -------
     str
-        A ``table`` environment; special characters are escaped.
+        One or several ``table`` environments; special characters are escaped.
 
     Examples
     --------
@@ -338,27 +313,19 @@ def latex(table: Table) -> str:
     >>> "50\\% \\& more & 0.700 \\\\" in latex(Table("auc", "AUC", "", columns, (("50% & more", 0.7),)))
     True
     """
-
-    def escape(text: str) -> str:
-        return "".join(_LATEX.get(char, char) for char in text)
-
-    def strong(cell: Cell, text: str) -> str:
-        return rf"\textbf{{{escape(text)}}}" if isinstance(cell, Score) and cell.best else escape(text)
-
-    def line(cells: list[str]) -> str:
-        return rf"{' & '.join(cells)} \\" + "\n"
-
-    pairs = zip(table.rows, _lines(table), strict=True)
-    body = "".join(line([strong(cell, text) for cell, text in zip(*pair, strict=True)]) for pair in pairs)
-    caption = escape(f"{table.title}. {table.note}" if table.note else f"{table.title}.")
-    return (
-        "% \\usepackage{booktabs}\n"
-        "\\begin{table}[htbp]\n\\centering\n"
-        f"\\caption{{{caption}}}\n\\label{{tab:{re.sub('[^A-Za-z0-9-]', '-', table.name)}}}\n"
-        f"\\begin{{tabular}}{{{''.join('l' if column.text else 'r' for column in table.columns)}}}\n\\toprule\n"
-        f"{line([escape(column.title) for column in table.columns])}"
-        f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    bold = frozenset(
+        (number, place)
+        for number, row in enumerate(table.rows)
+        for place, cell in enumerate(row)
+        if isinstance(cell, Score) and cell.best
     )
+    grid = Grid(
+        tuple(column.title for column in table.columns),
+        tuple(column.text for column in table.columns),
+        tuple(map(tuple, _lines(table))),
+        bold,
+    )
+    return typeset(table.name, table.title, table.note, grid)
 
 
 FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
+from numpy.typing import NDArray
 
 from featx.stats.intervals import FoldSummary
 
 from .costs import MEASURES, cost_of, network_of
-from .drawing import MARK, blank, folded, look, marker, styled
+from .drawing import MARK, NARROW, WIDE, folded, framed, letters, look, marker, styled
 from .names import heading
 from .sizes import points
 from .summary import Measure, Summary
@@ -24,15 +26,19 @@ __all__ = ["costs", "short", "training_sizes"]
 # Ticks nearer than this share of the axis are left out.
 _APART = 0.14
 _MARGIN = 0.16
+# Inches that the panels take beside a legend.
+_PANELS = 6.2
 
 
-def costs(summary: Summary) -> Figure | None:
+def costs(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw mean AUC against images a second, multiply-adds and parameters, as far as the runs tell them.
 
     Parameters
     ----------
     summary : Summary
         What the report is made of.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -45,23 +51,38 @@ def costs(summary: Summary) -> Figure | None:
     measures = [name for name in MEASURES if len({getattr(one, name) for one in known.values()} - {None}) > 1]
     if not measures:
         return None
-    rows = len(summary.settings)
+    shape = (len(summary.settings), len(measures))
     with styled():
-        figure = blank(8.6, max(2.7 * rows + 0.2, _room(summary)))
-        panels = figure.subplots(rows, len(measures), squeeze=False, sharex="col", sharey="row")
+        figure, where, panels = _panels(shape, summary.arms, most)
         for line, setting in zip(panels, summary.settings, strict=True):
             items = [item for item in summary.overall if item.series.setting == setting]
             for axes, measure in zip(line, measures, strict=True):
                 for item in items:
                     if value := getattr(known[*setting, item.series.arm], measure):
                         _spots(axes, summary, item.series.arm, _aside(item, items), [value], [item.spread])
-            line[0].set(title=heading(summary, setting), ylabel="ROC AUC")
+            line[0].set(title=_title(heading(summary, setting), most), ylabel="ROC AUC")
             _scale_y(line.tolist())
         for column, measure in enumerate(measures):
             _scale_x(panels[:, column].tolist())
-            panels[-1, column].set_xlabel(textwrap.fill(MEASURES[measure], 20))
-        _legend(figure, panels.ravel().tolist())
+            for axes in panels[:, column] if most <= NARROW else panels[-1:, column]:
+                axes.set_xlabel(textwrap.fill(MEASURES[measure], 20 if most > NARROW else 40))
+        _legend(figure, panels.ravel().tolist(), where)
     return figure
+
+
+def _panels(
+    shape: tuple[int, int], arms: Sequence[str], most: float
+) -> tuple[Figure, dict[str, Any], NDArray[Any]]:
+    """Lay out tasks in rows and measures in columns, on a narrow page all below one another."""
+    if most <= NARROW:
+        figure, place = framed(most, 2.4 * shape[0] * shape[1], arms, most)
+        return figure, place, figure.subplots(shape[0] * shape[1], 1, squeeze=False).reshape(shape)
+    figure, place = framed(_PANELS, 2.7 * shape[0] + 0.2, arms, most)
+    return figure, place, figure.subplots(*shape, squeeze=False, sharex="col", sharey="row")
+
+
+def _title(text: str, most: float) -> str:
+    return folded(text, letters(min(_PANELS, most) - 0.8, 10.5))
 
 
 def _aside(item: Measure, items: Sequence[Measure]) -> float:
@@ -146,27 +167,24 @@ def short(value: float) -> str:
     return f"{value:.4g}" if value >= 1000 else f"{value:.3g}"
 
 
-def _room(summary: Summary) -> float:
-    """Inches that the names of the arms need below one another."""
-    return 0.185 * sum(len(folded(arm).splitlines()) + 0.35 for arm in summary.arms) + 0.5
-
-
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+def _legend(figure: Figure, panels: Sequence[Axes], place: dict[str, Any]) -> None:
     handles = {
         name: handle
         for axes in panels
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", title="Arm", alignment="left")
+    figure.legend(handles.values(), handles.keys(), title="Arm", alignment="left", **place)
 
 
-def training_sizes(summary: Summary) -> Figure | None:
+def training_sizes(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw AUC against the number of training images, where arms were trained on parts of different sizes.
 
     Parameters
     ----------
     summary : Summary
         What the report is made of.
+    most : float
+        Inches that the figure may be wide.
 
     Returns
     -------
@@ -178,16 +196,16 @@ def training_sizes(summary: Summary) -> Figure | None:
         return None
     tasks = list(dict.fromkeys(task for task, _ in found))
     with styled():
-        figure = blank(8.6, max(3.0 * len(tasks), _room(summary)))
+        figure, where = framed(min(_PANELS, most), 3.0 * len(tasks), summary.arms, most)
         panels = figure.subplots(len(tasks), 1, squeeze=False, sharex=True).ravel()
         for axes, task in zip(panels, tasks, strict=True):
             lines = {arm: several for (other, arm), several in found.items() if other == task}
             for place, (arm, several) in enumerate(lines.items()):
                 sizes, totals = zip(*((point.images, point.total) for point in several), strict=True)
                 _spots(axes, summary, arm, _beside(place, len(lines)), sizes, totals)
-            axes.set(title=task, ylabel="ROC AUC")
+            axes.set(title=_title(task, most), ylabel="ROC AUC")
             _scale_y([axes])
         _scale_x(panels.tolist())
         panels[-1].set_xlabel("Training images")
-        _legend(figure, panels.tolist())
+        _legend(figure, panels.tolist(), where)
     return figure

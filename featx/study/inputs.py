@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.folds import Folds, check_folds
-from featx.data.protocols import make_folds
+from featx.data.protocols import check_inner, make_folds
 from featx.data.tasks import Labelled, apply_task
 from featx.digest import canonical, digest, digest_file
 from featx.errors import WeightsError
@@ -18,6 +18,7 @@ from featx.progress import Progress
 from featx.runs import COMPLETE
 from featx.study.datasets import ReadData, read_data
 from featx.study.schema import Arm, Study
+from featx.svm.settings import resolve_settings
 from featx.zoo.backbones import find_backbone
 from featx.zoo.presets import is_preset
 from featx.zoo.weights import resolve_weights
@@ -146,8 +147,18 @@ class Inputs:
             folds = make_folds(labelled, protocol, self.study.seed, keys)
             if protocol == "holdout" or Path(protocol).suffix:
                 check_folds(folds, labelled, keys)
+            if name in self.study.targets:
+                self._check_inner(folds, labelled, keys)
             self._folds[name, task, protocol] = folds
         return self._folds[name, task, protocol], canonical(labelled.task)
+
+    def _check_inner(self, folds: Folds, labelled: Labelled, keys: list[str]) -> None:
+        """Check that the training set of every fold can be split again, as the SVM's settings need it."""
+        chosen = self.study.svm.model_dump(exclude_none=True, exclude={"missing"})
+        settings = resolve_settings(**chosen)
+        check_inner(folds.folds, labelled, keys, grouped=settings.inner == "grouped")
+        if settings.calibrate != "none":
+            check_inner(folds.folds, labelled, keys, every_class=True)
 
     def weights(self, arm: Arm, backbone: str) -> Start:
         """Find what an arm's network starts from, before any training of this study.

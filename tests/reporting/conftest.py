@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from featx.reporting.report import Report, report
+from featx.reporting.summary import Summary, summarise
 from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
 
 FOLDS = ("1x1", "1x2", "2x1", "2x2", "3x1", "3x2")
@@ -140,3 +143,81 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(study: Path) -> Report:
     """A report of the study; not to be written to."""
     return report([study], output=study.parent / "report")
+
+
+LONG = (
+    "Xception, ImageNet, 299 px, average pooling",
+    "EfficientNetV2-B3 (fine-tuned on the atlas, then on HAM10000)",
+    "VGG-M 4096, ImageNet -> retina (Kaggle DR) -> atlas",
+    *(f"Backbone {number} with quite a long name, trained on the atlas" for number in range(4, 13)),
+)
+DIAGNOSES = ("melanoma", "nevus", "basal cell carcinoma", "seborrheic keratosis")
+
+
+def several(
+    folder: Path,
+    arms: Sequence[str],
+    classes: Sequence[str] = ("benign", "malignant"),
+    folds: Sequence[str] = FOLDS[:4],
+    **changes: Any,
+) -> Path:
+    """Arms with networks of their own on one task, calibrated and searched, of two classes or more."""
+    scored = tuple(classes) if len(classes) > 2 else (classes[1],)
+    task = {2: "malignant-vs-benign"}.get(len(classes), "diagnoses of the atlas")
+    for (place, arm), (number, fold) in product(enumerate(arms), enumerate(folds)):
+        rng = np.random.default_rng(number)
+        rows = [
+            _scored(
+                f"{fold}-{row:02d}", fold, classes[row % len(classes)], scored, rng, 0.4 + 0.2 * place, row
+            )
+            for row in range(48)
+        ]
+        curve = {"C": [0.01, 0.1, 1.0, 10.0], "mean": [0.6, 0.7, 0.7, 0.65 + number / 50]}
+        told = {"cost": {"parameters": 98_432 * (place + 1), "multiply_adds": 12_345_678 * (place + 1)}}
+        features = {
+            "recipe": {"backbone": f"net{place}", "layer": "pool", "pool": "avg"},
+            "digest": "cd" * 32,
+        }
+        made = record(
+            arm,
+            fold,
+            **{
+                "task": task,
+                "classes": tuple(classes),
+                "scored": scored,
+                "features": {**features, **told},
+                "search": {"classes": {name: {"C": 1.0, "edge": "", "curve": curve} for name in scored}},
+                **changes,
+            },
+        )
+        write_run(run_folder(folder, arm, task, made.protocol, fold), made, rows, speed(60.0 + place))
+    return folder
+
+
+def _scored(
+    image: str,
+    fold: str,
+    actual: str,
+    scored: Sequence[str],
+    rng: np.random.Generator,
+    shift: float,
+    row: int,
+) -> Prediction:
+    scores = {name: round(float(rng.normal() + shift * (name == actual)), 6) for name in scored}
+    chances = {name: round(float(1 / (1 + np.exp(-value))), 6) for name, value in scores.items()}
+    level = LEVELS[row // len(scored) % 3]
+    return Prediction(image, fold, f"lesion{row // 2}", actual, scores, chances, strata={"difficulty": level})
+
+
+@pytest.fixture(scope="session")
+def arms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Summary]:
+    """Summaries of 1 to 12 arms with long names on a task of 2 or 4 classes, each made once."""
+
+    @cache
+    def summary(count: int, classes: int = 2, folds: int = 4) -> Summary:
+        folder = tmp_path_factory.mktemp("arms")
+        labels = ("benign", "malignant") if classes == 2 else DIAGNOSES
+        protocol = "5x2" if folds > 1 else "holdout"
+        return summarise([several(folder, LONG[:count], labels, FOLDS[:folds], protocol=protocol)])
+
+    return summary

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from featx.reporting import html
+from featx.reporting.contents import tables
+from featx.reporting.plots import drawings
 from featx.reporting.report import Report
+from featx.reporting.summary import Summary
+from featx.reporting.words import findings
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -48,7 +53,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 class Visit:
     """An open page with what went wrong on it."""
 
-    def __init__(self, browser: Any, made: Report, scheme: str = "light", width: int = 1280) -> None:
+    def __init__(self, browser: Any, made: Report | Path, scheme: str = "light", width: int = 1280) -> None:
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         self.page = context.new_page()
         self.troubles: list[str] = []
@@ -57,7 +62,7 @@ class Visit:
         self.page.on("console", lambda message: self.troubles.append(message.text))
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(made.html.as_uri())
+        self.page.goto((made if isinstance(made, Path) else made.html).as_uri())
 
     def column(self, table: str, number: int) -> list[str]:
         cells = self.page.locator(f"#{table} tbody tr:not([hidden]) > :nth-child({number})")
@@ -122,10 +127,75 @@ def test_dark_and_light_differ_in_page_and_figures(browser: Any, made: Report) -
     assert len(colours) == 4
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_never_scrolls_sideways(browser: Any, made: Report, width: int) -> None:
-    page = Visit(browser, made, width=width).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.fixture(scope="module")
+def busy(arms: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of five arms with long names."""
+    summary = arms(5)
+    path = tmp_path_factory.mktemp("busy") / "report.html"
+    drawn = drawings(summary)
+    path.write_text(
+        html.page(summary, tables(summary), drawn, findings(summary), "Long names"), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_the_page_never_scrolls_sideways(browser: Any, busy: Path, width: int) -> None:
+    open_page = Visit(browser, busy, width=width).page
+    assert open_page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# The width of each figure that is shown, and the height of its smallest letters, in pixels of the screen.
+FIGURES = """[...document.querySelectorAll('.drawing')].map((drawing) => {
+  const [shown, ...others] = [...drawing.children].filter((one) => one.getBoundingClientRect().width > 0);
+  const sizes = [...shown.querySelectorAll('text')].map((text) => parseFloat(getComputedStyle(text).fontSize));
+  const scale = shown.getBoundingClientRect().width / shown.viewBox.baseVal.width;
+  const box = drawing.closest('.scroll');
+  return [others.length, box.scrollWidth <= box.clientWidth, scale * Math.min(...sizes), shown.dataset.name];
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_figures_fit_the_screen_with_letters_large_enough_to_read(
+    browser: Any, busy: Path, width: int
+) -> None:
+    found = Visit(browser, busy, width=width).page.evaluate(FIGURES)
+    assert found
+    for others, fits, letters, name in found:
+        assert others == 0, name
+        assert fits, name
+        assert letters >= 10, name
+        assert name.endswith("-narrow") == (width == 390), name
+
+
+ANSWERS = {"mean", "low", "high", "difference", "adjusted_p", "p", "smallest", "smallest_of_all"}
+
+
+def test_the_answer_stands_within_a_thousand_pixels(
+    browser: Any, busy: Path, arms: Callable[..., Summary]
+) -> None:
+    visit = Visit(browser, busy)
+    for table in tables(arms(5)):
+        for place, column in enumerate(table.columns, 1):
+            if column.name in ANSWERS:
+                head = visit.page.locator(f"#table-{table.name} thead th:nth-child({place})")
+                assert head.evaluate("(cell) => cell.getBoundingClientRect().right") <= 1000, table.name
+
+
+def test_wide_tables_scroll_visibly_and_from_the_keyboard_and_keep_their_first_column(
+    browser: Any, busy: Path
+) -> None:
+    visit = Visit(browser, busy)
+    box = visit.page.locator(".scroll:has(#table-pairs-malignant-vs-benign)")
+    assert box.evaluate("(one) => one.scrollWidth > one.clientWidth + 100")
+    assert "linear-gradient" in box.evaluate("(one) => getComputedStyle(one).backgroundImage")
+    first = box.locator("tbody tr:first-child th")
+    before = first.bounding_box()
+    box.focus()
+    for _ in range(5):
+        visit.page.keyboard.press("ArrowRight")
+    visit.page.wait_for_function("(one) => one.scrollLeft > 50", arg=box.element_handle())
+    assert first.bounding_box()["x"] == pytest.approx(before["x"], abs=1)
 
 
 def test_paper_shows_everything(browser: Any, made: Report) -> None:

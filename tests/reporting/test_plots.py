@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from featx.reporting.calibrated import calibration_table
 from featx.reporting.curves import (
@@ -20,7 +22,7 @@ from featx.reporting.curves import (
     search_curves,
 )
 from featx.reporting.dots import auc_dots, difference_dots, rank_dots
-from featx.reporting.drawing import svg
+from featx.reporting.drawing import NARROW, WIDE, svg
 from featx.reporting.operating import operating
 from featx.reporting.plots import drawings
 from featx.reporting.summary import Summary, summarise
@@ -179,4 +181,48 @@ def test_long_and_odd_names_leave_room_for_the_drawing(write: Write, tmp_path: P
     for item in drawings(summarise([tmp_path / "runs"])):
         # Too little room would be a warning, which is an error here.
         text = svg(item)
-        assert "$1_a rather long name" in text or item.name.startswith("differences"), item.name
+        assert "$1_a rather" in text or item.name.startswith("differences"), item.name
+
+
+def apart(one: Bbox, other: Bbox) -> bool:
+    """Whether two boxes share no more than a pixel's edge."""
+    return bool(
+        min(one.x1, other.x1) - max(one.x0, other.x0) < 1 or min(one.y1, other.y1) - max(one.y0, other.y0) < 1
+    )
+
+
+def misplaced(figure: Figure) -> list[object]:
+    """Titles and legends that leave the page, panels without room, and whatever lies over another of these."""
+    page, shown = figure.bbox, panels(figure)
+    words = {f"title {place}": axes._left_title for place, axes in enumerate(shown)}  # type: ignore[attr-defined]
+    words |= {f"legend {place}": legend for place, legend in enumerate(figure.legends)}
+    found = {name: part.get_window_extent() for name, part in words.items()}
+    wrong: list[object] = [
+        (name, box)
+        for name, box in found.items()
+        if min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1) < -1
+    ]
+    found |= {f"panel {place}": axes.get_window_extent() for place, axes in enumerate(shown)}
+    small = [name for name, box in found.items() if "panel" in name and min(box.size) < 0.3 * figure.dpi]
+    return [
+        *wrong,
+        *small,
+        *(pair for pair in combinations(found, 2) if not apart(*(found[name] for name in pair))),
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("count", "classes", "folds"), [(1, 2, 4), (2, 2, 1), (3, 4, 2), (12, 2, 2)])
+def test_titles_legends_and_panels_lie_apart(
+    arms: Callable[..., Summary], count: int, classes: int, folds: int
+) -> None:
+    for item in drawings(arms(count, classes, folds)):
+        for narrow, figure in ((False, item.figure), (True, item.narrow)):
+            svg(item, narrow=narrow)  # lays out; panels without room are a warning, which is an error here
+            assert misplaced(figure) == [], (item.name, narrow)
+
+
+def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary]) -> None:
+    for item in drawings(arms(2, 2, 1)):
+        assert item.narrow.get_figwidth() <= NARROW < item.figure.get_figwidth() <= WIDE, item.name
+        assert 'class="narrow"' in svg(item, narrow=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.cells import unguarded
+from featx.reporting.contents import tables
+from featx.reporting.summary import Summary
 from featx.reporting.tables import (
     Column,
     Score,
@@ -78,7 +81,7 @@ def test_latex_has_the_rules_and_a_label_of_plain_letters() -> None:
     text = latex(Table("folds ü", "Title", "Note", COLUMNS, (("A", 0.5, 1),)))
     assert [word for word in ("\\toprule", "\\midrule", "\\bottomrule") if word not in text] == []
     assert "\\label{tab:folds--}" in text
-    assert "\\begin{tabular}{lrr}" in text
+    assert "\\begin{tabular}{@{}lrr@{}}" in text
 
 
 def test_the_best_score_is_bold() -> None:
@@ -109,3 +112,29 @@ def test_a_table_is_written_in_each_format(tmp_path: Path) -> None:
     paths = write_tables((table(("A", 0.5, 1)),), tmp_path / "tables")
     assert [path.name for path in paths] == ["auc.csv", "auc.tex", "auc.md"]
     assert all(path.read_text(encoding="utf-8") for path in paths)
+
+
+ANSWERS = {"mean", "low", "high", "difference", "adjusted_p", "p", "smallest", "smallest_of_all"}
+
+
+def test_the_answer_stands_behind_the_names_in_every_table(arms: Callable[..., Summary]) -> None:
+    for made in tables(arms(5)):
+        names = [column.name for column in made.columns]
+        if "low" in names or "smallest" in names:
+            places = sorted(names.index(name) for name in ANSWERS & set(names))
+            first = next(place for place, column in enumerate(made.columns) if not column.text)
+            assert places[0] == first, made.name
+            assert places[-1] < first + 8, made.name
+
+
+@pytest.mark.parametrize(("classes", "name"), [(2, "malignant"), (4, "rarest class")])
+def test_positives_name_their_class(arms: Callable[..., Summary], classes: int, name: str) -> None:
+    for made in tables(arms(3, classes)):
+        names = [column.name for column in made.columns]
+        if "positives" in names:
+            assert {"positive", "class"} & set(names), made.name
+        if "positive" in names:
+            count, of = names.index("positives"), names.index("positive")
+            known = {row[of] for row in made.rows if row[count] is not None}
+            assert known <= {name}, made.name
+            assert known or classes > 2, made.name

@@ -71,6 +71,7 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (FROZEN, [("kfold:2", "5-fold")], "`targets.skin.protocol` = '5-fold': no protocol '5-fold'"),
         (FROZEN, [("kfold:2", "leaking.json")], "`targets.skin.protocol` = '{}/../leaking.json': fold 1: group p1 straddles"),
         (FROZEN, [("kfold:2", "foreign.json")], "`targets.skin.protocol` = '{}/../foreign.json': fold 1 names 1 images"),
+        (FROZEN, [("kfold:2", "narrow.json")], "`targets.skin.protocol` = '{}/../narrow.json': fold 1: nothing can be held out of its training set"),
         (FROZEN, [('"random"', '"imagenet-file"')], "`arms.frozen.weights` = 'imagenet-file': no such weights; did you mean 'imagenet'?"),
         (FROZEN, [('"random"', '"random:one"')], "`arms.frozen.weights` = 'random:one': weights 'random:one': the seed must be a whole number"),
         (FROZEN, [('"random"', '"imagenet"')], "`arms.frozen.weights` = 'imagenet': no ImageNet weights are published for tiny"),
@@ -106,6 +107,7 @@ def test_a_fault_is_named_before_the_first_job(
 ) -> None:
     save_fold(tmp_path / "leaking.json", [0, 1, 2, 4, 5], [3, 6, 7])
     save_fold(tmp_path / "foreign.json", [0, 1, 4, 5], [2, 3, 6, 7, 99])
+    save_fold(tmp_path / "narrow.json", [0, 2], [4, 6])
     path = faulty(arms.replace("{{", "{").replace("}}", "}"), *replaced)
     wanted = message.replace("{}/..", str(tmp_path)).replace("{}", str(tmp_path / "skin"))
     line = told("plan", path, capsys)

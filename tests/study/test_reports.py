@@ -64,7 +64,7 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder_alike(begun: Plan, tm
     finish(begun, "svm", "finetune")
     (by_file,) = report_study(tmp_path / "small.toml", folder=begun.output, cache=tmp_path / "cache")
     assert by_file.output == begun.output / "report" / "skin"
-    rows = [(row[0], row[2], row[6]) for row in by_file.main.rows]
+    rows = [(row[0], row[2], row[8]) for row in by_file.main.rows]
     assert rows == [("melanoma:rest", "frozen", 2), ("melanoma:rest", "with the target", 2)]
     page = by_file.html.read_bytes()
     # The trainings behind the SVMs come along, and so their provenance and curves.

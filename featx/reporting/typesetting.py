@@ -1,0 +1,324 @@
+"""LaTeX tables that fit a page: what is too wide or too long is set in several tables, the first columns first."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+__all__ = ["Grid", "typeset"]
+
+# Points: the width of a page of the class article, and what lies between two columns.
+_PAGE, _GAP = 345.0, 6.0
+# A text column wider than this is broken into lines where the page is too narrow for it; the least width of one.
+_COMFORT, _LEAST = 95.0, 24
+_DASH = "–"
+# Points: the height of a page with its rules and gaps taken off, a line of a caption, and one of a table.
+_HEIGHT, _CAPTION_LINE, _LINE = 500.0, 12.0, 9.5
+# Letters of a caption are of 10 points, and TeX leaves room where it ends a line.
+_CAPTION_STRETCH = 1.35
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "†": r"\dag{}",
+    "–": "--",
+    "→": r"$\to$",
+    "∞": r"$\infty$",
+    "η": r"$\eta$",
+    "ω": r"$\omega$",
+    "²": r"$^2$",
+}
+# Points that letters take at most in Computer Modern of 8 points (\footnotesize).
+_WIDTHS: Mapping[str, float] = {
+    **dict.fromkeys("ijl.,:;'!|", 2.4),
+    **dict.fromkeys("ftrsI()[]/ -", 3.5),
+    **dict.fromkeys("0123456789", 4.3),
+    **dict.fromkeys("mw", 7.1),
+    **dict.fromkeys("MW", 8.9),
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text.
+
+    Attributes
+    ----------
+    heads : tuple of str
+        Titles of the columns.
+    text : tuple of bool
+        Which columns hold text, and stand at the left.
+    rows : tuple of tuple of str
+        Cells.
+    bold : frozenset of (int, int)
+        Row and column of the cells to be set in bold.
+    """
+
+    heads: tuple[str, ...]
+    text: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+    def only(self, columns: Sequence[int]) -> Grid:
+        """Keep some columns.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Their places.
+
+        Returns
+        -------
+        Grid
+            With these columns, in this order.
+        """
+        return Grid(
+            tuple(self.heads[place] for place in columns),
+            tuple(self.text[place] for place in columns),
+            tuple(tuple(row[place] for place in columns) for row in self.rows),
+            frozenset(
+                (row, new) for row, old in self.bold for new, place in enumerate(columns) if old == place
+            ),
+        )
+
+
+def typeset(name: str, title: str, note: str, grid: Grid) -> str:
+    r"""Write a table as LaTeX, with the packages array and booktabs, no wider than a page.
+
+    Of a table that is too wide, text and counts that are the same in every row go into the caption; what then is
+    still too wide is set in several tables, each with the columns that name its rows. Long tables go on in a next one.
+
+    Parameters
+    ----------
+    name : str
+        For its label: ``tab:NAME``, of further parts ``tab:NAME-2`` and so on.
+    title, note : str
+        Caption; the note stands at the first part alone.
+    grid : Grid
+        The table.
+
+    Returns
+    -------
+    str
+        One or several ``table`` environments; special characters are escaped.
+
+    Examples
+    --------
+    >>> print(typeset("auc", "AUC", "", Grid(("Arm", "AUC"), (True, False), (("50% & more", "0.7"),))), end="")
+    % \usepackage{array,booktabs}
+    \begin{table}[htbp]
+    \centering
+    \caption{AUC.}
+    \label{tab:auc}
+    \footnotesize\setlength{\tabcolsep}{3pt}
+    \begin{tabular}{@{}lr@{}}
+    \toprule
+    Arm & AUC \\
+    \midrule
+    50\% \& more & 0.7 \\
+    \bottomrule
+    \end{tabular}
+    \end{table}
+    """
+    slim, same = _without_constants(grid)
+    label = re.sub("[^A-Za-z0-9-]", "-", name)
+    first = " ".join(text for text in (f"{title}.", note, same) if text)
+    parts: list[Grid] = []
+    for columns in _parts(slim):
+        parts += _pieces(slim.only(columns), title if parts else first, title)
+    made = []
+    for number, part in enumerate(parts):
+        caption = f"{title} (continued, part {number + 1} of {len(parts)})." if number else first
+        made.append(_environment(part, caption, f"{label}-{number + 1}" if number else label))
+    return "% \\usepackage{array,booktabs}\n" + "".join(made)
+
+
+def _width(text: str) -> float:
+    return sum(_WIDTHS.get(char, 4.8 if char.islower() else 6.8 if char.isupper() else 7.0) for char in text)
+
+
+def _words(text: str) -> list[str]:
+    """Split a text where TeX may begin a new line: behind spaces and hyphens."""
+    return re.findall(r"[^\s-]*-+|[^\s-]+", text)
+
+
+def _naturals(grid: Grid) -> list[float]:
+    """Widths of columns whose cells stand on one line; heads may be broken."""
+    return [
+        max([_width(word) for word in head.split()] + [_width(row[place]) for row in grid.rows])
+        for place, head in enumerate(grid.heads)
+    ]
+
+
+def _leasts(grid: Grid) -> list[float]:
+    """Widths below which a word or a number would be broken."""
+    cells = [[head, *(row[place] for row in grid.rows)] for place, head in enumerate(grid.heads)]
+    longest = [max(_width(word) for cell in column for word in _words(cell) or [""]) for column in cells]
+    triples = zip(longest, _naturals(grid), grid.text, strict=True)
+    return [word if text else natural for word, natural, text in triples]
+
+
+def _total(widths: Sequence[float]) -> float:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _without_constants(grid: Grid) -> tuple[Grid, str]:
+    """Take text and counts that are the same in every row out of a table that is too wide, and say it in words."""
+    if len(grid.rows) < 2 or _total(_naturals(grid)) <= _PAGE:
+        return grid, ""
+    same = [
+        place
+        for place, text in enumerate(grid.text)
+        if len({row[place] for row in grid.rows}) == 1 and (text or grid.rows[0][place].isdecimal())
+    ]
+    if not any(text for place, text in enumerate(grid.text) if place not in same):
+        same = [place for place in same if place]  # something has to name the rows
+    kept = [place for place in range(len(grid.heads)) if place not in same]
+    told = [place for place in same if grid.rows[0][place] != _DASH]
+    facts = "; ".join(f"{grid.heads[place]}: {grid.rows[0][place]}" for place in told)
+    return grid.only(kept), f"In every row: {facts}." if told else ""
+
+
+def _parts(grid: Grid) -> list[list[int]]:
+    """Deal the columns out to tables; each has the leading columns of text, which name its rows."""
+    naturals = _naturals(grid)
+    if _total(naturals) <= _PAGE:
+        return [list(range(len(naturals)))]
+    # The leading columns of text name the rows; where all are text, the first does.
+    names = list(range(next((place for place, text in enumerate(grid.text) if not text), 1) or 1))
+    widths = [
+        min(natural, _COMFORT) if text else natural for natural, text in zip(naturals, grid.text, strict=True)
+    ]
+    widths[: len(names)] = _widths(grid.only(names), min(_COMFORT * len(names), _PAGE / 2))
+    parts: list[list[int]] = [[]]
+    for place in range(len(names), len(naturals)):
+        if parts[-1] and _total([widths[one] for one in (*names, *parts[-1], place)]) > _PAGE:
+            parts.append([])
+        parts[-1].append(place)
+    return [names + part for part in parts]
+
+
+def _widths(grid: Grid, room: float) -> list[float]:
+    """Share a width out among columns: what each needs if possible; else the widest of text are broken into lines."""
+    naturals, whole = _naturals(grid), _leasts(grid)
+    # Words are broken only where nothing else helps, numbers never.
+    broken = [0.0 if text else natural for natural, text in zip(naturals, grid.text, strict=True)]
+    for leasts in (whole, broken):
+        for top in range(max(math.ceil(max(naturals)), _LEAST), _LEAST - 1, -1):
+            pairs = zip(naturals, leasts, strict=True)
+            widths = [min(natural, max(float(top), least)) for natural, least in pairs]
+            if _total(widths) <= room:
+                return widths
+    return widths
+
+
+def _room(caption: str, head: int) -> int:
+    """Count the lines of rows that find room on a page with a caption and a head of some lines."""
+    lines = math.ceil(_CAPTION_STRETCH * _width(caption) / _PAGE)
+    return max(int((_HEIGHT - _CAPTION_LINE * lines) / _LINE) - head, 1)
+
+
+def _pieces(grid: Grid, first: str, title: str) -> list[Grid]:
+    """Cut a table that is too long for a page, whose first piece has another caption than the further ones."""
+    widths = _widths(grid, _PAGE)
+    head = max(len(_stacked(name, width)) for name, width in zip(grid.heads, widths, strict=True))
+    starts, used = [0], 0
+    for number, row in enumerate(grid.rows):
+        lines = max(
+            math.ceil(1.15 * _width(cell) / width) if _width(cell) > width else 1
+            for cell, width in zip(row, widths, strict=True)
+        )
+        if used and used + lines > _room(first if len(starts) == 1 else title, head):
+            starts, used = [*starts, number], 0
+        used += lines
+    ends = [*starts[1:], len(grid.rows)]
+    return [
+        replace(
+            grid,
+            rows=grid.rows[start:end],
+            bold=frozenset((row - start, column) for row, column in grid.bold if start <= row < end),
+        )
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _environment(grid: Grid, caption: str, label: str) -> str:
+    widths = _widths(grid, _PAGE)
+    broken = [width < natural for width, natural in zip(widths, _naturals(grid), strict=True)]
+
+    def kind(place: int) -> str:
+        if broken[place]:
+            return rf">{{\raggedright\arraybackslash}}p{{{widths[place]:.0f}pt}}"
+        return "l" if grid.text[place] else "r"
+
+    def cell(row: int, place: int) -> str:
+        text = grid.rows[row][place]
+        shown = _escape(_breakable(text, widths[place]) if broken[place] else text)
+        return rf"\textbf{{{shown}}}" if (row, place) in grid.bold else shown
+
+    places = range(len(grid.heads))
+    head = [
+        _head(title, width, text) for title, width, text in zip(grid.heads, widths, grid.text, strict=True)
+    ]
+    body = [[cell(row, place) for place in places] for row in range(len(grid.rows))]
+    return (
+        "\\begin{table}[htbp]\n\\centering\n"
+        f"\\caption{{{_escape(caption)}}}\n\\label{{tab:{label}}}\n"
+        "\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
+        f"\\begin{{tabular}}{{@{{}}{''.join(map(kind, places))}@{{}}}}\n\\toprule\n"
+        f"{_line(head)}\\midrule\n{''.join(map(_line, body))}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return rf"{' & '.join(cells)} \\" + "\n"
+
+
+def _escape(text: str) -> str:
+    return "".join(_ESCAPES.get(char, char) for char in text).replace("\0", "\\allowbreak{}")
+
+
+def _stacked(title: str, width: float) -> list[str]:
+    """Break a title into lines that are no wider than its column."""
+    lines = [""]
+    for word in title.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if _width(longer) <= width or not lines[-1] else [*lines, word]
+    return lines
+
+
+def _head(title: str, width: float, text: bool) -> str:
+    lines = _stacked(title, width)
+    if len(lines) == 1:
+        return _escape(title)
+    stacked = r" \\ ".join(map(_escape, lines))
+    return rf"\shortstack[{'l' if text else 'r'}]{{{stacked}}}"
+
+
+def _breakable(text: str, width: float) -> str:
+    """Mark places inside words that are wider than their column (by a zero character)."""
+    letters = max(int(width / 7.0), 1)
+    return " ".join(
+        "\0".join(textwrap.wrap(word, letters, break_on_hyphens=False))
+        if max(map(_width, _words(word)), default=0.0) > width
+        else word
+        for word in text.split(" ")
+    )
