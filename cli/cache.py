@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,22 @@ def _stores(stores: tuple[Path, ...], cache: Path) -> list[Path]:
     if stores:
         return find_stores(stores)
     return find_stores([cache / "features"]) if (cache / "features").is_dir() else []
+
+
+def _for_each(stores: list[Path], work: Callable[[Path], None]) -> None:
+    """Do the same with every store; one that cannot be used stops none of the others."""
+    from featx.errors import StoreError
+
+    errors = []
+    for path in stores:
+        try:
+            work(path)
+        except StoreError as error:
+            errors.append(error)
+    for earlier in errors[:-1]:
+        click.echo(f"featx: warning: {earlier}", err=True)
+    if errors:
+        raise errors[-1]
 
 
 @click.group()
@@ -61,29 +78,48 @@ def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
 def verify(stores: tuple[Path, ...], cache: Path) -> None:
     """Read every block against its checksums.
 
-    Prints a line for each damaged block and exits 1 if there are any.
+    Prints a line for each damaged block, each block of another format or recipe and each unreadable store, and exits
+    1 if there are any.
     """
-    from featx.errors import FeatxError
+    from featx.errors import FeatxError, StoreError
     from featx.features.store import FeatureStore
 
     paths = _stores(stores, cache)
-    problems = [line for path in paths for line in FeatureStore(path).verify()]
-    click.echo("".join(f"{line}\n" for line in problems), nl=False)
-    click.echo(f"{len(paths)} stores read, {len(problems)} damaged blocks", err=True)
-    if problems:
-        raise FeatxError(f"{len(problems)} damaged blocks; `featx cache prune --damaged` removes them")
+    damaged = others = 0
+    for path in paths:
+        try:
+            problems = FeatureStore(path).problems()
+        except StoreError as error:
+            click.echo(error)
+            others += 1
+            continue
+        for problem in problems:
+            click.echo(problem.text)
+        damaged += sum(problem.damaged for problem in problems)
+        others += sum(not problem.damaged for problem in problems)
+    found = f"{damaged} damaged blocks, {others} other problems"
+    click.echo(f"{len(paths)} stores read, {found}", err=True)
+    if damaged or others:
+        raise FeatxError(
+            f"{found}; `featx cache prune --damaged` removes damaged blocks, and leaves all else"
+        )
 
 
 @cache.command()
 @_STORES
 @options.CACHE
 def compact(stores: tuple[Path, ...], cache: Path) -> None:
-    """Join the many small blocks of interrupted or sharded extractions."""
+    """Join the many small blocks of interrupted or sharded extractions.
+
+    Blocks of the former format are written in the present one, which has a checksum of the whole file.
+    """
     from featx.features.upkeep import compact as run_compact
 
-    for path in _stores(stores, cache):
+    def one(path: Path) -> None:
         before, after = run_compact(path)
         click.echo(f"{path}: {before} blocks before, {after} after", err=True)
+
+    _for_each(_stores(stores, cache), one)
 
 
 @cache.command()
@@ -163,9 +199,14 @@ def prune(
     if exports:
         count, size = prune_exports(cache, dry_run=given["dry_run"])
         click.echo(f"{cache}: {count} exported networks ({size / 1e6:.0f} MB) {verb}", err=True)
-    for path in _stores(stores, cache):
+
+    def one(path: Path) -> None:
         done = run_prune(path, keep=wanted, **given)
+        for line in done.left:
+            click.echo(f"featx: warning: left: {line}", err=True)
         click.echo(
             f"{path}: {len(done.leftovers)} leftovers, {len(done.damaged)} damaged blocks, {done.rows} rows {verb}",
             err=True,
         )
+
+    _for_each(_stores(stores, cache), one)

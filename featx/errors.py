@@ -14,6 +14,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is what th
     │   ├── WeightsError          weights file missing, wrong or unreadable
     │   ├── StoreError            feature store missing, damaged or of another recipe
     │   │   ├── StaleStoreError   same place, other recipe: names the field that differs
+    │   │   ├── DamagedBlockError   a block that fails its checksum
     │   │   └── MissingFeaturesError   images without a row in the store
     │   ├── RunError              run folder missing, unfinished, damaged or of other inputs
     │   ├── LeakError             a test image, or its group, has reached the training part
@@ -29,6 +30,7 @@ from __future__ import annotations
 __all__ = [
     "BackboneError",
     "ConfigError",
+    "DamagedBlockError",
     "DiskError",
     "ExtractionError",
     "FeatxError",
@@ -86,6 +88,10 @@ class StoreError(InputError):
 
 class StaleStoreError(StoreError):
     """A feature store was made by another recipe; the message names the field that differs."""
+
+
+class DamagedBlockError(StoreError):
+    """A block of a feature store fails its checksum."""
 
 
 class MissingFeaturesError(StoreError):

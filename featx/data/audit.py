@@ -226,14 +226,18 @@ def _second_pictures(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[F
     """Find images named like second pictures of another that sit in the other part of a fold."""
     images = {name for fold in folds for name in (*fold.train, *fold.test)}
     pairs = {name: _SECOND_PICTURE.sub("", name) for name in sorted(images)}
+    parts = [(fold.name, frozenset(fold.train), frozenset(fold.test)) for fold in folds]
     apart: dict[str, list[str]] = {}
     for name, first in pairs.items():
         if first == name or first not in images:
             continue
-        for fold in folds:
-            trained = {name, first} & set(fold.train)
-            if len(trained) == 1 and {name, first} <= trained | set(fold.test):
-                apart.setdefault(f"{first} / {name}", []).append(fold.name)
+        for fold, train, test in parts:
+            if (
+                (name in train) != (first in train)
+                and (name in train or name in test)
+                and (first in train or first in test)
+            ):
+                apart.setdefault(f"{first} / {name}", []).append(fold)
     if not apart:
         return []
     shown = [

@@ -104,8 +104,8 @@ class Folds:
         ProtocolError
             If there is no fold of a name.
         """
-        wanted = tuple(names)
-        unknown = sorted(set(wanted) - set(self.names))
+        wanted = frozenset(names)
+        unknown = sorted(wanted - set(self.names))
         if unknown:
             raise ProtocolError(
                 f"no fold {listing(unknown)} in {self.protocol}; folds: {listing(self.names, 20)}"
@@ -192,9 +192,8 @@ def _read_csv(source: Path) -> Folds:
         odd = sorted(set(table["part"][parts.isna()]))
         raise ValueError(f"the column part must hold train, val or test, got {listing(odd)}")
     folds = []
-    for name in table["fold"].unique():
-        here = table["fold"] == name
-        train, test = (table["id"][here & (parts == part)].tolist() for part in ("train", "test"))
+    for name, here in table.assign(part=parts).groupby("fold", sort=False):
+        train, test = (here["id"][here["part"] == part].tolist() for part in ("train", "test"))
         folds.append(Fold(str(name), _ids(train), _ids(test)))
     return Folds(source.stem, 0, tuple(folds))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -102,8 +103,10 @@ def _without_copies(folds: Folds, labelled: Labelled, keys: Sequence[str] | None
     kept, notes = [], list(folds.notes)
     for fold in folds.folds:
         tested = {known[name] for name in fold.test if name in known}
-        copies = [name for name in fold.train if known.get(name) in tested and name not in fold.test]
-        kept.append(replace(fold, train=tuple(name for name in fold.train if name not in copies)))
+        test = frozenset(fold.test)
+        copies = [name for name in fold.train if known.get(name) in tested and name not in test]
+        left_out = frozenset(copies)
+        kept.append(replace(fold, train=tuple(name for name in fold.train if name not in left_out)))
         if copies:
             notes.append(
                 f"fold {fold.name}: {len(copies)} training images are byte-identical to test images and were "
@@ -216,7 +219,19 @@ def _k_fold(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tu
 def _leave_one_out(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
     _no_argument("leave-one-group-out", argument)
     _check_groups(labelled, groups, 2, "leave-one-group-out")
-    return tuple(_fold(labelled, str(group), groups == group) for group in np.unique(groups))
+    names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    # The rows of each group, in one sort; what a fold takes beyond its own ids is its group's size.
+    rows = np.split(np.argsort(group_of_row, kind="stable"), np.cumsum(sizes)[:-1])
+    return tuple(
+        _one_out(labelled.ids, str(name), tests.tolist()) for name, tests in zip(names, rows, strict=True)
+    )
+
+
+def _one_out(ids: tuple[str, ...], name: str, tests: Sequence[int]) -> Fold:
+    ends = [*tests, len(ids)]
+    starts = [0, *(row + 1 for row in tests)]
+    train = chain.from_iterable(ids[start:end] for start, end in zip(starts, ends, strict=True))
+    return Fold(name, tuple(train), tuple(ids[row] for row in tests))
 
 
 def _bootstrap(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:

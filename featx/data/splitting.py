@@ -144,23 +144,21 @@ def _apportion(fitting: _Floats, groups: int, rng: np.random.Generator) -> _Ints
 def _complete(counts: _Ints, parts: _Ints, number: int, rng: np.random.Generator) -> None:
     """Move groups, in place, into parts that lack a class, where another part can spare one."""
     holds = counts > 0
+    held = np.zeros((number, counts.shape[1]), dtype=np.int64)  # groups of each part that hold each class
+    np.add.at(held, parts, holds)
     for name in np.argsort(holds.sum(axis=0), kind="stable"):
         for part in range(number):
-            if holds[parts == part, name].any():
+            if held[part, name]:
                 continue
             candidates = rng.permutation(np.flatnonzero(holds[:, name]))
             sizes = counts[candidates].sum(axis=1)
             for group in candidates[np.argsort(sizes, kind="stable")]:
-                if _can_spare(holds, parts, group):
+                # Its part keeps all its classes without the group.
+                if np.all(held[parts[group], holds[group]] > 1):
+                    held[parts[group]] -= holds[group]
+                    held[part] += holds[group]
                     parts[group] = part
                     break
-
-
-def _can_spare(holds: npt.NDArray[np.bool_], parts: _Ints, group: int) -> bool:
-    """Tell whether a group's part keeps all its classes without the group."""
-    rest = parts == parts[group]
-    rest[group] = False
-    return bool(holds[rest].any(axis=0)[holds[group]].all())
 
 
 def inner_splits(

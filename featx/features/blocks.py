@@ -1,34 +1,73 @@
 """Blocks: the immutable HDF5 files that a feature store is made of.
 
 A block holds ``keys`` (rows, 32) uint8, the SHA-256 of each image's bytes, and ``features`` (rows, views, width)
-float32, both with Fletcher-32 checksums, chunked by 64 rows and uncompressed (compression was measured at 9 to
-38 times the writing and 13 to 27 times the reading time for half the size). It is written aside, flushed and
-renamed, and never changed: many writers need no lock and readers never see half of anything. Its name follows
-from its keys, so that two writers of the same rows write the same file.
+float32, both in one piece and uncompressed (compression was measured at 9 to 38 times the writing and 13 to 27 times
+the reading time for half the size). Its name holds two checksums, ``block-KEYS-FILE.h5``: the first 16 digits of the
+SHA-256 of the keys, and XXH3 (128 bits) of the whole file. Features are only taken from bytes whose checksum has been
+compared, keys likewise, and HDF5's own metadata have checksums too, so that no damage is read as rows.
+
+A block is written aside, flushed and renamed, and never changed: many writers need no lock and readers never see half
+of anything. Two writers of the same rows write the same file.
+
+This is format 2. Blocks of format 1, ``block-KEYS.h5``, are read too; `featx.features.layout` says what protects them.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from featx.digest import digest_bytes
-from featx.errors import StoreError
-from featx.files import write_aside
+from featx.errors import DamagedBlockError, StoreError
+from featx.features.layout import ForeignError, checked_layout, chunked_rows
+from featx.files import write_bytes
 
-__all__ = ["Features", "check_block", "read_features", "read_index", "write_block"]
+__all__ = [
+    "BlockProblem",
+    "Features",
+    "check_block",
+    "is_current",
+    "read_features",
+    "read_index",
+    "write_block",
+]
 
 Features = npt.NDArray[np.float32]
 
-_CHUNK_ROWS = 64
 _KEY_BYTES = 32
-_FORMAT = 1
+_FORMAT = 2
+_NAME = re.compile(r"block-(?P<keys>[0-9a-f]{16})(?:-(?P<file>[0-9a-f]{32}))?\.h5")
+# Rows begin where any processor reads them fast.
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class BlockProblem:
+    """What is wrong with a block.
+
+    Attributes
+    ----------
+    path : Path
+        The block.
+    text : str
+        One line that names it.
+    damaged : bool
+        Whether it fails its checksum. Blocks of a newer format or of another recipe do not.
+    """
+
+    path: Path
+    text: str
+    damaged: bool
 
 
 def write_block(folder: Path, recipe: str, keys: Sequence[str], features: Features) -> Path:
@@ -59,15 +98,32 @@ def write_block(folder: Path, recipe: str, keys: Sequence[str], features: Featur
     """
     _check_rows(keys, features)
     packed = np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(-1, _KEY_BYTES)
-    rows = min(_CHUNK_ROWS, len(keys))
-    path = folder / f"block-{digest_bytes(packed.tobytes())[:16]}.h5"
-    with write_aside(path) as aside, h5py.File(aside, "w") as file:
-        file.attrs["format"] = _FORMAT
-        file.attrs["recipe"] = recipe
-        file.create_dataset("keys", data=packed, chunks=(rows, _KEY_BYTES), fletcher32=True)
-        chunks = (rows, *features.shape[1:])
-        file.create_dataset("features", data=features, chunks=chunks, fletcher32=True)
+    image = _image(recipe, packed, features)
+    path = folder / f"block-{_keys_digest(packed)}-{xxhash.xxh3_128_hexdigest(image)}.h5"
+    write_bytes(path, image)
     return path
+
+
+def _image(recipe: str, packed: npt.NDArray[np.uint8], features: Features) -> bytes:
+    """Make the file in memory: its checksum is known before it is written, and HDF5 never meets a full disk."""
+    image = io.BytesIO()
+    access, creation = h5py.h5p.create(h5py.h5p.FILE_ACCESS), h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
+    # A fixed version of the layout: all its metadata have checksums, and every later HDF5 writes the same bytes.
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
+    access.set_alignment(1, _ALIGNMENT)
+    # Equal rows give equal bytes, whenever they are written.
+    creation.set_obj_track_times(False)
+    with h5py.File(h5py.h5f.create(b"block", h5py.h5f.ACC_TRUNC, creation, access)) as file:
+        file.attrs["format"] = np.int64(_FORMAT)
+        file.attrs["recipe"] = np.bytes_(recipe)
+        file.create_dataset("keys", data=packed)
+        file.create_dataset("features", data=features.astype("<f4", copy=False))
+    return image.getvalue()
+
+
+def _keys_digest(packed: npt.NDArray[np.uint8]) -> str:
+    return digest_bytes(packed.tobytes())[:16]
 
 
 def _check_rows(keys: Sequence[str], features: Features) -> None:
@@ -87,21 +143,27 @@ def _check_rows(keys: Sequence[str], features: Features) -> None:
         )
 
 
-def _open(path: Path) -> Any:
-    # HDF5's own lock file calls fail on some network disks; immutable files need none.
-    return h5py.File(path, "r", locking=False)
+def is_current(path: Path) -> bool:
+    """Tell by its name whether a block has the format that is written today.
 
+    Parameters
+    ----------
+    path : Path
+        A block.
 
-def _damaged(path: Path, reason: object) -> StoreError:
-    detail = " ".join(str(reason).split())
-    return StoreError(
-        f"{path}: damaged block ({detail}); remove it with `featx cache prune --damaged {path.parent}` "
-        "and extract again, which computes only its rows"
-    )
+    Returns
+    -------
+    bool
+        False for format 1.
+    """
+    found = _NAME.fullmatch(path.name)
+    return found is not None and found["file"] is not None
 
 
 def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
     """Read the keys of a block, and the shape of a row.
+
+    The keys are compared with their checksum and HDF5 compares those of its metadata; the features are not read.
 
     Parameters
     ----------
@@ -121,71 +183,103 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
     ------
     FileNotFoundError
         If the block is gone.
+    DamagedBlockError
+        If the block is damaged.
     StoreError
-        If the block is damaged or follows another recipe.
+        If the block is of another recipe or format, or cannot be read.
     """
-    try:
-        with _open(path) as file:
-            _check_layout(path, file, recipe)
-            packed = file["keys"][...]
-            views, width = file["features"].shape[1:]
-    except FileNotFoundError:
-        raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
+    with _opened(path, recipe, whole=False) as (dataset, features, _):
+        packed: npt.NDArray[np.uint8] = dataset[...]
+        if not path.name.startswith(f"block-{_keys_digest(packed)}"):
+            raise ValueError("its keys are not those of its name")
+        views, width = features.shape[1:]
     text = packed.tobytes().hex()
     keys = [text[start : start + 2 * _KEY_BYTES] for start in range(0, len(text), 2 * _KEY_BYTES)]
     return keys, (int(views), int(width))
 
 
-def _check_layout(path: Path, file: Any, recipe: str) -> None:
-    if file.attrs["format"] != _FORMAT:
-        raise StoreError(
-            f"{path}: block format {file.attrs['format']}, this featx reads {_FORMAT}; extract again"
-        )
-    if file.attrs["recipe"] != recipe:
-        raise StoreError(
-            f"{path}: a block of another recipe ({str(file.attrs['recipe'])[:8]}, the store's is {recipe[:8]}); "
-            "move it back to its own store"
-        )
-    keys, features = file["keys"], file["features"]
-    if keys.ndim != 2 or keys.shape[1] != _KEY_BYTES or keys.dtype != np.uint8:
-        raise ValueError(f"keys of shape {keys.shape}, {keys.dtype}")
-    if features.ndim != 3 or len(features) != len(keys) or features.dtype != np.float32:
-        raise ValueError(f"{len(keys)} keys, but features of shape {features.shape}, {features.dtype}")
-
-
-def read_features(path: Path) -> Features:
+def read_features(path: Path, recipe: str) -> Features:
     """Read the features of a block as a whole.
 
     Parameters
     ----------
     path : Path
         A block.
+    recipe : str
+        Digest of the recipe that the block has to follow.
 
     Returns
     -------
     ndarray of float32, shape (rows, views, width)
-        In the order of the keys in `read_index`.
+        In the order of the keys in `read_index`; not to be written to.
 
     Raises
     ------
     FileNotFoundError
         If the block is gone.
+    DamagedBlockError
+        If the block is damaged: the whole file is compared with its checksum before HDF5 sees it.
     StoreError
-        If the block is damaged: HDF5 checks every chunk against its checksum.
+        If the block is of another recipe or format, or cannot be read.
     """
+    with _opened(path, recipe, whole=True) as (_, dataset, data):
+        place = dataset.id.get_offset()
+        if place is None:  # in chunks: format 1
+            return chunked_rows(dataset, data)
+        return np.frombuffer(data, "<f4", dataset.size, place).reshape(dataset.shape)
+
+
+@contextmanager
+def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any, bytes]]:
+    """Give a block's keys, features and bytes, if its layout is sound, and with ``whole`` its checksum too."""
+    name = _NAME.fullmatch(path.name)
+    if name is None:
+        raise StoreError(
+            f"{path}: no block of this featx, by its name; update featx, or move it out of the store"
+        )
+    form = 2 if name["file"] else 1
     try:
-        with _open(path) as file:
-            features: Features = file["features"][...]
-    except FileNotFoundError:
-        raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        data = path.read_bytes() if whole or form == 1 else b""
+        if whole and form == 2:
+            _check_sum(data, name["file"])
+        # HDF5's own lock file calls fail on some network disks; immutable files need none.
+        source = {"name": io.BytesIO(data)} if data else {"name": path, "locking": False}
+        with h5py.File(mode="r", **source) as file:
+            keys, features = checked_layout(file, form, recipe)
+            if form == 1 and recipe.encode() not in data:
+                raise ForeignError(
+                    f"a block of another recipe than {recipe[:8]}; move it back to its own store"
+                )
+            yield keys, features, data
+    except ForeignError as error:
+        raise StoreError(f"{path}: {error}") from error
+    except OSError as error:
+        if error.errno is None:  # HDF5 speaks of damage by errors without a number
+            raise _damaged(path, error) from error
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise StoreError(
+            f"{path}: cannot be read ({error.strerror}); see to the disk, then try again"
+        ) from error
+    except (KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise _damaged(path, error) from error
-    return features
 
 
-def check_block(path: Path, recipe: str) -> str | None:
+def _check_sum(data: bytes, expected: str) -> None:
+    found = xxhash.xxh3_128_hexdigest(data)
+    if found != expected:
+        raise ValueError(f"its checksum is {found}, its name says {expected}")
+
+
+def _damaged(path: Path, reason: object) -> DamagedBlockError:
+    detail = " ".join(str(reason).split())
+    return DamagedBlockError(
+        f"{path}: damaged block ({detail}); remove it with `featx cache prune --damaged {path.parent}` "
+        "and extract again, which computes only its rows"
+    )
+
+
+def check_block(path: Path, recipe: str) -> BlockProblem | None:
     """Read a whole block and say what is wrong with it.
 
     Parameters
@@ -197,14 +291,18 @@ def check_block(path: Path, recipe: str) -> str | None:
 
     Returns
     -------
-    str or None
-        One line that names the block, or None for a sound one.
+    BlockProblem or None
+        None for a sound block, and for one that is gone.
     """
     try:
         keys, _ = read_index(path, recipe)
-        _check_rows(keys, read_features(path))
+        features = read_features(path, recipe)
     except FileNotFoundError:
         return None
     except StoreError as error:
-        return str(error) if str(error).startswith(os.fspath(path)) else str(_damaged(path, error))
+        return BlockProblem(path, str(error), isinstance(error, DamagedBlockError))
+    try:
+        _check_rows(keys, features)
+    except StoreError as error:
+        return BlockProblem(path, str(_damaged(path, error)), True)
     return None

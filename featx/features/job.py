@@ -12,7 +12,7 @@ from featx.digest import digest
 from featx.errors import ExtractionError
 from featx.features.passes import Job, Outcome, Work, run_networks, try_networks
 from featx.features.plan import Target, missing_keys, shard_of
-from featx.features.reading import Source, stamp
+from featx.features.reading import Source
 from featx.features.results import Extraction, write_failures
 from featx.images.content import content_keys
 
@@ -28,14 +28,13 @@ class _Images:
 
     rows: tuple[tuple[str, str, str], ...]
     reasons: Mapping[str, str]  # path -> why it cannot be read
-    stamps: Mapping[str, tuple[int, int]]
 
     def sources(self) -> dict[str, Source]:
         """Give each key once, with the first image that has it."""
         found: dict[str, Source] = {}
         for _, path, key in self.rows:
             if key and key not in found:
-                found[key] = Source(key, path, self.stamps[path])
+                found[key] = Source(key, path)
         return found
 
 
@@ -84,7 +83,6 @@ def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extrac
 
 def _images(job: Job, table: Manifest) -> _Images:
     paths = table.paths
-    stamps = {path: stamp(path) for path in paths}
     found = content_keys(paths, cache=job.cache, workers=job.settings.workers, progress=job.progress)
     reasons = {path: str(error) for path, error in found.failures.items()}
     rows = [(name, path, found.keys.get(path, "")) for name, path in zip(table.ids, paths, strict=True)]
@@ -93,7 +91,7 @@ def _images(job: Job, table: Manifest) -> _Images:
         rows = [row for row in rows if int((row[2] or digest(row[0]))[:12], 16) % whole == part - 1]
     if reasons and job.on_error == "fail":
         raise ExtractionError(next(iter(reasons.values())))
-    return _Images(tuple(rows), reasons, stamps)
+    return _Images(tuple(rows), reasons)
 
 
 def _work(job: Job, target: Target, keys: Iterable[str]) -> Work:

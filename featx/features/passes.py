@@ -232,10 +232,16 @@ def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source])
     missing = [len(missing) for work in needed for missing in work.missing]
     stored = sum(4 * width * count * kept for width, count in zip(widths, missing, strict=True))
     job.progress.say(
-        f"{len(wanted)} images to read ({sum(source.stamp[0] for source in wanted) / 1e6:.1f} MB), {sum(missing)} "
+        f"{len(wanted)} images to read ({_bytes(wanted) / 1e6:.1f} MB), {sum(missing)} "
         f"features of images to compute and store ({stored / 1e6:.1f} MB) at {size} px by {networks[0].engine.name} "
         f"on {device}: about {each * len(wanted):.0f} s at {1 / each:.1f} images/s, start-up left out"
     )
+
+
+def _bytes(sources: Sequence[Source]) -> int:
+    """Sum the sizes of files, leaving out those that are gone."""
+    paths = [Path(source.path) for source in sources]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _engine(job: Job, works: Sequence[Work]) -> str:

@@ -7,7 +7,6 @@ the number of images.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -21,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.digest import digest_bytes
 from featx.errors import ImageError
 
-__all__ = ["Busy", "PixelBatch", "Pixels", "Source", "batches", "read_ahead", "stamp"]
+__all__ = ["Busy", "PixelBatch", "Pixels", "Source", "batches", "read_ahead"]
 
 Array = npt.NDArray[np.uint8]
 Prepare = Callable[[bytes, str], Array]
@@ -39,13 +39,10 @@ class Source:
         SHA-256 of its bytes.
     path : str
         Its file.
-    stamp : tuple of int
-        Size in bytes and time of change when the key was found.
     """
 
     key: str
     path: str
-    stamp: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -97,33 +94,12 @@ class PixelBatch:
     keys: tuple[str, ...]
 
 
-def stamp(path: str) -> tuple[int, int]:
-    """Return size and time of change of a file.
-
-    Parameters
-    ----------
-    path : str
-        A file.
-
-    Returns
-    -------
-    tuple of int
-        Bytes and nanoseconds; (-1, -1) if there is no such file.
-    """
-    try:
-        found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
-    except OSError:
-        return (-1, -1)
-    return (found.st_size, found.st_mtime_ns)
-
-
 def _read(source: Source, prepare: Prepare, busy: Busy) -> Pixels:
     begun = time.perf_counter()
     try:
-        with Path(source.path).open("rb") as file:
-            data = file.read()
-            now = os.fstat(file.fileno())
-        if (now.st_size, now.st_mtime_ns) != source.stamp:
+        data = Path(source.path).read_bytes()
+        # The very bytes that are decoded: a file can be written anew without its size or time telling.
+        if digest_bytes(data) != source.key:
             return Pixels(source, None, f"{source.path}: changed while it was being extracted; run again")
         return Pixels(source, prepare(data, source.path))
     except OSError as error:

@@ -15,9 +15,16 @@ import numpy as np
 
 from featx.digest import differing
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError, listing
-from featx.features.blocks import Features, check_block, read_features, read_index, write_block
+from featx.features.blocks import (
+    BlockProblem,
+    Features,
+    check_block,
+    read_features,
+    read_index,
+    write_block,
+)
 from featx.features.recipe import FORMAT, Recipe, recipe_digest, recipe_key
-from featx.files import write_json
+from featx.files import ASIDE, write_json
 
 if TYPE_CHECKING:
     from featx.data.manifest import Manifest
@@ -263,7 +270,7 @@ class FeatureStore:
         result = np.empty((len(keys), *self._shape), np.float32)
         for name in sorted(wanted):
             places, rows = wanted[name]
-            result[places] = read_features(self.path / name)[rows]
+            result[places] = read_features(self.path / name, self.digest)[rows]
         return result
 
     def read_images(
@@ -408,23 +415,33 @@ class FeatureStore:
             if len(kept) == len(held):
                 continue
             if kept:
-                features = read_features(self.path / name)[kept]
+                features = read_features(self.path / name, self.digest)[kept]
                 write_block(self.path, self.digest, [held[row] for row in kept], features)
             (self.path / name).unlink(missing_ok=True)
             removed += len(held) - len(kept)
         self.refresh()
         return removed
 
-    def verify(self) -> list[str]:
+    def problems(self) -> list[BlockProblem]:
         """Read every block against its checksums.
 
         Returns
         -------
-        list of str
-            One line for each damaged block, naming it; empty for a sound store.
+        list of BlockProblem
+            What is wrong with each block that cannot be used; empty for a sound store.
         """
         found = [check_block(path, self.digest) for path in self.blocks()]
-        return [line for line in found if line is not None]
+        return [problem for problem in found if problem is not None]
+
+    def verify(self) -> list[str]:
+        """Say in words which blocks cannot be used.
+
+        Returns
+        -------
+        list of str
+            One line for each, naming it; empty for a sound store.
+        """
+        return [problem.text for problem in self.problems()]
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
@@ -477,5 +494,10 @@ def find_stores(paths: Iterable[Path | str]) -> list[Path]:
         if not path.is_dir():
             raise StoreError(f"{path}: no such folder; give a feature store, or a folder that holds some")
         candidates = [path] if (path / RECIPE).is_file() else [item.parent for item in path.rglob(RECIPE)]
-        found.update(candidates)
+        # What a killed writer left is no store.
+        found.update(
+            folder
+            for folder in candidates
+            if not any(part.startswith(ASIDE) for part in folder.relative_to(path).parts)
+        )
     return sorted(found)

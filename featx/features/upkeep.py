@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -10,7 +10,7 @@ from shutil import rmtree
 import numpy as np
 
 from featx.errors import ConfigError, MissingFeaturesError, StoreError
-from featx.features.blocks import Features, check_block
+from featx.features.blocks import Features, is_current, read_features, read_index
 from featx.features.openvino_engine import EXPORTS
 from featx.features.store import FeatureStore
 from featx.files import remove_leftovers, write_aside
@@ -82,10 +82,11 @@ def facts(path: Path | str) -> StoreFacts:
 
 
 def compact(path: Path | str) -> tuple[int, int]:
-    """Join small blocks into blocks of about 64 MB, each image once.
+    """Join small blocks into blocks of about 64 MB, each image once, and write those of format 1 in format 2.
 
-    New blocks stand before the old ones go, so that readers and a second writer lose nothing, and a compaction
-    that is killed leaves rows twice at the most.
+    Every block is read twice, once to verify it and once for its rows, however many there are. New blocks stand
+    before the old ones go, so that readers and a second writer lose nothing, and a compaction that is killed leaves
+    rows twice at the most.
 
     Parameters
     ----------
@@ -107,20 +108,49 @@ def compact(path: Path | str) -> tuple[int, int]:
     problems = store.verify()
     if problems:
         raise StoreError(problems[0])
-    keys = sorted(store.keys())
-    if not keys:
+    images = len(store.keys())
+    if not images:
         return len(old), len(old)
     rows = max(1, _COMPACT_BYTES // (4 * store.views * store.width))
-    if len(old) <= -(-len(keys) // rows):
+    if len(old) <= -(-images // rows) and all(map(is_current, old)):
         return len(old), len(old)
-    new = set()
-    for start in range(0, len(keys), rows):
-        part = keys[start : start + rows]
-        new.add(store.write_block(part, store.read(part)).name)
+    new = {store.write_block(*part).name for part in _parts(_rows_once(store, old), rows)}
     for block in old:
         if block.name not in new:
             block.unlink(missing_ok=True)
     return len(old), len(new)
+
+
+def _rows_once(store: FeatureStore, blocks: Iterable[Path]) -> Iterator[tuple[list[str], Features]]:
+    """Read each block once; of an image that several hold, the first row counts."""
+    seen: set[str] = set()
+    for block in blocks:
+        try:
+            keys, _ = read_index(block, store.digest)
+            features = read_features(block, store.digest)
+        except FileNotFoundError:
+            continue  # compacted meanwhile by another: its rows stand in a block that is none of ours
+        fresh = [row for row, key in enumerate(keys) if key not in seen]
+        seen.update(keys)
+        yield [keys[row] for row in fresh], features[fresh]
+
+
+def _parts(blocks: Iterable[tuple[list[str], Features]], rows: int) -> Iterator[tuple[list[str], Features]]:
+    """Join and cut rows into parts of one length; the last one may be shorter."""
+    keys: list[str] = []
+    waiting: list[Features] = []
+    for some, features in blocks:
+        keys += some
+        waiting.append(features)
+        if len(keys) < rows:
+            continue
+        joined = np.concatenate(waiting)
+        whole = len(keys) // rows * rows
+        for start in range(0, whole, rows):
+            yield keys[start : start + rows], joined[start : start + rows]
+        keys, waiting = keys[whole:], [joined[whole:]]
+    if keys:
+        yield keys, np.concatenate(waiting)
 
 
 @dataclass(frozen=True)
@@ -132,14 +162,18 @@ class Pruned:
     leftovers : tuple of Path
         What killed writers left.
     damaged : tuple of Path
-        Damaged blocks.
+        Damaged blocks: those that fail their checksum.
     rows : int
         Rows of images that are not to be kept.
+    left : tuple of str
+        A line for each block that cannot be used and is not damaged, such as one of a newer format or of another
+        recipe; these stay. Looked for where damaged blocks are.
     """
 
     leftovers: tuple[Path, ...]
     damaged: tuple[Path, ...]
     rows: int
+    left: tuple[str, ...] = ()
 
 
 def prune(
@@ -152,7 +186,7 @@ def prune(
     path : Path or str
         Folder of a store. Others may read and write meanwhile; what living writers have begun stays.
     damaged : bool
-        Remove damaged blocks too; `featx.extract` then computes their rows again.
+        Remove damaged blocks too, those that fail their checksum; `featx.extract` then computes their rows again.
     keep : iterable of str, optional
         SHA-256 of the images whose rows stay; all others go.
     dry_run : bool
@@ -170,14 +204,16 @@ def prune(
     """
     store = FeatureStore(path)
     leftovers = remove_leftovers(store.path, dry_run=dry_run)
-    broken = tuple(block for block in store.blocks() if damaged and check_block(block, store.digest))
+    problems = store.problems() if damaged else []
+    broken = tuple(problem.path for problem in problems if problem.damaged)
+    left = tuple(problem.text for problem in problems if not problem.damaged)
     if not dry_run:
         for block in broken:
             block.unlink(missing_ok=True)
     if keep is None:
-        return Pruned(leftovers, broken, 0)
+        return Pruned(leftovers, broken, 0, left)
     unwanted = store.keys() - frozenset(keep)
-    return Pruned(leftovers, broken, len(unwanted) if dry_run else store.discard(unwanted))
+    return Pruned(leftovers, broken, len(unwanted) if dry_run else store.discard(unwanted), left)
 
 
 def prune_exports(cache: Path | str, *, dry_run: bool = False) -> tuple[int, int]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from featx.errors import WeightsError
 from featx.zoo.contents import Contents, StoredLayer
+from featx.zoo.hdf5 import elsewhere
 from featx.zoo.matconvnet import MATCONVNET_BACKBONES, read_matconvnet
 from featx.zoo.torch_files import (
     OLD_TORCH,
@@ -143,6 +144,8 @@ def _read_archive(file: Path, backbone: str) -> Contents:
 
 
 def _read_group(file: Path, group: Any) -> Contents:
+    if reason := elsewhere(group):
+        raise WeightsError(f"{file}: {reason}; give a weights file that holds all its arrays itself")
     if "layer_names" not in group.attrs and "model_weights" in group:
         group = group["model_weights"]
     if _attribute(group, "layer_names") is not None:

@@ -64,6 +64,41 @@ def test_verify_names_damaged_blocks_and_prune_removes_them(store, cache, capsys
     assert run(["cache", "verify", *cache]) == 0
 
 
+def test_a_bad_recipe_stops_no_other_store(store, cache, capsys):
+    """The bad one comes first by its name."""
+    bad = store.path.parent / "a-bad-one"
+    bad.mkdir()
+    (bad / "recipe.json").write_text("{")
+    (store.path / ".aside-killed").mkdir()
+    block = store.blocks()[1]
+    block.write_bytes(block.read_bytes()[:-1])
+    assert run(["cache", "verify", *cache]) == 1
+    out, err = capsys.readouterr()
+    assert block.name in out
+    assert str(bad) in out
+    assert "1 damaged blocks, 1 other problems" in err
+    assert run(["cache", "prune", "--damaged", *cache]) == 2
+    out, err = capsys.readouterr()
+    assert "1 leftovers, 1 damaged blocks" in err
+    assert str(bad) in err
+    assert not block.exists()
+    assert run(["cache", "compact", *cache]) == 2
+    assert len(store.blocks()) == 1
+
+
+def test_verify_and_prune_name_a_block_of_another_recipe_and_leave_it(store, cache, tmp_path, capsys):
+    other = FeatureStore.create(tmp_path / "other", {"backbone": "vgg16"})
+    block = store.path / other.write_block(["ab" * 32], np.ones((1, 1, 3), np.float32)).name
+    (other.path / block.name).rename(block)
+    assert run(["cache", "verify", *cache]) == 1
+    assert f"{block}: a block of another recipe" in capsys.readouterr().out
+    assert run(["cache", "prune", "--damaged", *cache]) == 0
+    err = capsys.readouterr().err
+    assert f"left: {block}: a block of another recipe" in err
+    assert "0 damaged blocks" in err
+    assert block.exists()
+
+
 def test_compact_joins_blocks(store, cache, capsys):
     assert run(["cache", "compact", *cache]) == 0
     assert "4 blocks before, 1 after" in capsys.readouterr().err

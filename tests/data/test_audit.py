@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.data.audit import FoldAudit, audit_folds
+from featx.data.audit import FoldAudit, _second_pictures, audit_folds
 from featx.data.folds import Fold, Folds, write_folds
 from featx.data.manifest import Manifest, read_manifest
 
@@ -144,3 +144,25 @@ def test_the_authors_files() -> None:
     assert {"nml108", "nml114"} <= set(items["no-ending"])
     assert items["second-picture"] == ("adl387 / adl387bis",)
     assert "only 6 distinct train/test pairs in 10 runs" in found["protocol3"].findings[0].text
+
+
+class CountedPart(tuple):
+    """A part of a fold that counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        CountedPart.passes += 1
+        return super().__iter__()
+
+
+def test_second_pictures_go_through_a_part_no_more_often_for_more_images() -> None:
+    passes = []
+    for count in (5, 50):
+        first = CountedPart(f"i{number}" for number in range(count))
+        second = CountedPart(f"i{number}bis" for number in range(count))
+        CountedPart.passes = 0
+        (finding,) = _second_pictures([Fold("1", first, second)], {})
+        assert len(finding.items) == count
+        passes.append(CountedPart.passes)
+    assert passes[0] == passes[1]

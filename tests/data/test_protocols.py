@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -447,3 +449,71 @@ def test_training_sets_that_cannot_be_split_again_are_refused_beforehand(rows: l
         assert refused(lambda g=grouped: check_inner(folds, labelled, grouped=g)) == splits  # type: ignore[misc]
     fewest = min(len(set(groups[targets == target])) for target in set(targets.tolist()))
     assert refused(lambda: check_inner(folds, labelled, every_class=True)) == (fewest < 2)
+
+
+class CountedIds(tuple):
+    """Ids that count how often one is looked up, or searched for one by one."""
+
+    lookups = searches = 0
+
+    def __getitem__(self, place):
+        CountedIds.lookups += isinstance(place, int)
+        return super().__getitem__(place)
+
+    def __contains__(self, name: object) -> bool:
+        CountedIds.searches += 1
+        return super().__contains__(name)
+
+
+class CountedName(str):
+    """An id that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedName.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_leaving_groups_out_looks_each_image_up_once(tmp_path: Path) -> None:
+    labelled = labelled_by(tmp_path, ["a", "b"] * 40, [f"g{index % 30}" for index in range(80)])
+    plain = make_folds(labelled, "leave-one-group-out")
+    CountedIds.lookups = 0
+    counted = make_folds(replace(labelled, ids=CountedIds(labelled.ids)), "leave-one-group-out")
+    assert counted == plain
+    assert CountedIds.lookups == 80
+    for fold in plain.folds:
+        tests = labelled.groups == fold.name
+        assert fold.test == tuple(np.array(labelled.ids)[tests])
+        assert fold.train == tuple(np.array(labelled.ids)[~tests])
+
+
+def test_dropping_copies_searches_no_list(tmp_path: Path) -> None:
+    labelled = labelled_by(tmp_path, ["a", "b"] * 60, split=["train", "train", "test"] * 40)
+    labelled = replace(labelled, ids=tuple(map(CountedName, labelled.ids)))
+    CountedName.compared = 0
+    folds = make_folds(labelled, "holdout", keys=[str(int(name[1:]) // 3) for name in labelled.ids])
+    assert folds.folds[0].train == ()
+    assert "80 training images" in folds.notes[0]
+    assert CountedName.compared < 5 * 120
+
+
+def test_a_fold_file_of_many_folds_is_read_row_by_row(tmp_path: Path, monkeypatch) -> None:
+    rows = [
+        f"{fold},i{image},{'test' if image == fold else 'train'}" for fold in range(20) for image in range(20)
+    ]
+    path = tmp_path / "folds.csv"
+    path.write_text("\n".join(["fold,id,part", *rows]), encoding="utf-8")
+    compared = []
+    equal = pd.Series.__eq__
+
+    def counted(self, other):
+        compared.append(len(self))
+        return equal(self, other)
+
+    monkeypatch.setattr(pd.Series, "__eq__", counted)
+    folds = read_folds(path)
+    assert folds.names == tuple(map(str, range(20)))
+    assert all(fold.test == (f"i{fold.name}",) and len(fold.train) == 19 for fold in folds.folds)
+    assert sum(compared) <= 2 * len(rows)

@@ -1,41 +1,66 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
+import xxhash
 
-from featx.errors import StoreError
-from featx.features.blocks import check_block, read_features, read_index, write_block
+from featx.digest import digest_bytes
+from featx.errors import DamagedBlockError, StoreError
+from featx.features.blocks import check_block, is_current, read_features, read_index, write_block
 
 RECIPE = "12" * 32
+FORMER = Path(__file__).parent / "data" / "format-1"
+FORMER_RECIPE = "8296c109af7c2080a152c5a919a738df6949a300fef8b1abd9f7dd70add9040b"
 
 
 def damage(path, dataset, bytes_in=3):
-    """Flip a bit in the first chunk of a dataset."""
+    """Flip a bit near the beginning of a dataset."""
     with h5py.File(path) as file:
-        place = file[dataset].id.get_chunk_info(0).byte_offset + bytes_in
-    with path.open("rb+") as file:
-        file.seek(place)
-        byte = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([byte ^ 1]))
+        place = file[dataset].id.get_offset() + bytes_in
+    flip(path, 8 * place)
+
+
+def flip(path, bit):
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+def named(folder, file, keys="0" * 16):
+    """Give an HDF5 file the name of a sound block."""
+    target = folder / f"block-{keys}-{xxhash.xxh3_128_hexdigest(file.read_bytes())}.h5"
+    return file.rename(target)
+
+
+@pytest.fixture
+def former(tmp_path):
+    """A block of format 1, as it was once written."""
+    source = FORMER / "block-34e9f168323062c3.h5"
+    return Path(shutil.copy(source, tmp_path / source.name))
 
 
 def test_a_block_gives_back_what_was_written(tmp_path, rows):
     keys, features = rows(0, 100, views=2)
     path = write_block(tmp_path, RECIPE, keys, features)
     assert read_index(path, RECIPE) == (keys, (2, 8))
-    assert np.array_equal(read_features(path), features)
+    assert np.array_equal(read_features(path, RECIPE), features)
     assert check_block(path, RECIPE) is None
 
 
 def test_the_layout_is_the_stated_one(tmp_path, rows):
-    path = write_block(tmp_path, RECIPE, *rows(0, 100))
+    keys, features = rows(0, 100)
+    path = write_block(tmp_path, RECIPE, keys, features)
     with h5py.File(path) as file:
-        features = file["features"]
-        assert (features.chunks, features.compression, features.fletcher32) == ((64, 1, 8), None, True)
-        assert features.dtype == np.float32
-        assert file["keys"].fletcher32
+        assert dict(file.attrs) == {"format": 2, "recipe": RECIPE.encode()}
+        assert (file["features"].chunks, file["features"].dtype) == (None, np.float32)
+        assert file["features"].id.get_offset() % 64 == 0
+    packed = bytes.fromhex("".join(keys))
+    assert path.name == f"block-{digest_bytes(packed)[:16]}-{xxhash.xxh3_128_hexdigest(path.read_bytes())}.h5"
+    assert is_current(path)
 
 
 def test_equal_rows_give_equal_bytes(tmp_path, rows):
@@ -43,6 +68,8 @@ def test_equal_rows_give_equal_bytes(tmp_path, rows):
     second = write_block(tmp_path / "b", RECIPE, *rows(0, 70))
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
+    headers = first.read_bytes().split(b"OHDR\2")[1:]
+    assert [header[0] & 0x20 for header in headers] == [0, 0, 0]  # none holds times
 
 
 @pytest.mark.parametrize("dataset", ["keys", "features"])
@@ -50,8 +77,10 @@ def test_one_flipped_bit_is_found_and_named(tmp_path, rows, dataset):
     path = write_block(tmp_path, RECIPE, *rows(0, 10))
     damage(path, dataset)
     with pytest.raises(StoreError, match=f"{path.name}: damaged block"):
-        read_index(path, RECIPE) if dataset == "keys" else read_features(path)
-    assert path.name in check_block(path, RECIPE)
+        read_index(path, RECIPE) if dataset == "keys" else read_features(path, RECIPE)
+    problem = check_block(path, RECIPE)
+    assert problem.damaged
+    assert path.name in problem.text
 
 
 def test_a_truncated_block_is_found_and_named(tmp_path, rows):
@@ -63,8 +92,10 @@ def test_a_truncated_block_is_found_and_named(tmp_path, rows):
 
 def test_a_block_of_another_recipe_is_refused(tmp_path, rows):
     path = write_block(tmp_path, RECIPE, *rows(0, 10))
-    with pytest.raises(StoreError, match="another recipe"):
-        read_index(path, "34" * 32)
+    for read in (read_index, read_features):
+        with pytest.raises(StoreError, match="another recipe"):
+            read(path, "34" * 32)
+    assert not check_block(path, "34" * 32).damaged
 
 
 def test_bad_rows_are_refused_and_leave_nothing(tmp_path, rows):
@@ -82,3 +113,112 @@ def test_bad_rows_are_refused_and_leave_nothing(tmp_path, rows):
         with pytest.raises(StoreError):
             write_block(tmp_path, RECIPE, wrong_keys, wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_bit_counts(tmp_path, rows):
+    path = write_block(tmp_path, RECIPE, *rows(0, 3, width=2))
+    sound = path.read_bytes()
+    for bit in range(0, 8 * len(sound), 7):
+        flip(path, bit)
+        with pytest.raises(DamagedBlockError, match=path.name):
+            read_features(path, RECIPE)
+        path.write_bytes(sound)
+
+
+def test_a_renamed_block_is_none(tmp_path, rows):
+    path = write_block(tmp_path, RECIPE, *rows(0, 3))
+    other = write_block(tmp_path, RECIPE, *rows(3, 6))
+    shutil.copy(path, other)
+    assert check_block(other, RECIPE).damaged
+    stray = path.rename(tmp_path / "block-copy.h5")
+    problem = check_block(stray, RECIPE)
+    assert not problem.damaged
+    assert "by its name" in problem.text
+
+
+def test_a_block_of_a_newer_format_is_named_and_not_damaged(tmp_path):
+    for name in ("block-0123456789abcdef.h5", "new.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file.attrs["format"] = 3
+    old, new = tmp_path / "block-0123456789abcdef.h5", named(tmp_path, tmp_path / "new.h5")
+    for path in (old, new):
+        problem = check_block(path, RECIPE)
+        assert not problem.damaged
+        assert f"{path}: block format 3" in problem.text
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_a_block_that_leads_to_other_files_is_refused(tmp_path, rows, kind):
+    other = write_block(tmp_path / "other", RECIPE, *rows(0, 3))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["format"] = np.int64(2)
+        file.attrs["recipe"] = np.bytes_(RECIPE)
+        file["keys"] = np.zeros((3, 32), np.uint8)
+        if kind == "link":
+            file["features"] = h5py.ExternalLink(str(other), "features")
+        elif kind == "storage":
+            file.create_dataset("features", (3, 1, 8), "f4", external=[(str(other), 0, 96)])
+        else:
+            layout = h5py.VirtualLayout((3, 1, 8), "f4")
+            layout[:] = h5py.VirtualSource(str(other), "features", (3, 1, 8))
+            file.create_virtual_dataset("features", layout)
+    path = named(tmp_path, tmp_path / "x.h5")
+    for read in (read_index, read_features):
+        with pytest.raises(StoreError, match=r"'features' .*other file|'features' .*another file"):
+            read(path, RECIPE)
+
+
+def test_a_text_of_variable_length_is_refused_before_it_is_read(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["format"] = np.int64(2)
+        file.attrs["recipe"] = RECIPE
+    with pytest.raises(DamagedBlockError, match="fixed length"):
+        read_index(named(tmp_path, tmp_path / "x.h5"), RECIPE)
+
+
+def test_more_rows_than_the_file_has_room_for_are_refused(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["format"] = np.int64(2)
+        file.attrs["recipe"] = np.bytes_(RECIPE)
+        file.create_dataset("keys", (1 << 40, 32), "u1")
+        file.create_dataset("features", (1 << 40, 1, 8), "f4")
+    path = named(tmp_path, tmp_path / "x.h5")
+    for read in (read_index, read_features):
+        with pytest.raises(DamagedBlockError, match="room"):
+            read(path, RECIPE)
+
+
+def test_a_block_of_format_1_is_read_as_ever(former, rows):
+    keys = [digest_bytes(str(number).encode()) for number in range(70, 75)]
+    draws = [np.random.default_rng(number).normal(size=(1, 4)) for number in range(70, 75)]
+    assert read_index(former, FORMER_RECIPE) == (keys, (1, 4))
+    assert np.array_equal(read_features(former, FORMER_RECIPE), np.array(draws, np.float32))
+    assert check_block(former, FORMER_RECIPE) is None
+    assert not is_current(former)
+    assert "another recipe" in check_block(former, RECIPE).text
+
+
+def test_a_damaged_text_in_a_block_of_format_1_keeps_nobody_waiting(former):
+    """HDF5 would look for ever for the recipe's text, of variable length, behind one flipped bit of its size."""
+    flip(former, 8 * (former.read_bytes().index(b"GCOL") + 24))
+    assert read_index(former, FORMER_RECIPE)[1] == (1, 4)
+
+
+@pytest.mark.parametrize("what", ["keys", "table", "type", "lookup"])
+def test_what_decides_rows_in_format_1_is_checked(former, what):
+    """The metadata of format 1 have no checksums."""
+    data = former.read_bytes()
+    if what == "keys":
+        former = former.rename(former.parent / "block-0123456789abcdef.h5")
+    elif what == "table":  # the place of the features' only chunk: that of the keys, or elsewhere
+        with h5py.File(former) as file:
+            place = file["features"].id.get_chunk_info(0).byte_offset
+        former.write_bytes(data.replace(place.to_bytes(8, "little"), (place + 1).to_bytes(8, "little")))
+    elif what == "lookup":
+        # The last number of the first entry of the features' table, which HDF5 does not list.
+        flip(former, 8 * (data.rindex(b"TREE") + 56) + 2)
+    else:  # the exponent's bias of float32, 127
+        bias = bytes([0, 23, 8, 0, 23, 127, 0, 0, 0])
+        assert bias in data
+        former.write_bytes(data.replace(bias, bytes([0, 23, 8, 0, 23, 126, 0, 0, 0])))
+    assert check_block(former, FORMER_RECIPE).damaged

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -8,7 +9,7 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import ImageError
-from featx.features.reading import Busy, Pixels, Source, batches, read_ahead, stamp
+from featx.features.reading import Busy, Pixels, Source, batches, read_ahead
 
 
 def sources(folder, count):
@@ -16,7 +17,7 @@ def sources(folder, count):
     for number in range(count):
         path = folder / f"{number:03d}.bin"
         path.write_bytes(bytes([number]))
-        made.append(Source(digest_bytes(bytes([number])), str(path), stamp(str(path))))
+        made.append(Source(digest_bytes(bytes([number])), str(path)))
     return made
 
 
@@ -69,6 +70,17 @@ def test_a_bad_image_says_why_and_the_others_go_on(tmp_path):
     assert found[3].reason.endswith("003.bin: not an image")
 
 
+def test_a_file_rewritten_with_its_size_and_time_is_not_taken_for_the_old_one(tmp_path):
+    made = sources(tmp_path, 1)
+    path = tmp_path / "000.bin"
+    before = path.stat()
+    path.write_bytes(b"X")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (found,) = read_ahead(made, prepare, workers=1, ahead=1)
+    assert found.views is None
+    assert found.reason == f"{path}: changed while it was being extracted; run again"
+
+
 def test_an_unforeseen_error_is_not_swallowed(tmp_path):
     def broken(data, path):
         raise RuntimeError("a defect")
@@ -88,7 +100,7 @@ def test_busy_adds_up_the_threads_work(tmp_path):
 
 
 def pixels(number, views=1, bad=False):
-    source = Source(f"{number:064x}", f"{number}.png", (1, 1))
+    source = Source(f"{number:064x}", f"{number}.png")
     return Pixels(source, None if bad else np.full((views, 2, 2, 3), number, np.uint8), "bad" if bad else "")
 
 
@@ -110,7 +122,3 @@ def test_views_of_an_image_may_lie_in_two_batches():
 
 def test_nothing_gives_no_batch():
     assert list(batches([], 4, pytest.fail)) == []
-
-
-def test_a_missing_file_has_a_stamp_that_fits_none(tmp_path):
-    assert stamp(str(tmp_path / "nowhere")) == (-1, -1)

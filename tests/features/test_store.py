@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from featx.digest import digest_bytes
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError
 from featx.features.store import RECIPE, TRAINED_ON, FeatureStore, find_stores
+
+FORMER = Path(__file__).parent / "data" / "format-1"
 
 
 def test_rows_come_back_in_any_order_with_duplicates(store, rows):
@@ -164,3 +168,36 @@ def test_find_stores_looks_below_and_refuses_what_is_not_there(store, tmp_path):
     assert find_stores([tmp_path, store.path]) == [store.path]
     with pytest.raises(StoreError, match="no such folder"):
         find_stores([tmp_path / "nowhere"])
+
+
+def test_what_a_killed_writer_left_is_no_store(store):
+    left = store.path.parent / ".aside-killed" / RECIPE
+    left.parent.mkdir()
+    left.write_bytes((store.path / RECIPE).read_bytes())
+    assert find_stores([store.path.parent]) == [store.path]
+
+
+def test_a_store_of_format_1_opens_and_grows(tmp_path, rows):
+    store = FeatureStore(shutil.copytree(FORMER, tmp_path / "former"))
+    keys = [digest_bytes(str(number).encode()) for number in range(75)]
+    features = np.array(
+        [np.random.default_rng(number).normal(size=(1, 4)) for number in range(75)], np.float32
+    )
+    assert store.digest == "8296c109af7c2080a152c5a919a738df6949a300fef8b1abd9f7dd70add9040b"
+    assert np.array_equal(store.read(keys), features)
+    assert store.verify() == []
+    more = rows(75, 80, width=4)
+    store.write_block(*more)
+    fresh = FeatureStore(store.path)
+    assert np.array_equal(fresh.read(more[0] + keys), np.concatenate([more[1], features]))
+
+
+def test_reading_compares_every_block_with_its_checksum(store, rows):
+    keys, features = rows(0, 4)
+    path = store.write_block(keys, features)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 128  # the sign of a number in the last row
+    path.write_bytes(data)
+    assert FeatureStore(store.path).keys() == frozenset(keys)
+    with pytest.raises(StoreError, match=f"{path.name}: damaged block"):
+        FeatureStore(store.path).read(keys[:1])

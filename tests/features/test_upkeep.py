@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 from pyarrow import parquet
 
 from featx.errors import ConfigError, MissingFeaturesError, StoreError
-from featx.features import upkeep
+from featx.features import blocks, upkeep
+from featx.features import store as store_module
+from featx.features.blocks import is_current, read_features
 from featx.features.store import FeatureStore
 from featx.features.upkeep import compact, export, facts, prune
+
+FORMER = Path(__file__).parent / "data" / "format-1"
 
 
 @pytest.fixture
@@ -45,6 +54,52 @@ def test_compacting_makes_several_blocks_where_one_is_too_large(filled, monkeypa
     assert np.array_equal(FeatureStore(store.path).read(keys), features)
 
 
+def test_compacting_reads_each_block_twice_however_many_there_are(store, rows, monkeypatch):
+    keys, features = rows(0, 120)
+    for start in range(0, 120, 3):
+        store.write_block(keys[start : start + 3], features[start : start + 3])
+    monkeypatch.setattr(upkeep, "_COMPACT_BYTES", 10 * 4 * 8)
+    reads = Counter()
+
+    def counted(path, recipe):
+        reads[path.name] += 1
+        return read_features(path, recipe)
+
+    for module in (blocks, upkeep, store_module):
+        monkeypatch.setattr(module, "read_features", counted)
+    assert compact(store.path) == (40, 12)
+    assert set(reads.values()) == {2}
+    monkeypatch.undo()
+    assert np.array_equal(FeatureStore(store.path).read(keys), features)
+
+
+def test_compacting_writes_format_1_anew(tmp_path):
+    store = FeatureStore(shutil.copytree(FORMER, tmp_path / "former"))
+    keys = sorted(store.keys())
+    features = store.read(keys)
+    assert compact(store.path) == (2, 1)
+    assert all(map(is_current, store.blocks()))
+    fresh = FeatureStore(store.path)
+    assert fresh.digest == store.digest
+    assert np.array_equal(fresh.read(keys), features)
+    assert fresh.verify() == []
+
+
+def test_compacting_twice_at_once_loses_nothing(filled, monkeypatch):
+    store, keys, features = filled
+    read, calls = upkeep.read_index, []
+
+    def interrupted(path, recipe):
+        calls.append(path)
+        if len(calls) == 3:
+            compact(store.path)
+        return read(path, recipe)
+
+    monkeypatch.setattr(upkeep, "read_index", interrupted)
+    compact(store.path)
+    assert np.array_equal(FeatureStore(store.path).read(keys), features)
+
+
 def test_compacting_changes_nothing_where_a_block_is_damaged(filled):
     store, _, _ = filled
     block = store.blocks()[0]
@@ -68,6 +123,25 @@ def test_prune_removes_leftovers_and_damaged_blocks_when_told(filled):
     assert block.exists()
     prune(store.path, damaged=True)
     assert not block.exists()
+    assert len(FeatureStore(store.path).missing(keys)) == 4
+
+
+def test_prune_leaves_sound_blocks_of_another_format_or_recipe(filled, tmp_path, recipe, rows):
+    store, keys, _ = filled
+    other = FeatureStore.create(tmp_path / "other", replace(recipe, image_size=96))
+    foreign = Path(shutil.copy(other.write_block(*rows(50, 52, views=2)), store.path))
+    newer = store.path / "block-0123456789abcdef.h5"
+    with h5py.File(newer, "w") as file:
+        file.attrs["format"] = 3
+    bad = store.blocks()[-1]
+    bad.write_bytes(bad.read_bytes()[:-1])
+    done = prune(store.path, damaged=True)
+    assert done.damaged == (bad,)
+    assert [any(path.name in line for line in done.left) for path in (foreign, newer)] == [True, True]
+    assert foreign.exists()
+    assert newer.exists()
+    for path in (foreign, newer):
+        path.unlink()
     assert len(FeatureStore(store.path).missing(keys)) == 4
 
 

@@ -115,3 +115,18 @@ def test_truncated_file_is_told(tmp_path, small, legacy):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(WeightsError, match="damaged weights file"):
         read_weights(path)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_weights_file_that_leads_to_other_files_is_refused(tmp_path, archived):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["0"] = np.zeros((2, 2))
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/dense/vars/0"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "0")
+    if archived:
+        with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+            archive.write(path, path.name)
+        path = tmp_path / "model.keras"
+    with pytest.raises(WeightsError, match=f"{path.name}: 'layers/dense/vars/0' is a link to another file"):
+        read_weights(path)
