@@ -77,8 +77,15 @@ def facts(path: Path | str) -> StoreFacts:
         views=store.views,
         width=store.width,
         blocks=len(blocks),
-        bytes=sum(block.stat().st_size for block in blocks),
+        bytes=sum(map(_size, blocks)),
     )
+
+
+def _size(block: Path) -> int:
+    try:
+        return block.stat().st_size
+    except FileNotFoundError:  # compacted meanwhile
+        return 0
 
 
 def compact(path: Path | str) -> tuple[int, int]:

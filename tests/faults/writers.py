@@ -31,6 +31,8 @@ _WRITERS, _READERS = 4, 2
 _IMAGES, _UNWANTED = 2000, 200
 _WIDTH, _ROWS, _SAMPLE = 16, 8, 100
 _HUNG_SECONDS = 120.0
+# Between two blocks, at most: writers compute, and what is upkept shall not grow without end.
+_PAUSE = 0.3
 _RECIPE = {"backbone": "any"}
 
 KEYS = [digest_bytes(str(number).encode()) for number in range(_IMAGES + _UNWANTED)]
@@ -77,6 +79,7 @@ class Bench:
                 done += 1
                 if not unwanted:
                     print(*chosen, file=report, flush=True)
+                time.sleep(_PAUSE * rng.random())
         return done
 
     def read(self, number: int, say: Callable[[str], None]) -> int:
