@@ -400,6 +400,8 @@ class FeatureStore:
     def discard(self, keys: Iterable[str]) -> int:
         """Remove rows: blocks that hold some are written again without them.
 
+        Rows that are written or moved by compaction at the same time may stay; the next call removes them.
+
         Parameters
         ----------
         keys : iterable of str
@@ -422,7 +424,10 @@ class FeatureStore:
             if len(kept) == len(held):
                 continue
             if kept:
-                features = read_features(self.path / name, self.digest)[kept]
+                try:
+                    features = read_features(self.path / name, self.digest)[kept]
+                except FileNotFoundError:
+                    continue  # compacted meanwhile: the next pruning finds its rows in another block
                 write_block(self.path, self.digest, [held[row] for row in kept], features)
             (self.path / name).unlink(missing_ok=True)
             removed += len(held) - len(kept)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ _DAMAGE = (
     RuntimeError,
     EOFError,
     pickle.UnpicklingError,
+    zlib.error,
     zipfile.BadZipFile,
 )
 _ARCHIVED = "model.weights.h5"
