@@ -161,7 +161,7 @@ def read_folds(path: Path | str) -> Folds:
     source = Path(path)
     try:
         folds = _READERS.get(source.suffix.lower(), _read_json)(source)
-    except (OSError, ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, pd.errors.ParserError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ProtocolError(f"{source}: cannot be read as a fold file: {reason}") from error
     _check_form(folds, source)

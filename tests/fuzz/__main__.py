@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..faults.counts import table
+from ..faults.counts import Counts, table
 from .run import fuzz
 from .targets import TARGETS
 
@@ -28,10 +28,11 @@ def main() -> int:
     for target in TARGETS:
         if given.only in target.name:
             with tempfile.TemporaryDirectory() as folder:
-                counts, kinds = fuzz(target, given.seconds, given.seed, Path(folder))
+                one = fuzz(target, given.seconds, given.seed, Path(folder))
+            counts = Counts(f"fuzz {target.name}", one.survived, wrong=one.wrong, hung=one.hung)
             found.append(counts)
             print(
-                f"{target.name}: {counts.tried} files, {kinds} different outcomes",
+                f"{target.name}: {counts.tried} files, {one.kinds} different outcomes",
                 file=sys.stderr,
                 flush=True,
             )

@@ -14,12 +14,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from featx.errors import FeatxError
 
-from ..faults.counts import Counts
 from .mutate import mutated
 from .targets import Target
 
@@ -117,10 +117,28 @@ def _work(target: Target, inputs: Sequence[bytes], folder: Path, writer: int) ->
         os.write(writer, (json.dumps(result) + "\n").encode())
 
 
-def fuzz(
-    target: Target, seconds: float, seed: int, folder: Path, corpus: Path = CORPUS
-) -> tuple[Counts, int]:
-    """Change files and read them, for some seconds.
+@dataclass
+class Found:
+    """What came of fuzzing a parser.
+
+    Attributes
+    ----------
+    survived : int
+        Files that gave a value or an error of featx.
+    kinds : int
+        Different outcomes.
+    wrong, hung : list of str
+        Names in the corpus of the others, one for each place where something broke, with what happened.
+    """
+
+    survived: int = 0
+    kinds: int = 0
+    wrong: list[str] = field(default_factory=list)
+    hung: list[str] = field(default_factory=list)
+
+
+def fuzz(target: Target, seconds: float, seed: int, folder: Path, corpus: Path = CORPUS) -> Found:
+    """Change files and read them, for some seconds. A file with a new outcome is changed further.
 
     Parameters
     ----------
@@ -137,36 +155,30 @@ def fuzz(
 
     Returns
     -------
-    counts : Counts
+    Found
         What came of them.
-    kinds : int
-        Different outcomes. A file with a new one is changed further.
     """
-    rng, counts, seen = (
-        random.Random(f"{target.name}-{seed}"),
-        Counts(f"fuzz {target.name}"),
-        set[tuple[str, str]](),
-    )
+    rng, found, seen = random.Random(f"{target.name}-{seed}"), Found(), set[tuple[str, str]]()
     place = folder / "input"
     place.mkdir()
     pool = [*target.seeds(place), *(path.read_bytes() for path in sorted((corpus / target.name).glob("*")))]
     end, todo = time.monotonic() + seconds, list(pool)
     while time.monotonic() < end:
-        for data, result in zip(todo, batch(target, todo, place), strict=False):
-            kind, what = result
-            if kind in ("bad", "hung"):
-                where = what.rsplit(" at ", 1)[-1]
-                if (kind, where) not in seen:
-                    name = keep(target, data, corpus)
-                    (counts.hung if kind == "hung" else counts.wrong).append(f"{name}: {what}")
-                seen.add((kind, where))
-            else:
-                counts.survived += 1
-                if result not in seen and len(pool) < _POOL:
-                    pool.append(data)
-                seen.add(result)
+        for data, (kind, what) in zip(todo, batch(target, todo, place), strict=False):
+            bad = kind in ("bad", "hung")
+            # Of what breaks at one place, one file is enough.
+            outcome = (kind, what.rsplit(" at ", 1)[-1] if bad else what)
+            found.survived += not bad
+            if outcome not in seen and bad:
+                (found.hung if kind == "hung" else found.wrong).append(
+                    f"{keep(target, data, corpus)}: {what}"
+                )
+            elif outcome not in seen and len(pool) < _POOL:
+                pool.append(data)
+            seen.add(outcome)
         todo = [mutated(rng.choice(pool), rng.choice(pool), target.ending, rng) for _ in range(_BATCH)]
-    return counts, len(seen)
+    found.kinds = len(seen)
+    return found
 
 
 def keep(target: Target, data: bytes, corpus: Path) -> str:
