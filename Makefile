@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint types contracts docs-check suite docs clean
+.PHONY: demo test lint types contracts docs-check suite fuzz docs clean
 
 demo: $(VENV)/.featx
 	$(BIN)/featx demo
@@ -26,6 +26,11 @@ docs-check: $(VENV)/.featx-test
 
 suite: $(VENV)/.featx-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
+
+# Each of eleven parsers for SECONDS; files that break one are kept in tests/fuzz/corpus.
+SECONDS ?= 60
+fuzz: $(VENV)/.featx-test
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 docs: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md ARCHITECTURE.md

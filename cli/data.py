@@ -54,7 +54,7 @@ def import_command(
 ) -> None:
     """Write the manifest of a published data set: FORMAT SOURCE --output manifest.csv."""
     from featx.data.importers.registry import IMPORTERS, import_dataset
-    from featx.errors import ManifestError, listing
+    from featx.errors import listing
 
     if list_formats:
         options.print_table(
@@ -63,12 +63,18 @@ def import_command(
         return
     if format is None or source is None or output is None:
         raise click.UsageError("give FORMAT, SOURCE and --output; --list shows the formats")
-    if output.exists() and not overwrite:
-        raise ManifestError(f"{output}: a file stands there; give --overwrite to replace it")
+    stood = output.exists() and not overwrite
     done = import_dataset(
-        format, source, output, images=images, missing="leave-out" if missing == "leave-out" else "fail"
+        format,
+        source,
+        output,
+        images=images,
+        missing="leave-out" if missing == "leave-out" else "fail",
+        replace=overwrite,
     )
     click.echo(str(done.manifest))
+    if stood:
+        click.echo(options.STOOD, err=True)
     left = f", {len(done.left_out)} left out: {listing(done.left_out)}" if done.left_out else ""
     labels = ", ".join(f"{label} {count}" for label, count in done.labels.items())
     click.echo(f"{done.images} images: {labels}{left}", err=True)

@@ -100,6 +100,7 @@ WORKERS = click.option(
     help="Threads at work beside the network.  [default: cores]",
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace finished results of the same name.")
+STOOD = "this file stood there already, with the same content"
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 CACHE = click.option(

@@ -65,10 +65,8 @@ def make_command(
     from featx.data.manifest import read_manifest
     from featx.data.protocols import check_folds, make_folds, write_folds
     from featx.data.tasks import apply_task
-    from featx.errors import ProtocolError
 
-    if output.exists() and not overwrite:
-        raise ProtocolError(f"{output}: a file stands there; give --overwrite to replace it")
+    stood = output.exists() and not overwrite
     table = read_manifest(manifest, root=root, check_files=not names_only)
     labelled = apply_task(table, task, strict_labels=strict_labels)
     for remark in labelled.remarks:
@@ -77,8 +75,10 @@ def make_command(
     folds = make_folds(labelled, protocol, seed, keys, absent="drop" if absent == "drop" else "fail")
     for warning in check_folds(folds, labelled, keys):
         click.echo(f"note: {warning}", err=True)
-    write_folds(output, folds)
+    write_folds(output, folds, replace=overwrite)
     click.echo(str(output))
+    if stood:
+        click.echo(options.STOOD, err=True)
     click.echo(f"{len(folds.folds)} folds of {len(labelled)} images, digest {folds.digest[:8]}", err=True)
 
 

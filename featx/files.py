@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import filecmp
 import json
 import os
 import shutil
@@ -21,10 +22,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from featx.errors import DiskError
+from featx.errors import DiskError, InputError
 
 __all__ = [
     "ASIDE",
+    "aside_folder",
     "find_files",
     "folder_aside",
     "remove_leftovers",
@@ -73,13 +75,16 @@ def _sync_file(path: Path) -> None:
 
 
 @contextmanager
-def write_aside(path: Path | str) -> Iterator[Path]:
+def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
     """Give a path to write to, then flush it and rename it to the wanted path.
 
     Parameters
     ----------
     path : Path or str
-        Where the file shall be. Its folder is made if need be; a file there is replaced.
+        Where the file shall be. Its folder is made if need be.
+    replace : bool
+        Replace a file that stands there. If not, one with the same content is taken for the one wanted, as a writer
+        killed behind its last rename has left it.
 
     Yields
     ------
@@ -91,13 +96,19 @@ def write_aside(path: Path | str) -> Iterator[Path]:
     ------
     DiskError
         If the disk is full, read-only or broken.
+    InputError
+        If other content stands there and is not to be replaced.
     """
     target = Path(path)
     _remove_leftovers_once(target.parent.absolute())
-    with _aside_folder(target) as folder:
+    with aside_folder(target) as folder:
         aside = folder / target.name
         yield aside
         _sync_file(aside)
+        if not replace and target.exists():
+            if not filecmp.cmp(aside, target, shallow=False):
+                raise InputError(f"{target}: another file stands there; give --overwrite to replace it")
+            return
         aside.replace(target)
         sync_folder(target.parent)
 
@@ -125,7 +136,7 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     remove_leftovers(target.parent)
-    with _aside_folder(target) as folder:
+    with aside_folder(target) as folder:
         aside = folder / target.name
         aside.mkdir()
         yield aside
@@ -137,8 +148,24 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def _aside_folder(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside a target, which is locked as long as its writer lives."""
+def aside_folder(target: Path) -> Iterator[Path]:
+    """Make a hidden folder beside a target, which is locked as long as its writer lives and removed in the end.
+
+    Parameters
+    ----------
+    target : Path
+        What will be written. Its folder is made if need be.
+
+    Yields
+    ------
+    Path
+        The folder, on the same file system.
+
+    Raises
+    ------
+    DiskError
+        If the disk is full, read-only or broken.
+    """
     folder: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -28,10 +28,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from featx.cells import csv_text, unguarded
 from featx.digest import canonical, differing, digest, digest_file
 from featx.errors import RunError, listing
 from featx.files import find_files, folder_aside, remove_leftovers, write_json, write_text
@@ -57,6 +57,8 @@ __all__ = [
 
 COMPLETE = "complete.json"
 _INNER = "inner_scores.csv"
+# Runs of earlier versions lack this mark: their texts were written as they are.
+_GUARDED = "guarded"
 # 2: SVM runs with inner scores and thresholds; of ties in extreme pooling the positive score; isotonic probabilities
 # that keep off 0 and 1.
 _FORMATS = (1, 2)
@@ -454,7 +456,7 @@ def write_run(
             else:
                 (aside / name).write_bytes(content)
         marks = {path.name: digest_file(path) for path in sorted(aside.iterdir())}
-        write_json(aside / COMPLETE, {"files": marks, "id": record.id})
+        write_json(aside / COMPLETE, {"cells": _GUARDED, "files": marks, "id": record.id})
     return read_run(target)
 
 
@@ -467,24 +469,13 @@ def _predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> s
         *(f"probability:{name}" for name in probabilities),
         *(f"stratum:{name}" for name in strata),
     ]
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    rows: list[list[str]] = [columns]
     for row in predictions:
         scores = [repr(float(row.scores[name])) for name in record.scored]
         chances = [repr(float(row.probabilities[name])) for name in probabilities]
-        writer.writerow(
-            [
-                row.id,
-                row.fold,
-                row.group,
-                row.actual,
-                *scores,
-                *chances,
-                *(row.strata.get(s, "") for s in strata),
-            ]
-        )
-    return text.getvalue()
+        kept = [row.strata.get(name, "") for name in strata]
+        rows.append([row.id, row.fold, row.group, row.actual, *scores, *chances, *kept])
+    return csv_text(rows)
 
 
 def read_run(folder: Path | str) -> Run:
@@ -514,7 +505,7 @@ def read_run(folder: Path | str) -> Run:
     if (path / _INNER).is_file():
         checked_digest(path, _INNER)
     record = _record(_read_json(path / "run.json", path), path)
-    return Run(path, record, _read_predictions(path / "predictions.csv"))
+    return Run(path, record, _read_predictions(path, "predictions.csv"))
 
 
 def checked_digest(folder: Path | str, name: str) -> str:
@@ -581,9 +572,13 @@ def _record(value: dict[str, Any], path: Path) -> RunRecord:
     return RunRecord(**value)
 
 
-def _read_predictions(path: Path) -> tuple[Prediction, ...]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return tuple(_prediction(row) for row in csv.DictReader(file))
+def _read_predictions(folder: Path, name: str) -> tuple[Prediction, ...]:
+    guarded = _read_json(folder / COMPLETE, folder).get("cells") == _GUARDED
+    with (folder / name).open(newline="", encoding="utf-8") as file:
+        rows: list[dict[str, str]] = list(csv.DictReader(file))
+    if guarded:
+        rows = [{unguarded(name): unguarded(cell) for name, cell in row.items()} for row in rows]
+    return tuple(map(_prediction, rows))
 
 
 def _prediction(row: dict[str, str]) -> Prediction:
@@ -615,8 +610,7 @@ def inner_scores(run: Run) -> tuple[Prediction, ...]:
         One for each training image, or group where the run scores groups; the fold is the inner fold's number. Empty
         for runs without them: of an earlier format, of a network's own head, or where a class has too few groups.
     """
-    path = run.path / _INNER
-    rows = _read_predictions(path) if path.is_file() else ()
+    rows = _read_predictions(run.path, _INNER) if (run.path / _INNER).is_file() else ()
     return tuple(_renamed(row, run.names) for row in rows) if run.names else rows
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featx.digest import digest_file
 from featx.errors import RunError
 from featx.runs import (
     COMPLETE,
@@ -119,7 +121,6 @@ def test_a_missing_file_is_noticed(tmp_path):
     [({"format": 99}, "run format 99"), ({"odd": 1}, "unknown fields: odd")],
 )
 def test_another_layout_is_refused(tmp_path, change, message):
-    from featx.digest import digest_file
 
     run = write(tmp_path / "run")
     path = run.path / "run.json"
@@ -185,3 +186,26 @@ def test_a_run_that_a_writer_has_not_put_in_its_place_does_not_count(tmp_path):
     write(tmp_path / "arm" / "1x2")
     write(tmp_path / "arm" / ".aside-killed" / "1x2")
     assert find_runs([tmp_path]) == [tmp_path / "arm" / "1x2"]
+
+
+def test_texts_of_a_run_are_no_formulas_and_come_back(tmp_path):
+    odd = [
+        dataclasses.replace(row, id=f"=id{number}", group="@g", strata={"-age": "+1 day", "site": "-1.5"})
+        for number, row in enumerate(ROWS)
+    ]
+    run = write_run(tmp_path / "run", record(format=2), odd, {}, inner=odd)
+    text = (run.path / "predictions.csv").read_text()
+    assert not re.search(r"(?m)(^|,)[=@+]", text)
+    assert "'=id0," in text
+    assert ",-1.5" in text
+    assert run.predictions == inner_scores(run) == tuple(odd)
+
+
+def test_a_run_written_before_texts_were_guarded_keeps_its_ids(tmp_path):
+    run = write(tmp_path / "run")
+    path, mark = run.path / "predictions.csv", json.loads((run.path / COMPLETE).read_text())
+    path.write_text(path.read_text().replace(ROWS[0].id, "'-1 or 1"))
+    mark["files"]["predictions.csv"] = digest_file(path)
+    del mark["cells"]
+    (run.path / COMPLETE).write_text(json.dumps(mark))
+    assert read_run(run.path).predictions[0].id == "'-1 or 1"

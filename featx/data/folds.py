@@ -17,11 +17,12 @@ from typing import Any
 
 import pandas as pd
 
+from featx.cells import unguarded
 from featx.data.fold_lists import ending_notes, read_fold_lists
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
 from featx.errors import LeakError, ProtocolError, listing
-from featx.files import write_json
+from featx.files import write_aside, write_json
 
 __all__ = ["PARTS", "Fold", "Folds", "check_folds", "leaves_one_out", "read_folds", "write_folds"]
 
@@ -113,20 +114,28 @@ class Folds:
         return replace(self, folds=kept) if wanted else self
 
 
-def write_folds(path: Path | str, folds: Folds) -> None:
+def write_folds(path: Path | str, folds: Folds, *, replace: bool = True) -> None:
     """Write a fold file.
 
     Parameters
     ----------
     path : Path or str
-        A JSON file; one that is there is replaced.
+        A JSON file.
     folds : Folds
         What it shall hold.
+    replace : bool
+        Replace a file that stands there; if not, only the same may.
+
+    Raises
+    ------
+    InputError
+        If another file stands there and is not to be replaced.
     """
     value = canonical(folds)
     if not folds.notes:
         del value["notes"]
-    write_json(path, value)
+    with write_aside(path, replace=replace) as aside:
+        write_json(aside, value)
 
 
 def read_folds(path: Path | str) -> Folds:
@@ -152,7 +161,7 @@ def read_folds(path: Path | str) -> Folds:
     source = Path(path)
     try:
         folds = _READERS.get(source.suffix.lower(), _read_json)(source)
-    except (OSError, ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, pd.errors.ParserError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ProtocolError(f"{source}: cannot be read as a fold file: {reason}") from error
     _check_form(folds, source)
@@ -177,7 +186,7 @@ def _ids(values: Sequence[object]) -> tuple[str, ...]:
 
 def _read_csv(source: Path) -> Folds:
     table = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip())
+    table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip().map(unguarded))
     parts = table["part"].str.lower().map(PARTS)
     if parts.isna().any():
         odd = sorted(set(table["part"][parts.isna()]))

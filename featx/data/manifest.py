@@ -27,6 +27,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from featx.cells import unguarded
 from featx.digest import digest
 from featx.errors import ManifestError, listing
 
@@ -164,8 +165,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_text(path)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise ManifestError(f"{path}: cannot be read as a table: {error}") from error
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    frame.columns = [str(name).strip() for name in frame.columns]
+    frame = frame.fillna("").apply(lambda column: column.str.strip().map(unguarded))
+    frame.columns = [unguarded(str(name).strip()) for name in frame.columns]
     filled: pd.DataFrame = frame.loc[(frame != "").any(axis=1)]
     return filled
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
+from featx.cells import csv_text
 from featx.data.dermoscopy import DIFFICULTIES, draw_photograph, invent_lesion
 from featx.data.retina import GRADES, draw_retina_photograph
 from featx.errors import ConfigError
@@ -121,7 +121,7 @@ def _draw(
     # The manifest comes last: where it stands, every image does.
     columns = ["image", *(name for name in rows[0] if name != "image")]
     manifest = folder / "manifest.csv"
-    write_text(manifest, pd.DataFrame(rows)[columns].to_csv(index=False, lineterminator="\n"))
+    write_text(manifest, csv_text([columns, *([row[name] for name in columns] for row in rows)]))
     return manifest
 
 

@@ -14,7 +14,9 @@ This is format 2. Blocks of format 1, ``block-KEYS.h5``, are read too; `featx.fe
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -254,6 +256,8 @@ def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any,
         raise StoreError(f"{path}: {error}") from error
     except OSError as error:
         if error.errno is None:  # HDF5 speaks of damage by errors without a number
+            if not path.exists():  # removed while HDF5 opened it
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
             raise _damaged(path, error) from error
         if isinstance(error, FileNotFoundError):
             raise

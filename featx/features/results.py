@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from featx.cells import csv_text
 from featx.digest import canonical
 from featx.errors import listing
 from featx.files import write_text
@@ -130,11 +129,7 @@ def write_failures(extraction: Extraction, shard: str | None = None) -> None:
     if not extraction.failed:
         path.unlink(missing_ok=True)
         return
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "path", "reason"))
-    writer.writerows(extraction.failed)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text([("id", "path", "reason"), *extraction.failed]))
 
 
 def summary(extractions: Sequence[Extraction]) -> str:

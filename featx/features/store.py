@@ -35,7 +35,7 @@ RECIPE = "recipe.json"
 TRAINED_ON = "trained-on.json"
 COST = "cost.json"
 _BLOCKS = "block-*.h5"
-_ATTEMPTS = 3
+_ATTEMPTS = 100
 
 
 class FeatureStore:
@@ -165,9 +165,15 @@ class FeatureStore:
         StoreError
             If a new block is damaged; the message names it.
         """
-        names = [path.name for path in self.blocks()]
-        if set(names) == set(self._blocks):
-            return
+        # A listing made while blocks are compacted may hold neither the old ones nor the new one: what was taken in
+        # has to be listed once more.
+        for _ in range(_ATTEMPTS):
+            names = [path.name for path in self.blocks()]
+            if set(names) == set(self._blocks):
+                return
+            self._take_in(names)
+
+    def _take_in(self, names: Sequence[str]) -> None:
         found: dict[str, list[str]] = {}
         for name in names:
             if name in self._blocks:
@@ -176,7 +182,7 @@ class FeatureStore:
             try:
                 found[name], shape = read_index(self.path / name, self.digest)
             except FileNotFoundError:
-                continue  # compacted meanwhile: its rows stand in a block that the next refresh sees
+                continue  # compacted meanwhile: its rows stand in a block that the next listing holds
             self._check_shape(shape, self.path / name)
             self._shape = shape
         self._blocks = found
@@ -246,7 +252,7 @@ class FeatureStore:
         StoreError
             If a block is damaged; the message names it.
         """
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             lacking = self.missing(keys)
             if lacking:
                 raise MissingFeaturesError(
@@ -256,9 +262,10 @@ class FeatureStore:
             try:
                 return self._read_rows(keys)
             except FileNotFoundError:  # compacted between listing and reading: its rows stand elsewhere
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+                continue
+        raise StoreError(
+            f"{self.path}: its blocks are replaced faster than they can be read; try again when nobody compacts or prunes"
+        )
 
     def _read_rows(self, keys: Sequence[str]) -> Features:
         wanted: dict[str, tuple[list[int], list[int]]] = {}
@@ -393,6 +400,8 @@ class FeatureStore:
     def discard(self, keys: Iterable[str]) -> int:
         """Remove rows: blocks that hold some are written again without them.
 
+        Rows that are written or moved by compaction at the same time may stay; the next call removes them.
+
         Parameters
         ----------
         keys : iterable of str
@@ -415,7 +424,10 @@ class FeatureStore:
             if len(kept) == len(held):
                 continue
             if kept:
-                features = read_features(self.path / name, self.digest)[kept]
+                try:
+                    features = read_features(self.path / name, self.digest)[kept]
+                except FileNotFoundError:
+                    continue  # compacted meanwhile: the next pruning finds its rows in another block
                 write_block(self.path, self.digest, [held[row] for row in kept], features)
             (self.path / name).unlink(missing_ok=True)
             removed += len(held) - len(kept)

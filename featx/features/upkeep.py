@@ -77,8 +77,15 @@ def facts(path: Path | str) -> StoreFacts:
         views=store.views,
         width=store.width,
         blocks=len(blocks),
-        bytes=sum(block.stat().st_size for block in blocks),
+        bytes=sum(map(_size, blocks)),
     )
+
+
+def _size(block: Path) -> int:
+    try:
+        return block.stat().st_size
+    except FileNotFoundError:  # compacted meanwhile
+        return 0
 
 
 def compact(path: Path | str) -> tuple[int, int]:
@@ -184,7 +191,7 @@ def prune(
     Parameters
     ----------
     path : Path or str
-        Folder of a store in which nobody writes at the moment.
+        Folder of a store. Others may read and write meanwhile; what living writers have begun stays.
     damaged : bool
         Remove damaged blocks too, those that fail their checksum; `featx.extract` then computes their rows again.
     keep : iterable of str, optional

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.cells import csv_text
 from featx.digest import digest_file
 from featx.runs import Prediction, Run, RunRecord, environment, run_folder, write_run
 from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE
@@ -102,11 +101,8 @@ def _remarks(study: Study, fitted: Fitted) -> list[str]:
 
 
 def _history(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if row[name] is None else row[name] for name in HISTORY} for row in rows)
-    return text.getvalue().encode()
+    lines = [["" if row[name] is None else row[name] for name in HISTORY] for row in rows]
+    return csv_text([HISTORY, *lines]).encode()
 
 
 def _trained_on(study: Study, item: Todo) -> bytes:

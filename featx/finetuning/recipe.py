@@ -324,7 +324,7 @@ def _read_file(path: Path) -> TrainingRecipe:
         raise ConfigError(f"training recipe {path}: cannot be read: {error}") from error
     values = {key.replace("-", "_"): value for key, value in table.items()}
     base = values.pop("base", "modern")
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise ConfigError(f"training recipe {path}: base must be one of {', '.join(RECIPES)}, got {base!r}")
     try:
         return RECIPES[base].with_values({"name": path.stem, **values})

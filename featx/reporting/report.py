@@ -17,6 +17,7 @@ from .contents import main_table, tables
 from .drawing import save
 from .html import page
 from .mistakes import mistakes, thumbnails
+from .output import replaced_files
 from .overlays import gallery
 from .plots import drawings
 from .summary import Summary, summarise
@@ -104,7 +105,8 @@ def report(
     paths : path or sequence of paths
         Run folders, or folders that hold some.
     output : Path or str
-        Folder for ``report.html``, ``tables/`` and ``figures/``; files of the same names are replaced.
+        Folder for ``report.html``, ``tables/`` and ``figures/``; files of the same names are replaced. What an
+        earlier report wrote there and this one does not is removed, unless it was changed since.
     title : str
         Heading of the page.
     strata : sequence of str, optional
@@ -163,23 +165,25 @@ def report(
     drawn = drawings(summary) if figures else ()
     tell.start("report", len(drawn) + 2, "files")
     written: list[Path] = []
-    for drawing in drawn:
-        written += save(drawing, target / "figures")
+    with replaced_files(target) as (aside, kept):
+        for drawing in drawn:
+            written += save(drawing, aside / "figures")
+            tell.advance()
+        files = write_tables(made, aside / "tables")
         tell.advance()
-    files = write_tables(made, target / "tables")
-    tell.advance()
-    write_text(target / "report.html", page(summary, made, drawn, said, title, pictures, refresh, maps))
-    tell.advance()
+        write_text(aside / "report.html", page(summary, made, drawn, said, title, pictures, refresh, maps))
+        tell.advance()
     tell.finish()
+    changed = (f"{target / name} is of an earlier report and was changed: it stays" for name in kept)
     return Report(
         output=target,
         html=target / "report.html",
-        tables=files,
-        figures=tuple(written),
+        tables=tuple(target / "tables" / path.name for path in files),
+        figures=tuple(target / "figures" / path.name for path in written),
         main=main_table(summary),
         contents=made,
         findings=said,
-        warnings=summary.warnings,
+        warnings=(*summary.warnings, *changed),
     )
 
 

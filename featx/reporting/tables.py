@@ -6,15 +6,14 @@ and number of folds in one cell) or None for "there is no such value", shown as 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featx import cells
 from featx.files import write_text
 
 from .typesetting import Grid, typeset
@@ -270,11 +269,7 @@ def csv_text(table: Table) -> str:
         return "" if cell is None else repr(float(cell)) if isinstance(cell, float) else str(cell)
 
     names, rows = _spread_out(table)
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([field(cell) for cell in row] for row in rows)
-    return text.getvalue()
+    return cells.csv_text([names, *([field(cell) for cell in row] for row in rows)])
 
 
 def _spread_out(table: Table) -> tuple[list[str], list[list[str | int | float | None]]]:

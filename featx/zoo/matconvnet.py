@@ -8,6 +8,7 @@ the names of the classes in ``classes.description``, in newer files both under `
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from featx.errors import WeightsError
 from featx.zoo.contents import Contents, StoredLayer
+from featx.zoo.matfiles import read_mat
 
 __all__ = ["MATCONVNET_BACKBONES", "guess_backbone", "read_matconvnet"]
 
@@ -121,26 +123,26 @@ def read_matconvnet(path: Path, backbone: str) -> Contents:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        return dict(loadmat(path))
+        return read_mat(path)
     except NotImplementedError as error:
         raise WeightsError(
             f"{path}: a MATLAB file of version 7.3; save it with `save -v7` for featx"
         ) from error
-    except (MatReadError, OSError, ValueError, TypeError, KeyError, EOFError, OverflowError) as error:
-        raise WeightsError(
-            f"{path}: damaged MATLAB file ({type(error).__name__}); copy or fetch it again"
-        ) from error
+    except (OSError, ValueError, OverflowError, zlib.error) as error:
+        raise WeightsError(f"{path}: damaged MATLAB file ({error}); copy or fetch it again") from error
 
 
 def _layers(content: dict[str, Any], path: Path) -> Iterator[Any]:
     layers = content.get("layers")
     if layers is None or layers.dtype != object:
         raise WeightsError(f"{path}: a MATLAB file without a cell `layers`; give a network of MatConvNet")
-    yield from (cell[0, 0] for cell in layers.ravel())
+    for cell in layers.ravel():
+        if cell.shape != (1, 1):
+            raise WeightsError(
+                f"{path}: a layer of shape {cell.shape} in `layers`; give a network of MatConvNet"
+            )
+        yield cell[0, 0]
 
 
 def _field(struct: Any, name: str) -> Any:

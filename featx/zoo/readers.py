@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ _DAMAGE = (
     RuntimeError,
     EOFError,
     pickle.UnpicklingError,
+    zlib.error,
     zipfile.BadZipFile,
 )
 _ARCHIVED = "model.weights.h5"
@@ -135,6 +137,9 @@ def _line(error: BaseException) -> str:
 
 def _read_archive(file: Path, backbone: str) -> Contents:
     with zipfile.ZipFile(file) as archive:
+        # Python makes room for as many bytes as a member says that it has.
+        if sum(member.compress_size for member in archive.infolist()) > file.stat().st_size:
+            raise ValueError("its members are longer than the file")
         if is_torch_archive(archive):
             return from_state_dict(file, read_torch_archive(file, archive), backbone)
         if _ARCHIVED not in archive.namelist():

@@ -81,6 +81,11 @@ VERBS = (
     Verb("train-svm --overwrite", f"{_TRAIN} --overwrite --rule one-se", (_EXTRACT, _TRAIN)),
     Verb("finetune", _TUNE, preload="keras"),
     Verb("report", _REPORT, (_EXTRACT, _TRAIN)),
+    Verb(
+        "report of fewer runs",
+        "report reports/runs/A --no-figures",
+        (_EXTRACT, _TRAIN, f"{_TRAIN} --arm B", _REPORT),
+    ),
     Verb("report over another", f"{_REPORT} --title again", (_EXTRACT, _TRAIN, _REPORT)),
     Verb("protocol make", "protocol make m.csv --protocol 5x2 --task melanoma:rest -o folds.json"),
     Verb("cache compact", "cache compact {store}", _SHARDS),

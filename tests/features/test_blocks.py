@@ -222,3 +222,16 @@ def test_what_decides_rows_in_format_1_is_checked(former, what):
         assert bias in data
         former.write_bytes(data.replace(bias, bytes([0, 23, 8, 0, 23, 126, 0, 0, 0])))
     assert check_block(former, FORMER_RECIPE).damaged
+
+
+def test_a_block_that_goes_while_hdf5_opens_it_is_gone_not_damaged(tmp_path, rows, monkeypatch):
+    keys, features = rows(0, 3)
+    block = write_block(tmp_path, "ab" * 32, keys, features)
+
+    def removed(*_, **__):
+        block.unlink()
+        raise OSError("Unable to synchronously open file (can't retrieve stat info for file)")
+
+    monkeypatch.setattr(h5py, "File", removed)
+    with pytest.raises(FileNotFoundError):
+        read_index(block, "ab" * 32)

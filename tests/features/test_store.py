@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from featx.digest import digest_bytes
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError
+from featx.features import store as store_module
 from featx.features.store import RECIPE, TRAINED_ON, FeatureStore, find_stores
 
 FORMER = Path(__file__).parent / "data" / "format-1"
@@ -201,3 +202,29 @@ def test_reading_compares_every_block_with_its_checksum(store, rows):
     assert FeatureStore(store.path).keys() == frozenset(keys)
     with pytest.raises(StoreError, match=f"{path.name}: damaged block"):
         FeatureStore(store.path).read(keys[:1])
+
+
+def test_a_listing_made_while_blocks_are_compacted_is_made_again(store, rows, monkeypatch):
+    """It may miss the old blocks, which are gone already, and the new one, which was not there yet."""
+    keys, features = rows(0, 4)
+    store.write_block(keys, features)
+    reader = FeatureStore(store.path)
+    listings = iter([[], *[store.blocks()] * 3])
+    monkeypatch.setattr(reader, "blocks", lambda: next(listings))
+    reader._blocks = {"block-compacted-away.h5": keys}
+    assert np.array_equal(reader.read(keys), features)
+
+
+def test_a_reader_outlasts_compaction_after_compaction(store, rows, monkeypatch):
+    keys, features = rows(0, 4)
+    store.write_block(keys, features)
+    original, calls = store_module.read_features, []
+
+    def gone(*given):
+        calls.append(given)
+        if len(calls) < 10:
+            raise FileNotFoundError
+        return original(*given)
+
+    monkeypatch.setattr(store_module, "read_features", gone)
+    assert np.array_equal(store.read(keys), features)

@@ -16,6 +16,7 @@ from featx.features import store as store_module
 from featx.features.blocks import is_current, read_features
 from featx.features.store import FeatureStore
 from featx.features.upkeep import compact, export, facts, prune
+from featx.files import write_aside
 
 FORMER = Path(__file__).parent / "data" / "format-1"
 
@@ -181,3 +182,20 @@ def test_exports_refuse_what_is_not_there(filled, tmp_path):
     with pytest.raises(ConfigError, match="format"):
         export(store.path, tmp_path / "x.mat", "mat", keys, keys)
     assert list(tmp_path.glob("x.*")) == []
+
+
+def test_prune_leaves_what_a_living_writer_has_begun(store):
+    with write_aside(store.path / "begun") as aside:
+        aside.write_text("begun")
+        assert prune(store.path).leftovers == prune(store.path, dry_run=True).leftovers == ()
+    assert (store.path / "begun").read_text() == "begun"
+
+
+def test_a_store_is_described_while_its_blocks_are_compacted(filled, monkeypatch):
+    store, *_ = filled
+    gone = store.path / "block-gone.h5"
+    listed = store.blocks()
+    monkeypatch.setattr(FeatureStore, "keys", lambda self: frozenset(["a"]))
+    monkeypatch.setattr(FeatureStore, "refresh", lambda self: None)
+    monkeypatch.setattr(FeatureStore, "blocks", lambda self: [*listed, gone])
+    assert facts(store.path).bytes == sum(block.stat().st_size for block in listed)

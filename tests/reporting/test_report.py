@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from featx.reporting.output import LIST
 from featx.reporting.report import Report, report
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -62,7 +63,7 @@ def test_tables_are_as_kept(made: Report) -> None:
 
 def test_everything_named_is_written(made: Report) -> None:
     files = {path.relative_to(made.output).as_posix() for path in (*made.tables, *made.figures, made.html)}
-    assert files == set(contents(made.output))
+    assert files | {LIST} == set(contents(made.output))
     assert {"figures/auc.png", "figures/auc.pdf", "figures/roc-malignant-vs-benign.pdf"} <= files
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
+from featx.cells import csv_text
 from featx.data.importers.aptos2019 import read_aptos2019
 from featx.data.importers.class_folders import read_class_folders
 from featx.data.importers.derm7pt import read_derm7pt
@@ -133,6 +134,7 @@ def import_dataset(
     *,
     images: Path | str | None = None,
     missing: Literal["fail", "leave-out"] = "fail",
+    replace: bool = True,
 ) -> Imported:
     """Write the manifest of a published data set.
 
@@ -143,11 +145,13 @@ def import_dataset(
     source : Path or str
         What the format expects: a folder, or a table.
     output : Path or str
-        The manifest to write (CSV), with image paths relative to its folder; replaced if it is there.
+        The manifest to write (CSV), with image paths relative to its folder.
     images : Path or str, optional
         Folder below which the images lie, if not the source's own.
     missing : {"fail", "leave-out"}
         What to do with images that are listed but not there.
+    replace : bool
+        Replace a file that stands there; if not, only the same may.
 
     Returns
     -------
@@ -159,6 +163,8 @@ def import_dataset(
     ManifestError
         If the format is unknown, tables are missing or damaged, images are missing or their names ambiguous, or
         the manifest would not pass `read_manifest`.
+    InputError
+        If another file stands there and is not to be replaced.
     """
     importer, path, target = find_importer(name), Path(source), Path(output)
     if not path.exists():
@@ -166,8 +172,8 @@ def import_dataset(
     found = Source(path, Path(images) if images is not None else path if path.is_dir() else path.parent)
     rows, left_out = _located(importer.read(found), found, target, missing)
     columns = [*(column for column in _FIRST if column in rows), *(c for c in rows if c not in _FIRST)]
-    with write_aside(target) as aside:
-        rows[columns].to_csv(aside, index=False, lineterminator="\n")
+    with write_aside(target, replace=replace) as aside:
+        aside.write_text(csv_text([columns, *rows[columns].to_numpy()]), encoding="utf-8", newline="")
         try:
             read_manifest(aside, root=target.absolute().parent)
         except ManifestError as error:

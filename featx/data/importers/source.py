@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from featx.cells import unguarded
 from featx.data.manifest import IMAGE_ENDINGS, image_name
 from featx.errors import ManifestError, listing
 
@@ -182,8 +183,8 @@ def read_text_table(path: Path, *, columns: Sequence[str], header: bool = True) 
         raise ManifestError(
             f"{path}: cannot be read as a table: {reason}; expected {_expected(columns, header)}"
         ) from error
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    frame.columns = [str(name).strip() for name in frame.columns]
+    frame = frame.fillna("").apply(lambda column: column.str.strip().map(unguarded))
+    frame.columns = [unguarded(str(name).strip()) for name in frame.columns]
     lacking = [name for name in columns if name not in frame]
     kept: pd.DataFrame = frame.loc[(frame != "").any(axis=1)].reset_index(drop=True)
     if lacking or kept.empty:
