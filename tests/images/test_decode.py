@@ -205,7 +205,7 @@ def test_useless_profile_warns_and_names_the_image() -> None:
 def test_several_pictures_are_refused(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     data = written(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="holds 3 pictures where one is wanted"):
+    with pytest.raises(ImageError, match="holds several pictures where one is wanted"):
         decode(data)
 
 
@@ -283,7 +283,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ImageError, match=r"gone\.png: cannot be read \(No such file or directory\); check the path"
     ):
         decode(tmp_path / "gone.png")
-    with pytest.raises(ImageError, match="Is a directory"):
+    with pytest.raises(ImageError, match="it is a folder"):
         decode(tmp_path)
 
 
