@@ -372,7 +372,9 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     if len(data) <= limit:
         return data
     raise OSError(
-        errno.EINVAL, f"it has {max(size, len(data)):,} bytes, more than the {limit:,} that are read", str(path)
+        errno.EINVAL,
+        f"it has {max(size, len(data)):,} bytes, more than the {limit:,} that are read",
+        str(path),
     )
 
 

@@ -19,19 +19,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from featx.digest import canonical, differing, digest, digest_file
+from featx.documents import parse_json, read_text
 from featx.errors import RunError, listing
-from featx.files import find_files, folder_aside, remove_leftovers, write_json, write_text
+from featx.files import find_files, folder_aside, open_regular, remove_leftovers, write_json, write_text
 
 __all__ = [
     "COMPLETE",
@@ -53,6 +53,8 @@ __all__ = [
 
 COMPLETE = "complete.json"
 _FORMAT = 1
+# Bytes of a record.
+_RECORD_LIMIT = 2**26
 _PLAIN_COLUMNS = ("id", "fold", "group", "class")
 
 
@@ -537,7 +539,7 @@ def checked_digest(folder: Path | str, name: str) -> str:
 
 def _read_json(path: Path, folder: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text(path, _RECORD_LIMIT))
     except FileNotFoundError as error:
         raise RunError(
             f"{folder}: not a finished run, it has no {path.name}; give a folder of finished runs"
@@ -566,7 +568,7 @@ def _record(value: dict[str, Any], path: Path) -> RunRecord:
 
 
 def _read_predictions(path: Path) -> tuple[Prediction, ...]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
         return tuple(_prediction(row) for row in csv.DictReader(file))
 
 

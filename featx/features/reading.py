@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ImageError
+from featx.files import open_regular
+from featx.images.decode import FILE_LIMIT
 
 __all__ = ["Busy", "PixelBatch", "Pixels", "Source", "batches", "read_ahead", "stamp"]
 
@@ -120,8 +121,8 @@ def stamp(path: str) -> tuple[int, int]:
 def _read(source: Source, prepare: Prepare, busy: Busy) -> Pixels:
     begun = time.perf_counter()
     try:
-        with Path(source.path).open("rb") as file:
-            data = file.read()
+        with open_regular(source.path) as file:
+            data = file.read(FILE_LIMIT + 1)
             now = os.fstat(file.fileno())
         if (now.st_size, now.st_mtime_ns) != source.stamp:
             return Pixels(source, None, f"{source.path}: changed while it was being extracted; run again")

@@ -132,6 +132,11 @@ def decode(data: bytes | Path | str, *, side: int | None = None, name: str | Non
         raise ImageError(
             f"{called}: the file is empty; put the image back or take its row out of the manifest"
         )
+    if len(content) > FILE_LIMIT:
+        raise ImageError(
+            f"{called}: it has more than the {FILE_LIMIT:,} bytes that are read; "
+            "make a smaller copy or take its row out of the manifest"
+        )
     try:
         with _open(content, called) as image:
             _check(image, called)
