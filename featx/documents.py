@@ -166,17 +166,18 @@ def _check_events(text: str, loader: Any, plain: bool) -> None:
         if depth > DEPTH:
             raise _too_deep()
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(
-                f"line {event.start_mark.line + 1} has the alias *{event.anchor}; write out what it stands for"
-            )
+            raise ValueError(f"{_line(event)} has the alias *{event.anchor}; write out what it stands for")
         if isinstance(event, yaml.ScalarEvent) and not plain and event.implicit != (False, True):
             _check_length(event)
 
 
 def _check_length(scalar: Any) -> None:
     if len(scalar.value) > _NUMBER_LIMIT:
-        line = scalar.start_mark.line + 1
-        raise ValueError(f"line {line} has a value of {len(scalar.value):,} characters; quote it")
+        raise ValueError(f"{_line(scalar)} has a value of {len(scalar.value):,} characters; quote it")
+
+
+def _line(event: Any) -> str:
+    return f"line {event.start_mark.line + 1}"
 
 
 def _shallow(value: Any) -> Any:

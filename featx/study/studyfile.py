@@ -155,7 +155,7 @@ def _find(spec: str) -> tuple[str, Path, str]:
 
 
 def _parse(text: str, called: str) -> Any:
-    parse = _PARSERS.get(Path(called).suffix, parse_toml)
+    parse: Callable[[str], Any] = _PARSERS.get(Path(called).suffix, parse_toml)
     try:
         return parse(text)
     except ValueError as error:

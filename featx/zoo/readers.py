@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import h5py
 import numpy as np
 
 from featx.errors import WeightsError
+from featx.files import open_regular
+from featx.zoo.allowance import Allowance
 from featx.zoo.contents import Contents, StoredLayer
 from featx.zoo.matconvnet import MATCONVNET_BACKBONES, read_matconvnet
 from featx.zoo.torch_files import (
@@ -42,6 +45,10 @@ _DAMAGE = (
     ValueError,
     RuntimeError,
     EOFError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+    zlib.error,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
@@ -85,7 +92,7 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
             return read_matconvnet(file, backbone)
     except _DAMAGE as error:
         raise WeightsError(
-            f"{file}: damaged weights file ({_line(error)}); copy or fetch it again"
+            f"{file}: damaged weights file ({_line(error) or type(error).__name__}); copy or fetch it again"
         ) from error
     raise WeightsError(
         f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, a .mat of MatConvNet, or a "
@@ -116,7 +123,7 @@ def formats(backbone: str) -> tuple[str, ...]:
 
 
 def _head(file: Path) -> bytes:
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         return opened.read(64)
 
 
@@ -134,6 +141,7 @@ def _line(error: BaseException) -> str:
 
 def _read_archive(file: Path, backbone: str) -> Contents:
     with zipfile.ZipFile(file) as archive:
+        Allowance(file).take_archive(archive)
         if is_torch_archive(archive):
             return from_state_dict(file, read_torch_archive(file, archive), backbone)
         if _ARCHIVED not in archive.namelist():
@@ -146,8 +154,8 @@ def _read_group(file: Path, group: Any) -> Contents:
     if "layer_names" not in group.attrs and "model_weights" in group:
         group = group["model_weights"]
     if _attribute(group, "layer_names") is not None:
-        return Contents(file, "legacy", tuple(_legacy_layers(group)))
-    layers = tuple(_keras_layers(group))
+        return Contents(file, "legacy", tuple(_legacy_layers(group, Allowance(file))))
+    layers = tuple(_keras_layers(group, Allowance(file)))
     if not layers:
         raise WeightsError(f"{file}: an HDF5 file without Keras weights; give one that Keras saved")
     return Contents(file, "keras", layers)
@@ -164,19 +172,20 @@ def _attribute(group: Any, name: str) -> list[str] | None:
     return [item.decode() if isinstance(item, bytes) else str(item) for item in names]
 
 
-def _legacy_layers(group: Any) -> Iterator[StoredLayer]:
+def _legacy_layers(group: Any, allowance: Allowance) -> Iterator[StoredLayer]:
     for name in _attribute(group, "layer_names") or ():
         weights = _attribute(group[name], "weight_names")
         if weights:
-            yield StoredLayer(name, tuple(np.asarray(group[name][weight]) for weight in weights))
+            arrays = (np.asarray(allowance.take_dataset(group[name][weight])) for weight in weights)
+            yield StoredLayer(name, tuple(arrays))
 
 
-def _keras_layers(group: Any) -> list[StoredLayer]:
+def _keras_layers(group: Any, allowance: Allowance) -> list[StoredLayer]:
     found: list[StoredLayer] = []
 
     def visit(path: str, item: Any) -> None:
         if isinstance(item, h5py.Group) and path.rsplit("/", 1)[-1] == "vars" and len(item):
-            arrays = tuple(_array(item[key]) for key in sorted(item, key=int))
+            arrays = tuple(_array(allowance.take_dataset(item[key])) for key in sorted(item, key=int))
             found.append(StoredLayer(path.removesuffix("vars").rstrip("/"), arrays))
 
     group.visititems(visit)

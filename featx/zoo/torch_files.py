@@ -7,18 +7,20 @@ name refuses the file.
 
 from __future__ import annotations
 
-import json
 import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from featx.documents import parse_json
 from featx.errors import WeightsError
+from featx.zoo.allowance import PICKLE_LIMIT, Allowance, check_pickle
 
 __all__ = [
     "OLD_TORCH",
@@ -31,7 +33,7 @@ __all__ = [
 
 # How a file begins that PyTorch wrote before version 1.6.
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_HEADER_LIMIT = 1 << 27
+_HEADER_LIMIT = 1 << 24
 _SAFETENSORS = {
     "F64": "<f8",
     "F32": "<f4",
@@ -100,7 +102,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     length = int.from_bytes(data[:8], "little")
     if length > _HEADER_LIMIT:
         raise ValueError("its header is too long")
-    header = json.loads(data[8 : 8 + length])
+    header = parse_json(data[8 : 8 + length])
+    allowance = Allowance(path)
     body = memoryview(data)[8 + length :]
     tensors = {}
     for name, facts in header.items():
@@ -109,6 +112,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         if facts["dtype"] not in _SAFETENSORS:
             raise ValueError(f"tensor {name!r} is of type {facts['dtype']}")
         begin, end = facts["data_offsets"]
+        allowance.take(max(end - begin, 0))
         flat = np.frombuffer(body[begin:end], _SAFETENSORS[facts["dtype"]])
         tensors[name] = _widened(flat, facts["dtype"] == "BF16").reshape(facts["shape"])
     return tensors
@@ -155,11 +159,18 @@ def read_torch_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.nda
     if f"{folder}/byteorder" in archive.namelist() and archive.read(f"{folder}/byteorder") != b"little":
         raise WeightsError(f"{path}: a PyTorch file of a big-endian machine; save it again on another")
 
-    def storage(key: str, kind: str, count: int) -> np.ndarray:
-        return np.frombuffer(archive.read(f"{folder}/data/{key}"), kind, count)
+    if archive.getinfo(described).file_size > PICKLE_LIMIT:
+        raise ValueError("its description of the tensors is too long")
+    storages: dict[str, bytes] = {}
 
-    with archive.open(described) as file:
-        return _state_dict(_Tensors(file, path, storage).load(), path)
+    def storage(key: str, kind: str, count: int) -> np.ndarray:
+        if key not in storages:
+            storages[key] = archive.read(f"{folder}/data/{key}")
+        return np.frombuffer(storages[key], kind, count)
+
+    description = archive.read(described)
+    check_pickle(description)
+    return _state_dict(_Tensors(BytesIO(description), path, storage).load(), path)
 
 
 def read_old_torch(path: Path) -> dict[str, np.ndarray]:
@@ -184,13 +195,18 @@ def read_old_torch(path: Path) -> dict[str, np.ndarray]:
 
     def storage(key: str, kind: str, count: int) -> np.ndarray:
         # The numbers follow later in the file; tensors are views of what they will be put into.
-        return storages.setdefault(key, np.empty(count, kind))
+        if key not in storages:
+            allowance.take(count * np.dtype(kind).itemsize)
+            storages[key] = np.empty(count, kind)
+        return storages[key]
 
+    allowance = Allowance(path)
     with path.open("rb") as file:
-        for _ in ("magic number", "protocol", "machine"):
-            _Tensors(file, path, storage).load()
-        content = _Tensors(file, path, storage).load()
-        for key in _Tensors(file, path, storage).load():
+        # Magic number, protocol, machine, tensors, and the order of their numbers.
+        head = BytesIO(file.read(PICKLE_LIMIT))
+        *_, content, keys = (_load(head, path, storage) for _ in range(5))
+        file.seek(head.tell())
+        for key in keys:
             count = int.from_bytes(file.read(8), "little")
             if count != storages[key].size:
                 raise ValueError("a storage is of another length than its tensors say")
@@ -198,10 +214,19 @@ def read_old_torch(path: Path) -> dict[str, np.ndarray]:
     return _state_dict(content, path)
 
 
+def _load(file: BytesIO, path: Path, storage: Callable[[str, str, int], np.ndarray]) -> Any:
+    check_pickle(file.getvalue()[file.tell() :])
+    return _Tensors(file, path, storage).load()
+
+
 def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
+    allowance = Allowance(path)
+    for value in content.values() if isinstance(content, Mapping) else ():
+        # Views may be larger than what they look at.
+        allowance.take(value.numbers.nbytes if isinstance(value, _Tensor) else 0)
     tensors = {
         str(name).removeprefix("module."): _widened(value.numbers, value.halves)
         for name, value in (content.items() if isinstance(content, Mapping) else ())
