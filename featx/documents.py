@@ -182,7 +182,7 @@ def _line(event: Any) -> str:
 
 def _shallow(value: Any) -> Any:
     level = [value]
-    for _ in range(DEPTH + 1):
+    for _ in range(DEPTH):
         level = [item for outer in level if isinstance(outer, dict | list) for item in _items(outer)]
         if not level:
             return value

@@ -62,6 +62,7 @@ _INSIDE = "manifest.csv"
 _MOST_FINDINGS = 8
 _MOST_COLUMNS = 1000
 _LONGEST_SHOWN = 100
+_LONGEST_NAME = 4096
 _NAMES = ("image", "id", "label", "group", "split")
 # Control characters and line breaks; and bytes of a file's name that are not UTF-8, as Python stands them in.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -324,17 +325,17 @@ def _name_findings(raw: pd.DataFrame) -> list[str]:
     """Name what no table or line of text can hold as it is: line breaks and control characters, bytes of no character."""
     findings = []
     for name in _NAMES:
-        odd = {
-            row: text
-            for row, text in raw.get(name, pd.Series(dtype=str)).items()
-            if _UNPRINTABLE.search(text)
-        }
+        odd = {row: text for row, text in raw.get(name, pd.Series(dtype=str)).items() if _odd(text)}
         if odd:
             first = _shown(next(iter(odd.values())))
             findings.append(
-                f"{name} in {_rows(odd)} has a line break or control character ({first}); rename it"
+                f"{name} in {_rows(odd)} has a line break, a control character or more than {_LONGEST_NAME} characters ({first}); rename it"
             )
     return findings
+
+
+def _odd(text: str) -> bool:
+    return len(text) > _LONGEST_NAME or _UNPRINTABLE.search(text) is not None
 
 
 def leaves(path: Path | str, root: Path | str) -> bool:
