@@ -87,7 +87,9 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     _let_any_name_out()
     if odd := [argument for argument in arguments if not _plain(argument)]:
-        return _fail(InputError(f"{odd[0]!r} is not UTF-8; rename that file or folder"), InputError.exit_code, debug)
+        return _fail(
+            InputError(f"{odd[0]!r} is not UTF-8; rename that file or folder"), InputError.exit_code, debug
+        )
     if not debug:
         # TensorFlow's start-up notes would bury the one line that an error has.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
