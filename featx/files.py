@@ -364,18 +364,16 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # A file may grow while it is read; the byte more tells.
-        data = file.read(min(size, limit) + 1)
-        if len(data) <= size <= limit:
-            return data
-        data += file.read(limit + 1 - len(data))
-    if len(data) <= limit:
-        return data
-    raise OSError(
-        errno.EINVAL,
-        f"it has {max(size, len(data)):,} bytes, more than the {limit:,} that are read",
-        str(path),
-    )
+        data = file.read(size + 1) if size <= limit else b""
+        if size < len(data) <= limit:
+            # It has grown, or does not tell its size.
+            data += file.read(limit + 1 - len(data))
+    size = max(size, len(data))
+    if size > limit:
+        raise OSError(
+            errno.EINVAL, f"it has {size:,} bytes, more than the {limit:,} that are read", str(path)
+        )
+    return data
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -17,6 +17,13 @@ def test_bad_images_end_in_pixels_or_in_one_line(tmp_path: Path) -> None:
     assert not counts.bad, table([counts])
 
 
+def test_a_png_at_the_limit_takes_the_memory_that_is_stated(tmp_path: Path) -> None:
+    cases = [case for case in images.large() if case.name == "at-the-limit.png"]
+    files = images.make(tmp_path, [lambda: iter(cases)])
+    counts = images.judge([(path, case.wanted) for path, case in files.items()], "large")
+    assert (counts.tried, counts.survived) == (1, 1), table([counts])
+
+
 def test_what_hangs_is_counted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_DECODE", "import time; time.sleep(600)")
     monkeypatch.setattr(images, "SECONDS", 0.2)
