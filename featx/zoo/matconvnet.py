@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from featx.errors import WeightsError
-from featx.files import open_regular
-from featx.zoo.allowance import Allowance
 from featx.zoo.contents import Contents, StoredLayer
+from featx.zoo.matlab_bounds import check_matlab
 
 __all__ = ["MATCONVNET_BACKBONES", "guess_backbone", "read_matconvnet"]
 
@@ -28,8 +27,6 @@ _VGG19 = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 _CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
 _LRN = (5.0, 2.0, 1e-4, 0.75)
 _SIDE = 224
-# The mark of a packed variable, and how much of one is unpacked at a time.
-_PACKED, _PIECE = 15, 2**20
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ def _load(path: Path) -> dict[str, Any]:
     from scipy.io.matlab import MatReadError
 
     try:
-        _check_unpacked(path)
+        check_matlab(path)
         return dict(loadmat(path))
     except NotImplementedError as error:
         raise WeightsError(
@@ -150,22 +147,6 @@ def _load(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path}: damaged MATLAB file ({type(error).__name__}); copy or fetch it again"
         ) from error
-
-
-def _check_unpacked(path: Path) -> None:
-    """Unpack what is packed without keeping it: it says itself how long it is, and may lie."""
-    allowance = Allowance(path)
-    with open_regular(path) as file:
-        order: Any = "little" if file.read(128)[126:] == b"IM" else "big"
-        while len(tag := file.read(8)) == 8:
-            kind, length = (int.from_bytes(tag[at : at + 4], order) for at in (0, 4))
-            if kind != _PACKED:
-                file.seek(length, 1)
-                continue
-            unpacker, packed = zlib.decompressobj(), file.read(length)
-            while packed:
-                allowance.take(len(unpacker.decompress(packed, _PIECE)))
-                packed = unpacker.unconsumed_tail
 
 
 def _layers(content: dict[str, Any], path: Path) -> Iterator[Any]:

@@ -102,6 +102,22 @@ def matlab_bomb(path: Path) -> None:
     path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
 
 
+def matlab_depth(path: Path) -> None:
+    """Write a MATLAB file of 100,000 cells in each other, on which its reader's stack overflowed."""
+    count = 100_000
+    inner = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<II", 1, 0)
+    cells = (struct.pack("<II", 14, 40 + 48 * (count - index)) + inner for index in range(count))
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM" + b"".join(cells))
+
+
+def matlab_packed_depth(path: Path) -> None:
+    """Write the same packed, with lengths that say nothing of what is within."""
+    inner = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<II", 1, 0)
+    packed = zlib.compress((struct.pack("<II", 14, 40) + inner) * 100_000)
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
+
+
 BOMBS: tuple[Callable[[Path], None], ...] = (
     keras_bomb,
     empty_data_set,
@@ -112,6 +128,8 @@ BOMBS: tuple[Callable[[Path], None], ...] = (
     old_torch,
     safetensors_depth,
     matlab_bomb,
+    matlab_depth,
+    matlab_packed_depth,
 )
 
 _READ = """
@@ -135,7 +153,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path) -> None:
         assert path.stat().st_size < 2**23
     command = [sys.executable, "-c", _READ.replace("MEMORY", str(MEMORY)), *map(str, paths)]
     alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=alone)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=alone)
     said = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
     assert len(said) == len(BOMBS)
