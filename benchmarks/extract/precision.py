@@ -65,7 +65,9 @@ def main() -> None:
                 extract(manifest, network, weights, precision, work / "cache")
                 for precision in ("float32", options.precision)
             ]
-            rows = [store.read_images(featx.read_manifest(manifest, allow_outside=True))[:, 0] for store in stores]
+            rows = [
+                store.read_images(featx.read_manifest(manifest, allow_outside=True))[:, 0] for store in stores
+            ]
             off = deviation(rows[1], rows[0])
             exact, low = (np.array(store_aucs(manifest, store.path, "5x2", work)) for store in stores)
             print(
