@@ -131,7 +131,12 @@ def main() -> None:
     log, watch = _Log(), _Watch()
     watch.start()
     manifest = draw(given.output, given.images, given.seed)
-    common = {"backbone": BACKBONE, "image_size": given.image_size, "cache": given.output / "cache"}
+    common = {
+        "backbone": BACKBONE,
+        "image_size": given.image_size,
+        "cache": given.output / "cache",
+        "allow_outside": True,
+    }
     both = {"task": TASK, "protocol": PROTOCOL, "seed": given.seed, "progress": log}
     trained = {
         "frozen": (WEIGHTS, {"epochs": 0, "head_epochs": given.epochs}),
@@ -161,6 +166,7 @@ def main() -> None:
             arm=arm,
             output=given.output / "runs",
             cache=given.output / "cache",
+            allow_outside=True,
             **both,
         )
         rows.append(

@@ -64,7 +64,9 @@ def isic2017_manifest(derm: Path, target: Path) -> Path:
 
 def fold_aucs(manifest: Path, weights: str, protocol: str, work: Path) -> list[float]:
     """Extract, train and score; the AUC of each fold."""
-    (done,) = featx.extract(manifest, backbone=BACKBONE, weights=weights, cache=work / "cache")
+    (done,) = featx.extract(
+        manifest, backbone=BACKBONE, weights=weights, cache=work / "cache", allow_outside=True
+    )
     return store_aucs(manifest, done.store, protocol, work)
 
 
@@ -78,6 +80,7 @@ def store_aucs(manifest: Path, store: Path, protocol: str, work: Path) -> list[f
         arm=f"{manifest.stem}-{store.name}",
         output=work / "runs",
         cache=work / "cache",
+        allow_outside=True,
     )
     return [
         roc_auc(

@@ -141,6 +141,7 @@ def main() -> int:
             str(given.work / "cache"),
             "--jobs",
             str(given.jobs),
+            "--allow-outside",
         ]
     )
     for report in sorted((output / "report").iterdir()) if (output / "report").is_dir() else []:

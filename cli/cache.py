@@ -136,7 +136,13 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
 @options.ROOT
 @options.CACHE
 def export(
-    store: Path, format: str, output: Path, manifest: Path | None, root: Path | None, cache: Path
+    store: Path,
+    format: str,
+    output: Path,
+    manifest: Path | None,
+    root: Path | None,
+    allow_outside: bool,
+    cache: Path,
 ) -> None:
     """Write a store's features as one file for other programs.
 
@@ -149,16 +155,18 @@ def export(
         keys = sorted(FeatureStore(store).keys())
         names = keys
     else:
-        names, keys = _named_keys(manifest, root, cache)
+        names, keys = _named_keys(manifest, root, cache, allow_outside)
     click.echo(run_export(store, output, format, keys, names))
 
 
-def _named_keys(manifest: Path, root: Path | None, cache: Path) -> tuple[list[str], list[str]]:
+def _named_keys(
+    manifest: Path, root: Path | None, cache: Path, allow_outside: bool
+) -> tuple[list[str], list[str]]:
     from featx.data.manifest import read_manifest
     from featx.errors import ImageError
     from featx.images.content import content_keys
 
-    table = read_manifest(manifest, root=root)
+    table = read_manifest(manifest, root=root, allow_outside=allow_outside)
     found = content_keys(table.paths, cache=cache)
     if found.failures:
         raise ImageError(str(next(iter(found.failures.values()))))
@@ -197,6 +205,7 @@ def prune(
     keep: tuple[Path, ...],
     exports: bool,
     root: Path | None,
+    allow_outside: bool,
     **given: Any,
 ) -> None:
     """Remove what killed processes left behind.
@@ -208,7 +217,11 @@ def prune(
     from featx.features.upkeep import prune_exports
     from featx.files import remove_leftovers
 
-    wanted = {key for manifest in keep for key in _named_keys(manifest, root, cache)[1]} if keep else None
+    wanted = (
+        {key for manifest in keep for key in _named_keys(manifest, root, cache, allow_outside)[1]}
+        if keep
+        else None
+    )
     verb = "would be removed" if given["dry_run"] else "removed"
     if exports:
         count, size = prune_exports(cache, dry_run=given["dry_run"])

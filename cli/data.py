@@ -103,6 +103,7 @@ def import_command(
 def check_command(
     manifest: Path,
     root: Path | None,
+    allow_outside: bool,
     task: str | None,
     near: int | None,
     no_near: bool,
@@ -126,7 +127,9 @@ def check_command(
     from featx.images.content import content_keys
 
     applied = None if task is None else read_task(task)
-    table = read_manifest(manifest, root=root, check_files=False, check_groups=False)
+    table = read_manifest(
+        manifest, root=root, check_files=False, check_groups=False, allow_outside=allow_outside
+    )
     receiver = progress()
     keys = content_keys(table.paths, cache=cache, workers=workers, progress=receiver).keys
     bits = None if no_near else NEAR if near is None else near
@@ -243,6 +246,7 @@ def _picture(path: str, caption: str) -> Picture | None:
 def preview_command(
     manifest: Path,
     root: Path | None,
+    allow_outside: bool,
     preparations: tuple[str, ...],
     images: int,
     ids: tuple[str, ...],
@@ -257,7 +261,7 @@ def preview_command(
 
     names = preparations or tuple(PREPARATIONS)
     versions = [preparation_key(name) for name in names]
-    table = read_manifest(manifest, root=root)
+    table = read_manifest(manifest, root=root, allow_outside=allow_outside)
     rows = tuple(_preview_row(path, name, names) for name, path in _chosen(table, ids, images, seed))
     lines = [
         f"{key['name']}, version {key['version']}: {PREPARATIONS[name].text}"

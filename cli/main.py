@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 import traceback
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from featx import __version__
-from featx.errors import FeatxError
+from featx.errors import FeatxError, InputError
 from featx.interrupts import Interrupted, interruptible
 from featx.quiet import quieten_tensorflow
 
@@ -84,6 +85,11 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     debug = "--debug" in arguments
+    _let_any_name_out()
+    if odd := [argument for argument in arguments if not _plain(argument)]:
+        return _fail(
+            InputError(f"{odd[0]!r} is not UTF-8; rename that file or folder"), InputError.exit_code, debug
+        )
     # TensorFlow's start-up notes would bury the one line that an error has.
     quieten_tensorflow(debug)
     # `--debug` is taken anywhere on the line, since it is added when a command has just failed.
@@ -104,6 +110,18 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         return _fail(error, 1, debug)
     return result if isinstance(result, int) else 0
+
+
+def _plain(text: str) -> bool:
+    """Tell whether a text from the system is UTF-8: bytes that are not stand in it as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _let_any_name_out() -> None:
+    """Let names that are not UTF-8 through to stdout as the bytes that they are, and to stderr as escapes."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _interrupted(error: BaseException) -> int:

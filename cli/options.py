@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from featx.documents import parse_toml, read_text
 from featx.errors import ConfigError, listing
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -22,9 +22,10 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     if value is None or context.resilient_parsing:
         return value
     try:
-        table = tomllib.loads(value.read_text(encoding="utf-8"))
+        table = parse_toml(read_text(value))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--config {value}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--config {value}: cannot be read: {reason}") from error
     section = table.get(context.info_name or "", table)
     places = _places(context.command)
     given = {key.replace("_", "-"): item for key, item in section.items()}
@@ -70,9 +71,19 @@ CONFIG = click.option(
     callback=_read_config,
     help="TOML file with options of this command (keys as the long options); flags win.",
 )
-ROOT = click.option(
-    "--root", type=click.Path(path_type=Path), help="Folder that image paths are relative to."
+ALLOW_OUTSIDE = click.option(
+    "--allow-outside", is_flag=True, help="Follow paths that lead out of their folder; for files you trust."
 )
+
+
+def ROOT(command: _Command) -> _Command:
+    """Add what says where a manifest's images may stand."""
+    root = click.option(
+        "--root", type=click.Path(path_type=Path), help="Folder that image paths are relative to and stay in."
+    )
+    return root(ALLOW_OUTSIDE(command))
+
+
 TASK = click.option(
     "--task",
     default="labels",

@@ -51,6 +51,7 @@ def make_command(
     protocol: str,
     seed: int,
     root: Path | None,
+    allow_outside: bool,
     cache: Path,
     absent: str,
     names_only: bool,
@@ -67,7 +68,7 @@ def make_command(
     from featx.data.tasks import apply_task
 
     stood = output.exists() and not overwrite
-    table = read_manifest(manifest, root=root, check_files=not names_only)
+    table = read_manifest(manifest, root=root, check_files=not names_only, allow_outside=allow_outside)
     labelled = apply_task(table, task, strict_labels=strict_labels)
     for remark in labelled.remarks:
         click.echo(f"warning: {remark}", err=True)
@@ -134,7 +135,7 @@ def _labelled(manifest: Path, task: str) -> Labelled:
     from featx.data.manifest import read_manifest
     from featx.data.tasks import apply_task
 
-    return apply_task(read_manifest(manifest, check_files=False), task)
+    return apply_task(read_manifest(manifest, check_files=False, allow_outside=True), task)
 
 
 def _facts(folds: Folds, labelled: Labelled | None, notes: tuple[str, ...]) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def audit_command(
     for path in _fold_files(folds):
         beside = path.with_suffix(".csv")
         table = labels or (beside if beside.is_file() and beside != path else None)
-        manifest = read_manifest(table, root=root, check_files=False) if table else None
+        manifest = read_manifest(table, root=root, check_files=False, allow_outside=True) if table else None
         audits.append(audit_folds(path, manifest, known))
     if as_json:
         options.print_json([_audit_facts(audit) for audit in audits])

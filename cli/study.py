@@ -10,7 +10,7 @@ import click
 
 from featx.errors import ConfigError
 
-from .options import CACHE, JSON, STRICT_LABELS, print_json
+from .options import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _study(command: _Command) -> _Command:
             callback=_manifests,
             help="Manifest of a source or target, instead of the file's; may be given for each.",
         ),
+        ALLOW_OUTSIDE,
         CACHE,
         click.option(
             "--output",
@@ -99,6 +100,7 @@ def run(
     output: Path | None,
     cache: Path,
     manifests: dict[str, Path],
+    allow_outside: bool,
     jobs: int,
     retry_failed: bool,
     strict_labels: bool,
@@ -115,6 +117,7 @@ def run(
         output=output,
         cache=cache,
         manifests=manifests,
+        allow_outside=allow_outside,
         jobs=jobs,
         retry_failed=retry_failed,
         strict_labels=strict_labels,
@@ -125,11 +128,20 @@ def run(
 
 @study.command()
 @_study
-def report(file: str, output: Path | None, cache: Path, manifests: dict[str, Path]) -> None:
+def report(
+    file: str, output: Path | None, cache: Path, manifests: dict[str, Path], allow_outside: bool
+) -> None:
     """Write the reports over what is finished; `featx report FILE` has more options."""
     from featx.study.reports import report_study
 
-    for done in report_study(file, folder=output, cache=cache, manifests=manifests, progress=progress()):
+    for done in report_study(
+        file,
+        folder=output,
+        cache=cache,
+        manifests=manifests,
+        allow_outside=allow_outside,
+        progress=progress(),
+    ):
         click.echo(done.html)
         for finding in done.findings:
             click.echo(finding.lead, err=True)
@@ -177,6 +189,7 @@ def plan(
     output: Path | None,
     cache: Path,
     manifests: dict[str, Path],
+    allow_outside: bool,
     strict_labels: bool,
     as_json: bool,
 ) -> None:
@@ -191,6 +204,7 @@ def plan(
         output=output,
         cache=cache,
         manifests=manifests,
+        allow_outside=allow_outside,
         strict_labels=strict_labels,
         ready=True,
         progress=progress(),
@@ -212,11 +226,18 @@ def plan(
 @study.command()
 @_study
 @JSON
-def status(file: str, output: Path | None, cache: Path, manifests: dict[str, Path], as_json: bool) -> None:
+def status(
+    file: str,
+    output: Path | None,
+    cache: Path,
+    manifests: dict[str, Path],
+    allow_outside: bool,
+    as_json: bool,
+) -> None:
     """Say how far a study is: jobs done, running, failed and left."""
     from featx.study.run import study_overview
 
-    found = study_overview(file, output=output, cache=cache, manifests=manifests)
+    found = study_overview(file, output=output, cache=cache, manifests=manifests, allow_outside=allow_outside)
     if as_json:
         print_json(found.as_json())
         return

@@ -14,13 +14,14 @@ import filecmp
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from featx.errors import DiskError, InputError
 
@@ -29,6 +30,8 @@ __all__ = [
     "aside_folder",
     "find_files",
     "folder_aside",
+    "open_regular",
+    "read_regular",
     "remove_leftovers",
     "sync_folder",
     "write_aside",
@@ -44,6 +47,13 @@ _DAY = 24 * 3600
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.ENOLCK}
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_KINDS = (
+    (stat.S_IFDIR, "a folder"),
+    (stat.S_IFIFO, "a named pipe"),
+    (stat.S_IFCHR, "a device"),
+    (stat.S_IFBLK, "a device"),
+    (stat.S_IFSOCK, "a socket"),
+)
 
 
 def sync_folder(folder: Path) -> None:
@@ -335,6 +345,77 @@ def find_files(folder: Path | str, name: str) -> list[Path]:
         if name in files:
             found.append(Path(place) / name)
     return sorted(found)
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a file of a user's to read, if it is a regular file.
+
+    Everything that users name is read through this: a named pipe or a device would keep its reader waiting, or feed
+    it without end.
+
+    Parameters
+    ----------
+    path : Path or str
+        A regular file, or a link to one.
+
+    Returns
+    -------
+    file object
+        Bytes, from the file's beginning.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is anything but a regular file; ``strerror`` says which.
+    """
+    try:
+        # A named pipe without a writer would wait in open() already.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no such name ({error})", str(path)) from error
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            kind = next((name for kind, name in _KINDS if stat.S_IFMT(mode) == kind), "no file")
+            raise OSError(errno.EINVAL, f"it is {kind}; only regular files are read", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path | str, limit: int) -> bytes:
+    """Read a file of a user's whole, if it is a regular file of no more than so many bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        A regular file, or a link to one.
+    limit : int
+        Bytes that it may have.
+
+    Returns
+    -------
+    bytes
+        Its content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is anything but a regular file, or is larger; ``strerror`` says which.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= limit else b""
+        if size < len(data) <= limit:
+            # It has grown, or does not tell its size.
+            data += file.read(limit + 1 - len(data))
+    size = max(size, len(data))
+    if size > limit:
+        raise OSError(
+            errno.EINVAL, f"it has {size:,} bytes, more than the {limit:,} that are read", str(path)
+        )
+    return data
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -22,19 +22,20 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from featx.cells import csv_text, unguarded
 from featx.digest import canonical, differing, digest, digest_file
+from featx.documents import parse_json, read_text
 from featx.errors import RunError, listing
-from featx.files import find_files, folder_aside, remove_leftovers, write_json, write_text
+from featx.files import find_files, folder_aside, open_regular, remove_leftovers, write_json, write_text
 
 __all__ = [
     "COMPLETE",
@@ -62,6 +63,8 @@ _GUARDED = "guarded"
 # 2: SVM runs with inner scores and thresholds; of ties in extreme pooling the positive score; isotonic probabilities
 # that keep off 0 and 1.
 _FORMATS = (1, 2)
+# Bytes of a record.
+_RECORD_LIMIT = 2**26
 _PLAIN_COLUMNS = ("id", "fold", "group", "class")
 
 
@@ -543,7 +546,7 @@ def checked_digest(folder: Path | str, name: str) -> str:
 
 def _read_json(path: Path, folder: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text(path, _RECORD_LIMIT))
     except FileNotFoundError as error:
         raise RunError(
             f"{folder}: not a finished run, it has no {path.name}; give a folder of finished runs"
@@ -574,7 +577,7 @@ def _record(value: dict[str, Any], path: Path) -> RunRecord:
 
 def _read_predictions(folder: Path, name: str) -> tuple[Prediction, ...]:
     guarded = _read_json(folder / COMPLETE, folder).get("cells") == _GUARDED
-    with (folder / name).open(newline="", encoding="utf-8") as file:
+    with TextIOWrapper(open_regular(folder / name), encoding="utf-8", newline="") as file:
         rows: list[dict[str, str]] = list(csv.DictReader(file))
     if guarded:
         rows = [{unguarded(name): unguarded(cell) for name, cell in row.items()} for row in rows]

@@ -18,6 +18,8 @@ from featx.files import (
     ASIDE,
     find_files,
     folder_aside,
+    open_regular,
+    read_regular,
     remove_leftovers,
     sync_folder,
     write_aside,
@@ -258,3 +260,51 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_an_error_of_the_body_that_is_not_of_the_disk_stays_itself(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), write_aside(tmp_path / "file"):
         (tmp_path / "missing").read_text()
+
+
+@pytest.mark.parametrize(
+    ("put", "kind"),
+    [
+        (os.mkfifo, "it is a named pipe"),
+        (Path.mkdir, "it is a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_only_regular_files_are_read(tmp_path: Path, put: Callable[[Path], None], kind: str) -> None:
+    put(tmp_path / "a.jpg")
+    with pytest.raises(OSError, match=kind) as caught:
+        read_regular(tmp_path / "a.jpg", 100)
+    assert str(tmp_path / "a.jpg") in str(caught.value)
+    with pytest.raises(OSError, match=kind):
+        open_regular(tmp_path / "a.jpg")
+
+
+def test_a_link_to_a_regular_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "b").symlink_to("a")
+    assert read_regular(tmp_path / "b", 5) == b"12345"
+    with pytest.raises(OSError, match="it has 5 bytes, more than the 4 that are read"):
+        read_regular(tmp_path / "b", 4)
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    status = os.fstat
+
+    class Earlier:
+        st_mode, st_size = (tmp_path / "a").stat().st_mode, 3
+
+    monkeypatch.setattr(os, "fstat", lambda handle: Earlier)
+    assert read_regular(tmp_path / "a", 9) == b"12345"
+    with pytest.raises(OSError, match="more than the 4 that are read"):
+        read_regular(tmp_path / "a", 4)
+    monkeypatch.setattr(os, "fstat", status)
+
+
+def test_a_name_that_no_file_has_is_an_error_of_the_system(tmp_path: Path) -> None:
+    for name in ("a\0b", "a" * 5000):
+        with pytest.raises(OSError, match=r"no such name|File name too long"):
+            read_regular(f"{tmp_path}/{name}", 9)

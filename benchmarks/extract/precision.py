@@ -35,9 +35,9 @@ def extract(manifest: Path, backbone: str, weights: Path, precision: str, cache:
     """Extract with the first engine that has this precision."""
     given = {"backbone": backbone, "weights": str(weights), "precision": precision, "cache": cache}
     try:
-        (done,) = featx.extract(manifest, engine="openvino", device="cpu", **given)
+        (done,) = featx.extract(manifest, allow_outside=True, engine="openvino", device="cpu", **given)
     except ConfigError:
-        (done,) = featx.extract(manifest, engine="keras", device="cpu", **given)
+        (done,) = featx.extract(manifest, allow_outside=True, engine="keras", device="cpu", **given)
     print(f"{backbone} in {precision} by {done.engine}", file=sys.stderr)
     return featx.FeatureStore(done.store)
 
@@ -65,7 +65,9 @@ def main() -> None:
                 extract(manifest, network, weights, precision, work / "cache")
                 for precision in ("float32", options.precision)
             ]
-            rows = [store.read_images(featx.read_manifest(manifest))[:, 0] for store in stores]
+            rows = [
+                store.read_images(featx.read_manifest(manifest, allow_outside=True))[:, 0] for store in stores
+            ]
             off = deviation(rows[1], rows[0])
             exact, low = (np.array(store_aucs(manifest, store.path, "5x2", work)) for store in stores)
             print(

@@ -17,6 +17,7 @@ from featx.data.remarks import group_columns, group_remarks, rare_labels, spelle
 from featx.data.tasks import Task, doubtful_labels
 from featx.digest import canonical
 from featx.errors import ImageError, listing
+from featx.files import open_regular
 from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 
@@ -206,7 +207,7 @@ def _look(
 def _look_at(path: str, decode: Callable[[str, int], Image.Image], hashed: bool) -> _Seen:
     try:
         image = decode(path, _LOOK_SIDE)
-        with Image.open(path) as header:
+        with open_regular(path) as file, Image.open(file) as header:
             size = f"{header.width}x{header.height}"
     except (ImageError, OSError) as error:
         return _Seen(failure=str(error))

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.data.manifest import image_name
+from featx.documents import parse_yaml, read_text
 from featx.errors import listing
 
-__all__ = ["ListPair", "ending_notes", "read_fold_lists", "without_ending"]
+__all__ = ["FOLDS_LIMIT", "ListPair", "ending_notes", "read_fold_lists", "without_ending"]
+
+FOLDS_LIMIT = 2**26
+"""Bytes of a fold file: ten folds of a hundred thousand images have 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,12 @@ def read_fold_lists(path: Path) -> tuple[ListPair, ...]:
     Raises
     ------
     OSError
-        If the file cannot be read.
+        If the file cannot be read, is no regular file, or has more bytes than `FOLDS_LIMIT`.
     ValueError
         If it is not YAML of this form.
     """
-    import yaml
-
-    # The base loader takes every entry as text: a file may be called 1e5 or no.
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
+    # Every entry is text: a file may be called 1e5 or no.
+    value = parse_yaml(read_text(path, FOLDS_LIMIT), plain=True)
     if not isinstance(value, dict) or not value:
         raise ValueError("the top must be Fold_1, Fold_2, … with two lists of images each")
     return tuple(_pair(str(name), lists) for name, lists in value.items())

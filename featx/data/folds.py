@@ -7,20 +7,21 @@ theirs (`featx.data.fold_lists`).
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from featx.cells import unguarded
-from featx.data.fold_lists import ending_notes, read_fold_lists
+from featx.data.fold_lists import FOLDS_LIMIT, ending_notes, read_fold_lists
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
+from featx.documents import parse_json, read_text
 from featx.errors import LeakError, ProtocolError, listing
 from featx.files import write_aside, write_json
 
@@ -162,14 +163,16 @@ def read_folds(path: Path | str) -> Folds:
     try:
         folds = _READERS.get(source.suffix.lower(), _read_json)(source)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, pd.errors.ParserError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = (
+            f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        )
         raise ProtocolError(f"{source}: cannot be read as a fold file: {reason}") from error
     _check_form(folds, source)
     return folds
 
 
 def _read_json(source: Path) -> Folds:
-    value: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    value: dict[str, Any] = parse_json(read_text(source, FOLDS_LIMIT))
     if not isinstance(value, dict):
         raise ValueError(
             f"the top must be an object with protocol, seed and folds, got {type(value).__name__}"
@@ -185,7 +188,7 @@ def _ids(values: Sequence[object]) -> tuple[str, ...]:
 
 
 def _read_csv(source: Path) -> Folds:
-    table = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(StringIO(read_text(source, FOLDS_LIMIT)), dtype=str, keep_default_na=False)
     table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip().map(unguarded))
     parts = table["part"].str.lower().map(PARTS)
     if parts.isna().any():

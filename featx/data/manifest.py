@@ -15,29 +15,58 @@ A manifest is a CSV, TSV or Parquet file with a row for each image, or a folder 
     Part that the publishers of the data set put the image in, such as ``train`` or ``test``.
 
 Every other column is a stratum: a quantity to break results down by.
+
+Paths stay below the manifest's folder, or the given root, as they are written: what ``..`` or an absolute path leads out
+of it is refused unless it is allowed. A link below the root that leads elsewhere counts as below it.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from featx.cells import unguarded
 from featx.digest import digest
+from featx.documents import parse_json, read_text
 from featx.errors import ManifestError, listing
+from featx.files import read_regular
 
-__all__ = ["IMAGE_ENDINGS", "Manifest", "image_name", "read_manifest", "straddling"]
+__all__ = [
+    "CELLS_LIMIT",
+    "IMAGE_ENDINGS",
+    "MANIFEST_LIMIT",
+    "Manifest",
+    "image_name",
+    "leaves",
+    "origin_file",
+    "read_manifest",
+    "straddling",
+]
+
+MANIFEST_LIMIT = 2**27
+"""Bytes of a manifest: half a million images with ten columns have about 60 MB."""
+CELLS_LIMIT = 2**24
+"""Rows times columns of a manifest: 1.6 million images with ten columns."""
 
 IMAGE_ENDINGS = (".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 _PLAIN = ("id", "path", "label", "group", "split")
 _INSIDE = "manifest.csv"
 _MOST_FINDINGS = 8
+_MOST_COLUMNS = 1000
+_LONGEST_SHOWN = 100
+_LONGEST_NAME = 4096
+_NAMES = ("image", "id", "label", "group", "split")
+# Control characters and line breaks; and bytes of a file's name that are not UTF-8, as Python stands them in.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +127,7 @@ def read_manifest(
     root: Path | str | None = None,
     check_files: bool = True,
     check_groups: bool = True,
+    allow_outside: bool = False,
 ) -> Manifest:
     """Read a manifest and check it as a whole.
 
@@ -112,6 +142,9 @@ def read_manifest(
         Whether every image file has to exist.
     check_groups : bool
         Whether a group may be in one split only; False is for looking at a data set, not for working with it.
+    allow_outside : bool
+        Whether image paths may lead out of the root. Those that `featx.data.importers.registry.import_dataset` wrote
+        may, to where it found the images, as long as the manifest stays where it was written.
 
     Returns
     -------
@@ -127,11 +160,16 @@ def read_manifest(
     if isinstance(source, Manifest):
         return source
     path = Path(source)
-    if (path / _INSIDE).is_file():
+    for place in (path.absolute(), Path(root or "").absolute()):
+        if _UNPRINTABLE.search(str(place)):
+            raise ManifestError(f"{_shown(place)}: a folder or file whose name is not plain UTF-8; rename it")
+    if os.path.isfile(path / _INSIDE):  # noqa: PTH113 - no error for a name that is too long
         path = path / _INSIDE
-    raw, folder = (
-        (_read_folder(path), path) if path.is_dir() else (_read_table(path), Path(root or path.parent))
-    )
+    whole = os.path.isdir(path)  # noqa: PTH112
+    raw, folder = (_read_folder(path), path) if whole else (_read_table(path), Path(root or path.parent))
+    _raise(path, _column_findings(raw) or _name_findings(raw))
+    if not allow_outside:
+        _raise(path, _outside_findings(raw["image"], path, folder))
     manifest, findings = _checked(raw, path, folder)
     if check_groups:
         findings += straddling(manifest.table)
@@ -149,6 +187,10 @@ def _read_folder(folder: Path) -> pd.DataFrame:
         files = sorted(file for file in entry.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
         for file in files:
             relative = file.relative_to(folder)
+            if _UNPRINTABLE.search(str(relative)):
+                raise ManifestError(
+                    f"{folder}: {_shown(relative)} has a name that is not plain UTF-8; rename it"
+                )
             rows.append((relative.as_posix(), entry.name, relative.with_suffix("").as_posix()))
     if not rows:
         raise ManifestError(
@@ -159,12 +201,15 @@ def _read_folder(folder: Path) -> pd.DataFrame:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Read a table as text, its index counting rows as a spreadsheet does."""
-    if not path.is_file():
-        raise ManifestError(f"{path}: there is no such manifest; give a CSV, TSV or Parquet file or a folder")
+    if not os.path.lexists(path):
+        raise ManifestError(
+            f"{_cut(str(path))}: there is no such manifest; give a CSV, TSV or Parquet file or a folder"
+        )
     try:
         frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_text(path)
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise ManifestError(f"{path}: cannot be read as a table: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ManifestError(f"{path}: cannot be read as a table: {reason}") from error
     frame = frame.fillna("").apply(lambda column: column.str.strip().map(unguarded))
     frame.columns = [unguarded(str(name).strip()) for name in frame.columns]
     filled: pd.DataFrame = frame.loc[(frame != "").any(axis=1)]
@@ -172,8 +217,10 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    data = read_regular(path, MANIFEST_LIMIT)
     try:
-        frame = pd.read_parquet(path)
+        _check_parquet(data)
+        frame = pd.read_parquet(BytesIO(data))
     except ImportError as error:
         raise ManifestError(
             f"{path}: Parquet needs pyarrow; pip install 'featx[parquet]', or give CSV"
@@ -183,20 +230,38 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return text
 
 
+def _check_parquet(data: bytes) -> None:
+    """Compare what a Parquet file says that it unpacks to with the bounds, before it is unpacked."""
+    from pyarrow.parquet import ParquetFile
+
+    facts = ParquetFile(BytesIO(data)).metadata
+    _check_cells(facts.num_rows, facts.num_columns)
+    size = sum(facts.row_group(index).total_byte_size for index in range(facts.num_row_groups))
+    if size > MANIFEST_LIMIT:
+        raise ValueError(f"it unpacks to {size:,} bytes, more than the {MANIFEST_LIMIT:,} that are read")
+
+
+def _check_cells(rows: int, columns: int) -> None:
+    if columns > _MOST_COLUMNS or rows * columns > CELLS_LIMIT:
+        raise ValueError(
+            f"{rows:,} rows of {columns:,} columns are more than are read ({_MOST_COLUMNS:,} columns, {CELLS_LIMIT:,} cells)"
+        )
+
+
 def _read_text(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
+    text = read_text(path, MANIFEST_LIMIT)
+    header = text.partition("\n")[0]
     separator = "\t" if path.suffix.lower() in {".tsv", ".tab"} else ","
     if separator == "," and "," not in header and ";" in header:
         separator = ";"
+    _check_cells(text.count("\n"), header.count(separator) + 1)
     # The header is read as a row: pandas would quietly rename a column that stands there twice.
     frame = pd.read_csv(
-        path,
+        StringIO(text, newline=""),
         sep=separator,
         header=None,
         dtype=str,
         keep_default_na=False,
-        encoding="utf-8-sig",
         skip_blank_lines=False,
     )
     body = frame.iloc[1:]
@@ -207,7 +272,6 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 def _checked(raw: pd.DataFrame, source: Path, root: Path) -> tuple[Manifest, list[str]]:
     """Bring a table into a manifest's form, rows still counted as in the file, and say what is wrong in it."""
-    _raise(source, _column_findings(raw))
     images = raw["image"]
     paths, ambiguous = _locate(images, root)
     ids = raw["id"] if "id" in raw else images.map(image_name)
@@ -221,7 +285,7 @@ def _checked(raw: pd.DataFrame, source: Path, root: Path) -> tuple[Manifest, lis
     findings = [
         *(_empty_findings(raw)),
         *ambiguous,
-        *_duplicate_findings(table["id"], "id" in raw),
+        *_duplicate_findings(table["id"], images if source.is_dir() else None, "id" in raw),
     ]
     return Manifest(table, source, strata, has_groups), findings
 
@@ -258,10 +322,108 @@ def _empty_findings(raw: pd.DataFrame) -> list[str]:
     return findings
 
 
-def _duplicate_findings(ids: pd.Series[str], given: bool) -> list[str]:
+def _name_findings(raw: pd.DataFrame) -> list[str]:
+    """Name what no table or line of text can hold as it is: line breaks and control characters, bytes of no character."""
+    findings = []
+    for name in _NAMES:
+        odd = {row: text for row, text in raw.get(name, pd.Series(dtype=str)).items() if _odd(text)}
+        if odd:
+            first = _shown(next(iter(odd.values())))
+            findings.append(
+                f"{name} in {_rows(odd)} has a line break, a control character or more than {_LONGEST_NAME} characters ({first}); rename it"
+            )
+    return findings
+
+
+def _odd(text: str) -> bool:
+    return len(text) > _LONGEST_NAME or _UNPRINTABLE.search(text) is not None
+
+
+def leaves(path: Path | str, root: Path | str) -> bool:
+    """Tell whether a path leads out of a folder, as it is written: links are not followed.
+
+    Parameters
+    ----------
+    path : Path or str
+        Relative to the folder, or absolute.
+    root : Path or str
+        The folder.
+
+    Returns
+    -------
+    bool
+        False for what is below it.
+
+    Examples
+    --------
+    >>> leaves("../a.png", "data"), leaves("b/../a.png", "data"), leaves("/etc/a.png", "data")
+    (True, False, True)
+    """
+    base = os.path.abspath(root)  # noqa: PTH100 - Path.absolute leaves .. in, Path.resolve follows links
+    return not os.path.normpath(os.path.join(base, path)).startswith(base.rstrip("/") + "/")  # noqa: PTH118
+
+
+def _outside_findings(images: pd.Series[str], source: Path, root: Path) -> list[str]:
+    named = [(row, image.replace("\\", "/")) for row, image in images.items()]
+    odd = [
+        (row, image) for row, image in named if (".." in image or image[:1] == "/") and leaves(image, root)
+    ]
+    known = _origin(source) if odd else None
+    if known is not None:
+        odd = [(row, image) for row, image in odd if leaves(root.absolute() / image, known)]
+    if not odd:
+        return []
+    shown = listing([f"row {row} ({_cut(image)})" for row, image in odd])
+    return [
+        f"{len(odd)} of {len(images)} image paths lead out of {root.absolute()}: {shown}; give --root with a folder above "
+        "them, or --allow-outside if you trust this manifest"
+    ]
+
+
+def origin_file(manifest: Path) -> Path:
+    """Name the note beside an imported manifest that says where its images were found.
+
+    Parameters
+    ----------
+    manifest : Path
+        The manifest.
+
+    Returns
+    -------
+    Path
+        ``{"manifest": its absolute path, "images": absolute folder above all images}``, as JSON.
+    """
+    return manifest.with_name(f"{manifest.name}.origin.json")
+
+
+def _origin(manifest: Path) -> str | None:
+    """Read where an import found a manifest's images; None where it was not written for this very place."""
+    try:
+        note = parse_json(read_text(origin_file(manifest)))
+        here = os.path.abspath(manifest)  # noqa: PTH100
+        return str(note["images"]) if note["manifest"] == here else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shown(name: object) -> str:
+    """Write a name so that it stands on one line, whatever it is made of."""
+    return _cut(repr(str(name)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
+
+
+def _duplicate_findings(ids: pd.Series[str], files: pd.Series[str] | None, given: bool) -> list[str]:
     doubled = ids[(ids != "") & ids.duplicated(keep=False)]
     hint = "make ids unique" if given else "add a column 'id', since ids come from file names"
-    findings = [f"id {name!r} in {_rows(rows.index)}" for name, rows in doubled.groupby(doubled, sort=False)]
+    if files is not None:
+        hint = "rename all but one, or give a manifest file with a column 'id'"
+    findings = [
+        f"id {_shown(name)} {'of ' + listing(files[rows.index].tolist()) if files is not None else 'in ' + _rows(rows.index)}"
+        for name, rows in doubled.groupby(doubled, sort=False)
+    ]
     return [f"duplicate ids: {listing(findings, _MOST_FINDINGS)} ({hint})"] if findings else []
 
 
@@ -297,7 +459,7 @@ def straddling(table: pd.DataFrame) -> list[str]:
 
 
 def _missing_findings(paths: pd.Series[str]) -> list[str]:
-    shown = [f"row {row} ({path})" for row, path in paths.items() if not Path(path).is_file()]
+    shown = [f"row {row} ({_cut(path)})" for row, path in paths.items() if not os.path.isfile(path)]  # noqa: PTH113
     if not shown:
         return []
     return [
@@ -354,6 +516,6 @@ def _locate(images: pd.Series[str], root: Path) -> tuple[pd.Series[str], list[st
 def _by_stem(folder: Path) -> dict[str, list[str]]:
     """List a folder's images by their names without ending; a file without ending stands for itself."""
     found: dict[str, list[str]] = {}
-    for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():  # noqa: PTH112, PTH208
         found.setdefault(image_name(name), []).append(name)
     return {stem: [stem] if stem in names else names for stem, names in found.items()}

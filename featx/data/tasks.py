@@ -9,7 +9,6 @@ are TOML files of the same form, or written on the command line as ``POSITIVE:NE
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from featx.data.manifest import Manifest
 from featx.data.remarks import group_remarks, label_remarks, rare_labels
 from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
 from featx.digest import digest
+from featx.documents import parse_toml, read_text
 from featx.errors import TaskError, listing
 
 __all__ = ["Labelled", "Task", "apply_task", "doubtful_labels", "read_task", "shipped_tasks"]
@@ -184,9 +184,10 @@ def read_task(spec: str | Path | Task) -> Task:
     path = Path(spec)
     if path.suffix.lower() == ".toml" or path.is_file():
         try:
-            content = path.read_text(encoding="utf-8")
+            content = read_text(path)
         except (OSError, ValueError) as error:
-            raise TaskError(f"{path}: the task file cannot be read: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise TaskError(f"{path}: the task file cannot be read: {reason}") from error
         return _parse(content, str(path), path.stem)
     if ":" in text:
         return _inline(text)
@@ -215,8 +216,8 @@ def _inline(text: str) -> Task:
 
 def _parse(text: str, where: str, name: str) -> Task:
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = parse_toml(text)
+    except ValueError as error:
         raise TaskError(f"{where}: not TOML: {error}") from error
     unknown = sorted(set(table) - _KEYS)
     if unknown:

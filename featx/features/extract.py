@@ -36,6 +36,7 @@ def extract(
     device: str = "auto",
     cache: Path | str = "cache",
     root: Path | str | None = None,
+    allow_outside: bool = False,
     on_error: str = "finish",
     overwrite: bool = False,
     dry_run: bool = False,
@@ -87,6 +88,8 @@ def extract(
         Folder of caches; stores are in ``features`` below it.
     root : Path or str, optional
         Folder that the manifest's image paths are relative to.
+    allow_outside : bool
+        Whether image paths may lead out of it.
     on_error : {"finish", "skip", "fail"}
         What a bad image leads to: an error once everything else is stored, nothing but a line in the result, or
         an error at once (what is computed by then is stored).
@@ -135,7 +138,7 @@ def extract(
     if shard is not None:
         shard_of(shard)
     wanted = targets(names, sources, settings, Path(cache))
-    table = read_manifest(manifest, root=root)
+    table = read_manifest(manifest, root=root, allow_outside=allow_outside)
     job = Job(settings, Path(cache), on_error, overwrite, dry_run, shard, progress or Silent())
     done = run_job(job, table, wanted)
     if on_error == "finish" and (message := failure_message(done)):

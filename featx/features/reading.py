@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,6 +21,8 @@ import numpy.typing as npt
 
 from featx.digest import digest_bytes
 from featx.errors import ImageError
+from featx.files import open_regular
+from featx.images.decode import FILE_LIMIT
 
 __all__ = ["Busy", "PixelBatch", "Pixels", "Source", "batches", "read_ahead"]
 
@@ -97,9 +98,10 @@ class PixelBatch:
 def _read(source: Source, prepare: Prepare, busy: Busy) -> Pixels:
     begun = time.perf_counter()
     try:
-        data = Path(source.path).read_bytes()
+        with open_regular(source.path) as file:
+            data = file.read(FILE_LIMIT + 1)
         # The very bytes that are decoded: a file can be written anew without its size or time telling.
-        if digest_bytes(data) != source.key:
+        if len(data) <= FILE_LIMIT and digest_bytes(data) != source.key:
             return Pixels(source, None, f"{source.path}: changed while it was being extracted; run again")
         return Pixels(source, prepare(data, source.path))
     except OSError as error:

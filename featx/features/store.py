@@ -6,7 +6,6 @@ miss, and new images are added without computing anything again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.digest import differing
+from featx.documents import parse_json, read_text
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError, listing
 from featx.features.blocks import (
     BlockProblem,
@@ -34,6 +34,8 @@ __all__ = ["COST", "RECIPE", "TRAINED_ON", "FeatureStore", "find_stores"]
 RECIPE = "recipe.json"
 TRAINED_ON = "trained-on.json"
 COST = "cost.json"
+# Bytes of a record: the keys of a million images that weights were trained on have 67 MB.
+_RECORD_LIMIT = 2**27
 _BLOCKS = "block-*.h5"
 _ATTEMPTS = 100
 
@@ -473,7 +475,7 @@ def _read_recipe(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text(path, _RECORD_LIMIT))
     except (OSError, ValueError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}); restore it, or extract into another cache"

@@ -18,12 +18,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featx.documents import parse_toml, read_text
 from featx.errors import ConfigError
 
 __all__ = ["RECIPES", "TrainingRecipe", "read_recipe"]
@@ -319,9 +319,10 @@ def _read_file(path: Path) -> TrainingRecipe:
     if path.suffix != ".toml":
         raise ConfigError(f"unknown training recipe {str(path)!r}; give {', '.join(RECIPES)} or a TOML file")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(read_text(path))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"training recipe {path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"training recipe {path}: cannot be read: {reason}") from error
     values = {key.replace("-", "_"): value for key, value in table.items()}
     base = values.pop("base", "modern")
     if not isinstance(base, str) or base not in RECIPES:

@@ -63,6 +63,7 @@ def finetune(
     scores: Path | str = "reports/softmax",
     cache: Path | str = "cache",
     root: Path | str | None = None,
+    allow_outside: bool = False,
     seed: int = 0,
     workers: int | None = None,
     memory_gib: float = MEMORY_GIB,
@@ -107,6 +108,8 @@ def finetune(
         Folder of caches.
     root : Path or str, optional
         Folder that image paths are relative to.
+    allow_outside : bool
+        Whether image paths may lead out of it.
     seed : int
         Seed of the folds and of all chance in the training.
     workers : int, optional
@@ -152,7 +155,9 @@ def finetune(
     if head not in HEADS:
         raise ConfigError(f"the 'head' parameter must be one of {', '.join(HEADS)}. Got {head!r} instead.")
     progress = progress or Silent()
-    labelled = apply_task(read_manifest(manifest, root=root), task, strict_labels=strict_labels)
+    labelled = apply_task(
+        read_manifest(manifest, root=root, allow_outside=allow_outside), task, strict_labels=strict_labels
+    )
     found = find_backbone(backbone)
     sources = resolve_weights(str(weights), found)
     plan = choose_recipe(recipe, sources, fields)

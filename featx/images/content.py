@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 from featx.digest import digest_bytes
 from featx.errors import ImageError
+from featx.files import open_regular, read_regular
+from featx.images.decode import FILE_LIMIT
 from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 
@@ -87,7 +89,7 @@ def read_and_key(path: Path | str) -> tuple[bytes, str]:
         If the file cannot be read.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(path, FILE_LIMIT)
     except OSError as error:
         raise _unreadable(path, error) from error
     return data, digest_bytes(data)
@@ -237,7 +239,7 @@ def _hash_all(names: Sequence[str], workers: int | None) -> Iterator[tuple[str, 
 def _hash(name: str) -> _Hashed | ImageError:
     state = hashlib.sha256()
     try:
-        with Path(name).open("rb", buffering=0) as file:
+        with open_regular(name) as file:
             before = _facts(os.fstat(file.fileno()))
             while block := file.read(_READ_BYTES):
                 state.update(block)

@@ -15,8 +15,12 @@
   dermatoscope or a fundus camera is black.
 - Refused: files that hold several pictures (animations, multi-page TIFF), since featx cannot know which one is
   meant; the first picture of a JPEG with further ones (MPO) is the photograph itself and is taken. Also refused:
-  32-bit grey, float and Lab pixels (they have no stated range here), images of more than `PIXEL_LIMIT` pixels,
-  and anything truncated or damaged.
+  32-bit grey, float and Lab pixels (they have no stated range here), anything truncated or damaged, and what is
+  beyond the bounds below, which keep every file within 500 MB of memory and a few seconds.
+- Bounds: `PIXEL_LIMIT` pixels in memory at once; those of JPEG 2000 and WebP count 2.5 times, those of a JPEG of several
+  scans 1.5 times, as their decoders need so much more memory. A JPEG of one scan counts at the scale it is decoded at,
+  and may have `JPEG_LIMIT` pixels in all; scans times pixels of a JPEG are `SCANNED_LIMIT` at most. Files are regular
+  ones of `FILE_LIMIT` bytes at most.
 
 Decoding is safe in threads and touches no global setting of Pillow or of `warnings`. What Pillow warns of in a
 readable image (a damaged EXIF tag, say) reaches Python's warnings; where these are errors, it is an
@@ -26,8 +30,10 @@ readable image (a damaged EXIF tag, say) reaches Python's warnings; where these 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -36,12 +42,19 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
 from featx.errors import ImageError
+from featx.files import read_regular
 
-__all__ = ["DECODE_VERSION", "FORMATS", "PIXEL_LIMIT", "decode"]
+__all__ = ["DECODE_VERSION", "FILE_LIMIT", "FORMATS", "JPEG_LIMIT", "PIXEL_LIMIT", "SCANNED_LIMIT", "decode"]
 
 DECODE_VERSION = 1
-PIXEL_LIMIT = 2**27
-"""Pixels that an image may have: 134,217,728, or 400 MB once decoded."""
+PIXEL_LIMIT = 50_000_000
+"""Pixels in memory at once: 7,000 x 7,000 and a little more, 4 bytes each in Pillow and twice that while they change."""
+JPEG_LIMIT = 2**27
+"""Pixels of a JPEG that is decoded at a smaller scale: 134,217,728."""
+SCANNED_LIMIT = 10**9
+"""Scans times pixels of a JPEG: a progressive one has about ten scans, and each goes over all pixels."""
+FILE_LIMIT = 2**28
+"""Bytes of a file: an uncompressed picture of `PIXEL_LIMIT` pixels has 200 MB at most."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 
 _ORIENTATION = 0x0112
@@ -58,6 +71,11 @@ _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
 _PLAIN = {"1", "L", "P", "RGB", "RGBX", "YCbCr"}
 _WITH_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _SRGB_TOLERANCE = 2
+# How many times as much memory a decoder needs: it holds integers, a second canvas, or the coefficients of all scans.
+_LAVISH, _SCANNED = {"JPEG2000": 2.5, "WEBP": 2.5}, 1.5
+_STRIP = 2**20
+# A marker of a JPEG that begins a segment, or ends the picture; within a scan there are others.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 # Kinds that cameras and clinics write and featx does not read: where their signs stand, what they are, and the way out.
 _FOREIGN = (
@@ -114,10 +132,16 @@ def decode(data: bytes | Path | str, *, side: int | None = None, name: str | Non
         raise ImageError(
             f"{called}: the file is empty; put the image back or take its row out of the manifest"
         )
+    if len(content) > FILE_LIMIT:
+        raise ImageError(
+            f"{called}: it has more than the {FILE_LIMIT:,} bytes that are read; "
+            "make a smaller copy or take its row out of the manifest"
+        )
     try:
         with _open(content, called) as image:
             _check(image, called)
-            return _pixels(image, side, called)
+            _scale(image, side, content, called)
+            return _pixels(image, called)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # what a damaged file makes Pillow raise is of no fixed type
@@ -129,7 +153,7 @@ def decode(data: bytes | Path | str, *, side: int | None = None, name: str | Non
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, FILE_LIMIT)
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be read ({error.strerror or error}); "
@@ -180,16 +204,10 @@ def _open(content: bytes, called: str) -> ImageFile.ImageFile:
 
 
 def _check(image: ImageFile.ImageFile, called: str) -> None:
-    width, height = image.size
-    if width * height > PIXEL_LIMIT:
+    # Whether there is a second picture, not how many: counting those of a hostile TIFF takes minutes.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(
-            f"{called}: {width} x {height} pixels are more than the {PIXEL_LIMIT:,} that featx decodes; "
-            "make a smaller copy or take its row out of the manifest"
-        )
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise ImageError(
-            f"{called}: holds {frames} pictures where one is wanted; save the one you mean as a file of its own"
+            f"{called}: holds several pictures where one is wanted; save the one you mean as a file of its own"
         )
     if image.mode not in _PLAIN | _WITH_ALPHA | _SIXTEEN_BIT | {"CMYK"}:
         raise ImageError(
@@ -197,14 +215,63 @@ def _check(image: ImageFile.ImageFile, called: str) -> None:
         )
 
 
-def _pixels(image: ImageFile.ImageFile, side: int | None, called: str) -> Image.Image:
-    if side is not None and image.format in {"JPEG", "MPO"}:
-        image.draft(None, (2 * side, 2 * side))
+def _scale(image: ImageFile.ImageFile, side: int | None, content: bytes, called: str) -> None:
+    """Choose the scale that a JPEG is decoded at, and refuse more pixels than fit into the memory meant for them."""
+    size, full = image.size, image.size[0] * image.size[1]
+    times = _LAVISH.get(str(image.format), 1.0)
+    held = times * full
+    if image.format in {"JPEG", "MPO"} and full <= JPEG_LIMIT:
+        scans = _scans(content)
+        if scans * full > SCANNED_LIMIT:
+            raise ImageError(
+                f"{called}: a JPEG whose {scans:,} scans go over {full:,} pixels each, more than {SCANNED_LIMIT:,} in "
+                "all; save it as baseline JPEG or take its row out of the manifest"
+            )
+        if side is not None:
+            image.draft(None, (2 * side, 2 * side))
+        # Several scans are put together at full size, whatever the scale.
+        times = _SCANNED if scans > 1 else 1.0
+        held = times * full if scans > 1 else image.size[0] * image.size[1]
+    if held > PIXEL_LIMIT:
+        raise ImageError(
+            f"{called}: {size[0]} x {size[1]} pixels are more than the {int(PIXEL_LIMIT / times):,} that featx "
+            f"decodes of this kind of {image.format}; make a smaller copy or take its row out of the manifest"
+        )
+
+
+def _scans(content: bytes) -> int:
+    """Count the scans of a JPEG's first picture, without those of thumbnails in its header."""
+    scans, marker = 0, _MARKER.search(content, 2)
+    while marker and marker[0] != b"\xff\xd9":
+        scans += marker[0] == b"\xff\xda"
+        length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+        marker = _MARKER.search(content, marker.end() + max(length, 2))
+    return scans
+
+
+def _pixels(image: ImageFile.ImageFile, called: str) -> Image.Image:
     image.load()
-    profile = image.info.get("icc_profile")
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    plain = _to_srgb(_to_eight_bits(image), profile, called)
+    mode = _to_eight_bits(image.crop((0, 0, 1, 1))).mode
+    source, transform = _conversion(image.info.get("icc_profile"), mode, called)
+    if image.mode == "RGB" and transform is None and not image.has_transparency_data:
+        plain: Image.Image = image
+    else:
+        plain = _in_strips(image, lambda strip: _to_srgb(_to_eight_bits(strip), source, transform))
     return plain if turn is None else plain.transpose(turn)
+
+
+def _in_strips(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Change an image's colours pixel by pixel, some rows at a time: a large one is in memory twice, not five times."""
+    width, height = image.size
+    rows = max(_STRIP // max(width, 1), 1)
+    if rows >= height:
+        return change(image)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        whole.paste(change(image.crop(box)), box)
+    return whole
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -219,20 +286,27 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None, called: str) -> Image.Image:
+def _to_srgb(image: Image.Image, mode: str, transform: ImageCms.ImageCmsTransform | None) -> Image.Image:
+    plain = None if transform is None else ImageCms.applyTransform(image.convert(mode), transform)
+    return plain or image.convert("RGB")
+
+
+def _conversion(
+    profile: bytes | None, mode: str, called: str
+) -> tuple[str, ImageCms.ImageCmsTransform | None]:
+    """Find the mode in which colours are converted to sRGB, and the conversion; None where they count as sRGB."""
     if not profile:
-        return image.convert("RGB")
+        return mode, None
+    reason: str | None = None
     # A colour profile on grey pixels is common and meaningful once the pixels are colour.
-    for mode in dict.fromkeys((image.mode, "RGB")):
-        transform, reason = _transform(profile, mode)
-        if transform is not None:
-            return ImageCms.applyTransform(image.convert(mode), transform) or image.convert("RGB")
-        if reason is None:
-            return image.convert("RGB")
+    for source in dict.fromkeys((mode, "RGB")):
+        transform, reason = _transform(profile, source)
+        if transform is not None or reason is None:
+            return source, transform
     warnings.warn(
         f"{called}: its ICC profile cannot be used ({reason}); its colours count as sRGB", stacklevel=2
     )
-    return image.convert("RGB")
+    return mode, None
 
 
 @lru_cache(maxsize=64)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from featx.digest import canonical
+from featx.documents import parse_json, read_text
 from featx.errors import ConfigError
-from featx.files import write_json
+from featx.files import read_regular, write_json
 
 __all__ = ["INDEX", "Gallery", "SaliencyMap", "gallery", "read_index", "write_index"]
 
 INDEX = "saliency.json"
 _FORMAT = 1
+# Bytes of the index, and of each picture.
+_LIMIT = 2**26
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def read_index(folder: Path | str) -> tuple[SaliencyMap, ...]:
     """
     path = Path(folder) / INDEX
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(read_text(path, _LIMIT))
         if record["format"] != _FORMAT:
             raise ValueError(f"format {record['format']!r}, this featx reads {_FORMAT}")
         return tuple(SaliencyMap(**item) for item in record["maps"])
@@ -121,7 +123,7 @@ def gallery(folder: Path | str) -> Gallery:
 
 def _address(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _LIMIT)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error}); make the saliency maps again") from error
     return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from featx.files import open_regular
 from featx.runs import Run, RunRecord
 
 __all__ = ["Search", "history", "scored_by_group", "searches_of", "train_groups", "train_size"]
@@ -130,7 +132,7 @@ def history(run: Run) -> tuple[dict[str, float], ...]:
     path = run.path / "history.csv"
     if not path.is_file():
         return ()
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
         return tuple({name: _number(text) for name, text in row.items()} for row in csv.DictReader(file))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featx.data.manifest import Manifest
+from featx.data.manifest import Manifest, read_manifest
 from featx.digest import canonical
 from featx.files import write_text
 from featx.progress import Progress, Silent
@@ -90,6 +90,7 @@ def report(
     planned: Sequence[str | tuple[str, str]] = (),
     manifest: Path | str | Manifest | None = None,
     root: Path | str | None = None,
+    allow_outside: bool = False,
     saliency: Path | str | None = None,
     refresh: float | None = None,
     prevalence: float | None = None,
@@ -123,6 +124,8 @@ def report(
         see them.
     root : Path or str, optional
         Folder that the manifest's paths are relative to.
+    allow_outside : bool
+        Whether image paths may lead out of it.
     saliency : Path or str, optional
         Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
     refresh : float, optional
@@ -159,7 +162,7 @@ def report(
     summary = replace(summarise(given, strata, compare, planned), prevalence=prevalence)
     target = Path(output)
     made, said = tables(summary), findings(summary)
-    pictures, missing = _pictures(summary, manifest, root)
+    pictures, missing = _pictures(summary, manifest, root, allow_outside)
     maps = gallery(saliency) if saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
     drawn = drawings(summary) if figures else ()
@@ -188,8 +191,9 @@ def report(
 
 
 def _pictures(
-    summary: Summary, manifest: Path | str | Manifest | None, root: Path | str | None
+    summary: Summary, manifest: Path | str | Manifest | None, root: Path | str | None, allow_outside: bool
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     if manifest is None:
         return {}, ()
-    return thumbnails([item.id for series in summary.series for item in mistakes(series)], manifest, root)
+    read = read_manifest(manifest, root=root, check_files=False, allow_outside=allow_outside)
+    return thumbnails([item.id for series in summary.series for item in mistakes(series)], read)

@@ -74,6 +74,7 @@ def saliency_maps(
     *,
     manifest: Path | str | Manifest,
     root: Path | str | None = None,
+    allow_outside: bool = False,
     images: Sequence[str] = (),
     output: Path | str = "reports/saliency",
     layer: str | None = None,
@@ -94,6 +95,8 @@ def saliency_maps(
         Where image files stand.
     root : Path or str, optional
         Folder that the manifest's paths are relative to.
+    allow_outside : bool
+        Whether image paths may lead out of it.
     images : sequence of str
         Image ids to map; the most confident mistakes of each arm if there are none. Of several folds that test an
         image, the one that is surest of the class is taken.
@@ -124,7 +127,7 @@ def saliency_maps(
     """
     tell = progress or Silent()
     wanted = _wanted([paths] if isinstance(paths, str | Path) else list(paths), images)
-    read = read_manifest(manifest, root=root, check_files=False)
+    read = read_manifest(manifest, root=root, check_files=False, allow_outside=allow_outside)
     files = dict(zip(read.ids, read.paths, strict=True))
     target, warnings, maps = Path(output), list[str](), list[SaliencyMap]()
     tell.start("saliency", len(wanted), "maps")

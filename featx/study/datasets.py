@@ -28,7 +28,7 @@ class ReadData:
     keys : mapping of str to str
         Path of each readable image to its content key.
     place : mapping
-        Arguments by which the verbs find it: ``manifest``, ``root``, ``cache``.
+        Arguments by which the verbs find it: ``manifest``, ``root``, ``cache``, ``allow_outside``.
     preparation : str
         Key of `featx.images.prepare.PREPARATIONS`.
     """
@@ -45,7 +45,9 @@ class ReadData:
         return digest([self.manifest.digest, sorted([name, self.keys.get(path, "")] for name, path in paths)])
 
 
-def read_data(item: DataSet, cache: Path, progress: Progress | None = None) -> ReadData:
+def read_data(
+    item: DataSet, cache: Path, progress: Progress | None = None, allow_outside: bool = False
+) -> ReadData:
     """Read a data set, and draw it before if it is a drawn one.
 
     Parameters
@@ -56,6 +58,8 @@ def read_data(item: DataSet, cache: Path, progress: Progress | None = None) -> R
         Folder of caches.
     progress : Progress, optional
         Receiver of progress: of drawing, and of hashing images seen for the first time.
+    allow_outside : bool
+        Whether image paths may lead out of the manifest's folder, or its root.
 
     Returns
     -------
@@ -68,11 +72,10 @@ def read_data(item: DataSet, cache: Path, progress: Progress | None = None) -> R
         If the manifest cannot be used.
     """
     path = Path(item.manifest) if item.manifest else _drawn(item.drawn, cache, progress)
-    manifest = read_manifest(path, root=item.root)
+    manifest = read_manifest(path, root=item.root, allow_outside=allow_outside)
     keys = content_keys(manifest.paths, cache=cache, progress=progress).keys
-    return ReadData(
-        manifest, keys, {"manifest": str(path), "root": item.root, "cache": str(cache)}, item.preparation
-    )
+    place = {"manifest": str(path), "root": item.root, "cache": str(cache), "allow_outside": allow_outside}
+    return ReadData(manifest, keys, place, item.preparation)
 
 
 def _drawn(drawing: Drawing | None, cache: Path, progress: Progress | None) -> Path:

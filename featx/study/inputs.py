@@ -65,6 +65,8 @@ class Inputs:
         Receiver of progress.
     strict_labels : bool
         Refuse labels that may be meant for another class than the one that holds all others.
+    allow_outside : bool
+        Whether image paths in manifests may lead out of their folders.
     read : dict of str to ReadData
         The data sets that have been asked for.
     """
@@ -73,6 +75,7 @@ class Inputs:
     cache: Path
     progress: Progress | None = None
     strict_labels: bool = False
+    allow_outside: bool = False
     read: dict[str, ReadData] = field(default_factory=dict)
     _labelled: dict[tuple[str, str], Labelled] = field(default_factory=dict)
     _folds: dict[tuple[str, str, str], Folds] = field(default_factory=dict)
@@ -103,7 +106,7 @@ class Inputs:
         """
         if name not in self.read:
             item = self.study.targets.get(name) or self.study.sources[name]
-            self.read[name] = read_data(item, self.cache, self.progress)
+            self.read[name] = read_data(item, self.cache, self.progress, self.allow_outside)
         return self.read[name]
 
     def labelled(self, name: str, task: str) -> Labelled:

@@ -62,6 +62,7 @@ def make_plan(
     called: str | None = None,
     *,
     strict_labels: bool = False,
+    allow_outside: bool = False,
 ) -> Plan:
     """Plan a study: read its data sets, make its folds, and name its jobs.
 
@@ -79,6 +80,8 @@ def make_plan(
         What errors call the study: its file; its name if not given.
     strict_labels : bool
         Refuse labels that may be meant for another class than the one that holds all others.
+    allow_outside : bool
+        Whether image paths in manifests may lead out of their folders.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def make_plan(
     InputError
         As `featx.study.checks.check_study`.
     """
-    inputs = Inputs(study, cache.resolve(), progress, strict_labels)
+    inputs = Inputs(study, cache.resolve(), progress, strict_labels, allow_outside)
     check_study(inputs, study.name if called is None else called)
     planner = _Planner(study, output.resolve(), inputs)
     jobs = tuple(planner.jobs())

@@ -29,6 +29,7 @@ def report_study(
     manifests: Mapping[str, Path | str] | None = None,
     output: Path | str | None = None,
     thumbnails: bool = False,
+    allow_outside: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> tuple[Report, ...]:
@@ -40,7 +41,7 @@ def report_study(
         A study file, the name of a shipped study, or a study's folder.
     folder : Path or str, optional
         The study's folder, as ``output`` of `plan_study`.
-    cache, manifests, progress
+    cache, manifests, allow_outside, progress
         As in `plan_study`.
     output : Path or str, optional
         Where the reports go, with a folder for each target if there are several; ``report/TARGET`` in the study's
@@ -64,7 +65,9 @@ def report_study(
     """
     from featx.reporting.report import report
 
-    plan = plan_study(spec, output=folder, cache=cache, manifests=manifests, progress=progress)
+    plan = plan_study(
+        spec, output=folder, cache=cache, manifests=manifests, allow_outside=allow_outside, progress=progress
+    )
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs if job.kind != "report"}
     jobs = settled(plan, states)
     if not jobs:
@@ -84,11 +87,11 @@ def report_study(
 def _pictures(plan: Plan, report: Job) -> dict[str, Any]:
     """Say where a target's images stand, as its jobs were told."""
     (place,) = {
-        (str(job.arguments["manifest"]), job.arguments.get("root"))
+        (str(job.arguments["manifest"]), job.arguments.get("root"), job.arguments.get("allow_outside", False))
         for job in plan.jobs
         if job.digest in report.needs
     }
-    return {"manifest": place[0], "root": place[1]}
+    return {"manifest": place[0], "root": place[1], "allow_outside": place[2]}
 
 
 def report_runs_or_study(

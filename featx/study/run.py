@@ -23,6 +23,7 @@ def plan_study(
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
     strict_labels: bool = False,
+    allow_outside: bool = False,
     progress: Progress | None = None,
 ) -> Plan:
     """Read a study and plan its jobs.
@@ -39,6 +40,8 @@ def plan_study(
         Name of a source or target to the manifest to take instead of the file's.
     strict_labels : bool
         Refuse labels that may be meant for another class than the one that holds all others.
+    allow_outside : bool
+        Whether paths in a study file, and image paths in manifests, may lead out of their folders.
     progress : Progress, optional
         Receiver of progress, and of warnings about the data sets.
 
@@ -53,9 +56,17 @@ def plan_study(
         If the study file, a manifest, column, task, protocol, recipe, size or weights source cannot be used: all of
         them in one message.
     """
-    study = read_study(spec, manifests)
+    study = read_study(spec, manifests, allow_outside=allow_outside)
     folder = study_folder(spec, study) if output is None else Path(output)
-    plan = make_plan(study, folder, Path(cache), progress, _called(spec), strict_labels=strict_labels)
+    plan = make_plan(
+        study,
+        folder,
+        Path(cache),
+        progress,
+        _called(spec),
+        strict_labels=strict_labels,
+        allow_outside=allow_outside,
+    )
     if progress is not None:
         for line in plan.warnings:
             progress.say(f"warning: {line}")
@@ -88,7 +99,8 @@ def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
     """
     if not isinstance(spec, Study) and (Path(spec) / KEPT).is_file():
         return Path(spec)
-    return Path("reports") / (study or read_study(spec)).name
+    # Only the name counts here: no path of the file is followed.
+    return Path("reports") / (study or read_study(spec, allow_outside=True)).name
 
 
 def run_study(
@@ -100,13 +112,14 @@ def run_study(
     jobs: int = 1,
     retry_failed: bool = False,
     strict_labels: bool = False,
+    allow_outside: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Do what a study has not done yet, and report.
 
     Parameters
     ----------
-    spec, output, cache, manifests, strict_labels, progress
+    spec, output, cache, manifests, strict_labels, allow_outside, progress
         As in `plan_study`.
     jobs : int
         Jobs at once; the cores and GPUs are shared out among them.
@@ -135,6 +148,7 @@ def run_study(
         cache=cache,
         manifests=manifests,
         strict_labels=strict_labels,
+        allow_outside=allow_outside,
         progress=progress,
     )
     check_ready(plan, _called(spec), download=True, progress=progress)
@@ -148,6 +162,7 @@ def study_overview(
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
     strict_labels: bool = False,
+    allow_outside: bool = False,
     ready: bool = False,
     progress: Progress | None = None,
 ) -> Overview:
@@ -155,7 +170,7 @@ def study_overview(
 
     Parameters
     ----------
-    spec, output, cache, manifests, strict_labels, progress
+    spec, output, cache, manifests, strict_labels, allow_outside, progress
         As in `plan_study`.
     ready : bool
         Whether to check, too, what the jobs that are left need of this machine. Nothing is downloaded.
@@ -176,6 +191,7 @@ def study_overview(
         cache=cache,
         manifests=manifests,
         strict_labels=strict_labels,
+        allow_outside=allow_outside,
         progress=progress,
     )
     if ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from featx.data.manifest import leaves
 from featx.errors import FeatxError
 
 __all__ = ["Arm", "DataSet", "Drawing", "Extract", "Source", "Study", "Svm", "Target"]
@@ -31,17 +33,22 @@ def _near(text: str, info: ValidationInfo) -> Path:
 
 
 def _path(text: str, info: ValidationInfo) -> str:
+    """Make a path absolute; one that a study file leads out of its folder must be allowed to."""
+    base = (info.context or {}).get("within")
+    if base is not None and leaves(Path(text).expanduser(), base):
+        raise ValueError(
+            f"leads out of the study file's folder {base}; give --allow-outside if you trust this file"
+        )
     return str(_near(text, info))
 
 
 def _name_or_file(text: str, info: ValidationInfo) -> str:
     """A name stays as it is; what stands as a file beside the study becomes its path."""
-    path = _near(text, info)
-    return str(path) if Path(text).suffix and path.is_file() else text
+    return _path(text, info) if Path(text).suffix and os.path.isfile(_near(text, info)) else text  # noqa: PTH113
 
 
 def _weights(text: str, info: ValidationInfo) -> str:
-    return str(_near(text, info)) if "/" in text or text.endswith(_WEIGHTS_ENDINGS) else text
+    return _path(text, info) if "/" in text or text.endswith(_WEIGHTS_ENDINGS) else text
 
 
 def _several(value: Any) -> Any:

@@ -23,14 +23,14 @@ Paths in a file are relative to the file; in a shipped study, to the current fol
 from __future__ import annotations
 
 import difflib
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from featx.documents import parse_json, parse_toml, parse_yaml, read_text
 from featx.errors import ConfigError, listing
 from featx.study.schema import Arm, DataSet, Drawing, Extract, Source, Study, Svm, Target
 
@@ -40,6 +40,7 @@ KEPT = "study.json"
 """The study as it was begun, in its folder of results."""
 
 _ENDINGS = frozenset({".toml", ".yml", ".yaml"})
+_PARSERS: dict[str, Callable[[str], Any]] = {".yml": parse_yaml, ".yaml": parse_yaml, ".json": parse_json}
 _TABLES: dict[str, type[BaseModel]] = {
     "sources": Source,
     "targets": Target,
@@ -91,7 +92,12 @@ def is_study(spec: Path | str) -> bool:
     return path.suffix in _ENDINGS or str(spec) in shipped_studies()
 
 
-def read_study(spec: Study | Path | str, manifests: Mapping[str, Path | str] | None = None) -> Study:
+def read_study(
+    spec: Study | Path | str,
+    manifests: Mapping[str, Path | str] | None = None,
+    *,
+    allow_outside: bool = False,
+) -> Study:
     """Read and check a study file.
 
     Parameters
@@ -100,6 +106,8 @@ def read_study(spec: Study | Path | str, manifests: Mapping[str, Path | str] | N
         A file (TOML, or YAML by its ending), the name of a shipped study, or the folder of a study that was begun.
     manifests : mapping of str to Path or str, optional
         Name of a source or target to the manifest to take instead of the file's.
+    allow_outside : bool
+        Whether paths in a file may lead out of its folder, as they are written.
 
     Returns
     -------
@@ -120,7 +128,10 @@ def read_study(spec: Study | Path | str, manifests: Mapping[str, Path | str] | N
         return _with_manifests(spec, manifests or {}, spec.name)
     text, base, called = _find(str(spec))
     try:
-        study = Study.model_validate(_parse(text, called), context={"base": base})
+        # What stands in the folder of a study that was begun was checked then, and has been made absolute.
+        free = allow_outside or Path(called).name == KEPT or called in shipped_studies()
+        context = {"base": base, "within": None if free else base}
+        study = Study.model_validate(_parse(text, called), context=context)
     except ValidationError as error:
         raise ConfigError(f"study {called}: {'; '.join(map(_finding, error.errors()))}") from error
     return _with_manifests(study, manifests or {}, called)
@@ -134,7 +145,7 @@ def _find(spec: str) -> tuple[str, Path, str]:
     path = Path(spec).expanduser()
     path = path / KEPT if path.is_dir() else path
     try:
-        return path.read_text(encoding="utf-8"), path.resolve().parent, str(path)
+        return read_text(path), path.resolve().parent, str(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         known = ", ".join(shipped_studies())
@@ -144,11 +155,10 @@ def _find(spec: str) -> tuple[str, Path, str]:
 
 
 def _parse(text: str, called: str) -> Any:
-    import yaml
-
+    parse: Callable[[str], Any] = _PARSERS.get(Path(called).suffix, parse_toml)
     try:
-        return yaml.safe_load(text) if called.endswith((".yml", ".yaml", ".json")) else tomllib.loads(text)
-    except (ValueError, yaml.YAMLError) as error:
+        return parse(text)
+    except ValueError as error:
         raise ConfigError(f"study {called}: cannot be read ({' '.join(str(error).split())})") from error
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from featx.digest import short
 from featx.errors import RunError, StaleStoreError
+from featx.files import read_regular
 from featx.runs import COMPLETE, checked_digest
 from featx.stats.calibration import Calibration, calibrate
 
@@ -32,6 +33,8 @@ Floats = npt.NDArray[np.float64]
 
 MODEL = "model.skops"
 _FORMAT = 2
+# Bytes of a model file: 1,000 classes on a thousand components of 20,000 features have less.
+_LIMIT = 2**28
 # A model file holds a dict of texts, numbers and arrays. Any other type is refused before anything is built.
 _ARRAYS = ("center", "factor", "components", "weights")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -259,7 +262,7 @@ def _read(source: Path | str | bytes) -> tuple[str, bytes]:
     if path.name == MODEL and (path.parent / COMPLETE).is_file():
         checked_digest(path.parent, MODEL)
     try:
-        return str(path), path.read_bytes()
+        return str(path), read_regular(path, _LIMIT)
     except OSError as error:
         raise RunError(
             f"{path}: no model there ({error.strerror}); give a run of `featx train-svm`"

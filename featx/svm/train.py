@@ -40,6 +40,7 @@ def train_svm(
     output: Path | str = "reports/runs",
     cache: Path | str = "cache",
     root: Path | str | None = None,
+    allow_outside: bool = False,
     seed: int = 0,
     workers: int | None = None,
     missing: str = "fail",
@@ -79,6 +80,8 @@ def train_svm(
         Folder whose table of known files saves hashing images again.
     root : Path or str, optional
         Folder that the manifest's image paths are relative to.
+    allow_outside : bool
+        Whether image paths may lead out of it.
     seed : int
         Seed of folds and inner splits.
     workers : int, optional
@@ -110,7 +113,9 @@ def train_svm(
     """
     receiver = progress or Silent()
     resolved = resolve_settings(preset, **settings)
-    labelled = apply_task(read_manifest(manifest, root=root), task, strict_labels=strict_labels)
+    labelled = apply_task(
+        read_manifest(manifest, root=root, allow_outside=allow_outside), task, strict_labels=strict_labels
+    )
     stores = tuple(FeatureStore(path) for path in features)
     name = arm or default_arm(stores)
     images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from featx.digest import digest_file
+from featx.documents import parse_json, read_text
 from featx.errors import WeightsError
 from featx.files import write_aside
 from featx.progress import Progress, Silent
@@ -106,7 +106,7 @@ def check_preset(folder: Path, backbone: Backbone) -> Path:
 
 def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     try:
-        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        content = parse_json(read_text(folder / CONFIG_FILE))
         kind, config = str(content["class_name"]), dict(content["config"])
         return kind, dict(config["vision_encoder"]["config"]) if "vision_encoder" in config else config
     except (OSError, ValueError, KeyError, TypeError) as error:

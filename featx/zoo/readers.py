@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 
 from featx.errors import WeightsError
+from featx.files import open_regular
+from featx.zoo.allowance import Allowance
 from featx.zoo.contents import Contents, StoredLayer
 from featx.zoo.hdf5 import elsewhere
 from featx.zoo.matconvnet import MATCONVNET_BACKBONES, read_matconvnet
@@ -44,8 +46,11 @@ _DAMAGE = (
     ValueError,
     RuntimeError,
     EOFError,
-    pickle.UnpicklingError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
     zlib.error,
+    pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
 _ARCHIVED = "model.weights.h5"
@@ -88,7 +93,7 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
             return read_matconvnet(file, backbone)
     except _DAMAGE as error:
         raise WeightsError(
-            f"{file}: damaged weights file ({_line(error)}); copy or fetch it again"
+            f"{file}: damaged weights file ({_line(error) or type(error).__name__}); copy or fetch it again"
         ) from error
     raise WeightsError(
         f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, a .mat of MatConvNet, or a "
@@ -119,7 +124,7 @@ def formats(backbone: str) -> tuple[str, ...]:
 
 
 def _head(file: Path) -> bytes:
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         return opened.read(64)
 
 
@@ -140,6 +145,7 @@ def _read_archive(file: Path, backbone: str) -> Contents:
         # Python makes room for as many bytes as a member says that it has.
         if sum(member.compress_size for member in archive.infolist()) > file.stat().st_size:
             raise ValueError("its members are longer than the file")
+        Allowance(file).take_archive(archive)
         if is_torch_archive(archive):
             return from_state_dict(file, read_torch_archive(file, archive), backbone)
         if _ARCHIVED not in archive.namelist():
@@ -154,8 +160,8 @@ def _read_group(file: Path, group: Any) -> Contents:
     if "layer_names" not in group.attrs and "model_weights" in group:
         group = group["model_weights"]
     if _attribute(group, "layer_names") is not None:
-        return Contents(file, "legacy", tuple(_legacy_layers(group)))
-    layers = tuple(_keras_layers(group))
+        return Contents(file, "legacy", tuple(_legacy_layers(group, Allowance(file))))
+    layers = tuple(_keras_layers(group, Allowance(file)))
     if not layers:
         raise WeightsError(f"{file}: an HDF5 file without Keras weights; give one that Keras saved")
     return Contents(file, "keras", layers)
@@ -172,19 +178,20 @@ def _attribute(group: Any, name: str) -> list[str] | None:
     return [item.decode() if isinstance(item, bytes) else str(item) for item in names]
 
 
-def _legacy_layers(group: Any) -> Iterator[StoredLayer]:
+def _legacy_layers(group: Any, allowance: Allowance) -> Iterator[StoredLayer]:
     for name in _attribute(group, "layer_names") or ():
         weights = _attribute(group[name], "weight_names")
         if weights:
-            yield StoredLayer(name, tuple(np.asarray(group[name][weight]) for weight in weights))
+            arrays = (np.asarray(allowance.take_dataset(group[name][weight])) for weight in weights)
+            yield StoredLayer(name, tuple(arrays))
 
 
-def _keras_layers(group: Any) -> list[StoredLayer]:
+def _keras_layers(group: Any, allowance: Allowance) -> list[StoredLayer]:
     found: list[StoredLayer] = []
 
     def visit(path: str, item: Any) -> None:
         if isinstance(item, h5py.Group) and path.rsplit("/", 1)[-1] == "vars" and len(item):
-            arrays = tuple(_array(item[key]) for key in sorted(item, key=int))
+            arrays = tuple(_array(allowance.take_dataset(item[key])) for key in sorted(item, key=int))
             found.append(StoredLayer(path.removesuffix("vars").rstrip("/"), arrays))
 
     group.visititems(visit)

@@ -7,22 +7,20 @@ name refuses the file.
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import pickle
-import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from featx.documents import parse_json
 from featx.errors import WeightsError
+from featx.zoo.allowance import PICKLE_LIMIT, Allowance, check_pickle
 
 __all__ = [
     "OLD_TORCH",
@@ -35,9 +33,7 @@ __all__ = [
 
 # How a file begins that PyTorch wrote before version 1.6.
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_HEADER_LIMIT = 1 << 27
-# What stands in a file may take this many bytes, and this many times the file, as a whole.
-_LEAST, _RATIO = 64 << 20, 4
+_HEADER_LIMIT = 1 << 24
 _SAFETENSORS = {
     "F64": "<f8",
     "F32": "<f4",
@@ -106,7 +102,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     length = int.from_bytes(data[:8], "little")
     if length > _HEADER_LIMIT:
         raise ValueError("its header is too long")
-    header = json.loads(data[8 : 8 + length])
+    header = parse_json(data[8 : 8 + length])
+    allowance = Allowance(path)
     body = memoryview(data)[8 + length :]
     tensors = {}
     for name, facts in header.items():
@@ -115,6 +112,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         if facts["dtype"] not in _SAFETENSORS:
             raise ValueError(f"tensor {name!r} is of type {facts['dtype']}")
         begin, end = facts["data_offsets"]
+        allowance.take(max(end - begin, 0))
         flat = np.frombuffer(body[begin:end], _SAFETENSORS[facts["dtype"]])
         tensors[name] = _widened(flat, facts["dtype"] == "BF16").reshape(facts["shape"])
     return tensors
@@ -156,19 +154,23 @@ def read_torch_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.nda
     WeightsError
         If it holds anything but tensors, names and numbers: a whole pickled model, say.
     """
-    sizes = sum(member.file_size for member in archive.infolist())
-    if sizes > _most(path):
-        raise ValueError(f"it unpacks to {sizes / 1e6:,.0f} MB")
     (described,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
     folder = described.removesuffix("/data.pkl")
     if f"{folder}/byteorder" in archive.namelist() and archive.read(f"{folder}/byteorder") != b"little":
         raise WeightsError(f"{path}: a PyTorch file of a big-endian machine; save it again on another")
 
-    @cache
-    def storage(key: str, kind: str, count: int) -> np.ndarray:
-        return np.frombuffer(archive.read(f"{folder}/data/{key}"), kind, count)
+    if archive.getinfo(described).file_size > PICKLE_LIMIT:
+        raise ValueError("its description of the tensors is too long")
+    storages: dict[str, bytes] = {}
 
-    return _state_dict(_unpickled(io.BytesIO(archive.read(described)), path, storage), path)
+    def storage(key: str, kind: str, count: int) -> np.ndarray:
+        if key not in storages:
+            storages[key] = archive.read(f"{folder}/data/{key}")
+        return np.frombuffer(storages[key], kind, count)
+
+    description = archive.read(described)
+    check_pickle(description)
+    return _state_dict(_Tensors(BytesIO(description), path, storage).load(), path)
 
 
 def read_old_torch(path: Path) -> dict[str, np.ndarray]:
@@ -190,24 +192,23 @@ def read_old_torch(path: Path) -> dict[str, np.ndarray]:
         If it holds anything but tensors, names and numbers.
     """
     storages: dict[str, np.ndarray] = {}
-    left = path.stat().st_size
 
     def storage(key: str, kind: str, count: int) -> np.ndarray:
         # The numbers follow later in the file; tensors are views of what they will be put into.
-        nonlocal left
         if key not in storages:
-            left -= count * np.dtype(kind).itemsize
-            if count < 0 or left < 0:
-                raise ValueError("its storages are longer than the file")
+            if count < 0:
+                raise ValueError("a storage has less than no numbers")
+            allowance.take(count * np.dtype(kind).itemsize)
             storages[key] = np.empty(count, kind)
         return storages[key]
 
-    with path.open("rb") as opened:
-        file = _Whole(opened)
-        for _ in ("magic number", "protocol", "machine"):
-            _unpickled(file, path, storage)
-        content = _unpickled(file, path, storage)
-        for key in _unpickled(file, path, storage):
+    allowance = Allowance(path)
+    with path.open("rb") as file:
+        # Magic number, protocol, machine, tensors, and the order of their numbers.
+        head = BytesIO(file.read(PICKLE_LIMIT))
+        *_, content, keys = (_load(head, path, storage) for _ in range(5))
+        file.seek(head.tell())
+        for key in keys:
             count = int.from_bytes(file.read(8), "little")
             if count != storages[key].size:
                 raise ValueError("a storage is of another length than its tensors say")
@@ -215,49 +216,27 @@ def read_old_torch(path: Path) -> dict[str, np.ndarray]:
     return _state_dict(content, path)
 
 
-class _Whole:
-    """A file that is asked for no more than it has: Python makes room for what it is asked for before it reads."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._size = file, os.fstat(file.fileno()).st_size
-        self.tell, self.seek, self.readline = file.tell, file.seek, file.readline
-
-    def read(self, count: int) -> bytes:
-        return self._file.read(min(count, self._size - self._file.tell()))
-
-
-def _most(path: Path) -> int:
-    """Bytes that what stands in a file may take: weights do not shrink by much."""
-    return _LEAST + _RATIO * path.stat().st_size
-
-
-def _unpickled(file: Any, path: Path, storage: Callable[[str, str, int], np.ndarray]) -> Any:
-    """Read a pickle, after a look at how it numbers its objects: room is made for as many."""
-    start = file.tell()
-    for operation, argument, _ in pickletools.genops(file):
-        if operation.name == "LONG_BINPUT" and argument > file.tell():
-            raise ValueError("its pickle numbers more objects than it has")
-    file.seek(start)
-    try:
-        return _Tensors(file, path, storage).load()
-    except AttributeError as error:  # an operation on an object of another kind
-        raise ValueError(str(error)) from error
+def _load(file: BytesIO, path: Path, storage: Callable[[str, str, int], np.ndarray]) -> Any:
+    check_pickle(file.getvalue()[file.tell() :])
+    return _Tensors(file, path, storage).load()
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    found = {
-        str(name).removeprefix("module."): value
+    allowance = Allowance(path)
+    for value in content.values() if isinstance(content, Mapping) else ():
+        # Views may be larger than what they look at.
+        allowance.take(value.numbers.nbytes if isinstance(value, _Tensor) else 0)
+    tensors = {
+        str(name).removeprefix("module."): _widened(value.numbers, value.halves)
         for name, value in (content.items() if isinstance(content, Mapping) else ())
         if isinstance(value, _Tensor)
     }
-    if not found:
+    if not tensors:
         raise WeightsError(f"{path}: a PyTorch file without a state dict; save `model.state_dict()`")
-    if sum(value.numbers.nbytes for value in found.values()) > _most(path):
-        raise ValueError("its tensors are larger than the file")
-    return {name: _widened(value.numbers, value.halves) for name, value in found.items()}
+    return tensors
 
 
 @dataclass(frozen=True)
@@ -293,8 +272,6 @@ class _Tensors(pickle.Unpickler):
 
 
 def _tensor(storage: _Tensor, offset: int, shape: Any, strides: Any, *rest: Any) -> _Tensor:
-    if not isinstance(storage, _Tensor):
-        raise ValueError("a tensor without a storage")
     numbers = storage.numbers
     last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
     if min((offset, *shape, *strides), default=0) < 0 or (0 not in shape and last >= numbers.size):

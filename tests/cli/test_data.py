@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -168,3 +169,27 @@ def test_fetch_lists_and_names_what_is_missing(capsys: pytest.CaptureFixture[str
     assert run(["data", "fetch", "isic2016"]) == 2
     assert run(["data", "fetch", "imagenet", "-o", "x"]) == 2
     assert "no open data set 'imagenet'" in capsys.readouterr().err
+
+
+def test_check_of_what_is_no_file_does_not_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = class_folders(tmp_path / "images")
+    os.mkfifo(next(folder.iterdir()) / "pipe.jpg")
+    (next(folder.iterdir()) / "zeros.jpg").symlink_to("/dev/zero")
+    assert run(["data", "check", str(folder), "--cache", str(tmp_path / "cache"), "--no-near"]) == 1
+    said = capsys.readouterr().out
+    assert "2 images cannot be read" in said
+    assert "it is a named pipe; only regular files are read" in said
+
+
+def test_check_of_paths_outside_needs_to_be_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "images")
+    (tmp_path / "lists").mkdir()
+    image = next(folder.rglob("*.png")).relative_to(tmp_path)
+    (tmp_path / "lists/m.csv").write_text(f"image,label\n../{image},a\n")
+    line = ["data", "check", str(tmp_path / "lists/m.csv"), "--cache", str(tmp_path / "cache")]
+    assert run(line) == 2
+    assert "1 of 1 image paths lead out of" in capsys.readouterr().err
+    assert run([*line, "--allow-outside"]) == 0
+    assert run([*line, "--root", str(tmp_path)]) == 2

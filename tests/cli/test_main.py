@@ -130,3 +130,37 @@ print(json.dumps([light, [callable(getattr(featx, name)) for name in dir(featx) 
     assert light == []
     assert found
     assert all(found)
+
+
+def test_an_argument_that_is_not_utf8_is_one_line(capsys):
+    assert run(["data", "check", "\udcff.csv"]) == 2
+    assert capsys.readouterr().err == "featx: error: '\\udcff.csv' is not UTF-8; rename that file or folder\n"
+
+
+def test_names_that_are_not_utf8_can_be_printed(tmp_path):
+    code = "import featx_cli.main as m; m._let_any_name_out(); print('a\\udcff'); import sys; print('\\udcff', file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"a\xff\n", b"\\udcff\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "extract",
+        "train-svm",
+        "finetune",
+        "saliency",
+        "report",
+        "data check",
+        "data preview",
+        "protocol make",
+        "cache export",
+        "cache prune",
+        "study run",
+        "study plan",
+        "study status",
+        "study report",
+    ],
+)
+def test_what_reads_a_manifest_can_be_allowed_to_leave_its_folder(line):
+    assert "--allow-outside" in CliRunner().invoke(command_line.featx, [*line.split(), "--help"]).output

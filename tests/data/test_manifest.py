@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from featx.data.manifest import read_manifest
+from featx.data import manifest as rooms
+from featx.data.manifest import leaves, origin_file, read_manifest
 from featx.errors import ManifestError
+from featx.files import write_json
 
 
 def write(path: Path, text: str, images: tuple[str, ...] = ("a.png", "b.png")) -> Path:
@@ -182,3 +186,129 @@ def test_a_file_just_called_manifest_has_its_folders_name(tmp_path):
     (folder / "a.png").write_bytes(b"x")
     (folder / "manifest.csv").write_text("image\na.png\n")
     assert read_manifest(folder / "manifest.csv").name == "atlas"
+
+
+@pytest.mark.parametrize(
+    "image", ["../out.png", "sub/../../out.png", "..\\out.png", "{folder}/../out.png", "/etc/x.png"]
+)
+def test_paths_that_lead_out_of_the_root_are_refused(tmp_path: Path, image: str) -> None:
+    (tmp_path / "out.png").write_bytes(b"")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    source = write(inside / "m.csv", f"image\na.png\n{image.format(folder=inside)}\n", ("a.png",))
+    with pytest.raises(
+        ManifestError, match=r"m\.csv: 1 of 2 image paths lead out of .*inside: row 3 \(.*--allow-outside"
+    ):
+        read_manifest(source)
+    assert len(read_manifest(source, allow_outside=True, check_files=False)) == 2
+
+
+def test_paths_below_the_root_are_read_as_they_are_written(tmp_path: Path) -> None:
+    elsewhere, inside = tmp_path / "elsewhere", tmp_path / "inside"
+    elsewhere.mkdir()
+    (elsewhere / "c.png").write_bytes(b"")
+    text = f"image,id\n{inside}/a.png,1\nx/../b.png,2\nlink/c.png,3\n..b.png,4\n"
+    inside.mkdir()
+    (inside / "link").symlink_to(elsewhere)
+    (inside / "x").mkdir()
+    assert len(read_manifest(write(inside / "m.csv", text, ("a.png", "b.png", "..b.png")))) == 4
+    with pytest.raises(ManifestError, match="lead out of"):
+        read_manifest(write(tmp_path / "elsewhere/n.csv", f"image\n{inside}/a.png\n", ()))
+    assert len(read_manifest(tmp_path / "elsewhere/n.csv", root=tmp_path)) == 1
+
+
+def test_a_note_of_the_import_counts_at_its_place_only(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "lists").mkdir()
+    source = write(tmp_path / "lists/m.csv", "image\n../images/a.png\n", ("../images/a.png",))
+    write_json(origin_file(source), {"manifest": str(source), "images": str(tmp_path / "images")})
+    assert len(read_manifest(source)) == 1
+    write_json(origin_file(source), {"manifest": str(source), "images": str(tmp_path / "others")})
+    with pytest.raises(ManifestError, match="lead out of"):
+        read_manifest(source)
+    write_json(origin_file(source), {"manifest": "/another/m.csv", "images": str(tmp_path / "images")})
+    with pytest.raises(ManifestError, match="lead out of"):
+        read_manifest(source)
+
+
+def test_the_root_of_all_holds_everything() -> None:
+    assert not leaves("/etc/x.png", "/")
+    assert leaves("/etcetera/x.png", "/etc")
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (
+            lambda path: path.with_name("a\udcff.png").write_bytes(b""),
+            r"'one/a\\udcff\.png' has a name that is not plain UTF-8",
+        ),
+        (
+            lambda path: path.with_name("a\nb.png").write_bytes(b""),
+            r"'one/a\\nb\.png' has a name that is not plain UTF-8",
+        ),
+        (
+            lambda path: path.with_suffix(".jpg").write_bytes(b""),
+            r"id 'one/x' of one/x\.jpg, one/x\.png \(rename all but one, or give",
+        ),
+    ],
+)
+def test_odd_names_in_class_folders_are_one_line(
+    tmp_path: Path, put: Callable[[Path], object], message: str
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/x.png").write_bytes(b"")
+    put(tmp_path / "one/x.png")
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_manifest(tmp_path)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["a.png,\x07,n", 'a.png,"i\nd",n', f"{'a' * 5000}.png,1,n", "a.png,1,n\x1b[2J", f"a.png,{'i' * 5000},n"],
+)
+def test_odd_names_in_a_file_are_one_short_line(tmp_path: Path, row: str) -> None:
+    with pytest.raises(
+        ManifestError, match=r"row 2 has a line break, a control character or more than 4096"
+    ) as caught:
+        read_manifest(write(tmp_path / "m.csv", f"image,id,label\n{row}\nb.png,2,n\n"))
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+
+
+def test_a_long_name_that_no_file_can_have_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"1 of 2 image files missing: row 2 \(.*characters\)\)"):
+        read_manifest(write(tmp_path / "m.csv", f"image\n{'a' * 300}.png\nb.png\n"))
+    with pytest.raises(ManifestError, match="there is no such manifest"):
+        read_manifest("m" * 5000)
+
+
+def test_a_folder_whose_name_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "\udcff").mkdir()
+    with pytest.raises(ManifestError, match=r"\\udcff': a folder or file whose name is not plain UTF-8"):
+        read_manifest(tmp_path / "\udcff")
+
+
+def test_a_named_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(ManifestError, match="it is a named pipe; only regular files are read"):
+        read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("text", ["image" + "," * 1000 + "\n", "image\n" + "\n" * 40])
+def test_more_cells_than_are_read(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "CELLS_LIMIT", 30)
+    with pytest.raises(ManifestError, match=r"cannot be read as a table: .* are more than are read"):
+        read_manifest(write(tmp_path / "m.csv", text))
+
+
+def test_a_parquet_file_that_unpacks_to_more_than_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"image": ["a.png"] * 1000}).to_parquet(tmp_path / "m.parquet")
+    monkeypatch.setattr(rooms, "CELLS_LIMIT", 500)
+    with pytest.raises(ManifestError, match="1,000 rows of 1 columns are more than are read"):
+        read_manifest(tmp_path / "m.parquet")

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from featx.errors import ImageError
-from featx.images.decode import PIXEL_LIMIT, decode
+from featx.images import decode as rules
+from featx.images.decode import JPEG_LIMIT, PIXEL_LIMIT, decode
 
 
 def smooth(height: int = 40, width: int = 60) -> np.ndarray:
@@ -205,7 +206,7 @@ def test_useless_profile_warns_and_names_the_image() -> None:
 def test_several_pictures_are_refused(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     data = written(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="holds 3 pictures where one is wanted"):
+    with pytest.raises(ImageError, match="holds several pictures where one is wanted"):
         decode(data)
 
 
@@ -283,7 +284,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ImageError, match=r"gone\.png: cannot be read \(No such file or directory\); check the path"
     ):
         decode(tmp_path / "gone.png")
-    with pytest.raises(ImageError, match="Is a directory"):
+    with pytest.raises(ImageError, match="it is a folder"):
         decode(tmp_path)
 
 
@@ -359,3 +360,91 @@ def test_draft_mode_is_close_to_full_decoding_on_photographs(real_data: Path) ->
     draft = decode(path, side=224).resize((224, 224), Image.Resampling.BILINEAR)
     apart = np.abs(np.asarray(whole).astype(int) - np.asarray(draft))
     assert apart.mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("RGB", "PNG", {}),
+        ("RGBA", "PNG", {}),
+        ("LA", "PNG", {}),
+        ("P", "PNG", {"transparency": 3}),
+        ("P", "GIF", {}),
+        ("L", "PNG", {"transparency": 90}),
+        ("1", "PNG", {}),
+        ("I;16", "PNG", {}),
+        ("CMYK", "TIFF", {}),
+        ("RGB", "PNG", {"icc_profile": swapped_profile()}),
+    ],
+)
+def test_strips_give_the_pixels_of_the_whole(
+    mode: str, kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = (
+        Image.fromarray(smooth()[..., 0].astype(np.uint16) * 257)
+        if mode == "I;16"
+        else Image.fromarray(smooth())
+    )
+    data = written(image if mode == "I;16" else image.convert(mode), kind, **options)
+    whole = np.asarray(decode(data))
+    monkeypatch.setattr(rules, "_STRIP", 7 * 60 + 1)
+    assert np.array_equal(np.asarray(decode(data)), whole)
+
+
+def test_a_tiff_of_many_directories_is_refused_without_counting_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting the 32,001 directories of a hostile file took most of a minute."""
+    data = written(Image.new("L", (8, 8)), "TIFF", save_all=True, append_images=[Image.new("L", (8, 8))])
+
+    def count(image: Image.Image) -> int:
+        raise AssertionError("counted")
+
+    monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.n_frames", property(count))
+    with pytest.raises(ImageError, match="holds several pictures"):
+        decode(data)
+
+
+def _stated(data: bytes, width: int, height: int) -> bytes:
+    """Change the size that a JPEG states in its frame header."""
+    place = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2")) + 5
+    return data[:place] + struct.pack(">HH", height, width) + data[place + 4 :]
+
+
+def test_a_jpeg_counts_at_the_scale_that_it_is_decoded_at() -> None:
+    data = _stated(written(Image.new("L", (64, 64)), "JPEG"), 11_000, 11_000)
+    with pytest.raises(ImageError, match="11000 x 11000 pixels are more than the 50,000,000 that"):
+        decode(data)
+    # Within the bound at its scale, this one is decoded as far as it goes.
+    assert decode(data, side=100).size == (1375, 1375)
+    with pytest.raises(ImageError, match="12000 x 12000 pixels are more than"):
+        decode(_stated(data, 12_000, 12_000), side=100)
+    assert 11_000**2 < JPEG_LIMIT < 12_000**2
+
+
+def test_a_jpeg_of_several_scans_counts_whole_and_half_more() -> None:
+    data = _stated(written(Image.fromarray(smooth()), "JPEG", progressive=True), 6000, 6000)
+    with pytest.raises(ImageError, match="6000 x 6000 pixels are more than the 33,333,333 that"):
+        decode(data, side=100)
+
+
+def test_scans_are_counted_in_the_picture_alone() -> None:
+    thumbnail = written(Image.new("RGB", (16, 16)), "JPEG", progressive=True)
+    exif = Image.Exif()
+    exif[0x010E] = "x"
+    data = written(Image.fromarray(smooth()), "JPEG", exif=exif.tobytes() + thumbnail)
+    assert rules._scans(data) == 1
+    assert rules._scans(written(Image.fromarray(smooth()), "JPEG", progressive=True)) > 5
+    assert rules._scans(data + thumbnail) == 1
+
+
+def test_too_many_scans() -> None:
+    data = written(Image.fromarray(smooth()), "JPEG", progressive=True)
+    last = data.rfind(b"\xff\xda")
+    with pytest.raises(ImageError, match=r"a JPEG whose 5\d\d,\d\d\d scans go over 2,400 pixels each"):
+        decode(data[:-2] + data[last:-2] * 500_000 + data[-2:])
+
+
+def test_a_file_of_more_bytes_than_are_read(tmp_path: Path) -> None:
+    with (tmp_path / "scan.tif").open("wb") as file:
+        file.truncate(rules.FILE_LIMIT + 1)
+    with pytest.raises(ImageError, match=r"scan\.tif: cannot be read \(it has 268,435,457 bytes, more than"):
+        decode(tmp_path / "scan.tif")

@@ -98,7 +98,12 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         weights = "runs/finetuned"
         """
     )
-    study = read_study(path)
+    with pytest.raises(
+        ConfigError,
+        match=r"`sources\.eyes\.manifest`: leads out of the study file's folder .*'/data/eyes\.csv'",
+    ):
+        read_study(path)
+    study = read_study(path, allow_outside=True)
     skin = study.targets["skin"]
     assert (skin.manifest, skin.root) == (str(tmp_path / "skin.csv"), str(tmp_path / "images"))
     assert (skin.tasks, skin.protocol) == ((str(tmp_path / "task.toml"),), str(tmp_path / "folds.json"))
@@ -219,3 +224,41 @@ def test_an_unreadable_file(tmp_path: Path, content: str | None, reason: str) ->
         path.write_text(content)
     with pytest.raises(ConfigError, match=f"mine.toml: cannot be read .*{reason}"):
         read_study(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("targets.skin.manifest", 'targets.skin.manifest = "../skin.csv"'),
+        ("targets.skin.root", 'targets.skin = {manifest = "skin.csv", root = "/"}'),
+        ("targets.skin.tasks", 'targets.skin = {manifest = "skin.csv", tasks = "../task.toml"}'),
+        ("arms.one.weights", 'targets.skin.manifest = "skin.csv"\narms.one.weights = "~/w.h5"'),
+        ("finetune", 'targets.skin.manifest = "skin.csv"\nfinetune.recipe = "../recipe.toml"'),
+    ],
+)
+def test_paths_that_lead_out_of_the_file_s_folder_are_refused(tmp_path: Path, key: str, line: str) -> None:
+    (tmp_path / "task.toml").write_text("")
+    (tmp_path / "recipe.toml").write_text("epochs = 2\n")
+    (tmp_path / "study").mkdir()
+    path = tmp_path / "study" / "mine.toml"
+    more = "" if "arms" in line else "arms.one.weights = 'random'\n"
+    path.write_text(f"name = 'mine'\nbackbones = 'tiny'\n{line}\n{more}")
+    with pytest.raises(ConfigError, match=f"`{key}.*leads out of the study file's folder .*--allow-outside"):
+        read_study(path)
+    read_study(path, allow_outside=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.toml", "x." * 60_000 + "y = 1", "a dotted key has more than 32 parts"),
+        ("a.yaml", "a: &a [1]\nb: [*a, *a]\n", r"line 2 has the alias \*a"),
+        ("a.yaml", "[" * 500, "nested more than 32 levels deep"),
+        ("a.toml", "x = " + "[" * 5000, "nested more than 32 levels deep"),
+        ("a.toml", "#" * 300_000, "it has 300,000 bytes, more than the 262,144 that are read"),
+    ],
+)
+def test_files_that_would_take_long_are_refused(tmp_path: Path, name: str, text: str, reason: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=rf"study .*{name}: cannot be read \(.*{reason}"):
+        read_study(tmp_path / name)

@@ -7,13 +7,15 @@ with X, and as ``PH2_dataset.txt``, whose cells stand between double and single 
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 
-from featx.data.importers.source import Source
+from featx.data.importers.source import TABLE_LIMIT, Source
 from featx.errors import ManifestError, listing
+from featx.files import read_regular
 
 __all__ = ["read_ph2"]
 
@@ -78,7 +80,7 @@ def _rows(path: Path) -> pd.DataFrame:
 
 def _from_text(path: Path) -> pd.DataFrame:
     """Read the lines between bars; empty cells count, since most lesions have no histology."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_regular(path, TABLE_LIMIT).decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
     rows = [[cell.strip() for cell in re.split(r"\|\|?", line.strip("|"))] for line in lines]
     head = rows[0] if rows else []
@@ -111,7 +113,11 @@ def _from_sheet(path: Path) -> pd.DataFrame:
 
 def _read_sheet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_excel(path, header=None, dtype=str)
+        data = BytesIO(read_regular(path, TABLE_LIMIT))
+        with ZipFile(data) as archive:
+            if sum(item.file_size for item in archive.infolist()) > TABLE_LIMIT:
+                raise ValueError(f"it unpacks to more than {TABLE_LIMIT:,} bytes")
+        return pd.read_excel(data, header=None, dtype=str)
     except ImportError as error:
         raise ManifestError(
             f"{path}: reading .xlsx needs openpyxl; pip install openpyxl, or give PH2_dataset.txt"

@@ -25,9 +25,9 @@ from featx.data.importers.kaggle_dr import read_kaggle_dr
 from featx.data.importers.menegola2017 import read_menegola2017
 from featx.data.importers.ph2 import read_ph2
 from featx.data.importers.source import Source
-from featx.data.manifest import image_name, read_manifest
+from featx.data.manifest import image_name, leaves, origin_file, read_manifest
 from featx.errors import ManifestError, listing
-from featx.files import write_aside
+from featx.files import write_aside, write_json
 
 __all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset"]
 
@@ -175,10 +175,21 @@ def import_dataset(
     with write_aside(target, replace=replace) as aside:
         aside.write_text(csv_text([columns, *rows[columns].to_numpy()]), encoding="utf-8", newline="")
         try:
-            read_manifest(aside, root=target.absolute().parent)
+            read_manifest(aside, root=target.absolute().parent, allow_outside=True)
         except ManifestError as error:
             raise ManifestError(str(error).replace(str(aside), f"{path} as {name}")) from error
+    _note_origin(Path(os.path.abspath(target)), rows["image"])  # noqa: PTH100 - links are not followed
     return Imported(target, dict(sorted(Counter(rows["label"]).items())), left_out)
+
+
+def _note_origin(target: Path, images: pd.Series[str]) -> None:
+    """Note where images outside the manifest's folder were found, so that this manifest may name them."""
+    files = [os.path.normpath(target.parent / image) for image in images]
+    if any(leaves(file, target.parent) for file in files):
+        folder = os.path.commonpath([os.path.dirname(file) for file in files])  # noqa: PTH120
+        write_json(origin_file(target), {"manifest": str(target), "images": folder})
+    else:
+        origin_file(target).unlink(missing_ok=True)
 
 
 def _located(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from featx.data.importers.registry import IMPORTERS, find_importer, import_dataset
-from featx.data.manifest import Manifest, read_manifest
+from featx.data.manifest import Manifest, origin_file, read_manifest
 from featx.data.protocols import check_folds, make_folds
 from featx.data.tasks import apply_task
 from featx.errors import ManifestError
@@ -471,3 +471,25 @@ def test_the_isic_2016_subset_with_the_published_lists(real_data: Path, tmp_path
     check_folds(folds, labelled)
     assert len(folds.folds[0].train) + len(folds.folds[0].test) == len(labelled) == 1054
     assert f"{len(done.left_out)} of 1279 listed images are not in the manifest" in folds.notes[0]
+
+
+def test_a_manifest_written_elsewhere_may_name_the_images_where_it_found_them(tmp_path: Path) -> None:
+    images(tmp_path / "images", "a/1.png", "b/2.png")
+    target = tmp_path / "lists" / "m.csv"
+    import_dataset("class-folders", tmp_path / "images", target)
+    assert len(read_manifest(target)) == 2
+    moved = tmp_path / "moved"
+    (tmp_path / "lists").rename(moved)
+    with pytest.raises(
+        ManifestError, match=r"2 of 2 image paths lead out of .*moved: row 2 \(\.\./images/a/1\.png\)"
+    ):
+        read_manifest(moved / "m.csv")
+    assert len(read_manifest(moved / "m.csv", allow_outside=True)) == 2
+
+
+def test_a_manifest_above_its_images_needs_no_note(tmp_path: Path) -> None:
+    images(tmp_path / "images", "a/1.png", "b/2.png")
+    origin_file(tmp_path / "m.csv").write_text("of an earlier import")
+    import_dataset("class-folders", tmp_path / "images", tmp_path / "m.csv")
+    assert len(read_manifest(tmp_path / "m.csv")) == 2
+    assert not origin_file(tmp_path / "m.csv").exists()
