@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint types contracts docs-check suite fuzz docs clean
+.PHONY: demo test test-slow lint types contracts docs-check suite faults fuzz docs clean
 
 demo: $(VENV)/.featx
 	$(BIN)/featx demo
@@ -25,7 +25,16 @@ docs-check: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md ARCHITECTURE.md
 
 suite: $(VENV)/.featx-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
+
+# What takes more than ten seconds.
+test-slow: $(VENV)/.featx-test
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal --durations=0
+
+# Kills, full disks, flipped bits, many writers, bad images; SHARE=0.1 does a tenth of it.
+SHARE ?= 1
+faults: $(VENV)/.featx-test
+	$(BIN)/python -m tests.faults --share $(SHARE)
 
 # Each of eleven parsers for SECONDS; files that break one are kept in tests/fuzz/corpus.
 SECONDS ?= 60

@@ -70,7 +70,7 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
 @ROOT
 @CACHE
 @click.option(
-    "--figures/--no-figures", default=True, help="Draw figures, which takes most of the time.  [default: yes]"
+    "--figures/--no-figures", default=None, help="Draw figures, which takes most of the time.  [default: yes]"
 )
 @click.option("--watch", is_flag=True, help="Go on, and report again whenever runs are finished.")
 @click.option(

@@ -185,6 +185,10 @@ def aside_folder(target: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
+    except DiskError as error:
+        # Of a file inside: what the user knows is the target.
+        cause = error.__cause__
+        raise (_disk_error(target, cause) if isinstance(cause, OSError) else error) from cause
     except OSError as error:
         # Before there is a folder the target's own place refuses; later on, only what concerns the disk is ours.
         if folder is not None and error.errno not in _REFUSED:

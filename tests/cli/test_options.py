@@ -56,7 +56,8 @@ def sample(param: click.Option) -> Any:
     if isinstance(param.type, click.Choice):
         return repr(next(iter(param.type.choices)))
     numeric = isinstance(param.type, click.types.IntParamType | click.types.FloatParamType)
-    value = "7" if numeric else "'7'"
+    below_one = getattr(param.type, "max", None) == 1
+    value = ("0.5" if below_one else "7") if numeric else "'7'"
     return f"[{', '.join([value] * param.nargs)}]" if param.nargs > 1 else value
 
 

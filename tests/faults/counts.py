@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Counts", "table"]
+__all__ = ["Counts", "table", "told"]
 
 
 @dataclass
@@ -49,3 +50,13 @@ def table(several: Iterable[Counts]) -> str:
     width = max(len(row[0]) for row in rows)
     lines = [row[0].ljust(width) + "".join(cell.rjust(10) for cell in row[1:]) for row in rows]
     return "\n".join([*lines, *(f"{one.kind}: {text}" for one in every for text in one.bad)])
+
+
+def told(several: Iterable[Counts]) -> int:
+    """Tell each kind of fault on stderr as it is done, then print the table of all; 1 if anything went wrong."""
+    every = []
+    for one in several:
+        every.append(one)
+        print(table([one]), file=sys.stderr, flush=True)
+    print(table(every))
+    return int(any(one.bad for one in every))

@@ -4,7 +4,7 @@ Two ways: a stand-in lets every operation on the file system from the n-th on fa
 may be mounted, a real file system of memory is too small. Full is right if the command says so in one line, exits with 1,
 loses nothing, and then completes.
 
-    python -m tests.faults.disks [--writes 200] [--only VERB]
+    python -m tests.faults.disks [--writes 300] [--only VERB]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .counts import Counts, table
+from .counts import Counts, told
 from .kills import VERBS, Bench, Child, Verb
 
 _SECONDS = 120.0
@@ -93,23 +93,25 @@ def _size(folder: Path) -> int:
     return sum(4096 * (1 + (path.stat().st_size + 4095) // 4096) for path in [folder, *folder.rglob("*")])
 
 
+def fill_all(writes: int, only: str = "") -> Iterator[Counts]:
+    """Fill the disk below all verbs whose name holds a text, in each way that is possible here."""
+    chosen = [verb for verb in VERBS if only in verb.name]
+    ways = [fill_verb, *([shrink_verb] if may_mount() else [])]
+    for way in ways:
+        for verb in chosen:
+            with tempfile.TemporaryDirectory() as folder:
+                yield way(verb, -(-writes // len(chosen) // len(ways)), Path(folder))
+
+
 def main() -> int:
     """Fill the disk below every verb, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--writes", type=int, default=200)
+    parser.add_argument("--writes", type=int, default=300)
     parser.add_argument("--only", default="", help="verbs whose name holds this text")
     given = parser.parse_args()
-    found, chosen = [], [verb for verb in VERBS if given.only in verb.name]
-    ways = [fill_verb, *([shrink_verb] if may_mount() else [])]
-    for way in ways:
-        for verb in chosen:
-            with tempfile.TemporaryDirectory() as folder:
-                found.append(way(verb, -(-given.writes // len(chosen) // len(ways)), Path(folder)))
-                print(table(found[-1:]), file=sys.stderr, flush=True)
-    print(table(found))
-    return int(any(one.bad for one in found))
+    return told(fill_all(given.writes, given.only))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from featx.files import ASIDE, remove_leftovers
 from featx.runs import COMPLETE, find_runs, read_run
 from featx_cli.main import run
 
-from .counts import Counts, table
+from .counts import Counts, told
 
 _HUNG_SECONDS = 120.0
 # What may differ between two equal runs: times, hosts, caches of known files, marks over these.
@@ -187,6 +187,10 @@ def _work(command: str, folder: Path, last: int | None, full_from: int | None, w
         printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
+        sys.stdout, sys.stderr = (
+            open(handle, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
+            for handle in (1, 2)
+        )
         os.chdir(folder)
         words = line(command, folder)
         with _counted(folder, last, full_from) as count:
@@ -405,8 +409,16 @@ def kill_verb(verb: Verb, kills: int, seed: int, folder: Path) -> Counts:
     return counts
 
 
+def kill_all(kills: int, seed: int = 0, only: str = "") -> Iterator[Counts]:
+    """Kill all verbs whose name holds a text, each as often as the others."""
+    chosen = [verb for verb in VERBS if only in verb.name]
+    for verb in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            yield kill_verb(verb, -(-kills // len(chosen)), seed, Path(folder))
+
+
 def main() -> int:
-    """Kill all verbs, share and share alike, and print the table."""
+    """Kill all verbs and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -414,15 +426,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="verbs whose name holds this text")
     given = parser.parse_args()
-    chosen = [verb for verb in VERBS if given.only in verb.name]
-    found = []
-    for verb in chosen:
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.monotonic()
-            found.append(kill_verb(verb, -(-given.kills // len(chosen)), given.seed, Path(folder)))
-            print(f"{table(found[-1:])}\n{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print(table(found))
-    return int(any(one.bad for one in found))
+    return told(kill_all(given.kills, given.seed, given.only))
 
 
 if __name__ == "__main__":
