@@ -188,7 +188,7 @@ def _work(command: str, folder: Path, last: int | None, full_from: int | None, w
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         sys.stdout, sys.stderr = (
-            open(handle, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
+            open(handle, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
             for handle in (1, 2)
         )
         os.chdir(folder)
