@@ -45,7 +45,7 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.slow), "torch"])
 def test_a_backend_trains_and_repeats_itself(backend: str, squares: Path, tmp_path: Path) -> None:
     """TensorFlow, the default, is what all other tests run on."""
     if importlib.util.find_spec(backend) is None:

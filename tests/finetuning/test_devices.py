@@ -67,7 +67,9 @@ def one_device() -> tuple[int, list[float], list[float]]:
     return result
 
 
-@pytest.mark.parametrize(("backend", "devices"), [("tensorflow", 2), ("jax", 2), ("torch", 1)])
+@pytest.mark.parametrize(
+    ("backend", "devices"), [("tensorflow", 2), pytest.param("jax", 2, marks=pytest.mark.slow), ("torch", 1)]
+)
 def test_devices_and_backends_agree(
     backend: str, devices: int, one_device: tuple[int, list[float], list[float]]
 ) -> None:
@@ -117,6 +119,7 @@ print(len(ends))
 """
 
 
+@pytest.mark.slow
 def test_several_threads_repeat_a_step_to_the_bit() -> None:
     """Of a size at which TensorFlow, left to itself, gave two or three results in six steps."""
     free = {name: value for name, value in os.environ.items() if not name.startswith("TF_NUM_")}

@@ -25,7 +25,7 @@ from featx.finetuning.plan import advice, choose_recipe
 from featx.finetuning.recipe import RECIPES
 from featx.finetuning.train import finetune
 from featx.progress import Silent
-from featx.runs import Run, find_runs
+from featx.runs import COMPLETE, Run, find_runs
 from featx.zoo.backbones import find_backbone
 from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE, resolve_weights
 
@@ -248,6 +248,9 @@ def test_weights_that_know_a_test_image_s_group_are_refused(
     facts = json.loads((known / TRAINED_ON_FILE).read_text())
     facts["train_keys"] = [digest_file(squares.parent / "0.png")]
     (known / TRAINED_ON_FILE).write_text(json.dumps(facts))
+    marks = json.loads((known / COMPLETE).read_text())
+    marks["files"][TRAINED_ON_FILE] = digest_file(known / TRAINED_ON_FILE)
+    (known / COMPLETE).write_text(json.dumps(marks))
     parts = {1: "test", 2: "test", 3: "test"} | dict.fromkeys(range(4, 48), "train")
     rows = [f"a,x{number},{part}" for number, part in parts.items()]
     (tmp_path / "folds.csv").write_text("\n".join(["fold,id,part", *rows]) + "\n")

@@ -212,7 +212,10 @@ def misplaced(figure: Figure) -> list[object]:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("count", "classes", "folds"), [(1, 2, 4), (2, 2, 1), (3, 4, 2), (12, 2, 2)])
+@pytest.mark.parametrize(
+    ("count", "classes", "folds"),
+    [(1, 2, 4), (2, 2, 1), (3, 4, 2), pytest.param(12, 2, 2, marks=pytest.mark.slow)],
+)
 def test_titles_legends_and_panels_lie_apart(
     arms: Callable[..., Summary], count: int, classes: int, folds: int
 ) -> None:

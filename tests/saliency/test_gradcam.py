@@ -141,7 +141,7 @@ np.save(sys.argv[3], grad_cam(halve(network), np.load(sys.argv[2]), lambda x: (f
 """
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_backends_agree(backend, network, tmp_path):
     import keras
 

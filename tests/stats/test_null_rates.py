@@ -24,12 +24,19 @@ def script() -> ModuleType:
     return module
 
 
-def test_every_setting_yields_p_values(script: ModuleType) -> None:
-    for setting in script.SETTINGS:
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_every_setting_yields_p_values(script: ModuleType, whole: bool) -> None:
+    for setting in (one for one in script.SETTINGS if one.whole == whole):
         found = list(setting.draw(np.random.default_rng(0), 2))
         assert len(found) == 2
         assert setting.claims.keys() <= found[0].keys()
         assert all(0 <= p <= 1 for one in found for p in one.values())
+
+
+def test_a_whole_study_goes_through_training_and_report(script: ModuleType) -> None:
+    study = script.Study("holdout", groups=40, positive=16, images=2, fixed=True)
+    (found,) = study.draw(np.random.default_rng(0), 1)
+    assert 0 <= found[script.PAIR] <= 1
 
 
 def test_parts_are_disjoint_and_stratified(script: ModuleType) -> None:

@@ -56,7 +56,7 @@ except TrainingError as error:
 """
 
 
-@pytest.mark.parametrize("library", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("library", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"])
 def test_a_library_finds_the_same_optimum(library: str) -> None:
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")

@@ -61,7 +61,7 @@ def computed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_backends_agree(backend, computed):
     import keras
 
