@@ -185,7 +185,7 @@ def _named_keys(
     help="Manifest whose images stay while all others go; may be repeated.",
 )
 @click.option(
-    "--exports", is_flag=True, help="Remove networks exported to OpenVINO; they are made anew when needed."
+    "--exports", is_flag=True, help="Remove networks exported to OpenVINO; they are made again when needed."
 )
 @click.option(
     "--runs",

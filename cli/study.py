@@ -107,7 +107,7 @@ def run(
 ) -> int:
     """Do what is left of a study, and write its reports.
 
-    Finished jobs are skipped. Ctrl-C and SIGTERM keep what the jobs in hand have committed; the same command
+    Finished jobs are skipped. Ctrl-C, SIGTERM and SIGHUP keep what the running jobs have committed; the same command
     goes on from there. Paths of the reports go to stdout. Exit code 1 if jobs failed.
     """
     from featx.study.run import run_study

@@ -41,7 +41,7 @@ OPTION_WORDS = (
     _word(
         "checkpoint ckpt initial-checkpoint pretrained pretrained-weights weight", "--weights", "--backbone"
     ),
-    _word("resume", note="nothing: the same command goes on where it was interrupted"),
+    _word("resume", note="nothing: the same command resumes where it was interrupted"),
     _word("data data-dir dataset csv input manifest df", "MANIFEST", "--manifest"),
     _word("image-dir images-dir img-dir image-folder data-root image-root", "--root", "--images"),
     _word("label labels label-column target classes class-map y pos-label", "--task"),

@@ -6,7 +6,7 @@ the reading time for half the size). Its name holds two checksums, ``block-KEYS-
 SHA-256 of the keys, and XXH3 (128 bits) of the whole file. Features are only taken from bytes whose checksum has been
 compared, keys likewise, and HDF5's own metadata have checksums too, so that no damage is read as rows.
 
-A block is written aside, flushed and renamed, and never changed: many writers need no lock and readers never see half
+A block is written atomically (beside its place, flushed and renamed), and never changed: many writers need no lock and readers never see half
 of anything. Two writers of the same rows write the same file.
 
 This is format 2. Blocks of format 1, ``block-KEYS.h5``, are read too; `featx.features.layout` says what protects them.

@@ -17,11 +17,11 @@ __all__ = ["BINNED", "MOST_LEVELS", "Stratum", "find_strata", "levels"]
 
 MOST_LEVELS = 12
 BINNED = (
-    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by tens, others at their "
+    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by decade, others at their "
     "quartiles."
 )
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
-# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by tens.
+# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by decade.
 _OLDEST, _SPAN = 119, 20
 
 
@@ -142,7 +142,7 @@ def _numbers(values: Sequence[str]) -> list[float]:
 
 
 def _bins(numbers: np.ndarray) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Cut by tens where the numbers are like ages, else at the quartiles."""
+    """Cut by decade where the numbers are like ages, else at the quartiles."""
     low, high = float(numbers.min()), float(numbers.max())
     whole = bool((numbers == numbers.round()).all())
     if whole and low >= 0 and high <= _OLDEST and high - low >= _SPAN:

@@ -1,7 +1,7 @@
 """Execution: jobs in worker processes, as many at once as wanted, finished ones skipped.
 
 A job that fails leaves its log and its reason; what needs it is left out, all else goes on. SIGINT, SIGTERM
-and SIGHUP interrupt the jobs in hand, which keep what they have committed; the same command goes on from there.
+and SIGHUP interrupt the running jobs, which keep what they have committed; the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def execute(
     StoreError
         If another execution is at work in the study's folder.
     KeyboardInterrupt
-        `Interrupted`, after SIGINT, SIGTERM or SIGHUP, once the jobs in hand have ended.
+        `Interrupted`, after SIGINT, SIGTERM or SIGHUP, once the running jobs have ended.
     """
     if jobs < 1:
         raise ConfigError(f"The 'jobs' parameter must be at least 1. Got {jobs} instead.")
@@ -224,7 +224,7 @@ class _Execution:
             force = self.stops > 1 or time.monotonic() - self.stopped_at > _GRACE_SECONDS
             if self.pool.interrupt(force):
                 self.progress.say(
-                    "stopping after the last commit point of the jobs in hand; once more: at once"
+                    "stopping after the last commit point of the running jobs; once more: at once"
                 )
         elif time.monotonic() - self.told_at >= _TELL_SECONDS:
             self.told_at = time.monotonic()
@@ -268,6 +268,6 @@ class _Execution:
         self._fail(job, f"its process {how}{hint}")
 
     def _stop(self, number: int, again: bool) -> None:
-        """End the execution after the commit points of the jobs in hand; by force if it was asked before."""
+        """End the execution after the commit points of the running jobs; by force if it was asked before."""
         self.stops, self.signal = 1 + again, number
         self.stopped_at = time.monotonic()

@@ -136,7 +136,7 @@ def run_study(
     InputError
         As `plan_study` and `featx.study.ready.check_ready`; and if another run of the study is at work.
     KeyboardInterrupt
-        After SIGINT or SIGTERM, once the jobs in hand have ended; the same call goes on from there.
+        After SIGINT, SIGTERM or SIGHUP, once the running jobs have ended; the same call resumes.
 
     Notes
     -----

@@ -2,7 +2,7 @@
 
 Started by `featx.study.execute` as ``python -m featx.study.worker --cpus 0,1``. It reads orders, a line of JSON
 each, from standard input, and writes events, a line of JSON each, to standard output; what a job prints goes to
-the job's log. When standard input ends, the job in hand is interrupted at its next commit point, and so it is by
+the job's log. When standard input ends, the running job is interrupted at its next commit point, and so it is by
 SIGINT and SIGTERM. When the study's process dies, the kernel kills its workers: what they have committed is whole.
 """
 
