@@ -230,7 +230,7 @@ class Study:
     groups: int = 200
     positive: int = 70
     images: int = 1
-    features: int = 20
+    features: int = 40
     fixed: bool = False
 
     def draw(self, rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
@@ -278,6 +278,8 @@ class Study:
                 output=folder / "runs",
                 cache=folder,
                 workers=1,
+                inner_splits=3,
+                costs=(0.01, 1.0, 100.0),
                 group_scores="mean" if self.images > 1 else "none",
             )
         found = featx.report(folder / "runs", output=folder / "report", figures=False).as_json()["tables"]

@@ -126,10 +126,13 @@ def write_failures(extraction: Extraction, shard: str | None = None) -> None:
     """
     name = f"failures-{shard.replace('/', '-of-')}.csv" if shard else "failures.csv"
     path = extraction.store / name
-    if not extraction.failed:
-        path.unlink(missing_ok=True)
-        return
-    write_text(path, csv_text([("id", "path", "reason"), *extraction.failed]))
+    text = csv_text([("id", "path", "reason"), *extraction.failed]) if extraction.failed else None
+    # A store that everything is reused of may lie on a read-only disk: what stands there already is left alone.
+    standing = path.read_bytes() if path.exists() else None
+    if text is None and standing is not None:
+        path.unlink()
+    elif text is not None and standing != text.encode("utf-8"):
+        write_text(path, text)
 
 
 def summary(extractions: Sequence[Extraction]) -> str:

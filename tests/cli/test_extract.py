@@ -13,6 +13,7 @@ from PIL import Image
 
 from featx.features.store import FeatureStore
 from featx_cli.main import run
+from tests.faults.disks import may_mount
 
 
 @pytest.fixture
@@ -112,3 +113,18 @@ def test_nothing_but_featx_writes_to_stderr(manifest):
         lines, ("4 images to compute", "tiny (random0)", r"\d+\.\d images/s"), strict=True
     ):
         assert re.match(re.escape(beginning) if "(" in beginning else beginning, text), text
+
+
+@pytest.mark.skipif(not may_mount(), reason="file systems cannot be mounted here")
+def test_a_read_only_cache_serves_what_it_holds(manifest, capsys):
+    cache = manifest.parent / "cache"
+    assert run(line(manifest)) == 0
+    subprocess.run(["mount", "--bind", str(cache), str(cache)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(cache)], check=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (cache / "new").write_text("")
+        assert run(line(manifest)) == 0
+        assert "4 reused, 0 computed, 0 failed" in capsys.readouterr().err
+    finally:
+        subprocess.run(["umount", str(cache)], check=True)
