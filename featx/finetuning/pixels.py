@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.digest import digest_bytes
 from featx.errors import ImageError, listing
+from featx.files import read_regular
+from featx.images.decode import FILE_LIMIT
 from featx.images.prepare import load
 from featx.progress import Progress
 
@@ -32,12 +34,20 @@ class Pixels:
         Side in pixels.
     kept : ndarray of uint8, shape (n, size, size, 3), optional
         The images if they are in memory; else each is decoded when asked for.
+    keys : sequence of str, optional
+        SHA-256 that each file's bytes must have when they are decoded; not compared if left out.
     """
 
     def __init__(
-        self, paths: Sequence[str], preparation: str, size: int, kept: NDArray[np.uint8] | None = None
+        self,
+        paths: Sequence[str],
+        preparation: str,
+        size: int,
+        kept: NDArray[np.uint8] | None = None,
+        keys: Sequence[str] | None = None,
     ) -> None:
         self._paths, self._preparation, self.size, self._kept = tuple(paths), preparation, size, kept
+        self._keys = keys
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -52,7 +62,19 @@ class Pixels:
         if self._kept is not None:
             image: NDArray[np.uint8] = self._kept[index]
             return image
-        return load(Path(self._paths[index]), self._preparation, self.size)
+        key = None if self._keys is None else self._keys[index]
+        return _prepared(self._paths[index], key, self._preparation, self.size)
+
+
+def _prepared(path: str, key: str | None, preparation: str, size: int) -> NDArray[np.uint8]:
+    """Decode and prepare a file, whose bytes must be those that its key stands for."""
+    try:
+        data = read_regular(path, FILE_LIMIT)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if key is not None and digest_bytes(data) != key:
+        raise ImageError(f"{path}: changed after this training began; run the same command again")
+    return load(data, preparation, size, name=path)
 
 
 def load_pixels(
@@ -60,6 +82,7 @@ def load_pixels(
     preparation: str,
     size: int,
     *,
+    keys: Sequence[str] | None = None,
     memory_gib: float = MEMORY_GIB,
     workers: int = 2,
     progress: Progress | None = None,
@@ -74,6 +97,8 @@ def load_pixels(
         Named preparation.
     size : int
         Side in pixels.
+    keys : sequence of str, optional
+        SHA-256 of each file's bytes, as they were keyed; a file that has others when it is decoded is refused.
     memory_gib : float
         The images are decoded now and kept if all of them take no more than this; else each is decoded
         whenever it is asked for.
@@ -93,12 +118,12 @@ def load_pixels(
         If some images cannot be read; the message names them. Images that are decoded later raise it then.
     """
     if len(paths) * size * size * 3 > memory_gib * 2**30:
-        return Pixels(paths, preparation, size)
+        return Pixels(paths, preparation, size, keys=keys)
     kept = np.empty((len(paths), size, size, 3), np.uint8)
 
     def prepare(index: int) -> str | None:
         try:
-            kept[index] = load(Path(paths[index]), preparation, size)
+            kept[index] = _prepared(paths[index], None if keys is None else keys[index], preparation, size)
         except ImageError as error:
             return str(error)
         finally:

@@ -86,6 +86,7 @@ class Trainer:
             [paths[name] for name in wanted],
             recipe.preparation,
             self._study.image_size,
+            keys=[self._study.keys[name] for name in wanted],
             memory_gib=self._memory_gib,
             workers=self._study.workers,
             progress=self._progress,

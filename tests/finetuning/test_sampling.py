@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featx.data.tasks import read_task
+from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError
 from featx.finetuning.batches import Batch, evaluation_batches, training_batches
 from featx.finetuning.pixels import Pixels, load_pixels
@@ -174,6 +175,18 @@ def test_streamed_and_kept_images_are_equal(tmp_path: Path) -> None:
     assert (kept.in_memory, streamed.in_memory) == (True, False)
     for row in range(3):
         assert np.array_equal(kept[row], streamed[row])
+
+
+@pytest.mark.parametrize("memory_gib", [0, 1])
+def test_an_image_that_is_written_anew_is_not_taken_for_the_one_that_was_keyed(
+    memory_gib: float, tmp_path: Path
+) -> None:
+    paths = write_images(tmp_path, 2)
+    keys = [digest_file(Path(path)) for path in paths]
+    load_pixels(paths, "resize", SIZE, keys=keys, memory_gib=memory_gib)
+    Path(paths[1]).write_bytes(Path(paths[0]).read_bytes())
+    with pytest.raises(ImageError, match=r"1\.png: changed after this training began"):
+        load_pixels(paths, "resize", SIZE, keys=keys, memory_gib=memory_gib)[1]
 
 
 def test_unreadable_images_are_all_named(tmp_path: Path) -> None:
