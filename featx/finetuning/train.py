@@ -15,6 +15,7 @@ A run folder of kind ``finetune`` holds, beside what every run holds,
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -240,6 +241,10 @@ def _train(
     """Train the folds that have no finished run; return the runs of all."""
     finished = [finished_run(item.target, item.record, overwrite) for item in items]
     todo = [item for item, run in zip(items, finished, strict=True) if run is None]
+    for item, run in zip(items, finished, strict=True):
+        if run is not None:
+            # A process that was killed behind its run has not removed the checkpoint.
+            shutil.rmtree(item.workshop, ignore_errors=True)
     if len(todo) < len(items):
         progress.say(f"{len(items) - len(todo)} of {len(items)} folds were finished before and are reused")
     if not todo:

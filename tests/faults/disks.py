@@ -29,13 +29,16 @@ _SECONDS = 120.0
 def fill_verb(verb: Verb, writes: int, folder: Path) -> Counts:
     """Fill the disk at operations of a verb, evenly chosen if there are more than wanted."""
     bench, counts = Bench(verb, folder), Counts(f"disk full, {verb.name}")
+    refused = 0
     for first in sorted(
         {int(step) for step in np.linspace(1, bench.operations, min(writes, bench.operations))}
     ):
         place = bench.copy("full")
         child = Child(verb.command, place, full_from=first)
-        judge(bench, child, place, counts, f"operation {first}")
+        refused += judge(bench, child, place, counts, f"operation {first}")
         shutil.rmtree(place)
+    if not refused:
+        counts.wrong.append("the disk was never full")
     return counts
 
 
@@ -43,18 +46,22 @@ def shrink_verb(verb: Verb, sizes: int, folder: Path) -> Counts:
     """Run a verb on file systems that are too small, from one page more than what it begins with."""
     bench, counts = Bench(verb, folder), Counts(f"small file system, {verb.name}")
     begun, needed = (_size(path) for path in (bench.template, bench.whole))
-    for size in np.linspace(begun // 2, needed, sizes + 1)[1:].astype(int).tolist():
+    refused = 0
+    for size in np.linspace(begun + 4096, max(needed, begun + 10 * 4096), sizes).astype(int).tolist():
         place = folder / "small"
         place.mkdir(exist_ok=True)
         with _mounted(place, size) as grow:
-            shutil.copytree(bench.template, place / "work")
-            child = Child(verb.command, place / "work")
-            judge(bench, child, place / "work", counts, f"{size >> 10} kB", grow)
+            # What the child prints goes to a log beside the small file system.
+            shutil.copytree(bench.template, place, dirs_exist_ok=True)
+            child = Child(verb.command, place)
+            refused += judge(bench, child, place, counts, f"{size >> 10} kB", grow)
+    if not refused:
+        counts.wrong.append("the file system was never full")
     return counts
 
 
-def judge(bench: Bench, child: Child, place: Path, counts: Counts, where: str, grow=lambda: None) -> None:
-    """Look at what a full disk did, make room, and run the command again."""
+def judge(bench: Bench, child: Child, place: Path, counts: Counts, where: str, grow=lambda: None) -> bool:
+    """Look at what a full disk did, make room, and run the command again; tells whether the command was refused."""
     code, said = child.wait(_SECONDS), child.said
     child.close()
     lines = [text for text in said.splitlines() if "error" in text.casefold()]
@@ -67,6 +74,7 @@ def judge(bench: Bench, child: Child, place: Path, counts: Counts, where: str, g
     else:
         grow()
         bench.again(place, counts, where)
+    return bool(code)
 
 
 @contextmanager
@@ -89,8 +97,8 @@ def may_mount() -> bool:
 
 
 def _size(folder: Path) -> int:
-    # Every file and folder takes whole pages.
-    return sum(4096 * (1 + (path.stat().st_size + 4095) // 4096) for path in [folder, *folder.rglob("*")])
+    """Sum the pages that the files of a folder take."""
+    return sum(4096 * -(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
 
 
 def fill_all(writes: int, only: str = "") -> Iterator[Counts]:

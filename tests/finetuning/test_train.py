@@ -70,6 +70,17 @@ def test_a_run_says_what_it_is(trained: tuple[Run, ...]) -> None:
     assert not list(first.path.parent.glob(".training-*"))
 
 
+def test_a_checkpoint_that_was_left_beside_a_finished_run_is_removed(
+    trained: tuple[Run, ...], squares: Path
+) -> None:
+    output = trained[0].path.parents[3]
+    left = trained[0].path.with_name(f".training-{trained[0].path.name}")
+    left.mkdir()
+    (left / "best-1.npz").write_bytes(b"")
+    again(squares, output, output=output)
+    assert not left.exists()
+
+
 def test_the_history_has_a_row_an_epoch(trained: tuple[Run, ...]) -> None:
     with (trained[0].path / HISTORY_FILE).open(newline="") as file:
         rows = list(csv.DictReader(file))
