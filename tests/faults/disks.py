@@ -47,7 +47,7 @@ def shrink_verb(verb: Verb, sizes: int, folder: Path) -> Counts:
     bench, counts = Bench(verb, folder), Counts(f"small file system, {verb.name}")
     begun, needed = (_size(path) for path in (bench.template, bench.whole))
     refused = 0
-    for size in np.linspace(begun + 4096, max(needed, begun + 10 * 4096), sizes).astype(int).tolist():
+    for size in np.linspace(begun, max(needed, begun + 10 * 4096), sizes).astype(int).tolist():
         place = folder / "small"
         place.mkdir(exist_ok=True)
         with _mounted(place, size) as grow:
