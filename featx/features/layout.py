@@ -106,7 +106,16 @@ def chunked_rows(dataset: Any, data: bytes) -> npt.NDArray[np.float32]:
         part = rows[start : start + _CHUNK_ROWS].tobytes()
         if data[chunk.byte_offset : chunk.byte_offset + len(part)] != part:
             raise ValueError(f"the chunk at row {start} of {dataset.name} is not found")
+        if not any(part) and not _adjoins(chunk, chunks, len(data)):
+            raise ValueError(f"the chunk at row {start} of {dataset.name} is empty space of the file")
     return rows
+
+
+def _adjoins(chunk: Any, chunks: list[Any], end: int) -> bool:
+    """Whether a chunk lies beside another one or at the file's end; empty space has the right checksum too, 0."""
+    edges = {end, *(one.byte_offset for one in chunks)}
+    ends = {one.byte_offset + one.size for one in chunks}
+    return chunk.byte_offset + chunk.size in edges or chunk.byte_offset in ends
 
 
 def _attribute(file: Any, name: str) -> int | str:
