@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.folds import Folds, check_folds
-from featx.data.protocols import check_inner, make_folds
+from featx.data.protocols import make_folds
 from featx.data.tasks import Labelled, apply_task
 from featx.digest import canonical, digest, digest_file
 from featx.errors import WeightsError
@@ -157,11 +157,10 @@ class Inputs:
 
     def _check_inner(self, folds: Folds, labelled: Labelled, keys: list[str]) -> None:
         """Check that the training set of every fold can be split again, as the SVM's settings need it."""
+        from featx.svm.train import check_inner_folds
+
         chosen = self.study.svm.model_dump(exclude_none=True, exclude={"missing"})
-        settings = resolve_settings(**chosen)
-        check_inner(folds.folds, labelled, keys, grouped=settings.inner == "grouped")
-        if settings.calibrate != "none":
-            check_inner(folds.folds, labelled, keys, every_class=True)
+        check_inner_folds(folds.folds, labelled, keys, resolve_settings(**chosen))
 
     def weights(self, arm: Arm, backbone: str) -> Start:
         """Find what an arm's network starts from, before any training of this study.

@@ -10,7 +10,7 @@ from typing import Any
 from featx.data.guards import refuse_other_folds
 from featx.data.manifest import Manifest, read_manifest
 from featx.data.protocols import Fold, Folds, check_folds, check_inner, make_folds, write_folds
-from featx.data.tasks import Task, apply_task
+from featx.data.tasks import Labelled, Task, apply_task
 from featx.errors import MissingFeaturesError, listing
 from featx.features.store import FeatureStore
 from featx.limits import usable_cores
@@ -23,7 +23,7 @@ from .settings import Settings, resolve_settings
 from .stores import Images, assign_stores, default_arm, find_images, refuse_leaks
 from .threads import one_blas_thread
 
-__all__ = ["run_auc", "train_svm"]
+__all__ = ["check_inner_folds", "run_auc", "train_svm"]
 
 
 def train_svm(
@@ -138,7 +138,7 @@ def train_svm(
         record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, noted)
         jobs.append(FoldJob(_without(fold, images), serving, folder, record))
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
-    _check_inner(protocol_folds, images, resolved)
+    check_inner_folds(protocol_folds, labelled, images.keys, resolved)
     if overwrite or not place.exists():
         write_folds(place, made)
     work = Work(images, resolved, seed, workers or usable_cores(), protocol_folds)
@@ -156,9 +156,27 @@ def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds,
     return folds, (*labelled.remarks, *check_folds(folds, labelled, images.keys))
 
 
-def _check_inner(folds: Sequence[Fold], images: Images, settings: Settings) -> None:
-    """Check all folds, run now or not, before the first of them is written."""
-    labelled, keys = images.labelled, images.keys
+def check_inner_folds(
+    folds: Sequence[Fold], labelled: Labelled, keys: Sequence[str], settings: Settings
+) -> None:
+    """Check that the training set of every fold, run now or not, can be split again as the settings need it.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+        All folds of the protocol.
+    labelled : Labelled
+        The data set under its task.
+    keys : sequence of str
+        SHA-256 of each image's bytes, in the order of ``labelled.ids``.
+    settings : Settings
+        The search's.
+
+    Raises
+    ------
+    ProtocolError
+        As `featx.data.protocols.check_inner`.
+    """
     check_inner(folds, labelled, keys, grouped=settings.inner == "grouped")
     if settings.calibrate != "none":
         check_inner(folds, labelled, keys, every_class=True)
