@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from featx.stats.intervals import summarise_folds
+from featx.stats import summarise_folds
 
 FEATURES, RIDGE, LEAST = 10, 10.0, 0.94
 

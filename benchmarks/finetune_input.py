@@ -22,14 +22,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from featx.finetuning import read_recipe
 from featx.finetuning.batches import Batch, training_batches
 from featx.finetuning.learner import Learner
 from featx.finetuning.pixels import Pixels, load_pixels
-from featx.finetuning.recipe import read_recipe
 from featx.finetuning.sampling import Part
-from featx.zoo.backbones import find_backbone
-from featx.zoo.network import build_backbone
-from featx.zoo.weights import resolve_weights
+from featx.zoo import build_backbone, find_backbone, resolve_weights
 
 
 def write_images(folder: Path, images: int) -> list[str]:

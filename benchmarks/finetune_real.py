@@ -28,11 +28,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.features.extract import extract
-from featx.finetuning.train import finetune
+from featx.features import extract
+from featx.finetuning import finetune
 from featx.runs import Run
 from featx.stats.auc import roc_auc
-from featx.svm.train import train_svm
+from featx.svm import train_svm
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WEIGHTS = DATA / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"

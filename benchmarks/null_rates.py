@@ -25,10 +25,8 @@ from scipy.stats import rankdata, ttest_1samp
 
 import featx
 from featx.features.recipe import Recipe
-from featx.images.content import content_keys
-from featx.stats.anova import factorial_anova
-from featx.stats.arms import FoldScores, fold_scores
-from featx.stats.compare import compare_many
+from featx.images import content_keys
+from featx.stats import FoldScores, compare_many, factorial_anova, fold_scores
 from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
 from featx.stats.ranks import friedman, nemenyi
 from featx.stats.row_tests import bootstrap_test, delong_test, mcnemar_test, swap_test

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parents[1]
 def measure(rows: int, width: int) -> dict[str, float]:
     """Time each step once, in seconds of the processor, which other work on the machine disturbs least."""
     from featx.digest import digest_bytes
-    from featx.features.store import FeatureStore
+    from featx.features import FeatureStore
 
     keys = [digest_bytes(str(number).encode()) for number in range(rows)]
     features = np.random.default_rng(0).normal(size=(rows, 1, width)).astype(np.float32)

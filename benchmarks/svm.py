@@ -33,11 +33,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.data.splitting import deal, inner_splits
+from featx.data import deal, inner_splits
 from featx.stats.auc import roc_auc
 from featx.svm.problems import Job
 from featx.svm.search import search_cost
-from featx.svm.settings import PRESETS, Settings, resolve_settings
+from featx.svm.settings import PRESETS, SvmSettings, resolve_settings
 from featx.svm.solve import make_solver
 from featx.svm.threads import one_blas_thread
 
@@ -65,9 +65,8 @@ def draw(count: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
 
 
 def read_store(manifest: str, store: str, task: str) -> tuple[np.ndarray, np.ndarray]:
-    from featx.data.manifest import read_manifest
-    from featx.data.tasks import apply_task
-    from featx.features.store import FeatureStore
+    from featx.data import apply_task, read_manifest
+    from featx.features import FeatureStore
 
     labelled = apply_task(read_manifest(manifest), task)
     features = FeatureStore(store).read_images(manifest, labelled.ids).mean(axis=1)
@@ -238,7 +237,7 @@ def permutations(output: Path, repetitions: int = 50) -> None:
 
 
 def nested(
-    features: np.ndarray, positive: np.ndarray, groups: np.ndarray, settings: Settings, seed: int
+    features: np.ndarray, positive: np.ndarray, groups: np.ndarray, settings: SvmSettings, seed: int
 ) -> float:
     """Average the AUC of two folds with the whole search inside each."""
     parts = deal(positive, groups, (0.5, 0.5), np.random.default_rng(seed))

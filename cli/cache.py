@@ -14,7 +14,7 @@ _STORES = click.argument("stores", nargs=-1, type=click.Path(path_type=Path))
 
 
 def _stores(stores: tuple[Path, ...], cache: Path) -> list[Path]:
-    from featx.features.store import find_stores
+    from featx.features import find_stores
 
     if stores:
         return find_stores(stores)
@@ -53,7 +53,7 @@ def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
     """List stores with what they hold."""
     from featx.digest import canonical
     from featx.errors import StoreError
-    from featx.features.upkeep import facts
+    from featx.features import facts
 
     rows = []
     for path in _stores(stores, cache):
@@ -82,7 +82,7 @@ def verify(stores: tuple[Path, ...], cache: Path) -> None:
     1 if there are any.
     """
     from featx.errors import FeatxError, StoreError
-    from featx.features.store import FeatureStore
+    from featx.features import FeatureStore
 
     paths = _stores(stores, cache)
     damaged = others = 0
@@ -113,7 +113,7 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
 
     Blocks of the former format are written in the present one, which has a checksum of the whole file.
     """
-    from featx.features.upkeep import compact as run_compact
+    from featx.features import compact as run_compact
 
     def one(path: Path) -> None:
         before, after = run_compact(path)
@@ -148,8 +148,8 @@ def export(
 
     Without a manifest, images are named by the SHA-256 of their bytes.
     """
-    from featx.features.store import FeatureStore
-    from featx.features.upkeep import export as run_export
+    from featx.features import FeatureStore
+    from featx.features import export as run_export
 
     if manifest is None:
         keys = sorted(FeatureStore(store).keys())
@@ -162,9 +162,9 @@ def export(
 def _named_keys(
     manifest: Path, root: Path | None, cache: Path, allow_outside: bool
 ) -> tuple[list[str], list[str]]:
-    from featx.data.manifest import read_manifest
+    from featx.data import read_manifest
     from featx.errors import ImageError
-    from featx.images.content import content_keys
+    from featx.images import content_keys
 
     table = read_manifest(manifest, root=root, allow_outside=allow_outside)
     found = content_keys(table.paths, cache=cache)
@@ -213,8 +213,8 @@ def prune(
     What a living process is writing stays. Damaged blocks and the images that --keep does not name are removed only
     while nobody extracts into the store.
     """
-    from featx.features.upkeep import prune as run_prune
-    from featx.features.upkeep import prune_exports
+    from featx.features import prune as run_prune
+    from featx.features import prune_exports
     from featx.files import remove_leftovers
 
     wanted = (

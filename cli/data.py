@@ -15,9 +15,7 @@ from .progress import progress
 if TYPE_CHECKING:
     from PIL import Image
 
-    from featx.data.check import ManifestCheck
-    from featx.data.manifest import Manifest
-    from featx.data.sheet import Picture, Row, Section
+    from featx.data import Manifest, ManifestCheck, Picture, Row, Section
 
 _PAIRS_SHOWN = 100
 
@@ -53,7 +51,7 @@ def import_command(
     overwrite: bool,
 ) -> None:
     """Write the manifest of a published data set: FORMAT SOURCE --output manifest.csv."""
-    from featx.data.importers.registry import IMPORTERS, import_dataset
+    from featx.data import IMPORTERS, import_dataset
     from featx.errors import listing
 
     if list_formats:
@@ -119,12 +117,10 @@ def check_command(
 
     Ends with 1 if something grave was found.
     """
-    from featx.data.check import NEAR, check_manifest
-    from featx.data.check import as_json as json_of
-    from featx.data.manifest import read_manifest
-    from featx.data.tasks import read_task
+    from featx.data import NEAR, check_manifest, read_manifest, read_task
+    from featx.data import as_json as json_of
     from featx.files import write_text
-    from featx.images.content import content_keys
+    from featx.images import content_keys
 
     applied = None if task is None else read_task(task)
     table = read_manifest(
@@ -145,9 +141,9 @@ def check_command(
 
 
 def _decode(path: str, side: int) -> Image.Image:
-    from featx.images.decode import decode
+    from featx.images import decode_image
 
-    return decode(Path(path), side=side)
+    return decode_image(Path(path), side=side)
 
 
 def _print_check(check: ManifestCheck) -> None:
@@ -168,7 +164,7 @@ def _print_check(check: ManifestCheck) -> None:
 
 
 def _check_sheet(manifest: Manifest, check: ManifestCheck, samples: int, seed: int) -> str:
-    from featx.data.sheet import Section, sheet
+    from featx.data import Section, contact_sheet
 
     lines = [f"{check.images} images, {check.readable} readable, {check.groups} groups"]
     lines += [f"{'Grave: ' if finding.grave else ''}{finding.text}" for finding in check.findings]
@@ -177,13 +173,13 @@ def _check_sheet(manifest: Manifest, check: ManifestCheck, samples: int, seed: i
         pairs = _pair_rows(manifest, check)
         note = f"Bits of 256 in which the perceptual hashes differ; the first {len(pairs)} of {len(check.near)} pairs."
         sections.append(Section("Near duplicates", note, tuple(pairs)))
-    return sheet(f"Check of {manifest.name}", lines, sections)
+    return contact_sheet(f"Check of {manifest.name}", lines, sections)
 
 
 def _sample_sections(manifest: Manifest, samples: int, seed: int) -> list[Section]:
     import numpy as np
 
-    from featx.data.sheet import Row, Section
+    from featx.data import Row, Section
 
     sections = []
     for label, rows in manifest.table.groupby("label"):
@@ -196,7 +192,7 @@ def _sample_sections(manifest: Manifest, samples: int, seed: int) -> list[Sectio
 
 
 def _pair_rows(manifest: Manifest, check: ManifestCheck) -> list[Row]:
-    from featx.data.sheet import Row
+    from featx.data import Row
 
     table = manifest.table
     known = {
@@ -215,7 +211,7 @@ def _pair_rows(manifest: Manifest, check: ManifestCheck) -> list[Row]:
 
 def _picture(path: str, caption: str) -> Picture | None:
     """Make a small picture; an image that cannot be read has none, and is among the findings."""
-    from featx.data.sheet import SIDE, Picture
+    from featx.data import SIDE, Picture
     from featx.errors import ImageError
 
     try:
@@ -254,10 +250,9 @@ def preview_command(
     seed: int,
 ) -> None:
     """Show images before and after their preparation, as a page of pictures."""
-    from featx.data.manifest import read_manifest
-    from featx.data.sheet import Section, sheet
+    from featx.data import Section, contact_sheet, read_manifest
     from featx.files import write_text
-    from featx.images.prepare import PREPARATIONS, preparation_key
+    from featx.images import PREPARATIONS, preparation_key
 
     names = preparations or tuple(PREPARATIONS)
     versions = [preparation_key(name) for name in names]
@@ -267,7 +262,9 @@ def preview_command(
         f"{key['name']}, version {key['version']}: {PREPARATIONS[name].text}"
         for name, key in zip(names, versions, strict=True)
     ]
-    write_text(output, sheet(f"Preparation of {table.name}", lines, [Section("Before and after", "", rows)]))
+    write_text(
+        output, contact_sheet(f"Preparation of {table.name}", lines, [Section("Before and after", "", rows)])
+    )
     click.echo(str(output))
 
 
@@ -291,11 +288,10 @@ def _preview_row(path: str, name: str, preparations: Sequence[str]) -> Row:
     """Show an image with the part that is kept outlined, and what each preparation makes of it."""
     from PIL import Image, ImageDraw
 
-    from featx.data.sheet import SIDE, Picture, Row
-    from featx.images.decode import decode
-    from featx.images.prepare import PREPARATIONS, prepare
+    from featx.data import SIDE, Picture, Row
+    from featx.images import PREPARATIONS, decode_image, prepare_image
 
-    image = decode(Path(path))
+    image = decode_image(Path(path))
     before = image.copy()
     before.thumbnail((SIDE, SIDE))
     pictures = [Picture(f"before, {image.width}x{image.height}", before)]
@@ -305,7 +301,7 @@ def _preview_row(path: str, name: str, preparations: Sequence[str]) -> Row:
         left, top, right, bottom = (edge * scale for edge in PREPARATIONS[preparation].box(image))
         frame = (left, top, max(right - 1, left), max(bottom - 1, top))
         ImageDraw.Draw(outlined).rectangle(frame, outline=(0, 255, 0))
-        after = Image.fromarray(prepare(image, preparation, SIDE))
+        after = Image.fromarray(prepare_image(image, preparation, SIDE))
         pictures += [Picture(f"{preparation}: part kept", outlined), Picture(f"{preparation}: after", after)]
     return Row(name, tuple(pictures))
 
@@ -323,7 +319,7 @@ def fetch_command(name: str | None, output: Path | None, accept_licence: bool, l
     Shows the licence first. A download that broke off goes on where it stopped. Then import it with
     `featx data import`.
     """
-    from featx.data.fetch import archives, fetch_archive, find_archive
+    from featx.data import archives, fetch_archive, find_archive
     from featx.errors import ConfigError
 
     if list_names:

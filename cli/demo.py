@@ -21,7 +21,7 @@ def demo(output: Path, cache: Path, seed: int) -> int:
     It is the shipped study `demo`. The images are drawn by featx, so the AUCs say how featx works and nothing
     about skin lesions. A second run reuses what is finished, and a run that was stopped goes on.
     """
-    from featx.study.demo import demo as run_demo
+    from featx.study import run_demo
 
     outcome = run_demo(output=output, cache=cache, seed=seed, progress=progress())
     for report in outcome.reports:

@@ -92,14 +92,14 @@ def extract(
     command goes on where it was interrupted. Images that fail are listed in the store's failures.csv.
     """
     from featx.errors import ExtractionError
-    from featx.features.extract import extract as run_extract
-    from featx.features.results import failure_message, summary
+    from featx.features import extract as run_extract
+    from featx.features import failure_message, summarise_extraction
 
     # The lines below come before the error that failed images end in.
     later = given["on_error"] == "finish"
     given["on_error"] = "skip" if later else given["on_error"]
     done = run_extract(manifest, backbone=backbone, weights=weights, progress=progress(), **given)
-    click.echo(summary(done), err=True)
+    click.echo(summarise_extraction(done), err=True)
     if as_json:
         options.print_json([item.record() for item in done])
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from featx.finetuning.recipe import RECIPES, TrainingRecipe
+from featx.finetuning import RECIPES, TrainingRecipe
 
 from .options import (
     CACHE,
@@ -129,7 +129,7 @@ def finetune(manifest: Path, fold: tuple[str, ...], memory: float, as_json: bool
 
     The options from --epochs on replace fields of the recipe.
     """
-    from featx.finetuning.train import finetune as work
+    from featx.finetuning import finetune as work
 
     names = {item.name for item in _FIELDS}
     fields = {name: value for name, value in given.items() if name in names and value is not None}

@@ -11,9 +11,7 @@ from . import options
 from .progress import progress
 
 if TYPE_CHECKING:
-    from featx.data.audit import FoldAudit
-    from featx.data.folds import Folds
-    from featx.data.tasks import Labelled
+    from featx.data import FoldAudit, Folds, Labelled
 
 _FOLDS = click.argument("folds", type=click.Path(path_type=Path))
 
@@ -63,9 +61,7 @@ def make_command(
     Folds are stratified by class and keep groups and byte-identical images together. Published fold lists
     (YAML) and CSV are read as well and written in featx's form.
     """
-    from featx.data.manifest import read_manifest
-    from featx.data.protocols import check_folds, make_folds, write_folds
-    from featx.data.tasks import apply_task
+    from featx.data import apply_task, check_folds, make_folds, read_manifest, write_folds
 
     stood = output.exists() and not overwrite
     table = read_manifest(manifest, root=root, check_files=not names_only, allow_outside=allow_outside)
@@ -85,7 +81,7 @@ def make_command(
 
 def _keys(labelled: Labelled, cache: Path) -> list[str]:
     from featx.errors import ManifestError, listing
-    from featx.images.content import content_keys
+    from featx.images import content_keys
 
     found = content_keys(labelled.paths, cache=cache, progress=progress())
     if found.failures:
@@ -103,8 +99,7 @@ def _keys(labelled: Labelled, cache: Path) -> list[str]:
 @options.JSON
 def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -> None:
     """Show the folds of a file: sizes of the parts, and with --manifest their classes."""
-    from featx.data.folds import check_folds, read_folds
-    from featx.data.protocols import make_folds
+    from featx.data import check_folds, make_folds, read_folds
 
     if manifest is None:
         found, labelled = read_folds(folds), None
@@ -132,8 +127,7 @@ def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -
 
 
 def _labelled(manifest: Path, task: str) -> Labelled:
-    from featx.data.manifest import read_manifest
-    from featx.data.tasks import apply_task
+    from featx.data import apply_task, read_manifest
 
     return apply_task(read_manifest(manifest, check_files=False, allow_outside=True), task)
 
@@ -184,8 +178,7 @@ def audit_command(
     Finds partitions that repeat, entries that drop out, labelled images in no fold, lists without labels, groups
     and pictures of one lesion in both halves. Ends with 0 whatever is found.
     """
-    from featx.data.audit import audit_folds
-    from featx.data.manifest import read_manifest
+    from featx.data import audit_folds, read_manifest
 
     known = _groups(groups, group_column) if groups else None
     audits = []
@@ -214,8 +207,7 @@ def _fold_files(path: Path) -> list[Path]:
 
 def _groups(path: Path, column: str) -> dict[str, str]:
     """Read a table of images and their groups."""
-    from featx.data.importers.source import read_text_table
-    from featx.data.manifest import image_name
+    from featx.data import image_name, read_text_table
 
     table = read_text_table(path, columns=("image", column))
     named = table[table[column] != ""]

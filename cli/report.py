@@ -12,7 +12,7 @@ from .options import CACHE, CONFIG, ROOT, print_json
 from .progress import progress
 
 if TYPE_CHECKING:
-    from featx.reporting.report import Report
+    from featx.reporting import Report
 
 __all__ = ["report"]
 
@@ -88,8 +88,8 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **option
     one. Of runs nothing else is read: no features, no network, and no images but for --thumbnails.
     """
     from featx.errors import FeatxError
-    from featx.reporting.watch import changes
-    from featx.study.reports import report_runs_or_study, watched
+    from featx.reporting import changes
+    from featx.study import report_runs_or_study, watched
 
     comparing = options["compare"] is not None
     options["strata"], options["planned"] = options["strata"] or None, options["planned"] or None
@@ -120,7 +120,7 @@ def _show(made: Sequence[Report], form: str, comparing: bool) -> None:
 
 
 def _print(done: Report, form: str, comparing: bool) -> None:
-    from featx.reporting.tables import FORMATS, plain
+    from featx.reporting import FORMATS, plain
 
     pairs = [table for table in done.contents if table.name.startswith("pairs-")] if comparing else []
     write = plain if form == "text" else FORMATS[form][1]

@@ -14,7 +14,7 @@ from .options import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
 from .progress import progress
 
 if TYPE_CHECKING:
-    from featx.study.execute import Outcome
+    from featx.study import Outcome
 
 __all__ = ["study", "tell"]
 
@@ -73,7 +73,7 @@ def study() -> None:
 @JSON
 def list_studies(as_json: bool) -> None:
     """Name the shipped studies."""
-    from featx.study.studyfile import read_study, shipped_studies
+    from featx.study import read_study, shipped_studies
 
     found = {name: read_study(name).title or "" for name in shipped_studies()}
     if as_json:
@@ -110,7 +110,7 @@ def run(
     Finished jobs are skipped. Ctrl-C, SIGTERM and SIGHUP keep what the running jobs have committed; the same command
     goes on from there. Paths of the reports go to stdout. Exit code 1 if jobs failed.
     """
-    from featx.study.run import run_study
+    from featx.study import run_study
 
     outcome = run_study(
         file,
@@ -132,7 +132,7 @@ def report(
     file: str, output: Path | None, cache: Path, manifests: dict[str, Path], allow_outside: bool
 ) -> None:
     """Write the reports over what is finished; `featx report FILE` has more options."""
-    from featx.study.reports import report_study
+    from featx.study import report_study
 
     for done in report_study(
         file,
@@ -197,7 +197,7 @@ def plan(
 
     All that can be known beforehand is checked, as `run` does before its first job.
     """
-    from featx.study.run import study_overview
+    from featx.study import study_overview
 
     found = study_overview(
         file,
@@ -235,7 +235,7 @@ def status(
     as_json: bool,
 ) -> None:
     """Say how far a study is: jobs done, running, failed and left."""
-    from featx.study.run import study_overview
+    from featx.study import study_overview
 
     found = study_overview(file, output=output, cache=cache, manifests=manifests, allow_outside=allow_outside)
     if as_json:

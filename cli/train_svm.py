@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from featx.svm.settings import CHOICES, PRESETS
+from featx.svm import CHOICES, PRESETS
 
 from . import options
 from .progress import progress
@@ -95,8 +95,8 @@ def train_svm(
 
     Prints the folders of the runs; AUCs go to stderr. Finished runs with the same inputs are kept.
     """
-    from featx.svm.train import run_auc
-    from featx.svm.train import train_svm as train
+    from featx.svm import run_auc
+    from featx.svm import train_svm as train
 
     runs = train(manifest, costs=_numbers(costs), scaling=scaling or None, progress=progress(), **given)
     aucs = [run_auc(run) for run in runs]
@@ -129,8 +129,7 @@ def _record(run: Any, auc: float) -> dict[str, Any]:
 
 
 def _summary(runs: tuple[Run, ...]) -> str:
-    from featx.reporting.series import collect
-    from featx.reporting.summary import main_class, measure
+    from featx.reporting import collect, main_class, measure
 
     arm = runs[0].record.arm
     if not any(run.predictions for run in runs):

@@ -10,7 +10,7 @@ import click
 from .options import JSON, print_json, print_table
 
 if TYPE_CHECKING:
-    from featx.zoo.backbones import Backbone
+    from featx.zoo import Backbone
 
 
 @click.group()
@@ -22,9 +22,9 @@ def zoo() -> None:
 @JSON
 def list_command(as_json: bool) -> None:
     """List all backbones: input size, penultimate layer, feature width, weights."""
-    from featx.zoo.backbones import backbones
+    from featx.zoo import list_backbones
 
-    rows = backbones()
+    rows = list_backbones()
     if as_json:
         print_json([_facts(row) for row in rows])
         return
@@ -38,7 +38,7 @@ def list_command(as_json: bool) -> None:
 @JSON
 def show_command(name: str, layers: bool, as_json: bool) -> None:
     """Show one backbone: what it expects, what it gives, where its weights are looked for."""
-    from featx.zoo.backbones import find_backbone
+    from featx.zoo import find_backbone
 
     backbone = find_backbone(name)
     facts = _facts(backbone)
@@ -64,14 +64,13 @@ def fetch_command(names: tuple[str, ...]) -> None:
 
     They go to the folder that FEATX_WEIGHTS_DIR names, else to Keras' own. Prints the files' paths.
     """
-    from featx.zoo.backbones import find_backbone
-    from featx.zoo.fetch import fetch
+    from featx.zoo import fetch_weights, find_backbone
 
     from .progress import progress
 
     rows = [find_backbone(name) for name in names]
     for row in rows:
-        click.echo(fetch(row, progress()))
+        click.echo(fetch_weights(row, progress()))
 
 
 @zoo.command("convert")
@@ -80,9 +79,9 @@ def fetch_command(names: tuple[str, ...]) -> None:
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write, ending in .weights.h5.")
 def convert_command(file: Path, backbone: str | None, output: Path | None) -> None:
     """Make a weights file of another framework into one of Keras. Prints the path of the new file."""
-    from featx.zoo.convert import convert
+    from featx.zoo import convert_weights
 
-    click.echo(convert(file, backbone=backbone, output=output))
+    click.echo(convert_weights(file, backbone=backbone, output=output))
 
 
 def _cells(row: Backbone) -> tuple[str, ...]:
@@ -98,9 +97,7 @@ def _cells(row: Backbone) -> tuple[str, ...]:
 
 
 def _facts(row: Backbone) -> dict[str, Any]:
-    from featx.zoo.cost import MULTIPLY_ADDS
-    from featx.zoo.fetch import weights_folder
-    from featx.zoo.readers import formats
+    from featx.zoo import MULTIPLY_ADDS, weights_folder, weights_formats
 
     published, preset = row.published, row.preset
     file = published.file if published else preset.name if preset else None
@@ -118,7 +115,7 @@ def _facts(row: Backbone) -> dict[str, Any]:
         "parameters": row.parameters,
         "multiply_adds": MULTIPLY_ADDS.get(row.name),
         "imagenet": row.imagenet,
-        "formats": ["Keras", *formats(row.name)],
+        "formats": ["Keras", *weights_formats(row.name)],
         "preset": preset.name if preset else None,
         "trained_on": preset.trained_on if preset else None,
         "weights_url": published.url if published else f"kaggle:{preset.handle}" if preset else None,
@@ -127,8 +124,7 @@ def _facts(row: Backbone) -> dict[str, Any]:
 
 
 def _layers(row: Backbone) -> list[dict[str, Any]]:
-    from featx.zoo.network import build_backbone, layer_names
-    from featx.zoo.weights import resolve_weights
+    from featx.zoo import build_backbone, layer_names, resolve_weights
 
     model = build_backbone(row, resolve_weights("random", row)[0])
     named = layer_names(model)

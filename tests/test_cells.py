@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 import featx
 from featx.cells import csv_text, guarded, unguarded
-from featx.data.folds import read_folds
-from featx.data.importers.registry import import_dataset
-from featx.data.manifest import read_manifest
+from featx.data import import_dataset, read_folds, read_manifest
 
 TEXTS = st.one_of(st.text(), st.text(alphabet="'=+-@\t\r\n＝12.e"))
 

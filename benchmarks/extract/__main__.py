@@ -49,7 +49,7 @@ def make_images(folder: Path, count: int, size: tuple[int, int]) -> None:
 
 
 def drawn(folder: Path) -> list[Path]:
-    from featx.data.synthetic import draw_dermoscopy
+    from featx.data import draw_dermoscopy
 
     if not folder.is_dir():
         draw_dermoscopy(folder, images=64, seed=0)

@@ -20,9 +20,7 @@ from featx.errors import ConfigError
 from featx.features.engines import Device, KerasEngine
 from featx.features.openvino_engine import TOLERANCE, OpenVinoEngine, export_network
 from featx.features.precision import deviation
-from featx.zoo.backbones import backbones, find_backbone
-from featx.zoo.network import build_network
-from featx.zoo.weights import resolve_weights
+from featx.zoo import build_network, find_backbone, list_backbones, resolve_weights
 
 _BATCH = 4
 
@@ -45,7 +43,7 @@ def compare(name: str, size: int) -> tuple[float, float, float]:
 
 
 def main() -> int:
-    families = {row.family: row.name for row in reversed(backbones())}
+    families = {row.family: row.name for row in reversed(list_backbones())}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -76,8 +76,7 @@ def main() -> int:
     )
     parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
-    from featx.features.extract import extract
-    from featx.features.results import summary
+    from featx.features import extract, summarise_extraction
 
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as home:
         folder, cache, watch = Path(home) / "images", Path(home) / "cache", Watch()
@@ -89,7 +88,7 @@ def main() -> int:
             "engine": "keras",
             "device": "cpu",
         }
-        print(summary(extract(folder, cache=cache, batch_size=64, progress=watch, **given)))
+        print(summarise_extraction(extract(folder, cache=cache, batch_size=64, progress=watch, **given)))
         (_, first), (_, last) = watch.samples[0], watch.samples[-1]
         print(f"growth from a tenth of the way to its end: {last - first:.0f} MB")
         line = [

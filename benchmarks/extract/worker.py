@@ -31,9 +31,7 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def network_of(name: str):
-    from featx.zoo.backbones import find_backbone
-    from featx.zoo.network import build_network
-    from featx.zoo.weights import resolve_weights
+    from featx.zoo import build_network, find_backbone, resolve_weights
 
     backbone = find_backbone(name)
     return build_network(backbone, resolve_weights("random", backbone)[0])
@@ -43,7 +41,7 @@ def featx(engine: str, precision: str = "float32"):
     """The whole of `featx.extract`: hashing, reading, forward pass, committed blocks; building left out."""
 
     def prepare(name: str, folder: Path, batch: int) -> Run:
-        from featx.features.extract import extract
+        from featx.features import extract
 
         cache = Path(tempfile.mkdtemp(prefix="featx-bench-"))
 
@@ -72,7 +70,7 @@ def decode_alone(name: str, folder: Path, batch: int) -> Run:
 
     from featx.features.passes import one_view
     from featx.features.reading import Source, read_ahead, stamp
-    from featx.zoo.backbones import find_backbone
+    from featx.zoo import find_backbone
 
     size = find_backbone(name).image_size
     sources = [Source("", str(path), stamp(str(path))) for path in sorted(folder.rglob("*.jpg"))]

@@ -9,7 +9,7 @@ from io import BytesIO
 
 from PIL import Image
 
-__all__ = ["SIDE", "Picture", "Row", "Section", "sheet"]
+__all__ = ["SIDE", "Picture", "Row", "Section", "contact_sheet"]
 
 SIDE = 160
 """Longer side of a picture on a sheet, in pixels."""
@@ -71,7 +71,7 @@ class Section:
     rows: tuple[Row, ...]
 
 
-def sheet(title: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
+def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
     """Make a page of pictures.
 
     Parameters
@@ -91,7 +91,7 @@ def sheet(title: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
     Examples
     --------
     >>> picture = Picture("a <b>", Image.new("RGB", (4, 4)))
-    >>> page = sheet("t", [], [Section("s", "", (Row("", (picture,)),))])
+    >>> page = contact_sheet("t", [], [Section("s", "", (Row("", (picture,)),))])
     >>> "a &lt;b&gt;" in page, "data:image/jpeg" in page
     (True, True)
     """

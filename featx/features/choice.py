@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featx.zoo.backbones import Backbone
-from featx.zoo.cost import estimated_multiply_adds
+from featx.zoo import Backbone, estimated_multiply_adds
 
 __all__ = ["Load", "choose_engine"]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from featx.errors import ConfigError
 
 if TYPE_CHECKING:
-    from featx.zoo.network import Network
+    from featx.zoo import Network
 
 __all__ = [
     "ENGINES",

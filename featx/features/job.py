@@ -14,10 +14,10 @@ from featx.features.passes import Job, Outcome, Work, run_networks, try_networks
 from featx.features.plan import Target, missing_keys, shard_of
 from featx.features.reading import Source
 from featx.features.results import Extraction, write_failures
-from featx.images.content import content_keys
+from featx.images import content_keys
 
 if TYPE_CHECKING:
-    from featx.data.manifest import Manifest
+    from featx.data import Manifest
 
 __all__ = ["run_job"]
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from featx.zoo.hdf5 import elsewhere
+from featx.zoo import elsewhere
 
 __all__ = ["ForeignError", "checked_layout", "chunked_rows"]
 

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from featx.errors import ConfigError
 from featx.features.engines import Device, Engine, KerasEngine, Outputs, reference_outputs
 from featx.features.openvino_engine import OpenVinoEngine, export_costs, export_network, exported, is_exported
-from featx.features.plan import Settings, Target
+from featx.features.plan import ExtractSettings, Target
 from featx.features.precision import PrecisionCheck
 from featx.progress import Progress
-from featx.zoo.cost import Cost, count_costs
+from featx.zoo import Cost, count_costs
 
 if TYPE_CHECKING:
-    from featx.zoo.network import Network
+    from featx.zoo import Network
 
 __all__ = ["NetworkAtWork", "export_folder", "first_bad_layer"]
 
@@ -59,7 +59,7 @@ class NetworkAtWork:
     def __init__(
         self,
         target: Target,
-        settings: Settings,
+        settings: ExtractSettings,
         device: Device,
         engine: str,
         cache: Path,
@@ -77,7 +77,7 @@ class NetworkAtWork:
     def _build(self, policy: str) -> Network:
         import keras
 
-        from featx.zoo.network import build_network
+        from featx.zoo import build_network
 
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(policy)
@@ -197,7 +197,7 @@ class NetworkAtWork:
         return outputs, layers
 
 
-def export_folder(target: Target, settings: Settings, cache: Path) -> Path:
+def export_folder(target: Target, settings: ExtractSettings, cache: Path) -> Path:
     """Name the folder of a network's OpenVINO export.
 
     Parameters
@@ -241,7 +241,7 @@ def first_bad_layer(model: Any, pixels: npt.NDArray[np.uint8]) -> str:
     """
     import keras
 
-    from featx.zoo.network import layer_names
+    from featx.zoo import layer_names
 
     layers = layer_names(model)
     probe = keras.Model(model.inputs, [layer.output for layer in layers.values()])

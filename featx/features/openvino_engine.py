@@ -21,10 +21,10 @@ from featx.errors import ConfigError
 from featx.features.engines import Batch, Outputs, reference_outputs
 from featx.files import folder_aside, write_json
 from featx.limits import usable_cores
-from featx.zoo.cost import Cost, count_costs
+from featx.zoo import Cost, count_costs
 
 if TYPE_CHECKING:
-    from featx.zoo.network import Network
+    from featx.zoo import Network
 
 __all__ = [
     "EXPORTS",

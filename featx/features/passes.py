@@ -19,14 +19,13 @@ from featx.features.engines import Device, choose_device, set_threads
 from featx.features.forward import Failure, Lane, run_pass
 from featx.features.networks import NetworkAtWork, export_folder
 from featx.features.openvino_engine import is_exported
-from featx.features.plan import Settings, Target, open_stores
+from featx.features.plan import ExtractSettings, Target, open_stores
 from featx.features.reading import Array, Busy, Prepare, Source, read_ahead
 from featx.features.store import FeatureStore
 from featx.features.writing import BlockWriter, hand_bytes
-from featx.images.augment import PRESETS, apply_view, halton_views
-from featx.images.prepare import load
+from featx.images import PRESETS, apply_view, halton_views, load_image
 from featx.progress import Progress
-from featx.zoo.cost import Cost
+from featx.zoo import Cost
 
 __all__ = ["Job", "Outcome", "Work", "one_view", "run_networks", "try_networks"]
 
@@ -53,7 +52,7 @@ class Job:
         Receiver of progress and messages.
     """
 
-    settings: Settings
+    settings: ExtractSettings
     cache: Path
     on_error: str
     overwrite: bool
@@ -272,7 +271,7 @@ def _engine(job: Job, works: Sequence[Work]) -> str:
     return engine
 
 
-def _settle(settings: Settings, engine: str, works: Sequence[Work]) -> Device:
+def _settle(settings: ExtractSettings, engine: str, works: Sequence[Work]) -> Device:
     if engine == "openvino":
         return Device("cpu")
     if settings.threads is not None:
@@ -351,7 +350,7 @@ def _run(
 
 
 def _plan_line(
-    settings: Settings, size: int, ahead: int, images: int, lanes: Sequence[Lane], weights: int
+    settings: ExtractSettings, size: int, ahead: int, images: int, lanes: Sequence[Lane], weights: int
 ) -> str:
     image = 3 * size * size * settings.views
     batches = max(lane.engine.in_flight for lane in lanes) * settings.batch_size * 3 * size * size
@@ -363,14 +362,14 @@ def _plan_line(
     )
 
 
-def _prepare(settings: Settings, target: Target) -> Prepare:
+def _prepare(settings: ExtractSettings, target: Target) -> Prepare:
     preparation, size = target.preparation, target.image_size
     if settings.views == 1:
         return partial(one_view, preparation=preparation, size=size)
     views = halton_views(settings.views, PRESETS[settings.view_ranges])
 
     def several(data: bytes, path: str) -> Array:
-        image = load(data, preparation, size, name=path)
+        image = load_image(data, preparation, size, name=path)
         return np.stack([apply_view(image, view) for view in views])
 
     return several
@@ -400,4 +399,4 @@ def one_view(data: bytes, path: str, *, preparation: str, size: int) -> Array:
     ImageError
         If the image cannot be used.
     """
-    return load(data, preparation, size, name=path)[None]
+    return load_image(data, preparation, size, name=path)[None]

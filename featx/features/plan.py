@@ -15,19 +15,16 @@ from featx.features.engines import ENGINES, Device, parse_device
 from featx.features.recipe import Recipe, folder_name
 from featx.features.store import RECIPE, TRAINED_ON, FeatureStore
 from featx.files import write_aside
-from featx.images.augment import PRESETS
-from featx.images.decode import DECODE_VERSION
-from featx.images.prepare import preparation_key
+from featx.images import DECODE_VERSION, PRESETS, preparation_key
 from featx.limits import usable_cores
 from featx.runs import versions
-from featx.zoo.backbones import Backbone, find_backbone
-from featx.zoo.weights import Weights, resolve_weights
+from featx.zoo import Backbone, Weights, find_backbone, resolve_weights
 
 __all__ = [
     "ON_ERROR",
     "PRECISIONS",
     "VIEW_POOLS",
-    "Settings",
+    "ExtractSettings",
     "Target",
     "missing_keys",
     "open_stores",
@@ -44,7 +41,7 @@ _READ_AHEAD_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExtractSettings:
     """How to extract; what decides a feature's value goes into recipes.
 
     Attributes
@@ -219,7 +216,7 @@ class Target:
 
 
 def targets(
-    backbones: Sequence[str], sources: Sequence[str], settings: Settings, cache: Path
+    backbones: Sequence[str], sources: Sequence[str], settings: ExtractSettings, cache: Path
 ) -> tuple[Target, ...]:
     """Resolve names to networks and stores.
 
@@ -266,7 +263,7 @@ def targets(
     return tuple(found.values())
 
 
-def _target(backbone: Backbone, weights: Weights, settings: Settings, cache: Path) -> Target:
+def _target(backbone: Backbone, weights: Weights, settings: ExtractSettings, cache: Path) -> Target:
     chosen = _pixels(backbone, weights, settings)
     layers = settings.layers or (backbone.layer,)
     recipes = tuple(_recipe(backbone, weights, layer, chosen, settings) for layer in layers)
@@ -279,7 +276,7 @@ def _target(backbone: Backbone, weights: Weights, settings: Settings, cache: Pat
     )
 
 
-def _pixels(backbone: Backbone, weights: Weights, settings: Settings) -> dict[str, Any]:
+def _pixels(backbone: Backbone, weights: Weights, settings: ExtractSettings) -> dict[str, Any]:
     """Choose size, preparation and precision: as asked for, as the weights were trained with, or the usual."""
     usual = {"image_size": backbone.image_size, "preparation": "resize", "precision": "float32"}
     asked = {name: value for name in usual if (value := getattr(settings, name)) is not None}
@@ -297,7 +294,7 @@ def _warnings(weights: Weights, chosen: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _recipe(
-    backbone: Backbone, weights: Weights, layer: str, chosen: Mapping[str, Any], settings: Settings
+    backbone: Backbone, weights: Weights, layer: str, chosen: Mapping[str, Any], settings: ExtractSettings
 ) -> Recipe:
     precision = chosen["precision"]
     return Recipe(
@@ -321,7 +318,7 @@ def _recipe(
     )
 
 
-def _views_key(settings: Settings) -> Mapping[str, Any] | None:
+def _views_key(settings: ExtractSettings) -> Mapping[str, Any] | None:
     if settings.views == 1:
         return None
     return {"count": settings.views, "sequence": "halton", "ranges": PRESETS[settings.view_ranges]}

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from featx.digest import digest_bytes
 from featx.errors import ImageError
 from featx.files import open_regular
-from featx.images.decode import FILE_LIMIT
+from featx.images import FILE_LIMIT
 
 __all__ = ["Busy", "PixelBatch", "Pixels", "Source", "batches", "read_ahead"]
 

@@ -12,7 +12,7 @@ from featx.digest import canonical
 from featx.errors import listing
 from featx.files import write_text
 
-__all__ = ["Extraction", "failure_message", "summary", "write_failures"]
+__all__ = ["Extraction", "failure_message", "summarise_extraction", "write_failures"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def write_failures(extraction: Extraction, shard: str | None = None) -> None:
         write_text(path, text)
 
 
-def summary(extractions: Sequence[Extraction]) -> str:
+def summarise_extraction(extractions: Sequence[Extraction]) -> str:
     """Tell what was done, a line for each store and one for each pass over the pixels.
 
     Parameters

@@ -27,7 +27,7 @@ from featx.features.recipe import FORMAT, Recipe, recipe_digest, recipe_key
 from featx.files import ASIDE, write_json
 
 if TYPE_CHECKING:
-    from featx.data.manifest import Manifest
+    from featx.data import Manifest
 
 __all__ = ["COST", "RECIPE", "TRAINED_ON", "FeatureStore", "find_stores"]
 
@@ -314,8 +314,8 @@ class FeatureStore:
         StoreError
             If an id is unknown, or a block is damaged; the message names it.
         """
-        from featx.data.manifest import read_manifest
-        from featx.images.content import content_keys
+        from featx.data import read_manifest
+        from featx.images import content_keys
 
         table = read_manifest(manifest, root=root)
         paths = dict(zip(table.ids, table.paths, strict=True))

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.images.augment import Ranges, apply_view, random_view
+from featx.images import Ranges, apply_view, random_view
 
 from .colour import rand_augment
 from .recipe import TrainingRecipe

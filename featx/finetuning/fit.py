@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featx.errors import TrainingError, listing
 from featx.progress import Progress
-from featx.stats.auc import fold_auc
+from featx.stats import fold_auc
 
 from .batches import training_batches
 from .board import Board

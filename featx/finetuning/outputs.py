@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from featx.cells import csv_text
 from featx.digest import digest_file
 from featx.runs import Prediction, Run, RunRecord, environment, run_folder, write_run
-from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE
+from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE
 
 from .plan import Study, Todo, seen_before
 
@@ -62,7 +62,7 @@ def write_finetuned(
     Run
         The run.
     """
-    from featx.zoo.network import save_backbone
+    from featx.zoo import save_backbone
 
     backbone, head = item.workshop / BACKBONE_FILE, item.workshop / HEAD_FILE
     save_backbone(learner.backbone, backbone)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from featx.digest import digest_bytes
 from featx.errors import ImageError, listing
 from featx.files import read_regular
-from featx.images.decode import FILE_LIMIT
-from featx.images.prepare import load
+from featx.images import FILE_LIMIT, load_image
 from featx.progress import Progress
 
 __all__ = ["MEMORY_GIB", "Pixels", "load_pixels"]
@@ -74,7 +73,7 @@ def _prepared(path: str, key: str | None, preparation: str, size: int) -> NDArra
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
     if key is not None and digest_bytes(data) != key:
         raise ImageError(f"{path}: changed after this training began; run the same command again")
-    return load(data, preparation, size, name=path)
+    return load_image(data, preparation, size, name=path)
 
 
 def load_pixels(

@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.data.guards import known_test_images
-from featx.data.protocols import Fold, Folds
-from featx.data.tasks import Labelled
+from featx.data import Fold, Folds, Labelled, known_test_images
 from featx.digest import canonical, digest
 from featx.errors import ImageError, LeakError, WeightsError, listing
-from featx.images.content import content_keys
-from featx.images.decode import DECODE_VERSION
-from featx.images.prepare import preparation_key
+from featx.images import DECODE_VERSION, content_keys, preparation_key
 from featx.runs import RunRecord, run_folder, versions
-from featx.zoo.backbones import Backbone
-from featx.zoo.weights import TRAINED_ON_FILE, Weights, backend_name
+from featx.zoo import TRAINED_ON_FILE, Backbone, Weights, backend_name
 
 from .recipe import TrainingRecipe, read_recipe
 from .sampling import steps_per_epoch

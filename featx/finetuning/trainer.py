@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.data.protocols import merged_groups, validation_split
-from featx.data.tasks import Labelled
+from featx.data import Labelled, merged_groups, validation_split
 from featx.digest import digest
 from featx.progress import Progress
 from featx.runs import Run, run_folder
-from featx.zoo.network import build_backbone
-from featx.zoo.weights import BACKBONE_FILE, Weights
+from featx.zoo import BACKBONE_FILE, Weights, build_backbone
 
 from .board import open_board
 from .checkpoint import Checkpoint

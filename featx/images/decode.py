@@ -44,7 +44,15 @@ from PIL import Image, ImageCms, ImageFile
 from featx.errors import ImageError
 from featx.files import read_regular
 
-__all__ = ["DECODE_VERSION", "FILE_LIMIT", "FORMATS", "JPEG_LIMIT", "PIXEL_LIMIT", "SCANNED_LIMIT", "decode"]
+__all__ = [
+    "DECODE_VERSION",
+    "FILE_LIMIT",
+    "FORMATS",
+    "JPEG_LIMIT",
+    "PIXEL_LIMIT",
+    "SCANNED_LIMIT",
+    "decode_image",
+]
 
 DECODE_VERSION = 1
 PIXEL_LIMIT = 50_000_000
@@ -94,7 +102,9 @@ for _plugin in ("Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "We
     import_module(f"PIL.{_plugin}ImagePlugin")
 
 
-def decode(data: bytes | Path | str, *, side: int | None = None, name: str | None = None) -> Image.Image:
+def decode_image(
+    data: bytes | Path | str, *, side: int | None = None, name: str | None = None
+) -> Image.Image:
     """Decode an image to upright sRGB.
 
     Parameters
@@ -121,7 +131,7 @@ def decode(data: bytes | Path | str, *, side: int | None = None, name: str | Non
     --------
     >>> file = io.BytesIO()
     >>> Image.new("L", (3, 2), 7).save(file, "PNG")
-    >>> image = decode(file.getvalue())
+    >>> image = decode_image(file.getvalue())
     >>> image.mode, image.size, image.getpixel((0, 0))
     ('RGB', (3, 2), (7, 7, 7))
     """

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from featx.errors import ConfigError
-from featx.images.decode import decode
+from featx.images.decode import decode_image
 
-__all__ = ["PREPARATIONS", "Preparation", "load", "preparation_key", "prepare"]
+__all__ = ["PREPARATIONS", "Preparation", "load_image", "preparation_key", "prepare_image"]
 
 Box = tuple[float, float, float, float]
 
@@ -152,13 +152,13 @@ def preparation_key(name: str) -> dict[str, Any]:
     return {"name": found.name, "version": found.version, "filter": "bilinear, antialiased"}
 
 
-def prepare(image: Image.Image, preparation: str, size: int | tuple[int, int]) -> np.ndarray[Any, Any]:
+def prepare_image(image: Image.Image, preparation: str, size: int | tuple[int, int]) -> np.ndarray[Any, Any]:
     """Cut out what counts and resize it.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Mode RGB, as `featx.images.decode.decode` returns it.
+        Mode RGB, as `featx.images.decode.decode_image` returns it.
     preparation : str
         A key of `PREPARATIONS`.
     size : int or (int, int)
@@ -176,7 +176,7 @@ def prepare(image: Image.Image, preparation: str, size: int | tuple[int, int]) -
 
     Examples
     --------
-    >>> prepare(Image.new("RGB", (40, 30), (200, 100, 0)), "center-square", 8).shape
+    >>> prepare_image(Image.new("RGB", (40, 30), (200, 100, 0)), "center-square", 8).shape
     (8, 8, 3)
     """
     found = _find(preparation)
@@ -189,7 +189,7 @@ def prepare(image: Image.Image, preparation: str, size: int | tuple[int, int]) -
     return np.array(resized)
 
 
-def load(
+def load_image(
     data: bytes | Path | str, preparation: str, size: int | tuple[int, int], *, name: str | None = None
 ) -> np.ndarray[Any, Any]:
     """Decode and prepare an image.
@@ -218,4 +218,4 @@ def load(
         If there is no such preparation or the size is not positive.
     """
     side = size if isinstance(size, int) else max(size)
-    return prepare(decode(data, side=side, name=name), preparation, size)
+    return prepare_image(decode_image(data, side=side, name=name), preparation, size)

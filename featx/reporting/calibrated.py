@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.stats.calibration import brier_score
-from featx.stats.recalibration import Recalibration, recalibration
+from featx.stats import Recalibration, brier_score, fit_recalibration
 
 from .columns import PLACE, place
 from .operating import over_folds
@@ -110,7 +109,7 @@ def calibration_table(summary: Summary) -> Table | None:
 
 def _recalibrated(series: Series, name: str) -> Recalibration:
     actual, values, _, groups = chances(series, name)
-    return recalibration(actual, values, groups=groups)
+    return fit_recalibration(actual, values, groups=groups)
 
 
 def _row(series: Series, name: str, found: Recalibration) -> tuple[Cell, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featx.stats.intervals import FoldSummary
+from featx.stats import FoldSummary
 
 from .series import Series
 from .tables import Cell, Column

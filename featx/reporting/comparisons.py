@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from featx.stats.arms import POOLED
-from featx.stats.compare import Comparison, Comparisons
-from featx.stats.findings import Finding
+from featx.stats import POOLED, Comparison, Comparisons, TestResult
 
 from .columns import ARM, SIZES, sizes
 from .names import slugs
@@ -103,7 +101,7 @@ def _compared(pair: Comparison) -> str | None:
     return "two ways of training" if len(pair.folds) > 1 else "these two trained models on this test set"
 
 
-def _statistic(found: Finding) -> str | None:
+def _statistic(found: TestResult) -> str | None:
     if np.isnan(found.statistic):
         return None
     freedom = ", ".join(f"{value:g}" for value in found.freedom)

@@ -9,7 +9,7 @@ from typing import Any
 
 from featx.errors import BackboneError
 from featx.runs import run_cost
-from featx.zoo.backbones import find_backbone
+from featx.zoo import find_backbone
 
 from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .lineage import origin

@@ -9,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from featx.stats.auc import mean_roc, precision_recall_curve, roc_curve
-from featx.stats.calibration import reliability
-from featx.stats.recalibration import smooth_curve
+from featx.stats import mean_roc, precision_recall_curve, reliability, roc_curve, smooth_curve
 
 from .calibrated import calibrated, chances
 from .drawing import (

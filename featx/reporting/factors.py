@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.errors import InputError
 from featx.runs import Run
-from featx.stats.anova import Anova, factorial_anova
+from featx.stats import Anova, factorial_anova
 
 from .lineage import lineage_of
 from .names import heading, slugs

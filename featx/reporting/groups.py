@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.stats.arms import FoldScores, summarise_arm
-from featx.stats.grouping import pool_fold
-from featx.stats.operating import Confusion, confusion
-from featx.stats.pooling import POOLINGS
+from featx.stats import POOLINGS, Confusion, FoldScores, confusion, pool_fold, summarise_arm
 
 from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .operating import METRICS, over_folds

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from featx import __version__
 
 from .drawing import Drawing, svg
-from .mistakes import mistakes
+from .mistakes import find_mistakes
 from .names import slugs
 from .overlays import Gallery, SaliencyMap
 from .provenance import Origin, origins
@@ -319,7 +319,7 @@ def _shots(summary: Summary, pictures: Mapping[str, str], saliency: Gallery) -> 
     for setting in summary.settings:
         items = [item for item in summary.overall if item.series.setting == setting]
         best = max(items, key=lambda item: np.nan_to_num(item.spread.mean, nan=-1.0)).series
-        for item in mistakes(best):
+        for item in find_mistakes(best):
             if item.id in pictures:
                 alt = f"Image {item.id}: {item.actual}, taken for {item.taken}"
                 caption = f"{item.id}: {item.actual}, taken for {item.taken} by {best.arm} (margin {item.margin:.2f})"

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from featx.runs import RunRecord
-from featx.zoo.backbones import backbones
-from featx.zoo.published import published
+from featx.zoo import list_backbones, published_weights
 
 __all__ = ["Lineage", "lineage_of", "origin"]
 
@@ -56,7 +55,7 @@ def lineage_of(record: RunRecord) -> Lineage:
 
 @cache
 def _published() -> frozenset[str]:
-    files = [published(one.name) for one in backbones()]
+    files = [published_weights(one.name) for one in list_backbones()]
     return frozenset(file.file for file in files if file) | {"imagenet"}
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.data.manifest import Manifest, read_manifest
+from featx.data import Manifest, read_manifest
 from featx.errors import ImageError
-from featx.images.prepare import load
+from featx.images import load_image
 from featx.runs import Prediction
 
 from .columns import PLACE
@@ -20,7 +20,7 @@ from .series import Series
 from .summary import Summary
 from .tables import Column, Table
 
-__all__ = ["SHOWN", "Mistake", "mistake_table", "mistakes", "thumbnails"]
+__all__ = ["SHOWN", "Mistake", "find_mistakes", "mistake_table", "thumbnails"]
 
 SHOWN = 8
 _SIDE = 176
@@ -52,7 +52,7 @@ class Mistake:
     folds: int
 
 
-def mistakes(series: Series, most: int = SHOWN) -> tuple[Mistake, ...]:
+def find_mistakes(series: Series, most: int = SHOWN) -> tuple[Mistake, ...]:
     """Find an arm's most confident mistakes.
 
     Parameters
@@ -117,7 +117,7 @@ def mistake_table(summary: Summary) -> Table | None:
             "test set" if len(one.runs) == 1 else item.folds,
         )
         for one in summary.series
-        for item in mistakes(one)
+        for item in find_mistakes(one)
     )
     if not rows:
         return None
@@ -171,7 +171,7 @@ def thumbnails(
             missing.append(f"No thumbnail of {name}: it is not in the manifest {read.name}.")
             continue
         try:
-            pixels = load(Path(paths[name]), "center-square", _SIDE)
+            pixels = load_image(Path(paths[name]), "center-square", _SIDE)
         except ImageError as error:
             missing.append(f"No thumbnail of {name}: {error}.")
             continue

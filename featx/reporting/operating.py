@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.stats.auc import average_precision
-from featx.stats.intervals import summarise_folds
-from featx.stats.operating import balanced_accuracy, confusion_at, confusion_matrix
+from featx.stats import average_precision, balanced_accuracy, confusion_at, confusion_matrix, summarise_folds
 
 from .columns import PLACE, place
 from .names import heading, slugs

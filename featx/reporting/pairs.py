@@ -7,8 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from featx.errors import ConfigError, RunError
-from featx.stats.compare import Comparison, Comparisons, compare_many
-from featx.stats.power import Power, detectable
+from featx.stats import Comparison, Comparisons, Power, compare_many, detectable
 
 from .checks import apart
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from featx.stats.compare import Comparison
-from featx.stats.power import Power
+from featx.stats import Comparison, Power
 
 from .columns import SETTING, SIZES, sizes
 from .pairs import LEVEL, POWER, smallest

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.data.folds import leaves_one_out
+from featx.data import leaves_one_out
 from featx.errors import RunError
 from featx.runs import Prediction, Run, find_runs, inner_scores, read_run
-from featx.stats.arms import FoldScores, fold_scores, pool_folds, size_ratio
+from featx.stats import FoldScores, fold_scores, pool_folds, size_ratio
 
 from .checks import check_series
 from .records import scored_by_group, train_groups, train_size

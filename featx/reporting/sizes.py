@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from featx.stats.arms import FoldScores, size_ratio, summarise_arm
-from featx.stats.intervals import FoldSummary
+from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm
 
 from .columns import HOW, INTERVALS, PLACE, SPREAD, place, spread
 from .series import Series

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.runs import Run
-from featx.stats.arms import FoldScores, fold_aucs, select_rows, summarise_arm
-from featx.stats.compare import Comparisons
-from featx.stats.intervals import FoldSummary
+from featx.stats import Comparisons, FoldScores, FoldSummary, fold_aucs, select_rows, summarise_arm
 
 from .checks import comparability
 from .pairs import compare, resolve
@@ -229,7 +227,7 @@ def summarise(
     arms : sequence of str, optional
         Arms to keep; all if left out.
     planned : sequence of (str, str) or str
-        Planned comparisons, as `featx.reporting.report.report` takes them.
+        Planned comparisons, as `featx.reporting.make_report.report` takes them.
 
     Returns
     -------

@@ -13,10 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.runs import Prediction
-from featx.stats.grouping import pool_by_group
-from featx.stats.inputs import group_codes
-from featx.stats.operating import RULES, Confusion, confusion, fixed_thresholds
-from featx.stats.proportions import Estimate, predictive_values, proportion
+from featx.stats import (
+    RULES,
+    Confusion,
+    Estimate,
+    confusion,
+    fixed_thresholds,
+    group_codes,
+    pool_by_group,
+    predictive_values,
+    proportion,
+)
 
 from .columns import PLACE, place
 from .operating import over_folds

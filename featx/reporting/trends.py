@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from featx.stats.intervals import FoldSummary
+from featx.stats import FoldSummary
 
 from .costs import MEASURES, cost_of, network_of
 from .drawing import MARK, NARROW, WIDE, folded, framed, letters, look, marker, styled

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.errors import listing
-from featx.stats.arms import POOLED
-from featx.stats.compare import Comparison, Comparisons
+from featx.stats import POOLED, Comparison, Comparisons
 
 from .factors import analyse
 from .pairs import LEVEL, POWER, against, ahead, significant, smallest

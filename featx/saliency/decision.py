@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ConfigError
-from featx.svm.model import SvmModel
-from featx.svm.scaling import Scaler, row_lengths
+from featx.svm import Scaler, SvmModel, row_lengths
 
 __all__ = ["decision_gradient"]
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import BackboneError
-from featx.zoo.naming import layer_names
+from featx.zoo import layer_names
 
 if TYPE_CHECKING:
     import keras
 
-    from featx.zoo.network import Network
+    from featx.zoo import Network
 
 __all__ = ["Halves", "grad_cam", "halve"]
 

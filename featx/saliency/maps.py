@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from featx.data.manifest import Manifest, read_manifest
+from featx.data import Manifest, read_manifest
 from featx.errors import ImageError, RunError, listing
 from featx.files import write_bytes
-from featx.images.prepare import load
+from featx.images import load_image
 from featx.progress import Progress, Silent
-from featx.reporting.mistakes import mistakes
-from featx.reporting.overlays import SaliencyMap, write_index
-from featx.reporting.series import Series, collect
+from featx.reporting import SaliencyMap, Series, collect, find_mistakes, write_index
 from featx.runs import Prediction, Run
-from featx.svm.model import SvmModel, load_model
+from featx.svm import SvmModel, load_model
 
 from .decision import decision_gradient
 from .gradcam import Halves, grad_cam, halve
@@ -157,7 +155,7 @@ def _wanted(paths: Sequence[Path | str], images: Sequence[str]) -> list[_Wanted]
         if images:
             found += [made for name in dict.fromkeys(images) if (made := _surest(item, name))]
         else:
-            found += [made for one in mistakes(item) if (made := _surest(item, one.id, one.taken))]
+            found += [made for one in find_mistakes(item) if (made := _surest(item, one.id, one.taken))]
     unknown = [name for name in images if all(name != item.row.id for item in found)]
     if unknown:
         raise RunError(f"no run tests {listing(unknown)}; give ids as in the runs' predictions.csv")
@@ -193,8 +191,8 @@ def _map(
         return None
     preparation = tools.recipe["preparation"]["name"]
     try:
-        pixels = load(Path(files[name]), preparation, tools.halves.front.inputs[0].shape[1])
-        shown = load(Path(files[name]), preparation, _SIDE)
+        pixels = load_image(Path(files[name]), preparation, tools.halves.front.inputs[0].shape[1])
+        shown = load_image(Path(files[name]), preparation, _SIDE)
     except ImageError as error:
         warnings.append(f"{what}: {error}, no map")
         return None

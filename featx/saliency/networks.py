@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from featx.digest import short
 from featx.errors import RunError, StaleStoreError, StoreError, WeightsError
-from featx.features.store import FeatureStore, find_stores
-from featx.images.decode import DECODE_VERSION
-from featx.images.prepare import preparation_key
+from featx.features import FeatureStore, find_stores
+from featx.images import DECODE_VERSION, preparation_key
 from featx.runs import Run, given_features
-from featx.zoo.backbones import find_backbone
-from featx.zoo.weights import Weights, resolve_weights
+from featx.zoo import Weights, find_backbone, resolve_weights
 
 if TYPE_CHECKING:
-    from featx.zoo.network import Network
+    from featx.zoo import Network
 
 __all__ = ["network_of", "recipe_of"]
 
@@ -83,7 +81,7 @@ def network_of(
     WeightsError
         If the source is unknown, or holds other weights than the features were made with.
     """
-    from featx.zoo.network import build_network
+    from featx.zoo import build_network
 
     backbone = find_backbone(recipe["backbone"])
     source = weights if weights is not None else _told_source(digest, cache)

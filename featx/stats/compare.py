@@ -40,7 +40,7 @@ from .arms import (
     size_ratio,
     two_fold_repeats,
 )
-from .findings import Finding, bounds
+from .findings import TestResult, bounds
 from .fold_tests import combined_f, corrected_t, dietterich_t
 from .inputs import FloatArray
 from .ranks import Ranking, rank_arms
@@ -100,11 +100,11 @@ class Comparison:
 
     arms: tuple[str, str]
     values: tuple[float, float]
-    finding: Finding
+    finding: TestResult
     adjusted_p: float
     adjustment: str = "none"
     undefined: int = 0
-    others: tuple[Finding, ...] = ()
+    others: tuple[TestResult, ...] = ()
     folds: tuple[str, ...] = ()
     differences: tuple[float, ...] = ()
     family: int = 1
@@ -252,7 +252,7 @@ def untested(names: tuple[str, str], why: str) -> Comparison:
     False
     """
     nothing = float("nan")
-    finding = Finding("none", nothing, nothing, "none", folds=0, warnings=(why,))
+    finding = TestResult("none", nothing, nothing, "none", folds=0, warnings=(why,))
     return Comparison(names, (nothing, nothing), finding, nothing)
 
 
@@ -581,7 +581,7 @@ def _ratio(a: list[FoldScores], b: list[FoldScores]) -> float | None:
     return max((ratio for one in (a, b) if (ratio := size_ratio(one)) is not None), default=None)
 
 
-def _resampled(differences: FloatArray, ratio: float | None, level: float) -> Finding:
+def _resampled(differences: FloatArray, ratio: float | None, level: float) -> TestResult:
     """Test differences over folds that may overlap, or say why that is impossible."""
     if len(differences) < 2:
         return _impossible(len(differences), "fewer than two folds have all classes")
@@ -590,7 +590,9 @@ def _resampled(differences: FloatArray, ratio: float | None, level: float) -> Fi
     return corrected_t(differences, ratio, level)
 
 
-def _five_by_two(differences: FloatArray, folds: list[FoldScores], resampled: Finding) -> dict[str, Finding]:
+def _five_by_two(
+    differences: FloatArray, folds: list[FoldScores], resampled: TestResult
+) -> dict[str, TestResult]:
     """Make the 5x2cv tests over the repeats of which both directions have a difference."""
     places = [list(pair) for pair in two_fold_repeats(folds) or []]
     repeats = [differences[pair] for pair in places if np.isfinite(differences[pair]).all()]
@@ -611,7 +613,9 @@ def _five_by_two(differences: FloatArray, folds: list[FoldScores], resampled: Fi
     return {"combined-f": combined, "dietterich-t": paired}
 
 
-def _impossible(folds: int, why: str) -> Finding:
+def _impossible(folds: int, why: str) -> TestResult:
     """Say that there is no test."""
     nothing = float("nan")
-    return Finding("none", nothing, nothing, "none", folds=folds, warnings=(f"{why}: no test is possible",))
+    return TestResult(
+        "none", nothing, nothing, "none", folds=folds, warnings=(f"{why}: no test is possible",)
+    )

@@ -8,11 +8,11 @@ from scipy.stats import t
 
 from .inputs import check_share
 
-__all__ = ["Finding", "bounds"]
+__all__ = ["TestResult", "bounds"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class TestResult:
     """The result of one test. Every p value is two-sided unless `test` says otherwise.
 
     Attributes

@@ -13,7 +13,7 @@ from scipy.stats import f, t
 
 from featx.errors import InputError
 
-from .findings import Finding, bounds
+from .findings import TestResult, bounds
 from .inputs import FloatArray
 from .intervals import corrected_variance
 
@@ -23,7 +23,7 @@ _FEW = 5
 _NO_VARIANCE = "the differences do not vary: no test is possible"
 
 
-def dietterich_t(differences: ArrayLike) -> Finding:
+def dietterich_t(differences: ArrayLike) -> TestResult:
     """5x2cv paired t test.
 
     Dietterich 1998 (Neural Computation 10, 1895-1923): the first difference over the root of the mean of the
@@ -55,7 +55,7 @@ def dietterich_t(differences: ArrayLike) -> Finding:
     pairs = _repeats(differences)
     spread = float(pairs.var(axis=1, ddof=1).mean())
     statistic, notes = _over(float(pairs[0, 0]), spread**0.5, pairs)
-    return Finding(
+    return TestResult(
         test="5x2cv paired t (Dietterich 1998)",
         p=float(2 * t.sf(abs(statistic), len(pairs))),
         statistic=statistic,
@@ -68,7 +68,7 @@ def dietterich_t(differences: ArrayLike) -> Finding:
     )
 
 
-def combined_f(differences: ArrayLike) -> Finding:
+def combined_f(differences: ArrayLike) -> TestResult:
     """Combined 5x2cv F test.
 
     Alpaydin 1999 (Neural Computation 11, 1885-1892): the sum of all squared differences over twice the sum of
@@ -100,7 +100,7 @@ def combined_f(differences: ArrayLike) -> Finding:
     pairs = _repeats(differences)
     top, spread = float((pairs**2).sum()), float(2 * pairs.var(axis=1, ddof=1).sum())
     statistic, notes = _over(top, spread, pairs)
-    return Finding(
+    return TestResult(
         test="combined 5x2cv F (Alpaydin 1999)",
         p=float(f.sf(statistic, 2 * len(pairs), len(pairs))),
         statistic=statistic,
@@ -113,7 +113,7 @@ def combined_f(differences: ArrayLike) -> Finding:
     )
 
 
-def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Finding:
+def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> TestResult:
     """Corrected resampled t test.
 
     Nadeau & Bengio 2003 (Machine Learning 52, 239-281), for (repeated) k-fold as in Bouckaert & Frank 2004:
@@ -156,7 +156,7 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Fi
     low, high = bounds(mean, error, freedom, level) if error > _rounding(mean) else (float("nan"),) * 2
     if len(values) < _FEW:
         notes += (f"only {len(values)} folds: the test can hardly show anything",)
-    return Finding(
+    return TestResult(
         test="corrected resampled t (Nadeau & Bengio 2003)",
         p=float(2 * t.sf(abs(statistic), freedom)),
         statistic=statistic,

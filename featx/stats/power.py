@@ -14,7 +14,7 @@ from featx.errors import ConfigError
 
 from .arms import FoldScores
 from .compare import compare_arms
-from .findings import Finding
+from .findings import TestResult
 from .fold_tests import corrected_t
 from .inputs import check_share
 from .row_tests import delong_test
@@ -98,7 +98,7 @@ def smallest_difference(
 
 
 def detectable(
-    finding: Finding,
+    finding: TestResult,
     *,
     auc: tuple[float, float] | None = None,
     power: float = 0.8,

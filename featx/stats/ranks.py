@@ -11,7 +11,7 @@ from scipy.stats import f, rankdata, studentized_range
 
 from featx.errors import InputError
 
-from .findings import Finding
+from .findings import TestResult
 from .inputs import FloatArray, check_share
 
 __all__ = ["Ranking", "cliques", "critical_difference", "friedman", "nemenyi", "rank_arms"]
@@ -44,7 +44,7 @@ class Ranking:
 
     arms: tuple[str, ...]
     ranks: tuple[float, ...]
-    finding: Finding
+    finding: TestResult
     level: float
     critical_difference: float
     p: tuple[tuple[float, ...], ...]
@@ -106,7 +106,7 @@ def rank_arms(
     )
 
 
-def friedman(table: ArrayLike, *, overlapping: bool = False) -> Finding:
+def friedman(table: ArrayLike, *, overlapping: bool = False) -> TestResult:
     """Friedman's test that all arms have the same rank on average, in the F form of Iman & Davenport 1980.
 
     The chi-squared form is too timid for few blocks (Demšar 2006); the F form follows from it as
@@ -145,7 +145,7 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> Finding:
     rest = blocks * (arms - 1) - squared
     statistic = (blocks - 1) * squared / rest if rest > 1e-9 else float("inf")
     freedom = (arms - 1, (arms - 1) * (blocks - 1))
-    return Finding(
+    return TestResult(
         test="Friedman (F form, Iman & Davenport 1980)",
         p=float("nan") if overlapping else float(f.sf(statistic, *freedom)),
         statistic=statistic,

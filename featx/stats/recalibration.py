@@ -19,7 +19,7 @@ from featx.errors import InputError
 from .inputs import BoolArray, FloatArray, IntArray, binary, group_codes
 from .proportions import Estimate
 
-__all__ = ["Recalibration", "recalibration", "smooth_curve"]
+__all__ = ["Recalibration", "fit_recalibration", "smooth_curve"]
 
 _NONE = Estimate(float("nan"), float("nan"), float("nan"))
 _STEPS = 200
@@ -48,7 +48,7 @@ class Recalibration:
     warnings: tuple[str, ...] = ()
 
 
-def recalibration(
+def fit_recalibration(
     actual: ArrayLike, probabilities: ArrayLike, *, groups: ArrayLike | None = None
 ) -> Recalibration:
     """Measure calibration by logistic recalibration and by counts.
@@ -77,7 +77,7 @@ def recalibration(
 
     Examples
     --------
-    >>> found = recalibration([0, 1, 0, 1, 0, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    >>> found = fit_recalibration([0, 1, 0, 1, 0, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
     >>> round(found.slope.value, 3), round(found.intercept.value, 3), found.observed_expected.value
     (0.474, 0.0, 1.0)
     """

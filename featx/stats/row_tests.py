@@ -8,7 +8,7 @@ from scipy.stats import binomtest, norm, permutation_test, rankdata
 
 from .auc import fold_auc
 from .delong import auc_warnings, delong_covariance
-from .findings import Finding, bounds
+from .findings import TestResult, bounds
 from .inputs import BoolArray, FloatArray, IntArray, binary, group_codes
 from .operating import confusion
 from .resampling import Metric, resample, weigher
@@ -26,7 +26,7 @@ def delong_test(
     *,
     groups: ArrayLike | None = None,
     level: float = 0.95,
-) -> Finding:
+) -> TestResult:
     """Compare two areas under the ROC curve on the same rows.
 
     DeLong, DeLong & Clarke-Pearson 1988; with groups Obuchowski 1997 (see `featx.stats.delong`).
@@ -71,7 +71,7 @@ def delong_test(
     error = variance**0.5 if variance >= 0 else 0.0 * variance  # rounding can leave -1e-20; NaN stays NaN
     statistic, why = _standardised(estimate, error)
     low, high = bounds(estimate, error, level=level)
-    return Finding(
+    return TestResult(
         test="DeLong 1988" if groups is None else "DeLong by groups (Obuchowski 1997)",
         p=float(2 * norm.sf(abs(statistic))),
         statistic=statistic,
@@ -99,7 +99,7 @@ def bootstrap_test(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
-) -> Finding:
+) -> TestResult:
     """Compare any metric of two arms on the same rows by a paired bootstrap.
 
     The difference over its standard deviation in the resamples is taken as normal, as in the R package pROC
@@ -162,7 +162,7 @@ def bootstrap_test(
     statistic, notes = _standardised(estimate, error)
     low, high = bounds(float(estimate), error, level=level)
     unit = "image" if groups is None else "group"
-    return Finding(
+    return TestResult(
         test=f"paired {unit} bootstrap, {resamples} resamples",
         p=float(2 * norm.sf(abs(statistic))),
         statistic=statistic,
@@ -188,7 +188,7 @@ def swap_test(
     groups: ArrayLike | None = None,
     resamples: int = 2000,
     seed: int = 0,
-) -> Finding:
+) -> TestResult:
     """Compare two areas under the ROC curve on the same rows by a permutation test.
 
     If the arms are alike, the ranks that they give a row can be swapped (Bandos, Rockette & Gur 2005,
@@ -252,7 +252,7 @@ def swap_test(
             batch=max(1, _BATCH // len(labels)),
             rng=np.random.default_rng(seed),
         ).pvalue
-    return Finding(
+    return TestResult(
         test="permutation of ranks between arms (Bandos et al. 2005)",
         p=float(p),
         statistic=estimate,
@@ -267,7 +267,7 @@ def swap_test(
 
 def mcnemar_test(
     actual: ArrayLike, decisions_a: ArrayLike, decisions_b: ArrayLike, *, groups: ArrayLike | None = None
-) -> Finding:
+) -> TestResult:
     """Compare the accuracy of two arms' decisions on the same rows by McNemar's exact test.
 
     Among the rows that one arm alone gets right, each arm is right half of the time if they are alike
@@ -306,7 +306,7 @@ def mcnemar_test(
     a_alone = int(((first == truth) & (second != truth)).sum())
     b_alone = int(((first != truth) & (second == truth)).sum())
     clustered = groups is not None and group_codes(groups, len(truth)).max(initial=-1) + 1 < len(truth)
-    return Finding(
+    return TestResult(
         test="McNemar, exact",
         p=float(binomtest(a_alone, a_alone + b_alone).pvalue) if a_alone + b_alone else 1.0,
         statistic=float(a_alone),

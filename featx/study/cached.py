@@ -6,10 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from featx.errors import FeatxError
-from featx.features.plan import Settings, missing_keys, targets
+from featx.features import ExtractSettings, missing_keys, targets
 from featx.study.jobs import Job
-from featx.zoo.backbones import find_backbone
-from featx.zoo.fetch import weights_folder
+from featx.zoo import find_backbone, weights_folder
 
 __all__ = ["images_in_cache"]
 
@@ -46,7 +45,7 @@ def images_in_cache(job: Job, keys: Collection[str]) -> int:
     ):
         return 0
     chosen = {name: given[name] for name in _SETTINGS}
-    settings = Settings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
+    settings = ExtractSettings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
     try:
         wanted = targets([backbone.name], [weights], settings, Path(given["cache"]))
         lacking = frozenset().union(*(missing for target in wanted for missing in missing_keys(target, keys)))

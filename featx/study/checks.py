@@ -10,12 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from featx.errors import ConfigError, InputError, ManifestError, TaskError, listing
-from featx.finetuning.recipe import TrainingRecipe, read_recipe
-from featx.finetuning.sampling import final_weights
+from featx.finetuning import TrainingRecipe, final_weights, read_recipe
 from featx.study.inputs import Inputs, weights_source
 from featx.study.schema import Target
-from featx.zoo.backbones import find_backbone
-from featx.zoo.network import checked_size
+from featx.zoo import checked_size, find_backbone
 
 __all__ = ["Problems", "check_study"]
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from featx.data.manifest import Manifest, read_manifest
+from featx.data import Manifest, read_manifest
 from featx.digest import digest
-from featx.images.content import content_keys
+from featx.images import content_keys
 from featx.progress import Progress
 from featx.study.schema import DataSet, Drawing
 
@@ -80,7 +80,7 @@ def read_data(
 
 def _drawn(drawing: Drawing | None, cache: Path, progress: Progress | None) -> Path:
     """Draw a data set, unless it stands there."""
-    from featx.data.synthetic import draw_dermoscopy, draw_retina
+    from featx.data import draw_dermoscopy, draw_retina
 
     assert drawing is not None, "the schema asks for a manifest or a drawing"
     # The last folder's name is what reports call the data set.

@@ -16,7 +16,7 @@ from featx.study.run import run_study
 from featx.study.schema import DataSet, Study
 from featx.study.studyfile import read_study
 
-__all__ = ["demo", "demo_study"]
+__all__ = ["demo_study", "run_demo"]
 
 
 def demo_study(seed: int = 0) -> Study:
@@ -53,7 +53,7 @@ def demo_study(seed: int = 0) -> Study:
     )
 
 
-def demo(
+def run_demo(
     *,
     output: Path | str = "reports/demo",
     cache: Path | str = "cache",

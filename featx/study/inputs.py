@@ -7,21 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featx.data.folds import Folds, check_folds
-from featx.data.protocols import make_folds
-from featx.data.tasks import Labelled, apply_task
+from featx.data import Folds, Labelled, apply_task, check_folds, make_folds
 from featx.digest import canonical, digest, digest_file
 from featx.errors import WeightsError
 from featx.files import find_files
-from featx.images.content import content_keys
+from featx.images import content_keys
 from featx.progress import Progress
 from featx.runs import COMPLETE
 from featx.study.datasets import ReadData, read_data
 from featx.study.schema import Arm, Study
-from featx.svm.settings import resolve_settings
-from featx.zoo.backbones import find_backbone
-from featx.zoo.presets import is_preset
-from featx.zoo.weights import resolve_weights
+from featx.svm import resolve_settings
+from featx.zoo import find_backbone, is_preset, resolve_weights
 
 __all__ = ["Inputs", "Start", "task_name", "weights_source"]
 
@@ -157,7 +153,7 @@ class Inputs:
 
     def _check_inner(self, folds: Folds, labelled: Labelled, keys: list[str]) -> None:
         """Check that the training set of every fold can be split again, as the SVM's settings need it."""
-        from featx.svm.train import check_inner_folds
+        from featx.svm import check_inner_folds
 
         chosen = self.study.svm.model_dump(exclude_none=True, exclude={"missing"})
         check_inner_folds(folds.folds, labelled, keys, resolve_settings(**chosen))

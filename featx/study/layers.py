@@ -60,9 +60,7 @@ def found_here(
     backbones: Sequence[str], layers: Sequence[str], pool: str, image_size: int | None
 ) -> tuple[BackboneError, ...]:
     """Build the networks in this process; arguments and result are those of `layer_problems`."""
-    from featx.zoo.backbones import find_backbone
-    from featx.zoo.network import build_network
-    from featx.zoo.weights import resolve_weights
+    from featx.zoo import build_network, find_backbone, resolve_weights
 
     problems = []
     for row in map(find_backbone, backbones):

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from featx.digest import canonical, digest, short
-from featx.finetuning.recipe import read_recipe
-from featx.images.decode import DECODE_VERSION
-from featx.images.prepare import preparation_key
+from featx.finetuning import read_recipe
+from featx.images import DECODE_VERSION, preparation_key
 from featx.progress import Progress
 from featx.study.checks import check_study
 from featx.study.inputs import Inputs, Start, task_name
 from featx.study.jobs import Job, slug
 from featx.study.schema import Arm, Source, Study, Target
-from featx.svm.settings import resolve_settings
+from featx.svm import resolve_settings
 
 __all__ = ["Plan", "make_plan"]
 

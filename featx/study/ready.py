@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from featx.features.plan import Settings
+from featx.features import ExtractSettings
 from featx.progress import Progress, Silent
 from featx.study.checks import Problems
 from featx.study.inputs import weights_source
 from featx.study.jobs import Job, read_state
 from featx.study.layers import layer_problems
 from featx.study.plan import Plan
-from featx.zoo.backbones import Backbone, find_backbone
-from featx.zoo.fetch import WEIGHTS_DIR, fetch, find_preset, find_published, weights_folder
+from featx.zoo import (
+    WEIGHTS_DIR,
+    Backbone,
+    fetch_weights,
+    find_backbone,
+    find_preset,
+    find_published,
+    weights_folder,
+)
 
 __all__ = ["check_ready"]
 
@@ -46,7 +53,7 @@ def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress |
     extractions = [job for job in left if job.kind == "extract"]
     if extractions:
         options = plan.study.extract
-        settings = Settings(engine=options.engine, device=options.device)
+        settings = ExtractSettings(engine=options.engine, device=options.device)
         found.attempt("extract.engine", options.engine, settings.chosen_engine)
         _check_layers(plan, extractions, found)
     found.tell(called)
@@ -72,7 +79,7 @@ def _have(text: str, row: Backbone, download: bool, progress: Progress) -> None:
     if (weights_folder() / name).exists() or os.environ.get(WEIGHTS_DIR):
         (find_published if text == "imagenet" else find_preset)(row)
     elif download:
-        fetch(row, progress)
+        fetch_weights(row, progress)
 
 
 def _check_layers(plan: Plan, extractions: list[Job], found: Problems) -> None:

@@ -16,7 +16,7 @@ from featx.study.schema import Study
 from featx.study.studyfile import is_study
 
 if TYPE_CHECKING:
-    from featx.reporting.report import Report
+    from featx.reporting import Report
 
 __all__ = ["report_runs_or_study", "report_study", "watched"]
 
@@ -49,7 +49,7 @@ def report_study(
     thumbnails : bool
         Show pictures of the most confident mistakes: mind who may see them.
     **options
-        Further options of `featx.reporting.report.report`, instead of the study's own.
+        Further options of `featx.reporting.make_report.report`, instead of the study's own.
 
     Returns
     -------
@@ -59,11 +59,11 @@ def report_study(
     Raises
     ------
     InputError
-        As `plan_study` and `featx.reporting.report.report`.
+        As `plan_study` and `featx.reporting.make_report.report`.
     RunError
         If no SVM of the study is finished.
     """
-    from featx.reporting.report import report
+    from featx.reporting import report
 
     plan = plan_study(
         spec, output=folder, cache=cache, manifests=manifests, allow_outside=allow_outside, progress=progress
@@ -119,7 +119,7 @@ def report_runs_or_study(
     manifest, root : Path or str, optional
         Where the images stand. A study knows its own.
     **options
-        Of `featx.reporting.report.report`; None for its default.
+        Of `featx.reporting.make_report.report`; None for its default.
 
     Returns
     -------
@@ -131,9 +131,9 @@ def report_runs_or_study(
     ConfigError
         If a study is given with other things, or thumbnails of runs without a manifest or the reverse.
     InputError
-        As `report_study` and `featx.reporting.report.report`.
+        As `report_study` and `featx.reporting.make_report.report`.
     """
-    from featx.reporting.report import report
+    from featx.reporting import report
 
     if any(map(is_study, given)):
         if len(given) > 1 or manifest or root:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from featx.data.manifest import leaves
+from featx.data import leaves
 from featx.errors import FeatxError
 
 __all__ = ["Arm", "DataSet", "Drawing", "Extract", "Source", "Study", "Svm", "Target"]
@@ -79,7 +79,7 @@ WeightsSource = Annotated[str, AfterValidator(_weights)]
 
 def _training(table: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     """Check the recipe of a training and the fields that replace its own."""
-    from featx.finetuning.recipe import read_recipe
+    from featx.finetuning import read_recipe
 
     values = {name.replace("-", "_"): value for name, value in table.items()}
     recipe = values.pop("recipe", None)
@@ -132,7 +132,7 @@ class DataSet(_Table):
     @field_validator("preparation")
     @classmethod
     def _known_preparation(cls, value: str) -> str:
-        from featx.images.prepare import preparation_key
+        from featx.images import preparation_key
 
         _checked(lambda: preparation_key(value))
         return value
@@ -182,11 +182,11 @@ class Extract(_Table):
 
     @model_validator(mode="after")
     def _usable(self) -> Extract:
-        from featx.features.plan import Settings
-        from featx.zoo.network import check_pool
+        from featx.features import ExtractSettings
+        from featx.zoo import check_pool
 
         _checked(lambda: check_pool(self.pool))
-        _checked(lambda: Settings(**self.model_dump(exclude={"on_error"})))
+        _checked(lambda: ExtractSettings(**self.model_dump(exclude={"on_error"})))
         return self
 
 
@@ -215,7 +215,7 @@ class Svm(_Table):
 
     @model_validator(mode="after")
     def _resolvable(self) -> Svm:
-        from featx.svm.settings import resolve_settings
+        from featx.svm import resolve_settings
 
         chosen = self.model_dump(exclude={"missing"}, exclude_none=True)
         _checked(lambda: resolve_settings(**chosen))
@@ -242,7 +242,7 @@ class Study(_Table):
     @field_validator("backbones")
     @classmethod
     def _known_backbones(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from featx.zoo.backbones import find_backbone
+        from featx.zoo import find_backbone
 
         for name in value:
             _checked(lambda name=name: find_backbone(name))  # type: ignore[misc]

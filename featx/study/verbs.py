@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featx.errors import TrainingError
-from featx.finetuning.kept import Kept
+from featx.finetuning import Kept
 from featx.progress import Progress
 from featx.runs import COMPLETE
 
@@ -67,15 +67,14 @@ def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) ->
 
 
 def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.finetuning.train import finetune
+    from featx.finetuning import finetune
 
     runs = finetune(**{**arguments, "workers": bench.threads, "kept": bench.kept})
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 
 def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.features.extract import extract
-    from featx.features.store import RECIPE
+    from featx.features import RECIPE, extract
 
     stores = [
         done.store
@@ -90,7 +89,7 @@ def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 
 
 def _svm(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.svm.train import train_svm
+    from featx.svm import train_svm
 
     runs = train_svm(**{**arguments, "workers": bench.threads})
     if not runs:
@@ -99,7 +98,7 @@ def _svm(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 
 
 def _report(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.reporting.report import report
+    from featx.reporting import report
 
     done = report(**arguments)
     return {

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.data.tasks import Task
-from featx.stats.calibration import Calibration, Sigmoid, Steps, fit_calibration
+from featx.data import Task
+from featx.stats import Calibration, Sigmoid, Steps, fit_calibration
 
 from .inner import InnerScores
 

@@ -13,7 +13,7 @@ from .lapack import INDEFINITE
 from .rows import Products, Rows, Work
 
 if TYPE_CHECKING:
-    from featx.zoo.accelerator import Accelerator
+    from featx.zoo import Accelerator
 
 __all__ = ["DeviceRows", "DeviceSystem"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.protocols import Fold, inner_splits, merged_groups
+from featx.data import Fold, inner_splits, merged_groups
 from featx.errors import TrainingError
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore
 from featx.runs import Prediction, Run, RunRecord, environment, write_run
-from featx.stats.calibration import Calibration, calibration_warnings
+from featx.stats import Calibration, calibration_warnings
 
 from .calibrating import calibration_summary, fit_on_inner
 from .inner import InnerScores, inner_parts, score_parts
@@ -24,7 +24,7 @@ from .pooling import pool_groups
 from .problems import Decision, Solver
 from .records import Outcome, extraction_speeds, with_outcome
 from .search import Search, search_cost, view_rows
-from .settings import Settings
+from .settings import SvmSettings
 from .solve import make_solver
 from .stores import Images, read_rows
 
@@ -52,7 +52,7 @@ class Work:
     """
 
     images: Images
-    settings: Settings
+    settings: SvmSettings
     seed: int
     workers: int
     protocol: tuple[Fold, ...]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.splitting import deal
+from featx.data import deal
 from featx.errors import TrainingError
 from featx.runs import Prediction
-from featx.stats.operating import fixed_thresholds
+from featx.stats import fixed_thresholds
 
 from .pooling import pool_scores
 from .problems import Job, Solver

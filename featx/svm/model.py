@@ -20,7 +20,7 @@ from featx.digest import short
 from featx.errors import RunError, StaleStoreError
 from featx.files import read_regular
 from featx.runs import COMPLETE, checked_digest
-from featx.stats.calibration import Calibration, calibrate
+from featx.stats import Calibration, calibrate
 
 from .calibrating import calibration_from, calibration_record
 from .pooling import pool_scores

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from featx.errors import TaskError
 from featx.runs import Prediction
-from featx.stats.pooling import pool_runs
+from featx.stats import pool_runs
 
 __all__ = ["pool_groups", "pool_scores"]
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.protocols import Folds
+from featx.data import Folds
 from featx.digest import canonical, digest
-from featx.features.recipe import recipe_key
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore, recipe_key
 from featx.runs import Run, RunRecord, versions
-from featx.stats.auc import fold_auc
+from featx.stats import fold_auc
 
-from .settings import Settings
+from .settings import SvmSettings
 from .stores import Images
 
 __all__ = ["Outcome", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
@@ -68,7 +67,7 @@ def record_of_inputs(
     stores: tuple[FeatureStore, ...],
     arm: str,
     seed: int,
-    settings: Settings,
+    settings: SvmSettings,
     warnings: tuple[str, ...],
 ) -> RunRecord:
     """Write down what decides a run.

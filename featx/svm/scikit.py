@@ -10,7 +10,7 @@ import numpy as np
 from .hinge import violation
 from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights
 from .scaling import Scaler, fit_scaler
-from .settings import Settings
+from .settings import SvmSettings
 from .threads import in_threads
 
 __all__ = ["ScikitSolver"]
@@ -34,7 +34,7 @@ class ScikitSolver:
         Threads.
     """
 
-    def __init__(self, features: Matrix, scaling: str, settings: Settings, workers: int = 1) -> None:
+    def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
         self._features = features
         self._scaling = scaling
         self._settings = settings

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .curves import Curves, choose, roc_auc_columns
 from .pooling import pool_scores
 from .problems import Job, Solver
-from .settings import Settings
+from .settings import SvmSettings
 
 __all__ = ["Search", "search_cost", "view_rows"]
 
@@ -73,7 +73,7 @@ def search_cost(
     targets: Bools,
     train: Ints,
     splits: Sequence[tuple[Ints, Ints]],
-    settings: Settings,
+    settings: SvmSettings,
     views: int = 1,
 ) -> Search:
     """Choose C for each problem by its inner splits.
@@ -188,7 +188,7 @@ def _extended(curves: list[Curves], inner: _Inner, further: set[float]) -> list[
     return [old.joined(new) for old, new in zip(curves, more, strict=True)]
 
 
-def _picks(curves: Sequence[Curves], settings: Settings) -> list[int]:
+def _picks(curves: Sequence[Curves], settings: SvmSettings) -> list[int]:
     """Choose a place on the grid for each problem."""
     if settings.shared_cost and len(curves) > 1:
         together = Curves(

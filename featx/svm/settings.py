@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from featx.errors import ConfigError
-from featx.stats.pooling import POOLINGS
+from featx.stats import POOLINGS
 
-__all__ = ["CHOICES", "PRESETS", "Settings", "resolve_settings"]
+__all__ = ["CHOICES", "PRESETS", "SvmSettings", "resolve_settings"]
 
 _DECADES = tuple(10.0**power for power in range(-3, 5))
 
@@ -32,7 +32,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class SvmSettings:
     """Everything that decides a search for C and the fit behind it.
 
     Attributes
@@ -102,13 +102,13 @@ class Settings:
 
 
 # The decision layer of Menegola et al. 2017 to the letter, and what we recommend (measured in docs/svm.md).
-PRESETS: dict[str, Settings] = {
-    "paper": Settings("paper", loss="hinge", bias="free", inner="stratified", widen=False),
-    "default": Settings("default"),
+PRESETS: dict[str, SvmSettings] = {
+    "paper": SvmSettings("paper", loss="hinge", bias="free", inner="stratified", widen=False),
+    "default": SvmSettings("default"),
 }
 
 
-def resolve_settings(preset: str = "default", **chosen: Any) -> Settings:
+def resolve_settings(preset: str = "default", **chosen: Any) -> SvmSettings:
     """Take a preset and put single settings over it.
 
     Parameters
@@ -138,7 +138,7 @@ def resolve_settings(preset: str = "default", **chosen: Any) -> Settings:
     if preset not in PRESETS:
         raise ConfigError(f"The 'preset' must be one of {', '.join(PRESETS)}. Got {preset!r} instead.")
     base = PRESETS[preset]
-    fields = {item.name for item in dataclasses.fields(Settings)} - {"preset"}
+    fields = {item.name for item in dataclasses.fields(SvmSettings)} - {"preset"}
     values = {name: value for name, value in chosen.items() if value is not None}
     for name in values:
         if name not in fields:
@@ -161,7 +161,7 @@ def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: SvmSettings) -> None:
     for name, choices in CHOICES.items():
         for value in _several(getattr(settings, name)):
             if value not in choices:

@@ -16,11 +16,11 @@ from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, Solv
 from .rows import Rows
 from .scaling import ROWWISE, fit_scaler, row_lengths
 from .scikit import ScikitSolver
-from .settings import Settings
+from .settings import SvmSettings
 from .solvers import GramSolver
 
 if TYPE_CHECKING:
-    from featx.zoo.accelerator import Accelerator
+    from featx.zoo import Accelerator
 
 __all__ = ["PrimalSolver", "make_solver"]
 
@@ -37,7 +37,7 @@ _FIRST_COST = 1e-2
 
 
 def make_solver(
-    features: Matrix, scaling: str, settings: Settings, workers: int = 1, rows: int | None = None
+    features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1, rows: int | None = None
 ) -> Solver:
     """Choose the solver for some features.
 
@@ -98,7 +98,7 @@ class PrimalSolver:
 
     measure, tolerance = MEASURES["squared_hinge"]
 
-    def __init__(self, features: Matrix, scaling: str, settings: Settings, workers: int = 1) -> None:
+    def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
         self._features = features
         self._scaling = scaling
         self._settings = settings
@@ -217,7 +217,7 @@ class PrimalSolver:
 
 
 def _accelerator() -> Accelerator:
-    from featx.zoo.accelerator import find_accelerator
+    from featx.zoo import find_accelerator
 
     return find_accelerator()
 

@@ -12,7 +12,7 @@ from .memory import require_memory
 from .newton import Path, squared_hinge_path
 from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights, rows_of
 from .scaling import ROWWISE, fit_scaler, row_lengths
-from .settings import Settings
+from .settings import SvmSettings
 from .threads import in_threads
 
 __all__ = ["GramSolver", "gram_matrix"]
@@ -92,7 +92,7 @@ class GramSolver:
         Threads.
     """
 
-    def __init__(self, features: Matrix, scaling: str, settings: Settings, workers: int = 1) -> None:
+    def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
         self._features = features
         self._scaling = scaling
         self._settings = settings

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.guards import known_test_images
-from featx.data.protocols import Fold, Folds
-from featx.data.tasks import Labelled
+from featx.data import Fold, Folds, Labelled, known_test_images
 from featx.errors import ConfigError, LeakError, MissingFeaturesError, StoreError, listing
-from featx.features.store import FeatureStore
-from featx.images.content import content_keys, earlier_keys
+from featx.features import FeatureStore
+from featx.images import content_keys, earlier_keys
 from featx.progress import Progress
 
 from .memory import require_memory

@@ -7,19 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.data.guards import refuse_other_folds
-from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import Fold, Folds, check_folds, check_inner, make_folds, write_folds
-from featx.data.tasks import Labelled, Task, apply_task
+from featx.data import (
+    Fold,
+    Folds,
+    Labelled,
+    Manifest,
+    Task,
+    apply_task,
+    check_folds,
+    check_inner,
+    make_folds,
+    read_manifest,
+    refuse_other_folds,
+    write_folds,
+)
 from featx.errors import MissingFeaturesError, listing
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore
 from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run, run_folder
 
 from .fold import FoldJob, Work, make_shelf, run_fold
 from .records import record_of_inputs, run_auc
-from .settings import Settings, resolve_settings
+from .settings import SvmSettings, resolve_settings
 from .stores import Images, assign_stores, default_arm, find_images, refuse_leaks
 from .threads import one_blas_thread
 
@@ -93,7 +103,7 @@ def train_svm(
     progress : Progress, optional
         Receiver of progress.
     **settings
-        Fields of `featx.svm.settings.Settings` that win over the preset, such as ``loss="hinge"``.
+        Fields of `featx.svm.settings.SvmSettings` that win over the preset, such as ``loss="hinge"``.
 
     Returns
     -------
@@ -157,7 +167,7 @@ def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds,
 
 
 def check_inner_folds(
-    folds: Sequence[Fold], labelled: Labelled, keys: Sequence[str], settings: Settings
+    folds: Sequence[Fold], labelled: Labelled, keys: Sequence[str], settings: SvmSettings
 ) -> None:
     """Check that the training set of every fold, run now or not, can be split again as the settings need it.
 

@@ -1,1 +1,5 @@
 """Backbones, their weights and networks up to the feature layer."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

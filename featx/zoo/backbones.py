@@ -14,9 +14,9 @@ from typing import Any
 
 from featx.errors import BackboneError
 from featx.zoo.hub_table import HUB_ROWS, HubRow, Preset, preset
-from featx.zoo.published import Published, published
+from featx.zoo.published import Published, published_weights
 
-__all__ = ["CLASS_TOKEN", "FAMILIES", "POOLED", "Backbone", "backbones", "find_backbone"]
+__all__ = ["CLASS_TOKEN", "FAMILIES", "POOLED", "Backbone", "find_backbone", "list_backbones"]
 
 # Name of the penultimate layer where that is the global average of the last feature map.
 POOLED = "global pool"
@@ -102,7 +102,7 @@ class Backbone:
     @property
     def published(self) -> Published | None:
         """The published ImageNet weights that `keras.applications` names for it, if any."""
-        return published(self.name)
+        return published_weights(self.name)
 
     @property
     def imagenet(self) -> bool:
@@ -288,7 +288,7 @@ _ROWS = (
 )
 
 
-def backbones() -> tuple[Backbone, ...]:
+def list_backbones() -> tuple[Backbone, ...]:
     """List all backbones.
 
     Returns
@@ -298,7 +298,7 @@ def backbones() -> tuple[Backbone, ...]:
 
     Examples
     --------
-    >>> [row.name for row in backbones()][:3]
+    >>> [row.name for row in list_backbones()][:3]
     ['tiny', 'vgg_m', 'vgg16']
     """
     return _ROWS

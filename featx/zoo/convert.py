@@ -9,10 +9,12 @@ from featx.zoo.backbones import find_backbone
 from featx.zoo.matconvnet import guess_backbone
 from featx.zoo.weights import file_label, resolve_weights
 
-__all__ = ["convert"]
+__all__ = ["convert_weights"]
 
 
-def convert(path: Path | str, *, backbone: str | None = None, output: Path | str | None = None) -> Path:
+def convert_weights(
+    path: Path | str, *, backbone: str | None = None, output: Path | str | None = None
+) -> Path:
     """Write any weights file that featx reads as a Keras 3 ``.weights.h5``.
 
     Parameters

@@ -14,7 +14,7 @@ from featx.zoo.hub_table import Preset
 from featx.zoo.presets import fetch_preset, is_preset
 from featx.zoo.published import Published
 
-__all__ = ["WEIGHTS_DIR", "fetch", "find_preset", "find_published", "weights_folder"]
+__all__ = ["WEIGHTS_DIR", "fetch_weights", "find_preset", "find_published", "weights_folder"]
 
 # Environment variable that names the folder of weights files.
 WEIGHTS_DIR = "FEATX_WEIGHTS_DIR"
@@ -67,7 +67,7 @@ def find_published(backbone: Backbone) -> Path:
             f"no ImageNet weights of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` "
             f"where there is a network, or put {wanted.file} there ({wanted.url})"
         )
-    return fetch(backbone)
+    return fetch_weights(backbone)
 
 
 def find_preset(backbone: Backbone) -> Path:
@@ -99,7 +99,7 @@ def find_preset(backbone: Backbone) -> Path:
             f"no preset of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` where there "
             f"is a network, or put config.json and model.weights.h5 of {wanted.handle} there"
         )
-    return fetch(backbone)
+    return fetch_weights(backbone)
 
 
 def _preset(backbone: Backbone) -> Preset:
@@ -111,7 +111,7 @@ def _preset(backbone: Backbone) -> Preset:
     return backbone.preset
 
 
-def fetch(backbone: Backbone, progress: Progress | None = None) -> Path:
+def fetch_weights(backbone: Backbone, progress: Progress | None = None) -> Path:
     """Download the published weights of a backbone, unless they are there.
 
     Parameters

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import WeightsError
-from featx.zoo.backbones import POOLED, Backbone, backbones
+from featx.zoo.backbones import POOLED, Backbone, list_backbones
 from featx.zoo.contents import Contents, StoredLayer
 from featx.zoo.naming import layer_names, snake_case
 
@@ -243,7 +243,7 @@ def _likely(contents: Contents) -> str:
     for top in range(1, _TOP_LAYERS + 1):
         kept = contents.layers[:-top]
         counts.add(sum(array.size for layer in kept for array in layer.arrays))
-    return " or ".join(row.name for row in backbones() if row.parameters in counts)
+    return " or ".join(row.name for row in list_backbones() if row.parameters in counts)
 
 
 def _mended(slot: _Slot, arrays: tuple[np.ndarray, ...], backbone: Backbone) -> tuple[np.ndarray, ...]:

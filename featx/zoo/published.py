@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Published", "published"]
+__all__ = ["Published", "published_weights"]
 
 _SERVER = "https://storage.googleapis.com/"
 
@@ -100,7 +100,7 @@ def _rows() -> dict[str, Published]:
 _ROWS = _rows()
 
 
-def published(name: str) -> Published | None:
+def published_weights(name: str) -> Published | None:
     """Look up the published ImageNet weights of a backbone.
 
     Parameters
@@ -115,7 +115,7 @@ def published(name: str) -> Published | None:
 
     Examples
     --------
-    >>> published("resnet50").file
+    >>> published_weights("resnet50").file
     'resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5'
     """
     return _ROWS.get(name)

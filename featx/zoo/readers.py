@@ -33,7 +33,7 @@ from featx.zoo.torch_files import (
 )
 from featx.zoo.torch_names import TORCH_BACKBONES, from_state_dict
 
-__all__ = ["formats", "read_weights"]
+__all__ = ["read_weights", "weights_formats"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -101,7 +101,7 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
     )
 
 
-def formats(backbone: str) -> tuple[str, ...]:
+def weights_formats(backbone: str) -> tuple[str, ...]:
     """Name the formats beside Keras' own that weights of a backbone may come in.
 
     Parameters
@@ -116,7 +116,7 @@ def formats(backbone: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> formats("vgg16"), formats("vit_b16")
+    >>> weights_formats("vgg16"), formats("vit_b16")
     (('MatConvNet',), ('PyTorch',))
     """
     known = {"MatConvNet": MATCONVNET_BACKBONES, "PyTorch": TORCH_BACKBONES}

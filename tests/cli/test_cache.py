@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from featx.digest import digest_bytes
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore
 from featx_cli.main import run
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from featx.data.manifest import read_manifest
-from featx.data.synthetic import draw_dermoscopy
+from featx.data import draw_dermoscopy, read_manifest
 from featx_cli.main import run
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore
 from featx_cli.main import run
 from tests.faults.disks import may_mount
 
@@ -95,7 +95,7 @@ def test_an_interrupted_extraction_exits_130(manifest, capsys, monkeypatch):
     def interrupted(*args, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.features.extract.run_job", interrupted)
+    monkeypatch.setattr("featx.features.extraction.run_job", interrupted)
     assert run(line(manifest)) == 130
     assert "the same command resumes" in capsys.readouterr().err
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from featx.finetuning import train
-from featx.finetuning.recipe import TrainingRecipe, read_recipe
+from featx.finetuning import TrainingRecipe, read_recipe
+from featx.finetuning import finetune_folds as train
 from featx_cli.main import run
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.data.folds import read_folds
+from featx.data import read_folds
 from featx_cli.main import run
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featx.reporting.overlays import SaliencyMap
+from featx.reporting import SaliencyMap
 from featx.saliency.maps import Saliency
 from featx_cli.main import run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featx.features import FeatureStore
 from featx.features.recipe import Recipe
-from featx.features.store import FeatureStore
-from featx.images.content import content_keys
+from featx.images import content_keys
 from featx_cli.main import run
 
 

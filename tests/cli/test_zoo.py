@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from featx.zoo.backbones import backbones
+from featx.zoo import list_backbones
 from featx_cli.main import featx, run
 
 
@@ -22,7 +22,7 @@ def invoke(*arguments: str) -> str:
 def test_list_has_a_line_for_each_backbone():
     lines = invoke("list").splitlines()
     assert lines[0].split()[:3] == ["backbone", "input", "preprocessing"]
-    assert [line.split()[0] for line in lines[1:]] == [row.name for row in backbones()]
+    assert [line.split()[0] for line in lines[1:]] == [row.name for row in list_backbones()]
     assert "fc2" in next(line for line in lines if line.startswith("vgg16"))
     assert [line.split()[-1] for line in lines if line.startswith(("resnet50 ", "dinov2_base"))] == [
         "imagenet",
@@ -32,7 +32,7 @@ def test_list_has_a_line_for_each_backbone():
 
 def test_list_as_json():
     rows = json.loads(invoke("list", "--json"))
-    assert {row["name"]: row["width"] for row in rows} == {row.name: row.width for row in backbones()}
+    assert {row["name"]: row["width"] for row in rows} == {row.name: row.width for row in list_backbones()}
 
 
 def test_show_tells_what_to_expect_and_where_weights_are_looked_for(monkeypatch, tmp_path):

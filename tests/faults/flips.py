@@ -29,8 +29,7 @@ import numpy as np
 
 from featx.digest import digest_bytes
 from featx.errors import StoreError
-from featx.features.store import FeatureStore
-from featx.features.upkeep import prune
+from featx.features import FeatureStore, prune
 
 COUNT = 100_000
 FORMATS = (1, 2)

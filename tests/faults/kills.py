@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image
 
 from featx import files
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore
 from featx.files import ASIDE, remove_leftovers
 from featx.runs import COMPLETE, find_runs, read_run
 from featx_cli.main import run

@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from featx.digest import digest_bytes
+from featx.features import FeatureStore, compact, facts, prune
 from featx.features.blocks import Features
-from featx.features.store import FeatureStore
-from featx.features.upkeep import compact, facts, prune
 from featx.files import ASIDE
 
 from .counts import Counts, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from featx.features.choice import Load, choose_engine
-from featx.zoo.backbones import find_backbone
+from featx.zoo import find_backbone
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from featx.errors import ConfigError
 from featx.features import engines
 from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
 from featx.features.networks import NetworkAtWork, first_bad_layer
-from featx.features.plan import Settings, targets
+from featx.features.plan import ExtractSettings, targets
 from featx.progress import Silent
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
@@ -22,9 +22,7 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def network():
-    from featx.zoo.backbones import find_backbone
-    from featx.zoo.network import build_network
-    from featx.zoo.weights import resolve_weights
+    from featx.zoo import build_network, find_backbone, resolve_weights
 
     backbone = find_backbone("tiny")
     return build_network(
@@ -72,7 +70,7 @@ def test_the_same_batch_gives_the_same_bits(engine):
 def test_the_first_bad_layer_is_named(network):
     import keras
 
-    from featx.zoo.network import build_network
+    from featx.zoo import build_network
 
     broken = build_network(network.backbone, network.weights)
     assert first_bad_layer(broken.model, draw(1)) == ""
@@ -86,11 +84,11 @@ def test_the_first_bad_layer_is_named(network):
 def test_rows_are_rescued_in_float32_or_their_layer_is_named(network, tmp_path, monkeypatch):
     import keras
 
-    from featx.zoo.network import build_network
+    from featx.zoo import build_network
 
     given = {"layers": ("block3_relu",), "batch_size": 4, "engine": "keras"}
-    (target,) = targets(["tiny"], ["random"], Settings(**given), tmp_path)
-    at_work = NetworkAtWork(target, Settings(**given), Device("cpu"), "keras", tmp_path, Silent())
+    (target,) = targets(["tiny"], ["random"], ExtractSettings(**given), tmp_path)
+    at_work = NetworkAtWork(target, ExtractSettings(**given), Device("cpu"), "keras", tmp_path, Silent())
     pixels = draw(4)
     sound, layers = at_work.rescue(pixels, [1, 3])
     assert layers == ["", ""]
@@ -100,7 +98,7 @@ def test_rows_are_rescued_in_float32_or_their_layer_is_named(network, tmp_path, 
     layer = next(layer for layer in broken.model.layers if layer.name == "block2_norm")
     layer.gamma.assign(keras.ops.full(layer.gamma.shape, np.nan))
     monkeypatch.setattr(NetworkAtWork, "_build", lambda self, policy: broken)
-    at_work = NetworkAtWork(target, Settings(**given), Device("cpu"), "keras", tmp_path, Silent())
+    at_work = NetworkAtWork(target, ExtractSettings(**given), Device("cpu"), "keras", tmp_path, Silent())
     bad, layers = at_work.rescue(pixels, [2])
     assert layers == ["block2_norm"]
     assert not np.isfinite(bad[0]).all()

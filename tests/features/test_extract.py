@@ -16,11 +16,10 @@ import pytest
 from featx.digest import digest_bytes
 from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestError, WeightsError
 from featx.features import passes, writing
-from featx.features.extract import extract
-from featx.features.results import summary
+from featx.features.extraction import extract
+from featx.features.results import summarise_extraction
 from featx.features.store import COST, TRAINED_ON, FeatureStore
-from featx.zoo.cost import Cost
-from featx.zoo.weights import Weights
+from featx.zoo import Cost, Weights
 
 
 class FakeEngine:
@@ -370,7 +369,7 @@ def test_tf32_is_refused_on_a_processor(pictures, tmp_path):
 
 def test_the_summary_tells_counts_times_and_shares(run, pictures):
     done = run(pictures(5))
-    text = summary(done)
+    text = summarise_extraction(done)
     assert "tiny (random0), global pool: 5 images, 0 reused, 5 computed, 0 failed" in text
     assert all(f"{stage} " in text for stage in ("reading", "forward", "writing"))
     assert 0 <= done[0].busy["write"] <= 1
@@ -466,7 +465,7 @@ def test_a_wrong_layer_leaves_no_store(pictures, tmp_path):
 _CHILD = """
 import sys, time
 from featx.features import passes, writing
-from featx.features.extract import extract
+from featx.features.extraction import extract
 writing._MOST_ROWS = 64
 load = passes.load
 def slow(*args, **named):

@@ -7,7 +7,7 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.features.engines import Device, KerasEngine
-from featx.features.extract import extract
+from featx.features.extraction import extract
 from featx.features.openvino_engine import (
     TOLERANCE,
     OpenVinoEngine,
@@ -17,16 +17,14 @@ from featx.features.openvino_engine import (
     is_exported,
 )
 from featx.features.store import FeatureStore
-from featx.zoo.cost import count_costs
+from featx.zoo import count_costs
 
 openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
 
 
 @pytest.fixture(scope="module")
 def network():
-    from featx.zoo.backbones import find_backbone
-    from featx.zoo.network import build_network
-    from featx.zoo.weights import resolve_weights
+    from featx.zoo import build_network, find_backbone, resolve_weights
 
     backbone = find_backbone("tiny")
     weights = resolve_weights("random", backbone)[0]
@@ -81,7 +79,7 @@ def test_an_image_has_the_same_features_beside_any_others(folder):
 
 
 def test_an_export_that_computes_something_else_is_refused(network, tmp_path):
-    from featx.zoo.network import build_network
+    from featx.zoo import build_network
 
     other = build_network(network.backbone, network.weights, image_size=32)
 

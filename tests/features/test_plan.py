@@ -6,14 +6,14 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.features import plan
-from featx.features.plan import Settings, shard_of, targets
-from featx.zoo.weights import Weights
+from featx.features.plan import ExtractSettings, shard_of, targets
+from featx.zoo import Weights
 
 
 def names(backbones, sources, tmp_path):
     return [
         (target.backbone.name, target.weights.source)
-        for target in targets(backbones, sources, Settings(), tmp_path)
+        for target in targets(backbones, sources, ExtractSettings(), tmp_path)
     ]
 
 
@@ -35,7 +35,7 @@ def test_a_network_named_twice_runs_once(tmp_path):
 
 
 def test_each_layer_has_a_recipe_and_a_folder(tmp_path):
-    settings = Settings(layers=("fc1", "fc2"), image_size=96, views=2)
+    settings = ExtractSettings(layers=("fc1", "fc2"), image_size=96, views=2)
     (target,) = targets(["vgg16"], ["random"], settings, tmp_path)
     assert [recipe.layer for recipe in target.recipes] == ["fc1", "fc2"]
     assert len(set(target.folders)) == 2
@@ -45,21 +45,21 @@ def test_each_layer_has_a_recipe_and_a_folder(tmp_path):
 
 
 def test_the_penultimate_layer_is_one_store_named_or_not(tmp_path):
-    (default,) = targets(["vgg16"], ["random"], Settings(), tmp_path)
-    (named,) = targets(["vgg16"], ["random"], Settings(layers=("fc2",)), tmp_path)
+    (default,) = targets(["vgg16"], ["random"], ExtractSettings(), tmp_path)
+    (named,) = targets(["vgg16"], ["random"], ExtractSettings(layers=("fc2",)), tmp_path)
     assert default.folders == named.folders
 
 
 def test_batches_workers_and_devices_do_not_change_the_recipe(tmp_path):
-    plain = targets(["tiny"], ["random"], Settings(), tmp_path)[0].folders
-    other = Settings(batch_size=7, workers=3, threads=1, device="cpu", engine="keras")
+    plain = targets(["tiny"], ["random"], ExtractSettings(), tmp_path)[0].folders
+    other = ExtractSettings(batch_size=7, workers=3, threads=1, device="cpu", engine="keras")
     assert targets(["tiny"], ["random"], other, tmp_path)[0].folders == plain
 
 
 def test_reading_ahead_is_bounded_by_bytes_and_never_starves_the_threads():
-    assert Settings(batch_size=32, workers=4).ahead(224) == 68
-    assert Settings(batch_size=32, workers=4, views=50).ahead(224) == 5
-    assert Settings(batch_size=4096, workers=4).ahead(224) == (256 << 20) // (3 * 224 * 224)
+    assert ExtractSettings(batch_size=32, workers=4).ahead(224) == 68
+    assert ExtractSettings(batch_size=32, workers=4, views=50).ahead(224) == 5
+    assert ExtractSettings(batch_size=4096, workers=4).ahead(224) == (256 << 20) // (3 * 224 * 224)
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/", "a/b", "-1/3", "1/0"])
@@ -70,15 +70,15 @@ def test_a_bad_shard_is_refused(text):
 
 def test_the_engine_is_openvino_only_where_it_is_installed_and_on_a_cpu(monkeypatch):
     monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None)
-    assert Settings(device="cpu").chosen_engine() == "keras"
+    assert ExtractSettings(device="cpu").chosen_engine() == "keras"
     with pytest.raises(ConfigError, match="not installed"):
-        Settings(engine="openvino").chosen_engine()
+        ExtractSettings(engine="openvino").chosen_engine()
     monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: object())
-    assert Settings(device="cpu").chosen_engine() == "openvino"
-    assert Settings(device="gpu").chosen_engine() == "keras"
-    assert Settings(device="cpu", engine="keras").chosen_engine() == "keras"
+    assert ExtractSettings(device="cpu").chosen_engine() == "openvino"
+    assert ExtractSettings(device="gpu").chosen_engine() == "keras"
+    assert ExtractSettings(device="cpu", engine="keras").chosen_engine() == "keras"
     with pytest.raises(ConfigError, match="runs on the CPU"):
-        Settings(device="gpu", engine="openvino").chosen_engine()
+        ExtractSettings(device="gpu", engine="openvino").chosen_engine()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def tuned(monkeypatch):
 
 
 def test_fine_tuned_weights_see_images_as_in_training(tuned, tmp_path):
-    (target,) = targets(["tiny"], ["run"], Settings(engine="keras"), tmp_path)
+    (target,) = targets(["tiny"], ["run"], ExtractSettings(engine="keras"), tmp_path)
     assert (target.image_size, target.preparation, target.precision) == (128, "retina", "bfloat16")
     (recipe,) = target.recipes
     assert (recipe.image_size, recipe.preparation["name"], recipe.precision) == (128, "retina", "bfloat16")
@@ -99,7 +99,7 @@ def test_fine_tuned_weights_see_images_as_in_training(tuned, tmp_path):
 
 
 def test_another_way_to_see_images_is_asked_for_and_warned_of(tuned, tmp_path):
-    asked = Settings(engine="keras", image_size=224, preparation="resize", precision="float32")
+    asked = ExtractSettings(engine="keras", image_size=224, preparation="resize", precision="float32")
     (target,) = targets(["tiny"], ["run"], asked, tmp_path)
     assert (target.image_size, target.preparation, target.precision) == (224, "resize", "float32")
     assert target.warnings == (
@@ -113,10 +113,13 @@ def test_another_way_to_see_images_is_asked_for_and_warned_of(tuned, tmp_path):
 
 def test_tf32_is_a_recipe_of_its_own_and_of_keras_alone(tmp_path):
     (plain,), (coarse,) = (
-        targets(["tiny"], ["random"], Settings(precision=precision), tmp_path) for precision in (None, "tf32")
+        targets(["tiny"], ["random"], ExtractSettings(precision=precision), tmp_path)
+        for precision in (None, "tf32")
     )
     assert (plain.recipes[0].precision, coarse.recipes[0].precision) == ("float32", "tf32")
     assert coarse.recipes[0].engine == "keras"
     assert plain.folders != coarse.folders
     with pytest.raises(ConfigError, match="no tf32 arithmetic"):
-        targets(["tiny"], ["random"], Settings(precision="tf32", engine="openvino", device="cpu"), tmp_path)
+        targets(
+            ["tiny"], ["random"], ExtractSettings(precision="tf32", engine="openvino", device="cpu"), tmp_path
+        )

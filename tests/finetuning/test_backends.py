@@ -17,7 +17,7 @@ CODE = """
 import json, sys
 from pathlib import Path
 import keras
-from featx.finetuning.train import finetune
+from featx.finetuning.finetune_folds import finetune
 from featx.zoo import tiny
 layers = keras.layers
 def dropping(input_tensor):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from featx.data.tasks import read_task
+from featx.data import read_task
 from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError
 from featx.finetuning.batches import Batch, evaluation_batches, training_batches

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.data.protocols import read_folds
+from featx.data import read_folds
 from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError, LeakError, ProtocolError, RunError, TaskError, WeightsError
+from featx.finetuning.finetune_folds import finetune
 from featx.finetuning.kept import Kept
 from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
 from featx.finetuning.plan import advice, choose_recipe
 from featx.finetuning.recipe import RECIPES
-from featx.finetuning.train import finetune
 from featx.progress import Silent
 from featx.runs import COMPLETE, Run, find_runs
-from featx.zoo.backbones import find_backbone
-from featx.zoo.weights import BACKBONE_FILE, TRAINED_ON_FILE, resolve_weights
+from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, find_backbone, resolve_weights
 
 FIELDS: dict[str, Any] = {"backbone": "tiny", "image_size": 16, "batch_size": 8, "epochs": 3, "workers": 2}
 
@@ -101,7 +100,7 @@ def test_trained_on_names_the_images_seen(trained: tuple[Run, ...], squares: Pat
 
 
 def test_the_folder_of_the_folds_is_a_weights_source(trained: tuple[Run, ...]) -> None:
-    from featx.zoo.network import build_network
+    from featx.zoo import build_network
 
     backbone = find_backbone("tiny")
     sources = resolve_weights(str(trained[0].path.parent), backbone)
@@ -206,7 +205,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     """SIGKILL of a real process while it trains, at a moment that chance picks."""
     given = {"weights": "random:3", "protocol": "kfold:2", "output": str(tmp_path / "out"), "folds": ["2"]}
     code = f"""
-from featx.finetuning.train import finetune
+from featx.finetuning.finetune_folds import finetune
 class Lines:
     def start(self, *given): pass
     def advance(self, count=1): pass

@@ -13,11 +13,10 @@ import numpy as np
 import xxhash
 from scipy.io import savemat
 
-from featx.data.folds import read_folds
-from featx.data.manifest import read_manifest
+from featx.data import read_folds, read_manifest
 from featx.features.blocks import read_features, read_index, write_block
-from featx.finetuning.recipe import read_recipe
-from featx.study.studyfile import read_study
+from featx.finetuning import read_recipe
+from featx.study import read_study
 from featx.zoo.matconvnet import guess_backbone
 from featx.zoo.readers import read_weights
 

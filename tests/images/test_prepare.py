@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featx.errors import ConfigError, ImageError
-from featx.images.prepare import PREPARATIONS, load, preparation_key, prepare
+from featx.images.prepare import PREPARATIONS, load_image, preparation_key, prepare_image
 
 
 def box(pixels: np.ndarray, name: str) -> tuple[float, ...]:
@@ -113,7 +113,7 @@ def test_every_preparation_of_every_shape(
     left, top, right, bottom = box(pixels, name)
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
-    prepared = prepare(Image.fromarray(pixels), name, (rows, columns))
+    prepared = prepare_image(Image.fromarray(pixels), name, (rows, columns))
     assert prepared.shape == (rows, columns, 3)
     assert prepared.dtype == np.uint8
     assert prepared.flags.c_contiguous
@@ -123,21 +123,21 @@ def test_every_preparation_of_every_shape(
 def test_reduction_averages_what_it_drops() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    reduced = prepare(Image.fromarray(stripes), "resize", 8).astype(int)
+    reduced = prepare_image(Image.fromarray(stripes), "resize", 8).astype(int)
     assert np.abs(reduced - 127.5).max() <= 12
 
 
 def test_same_size_keeps_the_pixels() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    assert np.array_equal(prepare(Image.fromarray(pixels), "resize", (9, 7)), pixels)
+    assert np.array_equal(prepare_image(Image.fromarray(pixels), "resize", (9, 7)), pixels)
 
 
 def test_load_decodes_and_prepares() -> None:
     file = io.BytesIO()
     Image.new("RGB", (400, 300), (100, 150, 200)).save(file, "JPEG", quality=95)
-    assert np.abs(load(file.getvalue(), "center-square", 20).astype(int) - [100, 150, 200]).max() <= 3
+    assert np.abs(load_image(file.getvalue(), "center-square", 20).astype(int) - [100, 150, 200]).max() <= 3
     with pytest.raises(ImageError, match=r"^mole 7: "):
-        load(file.getvalue()[:300], "resize", 20, name="mole 7")
+        load_image(file.getvalue()[:300], "resize", 20, name="mole 7")
 
 
 def test_bad_names_and_sizes() -> None:
@@ -145,11 +145,11 @@ def test_bad_names_and_sizes() -> None:
     with pytest.raises(
         ConfigError, match=r"must be one of resize, center-square, atlas, retina. Got 'crop' instead\."
     ):
-        prepare(image, "crop", 4)
+        prepare_image(image, "crop", 4)
     with pytest.raises(ConfigError, match="must be one of"):
         preparation_key("crop")
     with pytest.raises(ConfigError, match=r"at least 1 x 1 pixels. Got 0 instead\."):
-        prepare(image, "resize", 0)
+        prepare_image(image, "resize", 0)
 
 
 def test_keys_tell_preparations_apart() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.reporting.report import Report, report
+from featx.reporting.make_report import Report, report
 from featx.reporting.summary import Summary, summarise
 from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
 

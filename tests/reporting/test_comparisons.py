@@ -12,7 +12,7 @@ from featx.reporting.power import power_table
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
-from featx.stats.compare import compare_many
+from featx.stats import compare_many
 from featx.stats.power import smallest_difference
 
 Write = Callable[..., Run]

@@ -12,7 +12,7 @@ from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.reporting.words import findings
 from featx.runs import Prediction, Run
-from featx.zoo.published import published
+from featx.zoo import published_weights
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")
@@ -96,7 +96,7 @@ def test_two_arms_or_equal_ones_are_no_design(write: Write, tmp_path: Path) -> N
 
 
 def test_a_lineage_is_taken_apart(write: Write) -> None:
-    run, weights = write("A", "1x2"), published("vgg16")
+    run, weights = write("A", "1x2"), published_weights("vgg16")
     assert weights is not None
     for lineage, expected, text in (
         ((), Lineage("", (), False), ""),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.reporting.mistakes import mistake_table, mistakes, thumbnails
-from featx.reporting.report import report
+from featx.reporting.make_report import report
+from featx.reporting.mistakes import find_mistakes, mistake_table, thumbnails
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
@@ -34,7 +34,7 @@ def test_mistakes_are_ranked_by_their_mean_margin_over_folds(write: Write, tmp_p
         [row("a", "malignant", -3), row("b", "benign", -2), row("c", "benign", 1), row("d", "benign", -2)],
     )
     (series,) = summarise([tmp_path / "runs"]).series
-    found = mistakes(series)
+    found = find_mistakes(series)
     assert [(item.id, item.actual, item.taken, item.margin, item.folds) for item in found] == [
         ("a", "malignant", "benign", 2.0, 2),
         ("b", "benign", "malignant", 0.5, 2),
@@ -59,7 +59,7 @@ def test_of_several_classes_the_highest_other_one_is_named(write: Write, tmp_pat
         Prediction("z", "1x1", "", "c", {"a": 0.0, "b": 1.0, "c": 2.0}),
     ]
     write("A", "1x1", made, task="three", classes=classes, scored=classes)
-    (item,) = mistakes(summarise([tmp_path / "runs"]).series[0])
+    (item,) = find_mistakes(summarise([tmp_path / "runs"]).series[0])
     assert (item.id, item.taken, item.margin) == ("x", "c", 3.0)
 
 
@@ -90,7 +90,7 @@ def test_thumbnails_are_square_and_what_is_missing_is_said(manifest: Path) -> No
 def test_the_page_has_pictures_only_when_asked(
     write: Write, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: ())
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
     write("A", "1x1", [row("a", "malignant", -1), row("b", "benign", 1), row("c", "benign", -1)])
     plain = report(tmp_path / "runs", output=tmp_path / "plain")
     assert "<img" not in plain.html.read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ import pytest
 
 from featx.reporting import html
 from featx.reporting.contents import tables
+from featx.reporting.make_report import Report
 from featx.reporting.plots import drawings
-from featx.reporting.report import Report
 from featx.reporting.summary import Summary
 from featx.reporting.words import findings
 

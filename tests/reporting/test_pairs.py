@@ -16,7 +16,7 @@ from featx.reporting.power import power_table
 from featx.reporting.summary import summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
-from featx.stats.compare import Comparison, Comparisons
+from featx.stats import Comparison, Comparisons
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")

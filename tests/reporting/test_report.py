@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from featx.reporting.make_report import Report, report
 from featx.reporting.output import LIST
-from featx.reporting.report import Report, report
 
 GOLDEN = Path(__file__).parent / "golden"
 VOID = {"meta", "link", "input", "br"}
@@ -153,8 +153,8 @@ def test_the_provenance_of_every_arm_is_one_click_away(made: Report) -> None:
 
 
 def test_text_from_runs_is_escaped(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    drawn = sys.modules["featx.reporting.report"].drawings
-    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: drawn(summary)[:2])
+    drawn = sys.modules["featx.reporting.make_report"].drawings
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: drawn(summary)[:2])
     write("<script>alert(1)</script>", "1x1")
     write("$a_b & c", "1x1", warnings=("<b>odd</b>",))
     done = report(str(tmp_path / "runs"), output=tmp_path / "report", title="<i>")

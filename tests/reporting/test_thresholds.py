@@ -12,7 +12,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from featx.errors import ConfigError
-from featx.reporting.report import report
+from featx.reporting.make_report import report
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.reporting.thresholds import cuts, threshold_tables

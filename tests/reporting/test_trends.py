@@ -14,8 +14,8 @@ from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.reporting.trends import costs, training_sizes
 from featx.runs import Run
-from featx.stats.arms import summarise_arm
-from featx.zoo.backbones import find_backbone
+from featx.stats import summarise_arm
+from featx.zoo import find_backbone
 
 Write = Callable[..., Run]
 

@@ -7,7 +7,7 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.saliency.decision import decision_gradient
-from featx.svm.model import SvmModel
+from featx.svm import SvmModel
 from featx.svm.problems import Decision
 from featx.svm.scaling import fit_scaler
 

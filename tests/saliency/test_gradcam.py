@@ -13,9 +13,7 @@ import pytest
 
 from featx.errors import BackboneError
 from featx.saliency.gradcam import grad_cam, halve
-from featx.zoo.backbones import find_backbone
-from featx.zoo.network import Network, build_network
-from featx.zoo.weights import resolve_weights
+from featx.zoo import Network, build_network, find_backbone, resolve_weights
 
 SIDE, CELL = 64, 16
 
@@ -145,7 +143,7 @@ np.save(sys.argv[3], grad_cam(halve(network), np.load(sys.argv[2]), lambda x: (f
 def test_backends_agree(backend, network, tmp_path):
     import keras
 
-    from featx.zoo.network import save_backbone
+    from featx.zoo import save_backbone
 
     if backend == keras.backend.backend() or importlib.util.find_spec(backend) is None:
         pytest.skip(f"no second backend: {backend} is not installed, or is the one at work")

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from featx.errors import ConfigError, RunError, WeightsError
-from featx.features.extract import extract
+from featx.features import extract
+from featx.reporting import report
 from featx.reporting.overlays import INDEX, gallery, read_index
-from featx.reporting.report import report
 from featx.saliency.maps import saliency_maps
-from featx.svm.train import train_svm
+from featx.svm import train_svm
 
 COUNT, SIDE = 24, 32
 
@@ -85,7 +85,7 @@ def test_mistakes_are_mapped_by_default_and_shown_in_the_report(place, tmp_path,
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     assert again.maps == first.maps
-    monkeypatch.setattr("featx.reporting.report.drawings", lambda summary: ())
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
     page = report(place / "runs", output=tmp_path / "report", saliency=tmp_path / "a").html.read_text()
     assert page.count('<img src="data:image/png;base64,') == len(first.maps)
     assert 'alt="Saliency map of image p05: what speaks for red"' in page

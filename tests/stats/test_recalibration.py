@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 
 from featx.errors import InputError
 from featx.stats.calibration import calibrate, calibration_warnings, fit_calibration, reliability
-from featx.stats.recalibration import recalibration, smooth_curve
+from featx.stats.recalibration import fit_recalibration, smooth_curve
 
 
 def draw(count: int, seed: int = 0, slope: float = 0.6, shift: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def draw(count: int, seed: int = 0, slope: float = 0.6, shift: float = 0.4) -> t
 def test_slope_and_intercept_equal_statsmodels(grouped: bool) -> None:
     actual, chances = draw(400)
     groups = np.random.default_rng(1).integers(0, 90, size=400) if grouped else None
-    found = recalibration(actual, chances, groups=groups)
+    found = fit_recalibration(actual, chances, groups=groups)
     line = logit(chances)
     options = {"cov_type": "cluster", "cov_kwds": {"groups": groups}, "use_t": True} if grouped else {}
     binomial = sm.families.Binomial()
@@ -47,7 +47,7 @@ def test_intervals_hold_the_truth_where_images_are_tested_five_times() -> None:
         truth = expit(rng.normal(-0.8, 1.1, size=150))
         actual = (rng.uniform(size=150) < truth)[images]
         chances = expit(logit(truth[images]) + rng.normal(scale=0.02, size=len(images)))
-        found = recalibration(actual, chances, groups=images)
+        found = fit_recalibration(actual, chances, groups=images)
         wanted = zip((1.0, 0.0, 1.0), (found.slope, found.intercept, found.observed_expected), strict=True)
         held += [one.low <= value <= one.high for value, one in wanted]
         diagram = reliability(actual, chances, images=images)
@@ -62,18 +62,18 @@ def test_intervals_hold_the_truth_where_images_are_tested_five_times() -> None:
 
 
 def test_what_does_not_exist_is_missing_and_said() -> None:
-    one = recalibration([0, 0], [0.2, 0.3])
+    one = fit_recalibration([0, 0], [0.2, 0.3])
     assert np.isnan(one.observed_expected.value)
     assert "one class" in one.warnings[0]
-    apart = recalibration([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.7])
+    apart = fit_recalibration([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.7])
     assert np.isnan(apart.slope.value)
     assert np.isfinite(apart.intercept.value)
     assert "separate" in apart.warnings[0]
-    certain = recalibration([0, 1, 1], [0.0, 0.5, 1.0])
+    certain = fit_recalibration([0, 1, 1], [0.0, 0.5, 1.0])
     assert np.isnan([certain.slope.value, certain.intercept.value]).all()
     assert certain.observed_expected.value == pytest.approx(2 / 1.5)
     with pytest.raises(InputError, match="within 0 and 1"):
-        recalibration([0, 1], [0.2, 1.3])
+        fit_recalibration([0, 1], [0.2, 1.3])
 
 
 def test_the_smooth_curve_shows_what_is_off_and_skips_what_has_no_neighbours() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from featx.data.folds import Fold, Folds, write_folds
+from featx.data import Fold, Folds, write_folds
 from featx.errors import ConfigError, FeatxError, WeightsError
 from featx.study import ready
 from featx.study.layers import found_here, layer_problems

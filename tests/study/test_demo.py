@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.study import demo
+from featx.study import run_demo
 from featx.study.demo import demo_study
 from featx.study.schema import Study
 from featx.study.studyfile import read_study
@@ -35,7 +35,7 @@ def test_the_command_ends_with_table_words_and_path(
     def small(seed: int) -> Study:
         return read_study("demo", {"retina": data, "dermoscopy": data})
 
-    monkeypatch.setattr(demo, "demo_study", small)
+    monkeypatch.setattr(run_demo, "demo_study", small)
     given = ["demo", "--output", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
     assert run(given) == 0
     told = capsys.readouterr()

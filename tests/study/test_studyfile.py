@@ -57,17 +57,17 @@ def test_depth_compares_ten_backbones() -> None:
 
 
 def test_options_are_those_of_the_verbs() -> None:
-    from featx.features.extract import extract
-    from featx.svm.settings import Settings
-    from featx.svm.train import train_svm
+    from featx.features import extract
+    from featx.svm import train_svm
+    from featx.svm.settings import SvmSettings
 
     assert set(Extract.model_fields) <= set(inspect.signature(extract).parameters)
     assert "missing" in inspect.signature(train_svm).parameters
-    assert set(Svm.model_fields) == {"missing", *(item.name for item in dataclasses.fields(Settings))}
+    assert set(Svm.model_fields) == {"missing", *(item.name for item in dataclasses.fields(SvmSettings))}
 
 
 def test_defaults_of_extraction_are_those_of_the_verb() -> None:
-    from featx.features.extract import extract
+    from featx.features import extract
 
     defaults = {name: item.default for name, item in inspect.signature(extract).parameters.items()}
     assert Extract().model_dump() == {name: defaults[name] for name in Extract.model_fields}

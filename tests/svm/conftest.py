@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.features import FeatureStore
 from featx.features.recipe import Recipe
-from featx.features.store import FeatureStore
-from featx.images.content import content_keys
+from featx.images import content_keys
 
 Make = Callable[..., tuple[Path, Path]]
 

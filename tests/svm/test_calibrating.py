@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from featx.errors import ProtocolError, RunError
-from featx.features.store import FeatureStore
-from featx.reporting.report import report
+from featx.features import FeatureStore
+from featx.reporting import report
 from featx.svm import inner
 from featx.svm.calibrating import calibration_record
 from featx.svm.model import load_model

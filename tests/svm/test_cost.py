@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from featx.features.store import FeatureStore
+from featx.features import FeatureStore
 from featx.runs import read_run, run_cost
 from featx.svm.train import train_svm
 

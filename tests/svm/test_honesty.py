@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.data.splitting import deal, inner_splits
+from featx.data import deal, inner_splits
 from featx.errors import FeatxError
 from featx.stats.auc import roc_auc
 from featx.svm.search import search_cost
-from featx.svm.settings import PRESETS, Settings, resolve_settings
+from featx.svm.settings import PRESETS, SvmSettings, resolve_settings
 from featx.svm.solve import make_solver
 from featx.svm.train import run_auc, train_svm
 
@@ -21,7 +21,7 @@ COARSE = (1e-3, 1e-1, 1e1, 1e3)
 
 
 def _nested(
-    features: np.ndarray, positive: np.ndarray, groups: np.ndarray | None, settings: Settings, seed: int
+    features: np.ndarray, positive: np.ndarray, groups: np.ndarray | None, settings: SvmSettings, seed: int
 ) -> list[float]:
     """Two outer folds with the whole search inside each, as train_svm does them."""
     outer = np.arange(len(features)) if groups is None else groups

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featx.runs import inner_scores
-from featx.stats.operating import fixed_thresholds
+from featx.stats import fixed_thresholds
 from featx.svm.train import train_svm
 
 Make = Callable[..., tuple[Path, Path]]

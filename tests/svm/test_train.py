@@ -23,9 +23,8 @@ from featx.errors import (
 )
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
-from featx.images import content
-from featx.images.content import content_keys
-from featx.reporting.series import collect
+from featx.images import content, content_keys
+from featx.reporting import collect
 from featx.reporting.summary import summarise
 from featx.svm.model import load_model
 from featx.svm.pooling import pool_scores

@@ -8,26 +8,26 @@ import sys
 import pytest
 
 from featx.errors import BackboneError
-from featx.zoo.backbones import CLASS_TOKEN, FAMILIES, POOLED, backbones, find_backbone
+from featx.zoo.backbones import CLASS_TOKEN, FAMILIES, POOLED, find_backbone, list_backbones
 
 
 def test_every_architecture_of_keras_has_a_row():
     import keras
 
     functions = {name for name, item in vars(keras.applications).items() if callable(item)}
-    builders = {row.builder for row in backbones()}
+    builders = {row.builder for row in list_backbones()}
     assert {f"keras.applications:{name}" for name in functions} <= builders
     assert len(functions) >= 38
 
 
 def test_names_are_unique_and_families_known():
-    names = [row.name for row in backbones()]
+    names = [row.name for row in list_backbones()]
     assert len(set(names)) == len(names)
-    assert {row.family for row in backbones()} == set(FAMILIES)
+    assert {row.family for row in list_backbones()} == set(FAMILIES)
 
 
 def test_the_wider_the_multiplier_the_wider_the_row():
-    rows = [row for row in backbones() if row.name == "mobilenet" or row.name.startswith("mobilenet_0")]
+    rows = [row for row in list_backbones() if row.name == "mobilenet" or row.name.startswith("mobilenet_0")]
     assert [row.width for row in rows] == [256, 512, 768, 1024]
 
 
@@ -46,19 +46,19 @@ def test_find_backbone_names_what_looks_alike():
 
 
 def test_the_penultimate_layer_of_vgg_is_its_second_dense_layer():
-    assert {row.name for row in backbones() if row.layer == "fc2"} == {
+    assert {row.name for row in list_backbones() if row.layer == "fc2"} == {
         "vgg_m",
         "vgg16",
         "vgg16_torch",
         "vgg19",
     }
-    assert {row.width for row in backbones() if row.layer == "fc2"} == {4096}
-    assert {row.layer for row in backbones()} == {"fc2", POOLED, CLASS_TOKEN, "head"}
+    assert {row.width for row in list_backbones() if row.layer == "fc2"} == {4096}
+    assert {row.layer for row in list_backbones()} == {"fc2", POOLED, CLASS_TOKEN, "head"}
 
 
 def test_own_networks_have_no_published_weights():
     # Keras' files are for Keras' arithmetic: rows for PyTorch's weights take those alone.
-    for row in backbones():
+    for row in list_backbones():
         own = row.builder.startswith("featx") or row.name.endswith("_torch")
         assert row.imagenet is not own
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.zoo.backbones import backbones, find_backbone
+from featx.zoo.backbones import find_backbone, list_backbones
 from featx.zoo.cost import MULTIPLY_ADDS, Cost, count_costs
 from featx.zoo.network import build_network
 from featx.zoo.weights import resolve_weights
@@ -74,4 +74,4 @@ def test_published_figures(name, billions):
 
 
 def test_the_table_names_backbones():
-    assert set(MULTIPLY_ADDS) <= {row.name for row in backbones()}
+    assert set(MULTIPLY_ADDS) <= {row.name for row in list_backbones()}

@@ -12,7 +12,7 @@ from featx.digest import digest_file
 from featx.errors import WeightsError
 from featx.zoo import fetch as module
 from featx.zoo.backbones import find_backbone
-from featx.zoo.fetch import fetch, find_published, weights_folder
+from featx.zoo.fetch import fetch_weights, find_published, weights_folder
 from featx.zoo.published import Published
 from featx.zoo.weights import resolve_weights
 
@@ -95,9 +95,9 @@ def test_offline_fails_at_once_with_what_to_do(monkeypatch, tmp_path):
 
 def test_fetch_downloads_once_and_checks(folder, served):
     _, visits = served
-    path = fetch(MOBILENET)
+    path = fetch_weights(MOBILENET)
     assert path.read_bytes() == b"published weights"
-    assert fetch(MOBILENET) == path == find_published(MOBILENET)
+    assert fetch_weights(MOBILENET) == path == find_published(MOBILENET)
     assert len(visits) == 1
 
 
@@ -117,7 +117,7 @@ def test_fetch_tells_how_far_it_is(folder, served):
         def finish(self):
             told.append("end")
 
-    fetch(MOBILENET, Told())
+    fetch_weights(MOBILENET, Told())
     assert told == [("a.h5", 17, "bytes"), 17, 0, "end"]
 
 
@@ -125,7 +125,7 @@ def test_a_download_with_another_checksum_is_not_kept(folder, served, monkeypatc
     row, _ = served
     monkeypatch.setattr(module, "_published", lambda backbone: dataclasses.replace(row, checksum="0" * 32))
     with pytest.raises(WeightsError, match="cannot be downloaded"):
-        fetch(MOBILENET)
+        fetch_weights(MOBILENET)
     assert list(folder.iterdir()) == []
 
 

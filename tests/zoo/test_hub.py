@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from featx.errors import BackboneError, WeightsError
-from featx.zoo.backbones import Backbone, backbones, find_backbone
-from featx.zoo.fetch import fetch, find_preset
+from featx.zoo.backbones import Backbone, find_backbone, list_backbones
+from featx.zoo.fetch import fetch_weights, find_preset
 from featx.zoo.network import build_backbone, build_network, save_backbone
 from featx.zoo.presets import check_preset
 from featx.zoo.weights import resolve_weights
@@ -188,7 +188,7 @@ def test_a_preset_is_found_by_its_name_and_checked(
         (weights,) = resolve_weights("preset", row)
         assert (weights.label, weights.lineage) == ("mit_b0_ade20k_512", ("mit_b0_ade20k_512",))
         assert weights.digest == resolve_weights(folder, row)[0].digest
-        assert fetch(row) == folder
+        assert fetch_weights(row) == folder
         (folder / "SHA256SUMS").write_text(f"{'0' * 64}  model.weights.h5\n")
         with pytest.raises(WeightsError, match=r"model\.weights\.h5 is damaged or of another version"):
             resolve_weights("preset", row)
@@ -218,14 +218,14 @@ def test_fetching_keeps_whole_presets_with_their_checksums(
     monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(tmp_path))
     monkeypatch.setattr(kagglehub, "model_download", download)
     with pytest.raises(WeightsError, match=r"cannot be downloaded from Kaggle \(OSError\)"):
-        fetch(row)
+        fetch_weights(row)
     assert not list(tmp_path.iterdir())
-    folder = fetch(row)
+    folder = fetch_weights(row)
     assert asked[-1] == ("keras/mit/keras/mit_b0_ade20k_512/4", "model.weights.h5")
     assert sorted(path.name for path in folder.iterdir()) == ["SHA256SUMS", "config.json", "model.weights.h5"]
     (folder / "model.weights.h5").write_text("cut")
     with pytest.raises(WeightsError, match="damaged or of another version"):
-        fetch(row)
+        fetch_weights(row)
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with pytest.raises(BackboneError, match=r"pip install 'featx\[hub\]'$"):
         build_network(row, resolve_weights("random", row)[0])
     with pytest.raises(WeightsError, match=r"pip install 'featx\[hub\]'$"):
-        fetch(row)
+        fetch_weights(row)
 
 
 def test_rows_are_those_of_the_installed_library(hub: Any) -> None:
@@ -250,7 +250,7 @@ def test_rows_are_those_of_the_installed_library(hub: Any) -> None:
     known: dict[str, Any] = {}
     for kind in ("DINOV2Backbone", "MiTBackbone", "SigLIPBackbone", "ViTBackbone"):
         known |= getattr(hub.models, kind).presets
-    for row in backbones():
+    for row in list_backbones():
         if row.preset is None:
             continue
         theirs = known[row.preset.name]

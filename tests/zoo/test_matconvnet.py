@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from featx.errors import WeightsError
 from featx.zoo.backbones import find_backbone
-from featx.zoo.convert import convert
+from featx.zoo.convert import convert_weights
 from featx.zoo.matconvnet import guess_backbone, read_matconvnet
 from featx.zoo.network import build_network
 from featx.zoo.readers import read_weights
@@ -160,7 +160,7 @@ def test_vgg_m_from_its_file_agrees_with_numpy(tmp_path, monkeypatch):
     wanted = forward(image.astype(float), {"mean_image": (mean,), **named})
     assert (wanted > 0).mean() > 0.2
     np.testing.assert_allclose(found, wanted, atol=1e-4 * wanted.max())
-    converted = convert(path)
+    converted = convert_weights(path)
     assert converted == tmp_path / "imagenet-vgg-m.weights.h5"
     written = sorted(float(array.sum()) for layer in read_weights(converted).layers for array in layer.arrays)
     kept = [mean, *(array for pair in named.values() for array in pair)]
@@ -254,9 +254,9 @@ def test_convert_tells_what_it_needs(tmp_path):
     file = tmp_path / "a.weights.h5"
     file.write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(WeightsError, match="of which network"):
-        convert(file)
+        convert_weights(file)
     with pytest.raises(WeightsError, match=r"must end in \.weights\.h5"):
-        convert(file, backbone="tiny", output=tmp_path / "b.h5")
+        convert_weights(file, backbone="tiny", output=tmp_path / "b.h5")
     with pytest.raises(WeightsError, match="would overwrite what it is made from"):
-        convert(file, backbone="tiny")
+        convert_weights(file, backbone="tiny")
     assert file.read_bytes() == b"\x89HDF\r\n\x1a\n"

@@ -11,12 +11,12 @@ import pytest
 
 from featx.errors import BackboneError
 from featx.zoo import initial
-from featx.zoo.backbones import POOLED, Backbone, backbones, find_backbone
+from featx.zoo.backbones import POOLED, Backbone, find_backbone, list_backbones
 from featx.zoo.network import POOLS, build_backbone, build_network, layer_names, save_backbone
 from featx.zoo.weights import Weights, resolve_weights
 
 # Those of KerasHub have tests of their own.
-ROWS = [row for row in backbones() if row.preset is None]
+ROWS = [row for row in list_backbones() if row.preset is None]
 
 
 def random_weights(backbone: Backbone, seed: int = 0) -> Weights:

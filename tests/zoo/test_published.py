@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from featx.zoo.backbones import backbones, find_backbone
+from featx.zoo.backbones import find_backbone, list_backbones
 
 
 class _Asked(Exception):
@@ -44,7 +44,9 @@ def test_file_is_what_keras_downloads(name, monkeypatch):
     assert caught.value.args == (row.url, row.file, row.checksum)
 
 
-@pytest.mark.parametrize("backbone", [row for row in backbones() if row.imagenet], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "backbone", [row for row in list_backbones() if row.imagenet], ids=lambda row: row.name
+)
 def test_checksum_and_folder_are_in_keras_own_source(backbone):
     module, function = backbone.builder.split(":")
     home = inspect.getmodule(getattr(import_module(module), function))

@@ -22,16 +22,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.data.guards import refuse_other_folds
-from featx.data.manifest import Manifest, read_manifest
-from featx.data.protocols import check_folds, check_inner, make_folds, write_folds
-from featx.data.tasks import Task, apply_task
+from featx.data import (
+    Manifest,
+    Task,
+    apply_task,
+    check_folds,
+    check_inner,
+    make_folds,
+    read_manifest,
+    refuse_other_folds,
+    write_folds,
+)
 from featx.errors import ConfigError
 from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run
-from featx.zoo.backbones import find_backbone
-from featx.zoo.weights import resolve_weights
+from featx.zoo import find_backbone, resolve_weights
 
 from .board import check_board
 from .kept import Kept

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from featx.data.manifest import Manifest, read_manifest
+from featx.data import Manifest, read_manifest
 from featx.errors import ConfigError, ExtractionError
 from featx.features.job import run_job
 from featx.features.passes import Job
-from featx.features.plan import ON_ERROR, Settings, shard_of, targets
+from featx.features.plan import ON_ERROR, ExtractSettings, shard_of, targets
 from featx.features.results import Extraction, failure_message
 from featx.progress import Progress, Silent
 
@@ -118,7 +118,7 @@ def extract(
         raise ConfigError(
             f"The 'on_error' parameter must be one of {', '.join(ON_ERROR)}. Got {on_error!r} instead."
         )
-    settings = Settings(
+    settings = ExtractSettings(
         tuple([layers] if isinstance(layers, str) else layers),
         pool,
         image_size,

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featx.data.manifest import Manifest, read_manifest
+from featx.data import Manifest, read_manifest
 from featx.digest import canonical
 from featx.files import write_text
 from featx.progress import Progress, Silent
-from featx.stats.inputs import check_share
+from featx.stats import check_share
 
 from .contents import main_table, tables
 from .drawing import save
 from .html import page
-from .mistakes import mistakes, thumbnails
+from .mistakes import find_mistakes, thumbnails
 from .output import replaced_files
 from .overlays import gallery
 from .plots import drawings
@@ -196,4 +196,4 @@ def _pictures(
     if manifest is None:
         return {}, ()
     read = read_manifest(manifest, root=root, check_files=False, allow_outside=allow_outside)
-    return thumbnails([item.id for series in summary.series for item in mistakes(series)], read)
+    return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)

@@ -1,0 +1,39 @@
+from .augment import (
+    PRESETS,
+    Ranges,
+    apply_view,
+    halton_views,
+    random_view,
+)
+from .content import (
+    content_keys,
+    earlier_keys,
+)
+from .decode import (
+    DECODE_VERSION,
+    FILE_LIMIT,
+    decode_image,
+)
+from .prepare import (
+    PREPARATIONS,
+    load_image,
+    preparation_key,
+    prepare_image,
+)
+
+__all__ = [
+    "DECODE_VERSION",
+    "FILE_LIMIT",
+    "PREPARATIONS",
+    "PRESETS",
+    "Ranges",
+    "apply_view",
+    "content_keys",
+    "decode_image",
+    "earlier_keys",
+    "halton_views",
+    "load_image",
+    "preparation_key",
+    "prepare_image",
+    "random_view",
+]

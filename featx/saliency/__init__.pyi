@@ -1,0 +1,7 @@
+from .maps import (
+    saliency_maps,
+)
+
+__all__ = [
+    "saliency_maps",
+]
