@@ -39,6 +39,9 @@ def test_a_run_of_0_1_0_is_read(old: Path) -> None:
 
 def test_a_study_of_0_1_0_is_finished(old: Path) -> None:
     outcome = run_study(old / "study.toml", cache=old / "cache", output=old / "study")
-    done = {path.parent.name: json.loads(path.read_text()) for path in (old / "study" / "jobs").glob("*/done.json")}
+    done = {
+        path.parent.name: json.loads(path.read_text())
+        for path in (old / "study" / "jobs").glob("*/done.json")
+    }
     assert len(done) == 7
     assert outcome is not None
