@@ -1,7 +1,7 @@
-"""Cells of CSV files, written so that no spreadsheet takes a text for a formula, and read back exactly.
+"""Cells of CSV files: no spreadsheet takes a text for a formula, and texts are read back exactly.
 
-Spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``, be it an image's id or an arm's name. All CSV that featx
-writes goes through `csv_text`, all that it reads through `unguarded`. Source: OWASP, CSV Injection.
+Spreadsheets evaluate cells that begin with ``=``, ``+``, ``-`` or ``@``, be it an image id or an arm's name. featx writes
+every CSV file with `csv_text` and reads it with `unguarded`. Source: OWASP, CSV Injection.
 """
 
 from __future__ import annotations
@@ -19,18 +19,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def guarded(cell: Any) -> Any:
-    r"""Put an apostrophe before a text that a spreadsheet may take for a formula.
+    """Put an apostrophe before a text that a spreadsheet may take for a formula.
 
-    Parameters
-    ----------
-    cell : object
-        A cell. What is not text, and text that is a plain number, is safe as it is.
-
-    Returns
-    -------
-    object
-        The cell. An apostrophe also goes before one that stands before such a text already, so that `unguarded` gives
-        back exactly what was given.
+    Numbers, and texts that are plain numbers, stay. A text that already has apostrophes before a sign gets one more, so
+    that `unguarded` returns exactly what was given.
 
     Examples
     --------
@@ -42,17 +34,7 @@ def guarded(cell: Any) -> Any:
 
 
 def unguarded(cell: Any) -> Any:
-    """Take off the apostrophe that `guarded` has put before a text.
-
-    Parameters
-    ----------
-    cell : object
-        A cell as read.
-
-    Returns
-    -------
-    object
-        What `guarded` was given. Other cells stay, those with an apostrophe of their own too.
+    """Remove the apostrophe that `guarded` has put before a text; leave other cells as they are.
 
     Examples
     --------
@@ -63,17 +45,7 @@ def unguarded(cell: Any) -> Any:
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    r"""Write rows as CSV, guarded, with Unix line ends.
-
-    Parameters
-    ----------
-    rows : iterable of iterable
-        Cells, the column names first.
-
-    Returns
-    -------
-    str
-        The text.
+    r"""Write rows as CSV, guarded, with Unix line ends; the first row holds the column names.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Stable keys: frozen values to canonical JSON to SHA-256.
+"""Digests: SHA-256 of the canonical JSON of a value.
 
 Two values have the same digest if and only if they are equal as data, on every machine and Python version.
 """
@@ -19,17 +19,7 @@ _READ_BYTES = 1 << 20
 
 
 def canonical(value: Any) -> Any:
-    """Reduce a value to JSON types with one form for each value.
-
-    Parameters
-    ----------
-    value : dataclass, mapping, sequence, set, path, str, int, float, bool or None
-        What to reduce. Sets are sorted, dataclasses become mappings, paths become strings.
-
-    Returns
-    -------
-    dict, list, str, int, float, bool or None
-        The same value in JSON types.
+    """Reduce a value to JSON types, with one form for each value: sets are sorted, dataclasses become mappings.
 
     Raises
     ------
@@ -67,17 +57,7 @@ def canonical(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """Write a value as JSON with sorted keys and no spaces.
-
-    Parameters
-    ----------
-    value : Any
-        Anything that `canonical` takes.
-
-    Returns
-    -------
-    str
-        ASCII JSON text.
+    """Write a value as ASCII JSON with sorted keys and no spaces.
 
     Examples
     --------
@@ -88,17 +68,7 @@ def canonical_json(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """Digest a value.
-
-    Parameters
-    ----------
-    value : Any
-        Anything that `canonical` takes.
-
-    Returns
-    -------
-    str
-        SHA-256 of the canonical JSON, 64 hexadecimal digits.
+    """Return the SHA-256 of a value's canonical JSON, 64 hexadecimal digits.
 
     Examples
     --------
@@ -109,44 +79,12 @@ def digest(value: Any) -> str:
 
 
 def digest_bytes(data: bytes) -> str:
-    """Digest bytes.
-
-    Parameters
-    ----------
-    data : bytes
-        What to digest.
-
-    Returns
-    -------
-    str
-        SHA-256, 64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> digest_bytes(b"")[:8]
-    'e3b0c442'
-    """
+    """Return the SHA-256 of bytes, 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def digest_file(path: Path | str) -> str:
-    """Digest a file's bytes.
-
-    Parameters
-    ----------
-    path : Path or str
-        A regular file.
-
-    Returns
-    -------
-    str
-        SHA-256, 64 hexadecimal digits.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    """
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
     state = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(_READ_BYTES):
@@ -155,38 +93,12 @@ def digest_file(path: Path | str) -> str:
 
 
 def short(hexadecimal: str) -> str:
-    """Shorten a digest for a folder's name.
-
-    Parameters
-    ----------
-    hexadecimal : str
-        A digest.
-
-    Returns
-    -------
-    str
-        Its first eight digits.
-
-    Examples
-    --------
-    >>> short("0123456789abcdef")
-    '01234567'
-    """
+    """Shorten a digest to its first eight digits, for a folder's name."""
     return hexadecimal[:8]
 
 
 def differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Name the fields in which two records differ, each with both values.
-
-    Parameters
-    ----------
-    wanted, found : mapping
-        Two records; nested mappings are compared field by field.
-
-    Returns
-    -------
-    list of str
-        ``"field: found VALUE, wanted VALUE"`` for each difference, sorted by field.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""JSON, TOML and YAML that anyone may have written: parsed within bounds, so that no small file takes long or much.
+"""JSON, TOML and YAML from untrusted files, parsed within bounds of time and memory.
 
-Refused: values nested deeper than `DEPTH`, dotted TOML keys of more parts than that, and aliases in YAML, by which a few
-lines grow to billions of values.
+Refused are values nested deeper than `DEPTH`, dotted TOML keys of more parts than that, and aliases in YAML, by which
+a few lines grow to billions of values.
 """
 
 from __future__ import annotations
@@ -31,24 +31,12 @@ _DOTTED = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){32}")
 
 
 def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
-    """Read a text file of UTF-8, if it is a regular file of no more than so many bytes.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file.
-    limit : int
-        Bytes that it may have.
-
-    Returns
-    -------
-    str
-        Its text, without a byte-order mark.
+    """Read a text file as UTF-8, without its byte-order mark.
 
     Raises
     ------
     OSError
-        If it cannot be read, is no regular file, or is larger; ``strerror`` says which.
+        If it cannot be read, is no regular file, or has more than `limit` bytes; ``strerror`` says which.
     UnicodeDecodeError
         If it is not UTF-8.
     """
@@ -58,25 +46,10 @@ def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
 def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
-    Parameters
-    ----------
-    text : str or bytes
-        A document.
-
-    Returns
-    -------
-    Any
-        Its value.
-
     Raises
     ------
     ValueError
-        If it is no JSON, or nested too deep.
-
-    Examples
-    --------
-    >>> parse_json("[1, [2]]")
-    [1, [2]]
+        If it is not JSON, or nested too deep.
     """
     try:
         return _shallow(json.loads(text))
@@ -87,25 +60,10 @@ def parse_json(text: str | bytes) -> Any:
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML.
 
-    Parameters
-    ----------
-    text : str
-        A document.
-
-    Returns
-    -------
-    dict
-        Its tables.
-
     Raises
     ------
     ValueError
-        If it is no TOML, or nested too deep.
-
-    Examples
-    --------
-    >>> parse_toml("a.b = 1")
-    {'a': {'b': 1}}
+        If it is not TOML, or nested too deep.
     """
     # Before parsing: its time grows with the square of a key's parts.
     if _DOTTED.search(_QUOTED.sub("x", text)):
@@ -118,24 +76,12 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, *, plain: bool = False) -> Any:
-    """Parse YAML of one document, without aliases.
-
-    Parameters
-    ----------
-    text : str
-        A document.
-    plain : bool
-        Leave every scalar the text that it is.
-
-    Returns
-    -------
-    Any
-        Its value.
+    """Parse one YAML document without aliases; with `plain`, every scalar stays text.
 
     Raises
     ------
     ValueError
-        If it is no YAML, has an alias, or is nested too deep.
+        If it is not YAML, has an alias, or is nested too deep.
 
     Examples
     --------
@@ -166,7 +112,7 @@ def _check_events(text: str, loader: Any, plain: bool) -> None:
         if depth > DEPTH:
             raise _too_deep()
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"{_line(event)} has the alias *{event.anchor}; write out what it stands for")
+            raise ValueError(f"{_line(event)} has the alias *{event.anchor}; write out its value")
         if isinstance(event, yaml.ScalarEvent) and not plain and event.implicit != (False, True):
             _check_length(event)
 

@@ -1,7 +1,7 @@
 """The error tree.
 
 Every error that featx raises on purpose derives from `FeatxError`. Its message is one line that says what
-is wrong, what was got (file, row, value) and what to do. `exit_code` is what the command line ends with.
+is wrong, what was got (file, row, value) and what to do. `exit_code` is the exit code of the command line.
 
 ::
 
@@ -127,19 +127,7 @@ class TrainingError(FeatxError):
 
 
 def listing(items: list[str] | tuple[str, ...], most: int = 5) -> str:
-    """Join names for a message, the first few and how many more.
-
-    Parameters
-    ----------
-    items : list of str
-        Names, in the order to show them.
-    most : int
-        How many to show at the most.
-
-    Returns
-    -------
-    str
-        The names, comma separated, with a count of the rest.
+    """Join names for a message: the first few, and how many more.
 
     Examples
     --------

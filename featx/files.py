@@ -1,8 +1,8 @@
-"""Files that are whole or absent: written beside the target, flushed to the disk, renamed.
+"""Atomic writes: a file or folder is written beside its target, flushed to the disk, and renamed.
 
 A reader, on this machine or on another that shares the disk, never sees half of a file. A killed writer leaves at
-most a hidden folder beside the target, whose name begins with ``.aside-``: `find_files` does not look into it, and
-the next process that writes to the same place removes it (`remove_leftovers`).
+most a hidden folder beside the target, whose name begins with ``.aside-``: `find_files` ignores it, and the next
+process that writes to the same place removes it (`remove_leftovers`).
 """
 
 from __future__ import annotations
@@ -57,13 +57,7 @@ _KINDS = (
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, so that a rename in it survives a power cut.
-
-    Parameters
-    ----------
-    folder : Path
-        An existing folder. File systems that cannot flush folders are left to themselves.
-    """
+    """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         _sync(handle)
@@ -88,26 +82,15 @@ def _sync_file(path: Path) -> None:
 def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
     """Give a path to write to, then flush it and rename it to the wanted path.
 
-    Parameters
-    ----------
-    path : Path or str
-        Where the file shall be. Its folder is made if need be.
-    replace : bool
-        Replace a file that stands there. If not, one with the same content is taken for the one wanted, as a writer
-        killed behind its last rename has left it.
-
-    Yields
-    ------
-    Path
-        A path on the same file system, with the same ending, that does not exist yet. If the body raises,
-        what was written there is removed and the target stays as it was.
+    If the body raises, what was written is removed and the target stays as it was. With ``replace=False`` a target of the
+    same content is kept (a writer that was killed after its rename has left it), and another one is refused.
 
     Raises
     ------
     DiskError
         If the disk is full, read-only or broken.
     InputError
-        If other content stands there and is not to be replaced.
+        If other content stands there and must not be replaced.
     """
     target = Path(path)
     _remove_leftovers_once(target.parent.absolute())
@@ -117,7 +100,9 @@ def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
         _sync_file(aside)
         if not replace and target.exists():
             if not filecmp.cmp(aside, target, shallow=False):
-                raise InputError(f"{target}: another file stands there; give --overwrite to replace it")
+                raise InputError(
+                    f"{target}: another file with this name exists; give --overwrite to replace it"
+                )
             return
         aside.replace(target)
         sync_folder(target.parent)
@@ -125,19 +110,10 @@ def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def folder_aside(path: Path | str) -> Iterator[Path]:
-    """Give a folder to fill, then flush it and rename it to the wanted path.
+    """Give an empty folder to fill, then flush it and rename it to the wanted path.
 
-    Parameters
-    ----------
-    path : Path or str
-        Where the folder shall be. A folder there is replaced: by one exchange of the two where the file system can
-        do that, else the old one is removed only when the new one stands. What killed writers have left beside it
-        is removed first.
-
-    Yields
-    ------
-    Path
-        An empty folder on the same file system. If the body raises, it is removed and the target stays.
+    A folder that stands there is replaced in one exchange where the file system can do that; else the old folder is
+    removed once the new one is in place. If the body raises, the target stays as it was.
 
     Raises
     ------
@@ -159,17 +135,7 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def aside_folder(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside a target, which is locked as long as its writer lives and removed in the end.
-
-    Parameters
-    ----------
-    target : Path
-        What will be written. Its folder is made if need be.
-
-    Yields
-    ------
-    Path
-        The folder, on the same file system.
+    """Make a hidden folder beside a target. It is locked while its writer lives, and removed in the end.
 
     Raises
     ------
@@ -227,8 +193,8 @@ def _disk_error(target: Path, error: OSError) -> DiskError:
         place = next(folder for folder in target.absolute().parents if folder.is_dir())
         free = f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB are free there)"
     return DiskError(
-        f"{target}: cannot be written: {why}{free}. Make room, or give another folder; then the same command goes on "
-        "from what is finished"
+        f"{target}: cannot be written: {why}{free}. Free some space, or give another folder; then run the same "
+        "command again, which resumes from what is finished"
     )
 
 
@@ -266,22 +232,10 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def remove_leftovers(folder: Path | str, *, below: bool = False, dry_run: bool = False) -> tuple[Path, ...]:
-    """Remove what killed writers have left in a folder.
+    """Remove what killed writers have left in a folder, and with `below` in the folders below it; return the paths.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Where targets of `write_aside` and `folder_aside` stand. It may not exist.
-    below : bool
-        Look into the folders below it too.
-    dry_run : bool
-        Remove nothing.
-
-    Returns
-    -------
-    tuple of Path
-        What was, or would be, removed. A folder that its writer had moved away to replace it is put back first.
-        Leftovers of living writers stay; on file systems without locks, whatever is younger than a day.
+    A folder that its writer had moved away to replace it is put back first. Leftovers of living writers stay. File
+    systems without locks cannot tell which writers live: there, everything younger than a day stays.
     """
     if not below:
         found = sorted(Path(folder).glob(f"{ASIDE}*"))
@@ -329,20 +283,7 @@ def _put_back(leftover: Path) -> None:
 
 
 def find_files(folder: Path | str, name: str) -> list[Path]:
-    """Find the files of a name at or below a folder, without what is not finished.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Where to look; links to other folders are not followed.
-    name : str
-        A file's name.
-
-    Returns
-    -------
-    list of Path
-        Sorted. Folders that a writer has not put in their place yet are not looked into.
-    """
+    """Find the files of a name at or below a folder, sorted. Unfinished folders and links are not followed."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [one for one in folders if not one.startswith(ASIDE)]
@@ -352,31 +293,20 @@ def find_files(folder: Path | str, name: str) -> list[Path]:
 
 
 def open_regular(path: Path | str) -> BinaryIO:
-    """Open a file of a user's to read, if it is a regular file.
+    """Open a file that a user has named, for reading bytes.
 
-    Everything that users name is read through this: a named pipe or a device would keep its reader waiting, or feed
-    it without end.
-
-    Parameters
-    ----------
-    path : Path or str
-        A regular file, or a link to one.
-
-    Returns
-    -------
-    file object
-        Bytes, from the file's beginning.
+    A named pipe or a device would keep its reader waiting, or never end.
 
     Raises
     ------
     OSError
-        If it cannot be opened, or is anything but a regular file; ``strerror`` says which.
+        If it cannot be opened or is no regular file; ``strerror`` says which.
     """
     try:
         # A named pipe without a writer would wait in open() already.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except ValueError as error:
-        raise OSError(errno.EINVAL, f"no such name ({error})", str(path)) from error
+        raise OSError(errno.EINVAL, f"not a valid name ({error})", str(path)) from error
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
@@ -389,24 +319,12 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
-    """Read a file of a user's whole, if it is a regular file of no more than so many bytes.
-
-    Parameters
-    ----------
-    path : Path or str
-        A regular file, or a link to one.
-    limit : int
-        Bytes that it may have.
-
-    Returns
-    -------
-    bytes
-        Its content.
+    """Read the bytes of a file that a user has named, at most `limit` bytes.
 
     Raises
     ------
     OSError
-        If it cannot be read, is anything but a regular file, or is larger; ``strerror`` says which.
+        If it cannot be read, is no regular file, or is larger; ``strerror`` says which.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -423,40 +341,16 @@ def read_regular(path: Path | str, limit: int) -> bytes:
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write bytes to a file, aside and renamed.
-
-    Parameters
-    ----------
-    path : Path or str
-        Where the file shall be.
-    data : bytes
-        What it shall hold.
-    """
+    """Write bytes to a file in one atomic step."""
     with write_aside(path) as aside:
         aside.write_bytes(data)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write text to a file as UTF-8 with Unix line ends, aside and renamed.
-
-    Parameters
-    ----------
-    path : Path or str
-        Where the file shall be.
-    text : str
-        What it shall hold.
-    """
+    """Write text to a file, as UTF-8 with Unix line ends, in one atomic step."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write a value as indented JSON with sorted keys, aside and renamed.
-
-    Parameters
-    ----------
-    path : Path or str
-        Where the file shall be.
-    value : Any
-        JSON types only; no NaN or infinity.
-    """
+    """Write JSON types (no NaN, no infinity) to a file, indented and with sorted keys, in one atomic step."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")

@@ -29,13 +29,16 @@ from datetime import UTC, datetime
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featx.cells import csv_text, unguarded
 from featx.digest import canonical, differing, digest, digest_file
 from featx.documents import parse_json, read_text
 from featx.errors import RunError, listing
 from featx.files import find_files, folder_aside, open_regular, remove_leftovers, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "COMPLETE",
@@ -49,6 +52,7 @@ __all__ = [
     "given_features",
     "inner_scores",
     "read_run",
+    "read_runs",
     "run_cost",
     "run_folder",
     "shown_as",
@@ -169,13 +173,7 @@ class RunRecord:
     format: int = 1
 
     def inputs(self) -> dict[str, Any]:
-        """Return what decided the run, nothing that came out of it.
-
-        Returns
-        -------
-        dict
-            JSON types; two runs with equal inputs have equal results on one machine.
-        """
+        """Return what decided the run, as JSON types: equal inputs give equal results on one machine."""
         outcomes = {"counts", "search", "convergence", "warnings", "lineage"}
         fields = (item.name for item in dataclasses.fields(self) if item.name not in outcomes)
         inputs = {name: canonical(getattr(self, name)) for name in fields}
@@ -233,39 +231,14 @@ class Run:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def own_name(self, shown: str) -> str:
-        """Tell what the folder's files call a class.
-
-        Parameters
-        ----------
-        shown : str
-            Its name here.
-
-        Returns
-        -------
-        str
-            Its name there.
-        """
+        """Return what the folder's files call a class that is shown under another name."""
         return {here: own for own, here in self.names.items()}.get(shown, shown)
 
 
 def shown_as(run: Run, task: str, names: Mapping[str, str], classes: Sequence[str]) -> Run:
-    """Give a run's task and classes other names, as reports do that bring spellings of one task together.
+    """Give a run's task and classes other names, as reports do that combine spellings of one task.
 
-    Parameters
-    ----------
-    run : Run
-        A run as it was read.
-    task : str
-        New name of the task.
-    names : mapping of str to str
-        Each class to its new name.
-    classes : sequence of str
-        The new names, in the order wanted.
-
-    Returns
-    -------
-    Run
-        The same run; its folder is as it was.
+    `names` maps each class to its new name, `classes` are the new names in the order wanted.
     """
     old = run.record
     facts = {key: _with_names(getattr(old, key), names) for key in ("manifest", "counts", "search")}
@@ -293,18 +266,7 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Look up the versions of installed distributions without importing them.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Distribution names; one that is not installed is left out.
-
-    Returns
-    -------
-    dict of str to str
-        Name to version, with Python's own.
-    """
+    """Look up the versions of installed distributions, and of Python, without importing them."""
     found = {"python": platform.python_version()}
     for name in names:
         try:
@@ -315,20 +277,7 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
-    """Describe the machine and the time, for ``environment.json``.
-
-    Parameters
-    ----------
-    durations : mapping of str to float
-        Seconds for each stage.
-    **facts
-        Further facts in JSON types.
-
-    Returns
-    -------
-    dict
-        JSON types.
-    """
+    """Describe the machine, the time and the seconds for each stage, for ``environment.json``."""
     return {
         "host": platform.node(),
         "platform": platform.platform(),
@@ -339,40 +288,21 @@ def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
 
 
 def given_features(run: Run, digest: str | None) -> Mapping[str, Any] | None:
-    """Find what a run says of features that it was given, alone or to choose from.
-
-    Parameters
-    ----------
-    run : Run
-        A run.
-    digest : str or None
-        Digest of the features.
-
-    Returns
-    -------
-    mapping or None
-        As in `RunRecord.features`; None if the run names no such features.
-    """
+    """Return what a run's record says of the features of this digest, or None."""
     features = run.record.features
     every = (features, *features.get("alternatives", ()))
     return next((item for item in every if item.get("digest") == digest), None)
 
 
 def run_cost(run: Run) -> dict[str, Any] | None:
-    """Tell what the features behind a run cost; of several that it chose from, those taken.
-
-    Parameters
-    ----------
-    run : Run
-        A finished run.
+    """Return the cost of the features behind a run; of several alternatives, of the chosen ones.
 
     Returns
     -------
     dict or None
-        ``parameters`` and ``multiply_adds`` (of one pass over one image, None if not countable), and of the latest
-        extraction that had computed rows when the run was trained ``images_per_second`` (None if unknown),
-        ``device``, ``engine`` and ``networks`` (that shared the pass, and so its time). None where the run does not
-        know, as one from a store of an earlier version.
+        ``parameters``, ``multiply_adds`` (of one forward pass of one image, None if not countable), and of the latest
+        extraction that had computed rows when the run was trained: ``images_per_second`` (None if unknown), ``device``,
+        ``engine``, ``networks`` (that shared the pass, and so its time). None for runs of stores that do not know it.
 
     Raises
     ------
@@ -389,19 +319,7 @@ def run_cost(run: Run) -> dict[str, Any] | None:
 
 
 def run_folder(output: Path | str, arm: str, task: str, protocol: str, fold: str) -> Path:
-    """Name a run's folder.
-
-    Parameters
-    ----------
-    output : Path or str
-        Where runs are kept.
-    arm, task, protocol, fold : str
-        As in the record; characters that are awkward in a path become ``-``.
-
-    Returns
-    -------
-    Path
-        ``output/arm/task/protocol/fold``.
+    """Name a run's folder; characters that are awkward in a path become ``-``.
 
     Examples
     --------
@@ -424,27 +342,10 @@ def write_run(
     files: Mapping[str, bytes | Path] | None = None,
     inner: Sequence[Prediction] = (),
 ) -> Run:
-    """Write a run folder as a whole: it stands complete, or not at all.
+    """Write a run folder in one atomic step, and read it back.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Where the run shall be; a run there is replaced.
-    record : RunRecord
-        What went in and came out.
-    predictions : sequence of Prediction
-        One for each test image; may be empty.
-    environment : mapping
-        What `environment` returned.
-    files : mapping of str to bytes or Path, optional
-        Further files: their bytes, or a path to move in.
-    inner : sequence of Prediction, optional
-        The training part as scored by SVMs of inner folds, for `inner_scores`.
-
-    Returns
-    -------
-    Run
-        The run as read back.
+    `files` holds further files: their bytes, or a path to move in. `inner` is the training set with the scores of inner
+    cross-validation, for `inner_scores`.
     """
     target = Path(folder)
     with folder_aside(target) as aside:
@@ -497,7 +398,7 @@ def read_run(folder: Path | str) -> Run:
     Raises
     ------
     RunError
-        If the folder is no run, unfinished, of another layout, or its files were changed since.
+        If the folder is no run, is unfinished or of another layout, or its files were changed after it finished.
     """
     path = Path(folder)
     for name in _read_json(path / COMPLETE, path).get("files", {}):
@@ -511,25 +412,75 @@ def read_run(folder: Path | str) -> Run:
     return Run(path, record, _read_predictions(path, "predictions.csv"))
 
 
-def checked_digest(folder: Path | str, name: str) -> str:
-    """Digest a file of a finished run, which must be as it was when the run finished.
+def read_runs(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
+    """Read the predictions of many runs as one table.
 
     Parameters
     ----------
-    folder : Path or str
-        A run folder.
-    name : str
-        Name of one of its files.
+    paths : path or iterable of paths
+        Run folders, or folders that hold some.
 
     Returns
     -------
-    str
-        SHA-256 of the file.
+    pandas.DataFrame
+        A row for each test image of each run: ``arm``, ``task``, ``protocol``, ``fold``, ``id``, ``group``, ``class``,
+        ``score:CLASS`` (decision values), ``probability:CLASS`` where calibrated, ``stratum:COLUMN``, and ``run``,
+        the folder. A column that a run does not have is NaN in its rows.
 
     Raises
     ------
     RunError
-        If the run does not have the file, or it was changed since.
+        If a path holds no finished run, or a run cannot be read.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> record = RunRecord(
+    ...     kind="svm", arm="ImageNet", task="melanoma", classes=("nevus", "melanoma"), scored=("melanoma",),
+    ...     protocol="holdout", fold="1", folds_digest="", seed=0, manifest={}, features={}, settings={},
+    ... )
+    >>> rows = [Prediction("a", "1", "a", "melanoma", {"melanoma": 0.5})]
+    >>> run = write_run(Path(mkdtemp()) / "1", record, rows, {})
+    >>> read_runs(run.path)[["arm", "fold", "id", "class", "score:melanoma"]].to_dict("records")
+    [{'arm': 'ImageNet', 'fold': '1', 'id': 'a', 'class': 'melanoma', 'score:melanoma': 0.5}]
+    """
+    import pandas as pd
+
+    given = [paths] if isinstance(paths, str | Path) else paths
+    table = pd.DataFrame(
+        [_flat(run, row) for run in map(read_run, find_runs(given)) for row in run.predictions]
+    )
+    return table.reindex(columns=sorted(table.columns, key=_column_order))
+
+
+def _flat(run: Run, row: Prediction) -> dict[str, Any]:
+    return {
+        "arm": run.record.arm,
+        "task": run.record.task,
+        "protocol": run.record.protocol,
+        "fold": row.fold,
+        "id": row.id,
+        "group": row.group,
+        "class": row.actual,
+        **{f"score:{name}": value for name, value in row.scores.items()},
+        **{f"probability:{name}": value for name, value in row.probabilities.items()},
+        **{f"stratum:{name}": value for name, value in row.strata.items()},
+        "run": str(run.path),
+    }
+
+
+def _column_order(name: str) -> int:
+    order = ("arm", "task", "protocol", "fold", *_PLAIN_COLUMNS, "score", "probability", "stratum", "run")
+    return order.index(name.split(":")[0])
+
+
+def checked_digest(folder: Path | str, name: str) -> str:
+    """Return the SHA-256 of a file of a finished run.
+
+    Raises
+    ------
+    RunError
+        If the run does not have the file, or it was changed after the run finished.
     """
     path = Path(folder)
     wanted = _read_json(path / COMPLETE, path).get("files", {}).get(name)
@@ -600,35 +551,17 @@ def _prediction(row: dict[str, str]) -> Prediction:
 
 
 def inner_scores(run: Run) -> tuple[Prediction, ...]:
-    """Read the decision values that inner folds gave to a run's training part.
+    """Read the decision values that inner cross-validation gave to a run's training set.
 
-    Parameters
-    ----------
-    run : Run
-        A finished run.
-
-    Returns
-    -------
-    tuple of Prediction
-        One for each training image, or group where the run scores groups; the fold is the inner fold's number. Empty
-        for runs without them: of an earlier format, of a network's own head, or where a class has too few groups.
+    One for each training image, or group where the run scores groups; the fold is the inner fold's number. Empty for runs
+    without them: of format 1, of a network's own head, or where a class has too few groups.
     """
     rows = _read_predictions(run.path, _INNER) if (run.path / _INNER).is_file() else ()
     return tuple(_renamed(row, run.names) for row in rows) if run.names else rows
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[Path]:
-    """Find the finished runs at or below some folders.
-
-    Parameters
-    ----------
-    paths : iterable of Path or str
-        Run folders, or folders that hold some.
-
-    Returns
-    -------
-    list of Path
-        Run folders, sorted, each once.
+    """Find the finished runs at or below some folders, sorted, each once.
 
     Raises
     ------
@@ -647,21 +580,7 @@ def find_runs(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False) -> Run | None:
-    """Return the finished run with these inputs, if there is one; remove what killed writers left beside it.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Where the run would be.
-    wanted : RunRecord
-        A record with the inputs that the run shall have.
-    overwrite : bool
-        Ignore what stands there.
-
-    Returns
-    -------
-    Run or None
-        The finished run, or None if it has to be made.
+    """Return the finished run with the wanted inputs, or None if it has to be trained or is to be overwritten.
 
     Raises
     ------
@@ -675,7 +594,7 @@ def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False)
     run = read_run(path)
     if run.record.format < wanted.format:
         raise RunError(
-            f"{path}: a run of an earlier version of featx stands here (format {run.record.format}, now {wanted.format}: "
+            f"{path}: a run of an earlier version of featx exists here (format {run.record.format}, now {wanted.format}: "
             "with thresholds fixed on the training part); it can still be reported. Give --overwrite to train it "
             "again, or another --output or --arm"
         )
@@ -685,7 +604,7 @@ def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False)
     lines = differing(wanted.inputs(), run.record.inputs())
     if lines:
         raise RunError(
-            f"{path}: a run with other inputs stands here ({listing(lines, 3)}); "
+            f"{path}: a run with other inputs exists here ({listing(lines, 3)}); "
             "give another --output or --arm, or --overwrite to replace it"
         )
     return run

@@ -19,6 +19,7 @@ from featx.runs import (
     finished_run,
     inner_scores,
     read_run,
+    read_runs,
     run_folder,
     versions,
     write_run,
@@ -209,3 +210,22 @@ def test_a_run_written_before_texts_were_guarded_keeps_its_ids(tmp_path):
     del mark["cells"]
     (run.path / COMPLETE).write_text(json.dumps(mark))
     assert read_run(run.path).predictions[0].id == "'-1 or 1"
+
+
+def test_predictions_of_many_runs_are_one_table(tmp_path):
+    for arm, fold in (("a", "1x1"), ("a", "1x2"), ("b", "1x1")):
+        write(tmp_path / arm / fold, arm=arm, fold=fold)
+    table = read_runs(tmp_path)
+    assert list(table.columns[:7]) == ["arm", "task", "protocol", "fold", "id", "group", "class"]
+    assert table.columns[-1] == "run"
+    runs = [read_run(folder) for folder in find_runs([tmp_path])]
+    assert len(table) == sum(len(run.predictions) for run in runs)
+    first = runs[0].predictions[0]
+    row = table.iloc[0]
+    assert (row["arm"], row["id"], row["class"], row["run"]) == (
+        "a",
+        first.id,
+        first.actual,
+        str(runs[0].path),
+    )
+    assert {name: row[f"score:{name}"] for name in first.scores} == first.scores
