@@ -27,9 +27,16 @@ import featx
 from featx.features.recipe import Recipe
 from featx.images import content_keys
 from featx.stats import FoldScores, compare_many, factorial_anova, fold_scores
-from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
 from featx.stats.ranks import friedman, nemenyi
-from featx.stats.row_tests import bootstrap_test, delong_test, mcnemar_test, swap_test
+from featx.stats.significance import (
+    bootstrap_test,
+    combined_f,
+    corrected_t,
+    delong_test,
+    dietterich_t,
+    mcnemar_test,
+    swap_test,
+)
 
 LEVEL = 0.05
 EXACT, BOUND, NOTHING = "5 %", "at most 5 %", "nothing"

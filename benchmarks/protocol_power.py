@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from featx.stats.auc import roc_auc
-from featx.stats.delong import delong_covariance
-from featx.stats.fold_tests import corrected_t
-from featx.stats.row_tests import delong_test
+from featx.stats.intervals import delong_covariance
+from featx.stats.significance import corrected_t, delong_test
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]

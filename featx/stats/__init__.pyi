@@ -21,60 +21,52 @@ from .auc import (
 )
 from .calibration import (
     Calibration,
+    Recalibration,
     Sigmoid,
     Steps,
     brier_score,
     calibrate,
     calibration_warnings,
     fit_calibration,
+    fit_recalibration,
     reliability,
+    smooth_curve,
 )
 from .compare import (
     Comparison,
     Comparisons,
     compare_many,
 )
-from .findings import (
-    TestResult,
-)
 from .grouping import (
+    POOLINGS,
     pool_by_group,
     pool_fold,
-)
-from .inputs import (
-    check_share,
-    group_codes,
+    pool_runs,
 )
 from .intervals import (
     FoldSummary,
+    TestResult,
     summarise_folds,
 )
 from .operating import (
     RULES,
     Confusion,
+    Estimate,
     balanced_accuracy,
     confusion,
     confusion_at,
     confusion_matrix,
     fixed_thresholds,
-)
-from .pooling import (
-    POOLINGS,
-    pool_runs,
+    predictive_values,
+    proportion,
 )
 from .power import (
     Power,
     detectable,
 )
-from .proportions import (
-    Estimate,
-    predictive_values,
-    proportion,
-)
-from .recalibration import (
-    Recalibration,
-    fit_recalibration,
-    smooth_curve,
+from .validation import (
+    check_share,
+    group_codes,
 )
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,16 +12,14 @@ from numpy.typing import ArrayLike
 from featx.errors import InputError, listing
 
 from .auc import fold_auc
-from .delong import few_warning
-from .inputs import FloatArray, IntArray
-from .intervals import FoldSummary, delong_interval, summarise_folds
+from .intervals import FoldSummary, delong_interval, few_warning, summarise_folds
+from .validation import FloatArray, IntArray
 
 __all__ = [
     "POOLED",
     "FoldScores",
     "Stratum",
     "align",
-    "breakdown",
     "count_images",
     "fold_aucs",
     "fold_scores",
@@ -510,41 +508,6 @@ def _pooled(folds: Sequence[FoldScores]) -> list[str]:
         for fold in folds
         if fold.models > 1
     ]
-
-
-def breakdown(
-    folds: Sequence[FoldScores], levels: Mapping[str, str], *, level: float = 0.95
-) -> tuple[Stratum, ...]:
-    """Break an arm's area under the ROC curve down by a stratum, such as the difficulty of the diagnosis.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        The folds of one arm.
-    levels : mapping of str to str
-        Value of the stratum for each image id; images without one are left out.
-    level : float
-        Confidence.
-
-    Returns
-    -------
-    tuple of Stratum
-        Sorted by level. Intervals are `summarise_arm`'s, with the sizes of the whole folds; folds in which a
-        level holds one class only are counted in ``summary.undefined``.
-
-    Examples
-    --------
-    >>> fold = fold_scores("holdout", ["a", "b", "c", "d"], [0, 1, 0, 1], [0.1, 0.2, 0.4, 0.3])
-    >>> found = breakdown([fold], {"a": "easy", "b": "easy", "c": "hard", "d": "hard"})
-    >>> [(one.level, one.n, one.summary.mean) for one in found]
-    [('easy', 2, 1.0), ('hard', 2, 0.0)]
-    """
-    ratio = size_ratio(folds)
-    found = []
-    for value in sorted({levels[image] for fold in folds for image in fold.ids if image in levels}):
-        part = select_rows(folds, {image for image, one in levels.items() if one == value})
-        found.append(Stratum(value, *count_images(part), summarise_arm(part, ratio=ratio, level=level)))
-    return tuple(found)
 
 
 def _check_same(first: FoldScores, other: FoldScores) -> None:

@@ -11,8 +11,8 @@ from scipy.stats import f, rankdata, studentized_range
 
 from featx.errors import InputError
 
-from .findings import TestResult
-from .inputs import FloatArray, check_share
+from .intervals import TestResult
+from .validation import FloatArray, check_share
 
 __all__ = ["Ranking", "cliques", "critical_difference", "friedman", "nemenyi", "rank_arms"]
 
@@ -29,7 +29,7 @@ class Ranking:
         Names, in the order given.
     ranks : tuple of float
         Mean rank of each, 1 is best; ties share their mean rank.
-    finding : Finding
+    finding : TestResult
         Friedman's test that all arms are alike.
     level : float
         Confidence of the critical difference.
@@ -121,7 +121,7 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> TestResult:
 
     Returns
     -------
-    Finding
+    TestResult
         F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. Of independent blocks, p is 1 where all arms
         tie everywhere and 0 where every block has the same strict order.
 

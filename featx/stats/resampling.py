@@ -18,8 +18,8 @@ from scipy import stats
 from featx.errors import ConfigError
 
 from .auc import fold_auc
-from .inputs import FloatArray, IntArray, binary, check_share, group_codes, several
 from .intervals import Interval
+from .validation import FloatArray, IntArray, binary, check_share, group_codes, several
 
 __all__ = [
     "Metric",

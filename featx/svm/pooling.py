@@ -23,7 +23,7 @@ def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray
     scores : ndarray of float, shape (n, views, c)
         Decision values.
     pool : str
-        As `featx.stats.pooling.pool_runs` takes it.
+        As `featx.stats.grouping.pool_runs` takes it.
 
     Returns
     -------

@@ -9,8 +9,13 @@ from featx.errors import ConfigError, InputError
 
 __all__ = ["BoolArray", "FloatArray", "IntArray", "binary", "check_share", "group_codes", "several"]
 
+
 BoolArray = NDArray[np.bool_]
+
+
 FloatArray = NDArray[np.float64]
+
+
 IntArray = NDArray[np.int64]
 
 
