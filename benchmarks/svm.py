@@ -35,7 +35,7 @@ import numpy as np
 
 from featx.data import deal, inner_splits
 from featx.stats.auc import roc_auc
-from featx.svm.problems import Job
+from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import PRESETS, SvmSettings, resolve_settings
 from featx.svm.solve import make_solver
@@ -264,7 +264,7 @@ def agreement(label: str, features: np.ndarray, positive: np.ndarray) -> None:
     settings = resolve_settings("default")
     with one_blas_thread():
         solver = make_solver(features, "l2", settings, 2, len(train))
-        (curve,) = solver.curves([Job(train, test, labels)], GRID)
+        (curve,) = solver.curves([FitProblem(train, test, labels)], GRID)
     rows = features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
     tall = len(train) > features.shape[1]
     for column, cost in enumerate(GRID):

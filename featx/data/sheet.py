@@ -9,7 +9,7 @@ from io import BytesIO
 
 from PIL import Image
 
-__all__ = ["SIDE", "Picture", "Row", "Section", "contact_sheet"]
+__all__ = ["SIDE", "Picture", "SheetRow", "SheetSection", "contact_sheet"]
 
 SIDE = 160
 """Longer side of a picture on a sheet, in pixels."""
@@ -39,7 +39,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """Pictures that stand side by side.
 
     Attributes
@@ -55,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Section:
+class SheetSection:
     """Rows under a heading.
 
     Attributes
@@ -68,10 +68,10 @@ class Section:
 
     title: str
     note: str
-    rows: tuple[Row, ...]
+    rows: tuple[SheetRow, ...]
 
 
-def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
+def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[SheetSection]) -> str:
     """Make a page of pictures.
 
     Parameters
@@ -91,7 +91,7 @@ def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[Section])
     Examples
     --------
     >>> picture = Picture("a <b>", Image.new("RGB", (4, 4)))
-    >>> page = contact_sheet("t", [], [Section("s", "", (Row("", (picture,)),))])
+    >>> page = contact_sheet("t", [], [SheetSection("s", "", (SheetRow("", (picture,)),))])
     >>> "a &lt;b&gt;" in page, "data:image/jpeg" in page
     (True, True)
     """

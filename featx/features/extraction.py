@@ -8,7 +8,7 @@ from pathlib import Path
 from featx.data import Manifest, read_manifest
 from featx.errors import ConfigError, ExtractionError
 from featx.features.job import run_job
-from featx.features.passes import Job
+from featx.features.passes import ExtractionJob
 from featx.features.plan import ON_ERROR, ExtractSettings, shard_of, targets
 from featx.features.results import Extraction, failure_message
 from featx.progress import Progress, Silent
@@ -139,7 +139,7 @@ def extract(
         shard_of(shard)
     wanted = targets(names, sources, settings, Path(cache))
     table = read_manifest(manifest, root=root, allow_outside=allow_outside)
-    job = Job(settings, Path(cache), on_error, overwrite, dry_run, shard, progress or Silent())
+    job = ExtractionJob(settings, Path(cache), on_error, overwrite, dry_run, shard, progress or Silent())
     done = run_job(job, table, wanted)
     if on_error == "finish" and (message := failure_message(done)):
         raise ExtractionError(message)

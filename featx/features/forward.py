@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.features.engines import Engine, Outputs
-from featx.features.reading import Busy, PixelBatch, Pixels, Prepare, Source, batches, read_ahead
+from featx.features.reading import Busy, ImageFile, PixelBatch, Prepare, PreparedPixels, batches, read_ahead
 from featx.features.writing import BlockWriter
 from featx.progress import Progress
 
@@ -182,7 +182,7 @@ class _Pass:
 
 
 def run_pass(
-    sources: Iterable[Source],
+    sources: Iterable[ImageFile],
     prepare: Prepare,
     lanes: Sequence[Lane],
     writer: BlockWriter,
@@ -225,7 +225,7 @@ def run_pass(
         Count the seconds of reading and of the forward pass.
     """
 
-    def unreadable(image: Pixels) -> None:
+    def unreadable(image: PreparedPixels) -> None:
         progress.advance()
         failed(Failure(image.source.key, image.reason))
 

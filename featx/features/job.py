@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from featx.digest import digest
 from featx.errors import ExtractionError
-from featx.features.passes import Job, Outcome, Work, run_networks, try_networks
-from featx.features.plan import Target, missing_keys, shard_of
-from featx.features.reading import Source
+from featx.features.passes import ExtractionJob, PassOutcome, PassWork, run_networks, try_networks
+from featx.features.plan import NetworkPlan, missing_keys, shard_of
+from featx.features.reading import ImageFile
 from featx.features.results import Extraction, write_failures
 from featx.images import content_keys
 
@@ -29,16 +29,16 @@ class _Images:
     rows: tuple[tuple[str, str, str], ...]
     reasons: Mapping[str, str]  # path -> why it cannot be read
 
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, ImageFile]:
         """Give each key once, with the first image that has it."""
-        found: dict[str, Source] = {}
+        found: dict[str, ImageFile] = {}
         for _, path, key in self.rows:
             if key and key not in found:
-                found[key] = Source(key, path)
+                found[key] = ImageFile(key, path)
         return found
 
 
-def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extraction, ...]:
+def run_job(job: ExtractionJob, table: Manifest, wanted: Sequence[NetworkPlan]) -> tuple[Extraction, ...]:
     """Compute what the stores lack.
 
     Parameters
@@ -84,7 +84,7 @@ def run_job(job: Job, table: Manifest, wanted: Sequence[Target]) -> tuple[Extrac
     return tuple(item for place in sorted(done) for item in done[place])
 
 
-def _images(job: Job, table: Manifest) -> _Images:
+def _images(job: ExtractionJob, table: Manifest) -> _Images:
     paths = table.paths
     found = content_keys(paths, cache=job.cache, workers=job.settings.workers, progress=job.progress)
     reasons = {path: str(error) for path, error in found.failures.items()}
@@ -97,14 +97,16 @@ def _images(job: Job, table: Manifest) -> _Images:
     return _Images(tuple(rows), reasons)
 
 
-def _work(job: Job, target: Target, keys: Iterable[str]) -> Work:
+def _work(job: ExtractionJob, target: NetworkPlan, keys: Iterable[str]) -> PassWork:
     wanted = list(keys)
     if job.overwrite:
-        return Work(target, (frozenset(wanted),) * len(target.recipes))
-    return Work(target, missing_keys(target, wanted))
+        return PassWork(target, (frozenset(wanted),) * len(target.recipes))
+    return PassWork(target, missing_keys(target, wanted))
 
 
-def _results(job: Job, work: Work, images: _Images, outcome: Outcome | None) -> tuple[Extraction, ...]:
+def _results(
+    job: ExtractionJob, work: PassWork, images: _Images, outcome: PassOutcome | None
+) -> tuple[Extraction, ...]:
     target, results = work.target, []
     for recipe, folder, missing in zip(target.recipes, target.folders, work.missing, strict=True):
         reasons = _reasons(folder, missing, outcome)
@@ -138,7 +140,7 @@ def _results(job: Job, work: Work, images: _Images, outcome: Outcome | None) -> 
     return tuple(results)
 
 
-def _reasons(folder: Path, missing: frozenset[str], outcome: Outcome | None) -> dict[str, str]:
+def _reasons(folder: Path, missing: frozenset[str], outcome: PassOutcome | None) -> dict[str, str]:
     """Key to reason, for the images that failed for a store."""
     if outcome is None:
         return {}

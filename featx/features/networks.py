@@ -12,7 +12,7 @@ import numpy.typing as npt
 from featx.errors import ConfigError
 from featx.features.engines import Device, Engine, KerasEngine, Outputs, reference_outputs
 from featx.features.openvino_engine import OpenVinoEngine, export_costs, export_network, exported, is_exported
-from featx.features.plan import ExtractSettings, Target
+from featx.features.plan import ExtractSettings, NetworkPlan
 from featx.features.precision import PrecisionCheck
 from featx.progress import Progress
 from featx.zoo import Cost, count_costs
@@ -58,7 +58,7 @@ class NetworkAtWork:
 
     def __init__(
         self,
-        target: Target,
+        target: NetworkPlan,
         settings: ExtractSettings,
         device: Device,
         engine: str,
@@ -197,7 +197,7 @@ class NetworkAtWork:
         return outputs, layers
 
 
-def export_folder(target: Target, settings: ExtractSettings, cache: Path) -> Path:
+def export_folder(target: NetworkPlan, settings: ExtractSettings, cache: Path) -> Path:
     """Name the folder of a network's OpenVINO export.
 
     Parameters

@@ -19,21 +19,21 @@ from featx.features.engines import Device, choose_device, set_threads
 from featx.features.forward import Failure, Lane, run_pass
 from featx.features.networks import NetworkAtWork, export_folder
 from featx.features.openvino_engine import is_exported
-from featx.features.plan import ExtractSettings, Target, open_stores
-from featx.features.reading import Array, Busy, Prepare, Source, read_ahead
+from featx.features.plan import ExtractSettings, NetworkPlan, open_stores
+from featx.features.reading import Array, Busy, ImageFile, Prepare, read_ahead
 from featx.features.store import FeatureStore
 from featx.features.writing import BlockWriter, hand_bytes
 from featx.images import PRESETS, apply_view, halton_views, load_image
 from featx.progress import Progress
 from featx.zoo import Cost
 
-__all__ = ["Job", "Outcome", "Work", "one_view", "run_networks", "try_networks"]
+__all__ = ["ExtractionJob", "PassOutcome", "PassWork", "one_view", "run_networks", "try_networks"]
 
 _TRIED_IMAGES = 32
 
 
 @dataclass(frozen=True)
-class Job:
+class ExtractionJob:
     """What to do, apart from images and networks.
 
     Attributes
@@ -62,7 +62,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Work:
+class PassWork:
     """A target and what its stores lack.
 
     Attributes
@@ -73,7 +73,7 @@ class Work:
         For each of its layers, the keys of images without features.
     """
 
-    target: Target
+    target: NetworkPlan
     missing: tuple[frozenset[str], ...]
 
     @property
@@ -83,7 +83,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PassOutcome:
     """What a pass over the pixels gave.
 
     Attributes
@@ -106,8 +106,11 @@ class Outcome:
 
 
 def run_networks(
-    job: Job, works: Sequence[Work], sources: Mapping[str, Source], start: Mapping[str, float]
-) -> Outcome:
+    job: ExtractionJob,
+    works: Sequence[PassWork],
+    sources: Mapping[str, ImageFile],
+    start: Mapping[str, float],
+) -> PassOutcome:
     """Run the networks of one input size over the pixels that any of them lacks.
 
     Parameters
@@ -135,7 +138,7 @@ def run_networks(
     if not needed:
         for work in works:
             open_stores(work.target)
-        return Outcome()
+        return PassOutcome()
     begun = time.perf_counter()
     networks, device = _build(job, needed)
     engines = [network.engine for network in networks]
@@ -175,7 +178,7 @@ def run_networks(
         for store, fact in zip(stores, facts, strict=True):
             store.write_cost({**fact, "images_per_second": round(computed / seconds["wall"], 2)})
     folders = tuple(store.path for store in stores)
-    return Outcome(
+    return PassOutcome(
         tuple(failures), folders, {**start, "build": built, **seconds}, engines[0].name, str(device)
     )
 
@@ -191,7 +194,7 @@ def _cost_facts(
     ]
 
 
-def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device]:
+def _build(job: ExtractionJob, works: Sequence[PassWork]) -> tuple[list[NetworkAtWork], Device]:
     name = _engine(job, works)
     device = _settle(job.settings, name, works)
     networks = [
@@ -201,7 +204,7 @@ def _build(job: Job, works: Sequence[Work]) -> tuple[list[NetworkAtWork], Device
     return networks, device
 
 
-def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source]) -> None:
+def try_networks(job: ExtractionJob, works: Sequence[PassWork], sources: Mapping[str, ImageFile]) -> None:
     """Say what a pass would read, compute and store, and how long by a trial of a few images.
 
     Parameters
@@ -244,13 +247,13 @@ def try_networks(job: Job, works: Sequence[Work], sources: Mapping[str, Source])
     )
 
 
-def _bytes(sources: Sequence[Source]) -> int:
+def _bytes(sources: Sequence[ImageFile]) -> int:
     """Sum the sizes of files, leaving out those that are gone."""
     paths = [Path(source.path) for source in sources]
     return sum(path.stat().st_size for path in paths if path.is_file())
 
 
-def _engine(job: Job, works: Sequence[Work]) -> str:
+def _engine(job: ExtractionJob, works: Sequence[PassWork]) -> str:
     """Choose the engine; ``auto`` exports networks to OpenVINO only where that saves time."""
     settings = job.settings
     lower = [work.target.precision for work in works if work.target.precision != "float32"]
@@ -271,7 +274,7 @@ def _engine(job: Job, works: Sequence[Work]) -> str:
     return engine
 
 
-def _settle(settings: ExtractSettings, engine: str, works: Sequence[Work]) -> Device:
+def _settle(settings: ExtractSettings, engine: str, works: Sequence[PassWork]) -> Device:
     if engine == "openvino":
         return Device("cpu")
     if settings.threads is not None:
@@ -284,7 +287,7 @@ def _settle(settings: ExtractSettings, engine: str, works: Sequence[Work]) -> De
     return device
 
 
-def _ordered(works: Sequence[Work], sources: Mapping[str, Source]) -> list[Source]:
+def _ordered(works: Sequence[PassWork], sources: Mapping[str, ImageFile]) -> list[ImageFile]:
     """Put images that lack the same features side by side, so that few batches are of use to some networks only."""
     lacking = {
         key: tuple(key in missing for work in works for missing in work.missing)
@@ -298,11 +301,11 @@ def _ordered(works: Sequence[Work], sources: Mapping[str, Source]) -> list[Sourc
 
 
 def _run(
-    job: Job,
+    job: ExtractionJob,
     prepare: Prepare,
     lanes: Sequence[Lane],
     stores: Sequence[FeatureStore],
-    sources: Sequence[Source],
+    sources: Sequence[ImageFile],
     failures: list[Failure],
     weights: int,
 ) -> dict[str, float]:
@@ -362,7 +365,7 @@ def _plan_line(
     )
 
 
-def _prepare(settings: ExtractSettings, target: Target) -> Prepare:
+def _prepare(settings: ExtractSettings, target: NetworkPlan) -> Prepare:
     preparation, size = target.preparation, target.image_size
     if settings.views == 1:
         return partial(one_view, preparation=preparation, size=size)

@@ -25,7 +25,7 @@ __all__ = [
     "PRECISIONS",
     "VIEW_POOLS",
     "ExtractSettings",
-    "Target",
+    "NetworkPlan",
     "missing_keys",
     "open_stores",
     "shard_of",
@@ -175,7 +175,7 @@ class ExtractSettings:
 
 
 @dataclass(frozen=True)
-class Target:
+class NetworkPlan:
     """A network to run, and a store for each of its layers.
 
     Attributes
@@ -217,7 +217,7 @@ class Target:
 
 def targets(
     backbones: Sequence[str], sources: Sequence[str], settings: ExtractSettings, cache: Path
-) -> tuple[Target, ...]:
+) -> tuple[NetworkPlan, ...]:
     """Resolve names to networks and stores.
 
     Parameters
@@ -254,7 +254,7 @@ def targets(
         pairs = list(
             zip(backbones, list(sources) * (len(backbones) if len(sources) == 1 else 1), strict=True)
         )
-    found: dict[tuple[str, str], Target] = {}
+    found: dict[tuple[str, str], NetworkPlan] = {}
     for name, source in pairs:
         backbone = find_backbone(name)
         for weights in resolve_weights(source, backbone):
@@ -263,11 +263,11 @@ def targets(
     return tuple(found.values())
 
 
-def _target(backbone: Backbone, weights: Weights, settings: ExtractSettings, cache: Path) -> Target:
+def _target(backbone: Backbone, weights: Weights, settings: ExtractSettings, cache: Path) -> NetworkPlan:
     chosen = _pixels(backbone, weights, settings)
     layers = settings.layers or (backbone.layer,)
     recipes = tuple(_recipe(backbone, weights, layer, chosen, settings) for layer in layers)
-    return Target(
+    return NetworkPlan(
         backbone,
         weights,
         **chosen,
@@ -341,7 +341,7 @@ def _follows(path: Path, recipe: Recipe) -> bool:
         return False
 
 
-def open_stores(target: Target) -> tuple[FeatureStore, ...]:
+def open_stores(target: NetworkPlan) -> tuple[FeatureStore, ...]:
     """Open a target's stores, making those that do not exist.
 
     Parameters
@@ -370,7 +370,7 @@ def open_stores(target: Target) -> tuple[FeatureStore, ...]:
     return tuple(stores)
 
 
-def missing_keys(target: Target, keys: Collection[str]) -> tuple[frozenset[str], ...]:
+def missing_keys(target: NetworkPlan, keys: Collection[str]) -> tuple[frozenset[str], ...]:
     """Find the images of which a target's stores hold no features, without making a store.
 
     Parameters

@@ -24,14 +24,14 @@ from featx.errors import ImageError
 from featx.files import open_regular
 from featx.images import FILE_LIMIT
 
-__all__ = ["Busy", "PixelBatch", "Pixels", "Source", "batches", "read_ahead"]
+__all__ = ["Busy", "ImageFile", "PixelBatch", "PreparedPixels", "batches", "read_ahead"]
 
 Array = npt.NDArray[np.uint8]
 Prepare = Callable[[bytes, str], Array]
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageFile:
     """An image to read.
 
     Attributes
@@ -47,7 +47,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PreparedPixels:
     """What reading an image gave.
 
     Attributes
@@ -60,7 +60,7 @@ class Pixels:
         Why reading failed.
     """
 
-    source: Source
+    source: ImageFile
     views: Array | None
     reason: str = ""
 
@@ -95,26 +95,28 @@ class PixelBatch:
     keys: tuple[str, ...]
 
 
-def _read(source: Source, prepare: Prepare, busy: Busy) -> Pixels:
+def _read(source: ImageFile, prepare: Prepare, busy: Busy) -> PreparedPixels:
     begun = time.perf_counter()
     try:
         with open_regular(source.path) as file:
             data = file.read(FILE_LIMIT + 1)
         # The very bytes that are decoded: a file can be written anew without its size or time telling.
         if len(data) <= FILE_LIMIT and digest_bytes(data) != source.key:
-            return Pixels(source, None, f"{source.path}: changed while it was being extracted; run again")
-        return Pixels(source, prepare(data, source.path))
+            return PreparedPixels(
+                source, None, f"{source.path}: changed while it was being extracted; run again"
+            )
+        return PreparedPixels(source, prepare(data, source.path))
     except OSError as error:
-        return Pixels(source, None, f"{source.path}: cannot be read: {error.strerror or error}")
+        return PreparedPixels(source, None, f"{source.path}: cannot be read: {error.strerror or error}")
     except ImageError as error:
-        return Pixels(source, None, str(error))
+        return PreparedPixels(source, None, str(error))
     finally:
         busy.add(time.perf_counter() - begun)
 
 
 def read_ahead(
-    sources: Iterable[Source], prepare: Prepare, *, workers: int, ahead: int, busy: Busy | None = None
-) -> Generator[Pixels, None, None]:
+    sources: Iterable[ImageFile], prepare: Prepare, *, workers: int, ahead: int, busy: Busy | None = None
+) -> Generator[PreparedPixels, None, None]:
     """Read images in threads, some ahead of the one asked for.
 
     Parameters
@@ -139,7 +141,7 @@ def read_ahead(
     busy = busy or Busy()
     waiting = iter(sources)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="featx-read")
-    queue: deque[Future[Pixels]] = deque()
+    queue: deque[Future[PreparedPixels]] = deque()
     try:
         queue.extend(pool.submit(_read, source, prepare, busy) for source in islice(waiting, max(ahead, 1)))
         while queue:
@@ -151,7 +153,7 @@ def read_ahead(
 
 
 def batches(
-    images: Iterable[Pixels], rows: int, failed: Callable[[Pixels], Any]
+    images: Iterable[PreparedPixels], rows: int, failed: Callable[[PreparedPixels], Any]
 ) -> Generator[PixelBatch, None, None]:
     """Cut images into batches of one shape.
 

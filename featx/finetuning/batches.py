@@ -23,14 +23,14 @@ from .colour import rand_augment
 from .recipe import TrainingRecipe
 from .sampling import Part, draw_epoch, loss_weights, steps_per_epoch
 
-__all__ = ["Batch", "evaluation_batches", "training_batches"]
+__all__ = ["ImageBatch", "evaluation_batches", "training_batches"]
 
 _VIEW, _MIX = 1, 2  # streams of chance
 _AHEAD = 2  # batches prepared ahead for each worker
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImageBatch:
     """One batch.
 
     Attributes
@@ -53,7 +53,7 @@ class Batch:
 
 def training_batches(
     part: Part, recipe: TrainingRecipe, final: NDArray[np.float64], seed: int, epoch: int, *, workers: int = 2
-) -> Iterator[Batch]:
+) -> Iterator[ImageBatch]:
     """Make the batches of an epoch, ahead of the network, in threads.
 
     Parameters
@@ -83,7 +83,7 @@ def training_batches(
     weights = loss_weights(part.targets, part.classes, recipe)
     size = recipe.batch_size
 
-    def make(step: int) -> Batch:
+    def make(step: int) -> ImageBatch:
         first = step * size
         chosen = places[first : first + size]
         keys = ([seed, _VIEW, epoch, first + at] for at in range(size))
@@ -91,12 +91,12 @@ def training_batches(
         labels = np.eye(part.classes, dtype=np.float32)[part.targets[chosen]]
         images = np.stack(views).astype(np.float32)
         images, labels = _mixed(images, labels, recipe, [seed, _MIX, epoch, step])
-        return Batch(images, labels, labels @ weights, tuple(part.ids[place] for place in chosen))
+        return ImageBatch(images, labels, labels @ weights, tuple(part.ids[place] for place in chosen))
 
     yield from _ahead(make, len(places) // size, workers)
 
 
-def evaluation_batches(part: Part, size: int, *, workers: int = 2) -> Iterator[Batch]:
+def evaluation_batches(part: Part, size: int, *, workers: int = 2) -> Iterator[ImageBatch]:
     """Make batches of a part in its order, unaltered, for prediction.
 
     Parameters
@@ -122,12 +122,12 @@ def evaluation_batches(part: Part, size: int, *, workers: int = 2) -> Iterator[B
     shown = np.minimum(places, len(part) - 1)
     weights = (places < len(part)).astype(np.float32)
 
-    def make(step: int) -> Batch:
+    def make(step: int) -> ImageBatch:
         chosen = shown[step * size : (step + 1) * size]
         images = np.stack([part.pixels[int(part.rows[place])] for place in chosen]).astype(np.float32)
         labels = np.eye(part.classes, dtype=np.float32)[part.targets[chosen]]
         ids = tuple(part.ids[place] for place in chosen)
-        return Batch(images, labels, weights[step * size : (step + 1) * size], ids)
+        return ImageBatch(images, labels, weights[step * size : (step + 1) * size], ids)
 
     yield from _ahead(make, len(places) // size, workers)
 
@@ -184,10 +184,10 @@ def _box(generator: np.random.Generator, side: int, share: float) -> tuple[int, 
     return top, bottom, left, right
 
 
-def _ahead(make: Callable[[int], Batch], steps: int, workers: int) -> Iterator[Batch]:
+def _ahead(make: Callable[[int], ImageBatch], steps: int, workers: int) -> Iterator[ImageBatch]:
     """Call `make` for each step in threads, a few steps ahead, and give the results in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="featx-batches")
-    waiting: deque[Future[Batch]] = deque()
+    waiting: deque[Future[ImageBatch]] = deque()
     try:
         for step in range(steps):
             waiting.append(pool.submit(make, step))

@@ -23,11 +23,11 @@ from .recipe import TrainingRecipe
 from .sampling import Part, draw_epoch
 from .schedule import learning_rate
 
-__all__ = ["Fitted", "Job", "fit", "softmax", "validation_scores"]
+__all__ = ["Fitted", "FoldTraining", "fit", "softmax", "validation_scores"]
 
 
 @dataclass(frozen=True)
-class Job:
+class FoldTraining:
     """What one fold trains on.
 
     Attributes
@@ -78,7 +78,11 @@ class Fitted:
 
 
 def fit(
-    learner: Learner, job: Job, checkpoint: Checkpoint, progress: Progress, board: Board | None = None
+    learner: Learner,
+    job: FoldTraining,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    board: Board | None = None,
 ) -> Fitted:
     """Train one fold.
 
@@ -137,7 +141,7 @@ def _ended(done: Progressed, recipe: TrainingRecipe) -> bool:
     return bool(recipe.patience and done.best_epoch and done.epoch - done.best_epoch >= recipe.patience)
 
 
-def _epoch(learner: Learner, job: Job, epoch: int, advance: Callable[[int], None]) -> dict[str, Any]:
+def _epoch(learner: Learner, job: FoldTraining, epoch: int, advance: Callable[[int], None]) -> dict[str, Any]:
     """Train for an epoch; return the row of the history without the validation."""
     recipe = learner.recipe
     learner.begin_epoch(job.seed, epoch)
@@ -161,7 +165,7 @@ def _epoch(learner: Learner, job: Job, epoch: int, advance: Callable[[int], None
     return {"epoch": epoch + 1, "phase": phase, "learning_rate": rate, "loss": float(np.mean(losses))}
 
 
-def _judge(learner: Learner, job: Job, done: Progressed, row: dict[str, Any]) -> None:
+def _judge(learner: Learner, job: FoldTraining, done: Progressed, row: dict[str, Any]) -> None:
     """Validate, complete the row, and keep the weights if they are the best so far.
 
     Epochs of the head alone are shown but not chosen, since their features are the ones that training set out

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from .batches import Batch, evaluation_batches
+from .batches import ImageBatch, evaluation_batches
 from .devices import Devices
 from .optimizers import make_head_optimizer, make_optimizer, rate_shares, vectors
 from .recipe import TrainingRecipe
@@ -178,7 +178,7 @@ class Learner:
         """Return the network's weights as they are at this step."""
         return [np.array(value) for value in self.model.get_weights()]
 
-    def train(self, batch: Batch, rate: float) -> float:
+    def train(self, batch: ImageBatch, rate: float) -> float:
         """Take one optimizer step with all layers.
 
         Parameters
@@ -202,7 +202,7 @@ class Learner:
             ]
         return float(np.mean(losses))
 
-    def train_head(self, batch: Batch, rate: float) -> float:
+    def train_head(self, batch: ImageBatch, rate: float) -> float:
         """Take one optimizer step with the head alone; as `train`."""
         self._head_optimizer.learning_rate = rate
         parts = _cut(batch, self.recipe.micro_batch)
@@ -295,7 +295,7 @@ def _penalise(model: keras.Model, strength: float) -> None:
             variable.regularizer = keras.regularizers.L2(strength)
 
 
-def _cut(batch: Batch, size: int) -> list[tuple[Array, Array, Array]]:
+def _cut(batch: ImageBatch, size: int) -> list[tuple[Array, Array, Array]]:
     places = range(0, len(batch.images), size)
     return [
         (batch.images[at : at + size], batch.labels[at : at + size], batch.weights[at : at + size])

@@ -16,7 +16,7 @@ from featx.digest import digest_file
 from featx.runs import Prediction, Run, RunRecord, environment, run_folder, write_run
 from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE
 
-from .plan import Study, Todo, seen_before
+from .plan import FinetunePlan, Todo, seen_before
 
 if TYPE_CHECKING:
     from .fit import Fitted
@@ -38,7 +38,12 @@ HISTORY = ("epoch", "phase", "learning_rate", "loss", "validation_loss", "valida
 
 
 def write_finetuned(
-    study: Study, item: Todo, learner: Learner, fitted: Fitted, counts: Mapping[str, Any], seconds: float
+    study: FinetunePlan,
+    item: Todo,
+    learner: Learner,
+    fitted: Fitted,
+    counts: Mapping[str, Any],
+    seconds: float,
 ) -> Run:
     """Write the run of a trained fold.
 
@@ -92,7 +97,7 @@ def write_finetuned(
     return write_run(item.target, record, (), facts, files)
 
 
-def _remarks(study: Study, fitted: Fitted) -> list[str]:
+def _remarks(study: FinetunePlan, fitted: Fitted) -> list[str]:
     """Say what a reader of the result has to know."""
     undefined = any(row["validation_auc"] is None for row in fitted.history)
     if study.recipe.metric == "auc" and study.recipe.validation and undefined:
@@ -105,7 +110,7 @@ def _history(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return csv_text([HISTORY, *lines]).encode()
 
 
-def _trained_on(study: Study, item: Todo) -> bytes:
+def _trained_on(study: FinetunePlan, item: Todo) -> bytes:
     seen = {study.keys[name] for name in item.fold.train} | seen_before(item.weights)
     facts = {
         "train_keys": sorted(seen),
@@ -119,7 +124,7 @@ def _trained_on(study: Study, item: Todo) -> bytes:
     return (json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def scores_folder(study: Study, item: Todo, folder: Path | str) -> Path:
+def scores_folder(study: FinetunePlan, item: Todo, folder: Path | str) -> Path:
     """Name the folder of a head's scores.
 
     Parameters
@@ -139,7 +144,7 @@ def scores_folder(study: Study, item: Todo, folder: Path | str) -> Path:
     return run_folder(folder, study.arm, item.record.task, item.record.protocol, item.fold.name)
 
 
-def plan_scores(study: Study, item: Todo, run: Run) -> RunRecord:
+def plan_scores(study: FinetunePlan, item: Todo, run: Run) -> RunRecord:
     """Say what decides the run of a head's scores.
 
     Parameters
@@ -177,7 +182,12 @@ def plan_scores(study: Study, item: Todo, run: Run) -> RunRecord:
 
 
 def write_scores(
-    study: Study, item: Todo, record: RunRecord, scores: NDArray[np.float64], target: Path, seconds: float
+    study: FinetunePlan,
+    item: Todo,
+    record: RunRecord,
+    scores: NDArray[np.float64],
+    target: Path,
+    seconds: float,
 ) -> Run:
     """Write the run of a head's scores.
 

@@ -14,13 +14,13 @@ from featx.files import read_regular
 from featx.images import FILE_LIMIT, load_image
 from featx.progress import Progress
 
-__all__ = ["MEMORY_GIB", "Pixels", "load_pixels"]
+__all__ = ["MEMORY_GIB", "TrainingImages", "load_pixels"]
 
 # 35,000 images of 224x224 take 4.9 GiB, 28,000 take 4: what a machine with 8 GiB can spare beside a network.
 MEMORY_GIB = 4.0
 
 
-class Pixels:
+class TrainingImages:
     """Prepared images of one size, by position.
 
     Parameters
@@ -85,7 +85,7 @@ def load_pixels(
     memory_gib: float = MEMORY_GIB,
     workers: int = 2,
     progress: Progress | None = None,
-) -> Pixels:
+) -> TrainingImages:
     """Prepare images for training.
 
     Parameters
@@ -117,7 +117,7 @@ def load_pixels(
         If some images cannot be read; the message names them. Images that are decoded later raise it then.
     """
     if len(paths) * size * size * 3 > memory_gib * 2**30:
-        return Pixels(paths, preparation, size, keys=keys)
+        return TrainingImages(paths, preparation, size, keys=keys)
     kept = np.empty((len(paths), size, size, 3), np.uint8)
 
     def prepare(index: int) -> str | None:
@@ -141,4 +141,4 @@ def load_pixels(
             f"{len(failures)} of {len(paths)} images cannot be read ({listing(failures, 3)}); "
             "repair them or take them out of the manifest"
         )
-    return Pixels(paths, preparation, size, kept)
+    return TrainingImages(paths, preparation, size, kept)

@@ -19,13 +19,13 @@ from featx.zoo import TRAINED_ON_FILE, Backbone, Weights, backend_name
 from .recipe import TrainingRecipe, read_recipe
 from .sampling import steps_per_epoch
 
-__all__ = ["Study", "Todo", "advice", "choose_recipe", "image_keys", "plan_fold", "seen_before"]
+__all__ = ["FinetunePlan", "Todo", "advice", "choose_recipe", "image_keys", "plan_fold", "seen_before"]
 
 _LIBRARIES = ("featx", "keras", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
-class Study:
+class FinetunePlan:
     """What all folds of a fine-tuning have in common.
 
     Attributes
@@ -188,7 +188,7 @@ def image_keys(labelled: Labelled, cache: Path | str, workers: int | None) -> di
     return {name: found.keys[path] for name, path in zip(labelled.ids, labelled.paths, strict=True)}
 
 
-def plan_fold(study: Study, fold: Fold, sources: Sequence[Weights]) -> Todo:
+def plan_fold(study: FinetunePlan, fold: Fold, sources: Sequence[Weights]) -> Todo:
     """Say what a fold starts from, what decides its run, and where that goes.
 
     Parameters
@@ -257,7 +257,7 @@ def seen_before(weights: Weights) -> frozenset[str]:
     return frozenset(facts["train_keys"])
 
 
-def _record(study: Study, fold: Fold, weights: Weights) -> RunRecord:
+def _record(study: FinetunePlan, fold: Fold, weights: Weights) -> RunRecord:
     manifest, task = study.labelled.manifest, study.labelled.task
     network = {
         "backbone": study.backbone.name,

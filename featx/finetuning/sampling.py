@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featx.errors import ConfigError
 
-from .pixels import Pixels
+from .pixels import TrainingImages
 from .recipe import TrainingRecipe
 
 __all__ = [
@@ -55,7 +55,7 @@ class Part:
         How many classes the task has.
     """
 
-    pixels: Pixels
+    pixels: TrainingImages
     rows: NDArray[np.int64]
     targets: NDArray[np.int64]
     ids: Sequence[str]

@@ -23,12 +23,12 @@ from featx.zoo import BACKBONE_FILE, Weights, build_backbone
 from .board import open_board
 from .checkpoint import Checkpoint
 from .devices import compute_in_order, find_devices
-from .fit import Fitted, Job, fit
+from .fit import Fitted, FoldTraining, fit
 from .kept import Kept
 from .learner import Learner, precision
 from .outputs import HEAD_FILE, write_finetuned
-from .pixels import Pixels, load_pixels
-from .plan import Study, Todo
+from .pixels import TrainingImages, load_pixels
+from .plan import FinetunePlan, Todo
 from .recipe import TrainingRecipe
 from .sampling import Part, final_weights
 
@@ -54,7 +54,7 @@ class Trainer:
 
     def __init__(
         self,
-        study: Study,
+        study: FinetunePlan,
         memory_gib: float,
         progress: Progress,
         kept: Kept,
@@ -172,7 +172,7 @@ class Trainer:
         record = item.record
         return run_folder(self._boards, record.arm, record.task, record.protocol, record.fold)
 
-    def _fit(self, item: Todo, job: Job) -> tuple[Fitted, Checkpoint]:
+    def _fit(self, item: Todo, job: FoldTraining) -> tuple[Fitted, Checkpoint]:
         """Train; where memory runs out, halve what goes through the network at once and start again."""
         while True:
             checkpoint = Checkpoint(item.workshop, digest([item.record.id, self._recipe.accumulate]))
@@ -192,7 +192,7 @@ class Trainer:
 
 @dataclasses.dataclass(frozen=True)
 class _Images:
-    pixels: Pixels
+    pixels: TrainingImages
     rows: Mapping[str, int]
 
 
@@ -210,7 +210,7 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
-def _job(study: Study, item: Todo, images: _Images) -> tuple[Job, dict[str, Any]]:
+def _job(study: FinetunePlan, item: Todo, images: _Images) -> tuple[FoldTraining, dict[str, Any]]:
     """Cut the validation part out of a fold's training part, by group."""
     labelled, recipe, names = study.labelled, study.recipe, item.fold.train
     at = _places(labelled, names)
@@ -222,7 +222,7 @@ def _job(study: Study, item: Todo, images: _Images) -> tuple[Job, dict[str, Any]
     train, validation = (_part(labelled, images, [names[row] for row in rows]) for rows in (fitted, held))
     final = final_weights(recipe, labelled.task.name, labelled.task.classes)
     counts = {"train": _counts(labelled, train), "validation": _counts(labelled, validation)}
-    job = Job(item.fold.name, train, validation, final, seed, study.workers)
+    job = FoldTraining(item.fold.name, train, validation, final, seed, study.workers)
     return job, {**counts, "left_out": labelled.left_out, "groups": len(set(groups.tolist()))}
 
 

@@ -17,7 +17,7 @@ from .series import Series
 from .summary import Summary
 from .tables import Column, Table
 
-__all__ = ["MEASURES", "Cost", "backbone_table", "cost_of", "network_of"]
+__all__ = ["MEASURES", "ArmCost", "backbone_table", "cost_of", "network_of"]
 
 MEASURES: Mapping[str, str] = {
     "images_per_second": "Images a second, as extracted",
@@ -28,7 +28,7 @@ MEASURES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Cost:
+class ArmCost:
     """What a series' features cost.
 
     Attributes
@@ -53,7 +53,7 @@ class Cost:
     measured: str
 
 
-def cost_of(series: Series) -> Cost:
+def cost_of(series: Series) -> ArmCost:
     """Gather what a series' runs tell of their features' cost.
 
     Parameters
@@ -72,7 +72,7 @@ def cost_of(series: Series) -> Cost:
     parameters = _first(blocks, "parameters")
     stores = len({run.record.features.get("digest") for run in series.runs})
     rates = [rate for block in blocks if (rate := _rate(block, stores))]
-    return Cost(
+    return ArmCost(
         backbone=backbone,
         layer=layer,
         parameters=_parameters(backbone, layer) if parameters is None else parameters,

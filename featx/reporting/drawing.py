@@ -33,7 +33,7 @@ __all__ = [
     "NARROW",
     "PAPER",
     "WIDE",
-    "Drawing",
+    "ReportFigure",
     "blank",
     "folded",
     "framed",
@@ -105,7 +105,7 @@ _UNDATED: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ReportFigure:
     """A figure with its words.
 
     Attributes
@@ -300,7 +300,7 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def save(drawing: Drawing, folder: Path | str) -> tuple[Path, ...]:
+def save(drawing: ReportFigure, folder: Path | str) -> tuple[Path, ...]:
     """Write a figure as PNG (200 dots an inch) and PDF.
 
     Parameters
@@ -323,7 +323,7 @@ def save(drawing: Drawing, folder: Path | str) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def svg(drawing: Drawing, *, narrow: bool = False) -> str:
+def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:
     """Write a figure as an SVG element for a page.
 
     Parameters

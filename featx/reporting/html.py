@@ -13,16 +13,16 @@ from markupsafe import Markup
 
 from featx import __version__
 
-from .drawing import Drawing, svg
+from .drawing import ReportFigure, svg
 from .mistakes import find_mistakes
 from .names import slugs
 from .overlays import Gallery, SaliencyMap
 from .provenance import Origin, origins
 from .summary import Summary
 from .tables import Cell, Column, Score, Table, shown
-from .words import Finding
+from .words import Statement
 
-__all__ = ["Block", "Cellview", "Section", "Shot", "page"]
+__all__ = ["Block", "Cellview", "PageSection", "Shot", "page"]
 
 _FILTER_FROM = 8
 # Letters from which names, and other texts, stand on several lines.
@@ -102,7 +102,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A section of the page.
 
     Attributes
@@ -126,7 +126,7 @@ class Section:
     id: str
     title: str
     text: str = ""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Statement, ...] = ()
     warnings: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     origins: tuple[Origin, ...] = ()
@@ -136,8 +136,8 @@ class Section:
 def page(
     summary: Summary,
     tables: Sequence[Table],
-    drawings: Sequence[Drawing],
-    findings: Sequence[Finding],
+    drawings: Sequence[ReportFigure],
+    findings: Sequence[Statement],
     title: str,
     pictures: Mapping[str, str] | None = None,
     refresh: float | None = None,
@@ -209,10 +209,10 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 def _sections(
     summary: Summary,
     tables: Sequence[Table],
-    drawings: Sequence[Drawing],
-    findings: Sequence[Finding],
+    drawings: Sequence[ReportFigure],
+    findings: Sequence[Statement],
     shots: tuple[Shot, ...],
-) -> list[Section]:
+) -> list[PageSection]:
     links = _links(summary)
 
     def blocks(*starts: str) -> tuple[Block, ...]:
@@ -220,27 +220,29 @@ def _sections(
         return (*pictures, *(_table(item, links) for item in tables if _begins(item.name, starts)))
 
     sections = [
-        Section("summary", "Summary", findings=tuple(findings)),
-        Section("warnings", "Warnings", warnings=summary.warnings),
-        Section("auc", "AUC", blocks=blocks("auc")),
-        Section("comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks", "power")),
-        Section("factors", "Factors", blocks=blocks("anova")),
-        Section("cost", "Cost", blocks=blocks("cost", "backbones")),
-        Section("sizes", "Training size", blocks=blocks("training-sizes")),
-        Section("curves", "Curves", blocks=blocks("roc", "precision-recall")),
-        Section(
+        PageSection("summary", "Summary", findings=tuple(findings)),
+        PageSection("warnings", "Warnings", warnings=summary.warnings),
+        PageSection("auc", "AUC", blocks=blocks("auc")),
+        PageSection(
+            "comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks", "power")
+        ),
+        PageSection("factors", "Factors", blocks=blocks("anova")),
+        PageSection("cost", "Cost", blocks=blocks("cost", "backbones")),
+        PageSection("sizes", "Training size", blocks=blocks("training-sizes")),
+        PageSection("curves", "Curves", blocks=blocks("roc", "precision-recall")),
+        PageSection(
             "metrics",
             "Further metrics",
             blocks=blocks("scores", "calibration", "metrics", "thresholds", "predictive-values", "confusion"),
         ),
-        Section("folds", "By fold", blocks=blocks("folds")),
-        Section("classes", "By class", blocks=blocks("classes")),
-        Section("strata", "By stratum", blocks=blocks("strat")),
-        Section("groups", "By group", blocks=blocks("groups")),
-        Section("search", "Choice of C", blocks=blocks("search")),
-        Section("mistakes", "Mistakes", shots=shots, blocks=blocks("mistakes")),
-        Section("training", "Fine-tuning", blocks=blocks("learning")),
-        Section(
+        PageSection("folds", "By fold", blocks=blocks("folds")),
+        PageSection("classes", "By class", blocks=blocks("classes")),
+        PageSection("strata", "By stratum", blocks=blocks("strat")),
+        PageSection("groups", "By group", blocks=blocks("groups")),
+        PageSection("search", "Choice of C", blocks=blocks("search")),
+        PageSection("mistakes", "Mistakes", shots=shots, blocks=blocks("mistakes")),
+        PageSection("training", "Fine-tuning", blocks=blocks("learning")),
+        PageSection(
             "provenance",
             "Provenance",
             text="Where every number comes from. Open an arm for its recipe, settings, versions and runs.",
@@ -254,7 +256,7 @@ def _begins(name: str, starts: Sequence[str]) -> bool:
     return any(name.startswith(start) for start in starts)
 
 
-def _drawing(item: Drawing) -> Block:
+def _drawing(item: ReportFigure) -> Block:
     return Block(item.name, item.title, item.note, item.alt, Markup(svg(item) + svg(item, narrow=True)))
 
 

@@ -22,7 +22,7 @@ from .overlays import gallery
 from .plots import drawings
 from .summary import Summary, summarise
 from .tables import Table, plain, records, write_tables
-from .words import Finding, findings
+from .words import Statement, findings
 
 __all__ = ["Report", "report"]
 
@@ -55,7 +55,7 @@ class Report:
     figures: tuple[Path, ...]
     main: Table
     contents: tuple[Table, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Statement, ...]
     warnings: tuple[str, ...]
 
     @property

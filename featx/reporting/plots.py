@@ -17,7 +17,7 @@ from .curves import (
     search_curves,
 )
 from .dots import auc_dots, best_arm, difference_dots, rank_dots, strata_dots
-from .drawing import NARROW, WIDE, Drawing
+from .drawing import NARROW, WIDE, ReportFigure
 from .names import heading, slugs
 from .summary import Summary
 from .trends import costs, training_sizes
@@ -101,7 +101,7 @@ _NOTES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def drawings(summary: Summary) -> tuple[Drawing, ...]:
+def drawings(summary: Summary) -> tuple[ReportFigure, ...]:
     """Draw every figure of a report.
 
     Parameters
@@ -126,19 +126,19 @@ def drawings(summary: Summary) -> tuple[Drawing, ...]:
     return tuple(drawing for drawing in made if drawing)
 
 
-def _drawing(name: str, draw: _Draw, slug: str = "", task: str = "") -> Drawing | None:
+def _drawing(name: str, draw: _Draw, slug: str = "", task: str = "") -> ReportFigure | None:
     title, note, alt = (text.replace("{}", task) for text in _NOTES[name])
     return _drawn(f"{name}-{slug}" if slug else name, title, note, alt, draw)
 
 
-def _drawn(name: str, title: str, note: str, alt: str, draw: _Draw) -> Drawing | None:
+def _drawn(name: str, title: str, note: str, alt: str, draw: _Draw) -> ReportFigure | None:
     """Draw a figure for wide and for narrow pages; None where there is nothing to draw."""
     wide = draw(WIDE)
     narrow = draw(NARROW) if wide else None
-    return Drawing(name, title, note, alt, wide, narrow) if wide and narrow else None
+    return ReportFigure(name, title, note, alt, wide, narrow) if wide and narrow else None
 
 
-def _of_task(summary: Summary, setting: tuple[str, str], slug: str) -> list[Drawing | None]:
+def _of_task(summary: Summary, setting: tuple[str, str], slug: str) -> list[ReportFigure | None]:
     task = heading(summary, setting)
     figures: dict[str, Callable[..., Figure | None]] = {
         "roc": roc_means,

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from featx.files import open_regular
 from featx.runs import Run, RunRecord
 
-__all__ = ["Search", "history", "scored_by_group", "searches_of", "train_groups", "train_size"]
+__all__ = ["SearchFacts", "history", "scored_by_group", "searches_of", "train_groups", "train_size"]
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchFacts:
     """The search for C behind one SVM.
 
     Attributes
@@ -38,7 +38,7 @@ class Search:
     edge: str
 
 
-def searches_of(record: RunRecord) -> tuple[Search, ...]:
+def searches_of(record: RunRecord) -> tuple[SearchFacts, ...]:
     """Read the searches for C of a run.
 
     Parameters
@@ -52,7 +52,7 @@ def searches_of(record: RunRecord) -> tuple[Search, ...]:
         One for each SVM of the run; empty where C was not searched.
     """
     return tuple(
-        Search(
+        SearchFacts(
             scored=name,
             grid=tuple(item["curve"]["C"]),
             auc=tuple(float("nan") if value is None else value for value in item["curve"]["mean"]),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .columns import PLACE, place
-from .records import Search, searches_of
+from .records import SearchFacts, searches_of
 from .series import Series
 from .summary import Summary
 from .tables import Cell, Column, Table
@@ -64,12 +64,12 @@ def searches(summary: Summary) -> Table | None:
     return Table("search", "Choice of C", note, columns, tuple(rows))
 
 
-def _chosen(found: Sequence[Search]) -> str:
+def _chosen(found: Sequence[SearchFacts]) -> str:
     counts = Counter(item.chosen for item in found)
     return ", ".join(f"{value:g} ({counts[value]})" for value in sorted(counts))
 
 
-def _logs(found: Sequence[Search]) -> tuple[float, float | None]:
+def _logs(found: Sequence[SearchFacts]) -> tuple[float, float | None]:
     values = np.log10([item.chosen for item in found])
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 

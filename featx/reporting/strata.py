@@ -13,7 +13,7 @@ from featx.errors import RunError
 
 from .series import Series, natural
 
-__all__ = ["BINNED", "MOST_LEVELS", "Stratum", "find_strata", "levels"]
+__all__ = ["BINNED", "MOST_LEVELS", "SubgroupColumn", "find_strata", "levels"]
 
 MOST_LEVELS = 12
 BINNED = (
@@ -26,7 +26,7 @@ _OLDEST, _SPAN = 119, 20
 
 
 @dataclass(frozen=True)
-class Stratum:
+class SubgroupColumn:
     """A column that results are broken down by.
 
     Attributes
@@ -58,7 +58,7 @@ class Stratum:
 
         Examples
         --------
-        >>> Stratum("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
+        >>> SubgroupColumn("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
         '40 to 49'
         """
         if not _given(text):
@@ -71,7 +71,7 @@ class Stratum:
 
 def find_strata(
     series: Sequence[Series], wanted: Sequence[str] | None = None
-) -> tuple[tuple[Stratum, ...], tuple[str, ...]]:
+) -> tuple[tuple[SubgroupColumn, ...], tuple[str, ...]]:
     """Find the columns to break results down by.
 
     Parameters
@@ -121,12 +121,12 @@ def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
     return values
 
 
-def _stratum(name: str, values: Iterable[str]) -> Stratum:
+def _stratum(name: str, values: Iterable[str]) -> SubgroupColumn:
     given = [value for value in values if _given(value)]
     numbers = _numbers(given)
     if len(set(numbers)) > MOST_LEVELS:
-        return Stratum(name, *_bins(np.array(numbers)))
-    return Stratum(name, (), tuple(levels(given)))
+        return SubgroupColumn(name, *_bins(np.array(numbers)))
+    return SubgroupColumn(name, (), tuple(levels(given)))
 
 
 def _given(text: str) -> bool:

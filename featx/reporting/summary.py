@@ -19,7 +19,7 @@ from .checks import comparability
 from .pairs import compare, resolve
 from .series import Series, choose, collect, natural
 from .sizes import clusters
-from .strata import Stratum, find_strata
+from .strata import SubgroupColumn, find_strata
 
 __all__ = [
     "MACRO",
@@ -165,7 +165,7 @@ def measure(series: Series, scored: str) -> Measure:
     return Measure(series, scored, "", "", series.scores if scored == MACRO else series.against_rest(scored))
 
 
-def _by_level(series: Series, column: Stratum) -> list[Measure]:
+def _by_level(series: Series, column: SubgroupColumn) -> list[Measure]:
     """Compute a series' AUC at each level of a column that it has images of."""
     images: dict[str, set[str]] = {}
     for row in (row for rows in series.parts for row in rows):

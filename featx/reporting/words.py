@@ -15,11 +15,11 @@ from .pairs import LEVEL, POWER, against, ahead, significant, smallest
 from .records import scored_by_group
 from .summary import MACRO, Measure, Summary, restricted
 
-__all__ = ["Finding", "findings", "p_text"]
+__all__ = ["Statement", "findings", "p_text"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Statement:
     """What a report says of one task.
 
     Attributes
@@ -37,7 +37,7 @@ class Finding:
     details: tuple[str, ...]
 
 
-def findings(summary: Summary) -> tuple[Finding, ...]:
+def findings(summary: Summary) -> tuple[Statement, ...]:
     """Put the results of every task into words.
 
     Parameters
@@ -56,11 +56,11 @@ def findings(summary: Summary) -> tuple[Finding, ...]:
     )
 
 
-def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure]) -> Finding:
+def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure]) -> Statement:
     title, comparisons = f"{setting[0]} ({setting[1]})", summary.comparisons.get(setting)
     known = {item.series.arm: item for item in sorted(items, key=_rank) if np.isfinite(item.spread.mean)}
     if not known:
-        return Finding(title, "No arm has an AUC: every test part holds one class only.", ())
+        return Statement(title, "No arm has an AUC: every test part holds one class only.", ())
     planned = _planned(comparisons) if comparisons else ""
     if comparisons is None or not comparisons.ranked:
         return _unranked(title, list(known.values()), comparisons, planned)
@@ -79,21 +79,23 @@ def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure
     details = [_ranking(ranked, where), *_not_ranked(others, pairs), *_levels(best.series.arm, pairs)]
     details += [*_power(pairs[ranked[1].series.arm]), *_factors(summary, setting)]
     details += [*_tests(pairs, comparisons), _sizes(best)]
-    return Finding(title, planned + lead, tuple(details))
+    return Statement(title, planned + lead, tuple(details))
 
 
-def _unranked(title: str, items: Sequence[Measure], comparisons: Comparisons | None, planned: str) -> Finding:
+def _unranked(
+    title: str, items: Sequence[Measure], comparisons: Comparisons | None, planned: str
+) -> Statement:
     """Put arms into words of which no two were compared."""
     best = items[0]
     if len(items) == 1 or comparisons is None:
-        return Finding(title, f"{planned}{best.series.arm} reaches {_worth(best)}.", (_sizes(best),))
+        return Statement(title, f"{planned}{best.series.arm} reaches {_worth(best)}.", (_sizes(best),))
     second, pairs = items[1].series.arm, against(comparisons, best.series.arm)
     lead = (
         f"{best.series.arm} has the highest mean: {_worth(best)}. That is "
         f"{best.spread.mean - items[1].spread.mean:.3f} above {second}, the next, but untested: {_why(pairs[second])}."
     )
     details = (_ranking(items, ""), *_levels(best.series.arm, pairs), _sizes(best))
-    return Finding(title, planned + lead, details)
+    return Statement(title, planned + lead, details)
 
 
 def _rank(item: Measure) -> tuple[float, str]:

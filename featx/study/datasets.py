@@ -12,7 +12,7 @@ from featx.data import Manifest, read_manifest
 from featx.digest import digest
 from featx.images import content_keys
 from featx.progress import Progress
-from featx.study.schema import DataSet, Drawing
+from featx.study.schema import DataSet, SyntheticImages
 
 __all__ = ["ReadData", "read_data"]
 
@@ -78,7 +78,7 @@ def read_data(
     return ReadData(manifest, keys, place, item.preparation)
 
 
-def _drawn(drawing: Drawing | None, cache: Path, progress: Progress | None) -> Path:
+def _drawn(drawing: SyntheticImages | None, cache: Path, progress: Progress | None) -> Path:
     """Draw a data set, unless it stands there."""
     from featx.data import draw_dermoscopy, draw_retina
 

@@ -14,11 +14,11 @@ from featx.study.execute import LOCK
 from featx.study.jobs import KINDS, Job, State, read_state
 from featx.study.plan import Plan
 
-__all__ = ["Overview", "Row", "overview"]
+__all__ = ["Overview", "StatusRow", "overview"]
 
 
 @dataclass(frozen=True)
-class Row:
+class StatusRow:
     """A job as a line of a table.
 
     Attributes
@@ -55,7 +55,7 @@ class Overview:
     """
 
     plan: Plan
-    rows: tuple[Row, ...]
+    rows: tuple[StatusRow, ...]
     running: bool
 
     def counts(self) -> dict[str, int]:
@@ -165,7 +165,7 @@ def overview(plan: Plan) -> Overview:
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs}
     rates = _rates(states.values())
     done = {key for key, state in states.items() if state.name == "done"}
-    rows: list[Row] = []
+    rows: list[StatusRow] = []
     lost: set[str] = set()
     for job in plan.jobs:
         row = _row(job, states[job.digest], running, rates, done, lost, plan)
@@ -183,18 +183,18 @@ def _row(
     done: Set[str],
     lost: set[str],
     plan: Plan,
-) -> Row:
+) -> StatusRow:
     if state.name == "done":
-        return Row(job, "done", state.result["seconds"])
+        return StatusRow(job, "done", state.result["seconds"])
     if state.name == "failed":
-        return Row(job, "failed", None, state.reason)
+        return StatusRow(job, "failed", None, state.reason)
     if job.kind == "report":
-        return Row(job, "pending" if set(job.needs) - lost else "blocked", rates.get(job.speed))
+        return StatusRow(job, "pending" if set(job.needs) - lost else "blocked", rates.get(job.speed))
     if lost.intersection(job.needs):
-        return Row(job, "blocked", None)
+        return StatusRow(job, "blocked", None)
     seconds = rates[job.speed] * job.images if job.speed in rates else None
     if state.name == "started" and running:
-        return Row(job, "running", seconds, _last_line(job, plan))
+        return StatusRow(job, "running", seconds, _last_line(job, plan))
     if job.kind == "extract" and set(job.needs) <= done:
         keys = plan.contents[job.arguments["manifest"], job.arguments["root"]]
         there = images_in_cache(job, keys)
@@ -202,8 +202,10 @@ def _row(
             seconds = 0.0
         elif seconds is not None:
             seconds *= 1 - there / len(keys)
-        return Row(job, "pending", seconds, f"{there} of {len(keys)} images in the cache" if there else "")
-    return Row(job, "pending", seconds)
+        return StatusRow(
+            job, "pending", seconds, f"{there} of {len(keys)} images in the cache" if there else ""
+        )
+    return StatusRow(job, "pending", seconds)
 
 
 def _rates(states: Iterable[State]) -> dict[str, float]:

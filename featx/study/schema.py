@@ -21,7 +21,7 @@ from pydantic import (
 from featx.data import leaves
 from featx.errors import FeatxError
 
-__all__ = ["Arm", "DataSet", "Drawing", "Extract", "Source", "Study", "Svm", "Target"]
+__all__ = ["Arm", "DataSet", "Extract", "Source", "Study", "Svm", "SyntheticImages", "Target"]
 
 _WEIGHTS_ENDINGS = (".h5", ".keras", ".mat", ".safetensors", ".pth", ".pt")
 
@@ -106,7 +106,7 @@ class _Table(BaseModel):
         return {str(key).replace("-", "_"): item for key, item in value.items()}
 
 
-class Drawing(_Table):
+class SyntheticImages(_Table):
     """A drawn data set, for demonstrations: ``drawn = {kind = "dermoscopy", images = 400}``."""
 
     kind: Literal["dermoscopy", "retina"]
@@ -120,7 +120,7 @@ class DataSet(_Table):
 
     manifest: FilePath | None = None
     root: FilePath | None = None
-    drawn: Drawing | None = None
+    drawn: SyntheticImages | None = None
     preparation: str = "resize"
 
     @model_validator(mode="after")

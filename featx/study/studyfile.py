@@ -32,7 +32,7 @@ from pydantic import BaseModel, ValidationError
 
 from featx.documents import parse_json, parse_toml, parse_yaml, read_text
 from featx.errors import ConfigError, listing
-from featx.study.schema import Arm, DataSet, Drawing, Extract, Source, Study, Svm, Target
+from featx.study.schema import Arm, DataSet, Extract, Source, Study, Svm, SyntheticImages, Target
 
 __all__ = ["KEPT", "is_study", "read_study", "shipped_studies"]
 
@@ -176,7 +176,13 @@ def _finding(item: Any) -> str:
 
 
 def _closest(place: tuple[int | str, ...]) -> str:
-    table = Drawing if "drawn" in place else _TABLES.get(str(place[0]), Study) if len(place) > 1 else Study
+    table = (
+        SyntheticImages
+        if "drawn" in place
+        else _TABLES.get(str(place[0]), Study)
+        if len(place) > 1
+        else Study
+    )
     known = list(table.model_fields)
     near = difflib.get_close_matches(str(place[-1]), known, 1)
     return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"

@@ -22,19 +22,19 @@ from .inner import InnerScores, inner_parts, score_parts
 from .model import MODEL, SvmModel, model_bytes
 from .pooling import pool_groups
 from .problems import Decision, Solver
-from .records import Outcome, extraction_speeds, with_outcome
+from .records import FoldOutcome, extraction_speeds, with_outcome
 from .search import Search, search_cost, view_rows
 from .settings import SvmSettings
 from .solve import make_solver
 from .stores import Images, read_rows
 
-__all__ = ["FoldJob", "Work", "make_shelf", "run_fold"]
+__all__ = ["FoldJob", "SvmWork", "make_shelf", "run_fold"]
 
 _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class SvmWork:
     """What every fold of an arm has in common.
 
     Attributes
@@ -98,7 +98,7 @@ class FoldJob:
     record: RunRecord
 
 
-def make_shelf(work: Work, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> _Shelf:
+def make_shelf(work: SvmWork, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> _Shelf:
     """Read what the folds of the same stores share.
 
     Parameters
@@ -121,7 +121,7 @@ def make_shelf(work: Work, stores: Sequence[FeatureStore], served: Sequence[Fold
     return _Shelf(rows, tuple(one for store in stores for one in _candidates(work, store, rows, largest)))
 
 
-def _candidates(work: Work, store: FeatureStore, rows: _Ints, largest: int) -> list[_Candidate]:
+def _candidates(work: SvmWork, store: FeatureStore, rows: _Ints, largest: int) -> list[_Candidate]:
     features = read_rows(store, work.images, rows, work.settings.views)
     views = features.shape[1]
     flat = features.reshape(-1, features.shape[2])
@@ -131,7 +131,7 @@ def _candidates(work: Work, store: FeatureStore, rows: _Ints, largest: int) -> l
     ]
 
 
-def run_fold(work: Work, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> Run:
+def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> Run:
     """Search, fit, calibrate, score, and write the run.
 
     Parameters
@@ -183,7 +183,7 @@ def run_fold(work: Work, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> 
 
 
 def _model(
-    work: Work, taken: _Candidate, decisions: tuple[Decision, ...], calibration: Calibration | None
+    work: SvmWork, taken: _Candidate, decisions: tuple[Decision, ...], calibration: Calibration | None
 ) -> SvmModel:
     task, settings = work.images.labelled.task, work.settings
     return SvmModel(
@@ -197,7 +197,7 @@ def _fit(taken: _Candidate, train: _Ints, positive: npt.NDArray[np.bool_], cost:
 
 
 def _search(
-    work: Work, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
+    work: SvmWork, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
 ) -> tuple[_Candidate, Search]:
     """Search with every candidate; the first of those with the highest mean AUC is taken."""
     splits = inner_splits(
@@ -214,13 +214,13 @@ def _search(
     return shelf.candidates[best], found[best]
 
 
-def _groups(work: Work, images: _Ints) -> npt.NDArray[np.str_]:
+def _groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:
     """Name the groups of images, those joined by byte-identical copies alike."""
     return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
 
 
 def _inner(
-    work: Work,
+    work: SvmWork,
     shelf: _Shelf,
     taken: _Candidate,
     train: _Ints,
@@ -254,13 +254,13 @@ def _inner(
     ), ()
 
 
-def _calibration(work: Work, inner: InnerScores | None) -> Calibration | None:
+def _calibration(work: SvmWork, inner: InnerScores | None) -> Calibration | None:
     if inner is None or work.settings.calibrate == "none":
         return None
     return fit_on_inner(inner, work.images.labelled.task, work.settings.calibrate)
 
 
-def _predict(work: Work, fold: str, store: FeatureStore, model: SvmModel, test: _Ints) -> list[Prediction]:
+def _predict(work: SvmWork, fold: str, store: FeatureStore, model: SvmModel, test: _Ints) -> list[Prediction]:
     if not len(test):
         return []
     scores = model.scores(read_rows(store, work.images, test, work.settings.views), store.digest)
@@ -275,7 +275,9 @@ def _predict(work: Work, fold: str, store: FeatureStore, model: SvmModel, test: 
     ]
 
 
-def _predictions(work: Work, fold: str, images: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
+def _predictions(
+    work: SvmWork, fold: str, images: _Ints, scores: npt.NDArray[np.float64]
+) -> list[Prediction]:
     labelled = work.images.labelled
     return [
         Prediction(
@@ -290,7 +292,7 @@ def _predictions(work: Work, fold: str, images: _Ints, scores: npt.NDArray[np.fl
     ]
 
 
-def _pooled(work: Work, predictions: list[Prediction]) -> list[Prediction]:
+def _pooled(work: SvmWork, predictions: list[Prediction]) -> list[Prediction]:
     pool = work.settings.group_scores
     positive = work.images.labelled.task.positive
     return predictions if pool == "none" else pool_groups(predictions, pool, positive)
@@ -304,7 +306,7 @@ def _outcome(
     model: SvmModel,
     inner: InnerScores | None,
     warned: tuple[str, ...],
-) -> Outcome:
+) -> FoldOutcome:
     residuals = [curves.residuals[np.isfinite(curves.aucs)] for curves in search.curves]
     steps = sum(int(curves.iterations.sum()) for curves in search.curves)
     stated = {
@@ -321,7 +323,7 @@ def _outcome(
         if model.calibration is not None:
             stated["calibration"] = calibration_summary(model.calibration, model.scored, inner.folds)
             warned += calibration_warnings(model.calibration)
-    return Outcome(
+    return FoldOutcome(
         train,
         test,
         stated,

@@ -18,7 +18,7 @@ from featx.runs import Prediction
 from featx.stats import fixed_thresholds
 
 from .pooling import pool_scores
-from .problems import Job, Solver
+from .problems import FitProblem, Solver
 from .search import view_rows
 
 __all__ = ["InnerScores", "inner_parts", "score_parts"]
@@ -166,7 +166,7 @@ def score_parts(
     return InnerScores(tuple(predictions(parts, scores)), count, np.concatenate(residuals), steps)
 
 
-def _job(train: Ints, positive: Bools, parts: Ints, part: int, views: int) -> Job:
+def _job(train: Ints, positive: Bools, parts: Ints, part: int, views: int) -> FitProblem:
     fit, score = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
     labels = np.repeat(np.where(positive[fit], 1.0, -1.0), views)
-    return Job(view_rows(train[fit], views), view_rows(train[score], views), labels)
+    return FitProblem(view_rows(train[fit], views), view_rows(train[score], views), labels)

@@ -19,7 +19,7 @@ from .lines import Lines, line_minima
 from .pieces import piece_minima
 from .rows import Rows
 
-__all__ = ["Batch", "Solution", "primal_path"]
+__all__ = ["ProblemBatch", "Solution", "primal_path"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ _MOST_ROWS = 12_000
 
 
 @dataclass(frozen=True)
-class Batch:
+class ProblemBatch:
     """Problems on the same rows.
 
     Attributes
@@ -86,7 +86,7 @@ class Solution:
 
 def primal_path(
     rows: Rows,
-    batch: Batch,
+    batch: ProblemBatch,
     grid: Floats,
     *,
     penalise_bias: bool = True,
@@ -134,7 +134,7 @@ def primal_path(
 class _Minimiser:
     """Minimises one batch, for one C after the other."""
 
-    def __init__(self, rows: Rows, batch: Batch, penalty: Floats) -> None:
+    def __init__(self, rows: Rows, batch: ProblemBatch, penalty: Floats) -> None:
         self._rows = rows
         self._batch = batch
         self._penalty = penalty

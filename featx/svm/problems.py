@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .scaling import Scaler
 
-__all__ = ["MEASURES", "Curve", "Decision", "Job", "Solver", "balanced_weights", "rows_of"]
+__all__ = ["MEASURES", "Curve", "Decision", "FitProblem", "Solver", "balanced_weights", "rows_of"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class Job:
+class FitProblem:
     """One split of one two-class problem.
 
     Attributes
@@ -102,7 +102,7 @@ class Solver(Protocol):
     measure: str
     tolerance: float
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         """Solve every job for every C."""
 
     def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
@@ -136,7 +136,7 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
     return np.where(positive, len(labels) / (2.0 * count), len(labels) / (2.0 * (len(labels) - count)))
 
 
-def rows_of(jobs: Sequence[Job]) -> Ints:
+def rows_of(jobs: Sequence[FitProblem]) -> Ints:
     """Number the rows that take part in some job, ascending.
 
     Parameters
@@ -151,7 +151,7 @@ def rows_of(jobs: Sequence[Job]) -> Ints:
 
     Examples
     --------
-    >>> rows_of([Job(np.array([3, 1]), np.array([2]), np.array([-1.0, 1.0]))]).tolist()
+    >>> rows_of([FitProblem(np.array([3, 1]), np.array([2]), np.array([-1.0, 1.0]))]).tolist()
     [1, 2, 3]
     """
     return np.unique(np.concatenate([part for job in jobs for part in (job.train, job.test)]))

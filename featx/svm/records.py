@@ -18,7 +18,7 @@ from featx.stats import fold_auc
 from .settings import SvmSettings
 from .stores import Images
 
-__all__ = ["Outcome", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
+__all__ = ["FoldOutcome", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
 
 _Ints = npt.NDArray[np.int64]
 _FORMAT = 2  # of a run, as `featx.runs` lists them
@@ -26,7 +26,7 @@ _VERSIONS = ("featx", "numpy", "scipy", "scikit-learn")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Outcome:
+class FoldOutcome:
     """What came out of a fold.
 
     Attributes
@@ -179,7 +179,7 @@ def _concerns(warning: str, fold: str) -> bool:
     return not warning.startswith("fold ") or warning.startswith((f"fold {fold} ", f"fold {fold}:"))
 
 
-def with_outcome(record: RunRecord, images: Images, found: Outcome) -> RunRecord:
+def with_outcome(record: RunRecord, images: Images, found: FoldOutcome) -> RunRecord:
     """Add what came out to what went in.
 
     Parameters
@@ -218,7 +218,7 @@ def with_outcome(record: RunRecord, images: Images, found: Outcome) -> RunRecord
     )
 
 
-def _convergence(found: Outcome) -> dict[str, Any]:
+def _convergence(found: FoldOutcome) -> dict[str, Any]:
     """Count the fits, inner and final, whose residual is above the solver's tolerance."""
     residuals = np.concatenate([found.inner, found.final])
     return {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .hinge import violation
-from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights
+from .problems import MEASURES, Curve, Decision, FitProblem, Floats, Ints, Matrix, balanced_weights
 from .scaling import Scaler, fit_scaler
 from .settings import SvmSettings
 from .threads import in_threads
@@ -44,7 +44,7 @@ class ScikitSolver:
             # liblinear's tolerance is on the gradient; the gap that it leaves is about this.
             self.tolerance = 1e-3
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         """Solve every job for every C.
 
         Parameters
@@ -61,7 +61,7 @@ class ScikitSolver:
         """
         return in_threads(lambda job: self._curve(job, costs), jobs, self._workers)
 
-    def _curve(self, job: Job, costs: Sequence[float]) -> Curve:
+    def _curve(self, job: FitProblem, costs: Sequence[float]) -> Curve:
         decisions = [self.fit(job.train, job.labels, cost) for cost in costs]
         test = self._features[job.test]
         scores = [one.scaler.scores(test, one.weights[:, None]) + one.intercept for one in decisions]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .curves import Curves, choose, roc_auc_columns
 from .pooling import pool_scores
-from .problems import Job, Solver
+from .problems import FitProblem, Solver
 from .settings import SvmSettings
 
 __all__ = ["Search", "search_cost", "view_rows"]
@@ -148,10 +148,12 @@ class _Inner:
     def _usable(self, problem: int, part: int) -> bool:
         return all(_both(self.targets[images, problem]) for images in self.parts[part])
 
-    def _job(self, problem: int, part: int) -> Job:
+    def _job(self, problem: int, part: int) -> FitProblem:
         fit, validate = self.parts[part]
         labels = np.where(self.targets[fit, problem], 1.0, -1.0)
-        return Job(view_rows(fit, self.views), view_rows(validate, self.views), np.repeat(labels, self.views))
+        return FitProblem(
+            view_rows(fit, self.views), view_rows(validate, self.views), np.repeat(labels, self.views)
+        )
 
 
 def view_rows(images: Ints, views: int) -> Ints:

@@ -11,8 +11,19 @@ import numpy as np
 
 from .device import DeviceRows
 from .memory import give_back_freed
-from .primal import Batch, primal_path
-from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, Solver, balanced_weights, rows_of
+from .primal import ProblemBatch, primal_path
+from .problems import (
+    MEASURES,
+    Curve,
+    Decision,
+    FitProblem,
+    Floats,
+    Ints,
+    Matrix,
+    Solver,
+    balanced_weights,
+    rows_of,
+)
 from .rows import Rows
 from .scaling import ROWWISE, fit_scaler, row_lengths
 from .scikit import ScikitSolver
@@ -106,7 +117,7 @@ class PrimalSolver:
         self._device = _accelerator() if settings.solver == "gpu" and scaling in ROWWISE else None
         self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         """Solve every job for every C.
 
         Parameters
@@ -132,7 +143,7 @@ class PrimalSolver:
                 found.append(Curve(scores, one.residuals, one.iterations))
         return found
 
-    def _fitted_curve(self, job: Job, costs: Sequence[float]) -> Curve:
+    def _fitted_curve(self, job: FitProblem, costs: Sequence[float]) -> Curve:
         """Solve one job with a scaling of its own."""
         scaler = fit_scaler(self._scaling, self._features[job.train])
         scaled = scaler.apply(self._features[np.concatenate([job.train, job.test])]).astype(np.float32)
@@ -140,7 +151,9 @@ class PrimalSolver:
             scaled, "none", dataclasses.replace(self._settings, scaling=("none",)), self._workers
         )
         places = np.arange(len(scaled))
-        return inner.curves([Job(places[: len(job.train)], places[len(job.train) :], job.labels)], costs)[0]
+        return inner.curves(
+            [FitProblem(places[: len(job.train)], places[len(job.train) :], job.labels)], costs
+        )[0]
 
     def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
         """Solve one problem and return its weights.
@@ -166,13 +179,13 @@ class PrimalSolver:
                 scaled, "none", dataclasses.replace(self._settings, scaling=("none",)), self._workers
             )
             return dataclasses.replace(inner.fit(np.arange(len(train)), labels, cost), scaler=scaler)
-        _, (solved,) = self._solve([Job(train, train[:0], labels)], [cost], with_weights=True)
+        _, (solved,) = self._solve([FitProblem(train, train[:0], labels)], [cost], with_weights=True)
         assert solved.weights is not None
         weights, bias = solved.weights[:-1], float(solved.weights[-1])
         return Decision(scaler, weights, bias, cost, float(solved.residuals[-1]), int(solved.iterations[-1]))
 
     def _solve(
-        self, jobs: Sequence[Job], costs: Sequence[float], with_weights: bool = False
+        self, jobs: Sequence[FitProblem], costs: Sequence[float], with_weights: bool = False
     ) -> tuple[Ints, list[_Solved]]:
         numbers = rows_of(jobs)
         rows = self._rows(numbers)
@@ -207,13 +220,13 @@ class PrimalSolver:
             return Rows(self._features, self._lengths, self._workers, numbers)
         return DeviceRows(self._features, self._lengths, self._workers, numbers, device=self._device)
 
-    def _batch(self, jobs: Sequence[Job], numbers: Ints) -> Batch:
+    def _batch(self, jobs: Sequence[FitProblem], numbers: Ints) -> ProblemBatch:
         labels, weights = np.ones((len(numbers), len(jobs))), np.zeros((len(numbers), len(jobs)))
         for column, job in enumerate(jobs):
             places = np.searchsorted(numbers, job.train)
             labels[places, column] = job.labels
             weights[places, column] = balanced_weights(job.labels, self._settings.class_weight)
-        return Batch(labels, weights)
+        return ProblemBatch(labels, weights)
 
 
 def _accelerator() -> Accelerator:

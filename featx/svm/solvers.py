@@ -10,7 +10,7 @@ import numpy as np
 from .hinge import hinge_path
 from .memory import require_memory
 from .newton import Path, squared_hinge_path
-from .problems import MEASURES, Curve, Decision, Floats, Ints, Job, Matrix, balanced_weights, rows_of
+from .problems import MEASURES, Curve, Decision, FitProblem, Floats, Ints, Matrix, balanced_weights, rows_of
 from .scaling import ROWWISE, fit_scaler, row_lengths
 from .settings import SvmSettings
 from .threads import in_threads
@@ -40,15 +40,15 @@ class _Grams:
         self._rows = np.empty(0, dtype=np.int64)
         self._gram = np.empty((0, 0))
 
-    def missing(self, jobs: Sequence[Job]) -> int:
+    def missing(self, jobs: Sequence[FitProblem]) -> int:
         """Count the rows of the matrix that would have to be made for some jobs; 0 if it is there."""
         rows = self._needed(jobs)
         return 0 if np.array_equal(rows, self._rows) else len(rows)
 
-    def _needed(self, jobs: Sequence[Job]) -> Ints:
+    def _needed(self, jobs: Sequence[FitProblem]) -> Ints:
         return np.arange(len(self._features)) if self._whole else rows_of(jobs)
 
-    def of(self, jobs: Sequence[Job]) -> tuple[Ints, Floats]:
+    def of(self, jobs: Sequence[FitProblem]) -> tuple[Ints, Floats]:
         """Return a matrix that holds all rows of the jobs, and the numbers of its rows, ascending."""
         rows = self._needed(jobs)
         if not np.array_equal(rows, self._rows):
@@ -100,7 +100,7 @@ class GramSolver:
         self.measure, self.tolerance = MEASURES[settings.loss]
         self._grams = _Grams(features, scaling, workers) if scaling in ROWWISE else None
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         """Solve every job for every C.
 
         Parameters
@@ -122,7 +122,7 @@ class GramSolver:
         shared = self._grams.of(jobs) if self._grams is not None else None
         return in_threads(lambda job: self._curve(job, grid, shared), jobs, self._workers)
 
-    def _require(self, jobs: Sequence[Job]) -> None:
+    def _require(self, jobs: Sequence[FitProblem]) -> None:
         """Ask for the memory of the shared matrix and of what all workers take beside it at once.
 
         Each worker copies its split's part of the matrix; a step of squared hinge holds the system of the rows inside
@@ -138,7 +138,7 @@ class GramSolver:
         what = f"inner products of {max(shared, train)} rows{copies}"
         require_memory(8 * (shared**2 + at_once * share), what, _ADVICE)
 
-    def _curve(self, job: Job, grid: Floats, shared: tuple[Ints, Floats] | None) -> Curve:
+    def _curve(self, job: FitProblem, grid: Floats, shared: tuple[Ints, Floats] | None) -> Curve:
         if shared is not None:
             train, test = (np.searchsorted(shared[0], part) for part in (job.train, job.test))
             gram, cross = shared[1][np.ix_(train, train)], shared[1][np.ix_(test, train)]
@@ -173,7 +173,7 @@ class GramSolver:
         Decision
             The SVM.
         """
-        job = Job(train, train[:0], labels)
+        job = FitProblem(train, train[:0], labels)
         self._require([job])
         if self._grams is not None:
             scaler = fit_scaler(self._scaling, self._features[:0])  # nothing to fit

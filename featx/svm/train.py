@@ -27,7 +27,7 @@ from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run, run_folder
 
-from .fold import FoldJob, Work, make_shelf, run_fold
+from .fold import FoldJob, SvmWork, make_shelf, run_fold
 from .records import record_of_inputs, run_auc
 from .settings import SvmSettings, resolve_settings
 from .stores import Images, assign_stores, default_arm, find_images, refuse_leaks
@@ -151,7 +151,7 @@ def train_svm(
     check_inner_folds(protocol_folds, labelled, images.keys, resolved)
     if overwrite or not place.exists():
         write_folds(place, made)
-    work = Work(images, resolved, seed, workers or usable_cores(), protocol_folds)
+    work = SvmWork(images, resolved, seed, workers or usable_cores(), protocol_folds)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
         runs = _run_all(work, jobs, overwrite, receiver)
@@ -205,7 +205,7 @@ def _without(fold: Fold, images: Images) -> Fold:
     return Fold(fold.name, train, test)
 
 
-def _run_all(work: Work, jobs: Sequence[FoldJob], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
+def _run_all(work: SvmWork, jobs: Sequence[FoldJob], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
     finished = {job.fold.name: finished_run(job.folder, job.record, overwrite) for job in jobs}
     runs = {name: run for name, run in finished.items() if run is not None}
     for name, run in runs.items():
@@ -221,7 +221,7 @@ def _run_all(work: Work, jobs: Sequence[FoldJob], overwrite: bool, progress: Pro
     return tuple(runs[job.fold.name] for job in jobs)
 
 
-def _run_together(work: Work, jobs: Sequence[FoldJob], progress: Progress) -> list[Run]:
+def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) -> list[Run]:
     """Run the folds that the same stores serve, on all rows that train in any of them.
 
     Whichever of the folds are run now, the rows are the same: sums of other blocks of rows would round otherwise.

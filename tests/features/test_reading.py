@@ -9,7 +9,7 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import ImageError
-from featx.features.reading import Busy, Pixels, Source, batches, read_ahead
+from featx.features.reading import Busy, ImageFile, PreparedPixels, batches, read_ahead
 
 
 def sources(folder, count):
@@ -17,7 +17,7 @@ def sources(folder, count):
     for number in range(count):
         path = folder / f"{number:03d}.bin"
         path.write_bytes(bytes([number]))
-        made.append(Source(digest_bytes(bytes([number])), str(path)))
+        made.append(ImageFile(digest_bytes(bytes([number])), str(path)))
     return made
 
 
@@ -100,8 +100,10 @@ def test_busy_adds_up_the_threads_work(tmp_path):
 
 
 def pixels(number, views=1, bad=False):
-    source = Source(f"{number:064x}", f"{number}.png")
-    return Pixels(source, None if bad else np.full((views, 2, 2, 3), number, np.uint8), "bad" if bad else "")
+    source = ImageFile(f"{number:064x}", f"{number}.png")
+    return PreparedPixels(
+        source, None if bad else np.full((views, 2, 2, 3), number, np.uint8), "bad" if bad else ""
+    )
 
 
 def test_batches_have_one_shape_and_black_padding():

@@ -11,7 +11,7 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.svm import memory
-from featx.svm.problems import Job
+from featx.svm.problems import FitProblem
 from featx.svm.settings import resolve_settings
 from featx.svm.solvers import GramSolver
 
@@ -45,7 +45,7 @@ def test_what_all_workers_take_together_is_asked_for_before_work_begins(
     rows, width = 90, 100
     features = np.random.default_rng(0).normal(size=(rows, width)).astype(np.float32)
     labels = np.where(np.arange(80) % 2, 1.0, -1.0)
-    jobs = [Job(np.arange(80), np.arange(80, 90), labels)] * 6
+    jobs = [FitProblem(np.arange(80), np.arange(80, 90), labels)] * 6
     gram, part = (rows**2, 0) if scaling == "l2" else (0, 90 * width)
     needed = 8 * (gram + 4 * (80 * 90 + 80**2 + part))
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)

@@ -9,8 +9,8 @@ import pytest
 
 from featx.errors import TrainingError
 from featx.svm import primal, rows, solve
-from featx.svm.primal import Batch, primal_path
-from featx.svm.problems import Job
+from featx.svm.primal import ProblemBatch, primal_path
+from featx.svm.problems import FitProblem
 from featx.svm.rows import InnerProducts, Rows
 from featx.svm.scaling import row_lengths
 from featx.svm.search import search_cost
@@ -21,13 +21,13 @@ from featx.svm.solvers import GramSolver
 GRID = 10.0 ** np.arange(-3, 5)
 
 
-def _jobs(positive: np.ndarray, splits: int = 3) -> list[Job]:
+def _jobs(positive: np.ndarray, splits: int = 3) -> list[FitProblem]:
     order = np.random.default_rng(5).permutation(len(positive))
     jobs = []
     for split in range(splits):
         test = np.sort(order[split::10])
         train = np.setdiff1d(np.arange(len(positive)), test)
-        jobs.append(Job(train, test, np.where(positive[train], 1.0, -1.0)))
+        jobs.append(FitProblem(train, test, np.where(positive[train], 1.0, -1.0)))
     return jobs
 
 
@@ -120,7 +120,7 @@ def test_numbers_too_large_for_any_precision_are_an_error() -> None:
     features = (1e30 * np.random.default_rng(0).normal(size=(40, 2))).astype(np.float32)
     labels = np.where(np.arange(40) % 2 == 0, 1.0, -1.0)[:, None]
     with pytest.raises(TrainingError, match="scale the features"), np.errstate(all="ignore"):
-        list(primal_path(Rows(features, np.ones(40)), Batch(labels, np.ones((40, 1))), GRID))
+        list(primal_path(Rows(features, np.ones(40)), ProblemBatch(labels, np.ones((40, 1))), GRID))
 
 
 def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from featx.stats.auc import roc_auc
 from featx.svm.curves import Curves, choose, roc_auc_columns
-from featx.svm.problems import Curve, Job
+from featx.svm.problems import Curve, FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import resolve_settings
 from featx.svm.solvers import GramSolver
@@ -57,7 +57,7 @@ class _Peak:
         self.peak = peak
         self.asked: list[float] = []
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         self.asked += costs
         distance = np.abs(np.log10(np.asarray(costs)) - np.log10(self.peak))
         order = np.argsort(np.argsort(distance))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source
+from featx.data.importers.source import PublishedTable
 
 __all__ = ["read_aptos2019"]
 
 
-def read_aptos2019(source: Source) -> pd.DataFrame:
+def read_aptos2019(source: PublishedTable) -> pd.DataFrame:
     """Read ``train.csv``; the test part has no labels.
 
     Parameters

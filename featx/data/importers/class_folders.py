@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source
+from featx.data.importers.source import PublishedTable
 from featx.data.manifest import read_manifest
 
 __all__ = ["read_class_folders"]
 
 
-def read_class_folders(source: Source) -> pd.DataFrame:
+def read_class_folders(source: PublishedTable) -> pd.DataFrame:
     """List the images of each class folder.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, read_text_table
+from featx.data.importers.source import PublishedTable, read_text_table
 from featx.data.manifest import image_name
 from featx.errors import ManifestError, listing
 
@@ -20,7 +20,7 @@ _STRATA = {
 }
 
 
-def read_derm7pt(source: Source) -> pd.DataFrame:
+def read_derm7pt(source: PublishedTable) -> pd.DataFrame:
     """Read ``meta/meta.csv`` and the lists of row numbers ``meta/{train,valid,test}_indexes.csv``.
 
     The dermoscopic image of each case is taken, not the clinical one. Ids are in lower case, as the fold lists

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from featx.data.importers.isic2018 import CODES
-from featx.data.importers.source import Source, read_text_table
+from featx.data.importers.source import PublishedTable, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_ham10000"]
@@ -19,7 +19,7 @@ _STRATA = {
 }
 
 
-def read_ham10000(source: Source) -> pd.DataFrame:
+def read_ham10000(source: PublishedTable) -> pd.DataFrame:
     """Read ``HAM10000_metadata``, with whatever ending: Dataverse gives it none and tabs, Kaggle CSV.
 
     Parameters

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, read_text_table
+from featx.data.importers.source import PublishedTable, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_isic2016"]
@@ -17,7 +17,7 @@ _LABELS = {"benign": "benign", "malignant": "melanoma", "0.0": "benign", "1.0": 
 _LABELS |= {"1": "melanoma"}
 
 
-def read_isic2016(source: Source) -> pd.DataFrame:
+def read_isic2016(source: PublishedTable) -> pd.DataFrame:
     """Read ``ISBI2016_ISIC_Part3_Training_GroundTruth.csv`` and ``…_Test_GroundTruth.csv``.
 
     Parameters

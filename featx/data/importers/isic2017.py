@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, one_hot, read_text_table
+from featx.data.importers.source import PublishedTable, one_hot, read_text_table
 
 __all__ = ["read_isic2017"]
 
@@ -13,7 +13,7 @@ _MARKED = ("melanoma", "seborrheic_keratosis")
 _PARTS = {"train": "Training", "val": "Validation", "test": "Test_v2"}
 
 
-def read_isic2017(source: Source) -> pd.DataFrame:
+def read_isic2017(source: PublishedTable) -> pd.DataFrame:
     """Read the tables ``ISIC-2017_*_Part3_GroundTruth.csv`` that are there.
 
     An image marked neither melanoma nor seborrheic keratosis is a nevus, as the challenge says.
@@ -45,7 +45,7 @@ def read_isic2017(source: Source) -> pd.DataFrame:
     return _with_metadata(pd.concat(parts, ignore_index=True), source)
 
 
-def _with_metadata(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+def _with_metadata(rows: pd.DataFrame, source: PublishedTable) -> pd.DataFrame:
     columns = ("image_id", "age_approximate", "sex")
     found = [read_text_table(path, columns=columns) for path in source.find("ISIC-2017_*_Data_metadata.csv")]
     if not found:

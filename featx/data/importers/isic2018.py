@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, filled, one_hot, read_text_table
+from featx.data.importers.source import PublishedTable, filled, one_hot, read_text_table
 
 __all__ = ["CODES", "read_isic2018"]
 
@@ -20,7 +20,7 @@ CODES = {
 _PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
 
 
-def read_isic2018(source: Source) -> pd.DataFrame:
+def read_isic2018(source: PublishedTable) -> pd.DataFrame:
     """Read the tables ``ISIC2018_Task3_*_GroundTruth.csv`` that are there.
 
     Parameters

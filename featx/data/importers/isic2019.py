@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from featx.data.importers.isic2018 import CODES
-from featx.data.importers.source import Source, filled, one_hot, read_text_table
+from featx.data.importers.source import PublishedTable, filled, one_hot, read_text_table
 
 __all__ = ["read_isic2019"]
 
@@ -14,7 +14,7 @@ _MARKED = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 _STRATA = {"age": "age_approx", "site": "anatom_site_general", "sex": "sex"}
 
 
-def read_isic2019(source: Source) -> pd.DataFrame:
+def read_isic2019(source: PublishedTable) -> pd.DataFrame:
     """Read ``ISIC_2019_Training_GroundTruth.csv`` and, where it is there, ``ISIC_2019_Test_GroundTruth.csv``.
 
     Parameters

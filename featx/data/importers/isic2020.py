@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from featx.data.importers.source import Source, filled, read_text_table
+from featx.data.importers.source import PublishedTable, filled, read_text_table
 
 __all__ = ["read_isic2020"]
 
 _STRATA = {"lesion": "lesion_id", "age": "age_approx", "site": "anatom_site_general_challenge", "sex": "sex"}
 
 
-def read_isic2020(source: Source) -> pd.DataFrame:
+def read_isic2020(source: PublishedTable) -> pd.DataFrame:
     """Read ``ISIC_2020_Training_GroundTruth_v2.csv``, the first version of it, or Kaggle's ``train.csv``.
 
     Images that ``ISIC_2020_Training_Duplicates.csv`` names as the second of a pair are left out.

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from featx.data.importers.source import Source, read_text_table
+from featx.data.importers.source import PublishedTable, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_eyes", "read_kaggle_dr"]
 
 
-def read_kaggle_dr(source: Source) -> pd.DataFrame:
+def read_kaggle_dr(source: PublishedTable) -> pd.DataFrame:
     """Read ``trainLabels.csv`` and, where it is there, ``retinopathy_solution.csv``.
 
     Parameters

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from featx.data.importers.kaggle_dr import read_eyes
-from featx.data.importers.source import Source, read_text_table
+from featx.data.importers.source import PublishedTable, read_text_table
 from featx.errors import ManifestError, listing
 
 __all__ = ["read_menegola2017"]
@@ -23,7 +23,7 @@ _LEVELS = {
 }
 
 
-def read_menegola2017(source: Source) -> pd.DataFrame:
+def read_menegola2017(source: PublishedTable) -> pd.DataFrame:
     """Read one of the tables.
 
     Parameters

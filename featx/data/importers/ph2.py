@@ -13,7 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 
-from featx.data.importers.source import TABLE_LIMIT, Source
+from featx.data.importers.source import TABLE_LIMIT, PublishedTable
 from featx.errors import ManifestError, listing
 from featx.files import read_regular
 
@@ -31,7 +31,7 @@ _STRATA = {
 }
 
 
-def read_ph2(source: Source) -> pd.DataFrame:
+def read_ph2(source: PublishedTable) -> pd.DataFrame:
     """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where the text is missing or in another form.
 
     Parameters

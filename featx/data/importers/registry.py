@@ -24,7 +24,7 @@ from featx.data.importers.isic2020 import read_isic2020
 from featx.data.importers.kaggle_dr import read_kaggle_dr
 from featx.data.importers.menegola2017 import read_menegola2017
 from featx.data.importers.ph2 import read_ph2
-from featx.data.importers.source import Source
+from featx.data.importers.source import PublishedTable
 from featx.data.manifest import image_name, leaves, origin_file, read_manifest
 from featx.errors import ManifestError, listing
 from featx.files import write_aside, write_json
@@ -54,7 +54,7 @@ class Importer:
     name: str
     title: str
     expects: str
-    read: Callable[[Source], pd.DataFrame]
+    read: Callable[[PublishedTable], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,9 @@ def import_dataset(
     importer, path, target = find_importer(name), Path(source), Path(output)
     if not path.exists():
         raise ManifestError(f"{path}: there is no such source; give {importer.expects}")
-    found = Source(path, Path(images) if images is not None else path if path.is_dir() else path.parent)
+    found = PublishedTable(
+        path, Path(images) if images is not None else path if path.is_dir() else path.parent
+    )
     rows, left_out = _located(importer.read(found), found, target, missing)
     columns = [*(column for column in _FIRST if column in rows), *(c for c in rows if c not in _FIRST)]
     with write_aside(target, replace=replace) as aside:
@@ -193,7 +195,7 @@ def _note_origin(target: Path, images: pd.Series[str]) -> None:
 
 
 def _located(
-    rows: pd.DataFrame, source: Source, target: Path, missing: str
+    rows: pd.DataFrame, source: PublishedTable, target: Path, missing: str
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Replace published names by paths relative to the manifest."""
     hits = [_paths(source, name) for name in rows["image"]]
@@ -218,5 +220,5 @@ def _located(
     return located[located["image"] != ""], gone
 
 
-def _paths(source: Source, name: str) -> list[Path]:
+def _paths(source: PublishedTable, name: str) -> list[Path]:
     return [Path(name)] if Path(name).is_absolute() else source.locate(name)

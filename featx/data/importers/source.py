@@ -17,14 +17,14 @@ from featx.data.manifest import IMAGE_ENDINGS, image_name
 from featx.errors import ManifestError, listing
 from featx.files import read_regular
 
-__all__ = ["TABLE_LIMIT", "Source", "filled", "one_hot", "read_text_table"]
+__all__ = ["TABLE_LIMIT", "PublishedTable", "filled", "one_hot", "read_text_table"]
 
 TABLE_LIMIT = 2**26
 """Bytes of a published table: the largest, of 33,126 images, has 2 MB."""
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedTable:
     """A data set as it was unpacked.
 
     Attributes
