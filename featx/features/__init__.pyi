@@ -1,35 +1,14 @@
-from .extraction import (
-    extract,
-)
-from .plan import (
-    ExtractSettings,
-    missing_keys,
-    targets,
-)
-from .recipe import (
-    recipe_key,
-)
-from .results import (
-    failure_message,
-    summarise_extraction,
-)
-from .store import (
-    RECIPE,
-    FeatureStore,
-    find_stores,
-)
-from .upkeep import (
-    compact,
-    export,
-    facts,
-    prune,
-    prune_exports,
-)
+from .extraction import extract
+from .plan import ExtractSettings, missing_keys, targets
+from .recipe import recipe_key
+from .results import failure_message, summarise_extraction
+from .store import FeatureStore, RECIPE, find_stores
+from .upkeep import compact, export, facts, prune, prune_exports
 
 __all__ = [
-    "RECIPE",
     "ExtractSettings",
     "FeatureStore",
+    "RECIPE",
     "compact",
     "export",
     "extract",

@@ -1,23 +1,15 @@
-from .finetune_folds import (
-    finetune,
-)
-from .kept import (
-    Kept,
-)
-from .recipe import (
-    RECIPES,
-    TrainingRecipe,
-    read_recipe,
-)
-from .sampling import (
-    final_weights,
-)
+from .finetune_folds import finetune
+from .fit import fit
+from .kept import Kept
+from .recipe import RECIPES, TrainingRecipe, read_recipe
+from .sampling import final_weights
 
 __all__ = [
-    "RECIPES",
     "Kept",
+    "RECIPES",
     "TrainingRecipe",
     "final_weights",
     "finetune",
+    "fit",
     "read_recipe",
 ]

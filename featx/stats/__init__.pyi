@@ -1,10 +1,7 @@
-from .anova import (
-    Anova,
-    factorial_anova,
-)
+from .anova import Anova, factorial_anova
 from .arms import (
-    POOLED,
     FoldScores,
+    POOLED,
     fold_aucs,
     fold_scores,
     pool_folds,
@@ -12,13 +9,7 @@ from .arms import (
     size_ratio,
     summarise_arm,
 )
-from .auc import (
-    average_precision,
-    fold_auc,
-    mean_roc,
-    precision_recall_curve,
-    roc_curve,
-)
+from .auc import average_precision, fold_auc, mean_roc, precision_recall_curve, roc_curve
 from .calibration import (
     Calibration,
     Recalibration,
@@ -32,26 +23,13 @@ from .calibration import (
     reliability,
     smooth_curve,
 )
-from .compare import (
-    Comparison,
-    Comparisons,
-    compare_many,
-)
-from .grouping import (
-    POOLINGS,
-    pool_by_group,
-    pool_fold,
-    pool_runs,
-)
-from .intervals import (
-    FoldSummary,
-    TestResult,
-    summarise_folds,
-)
+from .compare import Comparison, Comparisons, compare_many
+from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
+from .intervals import FoldSummary, TestResult, summarise_folds
 from .operating import (
-    RULES,
     Confusion,
     Estimate,
+    RULES,
     balanced_accuracy,
     confusion,
     confusion_at,
@@ -60,19 +38,10 @@ from .operating import (
     predictive_values,
     proportion,
 )
-from .power import (
-    Power,
-    detectable,
-)
-from .validation import (
-    check_share,
-    group_codes,
-)
+from .power import Power, detectable
+from .validation import check_share, group_codes
 
 __all__ = [
-    "POOLED",
-    "POOLINGS",
-    "RULES",
     "Anova",
     "Calibration",
     "Comparison",
@@ -81,7 +50,10 @@ __all__ = [
     "Estimate",
     "FoldScores",
     "FoldSummary",
+    "POOLED",
+    "POOLINGS",
     "Power",
+    "RULES",
     "Recalibration",
     "Sigmoid",
     "Steps",

@@ -1,23 +1,8 @@
-from .model import (
-    SvmModel,
-    load_model,
-)
-from .records import (
-    run_auc,
-)
-from .scaling import (
-    Scaler,
-    row_lengths,
-)
-from .settings import (
-    CHOICES,
-    PRESETS,
-    resolve_settings,
-)
-from .train import (
-    check_inner_folds,
-    train_svm,
-)
+from .model import SvmModel, load_model
+from .records import run_auc
+from .scaling import Scaler, row_lengths
+from .settings import CHOICES, PRESETS, resolve_settings
+from .train import check_inner_folds, train_svm
 
 __all__ = [
     "CHOICES",
