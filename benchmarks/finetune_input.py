@@ -23,10 +23,9 @@ import numpy as np
 from PIL import Image
 
 from featx.finetuning import read_recipe
-from featx.finetuning.batches import ImageBatch, training_batches
 from featx.finetuning.learner import Learner
-from featx.finetuning.pixels import TrainingImages, load_pixels
-from featx.finetuning.sampling import Part
+from featx.finetuning.sampling import ImageBatch, Part, training_batches
+from featx.finetuning.training_images import TrainingImages, load_pixels
 from featx.zoo import build_backbone, find_backbone, resolve_weights
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import rankdata, ttest_1samp
 
 import featx
-from featx.features.recipe import Recipe
+from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
 from featx.stats import FoldScores, compare_many, factorial_anova, fold_scores
 from featx.stats.ranks import friedman, nemenyi

@@ -38,8 +38,8 @@ from featx.stats.auc import roc_auc
 from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import PRESETS, SvmSettings, resolve_settings
-from featx.svm.solve import make_solver
-from featx.svm.threads import one_blas_thread
+from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.solving import make_solver
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
 GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000, 100_000)

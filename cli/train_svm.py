@@ -71,7 +71,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
 @_choice("pool", "How scores of views are pooled.")
 @_choice("group_scores", "One score for each group instead of each image, pooled so.")
 @_choice("calibrate", "Probabilities by a curve fitted inside the training part.")
-@_choice("solver", "Our solvers, these on a GPU (squared hinge), or scikit-learn's LinearSVC or SVC.")
+@_choice("solver", "featx's solvers (auto), or scikit-learn's LinearSVC (liblinear) or SVC (libsvm).")
 @click.option(
     "--missing",
     type=click.Choice(["fail", "leave-out"]),

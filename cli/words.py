@@ -90,7 +90,6 @@ OPTION_WORDS = (
     _word(
         "cuda gpu gpus use-gpu device",
         "--device gpu",
-        "--solver gpu",
         note="a GPU that the backend of Keras sees is used; CUDA_VISIBLE_DEVICES chooses among several",
     ),
     _word("n-jobs num-workers n-workers jobs nproc threads", "--workers", "--jobs"),

@@ -69,7 +69,7 @@ def decode_alone(name: str, folder: Path, batch: int) -> Run:
     from functools import partial
 
     from featx.features.passes import one_view
-    from featx.features.reading import ImageFile, read_ahead, stamp
+    from featx.features.pipeline import ImageFile, read_ahead, stamp
     from featx.zoo import find_backbone
 
     size = find_backbone(name).image_size

@@ -1,28 +1,44 @@
 from .audit import FoldAudit, audit_folds
-from .check import ManifestCheck, NEAR, as_json, check_manifest
+from .check import (
+    NEAR,
+    SIDE,
+    ManifestCheck,
+    Picture,
+    SheetRow,
+    SheetSection,
+    as_json,
+    check_manifest,
+    contact_sheet,
+)
 from .fetch import archives, fetch_archive, find_archive
-from .folds import Fold, Folds, check_folds, leaves_one_out, read_folds, write_folds
-from .guards import known_test_images, refuse_other_folds
+from .folds import (
+    Fold,
+    Folds,
+    check_folds,
+    known_test_images,
+    leaves_one_out,
+    read_folds,
+    refuse_other_folds,
+    write_folds,
+)
 from .importers.registry import IMPORTERS, import_dataset
 from .importers.source import read_text_table
 from .manifest import Manifest, image_name, leaves, read_manifest
-from .protocols import check_inner, make_folds, merged_groups
-from .sheet import Picture, SIDE, SheetRow, SheetSection, contact_sheet
-from .splitting import deal, inner_splits, validation_split
+from .protocols import check_inner, deal, inner_splits, make_folds, merged_groups, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
 
 __all__ = [
+    "IMPORTERS",
+    "NEAR",
+    "SIDE",
     "Fold",
     "FoldAudit",
     "Folds",
-    "IMPORTERS",
     "Labelled",
     "Manifest",
     "ManifestCheck",
-    "NEAR",
     "Picture",
-    "SIDE",
     "SheetRow",
     "SheetSection",
     "Task",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from featx.data.data_warnings import group_columns, group_remarks, rare_labels, spelled_like
 from featx.data.manifest import Manifest, straddling
-from featx.data.remarks import group_columns, group_remarks, rare_labels, spelled_like
 from featx.data.tasks import Task, doubtful_labels
 from featx.digest import canonical
 from featx.errors import ImageError, listing
@@ -21,18 +23,44 @@ from featx.files import open_regular
 from featx.limits import usable_cores
 from featx.progress import Progress, Silent
 
-__all__ = ["NEAR", "CheckFinding", "ManifestCheck", "NearPair", "as_json", "check_manifest", "near_pairs"]
+__all__ = [
+    "NEAR",
+    "SIDE",
+    "CheckFinding",
+    "ManifestCheck",
+    "NearPair",
+    "Picture",
+    "SheetRow",
+    "SheetSection",
+    "as_json",
+    "check_manifest",
+    "contact_sheet",
+    "near_pairs",
+]
+
 
 NEAR = 32
+
+
 """Bits of 256 in which the perceptual hashes of near duplicates may differ.
 
 Among 1,500 images of ISIC 2017 the three closest pairs, which are pictures of one lesion, differ in 0, 0 and 10 bits
 and all others in 44 or more.
 """
+
+
 _HASH_SIDE = 16
+
+
 _LOOK_SIDE = 64
+
+
 _BLOCK = 256
+
+
 _MOST_NAMES = 6
+
+
 _Hashes = npt.NDArray[np.uint64]
 
 
@@ -380,3 +408,98 @@ def as_json(check: ManifestCheck) -> dict[str, Any]:
     # Sizes keep their order, most frequent first.
     value["sizes"] = [{"size": size, "images": count} for size, count in check.sizes.items()]
     return value
+
+
+SIDE = 160
+
+
+"""Longer side of a picture on a sheet, in pixels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its caption.
+
+    Attributes
+    ----------
+    caption : str
+        What stands below it, and is read to who cannot see it.
+    image : PIL.Image.Image
+        RGB, shown as large as it is.
+    """
+
+    caption: str
+    image: Image.Image
+
+    @property
+    def source(self) -> str:
+        """The picture as a ``data:`` address."""
+        buffer = BytesIO()
+        self.image.save(buffer, "JPEG", quality=85)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """Pictures that stand side by side.
+
+    Attributes
+    ----------
+    caption : str
+        What stands above them; may be empty.
+    pictures : tuple of Picture
+        From left to right.
+    """
+
+    caption: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class SheetSection:
+    """Rows under a heading.
+
+    Attributes
+    ----------
+    title, note : str
+        Heading, and a sentence below it that may be empty.
+    rows : tuple of Row
+        From top to bottom.
+    """
+
+    title: str
+    note: str
+    rows: tuple[SheetRow, ...]
+
+
+def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[SheetSection]) -> str:
+    """Make a page of pictures.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    lines : sequence of str
+        Paragraphs below it.
+    sections : sequence of Section
+        What it shows.
+
+    Returns
+    -------
+    str
+        HTML that needs no other file and no network.
+
+    Examples
+    --------
+    >>> picture = Picture("a <b>", Image.new("RGB", (4, 4)))
+    >>> page = contact_sheet("t", [], [SheetSection("s", "", (SheetRow("", (picture,)),))])
+    >>> "a &lt;b&gt;" in page, "data:image/jpeg" in page
+    (True, True)
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("featx.data"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    template = environment.get_template("sheet.html.j2")
+    return template.render(title=title, lines=lines, sections=sections, side=SIDE)

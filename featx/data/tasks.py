@@ -2,7 +2,7 @@
 
 A task is declared, not coded: patterns of labels under each class, labels to leave out, and in a two-class
 task which class is positive. A pattern ``@melanoma`` stands for a diagnosis however the data set spells it
-(see `featx.data.thesaurus`). The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
+(see `featx.data.data_warnings`). The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
 are TOML files of the same form, or written on the command line as ``POSITIVE:NEGATIVE``.
 """
 
@@ -21,9 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.data_warnings import (
+    find_diagnosis,
+    group_remarks,
+    is_under,
+    label_remarks,
+    rare_labels,
+    thesaurus,
+)
 from featx.data.manifest import Manifest
-from featx.data.remarks import group_remarks, label_remarks, rare_labels
-from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
 from featx.digest import digest
 from featx.documents import parse_toml, read_text
 from featx.errors import TaskError, listing

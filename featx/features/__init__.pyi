@@ -1,14 +1,13 @@
-from .extraction import extract
-from .plan import ExtractSettings, missing_keys, targets
-from .recipe import recipe_key
-from .results import failure_message, summarise_extraction
-from .store import FeatureStore, RECIPE, find_stores
+from .extraction import extract, failure_message, summarise_extraction
+from .extraction_plan import ExtractSettings, missing_keys, targets
+from .feature_recipe import recipe_key
+from .store import RECIPE, FeatureStore, find_stores
 from .upkeep import compact, export, facts, prune, prune_exports
 
 __all__ = [
+    "RECIPE",
     "ExtractSettings",
     "FeatureStore",
-    "RECIPE",
     "compact",
     "export",
     "extract",

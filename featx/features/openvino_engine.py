@@ -184,7 +184,7 @@ class OpenVinoEngine:
     image_size : int
         Side of the input in pixels.
     precision : str
-        One of `featx.features.plan.PRECISIONS`.
+        One of `featx.features.extraction_plan.PRECISIONS`.
     threads : int, optional
         Threads over all streams; all cores if not given.
     networks : int

@@ -6,28 +6,289 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.digest import canonical
 from featx.errors import ConfigError, ExtractionError
-from featx.features.choice import Load, choose_engine
-from featx.features.engines import Device, choose_device, set_threads
-from featx.features.forward import Failure, Lane, run_pass
-from featx.features.networks import NetworkAtWork, export_folder
-from featx.features.openvino_engine import is_exported
-from featx.features.plan import ExtractSettings, NetworkPlan, open_stores
-from featx.features.reading import Array, Busy, ImageFile, Prepare, read_ahead
+from featx.features.engines import (
+    Device,
+    Engine,
+    KerasEngine,
+    Load,
+    Outputs,
+    PrecisionCheck,
+    choose_device,
+    choose_engine,
+    reference_outputs,
+    set_threads,
+)
+from featx.features.extraction_plan import ExtractSettings, NetworkPlan, open_stores
+from featx.features.openvino_engine import OpenVinoEngine, export_costs, export_network, exported, is_exported
+from featx.features.pipeline import (
+    Array,
+    BlockWriter,
+    Busy,
+    Failure,
+    ImageFile,
+    Lane,
+    Prepare,
+    hand_bytes,
+    read_ahead,
+    run_pass,
+)
 from featx.features.store import FeatureStore
-from featx.features.writing import BlockWriter, hand_bytes
 from featx.images import PRESETS, apply_view, halton_views, load_image
 from featx.progress import Progress
-from featx.zoo import Cost
+from featx.zoo import Cost, count_costs
 
-__all__ = ["ExtractionJob", "PassOutcome", "PassWork", "one_view", "run_networks", "try_networks"]
+if TYPE_CHECKING:
+    from featx.zoo import Network
+
+__all__ = [
+    "ExtractionJob",
+    "NetworkAtWork",
+    "PassOutcome",
+    "PassWork",
+    "export_folder",
+    "first_bad_layer",
+    "one_view",
+    "run_networks",
+    "try_networks",
+]
+
+
+_POLICIES = {
+    "float32": "float32",
+    "tf32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+
+
+class NetworkAtWork:
+    """A target's network with its engine.
+
+    Parameters
+    ----------
+    target : Target
+        Which network.
+    settings : Settings
+        Layers, pooling, engine and batch size.
+    device : Device
+        Where it runs.
+    engine : str
+        ``"keras"`` or ``"openvino"``.
+    cache : Path
+        Folder of caches, where exports are kept.
+    progress : Progress
+        Receiver of messages.
+    networks : int
+        Networks that run side by side.
+
+    Attributes
+    ----------
+    target : Target
+        Which network.
+    """
+
+    def __init__(
+        self,
+        target: NetworkPlan,
+        settings: ExtractSettings,
+        device: Device,
+        engine: str,
+        cache: Path,
+        progress: Progress,
+        networks: int = 1,
+    ) -> None:
+        self.target = target
+        self._settings = settings
+        self._device = device
+        self._wanted = engine
+        self._cache = cache
+        self._progress = progress
+        self._networks = networks
+
+    def _build(self, policy: str) -> Network:
+        import keras
+
+        from featx.zoo import build_network
+
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            with keras.device(str(self._device)):
+                return build_network(
+                    self.target.backbone,
+                    self.target.weights,
+                    layers=self._settings.layers,
+                    pool=self._settings.pool,
+                    image_size=self.target.image_size,
+                )
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network in float32."""
+        return self._build("float32")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What runs it at the wanted precision."""
+        if self._wanted == "openvino":
+            try:
+                return self._openvino(self.target.precision)
+            except ConfigError as error:
+                if self._settings.engine != "auto" or self.target.precision != "float32":
+                    raise
+                self._progress.say(f"{self.target.name}: {error}; taking keras")
+        return self._keras(self.target.precision)
+
+    @cached_property
+    def exact(self) -> Engine:
+        """What runs it in float32."""
+        if self.target.precision == "float32":
+            return self.engine
+        return self._openvino("float32") if self.engine.name == "openvino" else self._keras("float32")
+
+    def check(self) -> PrecisionCheck | None:
+        """Make the check that low precision has to show.
+
+        Returns
+        -------
+        PrecisionCheck or None
+            None for float32.
+        """
+        precision = self.target.precision
+        if precision == "float32":
+            return None
+        return PrecisionCheck(self.target.name, precision, lambda: self.exact, self._progress)
+
+    def costs(self) -> tuple[Cost, ...]:
+        """Count what each layer costs.
+
+        Returns
+        -------
+        tuple of Cost
+            One a layer; of an export as counted when it was made, so that Keras need not be imported for it.
+        """
+        if self.engine.name == "openvino":
+            return export_costs(export_folder(self.target, self._settings, self._cache))
+        return count_costs(self.network.model)
+
+    def _keras(self, precision: str) -> Engine:
+        policy = _POLICIES[precision]
+        network = self.network if policy == "float32" else self._build(policy)
+        return KerasEngine(network, self._settings.batch_size, self._device, tf32=precision == "tf32")
+
+    def _openvino(self, precision: str) -> Engine:
+        folder = export_folder(self.target, self._settings, self._cache)
+        if not is_exported(folder):
+            self._progress.say(f"{self.target.name}: exporting to OpenVINO, once")
+            export_network(self.network, folder)
+            del self.network  # the export runs; what is rarely needed beside it is built again then
+        settings = self._settings
+        return OpenVinoEngine(
+            folder,
+            settings.batch_size,
+            self.target.image_size,
+            precision=precision,
+            threads=settings.threads,
+            networks=self._networks,
+        )
+
+    @cached_property
+    def _reference(self) -> Engine:
+        return (
+            self.engine
+            if self.engine is self.exact and self.engine.name == "keras"
+            else self._keras("float32")
+        )
+
+    def rescue(self, pixels: npt.NDArray[np.uint8], rows: list[int]) -> tuple[Outputs, list[str]]:
+        """Compute rows again by Keras in float32, and find where those go wrong that stay bad.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (batch size, side, side, 3)
+            A batch.
+        rows : list of int
+            Its rows with NaN or infinity.
+
+        Returns
+        -------
+        outputs : list of ndarray, each (rows, width)
+            One array a layer.
+        layers : list of str
+            For each row the first layer with NaN or infinity; empty for a row that came out well.
+        """
+        outputs = [layer[rows] for layer in self._reference.start(pixels)()]
+        sound = np.all([np.isfinite(layer).all(axis=1) for layer in outputs], axis=0)
+        layers = [
+            "" if good else first_bad_layer(self.network.model, pixels[row : row + 1])
+            for row, good in zip(rows, sound, strict=True)
+        ]
+        return outputs, layers
+
+
+def export_folder(target: NetworkPlan, settings: ExtractSettings, cache: Path) -> Path:
+    """Name the folder of a network's OpenVINO export.
+
+    Parameters
+    ----------
+    target : Target
+        Which network.
+    settings : Settings
+        Layers and pooling.
+    cache : Path
+        Folder of caches.
+
+    Returns
+    -------
+    Path
+        It need not exist.
+    """
+    facts = {
+        "backbone": target.backbone.name,
+        "weights": target.weights.digest,
+        "layers": [recipe.layer for recipe in target.recipes],
+        "pool": settings.pool,
+        "image_size": target.image_size,
+    }
+    return exported(cache, facts)
+
+
+def first_bad_layer(model: Any, pixels: npt.NDArray[np.uint8]) -> str:
+    """Name the first layer of a network that makes NaN or infinity of an image.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A functional model.
+    pixels : ndarray of uint8, shape (1, side, side, 3)
+        The image.
+
+    Returns
+    -------
+    str
+        The layer's name; empty if all layers give finite numbers.
+    """
+    import keras
+
+    from featx.zoo import layer_names
+
+    layers = layer_names(model)
+    probe = keras.Model(model.inputs, [layer.output for layer in layers.values()])
+    outputs = reference_outputs(probe, pixels)
+    bad = (name for name, output in zip(layers, outputs, strict=True) if not np.isfinite(output).all())
+    return next(bad, "")
+
 
 _TRIED_IMAGES = 32
 
@@ -43,7 +304,7 @@ class ExtractionJob:
     cache : Path
         Folder of caches.
     on_error : str
-        One of `featx.features.plan.ON_ERROR`.
+        One of `featx.features.extraction_plan.ON_ERROR`.
     overwrite, dry_run : bool
         Compute again what stands there; compute nothing.
     shard : str, optional
@@ -93,7 +354,7 @@ class PassOutcome:
     stores : tuple of Path
         Folders of the stores written, which `Failure.store` counts.
     seconds : mapping of str to float
-        As in `featx.features.results.Extraction`.
+        As in `featx.features.extraction.Extraction`.
     engine, device : str
         What ran the forward pass, and where.
     """

@@ -23,7 +23,7 @@ from featx.features.blocks import (
     read_index,
     write_block,
 )
-from featx.features.recipe import FORMAT, Recipe, recipe_digest, recipe_key
+from featx.features.feature_recipe import FORMAT, Recipe, recipe_digest, recipe_key
 from featx.files import ASIDE, write_json
 
 if TYPE_CHECKING:

@@ -1,12 +1,11 @@
 from .finetune_folds import finetune
-from .fit import fit
-from .kept import Kept
-from .recipe import RECIPES, TrainingRecipe, read_recipe
+from .fit import Kept, fit
 from .sampling import final_weights
+from .training_recipe import RECIPES, TrainingRecipe, read_recipe
 
 __all__ = [
-    "Kept",
     "RECIPES",
+    "Kept",
     "TrainingRecipe",
     "final_weights",
     "finetune",

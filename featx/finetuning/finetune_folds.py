@@ -39,12 +39,12 @@ from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run
 from featx.zoo import find_backbone, resolve_weights
 
-from .board import check_board
-from .kept import Kept
-from .outputs import plan_scores, scores_folder, write_scores
-from .pixels import MEMORY_GIB
-from .plan import FinetunePlan, Todo, advice, choose_recipe, image_keys, plan_fold
-from .recipe import TrainingRecipe
+from .finetune_plan import FinetunePlan, Todo, advice, choose_recipe, image_keys, plan_fold
+from .fit import Kept
+from .tensorboard_log import check_board
+from .trainer import plan_scores, scores_folder, write_scores
+from .training_images import MEMORY_GIB
+from .training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from .trainer import Trainer

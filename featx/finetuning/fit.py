@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import TrainingError, listing
+from featx.finetuning.checkpoint import Checkpoint, Progressed
+from featx.finetuning.learner import Learner, learning_rate
+from featx.finetuning.sampling import Part, draw_epoch, training_batches
+from featx.finetuning.tensorboard_log import Board
+from featx.finetuning.training_recipe import TrainingRecipe
 from featx.progress import Progress
 from featx.stats import fold_auc
 
-from .batches import training_batches
-from .board import Board
-from .checkpoint import Checkpoint, Progressed
-from .learner import Learner
-from .recipe import TrainingRecipe
-from .sampling import Part, draw_epoch
-from .schedule import learning_rate
+if TYPE_CHECKING:
+    from featx.finetuning.learner import Learner
 
-__all__ = ["Fitted", "FoldTraining", "fit", "softmax", "validation_scores"]
+__all__ = ["Fitted", "FoldTraining", "Kept", "fit", "softmax", "validation_scores"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Fitted:
     best_epoch : int
         From 1, head epochs counted.
     history : tuple of dict
-        A row for each epoch with the columns of `featx.finetuning.outputs.HISTORY`.
+        A row for each epoch with the columns of `featx.finetuning.trainer.HISTORY`.
     images_per_second : tuple of float
         Training speed of each epoch that this process ran.
     resumed : int
@@ -266,3 +267,33 @@ def _line(fold: str, row: dict[str, Any], epochs: int, speed: float, left: float
         f"fold {fold} epoch {row['epoch']}/{epochs} ({row['phase']}): rate {row['learning_rate']:.2g}, "
         f"loss {row['loss']:.3f}{validation}, {speed:.0f} images/s, {left:.0f} s left"
     )
+
+
+@dataclass
+class Kept:
+    """The network compiled last.
+
+    Compiling takes seconds and tracing more, so the folds of a protocol, and arms of equal recipe, share one
+    network; weights, optimizers and chance are set anew for each.
+
+    Attributes
+    ----------
+    needs : str
+        Digest of what the network was compiled for; empty if there is none.
+    learner : Learner or None
+        The network.
+    started_from : str
+        Digest of the weights that it starts from.
+    """
+
+    needs: str = ""
+    learner: Learner | None = None
+    started_from: str = ""
+
+    def clear(self) -> None:
+        """Let the network go."""
+        if self.learner is None:
+            return
+        self.needs, self.learner, self.started_from = "", None, ""
+        # Keras' models are full of cycles: without this, several networks of one process pile up.
+        gc.collect()

@@ -1,10 +1,9 @@
-from .make_report import Report, report
-from .mistakes import find_mistakes
+from .make_report import Report, changes, report
 from .overlays import SaliencyMap, write_index
+from .sections.images import find_mistakes
 from .series import Series, collect
 from .summary import main_class, measure
 from .tables import FORMATS, plain
-from .watch import changes
 
 __all__ = [
     "FORMATS",

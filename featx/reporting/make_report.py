@@ -2,29 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from featx.data import Manifest, read_manifest
-from featx.digest import canonical
-from featx.files import write_text
+from featx.digest import canonical, digest_file
+from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
 from featx.progress import Progress, Silent
+from featx.reporting.figures.canvas import save
+from featx.reporting.figures.plots import drawings
+from featx.reporting.overlays import gallery
+from featx.reporting.page import page
+from featx.reporting.sections.contents import main_table, tables
+from featx.reporting.sections.images import find_mistakes, thumbnails
+from featx.reporting.sections.words import Statement, findings
+from featx.reporting.summary import Summary, summarise
+from featx.reporting.tables import Table, plain, records, write_tables
+from featx.runs import COMPLETE
 from featx.stats import check_share
 
-from .contents import main_table, tables
-from .drawing import save
-from .html import page
-from .mistakes import find_mistakes, thumbnails
-from .output import replaced_files
-from .overlays import gallery
-from .plots import drawings
-from .summary import Summary, summarise
-from .tables import Table, plain, records, write_tables
-from .words import Statement, findings
+__all__ = ["LIST", "Report", "changes", "replaced_files", "report"]
 
-__all__ = ["Report", "report"]
+
+LIST = "files.json"
+
+
+_Digests = Mapping[str, list[str]]
+
+
+@contextmanager
+def replaced_files(folder: Path | str) -> Iterator[tuple[Path, list[str]]]:
+    """Give a folder to fill, then move its files into a report's folder and remove those of the report before.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The report's folder; made if need be.
+
+    Yields
+    ------
+    made : Path
+        An empty folder. If the body raises, the report's folder stays as it was.
+    kept : list of str
+        Empty; in the end the names of files of an earlier report that stay because they were changed.
+
+    Raises
+    ------
+    DiskError
+        If the disk is full, read-only or broken.
+    """
+    target, kept = Path(folder), list[str]()
+    remove_leftovers(target)
+    with aside_folder(target / LIST) as aside:
+        made = aside / "made"
+        made.mkdir()
+        yield made, kept
+        old, new = _listed(target), _found(made)
+        # Both are listed before the first is moved: whoever is killed here leaves nothing that the next report does
+        # not know.
+        _write(target, {name: [*old.get(name, []), *new.get(name, [])] for name in {*old, *new}})
+        for name in new:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).replace(target / name)
+        kept += [name for name in sorted({*old} - {*new}) if not _removed(target / name, old[name])]
+        for place in sorted({(target / name).parent for name in new}):
+            sync_folder(place)
+        _write(target, new)
+
+
+def _found(folder: Path) -> _Digests:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): [digest_file(path)] for path in files}
+
+
+def _write(folder: Path, files: _Digests) -> None:
+    write_json(folder / LIST, {"files": {name: sorted(set(digests)) for name, digests in files.items()}})
+
+
+def _listed(folder: Path) -> _Digests:
+    """Read the list of an earlier report: empty if there is none, without names that lead out of the folder."""
+    try:
+        files = json.loads((folder / LIST).read_text(encoding="utf-8"))["files"]
+        return {name: list(map(str, digests)) for name, digests in files.items() if _inside(name)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _inside(name: str) -> bool:
+    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+
+
+def _removed(path: Path, digests: list[str]) -> bool:
+    """Remove a file if it is as it was written; whether it is gone."""
+    if path.is_symlink() or not path.is_file():
+        return not path.exists()
+    if digest_file(path) not in digests:
+        return False
+    path.unlink()
+    with suppress(OSError):  # other files stand there
+        path.parent.rmdir()
+    return True
 
 
 @dataclass(frozen=True)
@@ -197,3 +279,41 @@ def _pictures(
         return {}, ()
     read = read_manifest(manifest, root=root, check_files=False, allow_outside=allow_outside)
     return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)
+
+
+def changes(
+    paths: Sequence[Path | str], every: float, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[int]:
+    """Yield whenever runs have been finished or replaced since the last time.
+
+    Parameters
+    ----------
+    paths : sequence of Path or str
+        Folders that hold runs, or will; one that does not exist yet is waited for.
+    every : float
+        Seconds between two looks.
+    sleep : callable
+        What waits.
+
+    Yields
+    ------
+    int
+        How many finished runs there are, at least one. Goes on for ever.
+    """
+    seen: frozenset[tuple[Path, int]] = frozenset()
+    while True:
+        found = _marks(paths)
+        if found and found != seen:
+            seen = found
+            yield len(found)
+        sleep(every)
+
+
+def _marks(paths: Sequence[Path | str]) -> frozenset[tuple[Path, int]]:
+    found = set()
+    for mark in (mark for path in paths for mark in find_files(path, COMPLETE)):
+        try:
+            found.add((mark, mark.stat().st_mtime_ns))
+        except FileNotFoundError:  # replaced at this moment: the next look sees it
+            continue
+    return frozenset(found)

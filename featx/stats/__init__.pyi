@@ -1,7 +1,7 @@
 from .anova import Anova, factorial_anova
 from .arms import (
-    FoldScores,
     POOLED,
+    FoldScores,
     fold_aucs,
     fold_scores,
     pool_folds,
@@ -27,9 +27,9 @@ from .compare import Comparison, Comparisons, compare_many
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
 from .intervals import FoldSummary, TestResult, summarise_folds
 from .operating import (
+    RULES,
     Confusion,
     Estimate,
-    RULES,
     balanced_accuracy,
     confusion,
     confusion_at,
@@ -42,6 +42,9 @@ from .power import Power, detectable
 from .validation import check_share, group_codes
 
 __all__ = [
+    "POOLED",
+    "POOLINGS",
+    "RULES",
     "Anova",
     "Calibration",
     "Comparison",
@@ -50,10 +53,7 @@ __all__ = [
     "Estimate",
     "FoldScores",
     "FoldSummary",
-    "POOLED",
-    "POOLINGS",
     "Power",
-    "RULES",
     "Recalibration",
     "Sigmoid",
     "Steps",

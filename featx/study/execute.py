@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,67 @@ from featx.files import write_json
 from featx.interrupts import Interrupted, on_signal
 from featx.progress import Progress, Silent
 from featx.study.jobs import KINDS, Job, State, read_state, write_failed, write_started
+from featx.study.places import Pool, Worker
 from featx.study.plan import Plan
-from featx.study.pool import Pool, Worker
-from featx.study.results import settled
-from featx.study.studyfile import KEPT
+from featx.study.schema import KEPT
 
-__all__ = ["LOCK", "Outcome", "Written", "execute"]
+__all__ = ["LOCK", "Outcome", "Written", "execute", "settled"]
+
+
+_LEAVING_RUNS = frozenset({"source", "finetune", "svm"})
+
+
+def settled(plan: Plan, states: Mapping[str, State]) -> list[Job]:
+    """Settle what each report of a study is over: the finished SVMs, and the trainings behind them.
+
+    Parameters
+    ----------
+    plan : Plan
+        The study.
+    states : mapping of str to State
+        Digest of every other job to how far it is.
+
+    Returns
+    -------
+    list of Job
+        The reports, with the run folders as their argument ``paths``; those without a finished SVM are left out.
+    """
+    jobs = {job.digest: job for job in plan.jobs}
+    made = []
+    for job in plan.jobs:
+        finished = tuple(key for key in job.needs if job.kind == "report" and states[key].name == "done")
+        if finished:
+            sources = [
+                key
+                for key in _behind(jobs, finished)
+                if jobs[key].kind in _LEAVING_RUNS and states[key].name == "done"
+            ]
+            paths = [path for key in sources for path in states[key].result["paths"]]
+            made.append(replace(job, arguments={**job.arguments, "paths": paths}, needs=finished))
+    return made
+
+
+def _behind(jobs: Mapping[str, Job], keys: Sequence[str]) -> list[str]:
+    """List jobs with all that they need, directly or not, each once."""
+    found: dict[str, None] = {}
+    waiting = list(keys)
+    while waiting:
+        key = waiting.pop(0)
+        if key not in found:
+            found[key] = None
+            waiting += jobs[key].needs
+    return list(found)
+
 
 LOCK = ".lock"
 
+
 _TICK_SECONDS = 0.5
+
+
 _TELL_SECONDS = 60.0
+
+
 _GRACE_SECONDS = 60.0
 
 

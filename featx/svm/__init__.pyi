@@ -1,7 +1,7 @@
 from .model import SvmModel, load_model
-from .records import run_auc
 from .scaling import Scaler, row_lengths
 from .settings import CHOICES, PRESETS, resolve_settings
+from .svm_records import run_auc
 from .train import check_inner_folds, train_svm
 
 __all__ = [

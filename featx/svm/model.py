@@ -22,9 +22,8 @@ from featx.files import read_regular
 from featx.runs import COMPLETE, checked_digest
 from featx.stats import Calibration, calibrate
 
-from .calibrating import calibration_from, calibration_record
-from .pooling import pool_scores
-from .problems import Decision
+from .inner import calibration_from, calibration_record
+from .problems import Decision, pool_scores
 from .scaling import Scaler
 
 __all__ = ["SvmModel", "arrange_views", "load_model", "model_bytes"]

@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pool": POOLINGS,
     "group_scores": ("none", *POOLINGS),
     "calibrate": ("none", "sigmoid", "isotonic"),
-    "solver": ("auto", "gpu", "liblinear", "libsvm"),
+    "solver": ("auto", "liblinear", "libsvm"),
 }
 
 
@@ -77,7 +77,7 @@ class SvmSettings:
         ``"sigmoid"`` or ``"isotonic"``: probabilities beside the scores, by a curve fitted on group-disjoint parts of
         the training part; ``"none"``: no probabilities.
     solver : str
-        ``"auto"``: ours; ``"gpu"``: ours with products and systems on a GPU; ``"liblinear"`` or ``"libsvm"``:
+        ``"auto"``: ours; ``"liblinear"`` or ``"libsvm"``:
         scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
     """
 
@@ -170,9 +170,7 @@ def _check(settings: SvmSettings) -> None:
                 )
     if settings.loss == "hinge" and settings.bias != "free":
         raise ConfigError("The 'bias' of a hinge SVM must be 'free'. Got 'penalised' instead.")
-    wanted = {"gpu": "squared_hinge", "liblinear": "squared_hinge", "libsvm": "hinge"}.get(
-        settings.solver, settings.loss
-    )
+    wanted = {"liblinear": "squared_hinge", "libsvm": "hinge"}.get(settings.solver, settings.loss)
     if settings.loss != wanted:
         raise ConfigError(
             f"The 'solver' {settings.solver!r} needs the loss {wanted!r}. Got {settings.loss!r} instead."

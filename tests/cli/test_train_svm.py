@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx.features import FeatureStore
-from featx.features.recipe import Recipe
+from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
 from featx_cli.main import run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.features.choice import Load, choose_engine
+from featx.features.engines import Load, choose_engine
 from featx.zoo import find_backbone
 
 

@@ -11,8 +11,8 @@ import pytest
 from featx.errors import ConfigError
 from featx.features import engines
 from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
-from featx.features.networks import NetworkAtWork, first_bad_layer
-from featx.features.plan import ExtractSettings, targets
+from featx.features.extraction_plan import ExtractSettings, targets
+from featx.features.passes import NetworkAtWork, first_bad_layer
 from featx.progress import Silent
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other

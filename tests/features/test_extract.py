@@ -16,8 +16,7 @@ import pytest
 from featx.digest import digest_bytes
 from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestError, WeightsError
 from featx.features import passes, writing
-from featx.features.extraction import extract
-from featx.features.results import summarise_extraction
+from featx.features.extraction import extract, summarise_extraction
 from featx.features.store import COST, TRAINED_ON, FeatureStore
 from featx.zoo import Cost, Weights
 
@@ -303,7 +302,7 @@ def test_the_same_weights_under_another_name_hit_the_same_store(run, pictures, m
     (first,) = run(manifest, weights="random:5")
     digest = FeatureStore(first.store).recipe["weights"]
     weights = Weights("elsewhere", digest, ("elsewhere",), seed=5, label="elsewhere")
-    monkeypatch.setattr("featx.features.plan.resolve_weights", lambda source, backbone: (weights,))
+    monkeypatch.setattr("featx.features.extraction_plan.resolve_weights", lambda source, backbone: (weights,))
     (second,) = run(manifest, weights="elsewhere")
     assert (second.store, second.reused) == (first.store, 4)
 
@@ -315,7 +314,7 @@ def test_stores_of_tuned_weights_say_what_these_were_trained_on(run, pictures, t
     weights = Weights(
         "run", "ab" * 32, ("random:0", "run"), path=path, trained_on={"fold": "1x1"}, label="run-1x1"
     )
-    monkeypatch.setattr("featx.features.plan.resolve_weights", lambda source, backbone: (weights,))
+    monkeypatch.setattr("featx.features.extraction_plan.resolve_weights", lambda source, backbone: (weights,))
     (done,) = run(pictures(3), weights="run")
     store = FeatureStore(done.store)
     assert store.recipe["trained_on"] == {"fold": "1x1"}
@@ -346,7 +345,7 @@ def test_a_network_is_run_as_it_was_fine_tuned_or_a_warning_stands_in_the_store(
     manifest, notes = pictures(3), Notes()
     facts = {"image_size": 48, "preparation": "center-square", "precision": "float32"}
     weights = Weights("run", "ab" * 32, ("random:0", "run"), trained_with=facts, label="run")
-    monkeypatch.setattr("featx.features.plan.resolve_weights", lambda source, backbone: (weights,))
+    monkeypatch.setattr("featx.features.extraction_plan.resolve_weights", lambda source, backbone: (weights,))
     (done,) = run(manifest, weights="run", progress=notes)
     recipe = FeatureStore(done.store).recipe
     assert (recipe["image_size"], recipe["preparation"]["name"], recipe["warnings"]) == (

@@ -6,7 +6,7 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.features import plan
-from featx.features.plan import ExtractSettings, shard_of, targets
+from featx.features.extraction_plan import ExtractSettings, shard_of, targets
 from featx.zoo import Weights
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.features.precision import Deviation, deviation
+from featx.features.engines import Deviation, deviation
 
 
 def test_equal_rows_do_not_deviate():

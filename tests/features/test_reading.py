@@ -9,7 +9,7 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import ImageError
-from featx.features.reading import Busy, ImageFile, PreparedPixels, batches, read_ahead
+from featx.features.pipeline import Busy, ImageFile, PreparedPixels, batches, read_ahead
 
 
 def sources(folder, count):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from featx.features.recipe import folder_name, recipe_digest, recipe_key
+from featx.features.feature_recipe import folder_name, recipe_digest, recipe_key
 
 TOLD = {
     "weights_source": "elsewhere.h5",

@@ -7,8 +7,8 @@ import pytest
 
 from featx.errors import ExtractionError
 from featx.features import writing
+from featx.features.pipeline import BlockWriter, block_rows
 from featx.features.store import FeatureStore
-from featx.features.writing import BlockWriter, block_rows
 
 
 def test_blocks_are_committed_by_size(store, rows, monkeypatch):

@@ -15,14 +15,13 @@ import pytest
 
 from featx.errors import ConfigError, TrainingError
 from featx.finetuning import fit as fitting
-from featx.finetuning.board import check_board, open_board
 from featx.finetuning.checkpoint import Checkpoint, Progressed
 from featx.finetuning.fit import Fitted, FoldTraining, fit
-from featx.finetuning.learner import Learner, precision
-from featx.finetuning.optimizers import rate_shares
-from featx.finetuning.pixels import TrainingImages
-from featx.finetuning.recipe import TrainingRecipe
+from featx.finetuning.learner import Learner, precision, rate_shares
 from featx.finetuning.sampling import Part
+from featx.finetuning.tensorboard_log import check_board, open_board
+from featx.finetuning.training_images import TrainingImages
+from featx.finetuning.training_recipe import TrainingRecipe
 from featx.progress import Silent
 
 SIZE, STEPS = 8, 4

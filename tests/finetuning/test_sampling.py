@@ -13,10 +13,18 @@ from PIL import Image
 from featx.data import read_task
 from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError
-from featx.finetuning.batches import ImageBatch, evaluation_batches, training_batches
-from featx.finetuning.pixels import TrainingImages, load_pixels
-from featx.finetuning.recipe import RECIPES, TrainingRecipe
-from featx.finetuning.sampling import PAPER_WEIGHTS, Part, draw_epoch, final_weights, image_weights
+from featx.finetuning.sampling import (
+    PAPER_WEIGHTS,
+    ImageBatch,
+    Part,
+    draw_epoch,
+    evaluation_batches,
+    final_weights,
+    image_weights,
+    training_batches,
+)
+from featx.finetuning.training_images import TrainingImages, load_pixels
+from featx.finetuning.training_recipe import RECIPES, TrainingRecipe
 
 SIZE = 12
 

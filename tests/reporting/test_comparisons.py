@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.comparisons import p_matrices, pair_tables, rank_tables
-from featx.reporting.contents import layout
-from featx.reporting.pairs import against
-from featx.reporting.power import power_table
-from featx.reporting.summary import Summary, summarise
+from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
+from featx.reporting.sections.contents import layout
+from featx.reporting.summary import Summary, against, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats import compare_many

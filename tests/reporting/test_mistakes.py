@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from featx.reporting.make_report import report
-from featx.reporting.mistakes import find_mistakes, mistake_table, thumbnails
+from featx.reporting.sections.images import find_mistakes, mistake_table, thumbnails
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from featx.reporting import output
-from featx.reporting.make_report import report
-from featx.reporting.output import LIST, replaced_files
+from featx.reporting.make_report import LIST, replaced_files, report
 
 from .conftest import FOLDS
 

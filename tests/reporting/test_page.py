@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from featx.reporting import html
-from featx.reporting.contents import tables
+from featx.reporting.figures.plots import drawings
 from featx.reporting.make_report import Report
-from featx.reporting.plots import drawings
+from featx.reporting.sections.contents import tables
+from featx.reporting.sections.words import findings
 from featx.reporting.summary import Summary
-from featx.reporting.words import findings
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

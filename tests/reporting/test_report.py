@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.make_report import Report, report
-from featx.reporting.output import LIST
+from featx.reporting.make_report import LIST, Report, report
 
 GOLDEN = Path(__file__).parent / "golden"
 VOID = {"meta", "link", "input", "br"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.reporting.series import collect
-from featx.reporting.strata import MOST_LEVELS, SubgroupColumn, find_strata, levels
+from featx.reporting.summary import MOST_LEVELS, SubgroupColumn, find_strata, levels
 from featx.runs import Prediction, Run
 
 Write = Callable[..., Run]
@@ -72,7 +72,7 @@ def test_whole_numbers_like_ages_are_binned_by_tens(
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=MOST_LEVELS + 1, unique=True))
 def test_every_number_has_a_bin_and_every_bin_a_number(numbers: list[float]) -> None:
-    from featx.reporting.strata import _bins
+    from featx.reporting.summary import _bins
 
     edges, labels = _bins(np.array(numbers))
     found = {

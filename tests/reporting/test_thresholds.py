@@ -13,9 +13,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from featx.errors import ConfigError
 from featx.reporting.make_report import report
+from featx.reporting.sections.performance import cuts, threshold_tables
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
-from featx.reporting.thresholds import cuts, threshold_tables
 from featx.runs import Prediction, Run
 from featx.stats.operating import specificity_at_sensitivity, youden_point
 

@@ -11,8 +11,8 @@ import pytest
 from featx.data import Fold, Folds, write_folds
 from featx.errors import ConfigError, FeatxError, WeightsError
 from featx.study import ready
-from featx.study.layers import found_here, layer_problems
-from featx.study.run import plan_study, run_study, study_overview
+from featx.study.studies import plan_study, run_study, study_overview
+from featx.study.study_inputs import found_here, layer_problems
 from featx_cli.main import run
 
 FROZEN = '[arms.frozen]\nweights = "random"\n'
@@ -230,6 +230,6 @@ def test_layers_are_looked_up_in_a_process_of_its_own() -> None:
 
 
 def test_a_lookup_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.study.layers.sys.executable", "false")
+    monkeypatch.setattr("featx.study.study_inputs.sys.executable", "false")
     with pytest.raises(FeatxError, match="the layers of tiny cannot be looked up: it said nothing"):
         layer_problems(["tiny"], ["fc7"], "avg", 32)

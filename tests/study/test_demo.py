@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from featx.study import run_demo
-from featx.study.demo import demo_study
-from featx.study.schema import Study
-from featx.study.studyfile import read_study
+from featx.study.schema import Study, read_study
+from featx.study.studies import demo_study
 from featx_cli.main import run
 
 

@@ -21,8 +21,8 @@ from featx.interrupts import Interrupted
 from featx.progress import Silent
 from featx.study import execute, pool
 from featx.study.execute import Outcome, Written
-from featx.study.run import run_study, study_overview
-from featx.study.shares import environment, shares
+from featx.study.places import environment, shares
+from featx.study.studies import run_study, study_overview
 
 ONE = '[arms.one]\nweights = "random:1"\n'
 TWO = ONE + '[arms.two]\nweights = "random:2"\n'

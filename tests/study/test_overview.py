@@ -11,9 +11,9 @@ import pytest
 from featx.errors import StoreError
 from featx.features import ExtractSettings, FeatureStore, targets
 from featx.study.jobs import Job, write_done, write_failed, write_started
-from featx.study.overview import Overview, overview
 from featx.study.plan import Plan
-from featx.study.run import plan_study
+from featx.study.status import Overview, overview
+from featx.study.studies import plan_study
 
 ARMS = """
 [arms.frozen]

@@ -11,7 +11,7 @@ import pytest
 from featx.errors import InputError, TaskError, WeightsError
 from featx.study.jobs import KINDS, Job, slug
 from featx.study.plan import Plan
-from featx.study.run import plan_study
+from featx.study.studies import plan_study
 
 PAPER_ARMS = """
 [sources.eyes]

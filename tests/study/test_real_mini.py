@@ -9,7 +9,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from featx.study.run import plan_study
+from featx.study.studies import plan_study
 
 ROOT = Path(__file__).resolve().parents[2]
 

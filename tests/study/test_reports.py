@@ -13,9 +13,8 @@ from featx.files import write_json
 from featx.runs import Prediction, RunRecord, run_folder, write_run
 from featx.study.jobs import Job, write_done
 from featx.study.plan import Plan
-from featx.study.reports import report_runs_or_study, report_study, watched
-from featx.study.run import plan_study
-from featx.study.studyfile import KEPT, read_study
+from featx.study.schema import KEPT, read_study
+from featx.study.studies import plan_study, report_runs_or_study, report_study, watched
 
 ARMS = '[arms.frozen]\nweights = "random"\n[arms.tuned]\ntitle = "with the target"\nweights = "random"\nfinetune = true\n'
 

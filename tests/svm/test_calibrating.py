@@ -13,7 +13,7 @@ from featx.errors import ProtocolError, RunError
 from featx.features import FeatureStore
 from featx.reporting import report
 from featx.svm import inner
-from featx.svm.calibrating import calibration_record
+from featx.svm.inner import calibration_record
 from featx.svm.model import load_model
 from featx.svm.problems import FitProblem
 from featx.svm.train import train_svm

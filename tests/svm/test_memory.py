@@ -13,13 +13,13 @@ from featx.errors import ConfigError
 from featx.svm import memory
 from featx.svm.problems import FitProblem
 from featx.svm.settings import resolve_settings
-from featx.svm.solvers import GramSolver
+from featx.svm.solving import GramSolver
 
 CODE = """
 import sys
 from pathlib import Path
 import numpy as np
-from featx.svm.memory import give_back_freed
+from featx.svm.solvers.linalg import give_back_freed
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

@@ -9,14 +9,13 @@ import pytest
 
 from featx.errors import TrainingError
 from featx.svm import primal, rows, solve
-from featx.svm.primal import ProblemBatch, primal_path
 from featx.svm.problems import FitProblem
-from featx.svm.rows import InnerProducts, Rows
 from featx.svm.scaling import row_lengths
 from featx.svm.search import search_cost
 from featx.svm.settings import resolve_settings
-from featx.svm.solve import PrimalSolver, make_solver
-from featx.svm.solvers import GramSolver
+from featx.svm.solvers.primal import ProblemBatch, primal_path
+from featx.svm.solvers.rows import InnerProducts, Rows
+from featx.svm.solving import GramSolver, PrimalSolver, make_solver
 
 GRID = 10.0 ** np.arange(-3, 5)
 

@@ -7,7 +7,7 @@ import pytest
 
 from featx.svm.problems import FitProblem
 from featx.svm.settings import resolve_settings
-from featx.svm.solve import make_solver
+from featx.svm.solving import make_solver
 
 
 @pytest.mark.parametrize(("solver", "loss"), [("liblinear", "squared_hinge"), ("libsvm", "hinge")])

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.stats.auc import roc_auc
-from featx.svm.curves import Curves, choose, roc_auc_columns
 from featx.svm.problems import Curve, FitProblem
-from featx.svm.search import search_cost
+from featx.svm.search import Curves, choose, roc_auc_columns, search_cost
 from featx.svm.settings import resolve_settings
-from featx.svm.solvers import GramSolver
+from featx.svm.solving import GramSolver
 
 
 def _curves(aucs: Sequence[Sequence[float]]) -> Curves:

@@ -12,24 +12,45 @@ from typing import Literal
 import pandas as pd
 
 from featx.cells import csv_text
-from featx.data.importers.aptos2019 import read_aptos2019
-from featx.data.importers.class_folders import read_class_folders
-from featx.data.importers.derm7pt import read_derm7pt
-from featx.data.importers.ham10000 import read_ham10000
-from featx.data.importers.isic2016 import read_isic2016
-from featx.data.importers.isic2017 import read_isic2017
-from featx.data.importers.isic2018 import read_isic2018
-from featx.data.importers.isic2019 import read_isic2019
-from featx.data.importers.isic2020 import read_isic2020
-from featx.data.importers.kaggle_dr import read_kaggle_dr
-from featx.data.importers.menegola2017 import read_menegola2017
-from featx.data.importers.ph2 import read_ph2
+from featx.data.importers.atlases import read_derm7pt, read_ph2
+from featx.data.importers.isic import (
+    read_ham10000,
+    read_isic2016,
+    read_isic2017,
+    read_isic2018,
+    read_isic2019,
+    read_isic2020,
+)
+from featx.data.importers.retinopathy import read_aptos2019, read_kaggle_dr, read_menegola2017
 from featx.data.importers.source import PublishedTable
 from featx.data.manifest import image_name, leaves, origin_file, read_manifest
 from featx.errors import ManifestError, listing
 from featx.files import write_aside, write_json
 
-__all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset"]
+__all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset", "read_class_folders"]
+
+
+def read_class_folders(source: PublishedTable) -> pd.DataFrame:
+    """List the images of each class folder.
+
+    Parameters
+    ----------
+    source : Source
+        The folder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image`` and ``id`` (the path below the folder), ``label`` (the class folder).
+
+    Raises
+    ------
+    ManifestError
+        If there are no images in class folders.
+    """
+    table = read_manifest(source.path).table
+    return pd.DataFrame({"image": table["path"], "id": table["id"], "label": table["label"]})
+
 
 _FIRST = ("image", "id", "label", "group", "split")
 
@@ -82,6 +103,8 @@ class Imported:
 
 
 _UNPACKED = "folder of the unpacked archives and tables"
+
+
 IMPORTERS = (
     Importer("isic2016", "ISIC challenge 2016, part 3", _UNPACKED, read_isic2016),
     Importer("isic2017", "ISIC challenge 2017, part 3", _UNPACKED, read_isic2017),

@@ -1,0 +1,174 @@
+"""Recipes: everything that decides a feature's value, and the name of the store that follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from featx.digest import canonical, digest, short
+
+__all__ = ["FORMAT", "Recipe", "folder_name", "recipe_digest", "recipe_key"]
+
+
+FORMAT = 1
+
+
+# Written down for the reader, without a say in any feature's value.
+_TOLD = frozenset({"weights_source", "weights_label", "lineage", "versions", "warnings", "digest"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the features of an image, apart from the image.
+
+    Attributes
+    ----------
+    backbone : str
+        Name in the zoo's table.
+    weights : str
+        Digest of the weights.
+    layer : str
+        Layer whose output is the feature.
+    pool : str
+        How a feature map becomes a vector.
+    image_size : int
+        Side of the square input in pixels.
+    preparation : mapping
+        Name, version and settings of the preparation.
+    decode : int
+        Version of the decoding rules.
+    views : mapping, optional
+        How views are drawn from one image; None where there is the image alone.
+    view_pool : str
+        ``"none"`` without views, ``"mean"`` for their average, ``"keep"`` for a row each.
+    precision : str
+        Arithmetic of the forward pass.
+    engine : str, optional
+        What ran the forward pass, where that shows beyond float noise: below float32. Engines agree in
+        float32, so there it is None.
+    trained_on : mapping, optional
+        What fine-tuned weights were trained on: task, fold, digests of folds and training images.
+    weights_source, weights_label : str
+        Where the weights came from, and their name in folder names. Told, not deciding.
+    lineage : tuple of str
+        Where the weights came from, oldest first. Told, not deciding.
+    versions : mapping of str to str
+        Libraries at the store's making. Told, not deciding.
+    warnings : tuple of str
+        What a reader of results on these features has to know. Told, not deciding.
+    format : int
+        Version of this layout.
+    """
+
+    backbone: str
+    weights: str
+    layer: str
+    pool: str
+    image_size: int
+    preparation: Mapping[str, Any]
+    decode: int
+    views: Mapping[str, Any] | None = None
+    view_pool: str = "none"
+    precision: str = "float32"
+    engine: str | None = None
+    trained_on: Mapping[str, Any] | None = None
+    weights_source: str = ""
+    weights_label: str = ""
+    lineage: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    format: int = FORMAT
+
+    def key(self) -> dict[str, Any]:
+        """Return the deciding fields.
+
+        Returns
+        -------
+        dict
+            JSON types.
+        """
+        return recipe_key(self.record())
+
+    def record(self) -> dict[str, Any]:
+        """Return all fields.
+
+        Returns
+        -------
+        dict
+            JSON types.
+        """
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        record: dict[str, Any] = canonical(fields)
+        return record
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the deciding fields."""
+        return digest(self.key())
+
+
+def recipe_key(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the fields of a recipe's record that decide a feature's value.
+
+    Parameters
+    ----------
+    record : mapping
+        As `Recipe.record` returns it, or as read from ``recipe.json``.
+
+    Returns
+    -------
+    dict
+        JSON types.
+
+    Examples
+    --------
+    >>> recipe_key({"backbone": "tiny", "lineage": ["random"]})
+    {'backbone': 'tiny'}
+    """
+    return {name: canonical(value) for name, value in record.items() if name not in _TOLD}
+
+
+def recipe_digest(record: Mapping[str, Any]) -> str:
+    """Digest the deciding fields of a recipe's record.
+
+    Parameters
+    ----------
+    record : mapping
+        As for `recipe_key`.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> recipe_digest({"backbone": "tiny"}) == recipe_digest({"backbone": "tiny", "lineage": ["random"]})
+    True
+    """
+    return digest(recipe_key(record))
+
+
+def folder_name(recipe: Recipe) -> str:
+    """Name the store's folder.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        A recipe.
+
+    Returns
+    -------
+    str
+        ``BACKBONE-WEIGHTS-DIGEST``: weights by their label, the first eight digits of the recipe's digest.
+
+    Examples
+    --------
+    >>> recipe = Recipe("tiny", "ab12", "global pool", "avg", 64, {"name": "resize"}, 1, weights_label="random0")
+    >>> folder_name(recipe) == f"tiny-random0-{recipe.digest[:8]}"
+    True
+    """
+    label = "".join(char if char.isalnum() or char in "._+" else "-" for char in recipe.weights_label)
+    return f"{recipe.backbone}-{label or 'weights'}-{short(recipe.digest)}"

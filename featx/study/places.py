@@ -1,0 +1,307 @@
+"""A pool of workers: processes that are started when needed, given jobs, listened to, and ended.
+
+Each has its own share of the cores (pinned, and told to BLAS and TensorFlow) and of the GPUs, and does jobs one
+after another, so that TensorFlow is imported once. One whose job has failed is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from featx.study.jobs import Job
+
+__all__ = ["Pool", "Worker", "environment", "shares"]
+
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
+
+def shares(workers: int) -> list[tuple[int, ...]]:
+    """Share out the cores that this process may use.
+
+    Parameters
+    ----------
+    workers : int
+        How many shares, at least 1.
+
+    Returns
+    -------
+    list of tuple of int
+        Cores of each share, as even as can be; where there are more shares than cores, each has one core, and
+        cores are shared.
+
+    Examples
+    --------
+    >>> len(shares(3)), len(set(shares(1)[0])) == len(os.sched_getaffinity(0))
+    (3, True)
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if workers > len(cores):
+        return [(cores[share % len(cores)],) for share in range(workers)]
+    return [tuple(cores[share::workers]) for share in range(workers)]
+
+
+def environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
+    """Tell a worker's libraries how many threads and which GPU are theirs.
+
+    Parameters
+    ----------
+    slots : sequence of tuple of int
+        What `shares` returned.
+    slot : int
+        The worker's place in it.
+
+    Returns
+    -------
+    dict of str to str
+        This process's environment, so that TensorFlow on a processor computes in order; for one of several workers
+        with its number of threads, and one GPU in turn where there are any.
+    """
+    settings = dict(os.environ)
+    gpus = _gpus(settings)
+    if not gpus:
+        # Before a worker's first job, which may be an extraction: see `featx.finetuning.devices.compute_in_order`.
+        settings.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    if len(slots) > 1:
+        settings |= dict.fromkeys(_THREAD_VARIABLES, str(len(slots[slot])))
+        if gpus:
+            settings["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+            settings["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    settings.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return settings
+
+
+def _gpus(settings: Mapping[str, str]) -> list[str]:
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES wants them."""
+    if "CUDA_VISIBLE_DEVICES" in settings:
+        return [name for name in settings["CUDA_VISIBLE_DEVICES"].split(",") if name not in {"", "-1"}]
+    folder = Path("/proc/driver/nvidia/gpus")
+    return [str(number) for number, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
+
+
+# -P: a file in the current folder shall not stand in for a library.
+_WORKER = (sys.executable, "-P", "-m", "featx.study.worker")
+
+
+_GRACE_SECONDS = 60.0
+
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class Worker:
+    """A worker process, the job that it has in hand, and what was last heard of it.
+
+    Attributes
+    ----------
+    slot : int
+        Its share of the machine.
+    process : subprocess.Popen
+        The process.
+    job : Job or None
+        What it does.
+    text : str
+        How far that is.
+    heard : bytes
+        The beginning of a line that it has not ended.
+    leaving : bool
+        Whether it gets no further job.
+    signalled : int
+        The signal last sent to it.
+    """
+
+    slot: int
+    process: subprocess.Popen[bytes]
+    job: Job | None = None
+    text: str = ""
+    heard: bytes = b""
+    leaving: bool = False
+    signalled: int = 0
+
+
+class Pool:
+    """Up to so many workers.
+
+    Parameters
+    ----------
+    workers : int
+        How many, at least 1.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._slots = shares(workers)
+        self._workers: list[Worker] = []
+        self._selector = selectors.DefaultSelector()
+
+    def busy(self) -> list[Worker]:
+        """List the workers that have a job.
+
+        Returns
+        -------
+        list of Worker
+            In the order in which they were started.
+        """
+        return [worker for worker in self._workers if worker.job]
+
+    def idle(self) -> Worker | None:
+        """Find a worker without a job, or start one if a share of the machine is free.
+
+        Returns
+        -------
+        Worker or None
+            None if all are at work.
+        """
+        for worker in self._workers:
+            if worker.job is None and not worker.leaving:
+                return worker
+        free = set(range(len(self._slots))) - {worker.slot for worker in self._workers}
+        return self._start(min(free)) if free else None
+
+    def _start(self, slot: int) -> Worker:
+        cpus = ",".join(map(str, self._slots[slot]))
+        alone = ["--alone"] if len(self._slots) == 1 else []
+        process = subprocess.Popen(
+            [*_WORKER, "--cpus", cpus, "--parent", str(os.getpid()), *alone],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(self._slots, slot),
+            # A session of its own: Ctrl-C reaches the workers through this process alone.
+            start_new_session=True,
+        )
+        os.set_blocking(_pipe(process.stdout).fileno(), False)
+        worker = Worker(slot, process)
+        self._workers.append(worker)
+        self._selector.register(_pipe(process.stdout), selectors.EVENT_READ, worker)
+        return worker
+
+    def order(self, worker: Worker, job: Job, order: Mapping[str, Any]) -> None:
+        """Give a worker a job.
+
+        Parameters
+        ----------
+        worker : Worker
+            One that is idle.
+        job : Job
+            The job.
+        order : mapping
+            What the worker is told of it, in JSON types.
+        """
+        worker.job, worker.text = job, ""
+        pipe = _pipe(worker.process.stdin)
+        # A worker that has died is noticed by the end of what it says.
+        with suppress(BrokenPipeError):
+            pipe.write(json.dumps(order).encode() + b"\n")
+            pipe.flush()
+
+    def listen(self, seconds: float) -> Iterator[tuple[Worker, Event]]:
+        """Wait a moment for what workers say.
+
+        Parameters
+        ----------
+        seconds : float
+            How long to wait where there is nothing to hear.
+
+        Yields
+        ------
+        Worker
+            Who speaks.
+        mapping
+            What it says, ``event`` being ``progress``, ``done``, ``failed`` or ``interrupted``; or ``ended`` with
+            the exit code ``code``, by which it has left the pool.
+        """
+        for key, _ in self._selector.select(seconds):
+            yield from self._read(key.data)
+        # A process that a library has forked may hold the pipe open after its worker has ended.
+        for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
+            yield from self._read(worker, ended=True)
+
+    def _read(self, worker: Worker, ended: bool = False) -> Iterator[tuple[Worker, Event]]:
+        """Read what a worker has said; nothing means that it has ended."""
+        try:
+            some = os.read(_pipe(worker.process.stdout).fileno(), 1 << 16)
+        except BlockingIOError:
+            if not ended:
+                return
+            some = b""
+        *lines, worker.heard = (worker.heard + some).split(b"\n")
+        for line in lines:
+            yield worker, json.loads(line)
+        if ended or not some:
+            self._selector.unregister(_pipe(worker.process.stdout))
+            self._workers.remove(worker)
+            code = worker.process.wait()
+            _end_children(worker)
+            yield worker, {"event": "ended", "code": code}
+
+    def retire(self, worker: Worker) -> None:
+        """Give a worker no further job: it ends.
+
+        Parameters
+        ----------
+        worker : Worker
+            One that is idle.
+        """
+        worker.leaving = True
+        _pipe(worker.process.stdin).close()
+
+    def interrupt(self, force: bool) -> bool:
+        """Tell all workers to stop, each once: kindly, or by force.
+
+        Parameters
+        ----------
+        force : bool
+            End them at once.
+
+        Returns
+        -------
+        bool
+            Whether none was told before.
+        """
+        wanted = signal.SIGKILL if force else signal.SIGINT
+        first = not any(worker.signalled for worker in self._workers)
+        for worker in self._workers:
+            if worker.signalled != wanted:
+                worker.signalled = wanted
+                worker.process.send_signal(wanted)
+        return first and bool(self._workers)
+
+    def dismiss(self) -> None:
+        """End the workers: the end of their orders is the end of their work."""
+        for worker in self._workers:
+            with suppress(BrokenPipeError):
+                _pipe(worker.process.stdin).close()
+        for worker in self._workers:
+            try:
+                worker.process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            _end_children(worker)
+        self._selector.close()
+
+
+def _end_children(worker: Worker) -> None:
+    """End what an ended worker has left behind: its session is its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker.process.pid, signal.SIGKILL)
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None, "workers are started with pipes"
+    return pipe

@@ -1,0 +1,297 @@
+"""What a study has done and has to do: states, reasons, and how long the rest will take."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from featx.errors import FeatxError
+from featx.features import ExtractSettings, missing_keys, targets
+from featx.study.execute import LOCK
+from featx.study.jobs import KINDS, Job, State, read_state
+from featx.study.plan import Plan
+from featx.zoo import find_backbone, weights_folder
+
+__all__ = ["Overview", "StatusRow", "images_in_cache", "overview"]
+
+
+_SETTINGS = ("layers", "pool", "image_size", "preparation", "precision", "views", "view_ranges", "view_pool")
+
+
+def images_in_cache(job: Job, keys: Collection[str]) -> int:
+    """Count the images of an extraction whose features are there.
+
+    Parameters
+    ----------
+    job : Job
+        An extraction whose weights are there, as far as they come from other jobs. Nothing is downloaded.
+    keys : collection of str
+        Content keys of its images.
+
+    Returns
+    -------
+    int
+        Images that each of its networks has features of; 0 where that cannot be told, and the job will say why.
+
+    Examples
+    --------
+    >>> given = {"backbone": "tiny", "weights": "random:0", "engine": "keras", "cache": "/nowhere"}
+    >>> settings = {"layers": [], "pool": "avg", "image_size": 32, "preparation": "resize", "precision": "float32"}
+    >>> views = {"views": 1, "view_ranges": "paper", "view_pool": "mean"}
+    >>> images_in_cache(Job("extract", "tiny", {}, {**given, **settings, **views}), ["0" * 64])
+    0
+    """
+    given = job.arguments
+    backbone, weights = find_backbone(given["backbone"]), str(given["weights"])
+    if weights == "imagenet" and not (
+        backbone.published and (weights_folder() / backbone.published.file).is_file()
+    ):
+        return 0
+    chosen = {name: given[name] for name in _SETTINGS}
+    settings = ExtractSettings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
+    try:
+        wanted = targets([backbone.name], [weights], settings, Path(given["cache"]))
+        lacking = frozenset().union(*(missing for target in wanted for missing in missing_keys(target, keys)))
+    except FeatxError:
+        return 0
+    return len(set(keys) - lacking)
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """A job as a line of a table.
+
+    Attributes
+    ----------
+    job : Job
+        The job.
+    state : str
+        ``"done"``, ``"failed"``, ``"blocked"`` (what it needs has failed), ``"running"`` or ``"pending"``; for a
+        report whatever its last making was.
+    seconds : float or None
+        What it took, or will take by the rates measured; None where nothing alike has been measured.
+    note : str
+        Why it failed, the last line of a running job's log, or what of a pending one is in the cache.
+    """
+
+    job: Job
+    state: str
+    seconds: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All jobs of a study.
+
+    Attributes
+    ----------
+    plan : Plan
+        The study.
+    rows : tuple of Row
+        The jobs in the plan's order.
+    running : bool
+        Whether an execution is at work.
+    """
+
+    plan: Plan
+    rows: tuple[StatusRow, ...]
+    running: bool
+
+    def counts(self) -> dict[str, int]:
+        """Count the jobs in each state.
+
+        Returns
+        -------
+        dict of str to int
+            State to number, states without jobs left out.
+        """
+        states = [row.state for row in self.rows]
+        return {name: states.count(name) for name in dict.fromkeys(states)}
+
+    def seconds_left(self) -> tuple[float, int]:
+        """Estimate the rest.
+
+        Returns
+        -------
+        float
+            Seconds of the unfinished jobs that can be estimated, one after another.
+        int
+            Unfinished jobs that nothing measured is like.
+        """
+        rest = [row for row in self.rows if row.state not in {"done", "failed", "blocked"}]
+        known = [row.seconds for row in rest if row.seconds is not None]
+        return sum(known), len(rest) - len(known)
+
+    def lines(self) -> list[str]:
+        """Tell it in lines of text.
+
+        Returns
+        -------
+        list of str
+            A line for each kind of job with its count of states, then the failed jobs, then the rest's time.
+        """
+        lines = []
+        for kind in KINDS:
+            rows = [row for row in self.rows if row.job.kind == kind]
+            counts = {
+                name: sum(row.state == name for row in rows)
+                for name in dict.fromkeys(row.state for row in rows)
+            }
+            if rows:
+                lines.append(
+                    f"{kind:9}{len(rows):5}  "
+                    + ", ".join(f"{count} {name}" for name, count in counts.items())
+                )
+        lines += [f"running  {row.job.label}: {row.note}" for row in self.rows if row.state == "running"]
+        lines += [f"failed   {row.job.label}: {row.note}" for row in self.rows if row.state == "failed"]
+        seconds, unknown = self.seconds_left()
+        if seconds or unknown:
+            more = f", and {unknown} jobs of which nothing alike has been measured" if unknown else ""
+            lines.append(f"left: about {_duration(seconds)}, one job at a time{more}")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """Tell it in JSON types.
+
+        Returns
+        -------
+        dict
+            ``study``, ``output``, ``running``, ``jobs``, ``seconds_left``, ``jobs_without_estimate``.
+        """
+        seconds, unknown = self.seconds_left()
+        jobs = [
+            {
+                "kind": row.job.kind,
+                "name": row.job.name,
+                "digest": row.job.digest,
+                "needs": list(row.job.needs),
+                "state": row.state,
+                "seconds": row.seconds,
+                "note": row.note,
+                "log": str(row.job.folder(self.plan.output) / "log.txt"),
+            }
+            for row in self.rows
+        ]
+        return {
+            "study": self.plan.study.name,
+            "output": str(self.plan.output),
+            "running": self.running,
+            "jobs": jobs,
+            "seconds_left": round(seconds, 1),
+            "jobs_without_estimate": unknown,
+        }
+
+
+def overview(plan: Plan) -> Overview:
+    """Look at how far a study is.
+
+    Parameters
+    ----------
+    plan : Plan
+        What `make_plan` returned.
+
+    Returns
+    -------
+    Overview
+        Every job's state, and its time: measured, or estimated from finished jobs of the same backbone and size.
+
+    Raises
+    ------
+    StoreError
+        If a mark cannot be read.
+    """
+    running = _is_running(plan)
+    states = {job.digest: read_state(job, plan.output) for job in plan.jobs}
+    rates = _rates(states.values())
+    done = {key for key, state in states.items() if state.name == "done"}
+    rows: list[StatusRow] = []
+    lost: set[str] = set()
+    for job in plan.jobs:
+        row = _row(job, states[job.digest], running, rates, done, lost, plan)
+        if row.state in {"failed", "blocked"} and job.kind != "report":
+            lost.add(job.digest)
+        rows.append(row)
+    return Overview(plan, tuple(rows), running)
+
+
+def _row(
+    job: Job,
+    state: State,
+    running: bool,
+    rates: Mapping[str, float],
+    done: Set[str],
+    lost: set[str],
+    plan: Plan,
+) -> StatusRow:
+    if state.name == "done":
+        return StatusRow(job, "done", state.result["seconds"])
+    if state.name == "failed":
+        return StatusRow(job, "failed", None, state.reason)
+    if job.kind == "report":
+        return StatusRow(job, "pending" if set(job.needs) - lost else "blocked", rates.get(job.speed))
+    if lost.intersection(job.needs):
+        return StatusRow(job, "blocked", None)
+    seconds = rates[job.speed] * job.images if job.speed in rates else None
+    if state.name == "started" and running:
+        return StatusRow(job, "running", seconds, _last_line(job, plan))
+    if job.kind == "extract" and set(job.needs) <= done:
+        keys = plan.contents[job.arguments["manifest"], job.arguments["root"]]
+        there = images_in_cache(job, keys)
+        if there == len(keys):
+            seconds = 0.0
+        elif seconds is not None:
+            seconds *= 1 - there / len(keys)
+        return StatusRow(
+            job, "pending", seconds, f"{there} of {len(keys)} images in the cache" if there else ""
+        )
+    return StatusRow(job, "pending", seconds)
+
+
+def _rates(states: Iterable[State]) -> dict[str, float]:
+    """Measure seconds an image for each speed: the median over finished jobs."""
+    measured: dict[str, list[float]] = {}
+    for state in states:
+        if state.name == "done":
+            images = max(state.result["images"], 1)
+            measured.setdefault(state.result["speed"], []).append(state.result["seconds"] / images)
+    return {speed: statistics.median(values) for speed, values in measured.items()}
+
+
+def _last_line(job: Job, plan: Plan) -> str:
+    try:
+        lines = (
+            (job.folder(plan.output) / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        )
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def _is_running(plan: Plan) -> bool:
+    """Try the lock of the study's folder, without making the folder."""
+    if not (plan.output / LOCK).exists():
+        return False
+    lock = FileLock(plan.output / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _duration(seconds: float) -> str:
+    """Write seconds as people say them.
+
+    >>> _duration(42), _duration(600), _duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
