@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.study import pool
+from featx.study import places as pool
 from featx_cli.main import run
 
 STUDY = """

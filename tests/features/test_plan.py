@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from featx.errors import ConfigError
-from featx.features import plan
+from featx.features import extraction_plan as plan
 from featx.features.extraction_plan import ExtractSettings, shard_of, targets
 from featx.zoo import Weights
 

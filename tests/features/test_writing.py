@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from featx.errors import ExtractionError
-from featx.features import writing
+from featx.features import pipeline as writing
 from featx.features.pipeline import BlockWriter, block_rows
 from featx.features.store import FeatureStore
 

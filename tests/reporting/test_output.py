@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting import output
+from featx.reporting import make_report as output
 from featx.reporting.make_report import LIST, replaced_files, report
 
 from .conftest import FOLDS

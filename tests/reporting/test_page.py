@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from featx.reporting import html
+from featx.reporting import page as html
 from featx.reporting.figures.plots import drawings
 from featx.reporting.make_report import Report
 from featx.reporting.sections.contents import tables

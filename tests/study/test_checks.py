@@ -10,7 +10,7 @@ import pytest
 
 from featx.data import Fold, Folds, write_folds
 from featx.errors import ConfigError, FeatxError, WeightsError
-from featx.study import ready
+from featx.study import plan as ready
 from featx.study.studies import plan_study, run_study, study_overview
 from featx.study.study_inputs import found_here, layer_problems
 from featx_cli.main import run

@@ -19,7 +19,8 @@ from filelock import FileLock
 from featx.errors import ConfigError, StoreError
 from featx.interrupts import Interrupted
 from featx.progress import Silent
-from featx.study import execute, pool
+from featx.study import execute
+from featx.study import places as pool
 from featx.study.execute import Outcome, Written
 from featx.study.places import environment, shares
 from featx.study.studies import run_study, study_overview
@@ -259,7 +260,7 @@ def test_workers_of_a_killed_study_end_by_themselves(
     path = write_study('[arms.slow]\nweights = "random:1"\n')
     here = str(path.parent)
     program = (
-        "import sys; from featx.study import pool, run\n"
+        "import sys; from featx.study import places as pool, studies as run\n"
         "pool._WORKER = tuple(sys.argv[3:])\n"
         "run.run_study(sys.argv[1], output=sys.argv[2] + '/out', cache=sys.argv[2] + '/cache')\n"
     )

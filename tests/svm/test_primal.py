@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from featx.errors import TrainingError
-from featx.svm import primal, rows, solve
+from featx.svm import solving as solve
 from featx.svm.problems import FitProblem
 from featx.svm.scaling import row_lengths
 from featx.svm.search import search_cost
 from featx.svm.settings import resolve_settings
+from featx.svm.solvers import primal, rows
 from featx.svm.solvers.primal import ProblemBatch, primal_path
 from featx.svm.solvers.rows import InnerProducts, Rows
 from featx.svm.solving import GramSolver, PrimalSolver, make_solver
