@@ -26,15 +26,19 @@ from scipy.stats import rankdata, ttest_1samp
 import featx
 from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
-from featx.stats import FoldScores, compare_many, factorial_anova, fold_scores
-from featx.stats.ranks import friedman, nemenyi
-from featx.stats.significance import (
+from featx.stats import (
+    FoldScores,
     bootstrap_test,
     combined_f,
+    compare_many,
     corrected_t,
     delong_test,
     dietterich_t,
+    factorial_anova,
+    fold_scores,
+    friedman,
     mcnemar_test,
+    nemenyi,
     swap_test,
 )
 

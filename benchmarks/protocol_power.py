@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from featx.stats.auc import roc_auc
-from featx.stats.intervals import delong_covariance
-from featx.stats.significance import corrected_t, delong_test
+from featx.stats import corrected_t, delong_covariance, delong_test, roc_auc
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]

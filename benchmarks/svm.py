@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.data import deal, inner_splits
-from featx.stats.auc import roc_auc
+from featx.stats import roc_auc
 from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import PRESETS, SvmSettings, resolve_settings

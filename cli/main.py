@@ -72,18 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    arguments : list of str
-        What stands behind `featx`.
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
+    """Run the command line."""
     debug = "--debug" in arguments
     _let_any_name_out()
     if odd := [argument for argument in arguments if not _plain(argument)]:

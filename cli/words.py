@@ -134,11 +134,6 @@ COMMAND_WORDS = (
 def explained(error: click.UsageError) -> click.UsageError:
     """Say of an unknown option or command what may be meant.
 
-    Parameters
-    ----------
-    error : click.UsageError
-        Any error of the command line.
-
     Returns
     -------
     click.UsageError
@@ -155,20 +150,7 @@ def explained(error: click.UsageError) -> click.UsageError:
 
 
 def commands_below(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """List the commands of a group, and of its groups, that do something.
-
-    Parameters
-    ----------
-    command : click.Command
-        A group; a command alone gives itself.
-    path : tuple of str
-        Names that lead to it.
-
-    Yields
-    ------
-    tuple of (str, click.Command)
-        Names joined by blanks, and the command.
-    """
+    """List the commands of a group, and of its groups, that do something."""
     if not isinstance(command, click.Group):
         yield " ".join(path), command
         return

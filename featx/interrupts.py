@@ -17,13 +17,7 @@ _SAME_SECONDS = 0.2
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to stop; a KeyboardInterrupt, so that no ``except Exception`` takes it for a failure.
-
-    Parameters
-    ----------
-    number : int
-        The signal.
-    """
+    """A signal asked the process to stop; a KeyboardInterrupt, so that no ``except Exception`` takes it for a failure."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -33,11 +27,6 @@ class Interrupted(KeyboardInterrupt):
 @contextmanager
 def on_signal(act: Callable[[int, bool], None]) -> Iterator[None]:
     """Call a function whenever the process is asked to stop.
-
-    Parameters
-    ----------
-    act : callable
-        Called in the main thread with the signal and whether it is a further one. May raise.
 
     Yields
     ------

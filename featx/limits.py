@@ -18,11 +18,6 @@ _ROOT = Path("/")
 def usable_cores(root: Path = _ROOT) -> int:
     """Count the cores that this process may use.
 
-    Parameters
-    ----------
-    root : Path
-        Where ``proc`` and ``sys`` are.
-
     Returns
     -------
     int
@@ -41,11 +36,6 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 def available_memory(root: Path = _ROOT) -> int:
     """Measure the memory that this process may still take.
-
-    Parameters
-    ----------
-    root : Path
-        Where ``proc`` and ``sys`` are.
 
     Returns
     -------

@@ -22,11 +22,6 @@ def quieten_tensorflow(debug: bool = False) -> None:
     TensorFlow's own level is raised; what its libraries write all the same while they are loaded is held back, and
     shown only where the import fails. Nothing is imported here, and no arithmetic is changed.
 
-    Parameters
-    ----------
-    debug : bool
-        Show all notes instead.
-
     Notes
     -----
     Whoever has set ``TF_CPP_MIN_LOG_LEVEL`` to 0 sees everything.

@@ -255,13 +255,6 @@ def near_pairs(hashes: _Hashes, most: int) -> Iterator[tuple[int, int, int]]:
     ----------
     hashes : numpy.ndarray of uint64, shape (n, words)
         A row for each image.
-    most : int
-        Bits in which they may differ.
-
-    Yields
-    ------
-    (int, int, int)
-        Row numbers, the smaller first, and the number of bits.
 
     Examples
     --------

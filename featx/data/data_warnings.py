@@ -58,11 +58,6 @@ class Diagnosis:
 def thesaurus() -> Mapping[str, Diagnosis]:
     """Read the shipped thesaurus.
 
-    Returns
-    -------
-    mapping of str to Diagnosis
-        By name.
-
     Examples
     --------
     >>> thesaurus()["melanoma in situ"].under
@@ -77,11 +72,6 @@ def thesaurus() -> Mapping[str, Diagnosis]:
 
 def find_diagnosis(label: str) -> str | None:
     """Look a label up.
-
-    Parameters
-    ----------
-    label : str
-        As a data set spells it.
 
     Returns
     -------
@@ -103,16 +93,6 @@ def find_diagnosis(label: str) -> str | None:
 def is_under(name: str, wider: str) -> bool:
     """Tell whether a diagnosis is another, or under it.
 
-    Parameters
-    ----------
-    name, wider : str
-        Names of diagnoses.
-
-    Returns
-    -------
-    bool
-        True if `wider` is met on the way up from `name`.
-
     Examples
     --------
     >>> is_under("melanoma in situ", "malignant"), is_under("nevus", "malignant")
@@ -126,16 +106,6 @@ def is_under(name: str, wider: str) -> bool:
 
 def spellings(name: str) -> tuple[str, ...]:
     """List the ways to spell a diagnosis and those under it.
-
-    Parameters
-    ----------
-    name : str
-        Name of a diagnosis.
-
-    Returns
-    -------
-    tuple of str
-        Names and further spellings, without patterns.
 
     Examples
     --------
@@ -160,16 +130,6 @@ def _spellings() -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
 
 def plain_label(label: str) -> str:
     """Reduce a label to what counts for looking it up.
-
-    Parameters
-    ----------
-    label : str
-        As a data set spells it.
-
-    Returns
-    -------
-    str
-        In lower case, without hyphens and underscores, with ae and oe as e.
 
     Examples
     --------
@@ -218,11 +178,6 @@ _OF_FILES = re.compile(r"sha|md5|hash|file|path|url|date|time", re.IGNORECASE)
 def group_columns(manifest: Manifest) -> dict[str, int]:
     """Find the columns that look like names of groups.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        What to look at.
-
     Returns
     -------
     dict of str to int
@@ -255,18 +210,7 @@ def _identifiers(column: str, counts: pd.Series[int]) -> bool:
 
 
 def group_remarks(manifest: Manifest) -> tuple[str, ...]:
-    """Say that a manifest names no groups, and which of its columns may.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What is to be split.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or none where there is a column ``group``.
-    """
+    """Say that a manifest names no groups, and which of its columns may."""
     if manifest.has_groups:
         return ()
     columns = [f"{name!r} ({count} values)" for name, count in group_columns(manifest).items()]
@@ -286,17 +230,6 @@ def label_remarks(
     absorbed: Mapping[str, int], named: Iterable[str], fate: str, rare: Collection[str] = ()
 ) -> tuple[str, ...]:
     """Name the labels that a task treats as others although they may be meant for one of its classes.
-
-    Parameters
-    ----------
-    absorbed : mapping of str to int
-        Labels that no pattern names, and their images.
-    named : iterable of str
-        The task's patterns that name labels.
-    fate : str
-        What becomes of them, such as ``"count as 'rest'"``.
-    rare : collection of str
-        Labels to name too, since they are rare (`rare_labels`).
 
     Returns
     -------
@@ -322,11 +255,6 @@ _MEND = "correct the labels, or list them under a class or under exclude in a ta
 def rare_labels(counts: Mapping[str, int]) -> tuple[str, ...]:
     """List the labels of one or two images.
 
-    Parameters
-    ----------
-    counts : mapping of str to int
-        Labels and their images.
-
     Returns
     -------
     tuple of str
@@ -348,13 +276,6 @@ def _images(count: int) -> str:
 
 def meant_for(label: str, patterns: Iterable[str]) -> str | None:
     """Find the name that a label may be a slip, or a kind, of.
-
-    Parameters
-    ----------
-    label : str
-        A label that matches none of the patterns.
-    patterns : iterable of str
-        Labels, or ``@`` and the name of a diagnosis for all its spellings.
 
     Returns
     -------
@@ -384,13 +305,6 @@ def meant_for(label: str, patterns: Iterable[str]) -> str | None:
 
 def spelled_like(label: str, names: Iterable[str]) -> str | None:
     """Find the name that is spelled most like a label.
-
-    Parameters
-    ----------
-    label : str
-        A label.
-    names : iterable of str
-        Other labels.
 
     Returns
     -------

@@ -67,41 +67,12 @@ class ListPair:
 
     @staticmethod
     def ids(entries: Sequence[str]) -> tuple[str, ...]:
-        """Make entries image ids, sorted.
-
-        Parameters
-        ----------
-        entries : sequence of str
-            File names, with or without ending.
-
-        Returns
-        -------
-        tuple of str
-            The names without ending; a name that stands there twice still does.
-        """
+        """Make entries image ids, sorted."""
         return tuple(sorted(image_name(entry) for entry in entries))
 
 
 def read_fold_lists(path: Path) -> tuple[ListPair, ...]:
-    """Read the lists as they are.
-
-    Parameters
-    ----------
-    path : Path
-        A YAML file.
-
-    Returns
-    -------
-    tuple of ListPair
-        In the file's order.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read, is no regular file, or has more bytes than `FOLDS_LIMIT`.
-    ValueError
-        If it is not YAML of this form.
-    """
+    """Read the lists as they are."""
     # Every entry is text: a file may be called 1e5 or no.
     value = parse_yaml(read_text(path, FOLDS_LIMIT), plain=True)
     if not isinstance(value, dict) or not value:
@@ -118,11 +89,6 @@ def _pair(name: str, lists: object) -> ListPair:
 
 def without_ending(pairs: Sequence[ListPair]) -> dict[str, list[str]]:
     """Find entries that lack the ending which most entries have.
-
-    Parameters
-    ----------
-    pairs : sequence of ListPair
-        The lists.
 
     Returns
     -------
@@ -149,16 +115,6 @@ def without_ending(pairs: Sequence[ListPair]) -> dict[str, list[str]]:
 
 def ending_notes(pairs: Sequence[ListPair]) -> tuple[str, ...]:
     """Say which entries lacked the ending and are read as images all the same.
-
-    Parameters
-    ----------
-    pairs : sequence of ListPair
-        The lists.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or none.
 
     Examples
     --------

@@ -113,20 +113,6 @@ class Lesion:
 def invent_lesion(diagnosis: str, difficulty: str, seed: tuple[int, ...]) -> Lesion:
     """Invent a lesion.
 
-    Parameters
-    ----------
-    diagnosis : str
-        One of `CLASSES`.
-    difficulty : str
-        One of `DIFFICULTIES`.
-    seed : tuple of int
-        Equal seeds give equal lesions.
-
-    Returns
-    -------
-    Lesion
-        Its traits.
-
     Examples
     --------
     >>> lesion = invent_lesion("melanoma", "low", (0, 1))
@@ -145,15 +131,6 @@ def invent_lesion(diagnosis: str, difficulty: str, seed: tuple[int, ...]) -> Les
 
 def draw_photograph(lesion: Lesion, seed: tuple[int, ...], side: int) -> npt.NDArray[np.uint8]:
     """Photograph a lesion: with its own light, pose, hair and blur each time.
-
-    Parameters
-    ----------
-    lesion : Lesion
-        What is photographed.
-    seed : tuple of int
-        Equal seeds give equal photographs.
-    side : int
-        Side of the image in pixels.
 
     Returns
     -------
@@ -399,17 +376,6 @@ def draw_retina_photograph(
     grade: str, right: bool, seed: tuple[int, ...], side: int
 ) -> npt.NDArray[np.uint8]:
     """Draw one photograph.
-
-    Parameters
-    ----------
-    grade : str
-        One of `GRADES`.
-    right : bool
-        A right eye has its optic disc to the right.
-    seed : tuple of int
-        Equal seeds give equal photographs.
-    side : int
-        Side of the image in pixels.
 
     Returns
     -------

@@ -42,11 +42,6 @@ class Stroke:
 def plane(side: int) -> tuple[Plane, Plane]:
     """Make the coordinates of pixel centres, from -1 to 1.
 
-    Parameters
-    ----------
-    side : int
-        Side of the image in pixels.
-
     Returns
     -------
     (numpy.ndarray of float32, numpy.ndarray of float32)
@@ -64,15 +59,6 @@ def plane(side: int) -> tuple[Plane, Plane]:
 
 def noise(rng: np.random.Generator, side: int, cells: int) -> Plane:
     """Make smooth noise of mean 0 and standard deviation 1.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    side : int
-        Side of the image in pixels.
-    cells : int
-        Humps along a side: 2 for broad clouds, near `side` for grain.
 
     Returns
     -------
@@ -98,8 +84,6 @@ def smoothstep(values: Plane, low: float, high: float) -> Plane:
     ----------
     values : numpy.ndarray
         Any shape.
-    low, high : float
-        Where the rise begins and ends.
 
     Returns
     -------
@@ -123,8 +107,6 @@ def blur(values: Plane, pixels: float) -> Plane:
     ----------
     values : numpy.ndarray of float32, shape (side, side)
         What to blur.
-    pixels : float
-        Standard deviation; 0 leaves the values as they are.
 
     Returns
     -------
@@ -144,13 +126,6 @@ def blur(values: Plane, pixels: float) -> Plane:
 
 def dots(side: int, marks: Iterable[Dot]) -> Plane:
     """Draw discs.
-
-    Parameters
-    ----------
-    side : int
-        Side of the image in pixels.
-    marks : iterable of Dot
-        The discs; later ones cover earlier ones.
 
     Returns
     -------
@@ -174,13 +149,6 @@ def dots(side: int, marks: Iterable[Dot]) -> Plane:
 
 def strokes(side: int, marks: Iterable[Stroke]) -> Plane:
     """Draw polylines.
-
-    Parameters
-    ----------
-    side : int
-        Side of the image in pixels.
-    marks : iterable of Stroke
-        The lines; later ones cover earlier ones.
 
     Returns
     -------
@@ -215,12 +183,6 @@ def warp(values: Plane, angle: float, zoom: float, shift: Sequence[float]) -> Pl
     ----------
     values : numpy.ndarray of float32, shape (side, side)
         What to move; outside of it is 0.
-    angle : float
-        In radians, counter-clockwise.
-    zoom : float
-        Above 1 enlarges.
-    shift : sequence of two float
-        To the right and down, as shares of the side.
 
     Returns
     -------

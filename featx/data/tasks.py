@@ -135,11 +135,6 @@ class Labelled:
 def shipped_tasks() -> tuple[str, ...]:
     """Name the tasks that come with featx.
 
-    Returns
-    -------
-    tuple of str
-        Names that `read_task` takes, sorted; ``"labels"`` works besides.
-
     Examples
     --------
     >>> "melanoma-vs-rest" in shipped_tasks()
@@ -321,13 +316,6 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
 
 def doubtful_labels(task: Task, counts: Mapping[str, int]) -> tuple[str, ...]:
     """Name the labels that a task takes for others although they may be meant for one of its classes.
-
-    Parameters
-    ----------
-    task : Task
-        With its classes resolved.
-    counts : mapping of str to int
-        Labels and their images.
 
     Returns
     -------

@@ -62,32 +62,7 @@ class ForeignError(Exception):
 
 
 def checked_layout(file: Any, form: int, recipe: str) -> tuple[Any, Any]:
-    """Give the datasets of a file that is a block of a format and of a recipe.
-
-    Parameters
-    ----------
-    file : h5py.File
-        A block.
-    form : int
-        Its format, by its name.
-    recipe : str
-        Digest of the recipe that it has to follow; not looked at in format 1, whose text HDF5 could not read
-        without a risk.
-
-    Returns
-    -------
-    keys, features : h5py.Dataset
-        Not read yet.
-
-    Raises
-    ------
-    ForeignError
-        If it is sound, as far as can be seen, but of another format or recipe, or takes data from other files.
-    ValueError
-        If it is not laid out as such a block is.
-    KeyError, OSError, RuntimeError
-        What h5py raises on damaged files.
-    """
+    """Give the datasets of a file that is a block of a format and of a recipe."""
     found = _attribute(file, "format")
     if found != form:
         raise ForeignError(f"block format {found}, this featx reads 1 and 2; update featx, or extract again")
@@ -113,24 +88,10 @@ def checked_layout(file: Any, form: int, recipe: str) -> tuple[Any, Any]:
 def chunked_rows(dataset: Any, data: bytes) -> npt.NDArray[np.float32]:
     """Read the features of a block of format 1 as a whole.
 
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        The features of `checked_layout`.
-    data : bytes
-        The file.
-
     Returns
     -------
     ndarray of float32, shape (rows, views, width)
         Its rows.
-
-    Raises
-    ------
-    ValueError
-        If a row is not what stands in the file: HDF5 takes a chunk that it cannot find for zeros.
-    OSError
-        If a chunk fails its checksum.
     """
     rows: npt.NDArray[np.float32] = np.asarray(dataset)
     chunks: list[Any] = []
@@ -251,26 +212,8 @@ def write_block(folder: Path, recipe: str, keys: Sequence[str], features: Featur
 
     Parameters
     ----------
-    folder : Path
-        Folder of the blocks.
-    recipe : str
-        Digest of the recipe that the features follow, kept in the block.
-    keys : sequence of str
-        SHA-256 of each image's bytes, 64 hexadecimal digits, each once.
     features : ndarray of float32, shape (rows, views, width)
         Finite features, in the order of the keys.
-
-    Returns
-    -------
-    Path
-        The block.
-
-    Raises
-    ------
-    StoreError
-        If keys repeat, or keys and features do not fit each other, or a feature is not finite.
-    OSError
-        If the disk refuses, for instance when it is full.
     """
     _check_rows(keys, features)
     packed = np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(-1, _KEY_BYTES)
@@ -320,18 +263,7 @@ def _check_rows(keys: Sequence[str], features: Features) -> None:
 
 
 def is_current(path: Path) -> bool:
-    """Tell by its name whether a block has the format that is written today.
-
-    Parameters
-    ----------
-    path : Path
-        A block.
-
-    Returns
-    -------
-    bool
-        False for format 1.
-    """
+    """Tell by its name whether a block has the format that is written today."""
     found = _NAME.fullmatch(path.name)
     return found is not None and found["file"] is not None
 
@@ -341,28 +273,12 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
 
     The keys are compared with their checksum and HDF5 compares those of its metadata; the features are not read.
 
-    Parameters
-    ----------
-    path : Path
-        A block.
-    recipe : str
-        Digest of the recipe that the block has to follow.
-
     Returns
     -------
     keys : list of str
         SHA-256 of each row's image, 64 hexadecimal digits.
     shape : tuple of int
         Views and width.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the block is gone.
-    DamagedBlockError
-        If the block is damaged.
-    StoreError
-        If the block is of another recipe or format, or cannot be read.
     """
     with _opened(path, recipe, whole=False) as (dataset, features, _):
         packed: npt.NDArray[np.uint8] = dataset[...]
@@ -376,26 +292,10 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
 def read_features(path: Path, recipe: str) -> Features:
     """Read the features of a block as a whole.
 
-    Parameters
-    ----------
-    path : Path
-        A block.
-    recipe : str
-        Digest of the recipe that the block has to follow.
-
     Returns
     -------
     ndarray of float32, shape (rows, views, width)
         In the order of the keys in `read_index`; not to be written to.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the block is gone.
-    DamagedBlockError
-        If the block is damaged: the whole file is compared with its checksum before HDF5 sees it.
-    StoreError
-        If the block is of another recipe or format, or cannot be read.
     """
     with _opened(path, recipe, whole=True) as (_, dataset, data):
         place = dataset.id.get_offset()
@@ -457,20 +357,7 @@ def _damaged(path: Path, reason: object) -> DamagedBlockError:
 
 
 def check_block(path: Path, recipe: str) -> BlockProblem | None:
-    """Read a whole block and say what is wrong with it.
-
-    Parameters
-    ----------
-    path : Path
-        A block.
-    recipe : str
-        Digest of the recipe that the block has to follow.
-
-    Returns
-    -------
-    BlockProblem or None
-        None for a sound block, and for one that is gone.
-    """
+    """Read a whole block and say what is wrong with it."""
     try:
         keys, _ = read_index(path, recipe)
         features = read_features(path, recipe)

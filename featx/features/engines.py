@@ -90,21 +90,6 @@ class Device:
 def parse_device(text: str) -> Device | None:
     """Read a device's name.
 
-    Parameters
-    ----------
-    text : str
-        ``"auto"``, ``"cpu"``, ``"gpu"`` or ``"gpu:N"``.
-
-    Returns
-    -------
-    Device or None
-        None for ``"auto"``.
-
-    Raises
-    ------
-    ConfigError
-        For any other text.
-
     Examples
     --------
     >>> str(parse_device("gpu:1"))
@@ -119,23 +104,7 @@ def parse_device(text: str) -> Device | None:
 
 
 def choose_device(wanted: Device | None) -> Device:
-    """Settle on a device that Keras can use.
-
-    Parameters
-    ----------
-    wanted : Device or None
-        None for a GPU where there is one, else the CPU.
-
-    Returns
-    -------
-    Device
-        The device.
-
-    Raises
-    ------
-    ConfigError
-        If a GPU is wanted that Keras does not see.
-    """
+    """Settle on a device that Keras can use."""
     if wanted is not None and wanted.kind == "cpu":
         return wanted
     found = _gpus()
@@ -176,18 +145,7 @@ def _gpus() -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Limit the threads of the forward pass, before its first use in the process.
-
-    Parameters
-    ----------
-    threads : int
-        Threads.
-
-    Raises
-    ------
-    ConfigError
-        If the backend is at work already, or cannot be told.
-    """
+    """Limit the threads of the forward pass, before its first use in the process."""
     backend = _backend()
     try:
         if backend == "tensorflow":
@@ -213,11 +171,6 @@ def tensor_float_32(wanted: bool) -> Iterator[None]:
 
     NVIDIA GPUs from Ampere on round the factors of float32 products to ten bits of mantissa where this is allowed:
     features would differ from those of a CPU by 1e-3 of the largest instead of 1e-5.
-
-    Parameters
-    ----------
-    wanted : bool
-        Whether to allow it.
     """
     with _TF32[_backend()](wanted):
         yield
@@ -269,12 +222,6 @@ class KerasEngine:
 
     Parameters
     ----------
-    network : Network
-        From the zoo.
-    batch_size : int
-        Rows of every batch.
-    device : Device
-        Where to run.
     tf32 : bool
         Let a GPU multiply in TF32, ten bits of mantissa, which the backends do of their own where float32 is
         asked for.
@@ -326,8 +273,6 @@ def reference_outputs(model: Any, pixels: Batch) -> Outputs:
 
     Parameters
     ----------
-    model : keras.Model
-        From pixels to one feature, or to a list of them.
     pixels : ndarray of uint8, shape (n, side, side, 3)
         Images.
 
@@ -427,11 +372,6 @@ def deviation(found: Rows, reference: Rows) -> Deviation:
     found, reference : ndarray of float32, shape (n, width)
         Features of the same images.
 
-    Returns
-    -------
-    Deviation
-        Two zero vectors have the cosine 1.
-
     Examples
     --------
     >>> deviation(np.float32([[3, 4]]), np.float32([[3, 4]])).worst
@@ -450,19 +390,7 @@ def deviation(found: Rows, reference: Rows) -> Deviation:
 
 
 class PrecisionCheck:
-    """Compares the first two batches of a network with float32 and says the outcome.
-
-    Parameters
-    ----------
-    name : str
-        The network, for messages.
-    precision : str
-        What it runs in.
-    exact : callable
-        Gives the engine that runs it in float32.
-    progress : Progress
-        Receiver of the messages.
-    """
+    """Compares the first two batches of a network with float32 and says the outcome."""
 
     def __init__(self, name: str, precision: str, exact: Callable[[], Engine], progress: Progress) -> None:
         self._name = f"{name} in {precision}"
@@ -477,8 +405,6 @@ class PrecisionCheck:
         ----------
         pixels : ndarray of uint8, shape (batch size, side, side, 3)
             The batch.
-        count : int
-            Its rows that are no padding.
         outputs : list of ndarray of float32, each (batch size, width)
             What the network made of it.
         """
@@ -539,13 +465,6 @@ def choose_engine(loads: Sequence[Load], cores: int) -> tuple[str, str]:
     """Choose between Keras and OpenVINO on a CPU.
 
     Features agree within 2e-4 of the largest, so that the choice decides about time alone.
-
-    Parameters
-    ----------
-    loads : sequence of Load
-        The networks of a pass.
-    cores : int
-        Cores that compute.
 
     Returns
     -------

@@ -93,13 +93,7 @@ class Extraction:
         return {name: self.seconds[name] / wall / count for name, count in threads.items()} if wall else {}
 
     def record(self) -> dict[str, Any]:
-        """Return everything in JSON types.
-
-        Returns
-        -------
-        dict
-            Fields by name, with `rate` and `busy`.
-        """
+        """Return everything in JSON types."""
         record: dict[str, Any] = canonical(self)
         return {**record, "rate": self.rate, "busy": self.busy}
 
@@ -132,15 +126,7 @@ def failure_message(extractions: Sequence[Extraction]) -> str:
 
 
 def write_failures(extraction: Extraction, shard: str | None = None) -> None:
-    """Write the failed images beside the features, or remove the list of an earlier run where none failed.
-
-    Parameters
-    ----------
-    extraction : Extraction
-        What was done for the store.
-    shard : str, optional
-        ``"I/N"``; each shard has its own list.
-    """
+    """Write the failed images beside the features, or remove the list of an earlier run where none failed."""
     name = f"failures-{shard.replace('/', '-of-')}.csv" if shard else "failures.csv"
     path = extraction.store / name
     text = csv_text([("id", "path", "reason"), *extraction.failed]) if extraction.failed else None
@@ -205,29 +191,7 @@ class _Images:
 
 
 def run_job(job: ExtractionJob, table: Manifest, wanted: Sequence[NetworkPlan]) -> tuple[Extraction, ...]:
-    """Compute what the stores lack.
-
-    Parameters
-    ----------
-    job : Job
-        How.
-    table : Manifest
-        The images.
-    wanted : sequence of Target
-        The networks.
-
-    Returns
-    -------
-    tuple of Extraction
-        One a store, in the order of the targets.
-
-    Raises
-    ------
-    StoreError
-        If a store is damaged or of another recipe.
-    ExtractionError
-        If an image fails and ``on_error`` is ``"fail"``, or features cannot be written.
-    """
+    """Compute what the stores lack."""
     begun = time.perf_counter()
     images = _images(job, table)
     start = {"hash": time.perf_counter() - begun}

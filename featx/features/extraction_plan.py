@@ -352,20 +352,10 @@ def _follows(path: Path, recipe: Recipe) -> bool:
 def open_stores(target: NetworkPlan) -> tuple[FeatureStore, ...]:
     """Open a target's stores, making those that do not exist.
 
-    Parameters
-    ----------
-    target : Target
-        A network.
-
     Returns
     -------
     tuple of FeatureStore
         One a layer. Stores of fine-tuned weights get a copy of the list of images these were trained on.
-
-    Raises
-    ------
-    StaleStoreError
-        If another recipe's store stands in a folder.
     """
     stores = []
     for recipe, folder in zip(target.recipes, target.folders, strict=True):
@@ -415,21 +405,6 @@ def _trained_on(weights: Weights) -> Path | None:
 
 def shard_of(text: str) -> tuple[int, int]:
     """Read a shard.
-
-    Parameters
-    ----------
-    text : str
-        ``"I/N"``, I from 1 to N.
-
-    Returns
-    -------
-    tuple of int
-        I and N.
-
-    Raises
-    ------
-    ConfigError
-        For any other text.
 
     Examples
     --------

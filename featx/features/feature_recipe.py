@@ -82,23 +82,11 @@ class Recipe:
     format: int = FORMAT
 
     def key(self) -> dict[str, Any]:
-        """Return the deciding fields.
-
-        Returns
-        -------
-        dict
-            JSON types.
-        """
+        """Return the deciding fields."""
         return recipe_key(self.record())
 
     def record(self) -> dict[str, Any]:
-        """Return all fields.
-
-        Returns
-        -------
-        dict
-            JSON types.
-        """
+        """Return all fields."""
         fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         record: dict[str, Any] = canonical(fields)
         return record
@@ -133,16 +121,6 @@ def recipe_key(record: Mapping[str, Any]) -> dict[str, Any]:
 def recipe_digest(record: Mapping[str, Any]) -> str:
     """Digest the deciding fields of a recipe's record.
 
-    Parameters
-    ----------
-    record : mapping
-        As for `recipe_key`.
-
-    Returns
-    -------
-    str
-        SHA-256, 64 hexadecimal digits.
-
     Examples
     --------
     >>> recipe_digest({"backbone": "tiny"}) == recipe_digest({"backbone": "tiny", "lineage": ["random"]})
@@ -153,11 +131,6 @@ def recipe_digest(record: Mapping[str, Any]) -> str:
 
 def folder_name(recipe: Recipe) -> str:
     """Name the store's folder.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        A recipe.
 
     Returns
     -------

@@ -55,56 +55,19 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def exported(cache: Path, facts: dict[str, Any]) -> Path:
-    """Name the folder of a network's export.
-
-    Parameters
-    ----------
-    cache : Path
-        Folder of caches.
-    facts : dict
-        What decides the network, in JSON types; ``backbone`` among it.
-
-    Returns
-    -------
-    Path
-        It need not exist.
-    """
+    """Name the folder of a network's export."""
     libraries = {name: version(name) for name in ("keras", "openvino", "featx")}
     key = {**facts, **libraries, "format": _FORMAT}
     return cache / EXPORTS / f"{facts['backbone']}-{short(digest(key))}"
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether an export stands.
-
-    Parameters
-    ----------
-    folder : Path
-        From `exported`.
-
-    Returns
-    -------
-    bool
-        Exports are written aside, so that one that stands is whole.
-    """
+    """Whether an export stands."""
     return (folder / _MODEL).is_file()
 
 
 def export_network(network: Network, folder: Path) -> None:
-    """Export a network, after comparing the export with Keras on two noise images.
-
-    Parameters
-    ----------
-    network : Network
-        From the zoo, in float32.
-    folder : Path
-        From `exported`.
-
-    Raises
-    ------
-    ConfigError
-        If the network cannot be exported, or the export computes something else.
-    """
+    """Export a network, after comparing the export with Keras on two noise images."""
     name = network.backbone.name
     with folder_aside(folder) as aside:
         try:
@@ -126,18 +89,7 @@ def export_network(network: Network, folder: Path) -> None:
 
 
 def export_costs(folder: Path) -> tuple[Cost, ...]:
-    """Read what each layer of an export costs.
-
-    Parameters
-    ----------
-    folder : Path
-        An export that stands.
-
-    Returns
-    -------
-    tuple of Cost
-        One a layer.
-    """
+    """Read what each layer of an export costs."""
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     return tuple(Cost(**cost) for cost in about["costs"])
 
@@ -177,23 +129,10 @@ class OpenVinoEngine:
 
     Parameters
     ----------
-    folder : Path
-        An export that stands.
-    batch_size : int
-        Rows of every batch.
-    image_size : int
-        Side of the input in pixels.
     precision : str
         One of `featx.features.extraction_plan.PRECISIONS`.
-    threads : int, optional
-        Threads over all streams; all cores if not given.
     networks : int
         Networks that run side by side and share the threads.
-
-    Raises
-    ------
-    ConfigError
-        If the processor has no arithmetic of this precision.
     """
 
     name = "openvino"

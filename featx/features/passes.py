@@ -73,23 +73,6 @@ _POLICIES = {
 class NetworkAtWork:
     """A target's network with its engine.
 
-    Parameters
-    ----------
-    target : Target
-        Which network.
-    settings : Settings
-        Layers, pooling, engine and batch size.
-    device : Device
-        Where it runs.
-    engine : str
-        ``"keras"`` or ``"openvino"``.
-    cache : Path
-        Folder of caches, where exports are kept.
-    progress : Progress
-        Receiver of messages.
-    networks : int
-        Networks that run side by side.
-
     Attributes
     ----------
     target : Target
@@ -158,13 +141,7 @@ class NetworkAtWork:
         return self._openvino("float32") if self.engine.name == "openvino" else self._keras("float32")
 
     def check(self) -> PrecisionCheck | None:
-        """Make the check that low precision has to show.
-
-        Returns
-        -------
-        PrecisionCheck or None
-            None for float32.
-        """
+        """Make the check that low precision has to show."""
         precision = self.target.precision
         if precision == "float32":
             return None
@@ -218,8 +195,6 @@ class NetworkAtWork:
         ----------
         pixels : ndarray of uint8, shape (batch size, side, side, 3)
             A batch.
-        rows : list of int
-            Its rows with NaN or infinity.
 
         Returns
         -------
@@ -238,22 +213,7 @@ class NetworkAtWork:
 
 
 def export_folder(target: NetworkPlan, settings: ExtractSettings, cache: Path) -> Path:
-    """Name the folder of a network's OpenVINO export.
-
-    Parameters
-    ----------
-    target : Target
-        Which network.
-    settings : Settings
-        Layers and pooling.
-    cache : Path
-        Folder of caches.
-
-    Returns
-    -------
-    Path
-        It need not exist.
-    """
+    """Name the folder of a network's OpenVINO export."""
     facts = {
         "backbone": target.backbone.name,
         "weights": target.weights.digest,
@@ -269,15 +229,8 @@ def first_bad_layer(model: Any, pixels: npt.NDArray[np.uint8]) -> str:
 
     Parameters
     ----------
-    model : keras.Model
-        A functional model.
     pixels : ndarray of uint8, shape (1, side, side, 3)
         The image.
-
-    Returns
-    -------
-    str
-        The layer's name; empty if all layers give finite numbers.
     """
     import keras
 
@@ -372,29 +325,7 @@ def run_networks(
     sources: Mapping[str, ImageFile],
     start: Mapping[str, float],
 ) -> PassOutcome:
-    """Run the networks of one input size over the pixels that any of them lacks.
-
-    Parameters
-    ----------
-    job : Job
-        How.
-    works : sequence of Work
-        The networks, all of one input size and preparation.
-    sources : mapping of str to Source
-        All images by key.
-    start : mapping of str to float
-        Seconds of start-up until now: ``hash``.
-
-    Returns
-    -------
-    Outcome
-        What came of it; nothing is run where nothing is lacking.
-
-    Raises
-    ------
-    ExtractionError
-        If an image fails and ``on_error`` is ``"fail"``, or features cannot be written.
-    """
+    """Run the networks of one input size over the pixels that any of them lacks."""
     needed = [work for work in works if work.keys]
     if not needed:
         for work in works:
@@ -466,17 +397,7 @@ def _build(job: ExtractionJob, works: Sequence[PassWork]) -> tuple[list[NetworkA
 
 
 def try_networks(job: ExtractionJob, works: Sequence[PassWork], sources: Mapping[str, ImageFile]) -> None:
-    """Say what a pass would read, compute and store, and how long by a trial of a few images.
-
-    Parameters
-    ----------
-    job : Job
-        How.
-    works : sequence of Work
-        The networks, all of one input size and preparation.
-    sources : mapping of str to Source
-        All images by key.
-    """
+    """Say what a pass would read, compute and store, and how long by a trial of a few images."""
     needed = [work for work in works if work.keys]
     if not needed:
         return
@@ -642,25 +563,9 @@ def _prepare(settings: ExtractSettings, target: NetworkPlan) -> Prepare:
 def one_view(data: bytes, path: str, *, preparation: str, size: int) -> Array:
     """Decode and prepare an image as it is.
 
-    Parameters
-    ----------
-    data : bytes
-        The file's content.
-    path : str
-        Its path, for messages.
-    preparation : str
-        Key of `featx.images.prepare.PREPARATIONS`.
-    size : int
-        Side of the result in pixels.
-
     Returns
     -------
     ndarray of uint8, shape (1, size, size, 3)
         Pixels.
-
-    Raises
-    ------
-    ImageError
-        If the image cannot be used.
     """
     return load_image(data, preparation, size, name=path)[None]

@@ -136,20 +136,6 @@ def read_ahead(
 ) -> Generator[PreparedPixels, None, None]:
     """Read images in threads, some ahead of the one asked for.
 
-    Parameters
-    ----------
-    sources : iterable of Source
-        What to read.
-    prepare : callable
-        Takes a file's bytes and its path, returns uint8 pixels of shape (views, side, side, 3); raises
-        `ImageError` for an image that cannot be used.
-    workers : int
-        Threads.
-    ahead : int
-        Images that may be read or being read before they are asked for.
-    busy : Busy, optional
-        Counts the seconds of the threads' work.
-
     Yields
     ------
     Pixels
@@ -172,22 +158,7 @@ def read_ahead(
 def batches(
     images: Iterable[PreparedPixels], rows: int, failed: Callable[[PreparedPixels], Any]
 ) -> Generator[PixelBatch, None, None]:
-    """Cut images into batches of one shape.
-
-    Parameters
-    ----------
-    images : iterable of Pixels
-        Images of one size and number of views.
-    rows : int
-        Rows of a batch.
-    failed : callable
-        Called with each image that could not be read; it takes no row.
-
-    Yields
-    ------
-    PixelBatch
-        Full batches, the last one padded with black.
-    """
+    """Cut images into batches of one shape."""
     batch: Array | None = None
     keys: list[str] = []
     for image in images:
@@ -224,18 +195,6 @@ _WAITING = 8
 def block_rows(row_bytes: int, stores: int) -> int:
     """Choose the rows of a block: about 8 MB, less where many stores are written at once.
 
-    Parameters
-    ----------
-    row_bytes : int
-        Bytes of a row.
-    stores : int
-        Stores written at once.
-
-    Returns
-    -------
-    int
-        From 64 to 4096.
-
     Examples
     --------
     >>> block_rows(4 * 2048, 1)
@@ -247,16 +206,6 @@ def block_rows(row_bytes: int, stores: int) -> int:
 
 def hand_bytes(stores: int) -> int:
     """Bound the bytes of rows that wait for their block, for rows of less than 128 KB.
-
-    Parameters
-    ----------
-    stores : int
-        Stores written at once.
-
-    Returns
-    -------
-    int
-        Bytes; twice the rows, as they are joined for writing.
 
     Examples
     --------
@@ -278,12 +227,8 @@ class BlockWriter:
 
     Parameters
     ----------
-    stores : sequence of FeatureStore
-        Where rows go.
     seconds : float
         A block is committed when its first row is this old, full or not.
-    busy : Busy, optional
-        Counts the seconds of writing.
     """
 
     def __init__(
@@ -303,29 +248,14 @@ class BlockWriter:
 
         Parameters
         ----------
-        store : int
-            Position of the store.
-        keys : list of str
-            SHA-256 of each row's image.
         rows : ndarray of float32, shape (rows, views, width)
             Their features.
-
-        Raises
-        ------
-        ExtractionError
-            If a block could not be written.
         """
         self._check()
         self._queue.put((store, keys, rows))
 
     def close(self) -> None:
-        """Commit what is in hand and end the thread.
-
-        Raises
-        ------
-        ExtractionError
-            If a block could not be written.
-        """
+        """Commit what is in hand and end the thread."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -561,33 +491,7 @@ def run_pass(
     read: Busy,
     forward: Busy,
 ) -> None:
-    """Read images, run every network that lacks them, and hand the features to the writer.
-
-    Parameters
-    ----------
-    sources : iterable of Source
-        Images, each once.
-    prepare : callable
-        See `read_ahead`.
-    lanes : sequence of Lane
-        The networks; they share pixels and batch size.
-    writer : BlockWriter
-        Where features go. It is not closed here.
-    views : int
-        Rows of an image.
-    mean : bool
-        Whether the rows of an image are averaged.
-    batch_size : int
-        Rows of a batch.
-    workers, ahead : int
-        Reader threads, and images that they may be ahead.
-    failed : callable
-        Called with each `Failure`; may raise to stop.
-    progress : Progress
-        Advanced by image.
-    read, forward : Busy
-        Count the seconds of reading and of the forward pass.
-    """
+    """Read images, run every network that lacks them, and hand the features to the writer."""
 
     def unreadable(image: PreparedPixels) -> None:
         progress.advance()

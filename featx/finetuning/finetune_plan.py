@@ -108,45 +108,12 @@ class Todo:
 def choose_recipe(
     spec: str | Path | TrainingRecipe | None, sources: Sequence[Weights], fields: Mapping[str, Any]
 ) -> TrainingRecipe:
-    """Resolve the recipe; where none is named, one that suits the weights.
-
-    Parameters
-    ----------
-    spec : str, Path, TrainingRecipe or None
-        As in `finetune`.
-    sources : sequence of Weights
-        What the folds start from.
-    fields : mapping of str to Any
-        Fields to replace.
-
-    Returns
-    -------
-    TrainingRecipe
-        The resolved recipe.
-
-    Raises
-    ------
-    ConfigError
-        As `read_recipe`.
-    """
+    """Resolve the recipe; where none is named, one that suits the weights."""
     return read_recipe(spec or ("scratch" if _random(sources) else "modern"), fields)
 
 
 def advice(recipe: TrainingRecipe, sources: Sequence[Weights]) -> list[str]:
-    """Remark on a recipe that does not suit the weights.
-
-    Parameters
-    ----------
-    recipe : TrainingRecipe
-        The resolved recipe.
-    sources : sequence of Weights
-        What the folds start from.
-
-    Returns
-    -------
-    list of str
-        Warnings for the record.
-    """
+    """Remark on a recipe that does not suit the weights."""
     if not _random(sources) or (recipe.batch_norm == "train" and not recipe.head_epochs):
         return []
     return [
@@ -160,27 +127,7 @@ def _random(sources: Sequence[Weights]) -> bool:
 
 
 def image_keys(labelled: Labelled, cache: Path | str, workers: int | None) -> dict[str, str]:
-    """Find the content key of every image.
-
-    Parameters
-    ----------
-    labelled : Labelled
-        The data set under its task.
-    cache : Path or str
-        Folder of caches.
-    workers : int, optional
-        Threads that read.
-
-    Returns
-    -------
-    dict of str to str
-        Image id to SHA-256 of the file's bytes.
-
-    Raises
-    ------
-    ImageError
-        If files cannot be read.
-    """
+    """Find the content key of every image."""
     found = content_keys(labelled.paths, cache=Path(cache), workers=workers)
     if found.failures:
         reasons = [str(error) for error in found.failures.values()]
@@ -189,29 +136,7 @@ def image_keys(labelled: Labelled, cache: Path | str, workers: int | None) -> di
 
 
 def plan_fold(study: FinetunePlan, fold: Fold, sources: Sequence[Weights]) -> Todo:
-    """Say what a fold starts from, what decides its run, and where that goes.
-
-    Parameters
-    ----------
-    study : Study
-        What all folds have in common.
-    fold : Fold
-        One of them.
-    sources : sequence of Weights
-        One, or one for each fold.
-
-    Returns
-    -------
-    Todo
-        The plan.
-
-    Raises
-    ------
-    WeightsError
-        If there are several sources and not exactly one for this fold.
-    LeakError
-        If the weights have seen an image of the fold's test part, or another of its group.
-    """
+    """Say what a fold starts from, what decides its run, and where that goes."""
     weights = _weights_of(fold, sources)
     keys = [study.keys[name] for name in study.labelled.ids]
     leaked = known_test_images(fold, study.labelled, keys, seen_before(weights))
@@ -239,18 +164,7 @@ def _weights_of(fold: Fold, sources: Sequence[Weights]) -> Weights:
 
 
 def seen_before(weights: Weights) -> frozenset[str]:
-    """Return the images that weights were trained on, as far as they tell.
-
-    Parameters
-    ----------
-    weights : Weights
-        A source.
-
-    Returns
-    -------
-    frozenset of str
-        Content keys; empty for weights that come from no fine-tuning run.
-    """
+    """Return the images that weights were trained on, as far as they tell."""
     if not weights.trained_on or weights.path is None:
         return frozenset()
     facts = json.loads((weights.path.parent / TRAINED_ON_FILE).read_text(encoding="utf-8"))

@@ -30,18 +30,7 @@ __all__ = [
 
 
 def vectors(model: keras.Model) -> list[Any]:
-    """Return biases and the scales and shifts of normalisation layers, which are never drawn to zero.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A network.
-
-    Returns
-    -------
-    list of keras.Variable
-        Those that are trained and have one axis.
-    """
+    """Return biases and the scales and shifts of normalisation layers, which are never drawn to zero."""
     return [variable for variable in model.trainable_variables if len(variable.shape) < 2]
 
 
@@ -49,20 +38,6 @@ def rate_shares(backbone: keras.Model, model: keras.Model, recipe: TrainingRecip
     """Return each trainable variable's share of the learning rate: geometric from the first layer to the head.
 
     Layers inside of others, such as the blocks of a transformer, count for themselves.
-
-    Parameters
-    ----------
-    backbone : keras.Model
-        The part below the head.
-    model : keras.Model
-        The whole network.
-    recipe : TrainingRecipe
-        Says the first layer's share.
-
-    Returns
-    -------
-    tuple of float
-        In the order of the whole network's trainable variables.
     """
     owners: dict[str, int] = {}
     depth = {}
@@ -75,24 +50,7 @@ def rate_shares(backbone: keras.Model, model: keras.Model, recipe: TrainingRecip
 def make_optimizer(
     recipe: TrainingRecipe, model: keras.Model, shares: tuple[float, ...], steps: int
 ) -> keras.optimizers.Optimizer:
-    """Make the optimizer of a recipe.
-
-    Parameters
-    ----------
-    recipe : TrainingRecipe
-        Which one, and its settings.
-    model : keras.Model
-        What it trains.
-    shares : tuple of float
-        What `rate_shares` returned.
-    steps : int
-        Optimizer steps in an epoch, for the reach of the moving average.
-
-    Returns
-    -------
-    keras.optimizers.Optimizer
-        The optimizer; the learning rate is assigned before each step.
-    """
+    """Make the optimizer of a recipe."""
     bases = {"adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
     specific: dict[str, dict[str, Any]] = {
         "adamw": {"weight_decay": recipe.weight_decay},
@@ -131,20 +89,7 @@ def _layerwise(base: type[Any], shares: tuple[float, ...]) -> type[Any]:
 
 
 def make_head_optimizer(recipe: TrainingRecipe, head: keras.Model) -> keras.optimizers.Optimizer:
-    """Make the optimizer of the epochs in which only the head trains.
-
-    Parameters
-    ----------
-    recipe : TrainingRecipe
-        Its settings.
-    head : keras.Model
-        What it trains.
-
-    Returns
-    -------
-    keras.optimizers.Optimizer
-        AdamW.
-    """
+    """Make the optimizer of the epochs in which only the head trains."""
     optimizer = keras.optimizers.AdamW(
         learning_rate=float(recipe.head_learning_rate),
         weight_decay=recipe.weight_decay,
@@ -165,13 +110,7 @@ _HEAD, _TORCH = 3, 4  # streams of chance, behind those of sampling and batches
 
 @contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Build layers under a dtype policy, and put the old one back.
-
-    Parameters
-    ----------
-    policy : str
-        Such as ``"mixed_bfloat16"``.
-    """
+    """Build layers under a dtype policy, and put the old one back."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -187,10 +126,6 @@ class Learner:
     ----------
     backbone : keras.Model
         From images to features of shape (n, width); holds the weights to start from.
-    classes : int
-        Width of the head.
-    recipe : TrainingRecipe
-        How it trains.
     steps : int
         Optimizer steps in an epoch, for the reach of the moving average.
     devices : Devices, optional
@@ -249,13 +184,7 @@ class Learner:
             )
 
     def reset(self, seed: int) -> None:
-        """Go back to the weights to start from, fresh optimizers, and the chance of a seed.
-
-        Parameters
-        ----------
-        seed : int
-            Below 2**31; seeds the head and the dropout.
-        """
+        """Go back to the weights to start from, fresh optimizers, and the chance of a seed."""
         self.restore(self._start)
         kernel = self.head.get_layer("logits").kernel
         kernel.assign(_glorot(kernel.shape, seed))
@@ -263,15 +192,7 @@ class Learner:
             variable.assign(np.array([seed, number << 20]).astype(variable.dtype))
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
-        """Seed what no state of the network decides, so that an epoch depends on nothing before it.
-
-        Parameters
-        ----------
-        seed : int
-            As for `reset`.
-        epoch : int
-            From 0.
-        """
+        """Seed what no state of the network decides, so that an epoch depends on nothing before it."""
         if keras.backend.backend() == "torch":
             import torch
 
@@ -315,20 +236,7 @@ class Learner:
         return [np.array(value) for value in self.model.get_weights()]
 
     def train(self, batch: ImageBatch, rate: float) -> float:
-        """Take one optimizer step with all layers.
-
-        Parameters
-        ----------
-        batch : Batch
-            As many images as the recipe's batch.
-        rate : float
-            Learning rate.
-
-        Returns
-        -------
-        float
-            Loss, regularisation included.
-        """
+        """Take one optimizer step with all layers."""
         self._optimizer.learning_rate = rate
         parts = _cut(batch, self.recipe.micro_batch)
         with self._devices.scope():
@@ -349,13 +257,6 @@ class Learner:
 
     def predict(self, part: Part, workers: int) -> NDArray[np.float64]:
         """Run the network over a part.
-
-        Parameters
-        ----------
-        part : Part
-            Images.
-        workers : int
-            Threads that decode.
 
         Returns
         -------
@@ -444,24 +345,6 @@ def learning_rate(recipe: TrainingRecipe, step: int, steps: int, epochs: int, hi
 
     Linear warm-up, whose first step is above 0, then constant or half a cosine (Loshchilov & Hutter 2017,
     without restarts); equal to `keras.optimizers.schedules.CosineDecay` with a warm-up.
-
-    Parameters
-    ----------
-    recipe : TrainingRecipe
-        Its `schedule`, `warmup_epochs` and `final_share` are used.
-    step : int
-        Optimizer step, from 0.
-    steps : int
-        Optimizer steps in an epoch.
-    epochs : int
-        Epochs that the schedule lasts.
-    highest : float
-        Rate at the end of the warm-up.
-
-    Returns
-    -------
-    float
-        The rate.
 
     Examples
     --------

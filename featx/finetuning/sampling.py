@@ -124,12 +124,8 @@ def image_weights(
     ----------
     counts : ndarray of int64, shape (classes,)
         Images of each class in the training part.
-    recipe : TrainingRecipe
-        Says how classes are balanced.
     final : ndarray of float64, shape (classes,)
         What `final_weights` returned.
-    epoch : int
-        From 0.
 
     Returns
     -------
@@ -161,10 +157,6 @@ def loss_weights(targets: NDArray[np.int64], classes: int, recipe: TrainingRecip
     ----------
     targets : ndarray of int64, shape (n,)
         Classes of the training part.
-    classes : int
-        How many the task has.
-    recipe : TrainingRecipe
-        Says how classes are balanced.
 
     Returns
     -------
@@ -185,16 +177,6 @@ def loss_weights(targets: NDArray[np.int64], classes: int, recipe: TrainingRecip
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Count the batches of an epoch; the last one is filled up, so that all are of one size.
 
-    Parameters
-    ----------
-    images, batch_size : int
-        Images in the part, images in a batch.
-
-    Returns
-    -------
-    int
-        Batches.
-
     Examples
     --------
     >>> steps_per_epoch(65, 32)
@@ -213,14 +195,8 @@ def draw_epoch(
 
     Parameters
     ----------
-    part : Part
-        The training part.
-    recipe : TrainingRecipe
-        Says how classes are balanced and how large a batch is.
     final : ndarray of float64, shape (classes,)
         What `final_weights` returned.
-    seed, epoch : int
-        Decide the draw.
 
     Returns
     -------
@@ -284,26 +260,8 @@ def training_batches(
 
     Parameters
     ----------
-    part : Part
-        The training part.
-    recipe : TrainingRecipe
-        Says what is drawn and how it is altered.
     final : ndarray of float64, shape (classes,)
         What `final_weights` returned.
-    seed, epoch : int
-        Decide all chance.
-    workers : int
-        Threads that decode and alter; the batches do not depend on it.
-
-    Yields
-    ------
-    Batch
-        Batches of exactly `recipe.batch_size` images.
-
-    Raises
-    ------
-    ImageError
-        If an image that is not in memory cannot be read.
     """
     places = draw_epoch(part, recipe, final, seed, epoch)
     weights = loss_weights(part.targets, part.classes, recipe)
@@ -325,24 +283,10 @@ def training_batches(
 def evaluation_batches(part: Part, size: int, *, workers: int = 2) -> Iterator[ImageBatch]:
     """Make batches of a part in its order, unaltered, for prediction.
 
-    Parameters
-    ----------
-    part : Part
-        What to predict.
-    size : int
-        Images in a batch.
-    workers : int
-        Threads that decode.
-
     Yields
     ------
     Batch
         Batches of exactly `size` images; the last one is filled up with its last image at weight 0.
-
-    Raises
-    ------
-    ImageError
-        If an image that is not in memory cannot be read.
     """
     places = np.arange(steps_per_epoch(len(part), size) * size)
     shown = np.minimum(places, len(part) - 1)

@@ -21,27 +21,13 @@ _NAMES = {
 
 
 class Board:
-    """Writer of one training's numbers.
-
-    Parameters
-    ----------
-    writer : tensorboardX.SummaryWriter
-        Where they go.
-    """
+    """Writer of one training's numbers."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
 
     def write(self, row: Mapping[str, Any], speed: float) -> None:
-        """Add an epoch.
-
-        Parameters
-        ----------
-        row : mapping
-            A row of the history; what is None is left out.
-        speed : float
-            Images a second.
-        """
+        """Add an epoch."""
         for column, name in _NAMES.items():
             if row[column] is not None:
                 self._writer.add_scalar(name, row[column], row["epoch"])
@@ -50,18 +36,7 @@ class Board:
 
 
 def check_board() -> Any:
-    """Import the writer.
-
-    Returns
-    -------
-    type
-        `tensorboardX.SummaryWriter`.
-
-    Raises
-    ------
-    ConfigError
-        If the extra ``tensorboard`` is missing.
-    """
+    """Import the writer."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
@@ -74,21 +49,6 @@ def open_board(folder: Path | None) -> Iterator[Board | None]:
     """Open the writer of one training.
 
     A training that is taken up adds a file to the folder, and TensorBoard joins them.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Where its files go; none for no writer.
-
-    Yields
-    ------
-    Board or None
-        The writer.
-
-    Raises
-    ------
-    ConfigError
-        If the extra ``tensorboard`` is missing.
     """
     if folder is None:
         yield None

@@ -64,28 +64,7 @@ def write_finetuned(
     counts: Mapping[str, Any],
     seconds: float,
 ) -> Run:
-    """Write the run of a trained fold.
-
-    Parameters
-    ----------
-    study : Study
-        What the folds have in common.
-    item : Todo
-        The fold.
-    learner : Learner
-        The network, with the weights to keep.
-    fitted : Fitted
-        What came out of the training.
-    counts : mapping
-        Images in the parts.
-    seconds : float
-        Time that the training took.
-
-    Returns
-    -------
-    Run
-        The run.
-    """
+    """Write the run of a trained fold."""
     from featx.zoo import save_backbone
 
     backbone, head = item.workshop / BACKBONE_FILE, item.workshop / HEAD_FILE
@@ -144,42 +123,12 @@ def _trained_on(study: FinetunePlan, item: Todo) -> bytes:
 
 
 def scores_folder(study: FinetunePlan, item: Todo, folder: Path | str) -> Path:
-    """Name the folder of a head's scores.
-
-    Parameters
-    ----------
-    study : Study
-        What the folds have in common.
-    item : Todo
-        The fold.
-    folder : Path or str
-        Where such runs go.
-
-    Returns
-    -------
-    Path
-        ``folder/arm/task/protocol/fold``.
-    """
+    """Name the folder of a head's scores."""
     return run_folder(folder, study.arm, item.record.task, item.record.protocol, item.fold.name)
 
 
 def plan_scores(study: FinetunePlan, item: Todo, run: Run) -> RunRecord:
-    """Say what decides the run of a head's scores.
-
-    Parameters
-    ----------
-    study : Study
-        What the folds have in common.
-    item : Todo
-        The fold.
-    run : Run
-        The finished run of its network.
-
-    Returns
-    -------
-    RunRecord
-        Of kind ``softmax``.
-    """
+    """Say what decides the run of a head's scores."""
     labelled = study.labelled
     tested = [name for name in labelled.ids if name in set(item.fold.test)]
     classes = dict(zip(labelled.ids, labelled.classes.tolist(), strict=True))
@@ -212,24 +161,9 @@ def write_scores(
 
     Parameters
     ----------
-    study : Study
-        What the folds have in common.
-    item : Todo
-        The fold.
-    record : RunRecord
-        What `plan_scores` returned.
     scores : ndarray of float64, shape (n, classes)
         Log-odds, test images in the fold's order. They are not called probabilities: balanced resampling
         has moved them away from the frequencies in the data.
-    target : Path
-        The run's folder.
-    seconds : float
-        Time that the scoring took.
-
-    Returns
-    -------
-    Run
-        The run.
     """
     labelled = study.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
@@ -253,16 +187,10 @@ class Trainer:
 
     Parameters
     ----------
-    study : Study
-        What the folds have in common.
     memory_gib : float
         Prepared images are kept in memory up to this size.
-    progress : Progress
-        Receiver of progress.
     kept : Kept
         A network compiled before, taken over if it fits; and where the one compiled here stays.
-    boards : Path, optional
-        Folder of what TensorBoard shows.
     """
 
     def __init__(
@@ -278,18 +206,7 @@ class Trainer:
         self._recipe = study.recipe
 
     def load(self, ids: Sequence[str]) -> _Images:
-        """Prepare images.
-
-        Parameters
-        ----------
-        ids : sequence of str
-            Which ones.
-
-        Returns
-        -------
-        _Images
-            Their pixels, and the row of each id.
-        """
+        """Prepare images."""
         labelled, recipe = self._study.labelled, self._study.recipe
         wanted = sorted(set(ids))
         paths = dict(zip(labelled.ids, labelled.paths, strict=True))
@@ -305,20 +222,7 @@ class Trainer:
         return _Images(pixels, {name: row for row, name in enumerate(wanted)})
 
     def train(self, item: Todo, images: _Images) -> Run:
-        """Train a fold and write its run.
-
-        Parameters
-        ----------
-        item : Todo
-            The fold.
-        images : _Images
-            What `load` returned for at least its training part.
-
-        Returns
-        -------
-        Run
-            The run.
-        """
+        """Train a fold and write its run."""
         began = time.monotonic()
         job, counts = _job(self._study, item, images)
         fitted, checkpoint = self._fit(item, job)
@@ -330,15 +234,6 @@ class Trainer:
 
     def scores(self, item: Todo, run: Run, images: _Images) -> NDArray[np.float64]:
         """Score a fold's test part by the head of its trained network.
-
-        Parameters
-        ----------
-        item : Todo
-            The fold.
-        run : Run
-            Its finished run.
-        images : _Images
-            What `load` returned for at least its test part.
 
         Returns
         -------

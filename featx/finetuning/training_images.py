@@ -27,12 +27,6 @@ class TrainingImages:
 
     Parameters
     ----------
-    paths : sequence of str
-        Image files.
-    preparation : str
-        Named preparation.
-    size : int
-        Side in pixels.
     kept : ndarray of uint8, shape (n, size, size, 3), optional
         The images if they are in memory; else each is decoded when asked for.
     keys : sequence of str, optional
@@ -88,36 +82,7 @@ def load_pixels(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> TrainingImages:
-    """Prepare images for training.
-
-    Parameters
-    ----------
-    paths : sequence of str
-        Image files.
-    preparation : str
-        Named preparation.
-    size : int
-        Side in pixels.
-    keys : sequence of str, optional
-        SHA-256 of each file's bytes, as they were keyed; a file that has others when it is decoded is refused.
-    memory_gib : float
-        The images are decoded now and kept if all of them take no more than this; else each is decoded
-        whenever it is asked for.
-    workers : int
-        Threads that decode.
-    progress : Progress, optional
-        Receiver of progress.
-
-    Returns
-    -------
-    Pixels
-        The images.
-
-    Raises
-    ------
-    ImageError
-        If some images cannot be read; the message names them. Images that are decoded later raise it then.
-    """
+    """Prepare images for training."""
     if len(paths) * size * size * 3 > memory_gib * 2**30:
         return TrainingImages(paths, preparation, size, keys=keys)
     kept = np.empty((len(paths), size, size, 3), np.uint8)
@@ -183,10 +148,6 @@ def rand_augment(
     ----------
     array : ndarray of uint8, shape (height, width, 3)
         RGB pixels.
-    generator : numpy.random.Generator
-        Source of chance.
-    strength : float
-        From 0 to 1.
 
     Returns
     -------

@@ -69,25 +69,7 @@ class ContentKeys(NamedTuple):
 
 
 def read_and_key(path: Path | str) -> tuple[bytes, str]:
-    """Read a file and its content key in one go.
-
-    Parameters
-    ----------
-    path : Path or str
-        A file.
-
-    Returns
-    -------
-    bytes
-        Its content.
-    str
-        SHA-256 of the content, 64 hexadecimal digits.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be read.
-    """
+    """Read a file and its content key in one go."""
     try:
         data = read_regular(path, FILE_LIMIT)
     except OSError as error:

@@ -39,22 +39,12 @@ _Digests = Mapping[str, list[str]]
 def replaced_files(folder: Path | str) -> Iterator[tuple[Path, list[str]]]:
     """Give a folder to fill, then move its files into a report's folder and remove those of the report before.
 
-    Parameters
-    ----------
-    folder : Path or str
-        The report's folder; made if need be.
-
     Yields
     ------
     made : Path
         An empty folder. If the body raises, the report's folder stays as it was.
     kept : list of str
         Empty; in the end the names of files of an earlier report that stay because they were changed.
-
-    Raises
-    ------
-    DiskError
-        If the disk is full, read-only or broken.
     """
     target, kept = Path(folder), list[str]()
     remove_leftovers(target)

@@ -61,11 +61,6 @@ class Origin:
 def places(runs: tuple[Run, ...]) -> dict[Path, str]:
     """Name run folders relative to the folder that holds them all.
 
-    Parameters
-    ----------
-    runs : tuple of Run
-        Runs.
-
     Returns
     -------
     dict of Path to str
@@ -78,18 +73,7 @@ def places(runs: tuple[Run, ...]) -> dict[Path, str]:
 
 
 def origins(summary: Summary) -> tuple[Origin, ...]:
-    """Collect the provenance of every series and of every arm's fine-tuning.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    tuple of Origin
-        In order of the series.
-    """
+    """Collect the provenance of every series and of every arm's fine-tuning."""
     where = places((*summary.runs, *summary.training))
     made = [_origin(f"origin-{index + 1}", series, where) for index, series in enumerate(summary.series)]
     for index, ((name, task), runs) in enumerate(trainings(summary).items()):

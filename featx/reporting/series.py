@@ -64,18 +64,7 @@ class SearchFacts:
 
 
 def searches_of(record: RunRecord) -> tuple[SearchFacts, ...]:
-    """Read the searches for C of a run.
-
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
-
-    Returns
-    -------
-    tuple of Search
-        One for each SVM of the run; empty where C was not searched.
-    """
+    """Read the searches for C of a run."""
     return tuple(
         SearchFacts(
             scored=name,
@@ -89,29 +78,13 @@ def searches_of(record: RunRecord) -> tuple[SearchFacts, ...]:
 
 
 def train_size(record: RunRecord) -> int | None:
-    """Read how many images a run was trained on.
-
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
-
-    Returns
-    -------
-    int or None
-        None where it was not recorded.
-    """
+    """Read how many images a run was trained on."""
     part = record.counts.get("train")
     return sum(part.values()) if isinstance(part, Mapping) else None
 
 
 def train_groups(record: RunRecord) -> int | None:
     """Read how many groups a run was trained on.
-
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
 
     Returns
     -------
@@ -125,11 +98,6 @@ def train_groups(record: RunRecord) -> int | None:
 def scored_by_group(record: RunRecord) -> bool:
     """Tell whether a run's predictions are one a group.
 
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
-
     Returns
     -------
     bool
@@ -142,11 +110,6 @@ def scored_by_group(record: RunRecord) -> bool:
 
 def history(run: Run) -> tuple[dict[str, float], ...]:
     """Read the learning curve of a fine-tuning run.
-
-    Parameters
-    ----------
-    run : Run
-        A run that was fine-tuned.
 
     Returns
     -------
@@ -169,21 +132,7 @@ def _number(text: str) -> float:
 
 
 def check_series(arm: str, runs: Sequence[Run]) -> None:
-    """Check the runs of one arm on one task and protocol.
-
-    Parameters
-    ----------
-    arm : str
-        Name of the arm.
-    runs : sequence of Run
-        One a fold, sorted by fold.
-
-    Raises
-    ------
-    RunError
-        If a fold stands twice, if folds, manifest or classes differ between the runs, or if predictions
-        repeat an image, lack a score or name an unknown class.
-    """
+    """Check the runs of one arm on one task and protocol."""
     first = runs[0]
     seen: dict[str, Run] = {}
     for run in runs:
@@ -232,18 +181,7 @@ def _check_predictions(run: Run) -> None:
 
 
 def apart(here: RunRecord, there: RunRecord) -> str:
-    """Say why two arms cannot be compared, whatever their folds are called.
-
-    Parameters
-    ----------
-    here, there : RunRecord
-        A run of each arm.
-
-    Returns
-    -------
-    str
-        The reason; empty where there is none.
-    """
+    """Say why two arms cannot be compared, whatever their folds are called."""
     if here.manifest.get("digest") != there.manifest.get("digest"):
         return "scored on different manifests"
     if here.folds_digest != there.folds_digest:
@@ -254,23 +192,7 @@ def apart(here: RunRecord, there: RunRecord) -> str:
 
 
 def comparability(series: Sequence[tuple[str, tuple[Run, ...]]]) -> tuple[str, ...]:
-    """Say where the arms of a task were not scored alike, or were trained with mixed settings.
-
-    Parameters
-    ----------
-    series : sequence of (str, tuple of Run)
-        Arms with their runs, each checked by `check_series`.
-
-    Returns
-    -------
-    tuple of str
-        One sentence for each difference.
-
-    Raises
-    ------
-    RunError
-        If one task name stands for different classes.
-    """
+    """Say where the arms of a task were not scored alike, or were trained with mixed settings."""
     lines: list[str] = []
     firsts: dict[tuple[str, str], tuple[str, tuple[Run, ...]]] = {}
     for arm, runs in series:
@@ -336,11 +258,6 @@ def _ids(run: Run) -> set[str]:
 
 def one_name_a_task(runs: Sequence[Run]) -> list[Run]:
     """Show all runs of a task under the names that the first of them has.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        Runs with predictions.
 
     Returns
     -------
@@ -475,16 +392,6 @@ class Series:
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Give a sorting key that puts fold 2 before fold 10.
 
-    Parameters
-    ----------
-    name : str
-        What to sort.
-
-    Returns
-    -------
-    tuple
-        Key; numbers compare as numbers and stand before text.
-
     Examples
     --------
     >>> sorted(["10", "2", "1x2", "1x1"], key=natural)
@@ -558,25 +465,7 @@ def _arm(run: Run) -> str:
 
 
 def choose(series: tuple[Series, ...], arms: Sequence[str]) -> tuple[Series, ...]:
-    """Keep the series of some arms.
-
-    Parameters
-    ----------
-    series : tuple of Series
-        All of them.
-    arms : sequence of str
-        Arms to keep.
-
-    Returns
-    -------
-    tuple of Series
-        In the same order.
-
-    Raises
-    ------
-    RunError
-        If an arm is in no series.
-    """
+    """Keep the series of some arms."""
     known = sorted({item.arm for item in series}, key=natural)
     for name in arms:
         if name not in known:

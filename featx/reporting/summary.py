@@ -94,16 +94,6 @@ class Point:
 def clusters(folds: Sequence[FoldScores]) -> list[tuple[FoldScores, ...]]:
     """Sort folds by the size of their training parts, sizes within a tenth of the smallest together.
 
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        Folds of one arm.
-
-    Returns
-    -------
-    list of tuple of FoldScores
-        Smallest first; folds of unknown size are left out.
-
     Examples
     --------
     >>> from featx.stats.arms import fold_scores
@@ -127,11 +117,6 @@ def _size(fold: FoldScores) -> int:
 def points(summary: Summary) -> dict[tuple[str, str], tuple[Point, ...]]:
     """Find the arms whose runs were trained on parts of different sizes.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
     Returns
     -------
     dict of (task, arm) to tuple of Point
@@ -152,11 +137,6 @@ def points(summary: Summary) -> dict[tuple[str, str], tuple[Point, ...]]:
 
 def size_table(summary: Summary) -> Table | None:
     """Fill the table of AUC by the size of the training part.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------
@@ -219,16 +199,6 @@ class SubgroupColumn:
     def level(self, text: str) -> str:
         """Find the level of a value.
 
-        Parameters
-        ----------
-        text : str
-            What stands in the column.
-
-        Returns
-        -------
-        str
-            One of `labels`; empty where there is no value.
-
         Examples
         --------
         >>> SubgroupColumn("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
@@ -247,24 +217,12 @@ def find_strata(
 ) -> tuple[tuple[SubgroupColumn, ...], tuple[str, ...]]:
     """Find the columns to break results down by.
 
-    Parameters
-    ----------
-    series : sequence of Series
-        The arms of the report.
-    wanted : sequence of str, optional
-        Columns to take; by default all of 2 to `MOST_LEVELS` levels, numbers binned where there are more.
-
     Returns
     -------
     strata : tuple of Stratum
         In natural order of their names, or in the order wanted.
     notes : tuple of str
         Columns that were left out, and why.
-
-    Raises
-    ------
-    RunError
-        If a column wanted is in no run.
     """
     columns = _columns(series)
     missing = sorted(set(wanted or ()) - set(columns))
@@ -331,16 +289,6 @@ def _bins(numbers: np.ndarray) -> tuple[tuple[float, ...], tuple[str, ...]]:
 def levels(values: Iterable[str]) -> list[str]:
     """Order the levels of a stratum: known scales as people say them, all others naturally.
 
-    Parameters
-    ----------
-    values : iterable of str
-        Levels, repeated or not; empty text (no value) is left out.
-
-    Returns
-    -------
-    list of str
-        Each level once.
-
     Examples
     --------
     >>> levels(["high", "low", "medium", "low", ""]), levels(["b", "a10", "a9"])
@@ -367,25 +315,6 @@ POWER = 0.8
 
 def resolve(planned: Sequence[str | tuple[str, str]], arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Find the two arms that each planned comparison names.
-
-    Parameters
-    ----------
-    planned : sequence of (str, str) or str
-        Pairs of arms; or text, the two arms with a colon between them.
-    arms : sequence of str
-        The arms that text can name; their names may hold colons themselves.
-
-    Returns
-    -------
-    tuple of (str, str)
-        Pairs in the order given.
-
-    Raises
-    ------
-    RunError
-        If no colon of a text has an arm on both sides.
-    ConfigError
-        If several have.
 
     Examples
     --------
@@ -420,13 +349,6 @@ def compare(
 ) -> dict[tuple[str, str], Comparisons]:
     """Compare every pair of arms of every task, over the folds and images that the two share.
 
-    Parameters
-    ----------
-    series : sequence of Series
-        Arms on tasks.
-    planned : sequence of (str, str)
-        Planned comparisons.
-
     Returns
     -------
     dict
@@ -451,13 +373,6 @@ def compare(
 def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
     """Pick the comparisons of one arm.
 
-    Parameters
-    ----------
-    comparisons : Comparisons
-        Of all arms of a task.
-    arm : str
-        An arm.
-
     Returns
     -------
     dict of str to Comparison
@@ -471,47 +386,18 @@ def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
 
 
 def ahead(pair: Comparison, arm: str) -> float:
-    """Say by how much an arm is ahead of the other one of a pair.
-
-    Parameters
-    ----------
-    pair : Comparison
-        Two arms compared.
-    arm : str
-        One of them.
-
-    Returns
-    -------
-    float
-        Its AUC minus the other's; NaN where the two were not compared.
-    """
+    """Say by how much an arm is ahead of the other one of a pair."""
     difference = pair.values[0] - pair.values[1]
     return difference if pair.arms[0] == arm else -difference
 
 
 def significant(pair: Comparison) -> bool:
-    """Tell whether a difference is statistically significant.
-
-    Parameters
-    ----------
-    pair : Comparison
-        Two arms compared.
-
-    Returns
-    -------
-    bool
-        Whether the adjusted p is below `LEVEL`; False without a test.
-    """
+    """Tell whether a difference is statistically significant."""
     return pair.adjusted_p < LEVEL
 
 
 def smallest(pair: Comparison) -> Power:
     """Find the smallest difference that two arms' runs could have shown.
-
-    Parameters
-    ----------
-    pair : Comparison
-        Two arms compared.
 
     Returns
     -------
@@ -680,20 +566,7 @@ def _only(fold: FoldScores, images: set[str]) -> FoldScores:
 
 
 def restricted(item: Measure, folds: Sequence[str]) -> Measure:
-    """Limit a measure to some folds, so that arms are quoted on what they share.
-
-    Parameters
-    ----------
-    item : Measure
-        AUC of a series in every fold.
-    folds : sequence of str
-        Folds to keep.
-
-    Returns
-    -------
-    Measure
-        The measure itself where it has an AUC in these folds alone.
-    """
+    """Limit a measure to some folds, so that arms are quoted on what they share."""
     known = {fold for fold, auc in zip(item.folds, item.auc, strict=True) if np.isfinite(auc)}
     if known == set(folds):
         return item
@@ -706,33 +579,7 @@ def summarise(
     arms: Sequence[str] | None = None,
     planned: Sequence[str | tuple[str, str]] = (),
 ) -> Summary:
-    """Read runs and compute every AUC of a report.
-
-    Parameters
-    ----------
-    paths : iterable of Path or str
-        Run folders, or folders that hold some.
-    strata : sequence of str, optional
-        Columns to break down by; by default all that `find_strata` finds fit.
-    arms : sequence of str, optional
-        Arms to keep; all if left out.
-    planned : sequence of (str, str) or str
-        Planned comparisons, as `featx.reporting.make_report.report` takes them.
-
-    Returns
-    -------
-    Summary
-        Series, measures and warnings.
-
-    Raises
-    ------
-    RunError
-        As `collect`, or if a stratum or an arm is in no run.
-    ConfigError
-        If the text of a planned comparison can be read in several ways.
-    InputError
-        If a planned comparison is of an arm with itself, or stands twice.
-    """
+    """Read runs and compute every AUC of a report."""
     series, training = collect(paths)
     pairs = resolve(planned, sorted({item.arm for item in series}, key=natural))
     if arms is not None:

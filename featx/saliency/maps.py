@@ -41,13 +41,8 @@ def decision_gradient(
 
     Parameters
     ----------
-    model : SvmModel
-        The SVMs of a run.
     feature : ndarray of float, shape (d,)
         An image's feature, unscaled.
-    towards : str
-        A class of the task. In a two-class task the decision value for the negative class is that for the
-        positive one with the sign turned.
 
     Returns
     -------
@@ -55,11 +50,6 @@ def decision_gradient(
         Decision value, higher for the class.
     gradient : ndarray of float64, shape (d,)
         Its derivative, through the scaling.
-
-    Raises
-    ------
-    ConfigError
-        If the task has no such class.
     """
     if towards not in model.classes:
         raise ConfigError(f"no class {towards!r} in this run; its classes: {', '.join(model.classes)}")
@@ -82,24 +72,10 @@ def _through_scaling(scaler: Scaler, weights: Floats, feature: Floats) -> Floats
 def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
     """Find the recipe of features that a run was given.
 
-    Parameters
-    ----------
-    run : Run
-        A run of an SVM.
-    digest : str
-        Digest of the features that its model needs.
-
     Returns
     -------
     mapping
         Fields of `featx.features.feature_recipe.Recipe` that decide a feature.
-
-    Raises
-    ------
-    RunError
-        If the run names no such features.
-    StaleStoreError
-        If this version of featx decodes or prepares images otherwise.
     """
     found = given_features(run, digest)
     if found is None:
@@ -117,29 +93,7 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
 def network_of(
     recipe: Mapping[str, Any], digest: str, weights: str | Path | None, cache: Path | str
 ) -> Network:
-    """Build the network of a recipe.
-
-    Parameters
-    ----------
-    recipe : mapping
-        As from `recipe_of`.
-    digest : str
-        Its digest.
-    weights : str or Path, optional
-        Weights source. Default: where the feature store in the cache says that they came from.
-    cache : Path or str
-        Folder of caches.
-
-    Returns
-    -------
-    Network
-        With the recipe's one feature layer, in single precision.
-
-    Raises
-    ------
-    WeightsError
-        If the source is unknown, or holds other weights than the features were made with.
-    """
+    """Build the network of a recipe."""
     from featx.zoo import build_network
 
     backbone = find_backbone(recipe["backbone"])

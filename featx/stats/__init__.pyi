@@ -9,7 +9,15 @@ from .arms import (
     size_ratio,
     summarise_arm,
 )
-from .auc import average_precision, fold_auc, mean_roc, precision_recall_curve, roc_curve
+from .auc import (
+    average_precision,
+    fold_auc,
+    mean_roc,
+    partial_auc,
+    precision_recall_curve,
+    roc_auc,
+    roc_curve,
+)
 from .calibration import (
     Calibration,
     Recalibration,
@@ -23,9 +31,9 @@ from .calibration import (
     reliability,
     smooth_curve,
 )
-from .compare import Comparison, Comparisons, compare_many
+from .compare import Comparison, Comparisons, compare_arms, compare_many, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
-from .intervals import FoldSummary, TestResult, summarise_folds
+from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
 from .operating import (
     RULES,
     Confusion,
@@ -37,8 +45,22 @@ from .operating import (
     fixed_thresholds,
     predictive_values,
     proportion,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+    youden_point,
 )
-from .power import Power, detectable
+from .power import Power, detectable, planned_difference
+from .ranks import friedman, nemenyi
+from .resampling import bootstrap_interval
+from .significance import (
+    bootstrap_test,
+    combined_f,
+    corrected_t,
+    delong_test,
+    dietterich_t,
+    mcnemar_test,
+    swap_test,
+)
 from .validation import check_share, group_codes
 
 __all__ = [
@@ -60,15 +82,24 @@ __all__ = [
     "TestResult",
     "average_precision",
     "balanced_accuracy",
+    "bootstrap_interval",
+    "bootstrap_test",
     "brier_score",
     "calibrate",
     "calibration_warnings",
     "check_share",
+    "combined_f",
+    "compare_arms",
     "compare_many",
     "confusion",
     "confusion_at",
     "confusion_matrix",
+    "corrected_t",
+    "delong_covariance",
+    "delong_interval",
+    "delong_test",
     "detectable",
+    "dietterich_t",
     "factorial_anova",
     "fit_calibration",
     "fit_recalibration",
@@ -76,8 +107,14 @@ __all__ = [
     "fold_auc",
     "fold_aucs",
     "fold_scores",
+    "friedman",
     "group_codes",
+    "holm",
+    "mcnemar_test",
     "mean_roc",
+    "nemenyi",
+    "partial_auc",
+    "planned_difference",
     "pool_by_group",
     "pool_fold",
     "pool_folds",
@@ -86,10 +123,15 @@ __all__ = [
     "predictive_values",
     "proportion",
     "reliability",
+    "roc_auc",
     "roc_curve",
     "select_rows",
+    "sensitivity_at_specificity",
     "size_ratio",
     "smooth_curve",
+    "specificity_at_sensitivity",
     "summarise_arm",
     "summarise_folds",
+    "swap_test",
+    "youden_point",
 ]

@@ -169,22 +169,6 @@ def fold_scores(
 def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
     """Put the folds of several arms into one order, and check that they scored the same images.
 
-    Parameters
-    ----------
-    arms : sequence of sequence of FoldScores
-        The folds of each arm.
-
-    Returns
-    -------
-    list of list of FoldScores
-        The folds of each arm in the order of the first.
-
-    Raises
-    ------
-    InputError
-        If an arm has no fold, a fold twice or other folds than the first; or if images, classes or the number
-        of classes differ within a fold. What differs is named.
-
     Examples
     --------
     >>> a = [fold_scores("1", ["x"], [1], [0.3]), fold_scores("2", ["y"], [0], [0.1])]
@@ -230,11 +214,6 @@ def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
 
 def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
     """Count the images that an arm was tested on, each once.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        The folds of one arm.
 
     Returns
     -------
@@ -285,11 +264,6 @@ def size_ratio(folds: Sequence[FoldScores]) -> float | None:
 
 def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | None:
     """Find the two directions of each repeat of a repeated two-fold split.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        Folds named ``"repeat x direction"``, directions 1 and 2.
 
     Returns
     -------
@@ -360,16 +334,6 @@ def pool_folds(folds: Sequence[FoldScores]) -> FoldScores:
 
 def partition_warnings(folds: Sequence[FoldScores]) -> tuple[str, ...]:
     """Say which folds repeat a test part, so that they do not count as new evidence.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        The folds of one arm.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or nothing.
 
     Examples
     --------

@@ -147,11 +147,6 @@ def one_vs_rest_auc(targets: ArrayLike, scores: ArrayLike) -> FloatArray:
     ndarray of float64, shape (k,)
         NaN for a class that no row, or every row, has.
 
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, an index has no column, or a score is not finite.
-
     Examples
     --------
     >>> one_vs_rest_auc([0, 1, 2], [[3, 1, 0], [0, 2, 0], [1, 3, 1]])
@@ -175,11 +170,6 @@ def macro_auc(targets: ArrayLike, scores: ArrayLike) -> float:
     -------
     float
         NaN if one class has no area: a mean over the others would be another quantity.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, an index has no column, or a score is not finite.
 
     Examples
     --------

@@ -233,18 +233,6 @@ def compare_arms(
 def untested(names: tuple[str, str], why: str) -> Comparison:
     """Stand for two arms that cannot be compared.
 
-    Parameters
-    ----------
-    names : tuple of str
-        Names of the arms.
-    why : str
-        The reason.
-
-    Returns
-    -------
-    Comparison
-        Without values and p; the reason is the finding's warning.
-
     Examples
     --------
     >>> untested(("a", "b"), "scored on other folds").tested
@@ -339,23 +327,11 @@ def compare_many(
 def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Comparison, ...]:
     """Correct the p values and intervals of comparisons for their number.
 
-    Parameters
-    ----------
-    pairs : sequence of Comparison
-        Comparisons that are looked at together. Planned ones are one family, all others another.
-    correction : str
-        ``"holm"`` or ``"none"``.
-
     Returns
     -------
     tuple of Comparison
         The same with `adjusted_p`, `adjustment`, `family` and the simultaneous interval. Comparisons without a p
         value do not count, except planned ones, which count as if their p were 1.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown correction.
 
     Examples
     --------

@@ -114,16 +114,6 @@ def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | 
 def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
     """Say where the normal approximation of an area fails.
 
-    Parameters
-    ----------
-    found : AucCovariance
-        Areas and covariance.
-
-    Returns
-    -------
-    tuple of str
-        One sentence for each failed assumption.
-
     Examples
     --------
     >>> auc_warnings(delong_covariance([1, 1], [0, 1]))
@@ -145,18 +135,6 @@ def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
 
 def few_warning(fewest: int, *, grouped: bool) -> str:
     """Say that a class has few independent units.
-
-    Parameters
-    ----------
-    fewest : int
-        Rows of the smaller class, or groups that hold any of them.
-    grouped : bool
-        Whether groups were counted.
-
-    Returns
-    -------
-    str
-        Empty from ten on.
 
     Examples
     --------
@@ -340,18 +318,6 @@ def corrected_variance(values: ArrayLike, ratio: float) -> float:
     ----------
     values : array_like of shape (n,)
         One finite value a fold, at least two.
-    ratio : float
-        Size of the test part over that of the training part: 1 for 5x2, 1 / (K - 1) for K folds.
-
-    Returns
-    -------
-    float
-        The variance.
-
-    Raises
-    ------
-    ConfigError
-        If `ratio` is not positive.
 
     Examples
     --------
@@ -541,24 +507,10 @@ def bounds(
 ) -> tuple[float, float]:
     """Confidence interval of an estimate from its standard error.
 
-    Parameters
-    ----------
-    estimate, error : float
-        The estimate and its standard error.
-    freedom : float
-        Degrees of freedom of the t distribution; infinite for the normal one.
-    level : float
-        Confidence.
-
     Returns
     -------
     low, high : float
         NaN where the error is 0 or does not exist: an estimate that did not vary is no certainty.
-
-    Raises
-    ------
-    ConfigError
-        If `level` is not between 0 and 1.
 
     Examples
     --------

@@ -183,23 +183,6 @@ def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
     Hanley & McNeil 1982 (Radiology 143, 29-36), for scores that are about exponential; for planning, where
     there are no scores for DeLong's variance yet.
 
-    Parameters
-    ----------
-    auc : float
-        The area, between 0 and 1.
-    positives, negatives : int
-        Images of each class, at least one.
-
-    Returns
-    -------
-    float
-        The variance.
-
-    Raises
-    ------
-    ConfigError
-        If the area is not between 0 and 1 or a class has no image.
-
     Examples
     --------
     >>> round(hanley_mcneil_variance(0.893, 51, 58) ** 0.5, 4)

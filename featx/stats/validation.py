@@ -34,11 +34,6 @@ def binary(actual: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, FloatArray]
     actual : ndarray of bool, shape (n,)
     scores : ndarray of float64, shape (n,)
 
-    Raises
-    ------
-    InputError
-        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
-
     Examples
     --------
     >>> binary([0, 1], [0.2, 3])
@@ -70,11 +65,6 @@ def several(targets: ArrayLike, scores: ArrayLike) -> tuple[IntArray, FloatArray
     -------
     targets : ndarray of int64, shape (n,)
     scores : ndarray of float64, shape (n, k)
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, an index has no column, or a score is not finite.
 
     Examples
     --------

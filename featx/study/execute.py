@@ -33,13 +33,6 @@ _LEAVING_RUNS = frozenset({"source", "finetune", "svm"})
 def settled(plan: Plan, states: Mapping[str, State]) -> list[Job]:
     """Settle what each report of a study is over: the finished SVMs, and the trainings behind them.
 
-    Parameters
-    ----------
-    plan : Plan
-        The study.
-    states : mapping of str to State
-        Digest of every other job to how far it is.
-
     Returns
     -------
     list of Job

@@ -77,28 +77,12 @@ class Job:
         return f"{self.kind} {self.name}"
 
     def folder(self, output: Path) -> Path:
-        """Name the job's folder.
-
-        Parameters
-        ----------
-        output : Path
-            The study's folder.
-
-        Returns
-        -------
-        Path
-            ``output/jobs/<kind>-<name>-<digest, 8 hex>``.
-        """
+        """Name the job's folder."""
         return output / "jobs" / f"{slug(self.label)}-{short(self.digest)}"
 
 
 def slug(text: str) -> str:
     """Make a text fit for a file's name.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
 
     Returns
     -------
@@ -134,25 +118,7 @@ class State:
 
 
 def read_state(job: Job, output: Path) -> State:
-    """Read how far a job is.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-    output : Path
-        The study's folder.
-
-    Returns
-    -------
-    State
-        A finished job whose outputs are gone counts as pending.
-
-    Raises
-    ------
-    StoreError
-        If a mark cannot be read.
-    """
+    """Read how far a job is."""
     folder = job.folder(output)
     done = _read(folder / "done.json", job)
     if done is not None and all(Path(path).exists() for path in done["outputs"]):
@@ -175,20 +141,7 @@ def _read(path: Path, job: Job) -> dict[str, Any] | None:
 
 
 def write_started(job: Job, output: Path) -> Path:
-    """Make a job's folder, and forget an earlier failure.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-    output : Path
-        The study's folder.
-
-    Returns
-    -------
-    Path
-        The job's folder.
-    """
+    """Make a job's folder, and forget an earlier failure."""
     folder = job.folder(output)
     facts = {
         name: canonical(getattr(job, name))
@@ -201,30 +154,10 @@ def write_started(job: Job, output: Path) -> Path:
 
 
 def write_done(job_digest: str, folder: Path, result: Mapping[str, Any]) -> None:
-    """Mark a job as finished.
-
-    Parameters
-    ----------
-    job_digest : str
-        The job's digest.
-    folder : Path
-        The job's folder.
-    result : mapping
-        ``outputs``, ``seconds`` and what other jobs take; JSON types.
-    """
+    """Mark a job as finished."""
     write_json(folder / "done.json", {"digest": job_digest, **canonical(result)})
 
 
 def write_failed(job_digest: str, folder: Path, reason: str) -> None:
-    """Mark a job as failed.
-
-    Parameters
-    ----------
-    job_digest : str
-        The job's digest.
-    folder : Path
-        The job's folder.
-    reason : str
-        Why, in a line.
-    """
+    """Mark a job as failed."""
     write_json(folder / "failed.json", {"digest": job_digest, "reason": " ".join(reason.split())})

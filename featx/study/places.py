@@ -34,11 +34,6 @@ _THREAD_VARIABLES = (
 def shares(workers: int) -> list[tuple[int, ...]]:
     """Share out the cores that this process may use.
 
-    Parameters
-    ----------
-    workers : int
-        How many shares, at least 1.
-
     Returns
     -------
     list of tuple of int
@@ -58,13 +53,6 @@ def shares(workers: int) -> list[tuple[int, ...]]:
 
 def environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
     """Tell a worker's libraries how many threads and which GPU are theirs.
-
-    Parameters
-    ----------
-    slots : sequence of tuple of int
-        What `shares` returned.
-    slot : int
-        The worker's place in it.
 
     Returns
     -------
@@ -136,13 +124,7 @@ class Worker:
 
 
 class Pool:
-    """Up to so many workers.
-
-    Parameters
-    ----------
-    workers : int
-        How many, at least 1.
-    """
+    """Up to so many workers."""
 
     def __init__(self, workers: int) -> None:
         self._slots = shares(workers)
@@ -150,23 +132,11 @@ class Pool:
         self._selector = selectors.DefaultSelector()
 
     def busy(self) -> list[Worker]:
-        """List the workers that have a job.
-
-        Returns
-        -------
-        list of Worker
-            In the order in which they were started.
-        """
+        """List the workers that have a job."""
         return [worker for worker in self._workers if worker.job]
 
     def idle(self) -> Worker | None:
-        """Find a worker without a job, or start one if a share of the machine is free.
-
-        Returns
-        -------
-        Worker or None
-            None if all are at work.
-        """
+        """Find a worker without a job, or start one if a share of the machine is free."""
         for worker in self._workers:
             if worker.job is None and not worker.leaving:
                 return worker
@@ -191,17 +161,7 @@ class Pool:
         return worker
 
     def order(self, worker: Worker, job: Job, order: Mapping[str, Any]) -> None:
-        """Give a worker a job.
-
-        Parameters
-        ----------
-        worker : Worker
-            One that is idle.
-        job : Job
-            The job.
-        order : mapping
-            What the worker is told of it, in JSON types.
-        """
+        """Give a worker a job."""
         worker.job, worker.text = job, ""
         pipe = _pipe(worker.process.stdin)
         # A worker that has died is noticed by the end of what it says.
@@ -211,11 +171,6 @@ class Pool:
 
     def listen(self, seconds: float) -> Iterator[tuple[Worker, Event]]:
         """Wait a moment for what workers say.
-
-        Parameters
-        ----------
-        seconds : float
-            How long to wait where there is nothing to hear.
 
         Yields
         ------
@@ -250,29 +205,12 @@ class Pool:
             yield worker, {"event": "ended", "code": code}
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker no further job: it ends.
-
-        Parameters
-        ----------
-        worker : Worker
-            One that is idle.
-        """
+        """Give a worker no further job: it ends."""
         worker.leaving = True
         _pipe(worker.process.stdin).close()
 
     def interrupt(self, force: bool) -> bool:
-        """Tell all workers to stop, each once: kindly, or by force.
-
-        Parameters
-        ----------
-        force : bool
-            End them at once.
-
-        Returns
-        -------
-        bool
-            Whether none was told before.
-        """
+        """Tell all workers to stop, each once: kindly, or by force."""
         wanted = signal.SIGKILL if force else signal.SIGINT
         first = not any(worker.signalled for worker in self._workers)
         for worker in self._workers:

@@ -83,35 +83,7 @@ def make_plan(
     strict_labels: bool = False,
     allow_outside: bool = False,
 ) -> Plan:
-    """Plan a study: read its data sets, make its folds, and name its jobs.
-
-    Parameters
-    ----------
-    study : Study
-        The study.
-    output : Path
-        The study's folder.
-    cache : Path
-        Folder of caches. Drawn data sets are drawn here.
-    progress : Progress, optional
-        Receiver of progress: of drawing, and of hashing images seen for the first time.
-    called : str, optional
-        What errors call the study: its file; its name if not given.
-    strict_labels : bool
-        Refuse labels that may be meant for another class than the one that holds all others.
-    allow_outside : bool
-        Whether image paths in manifests may lead out of their folders.
-
-    Returns
-    -------
-    Plan
-        The jobs; nothing of them is begun.
-
-    Raises
-    ------
-    InputError
-        As `featx.study.study_inputs.check_study`.
-    """
+    """Plan a study: read its data sets, make its folds, and name its jobs."""
     inputs = Inputs(study, cache.resolve(), progress, strict_labels, allow_outside)
     check_study(inputs, study.name if called is None else called)
     planner = _Planner(study, output.resolve(), inputs)
@@ -335,25 +307,7 @@ _NETWORKS = ("source", "finetune", "extract")
 
 
 def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress | None = None) -> None:
-    """Check what the jobs that are left will need, before the first of them begins.
-
-    Parameters
-    ----------
-    plan : Plan
-        The study.
-    called : str
-        What errors call it: its file.
-    download : bool
-        Whether published weights that are missing are fetched now, unless ``FEATX_WEIGHTS_DIR`` is set.
-    progress : Progress, optional
-        Told of downloads.
-
-    Raises
-    ------
-    InputError
-        If weights are missing, damaged or cannot be fetched, the engine cannot run here, or a network has no such
-        layer; the message names all of them.
-    """
+    """Check what the jobs that are left will need, before the first of them begins."""
     left = [job for job in plan.jobs if job.kind in _NETWORKS and read_state(job, plan.output).name != "done"]
     found = Problems()
     _check_published(plan, left, found, download, progress or Silent())

@@ -315,35 +315,11 @@ class Study(_Table):
         return found
 
     def backbones_of(self, arm: str) -> tuple[str, ...]:
-        """Name the backbones that an arm runs with: its own, or all of the study.
-
-        Parameters
-        ----------
-        arm : str
-            Key of the arm.
-
-        Returns
-        -------
-        tuple of str
-            Names, in the order given.
-        """
+        """Name the backbones that an arm runs with: its own, or all of the study."""
         return self.arms[arm].backbones or self.backbones
 
     def title_of(self, arm: str, backbone: str) -> str:
-        """Name an arm's runs with a backbone, as reports show them.
-
-        Parameters
-        ----------
-        arm : str
-            Key of the arm.
-        backbone : str
-            One of its backbones.
-
-        Returns
-        -------
-        str
-            The arm's title, with the backbone where the study has several.
-        """
+        """Name an arm's runs with a backbone, as reports show them."""
         title = self.arms[arm].title or arm
         return title if len(self.backbones) == 1 else f"{title} ({backbone})"
 
@@ -398,11 +374,6 @@ def shipped_studies() -> tuple[str, ...]:
 
 def is_study(spec: Path | str) -> bool:
     """Tell whether something names a study rather than a folder of runs.
-
-    Parameters
-    ----------
-    spec : Path or str
-        What a user gave.
 
     Returns
     -------

@@ -26,13 +26,6 @@ _SETTINGS = ("layers", "pool", "image_size", "preparation", "precision", "views"
 def images_in_cache(job: Job, keys: Collection[str]) -> int:
     """Count the images of an extraction whose features are there.
 
-    Parameters
-    ----------
-    job : Job
-        An extraction whose weights are there, as far as they come from other jobs. Nothing is downloaded.
-    keys : collection of str
-        Content keys of its images.
-
     Returns
     -------
     int
@@ -104,13 +97,7 @@ class Overview:
     running: bool
 
     def counts(self) -> dict[str, int]:
-        """Count the jobs in each state.
-
-        Returns
-        -------
-        dict of str to int
-            State to number, states without jobs left out.
-        """
+        """Count the jobs in each state."""
         states = [row.state for row in self.rows]
         return {name: states.count(name) for name in dict.fromkeys(states)}
 
@@ -191,20 +178,10 @@ class Overview:
 def overview(plan: Plan) -> Overview:
     """Look at how far a study is.
 
-    Parameters
-    ----------
-    plan : Plan
-        What `make_plan` returned.
-
     Returns
     -------
     Overview
         Every job's state, and its time: measured, or estimated from finished jobs of the same backbone and size.
-
-    Raises
-    ------
-    StoreError
-        If a mark cannot be read.
     """
     running = _is_running(plan)
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs}

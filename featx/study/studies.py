@@ -40,36 +40,7 @@ def plan_study(
     allow_outside: bool = False,
     progress: Progress | None = None,
 ) -> Plan:
-    """Read a study and plan its jobs.
-
-    Parameters
-    ----------
-    spec : Study, Path or str
-        A study file, the name of a shipped one, or the folder of a study that was begun.
-    output : Path or str, optional
-        The study's folder; `study_folder` if not given.
-    cache : Path or str
-        Folder of caches: feature stores, drawn images.
-    manifests : mapping of str to Path or str, optional
-        Name of a source or target to the manifest to take instead of the file's.
-    strict_labels : bool
-        Refuse labels that may be meant for another class than the one that holds all others.
-    allow_outside : bool
-        Whether paths in a study file, and image paths in manifests, may lead out of their folders.
-    progress : Progress, optional
-        Receiver of progress, and of warnings about the data sets.
-
-    Returns
-    -------
-    Plan
-        The jobs; nothing of them is begun.
-
-    Raises
-    ------
-    InputError
-        If the study file, a manifest, column, task, protocol, recipe, size or weights source cannot be used: all of
-        them in one message.
-    """
+    """Read a study and plan its jobs."""
     study = read_study(spec, manifests, allow_outside=allow_outside)
     folder = study_folder(spec, study) if output is None else Path(output)
     plan = make_plan(
@@ -94,22 +65,10 @@ def _called(spec: Study | Path | str) -> str:
 def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
     """Name the folder where a study's results stand.
 
-    Parameters
-    ----------
-    spec : Study, Path or str
-        A study file, the name of a shipped study, or a study's folder.
-    study : Study, optional
-        The study, if it has been read already.
-
     Returns
     -------
     Path
         The folder itself if one was given, else ``reports/<name of the study>``.
-
-    Raises
-    ------
-    ConfigError
-        If the study file cannot be used.
     """
     if not isinstance(spec, Study) and (Path(spec) / KEPT).is_file():
         return Path(spec)
@@ -364,16 +323,6 @@ def watched(given: Sequence[Path | str]) -> list[Path]:
 
 def demo_study(seed: int = 0) -> Study:
     """Read the demo's study.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the drawings, the weights and the folds.
-
-    Returns
-    -------
-    Study
-        The shipped study with this seed.
 
     Examples
     --------

@@ -84,26 +84,10 @@ def read_data(
 ) -> ReadData:
     """Read a data set, and draw it before if it is a drawn one.
 
-    Parameters
-    ----------
-    item : DataSet
-        A source or target of a study.
-    cache : Path
-        Folder of caches.
-    progress : Progress, optional
-        Receiver of progress: of drawing, and of hashing images seen for the first time.
-    allow_outside : bool
-        Whether image paths may lead out of the manifest's folder, or its root.
-
     Returns
     -------
     ReadData
         Manifest and content keys. Images that cannot be read have no key; the jobs will tell why.
-
-    Raises
-    ------
-    ManifestError
-        If the manifest cannot be used.
     """
     path = Path(item.manifest) if item.manifest else _drawn(item.drawn, cache, progress)
     manifest = read_manifest(path, root=item.root, allow_outside=allow_outside)
@@ -191,36 +175,14 @@ class Inputs:
         return tuple(dict.fromkeys(lines))
 
     def data(self, name: str) -> ReadData:
-        """Read a source or target.
-
-        Parameters
-        ----------
-        name : str
-            Its name in the study.
-
-        Returns
-        -------
-        ReadData
-            Manifest and content keys.
-        """
+        """Read a source or target."""
         if name not in self.read:
             item = self.study.targets.get(name) or self.study.sources[name]
             self.read[name] = read_data(item, self.cache, self.progress, self.allow_outside)
         return self.read[name]
 
     def labelled(self, name: str, task: str) -> Labelled:
-        """Apply a task to a source or target.
-
-        Parameters
-        ----------
-        name, task : str
-            Of the study.
-
-        Returns
-        -------
-        Labelled
-            The images that the task keeps, with their classes.
-        """
+        """Apply a task to a source or target."""
         if (name, task) not in self._labelled:
             self._labelled[name, task] = apply_task(
                 self.data(name).manifest, task, strict_labels=self.strict_labels
@@ -229,11 +191,6 @@ class Inputs:
 
     def folds(self, name: str, task: str, protocol: str) -> tuple[Folds, Any]:
         """Make the folds of a task, and check those that are given.
-
-        Parameters
-        ----------
-        name, task, protocol : str
-            Of the study.
 
         Returns
         -------
@@ -262,25 +219,7 @@ class Inputs:
         check_inner_folds(folds.folds, labelled, keys, resolve_settings(**chosen))
 
     def weights(self, arm: Arm, backbone: str) -> Start:
-        """Find what an arm's network starts from, before any training of this study.
-
-        Parameters
-        ----------
-        arm : Arm
-            The arm.
-        backbone : str
-            The network.
-
-        Returns
-        -------
-        Start
-            Weights that are there, or are published.
-
-        Raises
-        ------
-        WeightsError
-            If there is no such source of weights, or none for this network.
-        """
+        """Find what an arm's network starts from, before any training of this study."""
         text = weights_source(self.study, arm, backbone)
         if text == "random":
             text = f"random:{self.study.seed}"
@@ -318,38 +257,12 @@ class Inputs:
 
 
 def task_name(task: str) -> str:
-    """Name a task as a person would: a file by its bare name.
-
-    Parameters
-    ----------
-    task : str
-        Of a study.
-
-    Returns
-    -------
-    str
-        Its name.
-    """
+    """Name a task as a person would: a file by its bare name."""
     return Path(task).stem if task.endswith(".toml") else task
 
 
 def weights_source(study: Study, arm: Arm, backbone: str) -> str:
-    """Look an arm's weights up in the study's tables of weights.
-
-    Parameters
-    ----------
-    study : Study
-        The study.
-    arm : Arm
-        One of its arms.
-    backbone : str
-        The network.
-
-    Returns
-    -------
-    str
-        The source as the study file says it.
-    """
+    """Look an arm's weights up in the study's tables of weights."""
     return study.weights.get(arm.weights, {}).get(backbone, arm.weights)
 
 
@@ -381,22 +294,7 @@ class Problems:
         self._found: dict[str, type[InputError]] = {}
 
     def attempt(self, key: str, value: Any, work: Callable[[], _T]) -> _T | None:
-        """Do something, and keep its error of bad input.
-
-        Parameters
-        ----------
-        key : str
-            Tables and key, joined by dots.
-        value : Any
-            What the study has there.
-        work : callable
-            What to do.
-
-        Returns
-        -------
-        Any
-            What `work` returned; None after an error.
-        """
+        """Do something, and keep its error of bad input."""
         try:
             return work()
         except InputError as error:
@@ -404,30 +302,11 @@ class Problems:
             return None
 
     def add(self, key: str, value: Any, error: InputError) -> None:
-        """Keep an error, once.
-
-        Parameters
-        ----------
-        key, value
-            As in `attempt`.
-        error : InputError
-            The error.
-        """
+        """Keep an error, once."""
         self._found.setdefault(f"`{key}` = {value!r}: {error}", type(error))
 
     def tell(self, called: str) -> None:
-        """Raise what has been found, if anything.
-
-        Parameters
-        ----------
-        called : str
-            What to call the study.
-
-        Raises
-        ------
-        InputError
-            In one line; of the kind of the errors if they are all of one.
-        """
+        """Raise what has been found, if anything."""
         texts, kinds = list(self._found), set(self._found.values())
         if not texts:
             return
@@ -439,21 +318,7 @@ class Problems:
 
 
 def check_study(inputs: Inputs, called: str) -> None:
-    """Check a study against its data sets and its networks.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        The study and what its jobs start from.
-    called : str
-        What errors call it: its file.
-
-    Raises
-    ------
-    InputError
-        If a manifest, column, task, protocol, recipe, size or weights source cannot be used; the message names all
-        of them, each with its key and value.
-    """
+    """Check a study against its data sets and its networks."""
     found, study = Problems(), inputs.study
     sources = list(dict.fromkeys(name for arm in study.arms.values() for name in arm.sources))
     for name in sources:
@@ -586,26 +451,10 @@ def layer_problems(
 ) -> tuple[BackboneError, ...]:
     """Build networks up to a layer, with random weights.
 
-    Parameters
-    ----------
-    backbones : sequence of str
-        Names in the zoo's table.
-    layers : sequence of str
-        Names of layers; none for the penultimate one.
-    pool : str
-        How a layer's map becomes a vector.
-    image_size : int, optional
-        Side of the input, px.
-
     Returns
     -------
     tuple of BackboneError
         Of those that cannot be built: no such layer, or none that the pooling makes a vector of.
-
-    Raises
-    ------
-    FeatxError
-        If the process fails for another reason.
     """
     question = {"backbones": list(backbones), "layers": list(layers), "pool": pool, "image_size": image_size}
     done = subprocess.run(

@@ -59,27 +59,11 @@ class Bench:
 def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) -> dict[str, Any]:
     """Do a job.
 
-    Parameters
-    ----------
-    kind : str
-        One of `featx.study.jobs.KINDS`.
-    arguments : mapping
-        Of the verb, those taken from other jobs among them.
-    bench : Bench
-        What the worker has at hand.
-    progress : Progress
-        Receiver of progress.
-
     Returns
     -------
     dict
         ``outputs``: files that stand as long as the result does; and what other jobs take: ``features``
         (stores), ``paths`` (run folders); of a report ``table`` and ``findings``.
-
-    Raises
-    ------
-    FeatxError
-        As the verb does.
     """
     verb = _VERBS[kind]
     if verb is not _train:
@@ -204,18 +188,7 @@ class _JobProgress(Progress):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do the jobs that are ordered.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        Command line; the process's own if not given.
-
-    Returns
-    -------
-    int
-        Exit code: 0 at the end of orders, 130 if interrupted.
-    """
+    """Do the jobs that are ordered."""
     parser = argparse.ArgumentParser(description="Do jobs of a study; started by `featx study run`.")
     parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
     parser.add_argument("--alone", action="store_true", help="no other worker runs")

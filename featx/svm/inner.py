@@ -67,11 +67,6 @@ class InnerScores:
     def thresholds(self, names: Sequence[str]) -> dict[str, dict[str, float | None]]:
         """Fix thresholds for each scored class.
 
-        Parameters
-        ----------
-        names : sequence of str
-            Scored classes.
-
         Returns
         -------
         dict
@@ -95,18 +90,11 @@ def inner_parts(groups: npt.NDArray[np.str_], kinds: npt.NDArray[Any], seed: int
         Group of each image.
     kinds : ndarray, shape (m,)
         Class of each, by which the parts are stratified.
-    seed : int
-        Seed of the parts.
 
     Returns
     -------
     ndarray of int64, shape (m,)
         Number of each image's part: five parts, or as many as the rarest class has groups.
-
-    Raises
-    ------
-    TrainingError
-        If a class has fewer than two groups, or none outside some part.
 
     Examples
     --------
@@ -145,27 +133,12 @@ def score_parts(
 
     Parameters
     ----------
-    solver : Solver
-        Fits on the rows of the feature matrix.
     train : ndarray of int64, shape (m,)
         Numbers of the images of the training part; nothing else is looked at.
     targets : ndarray of bool, shape (n, k)
         For each image and each scored class whether the image is of it.
-    costs : sequence of float
-        C of each class, as chosen.
     parts : ndarray of int64, shape (m,)
         From `inner_parts`.
-    views : int
-        Rows of the feature matrix for each image.
-    pool : str
-        How their scores are pooled.
-    predictions : callable
-        Takes the part and the scores (shape (m, k)) of each image, gives predictions of images, or of groups.
-
-    Returns
-    -------
-    InnerScores
-        The predictions, and what the fits took.
     """
     count = int(parts.max()) + 1
     scores = np.empty((len(train), targets.shape[1]))
@@ -186,22 +159,7 @@ def _job(train: Ints, positive: Bools, parts: Ints, part: int, views: int) -> Fi
 
 
 def fit_on_inner(inner: InnerScores, task: Task, method: str) -> Calibration:
-    """Fit a calibration on the inner scores of a training part.
-
-    Parameters
-    ----------
-    inner : InnerScores
-        Decision values of images, or groups, that the SVMs which scored them had not seen.
-    task : Task
-        Its classes and those scored.
-    method : str
-        ``"sigmoid"`` or ``"isotonic"``.
-
-    Returns
-    -------
-    Calibration
-        The curves.
-    """
+    """Fit a calibration on the inner scores of a training part."""
     return fit_calibration(
         np.array([task.classes.index(row.actual) for row in inner.rows]),
         np.array([[row.scores[name] for name in task.scored] for row in inner.rows]),
@@ -213,15 +171,6 @@ def fit_on_inner(inner: InnerScores, task: Task, method: str) -> Calibration:
 
 def calibration_summary(calibration: Calibration, names: Sequence[str], folds: int) -> dict[str, Any]:
     """State method, folds and curves in JSON types, for a run's record.
-
-    Parameters
-    ----------
-    calibration : Calibration
-        From `fit_on_inner`.
-    names : sequence of str
-        Scored classes.
-    folds : int
-        Inner folds behind it.
 
     Returns
     -------
@@ -241,16 +190,6 @@ def calibration_summary(calibration: Calibration, names: Sequence[str], folds: i
 def calibration_record(calibration: Calibration) -> dict[str, Any]:
     """Write a calibration in JSON types.
 
-    Parameters
-    ----------
-    calibration : Calibration
-        From `featx.stats.calibration.fit_calibration`.
-
-    Returns
-    -------
-    dict
-        For `calibration_from`.
-
     Examples
     --------
     >>> calibration_record(Calibration("sigmoid", (Sigmoid(1.0, 0.5),), 9, (4,)))["curves"]
@@ -267,21 +206,6 @@ def _plain(value: Any) -> Any:
 
 def calibration_from(stated: dict[str, Any]) -> Calibration:
     """Read a calibration from JSON types.
-
-    Parameters
-    ----------
-    stated : dict
-        From `calibration_record`.
-
-    Returns
-    -------
-    Calibration
-        The same calibration.
-
-    Raises
-    ------
-    KeyError, TypeError
-        If a part is missing.
 
     Examples
     --------

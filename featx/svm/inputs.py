@@ -54,33 +54,7 @@ def find_images(
     missing: str,
     progress: Progress,
 ) -> Images:
-    """Find the images' content keys and those that some store lacks.
-
-    Parameters
-    ----------
-    labelled : Labelled
-        The manifest under its task.
-    stores : sequence of FeatureStore
-        Stores that all have to hold an image.
-    cache : Path or str
-        Folder of the table of known files.
-    workers : int, optional
-        Threads that read files.
-    missing : str
-        ``"fail"`` or ``"leave-out"``.
-    progress : Progress
-        Receiver of progress.
-
-    Returns
-    -------
-    Images
-        With the images to leave out.
-
-    Raises
-    ------
-    MissingFeaturesError
-        If images lack features and `missing` is ``"fail"``, or no image has any.
-    """
+    """Find the images' content keys and those that some store lacks."""
     if missing not in MISSING:
         raise ConfigError(f"The 'missing' must be one of {', '.join(MISSING)}. Got {missing!r} instead.")
     known, _ = content_keys(labelled.paths, cache=str(cache), workers=workers, progress=progress)
@@ -121,20 +95,10 @@ def _changed(
 def default_arm(stores: Sequence[FeatureStore]) -> str:
     """Name an arm after the backbone and the weights of its features.
 
-    Parameters
-    ----------
-    stores : sequence of FeatureStore
-        One or more stores.
-
     Returns
     -------
     str
         ``backbone-weights``, without the fold that the weights were fine-tuned on.
-
-    Raises
-    ------
-    ConfigError
-        If there is no store, or the stores would give several names.
     """
     names = sorted({_name(store) for store in stores})
     if not names:
@@ -161,29 +125,7 @@ def _fold(store: FeatureStore) -> str:
 def assign_stores(
     stores: Sequence[FeatureStore], folds: Folds, alternatives: bool = False
 ) -> dict[str, tuple[FeatureStore, ...]]:
-    """Say which store serves which fold.
-
-    Parameters
-    ----------
-    stores : sequence of FeatureStore
-        One that serves every fold; or several, each with weights fine-tuned on the fold that it serves.
-    folds : Folds
-        Folds to serve.
-    alternatives : bool
-        Several stores may serve a fold: those of its own, and those that serve every fold.
-
-    Returns
-    -------
-    dict of str to tuple of FeatureStore
-        For each fold's name, in the order given; one without `alternatives`.
-
-    Raises
-    ------
-    ConfigError
-        If several stores would serve one fold and are no alternatives.
-    StoreError
-        If no store serves a fold.
-    """
+    """Say which store serves which fold."""
     if len(stores) == 1:
         return dict.fromkeys(folds.names, (stores[0],))
     serving = {name: tuple(store for store in stores if _fold(store) in ("", name)) for name in folds.names}
@@ -204,22 +146,7 @@ def assign_stores(
 
 
 def refuse_leaks(store: FeatureStore, fold: Fold, images: Images) -> None:
-    """Refuse features whose weights have seen an image that the fold tests, or one of its group.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        The store that serves the fold.
-    fold : Fold
-        The fold.
-    images : Images
-        Groups and content keys.
-
-    Raises
-    ------
-    LeakError
-        If the weights were trained on test images.
-    """
+    """Refuse features whose weights have seen an image that the fold tests, or one of its group."""
     leaked = known_test_images(fold, images.labelled, images.keys, store.train_keys())
     if leaked:
         raise LeakError(
@@ -235,26 +162,13 @@ def read_rows(
 
     Parameters
     ----------
-    store : FeatureStore
-        Where they are.
-    images : Images
-        Content keys.
     rows : ndarray of int64, shape (m,)
         Places in ``images.keys``.
-    views : str
-        ``"mean"`` to average over views, ``"rows"`` to keep them.
 
     Returns
     -------
     ndarray of float32, shape (m, views or 1, width)
         Features.
-
-    Raises
-    ------
-    StoreError
-        If a number is not finite; the message names the images.
-    ConfigError
-        If they do not fit into memory; the message holds the figures.
     """
     count = len(rows) * store.views
     require_memory(4 * count * store.width, f"{store.path}: {count} features", "select fewer images or views")

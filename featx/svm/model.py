@@ -131,8 +131,6 @@ def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.ND
     ----------
     features : ndarray of float, shape (n, views, d) or (n, d)
         Features.
-    views : str
-        ``"mean"`` to average them over the views, ``"rows"`` to keep a row for each.
 
     Returns
     -------
@@ -154,18 +152,7 @@ def _width(decision: Decision) -> int | None:
 
 
 def model_bytes(model: SvmModel) -> bytes:
-    """Write a model in the format of skops.
-
-    Parameters
-    ----------
-    model : SvmModel
-        What to write.
-
-    Returns
-    -------
-    bytes
-        A skops file; equal models give equal bytes.
-    """
+    """Write a model in the format of skops."""
     import skops.io
 
     decisions = [

@@ -135,8 +135,6 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
     ----------
     labels : ndarray of float64, shape (n,)
         -1 or 1, both present.
-    class_weight : str
-        ``"balanced"`` or ``"none"``.
 
     Returns
     -------
@@ -158,11 +156,6 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
 def rows_of(jobs: Sequence[FitProblem]) -> Ints:
     """Number the rows that take part in some job, ascending.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-        Splits.
-
     Returns
     -------
     ndarray of int64, shape (m,)
@@ -183,8 +176,6 @@ def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray
     ----------
     scores : ndarray of float, shape (n, views, c)
         Decision values.
-    pool : str
-        As `featx.stats.grouping.pool_runs` takes it.
 
     Returns
     -------
@@ -205,24 +196,10 @@ def pool_groups(
 ) -> list[Prediction]:
     """Make one prediction for each group.
 
-    Parameters
-    ----------
-    predictions : sequence of Prediction
-        One for each image.
-    pool : str
-        As for `pool_scores`.
-    positive : str, optional
-        In a two-class task the positive class: a group with one positive image is positive.
-
     Returns
     -------
     list of Prediction
         One for each group, under the group's name, sorted by it. A stratum in which its images differ is empty.
-
-    Raises
-    ------
-    TaskError
-        If a group holds several classes and there is no positive one.
     """
     groups: dict[str, list[Prediction]] = {}
     for row in predictions:

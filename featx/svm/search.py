@@ -120,14 +120,6 @@ def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
 def choose(curves: Curves, rule: str = "best") -> int:
     """Choose a place on the grid.
 
-    Parameters
-    ----------
-    curves : Curves
-        Inner results.
-    rule : str
-        ``"best"``: the highest mean AUC, the smallest C among equals; ``"one-se"``: the smallest C whose mean is
-        within one standard error of the highest (Breiman et al. 1984, "Classification and regression trees").
-
     Returns
     -------
     int
@@ -189,18 +181,7 @@ class Search:
     warnings: tuple[str, ...] = field(default=())
 
     def record(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the curves in JSON types.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Name of each problem: the class that it scores.
-
-        Returns
-        -------
-        dict
-            Class to ``C``, ``edge`` and ``curve``; undefined numbers are None.
-        """
+        """Return the curves in JSON types."""
         rows = zip(names, self.costs, self.edges, self.curves, strict=True)
         return {
             name: {"C": cost, "edge": edge, "curve": curves.record()} for name, cost, edge, curves in rows
@@ -219,23 +200,12 @@ def search_cost(
 
     Parameters
     ----------
-    solver : Solver
-        Fits on the rows of the feature matrix.
     targets : ndarray of bool, shape (n, k)
         For each image and each problem whether the image is positive.
     train : ndarray of int64, shape (m,)
         Numbers of the images of the training part; nothing else is looked at.
     splits : sequence of (ndarray of int64, ndarray of int64)
         Places in `train` to fit and to validate on.
-    settings : Settings
-        Grid, rule, widening, refinement, pooling of views.
-    views : int
-        Rows of the feature matrix for each image, one behind the other. An image's are on one side of a split.
-
-    Returns
-    -------
-    Search
-        The chosen values of C and how they came about.
     """
     problems = range(targets.shape[1])
     inner = _Inner(
@@ -302,8 +272,6 @@ def view_rows(images: Ints, views: int) -> Ints:
     ----------
     images : ndarray of int64, shape (m,)
         Numbers of images.
-    views : int
-        Rows for each.
 
     Returns
     -------

@@ -103,10 +103,6 @@ class GramSolver:
     scaling : str
         Name of the scaling. A row-wise one needs one Gram matrix for many splits; others are fitted on each
         training part and need one each.
-    settings : Settings
-        Loss, bias and class weights.
-    workers : int
-        Threads.
     """
 
     def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
@@ -118,20 +114,7 @@ class GramSolver:
         self._grams = _Grams(features, scaling, workers) if scaling in ROWWISE else None
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C.
-
-        Parameters
-        ----------
-        jobs : sequence of Job
-            Splits.
-        costs : sequence of float
-            Values of C, ascending.
-
-        Returns
-        -------
-        list of Curve
-            One for each job.
-        """
+        """Solve every job for every C."""
         if not jobs:
             return []
         self._require(jobs)
@@ -182,13 +165,6 @@ class GramSolver:
             Row numbers.
         labels : ndarray of float64, shape (m,)
             -1 or 1, both present.
-        cost : float
-            C.
-
-        Returns
-        -------
-        Decision
-            The SVM.
         """
         job = FitProblem(train, train[:0], labels)
         self._require([job])
@@ -243,14 +219,6 @@ def make_solver(
     ----------
     features : ndarray of float32, shape (n, d)
         All rows, unscaled; may be memory-mapped.
-    scaling : str
-        Name of the scaling.
-    settings : Settings
-        Loss, bias and class weights.
-    workers : int
-        Threads.
-    rows : int, optional
-        Rows of the largest training part; all if not given.
 
     Returns
     -------
@@ -284,12 +252,6 @@ class PrimalSolver:
     ----------
     features : ndarray of float32, shape (n, d)
         All rows, unscaled.
-    scaling : str
-        Name of the scaling.
-    settings : Settings
-        Bias and class weights.
-    workers : int
-        Threads.
     """
 
     measure, tolerance = MEASURES["squared_hinge"]
@@ -302,20 +264,7 @@ class PrimalSolver:
         self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C.
-
-        Parameters
-        ----------
-        jobs : sequence of Job
-            Splits.
-        costs : sequence of float
-            Values of C, ascending.
-
-        Returns
-        -------
-        list of Curve
-            One for each job.
-        """
+        """Solve every job for every C."""
         if self._scaling not in ROWWISE:
             return [self._fitted_curve(job, costs) for job in jobs]
         found: list[Curve] = []
@@ -348,13 +297,6 @@ class PrimalSolver:
             Row numbers.
         labels : ndarray of float64, shape (m,)
             -1 or 1, both present.
-        cost : float
-            C.
-
-        Returns
-        -------
-        Decision
-            The SVM.
         """
         scaler = fit_scaler(self._scaling, self._features[train])
         if self._scaling not in ROWWISE:

@@ -74,32 +74,7 @@ def record_of_inputs(
     settings: SvmSettings,
     warnings: tuple[str, ...],
 ) -> RunRecord:
-    """Write down what decides a run.
-
-    Parameters
-    ----------
-    images : Images
-        Labelled images, and which of them have features.
-    folds : Folds
-        The protocol's.
-    fold : str
-        Name of the fold.
-    stores : tuple of FeatureStore
-        What serves it.
-    arm : str
-        Name of the arm.
-    seed : int
-        Seed of folds and inner splits.
-    settings : Settings
-        The search's.
-    warnings : tuple of str
-        About the folds; those that concern this one are kept.
-
-    Returns
-    -------
-    RunRecord
-        Without results.
-    """
+    """Write down what decides a run."""
     task = images.labelled.task
     manifest = images.labelled.manifest
     stated = {**canonical(settings), "left_out": digest(images.left_out) if images.left_out else ""}
@@ -161,18 +136,7 @@ def _network_cost(store: FeatureStore) -> dict[str, Any]:
 
 
 def extraction_speeds(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
-    """State how fast features were extracted, which differs from time to time.
-
-    Parameters
-    ----------
-    stores : tuple of FeatureStore
-        What serves a fold.
-
-    Returns
-    -------
-    dict
-        By the stores' digests; without those that do not know.
-    """
+    """State how fast features were extracted, which differs from time to time."""
     named = ("images_per_second", "device", "engine", "networks")
     costs = {store.digest: store.cost for store in stores}
     return {key: {name: cost[name] for name in named} for key, cost in costs.items() if cost}
@@ -184,22 +148,7 @@ def _concerns(warning: str, fold: str) -> bool:
 
 
 def with_outcome(record: RunRecord, images: Images, found: FoldOutcome) -> RunRecord:
-    """Add what came out to what went in.
-
-    Parameters
-    ----------
-    record : RunRecord
-        From `record_of_inputs`.
-    images : Images
-        Labelled images.
-    found : Outcome
-        What came out.
-
-    Returns
-    -------
-    RunRecord
-        Complete.
-    """
+    """Add what came out to what went in."""
     labelled = images.labelled
     parts = (("train", found.train), ("test", found.test))
     counts = {part: dict(sorted(Counter(labelled.classes[rows].tolist()).items())) for part, rows in parts}

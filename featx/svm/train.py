@@ -116,22 +116,7 @@ class FoldJob:
 
 
 def make_shelf(work: SvmWork, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> _Shelf:
-    """Read what the folds of the same stores share.
-
-    Parameters
-    ----------
-    work : Work
-        What all folds have in common.
-    stores : sequence of FeatureStore
-        Features that serve these folds.
-    served : sequence of Fold
-        All folds that they serve, run now or not: sums of other blocks of rows would round otherwise.
-
-    Returns
-    -------
-    _Shelf
-        For `run_fold`.
-    """
+    """Read what the folds of the same stores share."""
     place = {name: row for row, name in enumerate(work.images.labelled.ids)}
     rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
     largest = max(len(fold.train) for fold in served)
@@ -149,24 +134,7 @@ def _candidates(work: SvmWork, store: FeatureStore, rows: _Ints, largest: int) -
 
 
 def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> Run:
-    """Search, fit, calibrate, score, and write the run.
-
-    Parameters
-    ----------
-    work : Work
-        What all folds have in common.
-    job : FoldJob
-        The fold.
-    shelf : _Shelf
-        From `make_shelf`.
-    shared_seconds : float
-        This fold's part of the time that took.
-
-    Returns
-    -------
-    Run
-        As written.
-    """
+    """Search, fit, calibrate, score, and write the run."""
     labelled = work.images.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
     train = np.searchsorted(shelf.rows, np.array([place[name] for name in sorted(job.fold.train)]))

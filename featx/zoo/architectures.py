@@ -68,11 +68,6 @@ _VIT_EPSILON = 1e-6
 def resnet50(input_tensor: Any) -> keras.Model:
     """Build ResNet-50 with the strides in its 3x3 convolutions.
 
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Normalised RGB, shape (n, side, side, 3).
-
     Returns
     -------
     keras.Model
@@ -101,11 +96,6 @@ def _bottleneck(x: Any, channels: int, stride: int, name: str) -> Any:
 def mobilenet_v2(input_tensor: Any) -> keras.Model:
     """Build MobileNetV2, width 1.0.
 
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Normalised RGB, shape (n, side, side, 3).
-
     Returns
     -------
     keras.Model
@@ -116,11 +106,6 @@ def mobilenet_v2(input_tensor: Any) -> keras.Model:
 
 def efficientnet_b0(input_tensor: Any) -> keras.Model:
     """Build EfficientNet-B0.
-
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Normalised RGB, shape (n, side, side, 3).
 
     Returns
     -------
@@ -203,13 +188,7 @@ def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
 
 @keras.saving.register_keras_serializable("featx")
 class ClassToken(layers.Layer):  # type: ignore[misc]
-    """Put a learned token before the others.
-
-    Parameters
-    ----------
-    **kwargs
-        Of `keras.layers.Layer`.
-    """
+    """Put a learned token before the others."""
 
     def build(self, input_shape: Any) -> None:
         """Make the token."""
@@ -228,13 +207,7 @@ class ClassToken(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("featx")
 class PositionEmbedding(layers.Layer):  # type: ignore[misc]
-    """Add a learned vector to each place of a sequence.
-
-    Parameters
-    ----------
-    **kwargs
-        Of `keras.layers.Layer`.
-    """
+    """Add a learned vector to each place of a sequence."""
 
     def build(self, input_shape: Any) -> None:
         """Make the vectors."""
@@ -252,19 +225,6 @@ class PositionEmbedding(layers.Layer):  # type: ignore[misc]
 
 def vit(input_tensor: Any, width: int, blocks: int, heads: int, patch: int) -> keras.Model:
     """Build a Vision Transformer (Dosovitskiy et al. 2021).
-
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Normalised RGB, shape (n, side, side, 3), side a multiple of `patch`.
-    width : int
-        Length of a token.
-    blocks : int
-        Transformer blocks.
-    heads : int
-        Attention heads of each.
-    patch : int
-        Side of a patch, px.
 
     Returns
     -------
@@ -312,15 +272,6 @@ class LocalResponseNormalization(layers.Layer):  # type: ignore[misc]
 
     ``y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta``, c' over the `size` channels around c. As in
     MatConvNet, and other than in Caffe and PyTorch, `alpha` is not divided by `size`.
-
-    Parameters
-    ----------
-    size : int
-        Channels summed over, odd.
-    k, alpha, beta : float
-        Constants of the formula.
-    **kwargs
-        Of `keras.layers.Layer`.
     """
 
     def __init__(
@@ -357,11 +308,6 @@ class MeanImage(layers.Layer):  # type: ignore[misc]
 
     The mean is a weight that training leaves alone, of shape (height, width, 3): a published file brings its
     own; before that it is the mean colour of ImageNet.
-
-    Parameters
-    ----------
-    **kwargs
-        Of `keras.layers.Layer`.
     """
 
     def build(self, input_shape: Any) -> None:
@@ -392,15 +338,6 @@ def vgg_m(
     of padding below and to the right, as the published network has, to give the 13x13 from which the last
     pooling makes 6x6. (Pooling 2x2 with stride 2, as some copies do, gives the same shape and other
     values.)
-
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        RGB pixels from 0 to 255, shape (n, side, side, 3).
-    filters : sequence of int, length 5
-        Filters of each convolution; by default those of the paper.
-    units : int
-        Width of both fully connected layers.
 
     Returns
     -------
@@ -439,11 +376,6 @@ def tiny(input_tensor: Any) -> keras.Model:
     Plain 3x3 convolutions with batch normalisation, which trains the network in a few hundred steps where group
     normalisation needs thousands. Fine-tuning it on a data set that looks different should let the
     normalisation learn too (``batch_norm = "train"``).
-
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Pixels from -1 to 1, shape (n, side, side, 3), side at least 16.
 
     Returns
     -------

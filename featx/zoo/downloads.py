@@ -82,25 +82,7 @@ def is_preset(folder: Path) -> bool:
 
 
 def check_preset(folder: Path, backbone: Backbone) -> Path:
-    """Compare a preset with a backbone's row, and its files with the checksums that stand beside them.
-
-    Parameters
-    ----------
-    folder : Path
-        A preset.
-    backbone : Backbone
-        The architecture that it shall be of.
-
-    Returns
-    -------
-    Path
-        Its weights file.
-
-    Raises
-    ------
-    WeightsError
-        If it is of another architecture (the message names the first field that differs) or damaged.
-    """
+    """Compare a preset with a backbone's row, and its files with the checksums that stand beside them."""
     if backbone.family not in _CLASSES:
         raise WeightsError(
             f"weights {folder}: a preset of KerasHub, which {backbone.name} is not from; `featx zoo list` names "
@@ -155,27 +137,7 @@ def _check_sums(folder: Path) -> None:
 
 
 def fetch_preset(preset: Preset, folder: Path, progress: Progress | None = None) -> Path:
-    """Download a preset from Kaggle, which compares each file's checksum itself, unless it is there.
-
-    Parameters
-    ----------
-    preset : Preset
-        Which one.
-    folder : Path
-        Folder of presets.
-    progress : Progress, optional
-        Told of what is fetched.
-
-    Returns
-    -------
-    Path
-        The preset's folder, with the SHA-256 of its files beside them.
-
-    Raises
-    ------
-    WeightsError
-        If KerasHub's downloader is missing, or the download fails.
-    """
+    """Download a preset from Kaggle, which compares each file's checksum itself, unless it is there."""
     target = folder / preset.name
     if is_preset(target):
         _check_sums(target)

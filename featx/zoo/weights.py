@@ -170,16 +170,6 @@ def _file(path: Path, backbone: Backbone) -> Weights:
 def file_label(path: Path) -> str:
     """Name a weights file without the endings of its format.
 
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    str
-        Its bare name.
-
     Examples
     --------
     >>> file_label(Path("net/mine.weights.h5"))

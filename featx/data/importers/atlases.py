@@ -38,23 +38,7 @@ _STRATA_PH2 = {
 
 
 def read_ph2(source: PublishedTable) -> pd.DataFrame:
-    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where the text is missing or in another form.
-
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``label`` and the dermoscopic criteria as strata.
-
-    Raises
-    ------
-    ManifestError
-        If neither table is there or can be read, or an image has not one diagnosis.
-    """
+    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where the text is missing or in another form."""
     found = source.find("PH2_dataset.txt", "PH2_dataset.xlsx")
     if not found:
         raise ManifestError(
@@ -150,20 +134,10 @@ def read_derm7pt(source: PublishedTable) -> pd.DataFrame:
     The dermoscopic image of each case is taken, not the clinical one. Ids are in lower case, as the fold lists
     of Menegola et al. 2017 have them.
 
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
     Returns
     -------
     pandas.DataFrame
         ``image``, ``id``, ``label``, ``group`` (the case), ``split`` and strata, ``difficulty`` among them.
-
-    Raises
-    ------
-    ManifestError
-        If a table is missing or damaged, or a row number is out of range.
     """
     table = source.table("meta.csv", columns=("case_num", "diagnosis", "derm", *_STRATA_DERM7PT.values()))
     splits = pd.Series("", index=table.index)

@@ -35,21 +35,11 @@ _PARTS_2018 = {"train": "Training", "val": "Validation", "test": "Test"}
 def read_isic2018(source: PublishedTable) -> pd.DataFrame:
     """Read the tables ``ISIC2018_Task3_*_GroundTruth.csv`` that are there.
 
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set; lesions come from ``ISIC2018_Task3_Training_LesionGroupings.csv``.
-
     Returns
     -------
     pandas.DataFrame
         ``image``, ``label``, ``group`` (the lesion, or the image where no lesion is published), ``split``,
         ``confirmed`` (how the diagnosis was made).
-
-    Raises
-    ------
-    ManifestError
-        If the training table is missing, a table is damaged, or an image has not one diagnosis.
     """
     source.first("ISIC2018_Task3_Training_GroundTruth.csv")
     parts = []
@@ -76,23 +66,7 @@ _LABELS |= {"1": "melanoma"}
 
 
 def read_isic2016(source: PublishedTable) -> pd.DataFrame:
-    """Read ``ISBI2016_ISIC_Part3_Training_GroundTruth.csv`` and ``…_Test_GroundTruth.csv``.
-
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``label`` (benign, melanoma), ``split``.
-
-    Raises
-    ------
-    ManifestError
-        If a table is missing or damaged, or holds another value.
-    """
+    """Read ``ISBI2016_ISIC_Part3_Training_GroundTruth.csv`` and ``…_Test_GroundTruth.csv``."""
     parts = []
     for split, name in (("train", "Training"), ("test", "Test")):
         path = source.first(f"ISBI2016_ISIC_Part3_{name}_GroundTruth.csv")
@@ -123,21 +97,6 @@ def read_isic2017(source: PublishedTable) -> pd.DataFrame:
     """Read the tables ``ISIC-2017_*_Part3_GroundTruth.csv`` that are there.
 
     An image marked neither melanoma nor seborrheic keratosis is a nevus, as the challenge says.
-
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set; ages and sexes come from ``ISIC-2017_*_Data_metadata.csv``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``label``, ``split``, ``age``, ``sex``.
-
-    Raises
-    ------
-    ManifestError
-        If the training table is missing, a table is damaged, or an image has two classes.
     """
     source.first(f"ISIC-2017_{_PARTS_2017['train']}_Part3_GroundTruth.csv")
     parts = []
@@ -174,21 +133,11 @@ _STRATA_2019 = {"age": "age_approx", "site": "anatom_site_general", "sex": "sex"
 def read_isic2019(source: PublishedTable) -> pd.DataFrame:
     """Read ``ISIC_2019_Training_GroundTruth.csv`` and, where it is there, ``ISIC_2019_Test_GroundTruth.csv``.
 
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set; lesions, ages, sites and sexes come from ``ISIC_2019_*_Metadata.csv``.
-
     Returns
     -------
     pandas.DataFrame
         ``image``, ``label``, ``group`` (the lesion, or the image where no lesion is published), ``split``,
         ``age``, ``site``, ``sex``.
-
-    Raises
-    ------
-    ManifestError
-        If the training table is missing, a table is damaged, or an image has not one diagnosis.
     """
     source.first("ISIC_2019_Training_GroundTruth.csv")
     parts = []
@@ -223,21 +172,11 @@ def read_isic2020(source: PublishedTable) -> pd.DataFrame:
 
     Images that ``ISIC_2020_Training_Duplicates.csv`` names as the second of a pair are left out.
 
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
     Returns
     -------
     pandas.DataFrame
         ``image``, ``label`` (the diagnosis, or benign or malignant where it is unknown), ``group`` (the
         patient), and the strata ``lesion``, ``age``, ``site``, ``sex``.
-
-    Raises
-    ------
-    ManifestError
-        If the table is missing or damaged.
     """
     table = source.table(
         "ISIC_2020_Training_GroundTruth_v2.csv",
@@ -269,21 +208,11 @@ _STRATA_HAM10000 = {
 def read_ham10000(source: PublishedTable) -> pd.DataFrame:
     """Read ``HAM10000_metadata``, with whatever ending: Dataverse gives it none and tabs, Kaggle CSV.
 
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
     Returns
     -------
     pandas.DataFrame
         ``image``, ``label``, ``group`` (the lesion), and the strata ``confirmed``, ``age``, ``sex``, ``site``,
         ``collection``.
-
-    Raises
-    ------
-    ManifestError
-        If the table is missing or damaged, or holds a diagnosis that is none of the seven.
     """
     path = source.first("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.*")
     table = read_text_table(path, columns=("image_id", "lesion_id", "dx"))

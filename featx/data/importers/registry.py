@@ -33,20 +33,10 @@ __all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset
 def read_class_folders(source: PublishedTable) -> pd.DataFrame:
     """List the images of each class folder.
 
-    Parameters
-    ----------
-    source : Source
-        The folder.
-
     Returns
     -------
     pandas.DataFrame
         ``image`` and ``id`` (the path below the folder), ``label`` (the class folder).
-
-    Raises
-    ------
-    ManifestError
-        If there are no images in class folders.
     """
     table = read_manifest(source.path).table
     return pd.DataFrame({"image": table["path"], "id": table["id"], "label": table["label"]})
@@ -123,21 +113,6 @@ IMPORTERS = (
 
 def find_importer(name: str) -> Importer:
     """Find an importer.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"isic2017"``.
-
-    Returns
-    -------
-    Importer
-        Its row.
-
-    Raises
-    ------
-    ManifestError
-        If there is none of this name.
 
     Examples
     --------

@@ -15,21 +15,11 @@ __all__ = ["read_aptos2019", "read_eyes", "read_kaggle_dr", "read_menegola2017"]
 def read_kaggle_dr(source: PublishedTable) -> pd.DataFrame:
     """Read ``trainLabels.csv`` and, where it is there, ``retinopathy_solution.csv``.
 
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
     Returns
     -------
     pandas.DataFrame
         ``image``, ``label`` (grade0 to grade4), ``group`` (the number before ``_left`` or ``_right``),
         ``split``, ``eye``.
-
-    Raises
-    ------
-    ManifestError
-        If the table is missing or damaged, or a name is not of that form.
     """
     parts = [read_eyes(source.first("trainLabels.csv")).assign(split="train")]
     for path in source.find("retinopathy_solution.csv"):
@@ -38,23 +28,7 @@ def read_kaggle_dr(source: PublishedTable) -> pd.DataFrame:
 
 
 def read_eyes(path: Path) -> pd.DataFrame:
-    """Turn ``image`` and ``level`` into rows with patient and eye.
-
-    Parameters
-    ----------
-    path : Path
-        A table whose images are named such as ``10_left``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``label``, ``group``, ``eye``.
-
-    Raises
-    ------
-    ManifestError
-        If the table is damaged, or a name is not of that form.
-    """
+    """Turn ``image`` and ``level`` into rows with patient and eye."""
     table = read_text_table(path, columns=("image", "level"))
     parts = table["image"].str.extract(r"^(\d+)_(left|right)$")
     if parts.isna().any(axis=None):
@@ -71,23 +45,7 @@ def read_eyes(path: Path) -> pd.DataFrame:
 
 
 def read_aptos2019(source: PublishedTable) -> pd.DataFrame:
-    """Read ``train.csv``; the test part has no labels.
-
-    Parameters
-    ----------
-    source : Source
-        The unpacked data set.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``label`` (grade0 to grade4).
-
-    Raises
-    ------
-    ManifestError
-        If the table is missing or damaged.
-    """
+    """Read ``train.csv``; the test part has no labels."""
     table = source.table("train.csv", columns=("id_code", "diagnosis"))
     return pd.DataFrame({"image": table["id_code"], "label": "grade" + table["diagnosis"]})
 
@@ -101,23 +59,7 @@ _LEVELS = {
 
 
 def read_menegola2017(source: PublishedTable) -> pd.DataFrame:
-    """Read one of the tables.
-
-    Parameters
-    ----------
-    source : Source
-        The table; its images lie elsewhere.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``label``; for retinas ``group`` and ``eye``.
-
-    Raises
-    ------
-    ManifestError
-        If it is none of the published tables, is damaged, or holds another level.
-    """
+    """Read one of the tables."""
     name = source.path.stem.lower()
     if source.path.is_dir() or name not in {*_LEVELS, "retina"}:
         known = listing([f"{stem}.csv" for stem in (*_LEVELS, "retina")], 9)

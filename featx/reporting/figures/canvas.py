@@ -157,42 +157,14 @@ def styled() -> Iterator[None]:
 
 
 def blank(width: float, height: float) -> Figure:
-    """Make a figure without a window.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Empty.
-    """
+    """Make a figure without a window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def framed(width: float, height: float, names: Sequence[str], most: float) -> tuple[Figure, dict[str, Any]]:
-    """Make a figure with room for a legend of names: at the right where the page is wide enough, else below.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches for the panels.
-    names : sequence of str
-        What the legend lists, below one another.
-    most : float
-        Inches that the figure may be wide.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        Empty.
-    place : dict
-        Keywords of the figure's ``legend``.
-    """
+    """Make a figure with room for a legend of names: at the right where the page is wide enough, else below."""
     lines = [line for name in names for line in folded(name).splitlines()]
     broad = 0.085 * max(map(len, lines)) + 0.7
     deep = 0.165 * len(lines) + 0.06 * len(names) + 0.45
@@ -204,18 +176,6 @@ def framed(width: float, height: float, names: Sequence[str], most: float) -> tu
 def letters(inches: float, size: float = 9.0) -> int:
     """Count the letters that have room on a line.
 
-    Parameters
-    ----------
-    inches : float
-        Length of the line.
-    size : float
-        Points of the font.
-
-    Returns
-    -------
-    int
-        At least 8.
-
     Examples
     --------
     >>> letters(2.0), letters(2.0, 10.5)
@@ -225,15 +185,7 @@ def letters(inches: float, size: float = 9.0) -> int:
 
 
 def logarithmic(axes: Axes, form: str) -> None:
-    """Make the x axis logarithmic, with plain numbers at the decades.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        A panel.
-    form : str
-        Format of the numbers, with ``x`` as their name.
-    """
+    """Make the x axis logarithmic, with plain numbers at the decades."""
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter(form))
@@ -241,20 +193,6 @@ def logarithmic(axes: Axes, form: str) -> None:
 
 def folded(name: str, width: int = 28, lines: int = 2) -> str:
     """Break a long name into a few lines.
-
-    Parameters
-    ----------
-    name : str
-        Name of an arm or class.
-    width : int
-        Letters in a line.
-    lines : int
-        Lines at most.
-
-    Returns
-    -------
-    str
-        What is beyond these lines is cut; the tables hold the whole name.
 
     Examples
     --------
@@ -265,39 +203,13 @@ def folded(name: str, width: int = 28, lines: int = 2) -> str:
 
 
 def look(summary: Summary, arm: str) -> dict[str, Any]:
-    """Choose the colour and dashes of an arm: the same in every figure of a report.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    arm : str
-        An arm.
-
-    Returns
-    -------
-    dict
-        Keywords of matplotlib's ``plot``.
-    """
+    """Choose the colour and dashes of an arm: the same in every figure of a report."""
     index = summary.arms.index(arm)
     return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
 
 
 def marker(summary: Summary, arm: str) -> str:
-    """Choose the marker of an arm.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    arm : str
-        An arm.
-
-    Returns
-    -------
-    str
-        A marker of matplotlib.
-    """
+    """Choose the marker of an arm."""
     return _MARKERS[summary.arms.index(arm) % len(_MARKERS)]
 
 
@@ -319,20 +231,7 @@ def _bytes(figure: Figure, kind: str) -> bytes:
 
 
 def save(drawing: ReportFigure, folder: Path | str) -> tuple[Path, ...]:
-    """Write a figure as PNG (200 dots an inch) and PDF.
-
-    Parameters
-    ----------
-    drawing : Drawing
-        What to write.
-    folder : Path or str
-        Where to; made if need be.
-
-    Returns
-    -------
-    tuple of Path
-        The files.
-    """
+    """Write a figure as PNG (200 dots an inch) and PDF."""
     written = []
     for kind in ("png", "pdf"):
         path = Path(folder) / f"{drawing.name}.{kind}"
@@ -343,13 +242,6 @@ def save(drawing: ReportFigure, folder: Path | str) -> tuple[Path, ...]:
 
 def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:
     """Write a figure as an SVG element for a page.
-
-    Parameters
-    ----------
-    drawing : Drawing
-        What to write.
-    narrow : bool
-        Its narrow form.
 
     Returns
     -------

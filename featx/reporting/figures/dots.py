@@ -26,46 +26,14 @@ _DOT: dict[str, Any] = {"markersize": 3.2, "markeredgewidth": 0}
 
 
 def auc_dots(summary: Summary, most: float = WIDE) -> Figure:
-    """Draw the AUC of every fold as a dot and of every arm as a mark with its interval.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    most : float
-        Inches that the figure may be wide.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each task, the best arm on top.
-    """
+    """Draw the AUC of every fold as a dot and of every arm as a mark with its interval."""
     groups = [[item for item in summary.overall if item.series.setting == key] for key in summary.settings]
     titles = [heading(summary, key) for key in summary.settings]
     return _dots(summary, groups, titles, most)
 
 
 def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the AUC of every arm at each level of a stratum.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    stratum : str
-        Column to break down by.
-    setting : tuple of (str, str)
-        Task and protocol.
-
-    most : float
-        Inches that the figure may be wide.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each level.
-    """
+    """Draw the AUC of every arm at each level of a stratum."""
     chosen = [item for item in summary.strata if item.stratum == stratum and item.series.setting == setting]
     names = list(dict.fromkeys(item.level for item in chosen))
     groups = [[item for item in chosen if item.level == name] for name in names]
@@ -155,36 +123,13 @@ def _rows(axes: Axes, names: Sequence[str], most: float) -> None:
 
 
 def best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
-    """Find the arm with the highest mean among those that can be paired.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-
-    Returns
-    -------
-    str or None
-        The arm; None where no arms can be paired.
-    """
+    """Find the arm with the highest mean among those that can be paired."""
     found = summary.comparisons.get(setting)
     return found.ranked[0] if found is not None and found.ranked else None
 
 
 def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the paired differences of every other arm against the best.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol, of which at least two arms can be paired.
-
-    most : float
-        Inches that the figure may be wide.
 
     Returns
     -------
@@ -216,23 +161,7 @@ def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WI
 
 
 def rank_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the mean ranks of the arms over the folds.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol, with a ranking.
-
-    most : float
-        Inches that the figure may be wide.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row for each arm, the best rank on top.
-    """
+    """Draw the mean ranks of the arms over the folds."""
     ranking = summary.comparisons[setting].ranking
     assert ranking is not None
     order = sorted(range(len(ranking.arms)), key=lambda index: ranking.ranks[index])

@@ -104,18 +104,7 @@ _NOTES: dict[str, tuple[str, str, str]] = {
 
 
 def drawings(summary: Summary) -> tuple[ReportFigure, ...]:
-    """Draw every figure of a report.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    tuple of Drawing
-        In the order of the page.
-    """
+    """Draw every figure of a report."""
     whole: dict[str, _Draw] = {
         "auc": partial(auc_dots, summary),
         "cost": partial(costs, summary),

@@ -75,22 +75,7 @@ def _roc_axes(axes: Axes, title: str) -> None:
 
 
 def roc_means(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the mean ROC curve of every arm, with a band of one standard deviation over the folds.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-    most : float
-        Inches that the figure may be wide.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each scored class.
-    """
+    """Draw the mean ROC curve of every arm, with a band of one standard deviation over the folds."""
     with styled():
         figure, place, panels = _classes(_of(summary, setting), most)
         for axes, name in panels:
@@ -135,15 +120,6 @@ def _mean_curve(axes: Axes, summary: Summary, series: Series, scored: str) -> No
 
 def roc_folds(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the ROC curve of every fold, thin, and their mean, thick.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-    most : float
-        Inches that the figure may be wide.
 
     Returns
     -------
@@ -208,15 +184,6 @@ def _outer(axes: Axes, left: bool, bottom: bool) -> None:
 def precision_recall(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the mean precision-recall curve of every arm, with the share of positives as chance level.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-    most : float
-        Inches that the figure may be wide.
-
     Returns
     -------
     matplotlib.figure.Figure
@@ -247,15 +214,6 @@ def precision_recall(summary: Summary, setting: tuple[str, str], most: float = W
 def score_histograms(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw how the scores of positives and of all others are distributed.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-    most : float
-        Inches that the figure may be wide.
-
     Returns
     -------
     matplotlib.figure.Figure
@@ -284,15 +242,6 @@ def score_histograms(summary: Summary, setting: tuple[str, str], most: float = W
 
 def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
     """Draw how often images of like probability are positive.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-    most : float
-        Inches that the figure may be wide.
 
     Returns
     -------
@@ -326,15 +275,6 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float
 def search_curves(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
     """Draw the inner AUC over the grid of C, the choice of each fold, and choices at an edge of the grid.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-    most : float
-        Inches that the figure may be wide.
-
     Returns
     -------
     matplotlib.figure.Figure or None
@@ -362,20 +302,7 @@ def search_curves(summary: Summary, setting: tuple[str, str], most: float = WIDE
 
 
 def learning_curves(summary: Summary, most: float = WIDE) -> Figure | None:
-    """Draw loss and validation AUC of fine-tuning over the epochs.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    most : float
-        Inches that the figure may be wide.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        A row for each fine-tuned arm and task; None without fine-tuning runs.
-    """
+    """Draw loss and validation AUC of fine-tuning over the epochs."""
     every = {
         f"{name}: {task}": [rows for run in runs if (rows := history(run))]
         for (name, task), runs in trainings(summary).items()

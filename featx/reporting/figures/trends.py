@@ -36,13 +36,6 @@ _PANELS = 6.2
 def costs(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw mean AUC against images a second, multiply-adds and parameters, as far as the runs tell them.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    most : float
-        Inches that the figure may be wide.
-
     Returns
     -------
     matplotlib.figure.Figure or None
@@ -149,16 +142,6 @@ def _scale_y(panels: Sequence[Axes]) -> None:
 def short(value: float) -> str:
     """Write a quantity in three digits.
 
-    Parameters
-    ----------
-    value : float
-        At least 0.
-
-    Returns
-    -------
-    str
-        With k, M or G for thousands, millions and thousands of millions.
-
     Examples
     --------
     >>> short(2_257_984), short(38.46), short(360), short(15_346_630_656)
@@ -181,13 +164,6 @@ def _legend(figure: Figure, panels: Sequence[Axes], place: dict[str, Any]) -> No
 
 def training_sizes(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw AUC against the number of training images, where arms were trained on parts of different sizes.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    most : float
-        Inches that the figure may be wide.
 
     Returns
     -------

@@ -32,11 +32,6 @@ __all__ = [
 def pair_tables(summary: Summary) -> tuple[Table, ...]:
     """Fill the table of all pairs of arms of each task.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
     Returns
     -------
     tuple of Table
@@ -124,18 +119,7 @@ def _statistic(found: TestResult) -> str | None:
 
 
 def p_matrices(summary: Summary) -> tuple[Table, ...]:
-    """Fill a matrix of corrected p values for each task.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    tuple of Table
-        Arms against arms, with the mean and standard deviation of each.
-    """
+    """Fill a matrix of corrected p values for each task."""
     made = []
     for setting, found in summary.comparisons.items():
         if not any(pair.tested for pair in found.pairs):
@@ -179,11 +163,6 @@ def _tests(found: Comparisons) -> str:
 def rank_tables(summary: Summary) -> tuple[Table, ...]:
     """Fill the table of mean ranks of each task whose arms were ranked.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
     Returns
     -------
     tuple of Table
@@ -217,11 +196,6 @@ def rank_tables(summary: Summary) -> tuple[Table, ...]:
 
 def power_table(summary: Summary) -> Table | None:
     """Fill the table of the differences that the data could have shown.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------
@@ -290,18 +264,7 @@ class Analysis:
 
 
 def factors_of(series: Series) -> dict[str, str]:
-    """Name the choices that make an arm.
-
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
-
-    Returns
-    -------
-    dict of str to str
-        Factor to level; what differs between the arm's own runs is left out.
-    """
+    """Name the choices that make an arm."""
     levels = [_choices(run) for run in series.runs]
     return {name: value for name, value in levels[0].items() if all(one.get(name) == value for one in levels)}
 
@@ -329,13 +292,6 @@ def _choices(run: Run) -> dict[str, str]:
 
 def analyse(summary: Summary, setting: tuple[str, str]) -> Analysis | None:
     """Analyse how the factors of a task's arms explain the AUC of their folds.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
 
     Returns
     -------
@@ -381,11 +337,6 @@ def _fitted(rows: Sequence[Mapping[str, object]], factors: Sequence[str], intera
 
 def anova_tables(summary: Summary) -> tuple[Table, ...]:
     """Fill the table of the factors' effects for each task.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------

@@ -41,18 +41,7 @@ __all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "tables"
 
 
 def main_table(summary: Summary) -> Table:
-    """Fill the main table: AUC of every arm on every task, with its interval.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    Table
-        A row for each series.
-    """
+    """Fill the main table: AUC of every arm on every task, with its interval."""
     rows = [
         (*place(item.series), item.scored, *spread(item.spread), *note(item.spread))
         for item in summary.overall
@@ -62,18 +51,7 @@ def main_table(summary: Summary) -> Table:
 
 
 def layout(summary: Summary) -> Table:
-    """Fill the table in the layout of papers: arms in rows, tasks in columns.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    Table
-        `Score` cells, the best mean of each column in bold.
-    """
+    """Fill the table in the layout of papers: arms in rows, tasks in columns."""
     cells = {(item.series.arm, item.series.setting): item.spread for item in summary.overall}
     best: dict[tuple[str, str], float] = {}
     leader: dict[tuple[str, str], str] = {}
@@ -109,11 +87,6 @@ def layout(summary: Summary) -> Table:
 def by_fold(summary: Summary) -> tuple[Table, ...]:
     """Fill a table for each task: AUC of every arm in every fold.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
     Returns
     -------
     tuple of Table
@@ -136,11 +109,6 @@ def by_fold(summary: Summary) -> tuple[Table, ...]:
 
 def by_class(summary: Summary) -> Table | None:
     """Fill the table of one-vs-rest AUCs of tasks with several scored classes.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------
@@ -171,18 +139,7 @@ def by_class(summary: Summary) -> Table | None:
 
 
 def by_stratum(summary: Summary) -> Table | None:
-    """Fill the table of AUCs by the values of the strata columns.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    Table or None
-        A row for each series, column and value; None where there are none.
-    """
+    """Fill the table of AUCs by the values of the strata columns."""
     if not summary.strata:
         return None
     rows = [
@@ -206,18 +163,7 @@ def by_stratum(summary: Summary) -> Table | None:
 
 
 def tables(summary: Summary) -> tuple[Table, ...]:
-    """Fill every table of a report.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    tuple of Table
-        In the order of the page.
-    """
+    """Fill every table of a report."""
     made = [layout(summary), main_table(summary), *by_fold(summary)]
     optional = (
         by_class,

@@ -103,18 +103,7 @@ def _score(row: Prediction, name: str, series: Series) -> float:
 
 
 def mistake_table(summary: Summary) -> Table | None:
-    """Fill the table of the most confident mistakes of every arm.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    Table or None
-        None where no arm makes any.
-    """
+    """Fill the table of the most confident mistakes of every arm."""
     rows = tuple(
         (
             *(one.task, one.protocol, one.arm),
@@ -145,26 +134,12 @@ def thumbnails(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Make small pictures for the page.
 
-    Parameters
-    ----------
-    images : sequence of str
-        Image ids.
-    manifest : Path, str or Manifest
-        Where their files stand.
-    root : Path or str, optional
-        Folder that paths are relative to.
-
     Returns
     -------
     dict of str to str
         Image id to a ``data:`` address of a JPEG, the central square.
     tuple of str
         Why pictures are missing.
-
-    Raises
-    ------
-    ManifestError
-        If the manifest cannot be read.
     """
     from PIL import Image
 
@@ -192,11 +167,6 @@ _RULES = ("0.90 sensitivity", "0.90 specificity")
 
 def group_table(summary: Summary) -> Table | None:
     """Fill the table of metrics by group.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------

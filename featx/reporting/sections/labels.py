@@ -65,28 +65,12 @@ INTERVALS = (
 
 
 def place(series: Series) -> tuple[Cell, ...]:
-    """Fill `PLACE`.
-
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
-
-    Returns
-    -------
-    tuple of Cell
-        Task, protocol and arm.
-    """
+    """Fill `PLACE`."""
     return series.task, series.protocol, series.arm
 
 
 def spread(total: FoldSummary) -> tuple[Cell, ...]:
     """Fill `SPREAD`.
-
-    Parameters
-    ----------
-    total : FoldSummary
-        AUC over the folds.
 
     Returns
     -------
@@ -97,72 +81,24 @@ def spread(total: FoldSummary) -> tuple[Cell, ...]:
 
 
 def sizes(series: Series, images: int | None, positives: int | None) -> tuple[Cell, ...]:
-    """Fill `SIZES`.
-
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
-    images, positives : int or None
-        What was counted; of a task of several classes, positives are those of the rarest.
-
-    Returns
-    -------
-    tuple of Cell
-        Images, positives, and the class that these are of.
-    """
+    """Fill `SIZES`."""
     name = series.scored[0] if len(series.scored) == 1 else "rarest class"
     return images, positives, name if positives is not None else None
 
 
 def note(total: FoldSummary) -> tuple[Cell, ...]:
-    """Fill `NOTE`.
-
-    Parameters
-    ----------
-    total : FoldSummary
-        AUC over the folds.
-
-    Returns
-    -------
-    tuple of Cell
-        Its warnings in one text; None without any.
-    """
+    """Fill `NOTE`."""
     return ("; ".join(total.warnings) or None,)
 
 
 def heading(summary: Summary, setting: tuple[str, str]) -> str:
-    """Name a task in a heading.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    setting : tuple of (str, str)
-        Task and protocol.
-
-    Returns
-    -------
-    str
-        The task; with its protocol where the report has several.
-    """
+    """Name a task in a heading."""
     alone = len({protocol for _, protocol in summary.settings}) == 1
     return setting[0] if alone else f"{setting[0]}, {setting[1]}"
 
 
 def slugs(summary: Summary) -> dict[tuple[str, str], str]:
-    """Name files for tasks: letters, digits, dots and hyphens, each name once.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    dict
-        Task and protocol to the name.
-    """
+    """Name files for tasks: letters, digits, dots and hyphens, each name once."""
     names: dict[tuple[str, str], str] = {}
     protocols = {protocol for _, protocol in summary.settings}
     for task, protocol in summary.settings:
@@ -180,11 +116,6 @@ def slugs(summary: Summary) -> dict[tuple[str, str], str]:
 
 def trainings(summary: Summary) -> dict[tuple[str, str], tuple[Run, ...]]:
     """Sort fine-tuning runs by the network that they train and by task.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------

@@ -67,11 +67,6 @@ METRICS: Mapping[str, tuple[str, _Metric]] = {
 def operating(summary: Summary) -> Table:
     """Fill the table of metrics beside the AUC.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
     Returns
     -------
     Table
@@ -102,18 +97,7 @@ def operating(summary: Summary) -> Table:
 
 
 def over_folds(values: list[float]) -> Score:
-    """Summarise a metric's values, one a fold, as a cell.
-
-    Parameters
-    ----------
-    values : list of float
-        NaN where it does not exist.
-
-    Returns
-    -------
-    Score
-        Mean, standard deviation and number of folds in which it exists.
-    """
+    """Summarise a metric's values, one a fold, as a cell."""
     total = summarise_folds(values, ratio=None)
     return Score(total.mean, total.sd, total.n)
 
@@ -143,11 +127,6 @@ def _matrices(series: Series) -> list[NDArray[np.int64]]:
 
 def confusion_tables(summary: Summary) -> tuple[Table, ...]:
     """Fill a confusion matrix for each task.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------
@@ -200,15 +179,6 @@ _COUNTS = (
 def cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None) -> dict[str, float]:
     """Fix thresholds on the inner scores of a run.
 
-    Parameters
-    ----------
-    rows : sequence of Prediction
-        Its inner scores; may be empty.
-    name : str
-        Scored class.
-    pooling : str, optional
-        Pool the scores of each group first.
-
     Returns
     -------
     dict of str to float
@@ -228,11 +198,6 @@ def cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None) -> d
 
 def missing_thresholds(summary: Summary) -> str:
     """Say which arms have no thresholds that were fixed on the training part, and why.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------
@@ -327,12 +292,6 @@ def _cases(summary: Summary) -> list[_Case]:
 def threshold_tables(summary: Summary) -> tuple[Table, Table]:
     """Fill the tables of what thresholds that were fixed on the training part give on the test part.
 
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of; its prevalence, or that of each arm's training parts, is what predictive values
-        are stated at.
-
     Returns
     -------
     rates, predictive : Table
@@ -418,31 +377,13 @@ Chances = tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_], NDArra
 
 
 def calibrated(series: Series) -> bool:
-    """Tell whether an arm has probabilities of every scored class.
-
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
-
-    Returns
-    -------
-    bool
-        True if every test image of every fold has them.
-    """
+    """Tell whether an arm has probabilities of every scored class."""
     needed = set(series.scored)
     return all(needed <= row.probabilities.keys() for run in series.runs for row in run.predictions)
 
 
 def chances(series: Series, name: str) -> Chances:
     """Gather the probabilities of all folds.
-
-    Parameters
-    ----------
-    series : Series
-        A calibrated arm.
-    name : str
-        Scored class.
 
     Returns
     -------
@@ -461,11 +402,6 @@ def chances(series: Series, name: str) -> Chances:
 
 def calibration_table(summary: Summary) -> Table | None:
     """Fill the table of calibration.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------

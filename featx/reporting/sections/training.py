@@ -54,11 +54,6 @@ class Lineage:
 def lineage_of(record: RunRecord) -> Lineage:
     """Take a run's lineage apart.
 
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
-
     Returns
     -------
     Lineage
@@ -82,11 +77,6 @@ def _published() -> frozenset[str]:
 
 def origin(record: RunRecord) -> str:
     """Write a run's lineage for people, the same for every fold of an arm.
-
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
 
     Returns
     -------
@@ -135,11 +125,6 @@ class ArmCost:
 
 def cost_of(series: Series) -> ArmCost:
     """Gather what a series' runs tell of their features' cost.
-
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
 
     Returns
     -------
@@ -195,11 +180,6 @@ def _parameters(name: str, layer: str) -> int | None:
 def network_of(series: Series) -> tuple[str, ...]:
     """Name what decides the cost of a series' features.
 
-    Parameters
-    ----------
-    series : Series
-        An arm on a task.
-
     Returns
     -------
     tuple of str
@@ -211,18 +191,7 @@ def network_of(series: Series) -> tuple[str, ...]:
 
 
 def backbone_table(summary: Summary) -> Table | None:
-    """Fill the table of backbones: what each arm's network is and costs, and what it reaches.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    Table or None
-        A row for each series; None where no run tells of its backbone.
-    """
+    """Fill the table of backbones: what each arm's network is and costs, and what it reaches."""
     costs = [cost_of(item.series) for item in summary.overall]
     if not any(one.backbone for one in costs):
         return None
@@ -256,11 +225,6 @@ def backbone_table(summary: Summary) -> Table | None:
 
 def searches(summary: Summary) -> Table | None:
     """Fill the table of the values of C that inner cross-validation chose.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
 
     Returns
     -------

@@ -47,18 +47,7 @@ class Statement:
 
 
 def findings(summary: Summary) -> tuple[Statement, ...]:
-    """Put the results of every task into words.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-
-    Returns
-    -------
-    tuple of Finding
-        One a task and protocol.
-    """
+    """Put the results of every task into words."""
     return tuple(
         _finding(summary, setting, [item for item in summary.overall if item.series.setting == setting])
         for setting in summary.settings
@@ -189,16 +178,6 @@ def _scope(pairs: Sequence[Comparison]) -> str:
 
 def p_text(value: float) -> str:
     """Write a p value for people.
-
-    Parameters
-    ----------
-    value : float
-        From 0 to 1; NaN where there is none.
-
-    Returns
-    -------
-    str
-        Three decimals; smaller ones as a bound.
 
     Examples
     --------

@@ -115,18 +115,6 @@ def squared_hinge_path(
         one Gram matrix serves training parts that differ.
     grid : ndarray of float64, shape (c,)
         Values of C, ascending.
-    penalise_bias : bool
-        Count the bias in the norm, as liblinear does with ``intercept_scaling=1``.
-
-    Returns
-    -------
-    Path
-        One solution for each C.
-
-    Raises
-    ------
-    TrainingError
-        If the Gram matrix is not positive semidefinite to working precision.
 
     Examples
     --------
@@ -261,13 +249,6 @@ def hinge_path(
         Cost of each row's loss relative to C.
     grid : ndarray of float64, shape (c,)
         Values of C.
-    tolerance : float
-        libsvm's: the largest violation of an optimality condition.
-
-    Returns
-    -------
-    Path
-        One solution for each C.
 
     Examples
     --------
@@ -315,11 +296,6 @@ def violation(inner: Floats, labels: Floats, costs: Floats, beta: Floats) -> flo
         C of each row.
     beta : ndarray of float64, shape (n,)
         Coefficients: multiplier times label.
-
-    Returns
-    -------
-    float
-        0 at the optimum.
 
     Examples
     --------

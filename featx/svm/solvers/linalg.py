@@ -91,11 +91,6 @@ def cholesky(system: Floats) -> Floats:
     ndarray of float64, shape (n, n)
         ``L`` in the lower triangle, the rest as it was: the same array, if that was in C order.
 
-    Raises
-    ------
-    TrainingError
-        If the matrix is not positive definite to working precision.
-
     Examples
     --------
     >>> np.tril(cholesky(np.array([[4.0, 2.0], [2.0, 5.0]]))).tolist()
@@ -141,11 +136,6 @@ def packed_cholesky(matrix: Floats) -> None:
     ----------
     matrix : ndarray of float64, shape (n / 2, n + 1), C order
         As `featx.svm.solvers.linalg` lays it out; overwritten by the factor.
-
-    Raises
-    ------
-    TrainingError
-        If the matrix is not positive definite to working precision.
     """
     if _call("dpftrf", "N", "U", matrix.shape[1] - 1, matrix):
         raise TrainingError(INDEFINITE)
@@ -193,8 +183,6 @@ class PackedSystem:
     ----------
     memory : ndarray of float64, shape (packed_size(count) or more,)
         Where the matrix goes.
-    count : int
-        Lines, at least 1.
 
     Examples
     --------
@@ -214,8 +202,6 @@ class PackedSystem:
 
         Parameters
         ----------
-        first : int
-            Number of the first line.
         lines : ndarray of float64, shape (m, first + m)
             The lines, each up to the last one's diagonal; what is beyond its own is not looked at.
         """
@@ -259,11 +245,6 @@ class PackedSystem:
         -------
         ndarray of float64, shape (count, k)
             Solutions.
-
-        Raises
-        ------
-        TrainingError
-            If the matrix is not positive definite to working precision.
         """
         filled = np.zeros((2 * self._half, right.shape[1]))
         filled[: self.count] = right
@@ -290,20 +271,6 @@ def one_blas_thread() -> Iterator[None]:
 
 def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> list[_Result]:
     """Map over items in threads.
-
-    Parameters
-    ----------
-    work : callable
-        Takes an item; must not depend on the others.
-    items : iterable
-        Items.
-    workers : int
-        Threads at the most.
-
-    Returns
-    -------
-    list
-        Results in the order of the items, the same for any number of threads.
 
     Examples
     --------
@@ -332,11 +299,6 @@ def give_back_freed() -> bool:
 
     By itself glibc raises the size from which it does so to that of what has been freed, up to 32 MiB, and keeps
     what is smaller: a search then holds the squares of steps long past.
-
-    Returns
-    -------
-    bool
-        Whether there is such a setting here: not with another C library.
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
@@ -345,22 +307,7 @@ def give_back_freed() -> bool:
 
 
 def require_memory(needed: int, what: str, advice: str) -> None:
-    """Refuse work that does not fit into memory, before it is begun.
-
-    Parameters
-    ----------
-    needed : int
-        Bytes.
-    what : str
-        What needs them.
-    advice : str
-        What to do if there is less.
-
-    Raises
-    ------
-    ConfigError
-        If there is less; the message holds both figures.
-    """
+    """Refuse work that does not fit into memory, before it is begun."""
     there = available_memory()
     if needed > there:
         raise ConfigError(

@@ -55,8 +55,6 @@ class ConjugateGradients:
 
     Parameters
     ----------
-    rows : Rows
-        The features.
     penalty : ndarray of float64, shape (d + 1,)
         Weight of each squared weight in the objective, the bias last.
     """
@@ -81,8 +79,6 @@ class ConjugateGradients:
         ----------
         weights : ndarray of float64, shape (n, m)
             Cost of each row in each problem, relative to C; 0 outside the margin.
-        cost : float
-            C.
         gradient : ndarray of float64, shape (d + 1, m)
             Of each objective.
 
@@ -92,11 +88,6 @@ class ConjugateGradients:
             To each minimum, to about a hundredth of the way.
         products : ndarray of int64, shape (m,)
             Products with the Hessian that they took.
-
-        Raises
-        ------
-        TrainingError
-            If the Hessian is not finite.
         """
         if self._gram is None:
             self._gram = self._rows.weighted_gram(weights.mean(axis=1))
@@ -194,11 +185,6 @@ def line_minima(lines: Lines) -> Floats:
 
     The derivative is piecewise linear and rises: Newton's method within a bracket ends in a few steps.
 
-    Parameters
-    ----------
-    lines : Lines
-        The objectives.
-
     Returns
     -------
     ndarray of float64, shape (m,)
@@ -243,16 +229,10 @@ def piece_minima(
 
     Parameters
     ----------
-    products : Products
-        Of the rows.
     labels, costs : ndarray of float64, shape (n, m)
         -1 or 1, and the cost of each row's loss, for each problem.
     inside : ndarray of bool, shape (n, m)
         Rows inside the margin; their costs are above 0.
-    penalise_bias : bool
-        Count the bias in the norm.
-    workers : int
-        Threads.
 
     Returns
     -------
@@ -260,11 +240,6 @@ def piece_minima(
         Weights are the rows' sum with these.
     biases : ndarray of float64, shape (m,)
         Intercepts; NaN where no row is inside and the bias is free, as any is then a minimum.
-
-    Raises
-    ------
-    TrainingError
-        If the inner products are not positive semidefinite to working precision.
 
     Examples
     --------
@@ -395,29 +370,8 @@ def primal_path(
 
     Parameters
     ----------
-    rows : Rows
-        The features.
-    batch : Batch
-        Labels and costs.
     grid : ndarray of float64, shape (c,)
         Values of C, ascending.
-    penalise_bias : bool
-        Count the bias in the norm.
-    settled : float
-        Steps follow until one would change no decision value by more than this times the largest. What is then left to
-        change is smaller by far: each step of Newton's method leaves a small part of the last one's, or nothing.
-    approach : int
-        So many values at the beginning are steps on the way only, and solved roughly.
-
-    Yields
-    ------
-    Solution
-        For each C. Its arrays change with the next one.
-
-    Raises
-    ------
-    TrainingError
-        If the features are too large for any precision.
     """
     problems = batch.labels.shape[1]
     state = _State(np.zeros((rows.width + 1, problems)), np.zeros((rows.count, problems)))

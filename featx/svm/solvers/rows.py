@@ -74,8 +74,6 @@ class Rows:
         Features; may be memory-mapped.
     lengths : ndarray of float64, shape (all,)
         What each row is divided by.
-    workers : int
-        Threads.
     numbers : ndarray of int64, shape (n,), optional
         Which rows, ascending; all if not given.
     """
@@ -171,11 +169,6 @@ class InnerProducts:
 
     Rows that are no longer asked for give their place to new ones, so that a set of rows that changes bit by bit
     costs no second square.
-
-    Parameters
-    ----------
-    rows : Rows
-        The features.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -235,15 +228,6 @@ class InnerProducts:
         ----------
         inside : ndarray of bool, shape (n, m)
             The sets, one a column.
-        work : callable
-            Takes a column's number, the rows of its set and the matrix of their products, which it may use up.
-        workers : int
-            Threads.
-
-        Returns
-        -------
-        list
-            What `work` returned for each column.
         """
         self.cover(np.flatnonzero(inside.any(axis=1)))
         # A system for each thread, taken once: what threads take and give back themselves stays with them.

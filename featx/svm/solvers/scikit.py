@@ -34,12 +34,6 @@ class ScikitSolver:
     ----------
     features : ndarray of float32, shape (n, d)
         All rows, unscaled.
-    scaling : str
-        Name of the scaling.
-    settings : Settings
-        ``solver`` says which estimator.
-    workers : int
-        Threads.
     """
 
     def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
@@ -53,20 +47,7 @@ class ScikitSolver:
             self.tolerance = 1e-3
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C.
-
-        Parameters
-        ----------
-        jobs : sequence of Job
-            Splits.
-        costs : sequence of float
-            Values of C.
-
-        Returns
-        -------
-        list of Curve
-            One for each job.
-        """
+        """Solve every job for every C."""
         return in_threads(lambda job: self._curve(job, costs), jobs, self._workers)
 
     def _curve(self, job: FitProblem, costs: Sequence[float]) -> Curve:
@@ -85,13 +66,6 @@ class ScikitSolver:
             Row numbers.
         labels : ndarray of float64, shape (m,)
             -1 or 1, both present.
-        cost : float
-            C.
-
-        Returns
-        -------
-        Decision
-            The SVM.
         """
         scaler = fit_scaler(self._scaling, self._features[train])
         rows = scaler.apply(self._features[train])
@@ -141,12 +115,6 @@ class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    C : float
-        Cost of the loss against the norm, above 0.
-    loss : str
-        ``"squared_hinge"`` or ``"hinge"``.
-    class_weight : dict, ``"balanced"`` or None
-        Factors of C for each class.
     penalise_bias : bool
         Count the intercept in the norm, as ``LinearSVC`` does. Hinge does not, whatever is given.
     tol : float
@@ -199,16 +167,6 @@ class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Classes.
         sample_weight : array_like of shape (n,), optional
             Factors of C for each row.
-
-        Returns
-        -------
-        LinearSVM
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            For one class only, or a parameter out of range.
         """
         if self.loss not in _LOSSES:
             raise ValueError(

@@ -38,31 +38,14 @@ _OPCODES = 2**20
 
 
 class Allowance:
-    """Bytes that a weights file may still unpack to.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
+    """Bytes that a weights file may still unpack to."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._size = path, path.stat().st_size
         self._left = TIMES * self._size + SPARE
 
     def take(self, count: int) -> None:
-        """Take some bytes before they are unpacked.
-
-        Parameters
-        ----------
-        count : int
-            How many.
-
-        Raises
-        ------
-        WeightsError
-            If the file would unpack to more than `TIMES` its size and `SPARE`.
-        """
+        """Take some bytes before they are unpacked."""
         self._left -= count
         if self._left < 0:
             raise WeightsError(
@@ -71,33 +54,11 @@ class Allowance:
             )
 
     def take_archive(self, archive: zipfile.ZipFile) -> None:
-        """Take what a zip archive says that it unpacks to; reading a member gives no more than it says.
-
-        Parameters
-        ----------
-        archive : zipfile.ZipFile
-            The file, opened.
-        """
+        """Take what a zip archive says that it unpacks to; reading a member gives no more than it says."""
         self.take(sum(item.file_size for item in archive.infolist()))
 
     def take_dataset(self, dataset: Any) -> Any:
-        """Take the numbers of an HDF5 data set, which may be declared without being in the file.
-
-        Parameters
-        ----------
-        dataset : h5py.Dataset
-            The data set.
-
-        Returns
-        -------
-        h5py.Dataset
-            The same.
-
-        Raises
-        ------
-        ValueError
-            If it does not hold numbers.
-        """
+        """Take the numbers of an HDF5 data set, which may be declared without being in the file."""
         if dataset.dtype.hasobject:
             raise ValueError(f"{dataset.name} holds no numbers")
         self.take(dataset.size * dataset.dtype.itemsize)
@@ -105,18 +66,7 @@ class Allowance:
 
 
 def check_pickle(data: bytes) -> None:
-    """Walk through a pickle without building it: lengths beyond its end, or far places of its memory, take gigabytes.
-
-    Parameters
-    ----------
-    data : bytes
-        A pickle, and whatever follows it.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or longer than the tensors of a network need.
-    """
+    """Walk through a pickle without building it: lengths beyond its end, or far places of its memory, take gigabytes."""
     for count, (opcode, argument, place) in enumerate(pickletools.genops(BytesIO(data))):
         if count > _OPCODES or (place or 0) > PICKLE_LIMIT:
             raise ValueError("its description of the tensors is too long")

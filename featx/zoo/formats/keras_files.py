@@ -112,26 +112,7 @@ _ARCHIVED = "model.weights.h5"
 
 
 def read_weights(path: Path | str, backbone: str = "") -> Contents:
-    """Read a weights file.
-
-    Parameters
-    ----------
-    path : Path or str
-        A legacy Keras ``.h5`` (weights or a whole model), a Keras 3 ``.weights.h5``, a ``.keras`` archive, a
-        ``.mat`` of MatConvNet, or a state dict of PyTorch as ``.safetensors`` or ``.pth``.
-    backbone : str
-        The backbone that it shall be for; files of other frameworks are put under its names.
-
-    Returns
-    -------
-    Contents
-        Its layers and arrays.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read or is none of these.
-    """
+    """Read a weights file."""
     file = Path(path)
     try:
         head = _head(file)

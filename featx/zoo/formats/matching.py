@@ -26,16 +26,6 @@ __all__ = ["fill", "layer_names", "snake_case"]
 def snake_case(name: str) -> str:
     """Spell a class name as Keras does in automatic layer names.
 
-    Parameters
-    ----------
-    name : str
-        Name of a class.
-
-    Returns
-    -------
-    str
-        The same in lower case with underscores.
-
     Examples
     --------
     >>> snake_case("SeparableConv2D")
@@ -98,25 +88,7 @@ class _Slot:
 
 
 def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone: Backbone) -> None:
-    """Set the weights of a network from a file.
-
-    Parameters
-    ----------
-    whole : keras.Model
-        The whole architecture, whose layers stand in the order that files follow.
-    network : keras.Model
-        The part of it that is used; weights outside of it need not be in the file.
-    contents : Contents
-        What the file holds; with or without a classifier on top.
-    backbone : Backbone
-        The architecture's row.
-
-    Raises
-    ------
-    WeightsError
-        If the file is of another architecture: the message names the first layer that differs, with both
-        shapes. Nothing has been set then.
-    """
+    """Set the weights of a network from a file."""
     needed = {id(variable) for variable in network.weights}
     slots, found, spare = _LAYOUTS[contents.layout](whole, contents)
     wanted = [slot for slot in slots if needed.intersection(map(id, slot.variables))]

@@ -54,23 +54,11 @@ _LEAST, _RATIO = 64 << 20, 4
 def read_mat(path: Path) -> dict[str, Any]:
     """Read the variables of a file.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     dict of str to ndarray
         Variables by name, as `scipy.io.loadmat` gives them: numbers as they are stored, texts as arrays of str, cells as
         arrays of objects, structs as structured arrays of objects.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or holds something else; the message says what.
-    NotImplementedError
-        For version 7.3.
     """
     data = memoryview(path.read_bytes())
     version, order = bytes(data[124:126]), bytes(data[126:128])
@@ -263,11 +251,6 @@ MATCONVNET_BACKBONES = tuple(_NETS)
 def guess_backbone(path: Path | str) -> str | None:
     """Guess which backbone a MatConvNet file is of, from its number of weighted layers.
 
-    Parameters
-    ----------
-    path : Path or str
-        A ``.mat`` file.
-
     Returns
     -------
     str or None
@@ -280,24 +263,11 @@ def guess_backbone(path: Path | str) -> str | None:
 def read_matconvnet(path: Path, backbone: str) -> Contents:
     """Read a MatConvNet file.
 
-    Parameters
-    ----------
-    path : Path
-        A ``.mat`` file up to version 7.
-    backbone : str
-        The backbone that it shall be for: ``vgg_m``, ``vgg16`` or ``vgg19``.
-
     Returns
     -------
     Contents
         Its layers under the backbone's names: kernels as Keras has them, for VGG-16 and 19 with the colours
         of the first in the order of Keras (blue first). For VGG-M, ``mean_image`` too.
-
-    Raises
-    ------
-    WeightsError
-        If it is damaged, of another network, or of a shape, stride, padding or normalisation that the
-        backbone does not have.
     """
     if backbone not in MATCONVNET_BACKBONES:
         raise WeightsError(

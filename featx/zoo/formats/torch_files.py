@@ -75,40 +75,17 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
-    """Tell whether a file is a safetensors file.
-
-    Parameters
-    ----------
-    head : bytes
-        Its beginning, nine bytes or more.
-    size : int
-        Its length.
-
-    Returns
-    -------
-    bool
-        Whether it begins with the length of a JSON header that it can hold.
-    """
+    """Tell whether a file is a safetensors file."""
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Read a safetensors file.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     dict of str to ndarray
         Tensors by name; bfloat16 as float32.
-
-    Raises
-    ------
-    ValueError
-        If its header does not describe its bytes.
     """
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
@@ -131,40 +108,17 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def is_torch_archive(archive: zipfile.ZipFile) -> bool:
-    """Tell whether a zip archive is one that `torch.save` wrote.
-
-    Parameters
-    ----------
-    archive : zipfile.ZipFile
-        The archive.
-
-    Returns
-    -------
-    bool
-        Whether it has a ``data.pkl`` in its one folder.
-    """
+    """Tell whether a zip archive is one that `torch.save` wrote."""
     return any(name.count("/") == 1 and name.endswith("/data.pkl") for name in archive.namelist())
 
 
 def read_torch_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     """Read the state dict in an archive that `torch.save` wrote.
 
-    Parameters
-    ----------
-    path : Path
-        The file, for messages.
-    archive : zipfile.ZipFile
-        The same, opened.
-
     Returns
     -------
     dict of str to ndarray
         Tensors by name, without the ``module.`` of parallel training; bfloat16 as float32.
-
-    Raises
-    ------
-    WeightsError
-        If it holds anything but tensors, names and numbers: a whole pickled model, say.
     """
     (described,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
     folder = described.removesuffix("/data.pkl")
@@ -188,20 +142,10 @@ def read_torch_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.nda
 def read_old_torch(path: Path) -> dict[str, np.ndarray]:
     """Read the state dict in a file that PyTorch wrote before version 1.6, as torchvision's older ones.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     dict of str to ndarray
         Tensors by name, as `read_torch_archive` returns them.
-
-    Raises
-    ------
-    WeightsError
-        If it holds anything but tensors, names and numbers.
     """
     storages: dict[str, np.ndarray] = {}
 
@@ -463,23 +407,14 @@ def from_state_dict(path: Path, tensors: _NamedTensors, backbone: str) -> Conten
 
     Parameters
     ----------
-    path : Path
-        Where it came from, for messages.
     tensors : mapping of str to ndarray
         The state dict.
-    backbone : str
-        The backbone that it shall be for.
 
     Returns
     -------
     Contents
         Its layers: convolutions (height, width, in, out), dense kernels (in, out), batch normalisation as
         scale, offset, mean, variance.
-
-    Raises
-    ------
-    WeightsError
-        If featx reads no state dicts for that backbone.
     """
     if backbone not in TORCH_BACKBONES:
         raise WeightsError(
