@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
-from .progress import progress
+from . import flags
+from .bars import progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +40,7 @@ def data() -> None:
     help="Images that are listed but not there.",
 )
 @click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
-@options.OVERWRITE
+@flags.OVERWRITE
 def import_command(
     format: str | None,
     source: Path | None,
@@ -55,7 +55,7 @@ def import_command(
     from featx.errors import listing
 
     if list_formats:
-        options.print_table(
+        flags.print_table(
             [("format", "data set", "source"), *((row.name, row.title, row.expects) for row in IMPORTERS)]
         )
         return
@@ -72,15 +72,15 @@ def import_command(
     )
     click.echo(str(done.manifest))
     if stood:
-        click.echo(options.STOOD, err=True)
+        click.echo(flags.STOOD, err=True)
     left = f", {len(done.left_out)} left out: {listing(done.left_out)}" if done.left_out else ""
     labels = ", ".join(f"{label} {count}" for label, count in done.labels.items())
     click.echo(f"{done.images} images: {labels}{left}", err=True)
 
 
 @data.command("check")
-@options.MANIFEST
-@options.ROOT
+@flags.MANIFEST
+@flags.ROOT
 @click.option("--task", help="Task whose treatment of labels to check too, such as melanoma:rest.")
 @click.option(
     "--near",
@@ -94,10 +94,10 @@ def import_command(
 @click.option(
     "--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Samples of each class on it."
 )
-@options.SEED
-@options.CACHE
-@options.WORKERS
-@options.JSON
+@flags.SEED
+@flags.CACHE
+@flags.WORKERS
+@flags.JSON
 def check_command(
     manifest: Path,
     root: Path | None,
@@ -134,7 +134,7 @@ def check_command(
         write_text(html, _check_sheet(table, check, samples, seed))
         click.echo(f"sheet: {html}", err=True)
     if as_json:
-        options.print_json(json_of(check))
+        flags.print_json(json_of(check))
     else:
         _print_check(check)
     return int(any(finding.grave for finding in check.findings))
@@ -153,7 +153,7 @@ def _print_check(check: ManifestCheck) -> None:
         (label or "(none)", str(count), *(str(check.splits[split].get(label, 0)) for split in splits))
         for label, count in check.classes.items()
     ]
-    options.print_table([("label", "images", *splits), *rows])
+    flags.print_table([("label", "images", *splits), *rows])
     sizes = list(check.sizes.items())
     shown = ", ".join(f"{size} ({count})" for size, count in sizes[:5])
     click.echo(f"sizes: {shown}{f' and {len(sizes) - 5} more' if len(sizes) > 5 else ''}")
@@ -223,8 +223,8 @@ def _picture(path: str, caption: str) -> Picture | None:
 
 
 @data.command("preview")
-@options.MANIFEST
-@options.ROOT
+@flags.MANIFEST
+@flags.ROOT
 @click.option(
     "--preparation", "preparations", multiple=True, help="Preparation to show; repeatable.  [default: all]"
 )
@@ -238,7 +238,7 @@ def _picture(path: str, caption: str) -> Picture | None:
     show_default=True,
     help="HTML to write.",
 )
-@options.SEED
+@flags.SEED
 def preview_command(
     manifest: Path,
     root: Path | None,
@@ -325,7 +325,7 @@ def fetch_command(name: str | None, output: Path | None, accept_licence: bool, l
 
     if list_names:
         rows = [(row.name, row.title, row.licence) for row in archives().values()]
-        options.print_table([("name", "data set", "licence"), *rows])
+        flags.print_table([("name", "data set", "licence"), *rows])
         return
     if name is None or output is None:
         raise click.UsageError("give NAME and --output; --list shows the open data sets")

@@ -14,10 +14,9 @@ import click
 
 from featx import __version__
 from featx.errors import FeatxError, InputError
-from featx.interrupts import Interrupted, interruptible
-from featx.quiet import quieten_tensorflow
+from featx.process import Interrupted, interruptible, quieten_tensorflow
 
-from .words import explained
+from .synonyms import explained
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -10,8 +10,8 @@ import click
 
 from featx.errors import ConfigError
 
-from .options import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
-from .progress import progress
+from .bars import progress
+from .flags import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
 
 if TYPE_CHECKING:
     from featx.study import Outcome

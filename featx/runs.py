@@ -22,11 +22,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +43,6 @@ __all__ = [
     "Run",
     "RunRecord",
     "checked_digest",
-    "environment",
     "find_runs",
     "finished_run",
     "given_features",
@@ -56,19 +52,29 @@ __all__ = [
     "run_cost",
     "run_folder",
     "shown_as",
-    "versions",
     "write_run",
 ]
 
+
 COMPLETE = "complete.json"
+
+
 _INNER = "inner_scores.csv"
+
+
 # Runs of earlier versions lack this mark: their texts were written as they are.
 _GUARDED = "guarded"
+
+
 # 2: SVM runs with inner scores and thresholds; of ties in extreme pooling the positive score; isotonic probabilities
 # that keep off 0 and 1.
 _FORMATS = (1, 2)
+
+
 # Bytes of a record.
 _RECORD_LIMIT = 2**26
+
+
 _PLAIN_COLUMNS = ("id", "fold", "group", "class")
 
 
@@ -263,28 +269,6 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
         return value
     keyed = set(value) <= set(names)
     return {names[key] if keyed else key: _with_names(item, names) for key, item in value.items()}
-
-
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """Look up the versions of installed distributions, and of Python, without importing them."""
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
-    """Describe the machine, the time and the seconds for each stage, for ``environment.json``."""
-    return {
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": {name: round(value, 4) for name, value in durations.items()},
-        **facts,
-    }
 
 
 def given_features(run: Run, digest: str | None) -> Mapping[str, Any] | None:

@@ -24,7 +24,8 @@ from .folds import (
 from .importers.registry import IMPORTERS, import_dataset
 from .importers.source import read_text_table
 from .manifest import Manifest, image_name, leaves, read_manifest
-from .protocols import check_inner, deal, inner_splits, make_folds, merged_groups, validation_split
+from .protocols import check_inner, make_folds, merged_groups
+from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
 

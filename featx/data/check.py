@@ -20,7 +20,7 @@ from featx.data.tasks import Task, doubtful_labels
 from featx.digest import canonical
 from featx.errors import ImageError, listing
 from featx.files import open_regular
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
 __all__ = [

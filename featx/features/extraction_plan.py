@@ -16,8 +16,7 @@ from featx.features.feature_recipe import Recipe, folder_name
 from featx.features.store import RECIPE, TRAINED_ON, FeatureStore
 from featx.files import write_aside
 from featx.images import DECODE_VERSION, PRESETS, preparation_key
-from featx.limits import usable_cores
-from featx.runs import versions
+from featx.machine import usable_cores, versions
 from featx.zoo import Backbone, Weights, find_backbone, resolve_weights
 
 __all__ = [

@@ -20,7 +20,7 @@ from featx.digest import canonical, digest, short
 from featx.errors import ConfigError
 from featx.features.engines import Batch, Outputs, reference_outputs
 from featx.files import folder_aside, write_json
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.zoo import Cost, count_costs
 
 if TYPE_CHECKING:

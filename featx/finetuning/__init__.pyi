@@ -1,5 +1,5 @@
 from .finetune_folds import finetune
-from .fit import Kept, fit
+from .learner import Kept
 from .sampling import final_weights
 from .training_recipe import RECIPES, TrainingRecipe, read_recipe
 
@@ -9,6 +9,5 @@ __all__ = [
     "TrainingRecipe",
     "final_weights",
     "finetune",
-    "fit",
     "read_recipe",
 ]

@@ -34,13 +34,13 @@ from featx.data import (
     write_folds,
 )
 from featx.errors import ConfigError
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run
 from featx.zoo import find_backbone, resolve_weights
 
 from .finetune_plan import FinetunePlan, Todo, advice, choose_recipe, image_keys, plan_fold
-from .fit import Kept
+from .learner import Kept
 from .tensorboard_log import check_board
 from .trainer import plan_scores, scores_folder, write_scores
 from .training_images import MEMORY_GIB

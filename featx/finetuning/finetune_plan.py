@@ -15,7 +15,8 @@ from featx.errors import ImageError, LeakError, WeightsError, listing
 from featx.finetuning.sampling import steps_per_epoch
 from featx.finetuning.training_recipe import TrainingRecipe, read_recipe
 from featx.images import DECODE_VERSION, content_keys, preparation_key
-from featx.runs import RunRecord, run_folder, versions
+from featx.machine import versions
+from featx.runs import RunRecord, run_folder
 from featx.zoo import TRAINED_ON_FILE, Backbone, Weights, backend_name
 
 __all__ = ["FinetunePlan", "Todo", "advice", "choose_recipe", "image_keys", "plan_fold", "seen_before"]

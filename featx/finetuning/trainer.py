@@ -21,19 +21,18 @@ from featx.digest import digest, digest_file
 from featx.finetuning.checkpoint import Checkpoint
 from featx.finetuning.devices import compute_in_order, find_devices
 from featx.finetuning.finetune_plan import FinetunePlan, Todo, seen_before
-from featx.finetuning.fit import Fitted, FoldTraining, Kept, fit
-from featx.finetuning.learner import Learner, precision
+from featx.finetuning.learner import Fitted, FoldTraining, Kept, Learner, fit, precision
 from featx.finetuning.sampling import Part, final_weights
 from featx.finetuning.tensorboard_log import open_board
 from featx.finetuning.training_images import TrainingImages, load_pixels
 from featx.finetuning.training_recipe import TrainingRecipe
+from featx.machine import environment
 from featx.progress import Progress
-from featx.runs import Prediction, Run, RunRecord, environment, run_folder, write_run
+from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
 from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, Weights, build_backbone
 
 if TYPE_CHECKING:
-    from featx.finetuning.fit import Fitted
-    from featx.finetuning.learner import Learner
+    from featx.finetuning.learner import Fitted, Learner
 
 __all__ = [
     "HEAD_FILE",

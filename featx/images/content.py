@@ -26,7 +26,7 @@ from featx.digest import digest_bytes
 from featx.errors import ImageError
 from featx.files import open_regular, read_regular
 from featx.images.decode import FILE_LIMIT
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
 __all__ = ["ContentKeys", "content_keys", "earlier_keys", "read_and_key"]

@@ -1,6 +1,5 @@
 from .make_report import Report, changes, report
 from .overlays import SaliencyMap, write_index
-from .page import page
 from .sections.images import find_mistakes
 from .series import Series, collect
 from .summary import main_class, measure
@@ -16,7 +15,6 @@ __all__ = [
     "find_mistakes",
     "main_class",
     "measure",
-    "page",
     "plain",
     "report",
     "write_index",

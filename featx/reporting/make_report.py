@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from markupsafe import Markup
+
 from featx.data import Manifest, read_manifest
 from featx.digest import canonical, digest_file
 from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
 from featx.progress import Progress, Silent
-from featx.reporting.figures.canvas import save
+from featx.reporting.figures.canvas import ReportFigure, save, svg
 from featx.reporting.figures.plots import drawings
 from featx.reporting.overlays import gallery
-from featx.reporting.page import page
-from featx.reporting.sections.contents import main_table, tables
+from featx.reporting.page import Block, page
+from featx.reporting.sections.all_tables import main_table, tables
 from featx.reporting.sections.images import find_mistakes, thumbnails
-from featx.reporting.sections.words import Statement, findings
+from featx.reporting.sections.statements import Statement, findings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Table, plain, records, write_tables
 from featx.runs import COMPLETE
@@ -246,7 +248,10 @@ def report(
             tell.advance()
         files = write_tables(made, aside / "tables")
         tell.advance()
-        write_text(aside / "report.html", page(summary, made, drawn, said, title, pictures, refresh, maps))
+        write_text(
+            aside / "report.html",
+            page(summary, made, page_figures(drawn), said, title, pictures, refresh, maps),
+        )
         tell.advance()
     tell.finish()
     changed = (f"{target / name} is of an earlier report and was changed: it stays" for name in kept)
@@ -307,3 +312,11 @@ def _marks(paths: Sequence[Path | str]) -> frozenset[tuple[Path, int]]:
         except FileNotFoundError:  # replaced at this moment: the next look sees it
             continue
     return frozenset(found)
+
+
+def page_figures(figures: Sequence[ReportFigure]) -> list[Block]:
+    """Draw figures for the page, each once for wide and once for narrow screens."""
+    return [
+        Block(one.name, one.title, one.note, one.alt, Markup(svg(one) + svg(one, narrow=True)))
+        for one in figures
+    ]

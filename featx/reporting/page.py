@@ -18,11 +18,10 @@ from markupsafe import Markup
 
 from featx import __version__
 from featx.digest import canonical, short
-from featx.reporting.figures.canvas import ReportFigure, svg
 from featx.reporting.overlays import Gallery, SaliencyMap
 from featx.reporting.sections.images import find_mistakes
 from featx.reporting.sections.labels import slugs, trainings
-from featx.reporting.sections.words import Statement
+from featx.reporting.sections.statements import Statement
 from featx.reporting.series import Series
 from featx.reporting.summary import Summary
 from featx.reporting.tables import Cell, Column, Score, Table, shown
@@ -266,7 +265,7 @@ class PageSection:
 def page(
     summary: Summary,
     tables: Sequence[Table],
-    drawings: Sequence[ReportFigure],
+    drawings: Sequence[Block],
     findings: Sequence[Statement],
     title: str,
     pictures: Mapping[str, str] | None = None,
@@ -280,7 +279,7 @@ def page(
     summary : Summary
         What the report is made of.
     tables : sequence of Table
-        As `featx.reporting.sections.contents.tables` made them.
+        As `featx.reporting.sections.all_tables.tables` made them.
     drawings : sequence of Drawing
         As `featx.reporting.figures.plots.drawings` made them.
     findings : sequence of Finding
@@ -339,14 +338,14 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 def _sections(
     summary: Summary,
     tables: Sequence[Table],
-    drawings: Sequence[ReportFigure],
+    drawings: Sequence[Block],
     findings: Sequence[Statement],
     shots: tuple[Shot, ...],
 ) -> list[PageSection]:
     links = _links(summary)
 
     def blocks(*starts: str) -> tuple[Block, ...]:
-        pictures = [_drawing(item) for item in drawings if _begins(item.name, starts)]
+        pictures = [item for item in drawings if _begins(item.name, starts)]
         return (*pictures, *(_table(item, links) for item in tables if _begins(item.name, starts)))
 
     sections = [
@@ -384,10 +383,6 @@ def _sections(
 
 def _begins(name: str, starts: Sequence[str]) -> bool:
     return any(name.startswith(start) for start in starts)
-
-
-def _drawing(item: ReportFigure) -> Block:
-    return Block(item.name, item.title, item.note, item.alt, Markup(svg(item) + svg(item, narrow=True)))
 
 
 def _links(summary: Summary) -> dict[tuple[str, ...], str]:

@@ -18,7 +18,12 @@ from featx.digest import differing
 from featx.errors import RunError, listing
 from featx.files import open_regular
 from featx.runs import Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
-from featx.stats import FoldScores, fold_scores, pool_folds, size_ratio
+from featx.stats import (
+    FoldScores,
+    fold_scores,
+    pool_folds,
+    size_ratio,
+)
 
 __all__ = [
     "SearchFacts",
@@ -26,6 +31,7 @@ __all__ = [
     "apart",
     "check_series",
     "choose",
+    "clusters",
     "collect",
     "comparability",
     "history",
@@ -488,3 +494,30 @@ def _fold_scores(run: Run) -> FoldScores:
         train_size=None if unknown else train_size(run.record),
         train_groups=groups,
     )
+
+
+# Folds of one protocol differ by a few groups: sizes this near count as one.
+NEAR = 1.1
+
+
+def clusters(folds: Sequence[FoldScores]) -> list[tuple[FoldScores, ...]]:
+    """Sort folds by the size of their training parts, sizes within a tenth of the smallest together.
+
+    Examples
+    --------
+    >>> from featx.stats.arms import fold_scores
+    >>> folds = [fold_scores(str(size), ["a"], [1], [0.1], train_size=size) for size in (200, 100, 104)]
+    >>> [[fold.train_size for fold in part] for part in clusters(folds)]
+    [[100, 104], [200]]
+    """
+    made: list[list[FoldScores]] = []
+    for fold in sorted((fold for fold in folds if fold.train_size), key=size_of):
+        if made and size_of(fold) <= NEAR * size_of(made[-1][0]):
+            made[-1].append(fold)
+        else:
+            made.append([fold])
+    return [tuple(part) for part in made]
+
+
+def size_of(fold: FoldScores) -> int:
+    return fold.train_size or 0

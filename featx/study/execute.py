@@ -17,14 +17,14 @@ from filelock import FileLock, Timeout
 
 from featx.errors import ConfigError, StoreError
 from featx.files import write_json
-from featx.interrupts import Interrupted, on_signal
+from featx.process import Interrupted, on_signal
 from featx.progress import Progress, Silent
-from featx.study.jobs import KINDS, Job, State, read_state, write_failed, write_started
+from featx.study.jobs import KINDS, LOCK, Job, State, read_state, write_failed, write_started
 from featx.study.places import Pool, Worker
 from featx.study.plan import Plan
 from featx.study.schema import KEPT
 
-__all__ = ["LOCK", "Outcome", "Written", "execute", "settled"]
+__all__ = ["Outcome", "Written", "execute", "settled"]
 
 
 _LEAVING_RUNS = frozenset({"source", "finetune", "svm"})
@@ -63,9 +63,6 @@ def _behind(jobs: Mapping[str, Job], keys: Sequence[str]) -> list[str]:
             found[key] = None
             waiting += jobs[key].needs
     return list(found)
-
-
-LOCK = ".lock"
 
 
 _TICK_SECONDS = 0.5

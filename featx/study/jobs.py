@@ -17,7 +17,8 @@ from featx.digest import canonical, digest, short
 from featx.errors import StoreError
 from featx.files import write_json
 
-__all__ = ["KINDS", "Job", "State", "read_state", "write_done", "write_failed", "write_started"]
+__all__ = ["KINDS", "LOCK", "Job", "State", "read_state", "write_done", "write_failed", "write_started"]
+
 
 KINDS = {
     "source": "training on a source",
@@ -26,7 +27,10 @@ KINDS = {
     "svm": "training SVMs",
     "report": "writing the reports",
 }
+
+
 """Kinds of jobs in the order that a study needs them, and what is done in each."""
+
 
 _FORMAT = 1
 
@@ -161,3 +165,6 @@ def write_done(job_digest: str, folder: Path, result: Mapping[str, Any]) -> None
 def write_failed(job_digest: str, folder: Path, reason: str) -> None:
     """Mark a job as failed."""
     write_json(folder / "failed.json", {"digest": job_digest, "reason": " ".join(reason.split())})
+
+
+LOCK = ".lock"

@@ -12,8 +12,7 @@ from filelock import FileLock, Timeout
 
 from featx.errors import FeatxError
 from featx.features import ExtractSettings, missing_keys, targets
-from featx.study.execute import LOCK
-from featx.study.jobs import KINDS, Job, State, read_state
+from featx.study.jobs import KINDS, LOCK, Job, State, read_state
 from featx.study.plan import Plan
 from featx.zoo import find_backbone, weights_folder
 

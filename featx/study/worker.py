@@ -26,8 +26,8 @@ from typing import Any
 
 from featx.errors import FeatxError, TrainingError
 from featx.finetuning import Kept
+from featx.process import quieten_tensorflow
 from featx.progress import Progress
-from featx.quiet import quieten_tensorflow
 from featx.runs import COMPLETE
 from featx.study.jobs import write_done, write_failed
 

@@ -17,8 +17,7 @@ from featx.data import Task, deal
 from featx.errors import TrainingError
 from featx.runs import Prediction
 from featx.stats import Calibration, Sigmoid, Steps, fit_calibration, fixed_thresholds
-from featx.svm.problems import FitProblem, Solver, pool_scores
-from featx.svm.search import view_rows
+from featx.svm.problems import FitProblem, Solver, pool_scores, view_rows
 
 __all__ = [
     "InnerScores",

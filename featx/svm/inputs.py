@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.data import Fold, Folds, Labelled, known_test_images
-from featx.errors import ConfigError, LeakError, MissingFeaturesError, StoreError, listing
+from featx.errors import (
+    ConfigError,
+    LeakError,
+    MissingFeaturesError,
+    StoreError,
+    listing,
+)
 from featx.features import FeatureStore
 from featx.images import content_keys, earlier_keys
+from featx.machine import require_memory
 from featx.progress import Progress
-from featx.svm.model import arrange_views
-from featx.svm.solvers.linalg import require_memory
 
-__all__ = ["Images", "assign_stores", "default_arm", "find_images", "read_rows", "refuse_leaks"]
+__all__ = [
+    "Images",
+    "arrange_views",
+    "assign_stores",
+    "default_arm",
+    "find_images",
+    "read_rows",
+    "refuse_leaks",
+]
 
 
 MISSING = ("fail", "leave-out")
@@ -182,3 +196,25 @@ def read_rows(
             "the manifest, or extract them again into another cache"
         )
     return features
+
+
+def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:
+    """Bring features into the rows that an SVM works on.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (n, views, d) or (n, d)
+        Features.
+
+    Returns
+    -------
+    ndarray of float, shape (n, rows, d)
+        Of the same dtype; one row without views or with their mean.
+
+    Examples
+    --------
+    >>> arrange_views(np.array([[[1.0, 2.0], [3.0, 4.0]]]), "mean").tolist()
+    [[[2.0, 3.0]]]
+    """
+    images = features[:, None] if features.ndim == 2 else features
+    return images if views == "rows" or images.shape[1] == 1 else images.mean(axis=1, keepdims=True)

@@ -24,6 +24,7 @@ __all__ = [
     "pool_groups",
     "pool_scores",
     "rows_of",
+    "view_rows",
 ]
 
 
@@ -225,3 +226,24 @@ def _pooled(name: str, rows: list[Prediction], pool: str, positive: str | None) 
         scores=dict(zip(rows[0].scores, pooled.tolist(), strict=True)),
         strata={key: values.pop() if len(values) == 1 else "" for key, values in strata.items()},
     )
+
+
+def view_rows(images: Ints, views: int) -> Ints:
+    """Number the rows of images that have several each, one behind the other.
+
+    Parameters
+    ----------
+    images : ndarray of int64, shape (m,)
+        Numbers of images.
+
+    Returns
+    -------
+    ndarray of int64, shape (m * views,)
+        Row numbers.
+
+    Examples
+    --------
+    >>> view_rows(np.array([0, 2]), 3).tolist()
+    [0, 1, 2, 6, 7, 8]
+    """
+    return np.asarray((images[:, None] * views + np.arange(views)).ravel())

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.svm.problems import FitProblem, Solver, pool_scores
+from featx.svm.problems import FitProblem, Solver, pool_scores, view_rows
 from featx.svm.settings import SvmSettings
 
-__all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost", "view_rows"]
+__all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost"]
 
 
 # Means of AUCs that differ by less are equal: the order of a sum decides here, no pair of rows does.
@@ -263,27 +263,6 @@ class _Inner:
         return FitProblem(
             view_rows(fit, self.views), view_rows(validate, self.views), np.repeat(labels, self.views)
         )
-
-
-def view_rows(images: Ints, views: int) -> Ints:
-    """Number the rows of images that have several each, one behind the other.
-
-    Parameters
-    ----------
-    images : ndarray of int64, shape (m,)
-        Numbers of images.
-
-    Returns
-    -------
-    ndarray of int64, shape (m * views,)
-        Row numbers.
-
-    Examples
-    --------
-    >>> view_rows(np.array([0, 2]), 3).tolist()
-    [0, 1, 2, 6, 7, 8]
-    """
-    return np.asarray((images[:, None] * views + np.arange(views)).ravel())
 
 
 def _both(positive: Bools) -> bool:

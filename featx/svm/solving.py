@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.machine import give_back_freed, require_memory
 from featx.svm.problems import (
     MEASURES,
     Curve,
@@ -24,7 +25,7 @@ from featx.svm.problems import (
 from featx.svm.scaling import ROWWISE, fit_scaler, row_lengths
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers.gram import Path, hinge_path, squared_hinge_path
-from featx.svm.solvers.linalg import give_back_freed, in_threads, require_memory
+from featx.svm.solvers.linalg import in_threads
 from featx.svm.solvers.primal import ProblemBatch, primal_path
 from featx.svm.solvers.rows import Rows
 from featx.svm.solvers.scikit import ScikitSolver

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from featx.data import Folds
 from featx.digest import canonical, digest
 from featx.features import FeatureStore, recipe_key
-from featx.runs import Run, RunRecord, versions
+from featx.machine import versions
+from featx.runs import Run, RunRecord
 from featx.stats import fold_auc
 from featx.svm.inputs import Images
 from featx.svm.settings import SvmSettings

@@ -30,15 +30,15 @@ from featx.data import (
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
 from featx.features import FeatureStore
-from featx.limits import usable_cores
+from featx.machine import environment, usable_cores
 from featx.progress import Progress, Silent
-from featx.runs import Prediction, Run, RunRecord, environment, finished_run, run_folder, write_run
+from featx.runs import Prediction, Run, RunRecord, finished_run, run_folder, write_run
 from featx.stats import Calibration, calibration_warnings
 from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
 from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
 from featx.svm.model import MODEL, SvmModel, model_bytes
-from featx.svm.problems import Decision, Solver, pool_groups
-from featx.svm.search import Search, search_cost, view_rows
+from featx.svm.problems import Decision, Solver, pool_groups, view_rows
+from featx.svm.search import Search, search_cost
 from featx.svm.settings import SvmSettings, resolve_settings
 from featx.svm.solvers.linalg import one_blas_thread
 from featx.svm.solving import make_solver

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featx.errors import BackboneError
-from featx.zoo.hub import HUB_ROWS, HubRow, Preset, preset
+from featx.zoo.presets import HUB_ROWS, HubRow, Preset, preset
 
 __all__ = [
     "CLASS_TOKEN",

@@ -17,7 +17,7 @@ from featx.errors import WeightsError
 from featx.files import write_aside
 from featx.progress import Progress, Silent
 from featx.zoo.backbones import Backbone, Published
-from featx.zoo.hub import Preset
+from featx.zoo.presets import Preset
 
 __all__ = [
     "CONFIG_FILE",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featx.data.protocols import deal, inner_splits, validation_split
+from featx.data.splitting import deal, inner_splits, validation_split
 from featx.errors import ProtocolError
 
 

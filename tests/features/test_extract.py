@@ -15,7 +15,8 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestError, WeightsError
-from featx.features import passes, writing
+from featx.features import passes
+from featx.features import pipeline as writing
 from featx.features.extraction import extract, summarise_extraction
 from featx.features.store import COST, TRAINED_ON, FeatureStore
 from featx.zoo import Cost, Weights
@@ -463,7 +464,8 @@ def test_a_wrong_layer_leaves_no_store(pictures, tmp_path):
 
 _CHILD = """
 import sys, time
-from featx.features import passes, writing
+from featx.features import passes
+from featx.features import pipeline as writing
 from featx.features.extraction import extract
 writing._MOST_ROWS = 64
 load = passes.load

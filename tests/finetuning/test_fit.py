@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError, TrainingError
-from featx.finetuning import fit as fitting
+from featx.finetuning import learner as fitting
 from featx.finetuning.checkpoint import Checkpoint, Progressed
-from featx.finetuning.fit import Fitted, FoldTraining, fit
-from featx.finetuning.learner import Learner, precision, rate_shares
+from featx.finetuning.learner import Fitted, FoldTraining, Learner, fit, precision
+from featx.finetuning.optimization import rate_shares
 from featx.finetuning.sampling import Part
 from featx.finetuning.tensorboard_log import check_board, open_board
 from featx.finetuning.training_images import TrainingImages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.finetuning.learner import learning_rate
+from featx.finetuning.optimization import learning_rate
 from featx.finetuning.training_recipe import TrainingRecipe
 
 

@@ -21,7 +21,7 @@ from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError, LeakError, ProtocolError, RunError, TaskError, WeightsError
 from featx.finetuning.finetune_folds import finetune
 from featx.finetuning.finetune_plan import advice, choose_recipe
-from featx.finetuning.fit import Kept
+from featx.finetuning.learner import Kept
 from featx.finetuning.trainer import HEAD_FILE, HISTORY_FILE
 from featx.finetuning.training_recipe import RECIPES
 from featx.progress import Silent

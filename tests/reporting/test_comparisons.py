@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from featx.reporting.sections.all_tables import layout
 from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
-from featx.reporting.sections.contents import layout
 from featx.reporting.summary import Summary, against, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from featx.reporting.lineage import Lineage, lineage_of, origin
 from featx.reporting.sections.comparisons import analyse, anova_tables, factors_of
-from featx.reporting.sections.training import Lineage, lineage_of, origin
-from featx.reporting.sections.words import findings
+from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run

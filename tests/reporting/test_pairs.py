@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError, InputError, RunError
+from featx.reporting.sections.all_tables import layout
 from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
-from featx.reporting.sections.contents import layout
 from featx.reporting.summary import against, ahead, resolve, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from featx.machine import environment
 from featx.reporting.figures.canvas import NARROW, WIDE, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
 from featx.reporting.figures.plots import drawings
@@ -26,7 +27,7 @@ from featx.reporting.figures.roc import (
 from featx.reporting.sections.performance import calibration_table, operating
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
-from featx.runs import Prediction, Run, environment, run_folder, write_run
+from featx.runs import Prediction, Run, run_folder, write_run
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")

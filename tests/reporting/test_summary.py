@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import RunError
-from featx.reporting.sections.contents import by_stratum, layout, main_table
-from featx.reporting.sections.words import findings
+from featx.reporting.sections.all_tables import by_stratum, layout, main_table
+from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect, natural
 from featx.reporting.summary import MACRO, summarise
 from featx.reporting.tables import records

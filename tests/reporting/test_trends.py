@@ -9,8 +9,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from featx.reporting.figures.trends import costs, training_sizes
-from featx.reporting.sections.training import backbone_table
-from featx.reporting.summary import points, size_table, summarise
+from featx.reporting.sections.training import backbone_table, points, size_table
+from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Run
 from featx.stats import summarise_arm

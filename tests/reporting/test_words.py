@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.reporting.sections.comparisons import power_table
-from featx.reporting.sections.words import findings
+from featx.reporting.sections.statements import findings
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from featx.errors import ConfigError, StoreError
-from featx.interrupts import Interrupted
+from featx.process import Interrupted
 from featx.progress import Silent
 from featx.study import execute
 from featx.study import places as pool

@@ -109,7 +109,7 @@ def test_a_report_without_any_svm_is_blocked(plan: Plan) -> None:
 def test_a_begun_job_runs_only_while_the_study_does(plan: Plan) -> None:
     from filelock import FileLock
 
-    from featx.study.execute import LOCK
+    from featx.study.jobs import LOCK
 
     job = jobs(plan, "extract")[0]
     folder = write_started(job, plan.output)

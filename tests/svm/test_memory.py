@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from featx import machine as memory
 from featx.errors import ConfigError
 from featx.svm.problems import FitProblem
 from featx.svm.settings import resolve_settings
-from featx.svm.solvers import linalg as memory
 from featx.svm.solving import GramSolver
 
 CODE = """

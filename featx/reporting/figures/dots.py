@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featx.reporting.figures.canvas import FAINT, MARK, WIDE, blank, folded, letters, look, marker, styled
-from featx.reporting.sections.labels import heading
-from featx.reporting.sections.words import p_text
+from featx.reporting.sections.labels import heading, p_text
 from featx.reporting.summary import Measure, Summary, against, ahead
 
 __all__ = ["auc_dots", "best_arm", "difference_dots", "rank_dots", "strata_dots"]

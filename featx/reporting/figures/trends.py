@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from featx.reporting.figures.canvas import MARK, NARROW, WIDE, folded, framed, letters, look, marker, styled
 from featx.reporting.sections.labels import heading
-from featx.reporting.sections.training import MEASURES, cost_of, network_of
-from featx.reporting.summary import Measure, Summary, points
+from featx.reporting.sections.training import MEASURES, cost_of, network_of, points
+from featx.reporting.summary import Measure, Summary
 from featx.stats import FoldSummary
 
 __all__ = ["costs", "short", "training_sizes"]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.errors import InputError
-from featx.reporting.sections.labels import ARM, SETTING, SIZES, heading, sizes, slugs
-from featx.reporting.sections.training import lineage_of
-from featx.reporting.sections.words import p_text
+from featx.reporting.lineage import lineage_of
+from featx.reporting.sections.labels import ARM, SETTING, SIZES, heading, p_text, sizes, slugs
 from featx.reporting.series import Series
 from featx.reporting.summary import LEVEL, POWER, Measure, Summary, restricted, smallest
 from featx.reporting.tables import Cell, Column, Table

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from featx.reporting.series import Series
-from featx.reporting.summary import Summary
+from featx.reporting.summary import (
+    Summary,
+)
 from featx.reporting.tables import Cell, Column
 from featx.runs import Run
 from featx.stats import FoldSummary
@@ -19,6 +23,7 @@ __all__ = [
     "SPREAD",
     "heading",
     "note",
+    "p_text",
     "place",
     "sizes",
     "slugs",
@@ -132,3 +137,16 @@ def trainings(summary: Summary) -> dict[tuple[str, str], tuple[Run, ...]]:
         name = f"{run.record.arm} ({backbone(run)})" if several else run.record.arm
         found[name, run.record.task] = (*found.get((name, run.record.task), ()), run)
     return found
+
+
+def p_text(value: float) -> str:
+    """Write a p value for people.
+
+    Examples
+    --------
+    >>> p_text(0.0421), p_text(0.00002)
+    ('p = 0.042', 'p < 0.001')
+    """
+    if not np.isfinite(value):
+        return "no p value"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -5,86 +5,47 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.errors import BackboneError
+from featx.reporting.lineage import origin
 from featx.reporting.sections.labels import HOW, INTERVALS, PLACE, SPREAD, place, spread
-from featx.reporting.series import SearchFacts, Series, searches_of
+from featx.reporting.series import (
+    NEAR,
+    SearchFacts,
+    Series,
+    clusters,
+    searches_of,
+    size_of,
+)
 from featx.reporting.summary import Summary
 from featx.reporting.tables import Cell, Column, Table
-from featx.runs import RunRecord, run_cost
-from featx.zoo import find_backbone, list_backbones, published_weights
+from featx.runs import run_cost
+from featx.stats import (
+    FoldScores,
+    FoldSummary,
+    size_ratio,
+    summarise_arm,
+)
+from featx.zoo import find_backbone
+
+if TYPE_CHECKING:
+    from featx.reporting.series import Series
 
 __all__ = [
     "MEASURES",
     "ArmCost",
-    "Lineage",
+    "Point",
     "backbone_table",
     "cost_of",
-    "lineage_of",
     "network_of",
-    "origin",
+    "points",
     "searches",
+    "size_table",
 ]
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """A run's weights.
-
-    Attributes
-    ----------
-    start : str
-        ``"random"``, ``"imagenet"``, or the name of a weights file; empty where the run does not tell.
-    sources : tuple of str
-        Data sets that the network was trained on before the target.
-    tuned : bool
-        Whether it was then trained on the training part of the run's own fold.
-    """
-
-    start: str
-    sources: tuple[str, ...]
-    tuned: bool
-
-
-def lineage_of(record: RunRecord) -> Lineage:
-    """Take a run's lineage apart.
-
-    Returns
-    -------
-    Lineage
-        A step that was trained for one fold names it; with these weights of the fold it is the target's.
-    """
-    if not record.lineage:
-        return Lineage("", (), False)
-    first, *steps = record.lineage
-    tuned = bool(steps) and steps[-1].endswith(f", fold {record.fold}")
-    start = (
-        "random" if first.partition(":")[0] == "random" else "imagenet" if first in _published() else first
-    )
-    return Lineage(start, tuple(steps[:-1] if tuned else steps), tuned)
-
-
-@cache
-def _published() -> frozenset[str]:
-    files = [published_weights(one.name) for one in list_backbones()]
-    return frozenset(file.file for file in files if file) | {"imagenet"}
-
-
-def origin(record: RunRecord) -> str:
-    """Write a run's lineage for people, the same for every fold of an arm.
-
-    Returns
-    -------
-    str
-        Such as ``"imagenet → retina → fine-tuned"``; empty where the run does not tell.
-    """
-    found = lineage_of(record)
-    return " → ".join((found.start, *found.sources, *(["fine-tuned"] if found.tuned else []))).strip(" →")
 
 
 MEASURES: Mapping[str, str] = {
@@ -281,3 +242,73 @@ def _fits(series: Series) -> tuple[Cell, Cell]:
     if not counts:
         return None, None
     return sum(item["fits"] for item in counts), sum(item["not_converged"] for item in counts)
+
+
+def size_table(summary: Summary) -> Table | None:
+    """Fill the table of AUC by the size of the training part.
+
+    Returns
+    -------
+    Table or None
+        A row for each arm and size; None where every arm was trained on one size alone.
+    """
+    rows = [
+        (*place(point.series), point.images, *spread(point.total))
+        for several in points(summary).values()
+        for point in several
+    ]
+    if not rows:
+        return None
+    columns = (
+        *PLACE,
+        Column("images", "Training images"),
+        *SPREAD,
+    )
+    note = (
+        "Training images: mean over the folds, as the runs recorded them; folds whose sizes are within a tenth stand "
+        f"together. {HOW}{INTERVALS} Protocols test different parts, so only large steps between them mean something."
+    )
+    return Table("training-sizes", "AUC by training-set size", note, columns, tuple(rows))
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm trained on parts of about one size.
+
+    Attributes
+    ----------
+    series : Series
+        The arm on its task and protocol.
+    folds : tuple of FoldScores
+        Its folds of this size.
+    images : int
+        Mean number of training images.
+    total : FoldSummary
+        AUC over these folds.
+    """
+
+    series: Series
+    folds: tuple[FoldScores, ...]
+    images: int
+    total: FoldSummary
+
+
+def points(summary: Summary) -> dict[tuple[str, str], tuple[Point, ...]]:
+    """Find the arms whose runs were trained on parts of different sizes.
+
+    Returns
+    -------
+    dict of (task, arm) to tuple of Point
+        Smallest training parts first, over all protocols and folds; arms of one size are left out.
+    """
+    found: dict[tuple[str, str], list[Point]] = {}
+    for series in summary.series:
+        for part in clusters(series.scores):
+            images = round(float(np.mean([size_of(fold) for fold in part])))
+            total = summarise_arm(part, ratio=size_ratio(part))
+            found.setdefault((series.task, series.arm), []).append(Point(series, part, images, total))
+    return {
+        key: tuple(sorted(several, key=lambda point: point.images))
+        for key, several in found.items()
+        if max(point.images for point in several) > NEAR * min(point.images for point in several)
+    }

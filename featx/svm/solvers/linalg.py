@@ -15,21 +15,18 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import ConfigError, TrainingError
-from featx.limits import available_memory
+from featx.errors import TrainingError
 
 __all__ = [
     "INDEFINITE",
     "PackedSystem",
     "cholesky",
     "cholesky_solve",
-    "give_back_freed",
     "in_threads",
     "one_blas_thread",
     "packed_cholesky",
     "packed_size",
     "packed_solve",
-    "require_memory",
 ]
 
 
@@ -285,31 +282,3 @@ def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers
     return list(
         Parallel(n_jobs=min(workers, len(jobs)), backend="threading")(delayed(work)(job) for job in jobs)
     )
-
-
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-
-
-_LARGE = 4 << 20
-
-
-@cache
-def give_back_freed() -> bool:
-    """Have large arrays go back to the system as soon as they are freed, in this process from now on.
-
-    By itself glibc raises the size from which it does so to that of what has been freed, up to 32 MiB, and keeps
-    what is smaller: a search then holds the squares of steps long past.
-    """
-    try:
-        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
-    except (AttributeError, OSError):
-        return False
-
-
-def require_memory(needed: int, what: str, advice: str) -> None:
-    """Refuse work that does not fit into memory, before it is begun."""
-    there = available_memory()
-    if needed > there:
-        raise ConfigError(
-            f"{what} need {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are available; {advice}"
-        )

@@ -152,7 +152,7 @@ def weights_formats(backbone: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> weights_formats("vgg16"), formats("vit_b16")
+    >>> weights_formats("vgg16"), weights_formats("vit_b16")
     (('MatConvNet',), ('PyTorch',))
     """
     known = {"MatConvNet": MATCONVNET_BACKBONES, "PyTorch": TORCH_BACKBONES}

@@ -9,6 +9,7 @@ import numpy as np
 
 from featx.errors import listing
 from featx.reporting.sections.comparisons import analyse
+from featx.reporting.sections.labels import p_text
 from featx.reporting.series import scored_by_group
 from featx.reporting.summary import (
     LEVEL,
@@ -24,7 +25,7 @@ from featx.reporting.summary import (
 )
 from featx.stats import POOLED, Comparison, Comparisons
 
-__all__ = ["Statement", "findings", "p_text"]
+__all__ = ["Statement", "findings"]
 
 
 @dataclass(frozen=True)
@@ -174,19 +175,6 @@ def _scope(pairs: Sequence[Comparison]) -> str:
     if not any(pair.tested and len(pair.folds) == 1 and pair.folds != (POOLED,) for pair in pairs):
         return ""
     return " On one test set this compares these two trained models, not two ways of training."
-
-
-def p_text(value: float) -> str:
-    """Write a p value for people.
-
-    Examples
-    --------
-    >>> p_text(0.0421), p_text(0.00002)
-    ('p = 0.042', 'p < 0.001')
-    """
-    if not np.isfinite(value):
-        return "no p value"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _signed(value: float) -> str:

@@ -11,7 +11,7 @@ from featx.reporting.sections.comparisons import (
     power_table,
     rank_tables,
 )
-from featx.reporting.sections.images import group_table, mistake_table
+from featx.reporting.sections.images import mistake_table
 from featx.reporting.sections.labels import (
     ARM,
     HOW,
@@ -29,12 +29,13 @@ from featx.reporting.sections.labels import (
 from featx.reporting.sections.performance import (
     calibration_table,
     confusion_tables,
+    group_table,
     operating,
     threshold_tables,
 )
-from featx.reporting.sections.training import backbone_table, searches
+from featx.reporting.sections.training import backbone_table, searches, size_table
 from featx.reporting.series import natural
-from featx.reporting.summary import BINNED, Summary, against, ahead, significant, size_table
+from featx.reporting.summary import BINNED, Summary, against, ahead, significant
 from featx.reporting.tables import Cell, Column, Score, Table
 
 __all__ = ["by_class", "by_fold", "by_stratum", "layout", "main_table", "tables"]

@@ -102,7 +102,10 @@ OPTION_WORDS = (
     _word("by subgroup strata stratify breakdown", "--stratum"),
     _word("baseline versus vs", "--compare"),
 )
+
+
 """Options by their names elsewhere."""
+
 
 COMMAND_WORDS = (
     _word(
@@ -128,6 +131,8 @@ COMMAND_WORDS = (
     _word("clean clear stores", "cache prune", "cache ls"),
     _word("example tutorial quickstart", "demo"),
 )
+
+
 """Commands by their names elsewhere."""
 
 

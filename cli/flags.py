@@ -14,6 +14,7 @@ from featx.errors import ConfigError, listing
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+
 MANIFEST = click.argument("manifest", type=click.Path(path_type=Path))
 
 
@@ -71,6 +72,8 @@ CONFIG = click.option(
     callback=_read_config,
     help="TOML file with options of this command (keys as the long options); flags win.",
 )
+
+
 ALLOW_OUTSIDE = click.option(
     "--allow-outside", is_flag=True, help="Follow paths that lead out of their folder; for files you trust."
 )
@@ -90,30 +93,48 @@ TASK = click.option(
     show_default=True,
     help="Named task, TOML file, or POSITIVE:NEGATIVE with labels joined by + (NEGATIVE may be `rest`).",
 )
+
+
 STRICT_LABELS = click.option(
     "--strict-labels",
     is_flag=True,
     help="Refuse labels under `rest` that may be meant for another class, instead of warning.",
 )
+
+
 PROTOCOL = click.option(
     "--protocol",
     default="5x2",
     show_default=True,
     help="5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), or a fold file.",
 )
+
+
 SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
 )
+
+
 WORKERS = click.option(
     "--workers",
     "-j",
     type=click.IntRange(min=1),
     help="Threads at work beside the network.  [default: cores]",
 )
+
+
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace finished results of the same name.")
+
+
 STOOD = "this file stood there already, with the same content"
+
+
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+
+
 CACHE = click.option(
     "--cache",
     type=click.Path(path_type=Path),

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from featx.interrupts import Interrupted, interruptible, on_signal
+from featx.process import Interrupted, interruptible, on_signal
 
 PROGRAM = """
 import sys, time
-from featx.interrupts import Interrupted, interruptible
+from featx.process import Interrupted, interruptible
 try:
     with interruptible():
         try:
@@ -102,3 +102,52 @@ def test_in_another_thread_signals_stay_as_they_are() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.getsignal(signal.SIGTERM)]
+
+
+LIBRARY = """
+import os
+os.write(2, b"a note below Python\\n")
+{}
+"""
+
+
+CODE = """
+import os, sys
+from featx.process import quieten_tensorflow
+quieten_tensorflow({})
+quieten_tensorflow()
+import importlib.util
+assert importlib.util.find_spec("tensorflow").name == "tensorflow"
+try:
+    import tensorflow
+except ImportError as error:
+    os.write(2, f"failed: {{error}}\\n".encode())
+print("seen", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "debug", "level", "lines"),
+    [
+        ("", False, None, ["seen"]),
+        ("", True, None, ["a note below Python", "seen"]),
+        ("", False, "0", ["a note below Python", "seen"]),
+        (
+            "raise ImportError('no library')",
+            False,
+            None,
+            ["a note below Python", "failed: no library", "seen"],
+        ),
+    ],
+    ids=["quiet", "debug", "asked", "failing"],
+)
+def test_notes_are_shown_where_they_matter(tmp_path, body, debug, level, lines):
+    (tmp_path / "tensorflow.py").write_text(LIBRARY.format(body))
+    env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    env |= {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}",
+        **({"TF_CPP_MIN_LOG_LEVEL": level} if level else {}),
+    }
+    code = CODE.format(debug)
+    shown = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert shown.stderr.splitlines() == lines

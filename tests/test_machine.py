@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.limits import available_memory, usable_cores
+from featx.machine import available_memory, usable_cores
 
 MB = 1 << 20
 

@@ -6,13 +6,23 @@ whole machine say nothing of it.
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Iterator
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-__all__ = ["available_memory", "usable_cores"]
+from featx.errors import ConfigError
+
+__all__ = ["available_memory", "environment", "give_back_freed", "require_memory", "usable_cores", "versions"]
+
 
 _ROOT = Path("/")
+_LARGE = 4 << 20
 
 
 def usable_cores(root: Path = _ROOT) -> int:
@@ -110,3 +120,50 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except OSError:
         return ""
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Look up the versions of installed distributions, and of Python, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
+    """Describe the machine, the time and the seconds for each stage, for ``environment.json``."""
+    return {
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": {name: round(value, 4) for name, value in durations.items()},
+        **facts,
+    }
+
+
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
+
+@cache
+def give_back_freed() -> bool:
+    """Have large arrays go back to the system as soon as they are freed, in this process from now on.
+
+    By itself glibc raises the size from which it does so to that of what has been freed, up to 32 MiB, and keeps
+    what is smaller: a search then holds the squares of steps long past.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
+    except (AttributeError, OSError):
+        return False
+
+
+def require_memory(needed: int, what: str, advice: str) -> None:
+    """Refuse work that does not fit into memory, before it is begun."""
+    there = available_memory()
+    if needed > there:
+        raise ConfigError(
+            f"{what} need {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are available; {advice}"
+        )
