@@ -146,44 +146,19 @@ CACHE = click.option(
 
 
 def output(default: str, text: str) -> Callable[[_Command], _Command]:
-    """Make an `--output` option.
-
-    Parameters
-    ----------
-    default : str
-        Folder if the option is not given.
-    text : str
-        Help.
-
-    Returns
-    -------
-    callable
-        A decorator.
-    """
+    """Make an `--output` option."""
     return click.option(
         "--output", "-o", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=text
     )
 
 
 def print_json(value: Any) -> None:
-    """Print JSON types on stdout.
-
-    Parameters
-    ----------
-    value : Any
-        JSON types.
-    """
+    """Print JSON types on stdout."""
     click.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
-    """Print rows on stdout, columns aligned.
-
-    Parameters
-    ----------
-    rows : iterable of sequence of str
-        The first is the head; all are of one length.
-    """
+    """Print rows on stdout, columns aligned."""
     table = list(rows)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:

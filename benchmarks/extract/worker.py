@@ -68,7 +68,7 @@ def featx(engine: str, precision: str = "float32"):
 def decode_alone(name: str, folder: Path, batch: int) -> Run:
     from functools import partial
 
-    from featx.features.passes import one_view
+    from featx.features.network_pass import one_view
     from featx.features.pipeline import ImageFile, read_ahead, stamp
     from featx.zoo import find_backbone
 

@@ -1,12 +1,15 @@
+from .arm_files import find_stores
+from .extract_settings import ExtractSettings, FeatureOptions
 from .extraction import extract, failure_message, summarise_extraction
-from .extraction_plan import ExtractSettings, missing_keys, targets
 from .feature_recipe import recipe_key
-from .store import RECIPE, FeatureStore, find_stores
+from .planning import missing_keys, targets
+from .store import RECIPE, FeatureStore
 from .upkeep import compact, export, facts, prune, prune_exports
 
 __all__ = [
     "RECIPE",
     "ExtractSettings",
+    "FeatureOptions",
     "FeatureStore",
     "compact",
     "export",

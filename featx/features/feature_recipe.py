@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a feature's value, and the name of the store that follows from it."""
+"""Feature recipes: everything that decides the value of a feature, and the name of its store."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from featx.digest import canonical, digest, short
 
 __all__ = ["FORMAT", "Recipe", "folder_name", "recipe_digest", "recipe_key"]
 
-
 FORMAT = 1
 
-
-# Written down for the reader, without a say in any feature's value.
-_TOLD = frozenset({"weights_source", "weights_label", "lineage", "versions", "warnings", "digest"})
+# Metadata, not part of the digest.
+_METADATA = frozenset({"weights_source", "weights_label", "lineage", "versions", "warnings", "digest"})
 
 
 @dataclass(frozen=True)
@@ -40,24 +38,23 @@ class Recipe:
     decode : int
         Version of the decoding rules.
     views : mapping, optional
-        How views are drawn from one image; None where there is the image alone.
+        Augmented views of an image; None for the image as it is.
     view_pool : str
         ``"none"`` without views, ``"mean"`` for their average, ``"keep"`` for a row each.
     precision : str
         Arithmetic of the forward pass.
     engine : str, optional
-        What ran the forward pass, where that shows beyond float noise: below float32. Engines agree in
-        float32, so there it is None.
+        What ran the forward pass below float32, where engines differ by more than float noise; None in float32.
     trained_on : mapping, optional
         What fine-tuned weights were trained on: task, fold, digests of folds and training images.
     weights_source, weights_label : str
-        Where the weights came from, and their name in folder names. Told, not deciding.
+        Where the weights came from, and their name in folder names. Metadata, not part of the digest.
     lineage : tuple of str
-        Where the weights came from, oldest first. Told, not deciding.
+        Where the weights came from, oldest first. Metadata, not part of the digest.
     versions : mapping of str to str
-        Libraries at the store's making. Told, not deciding.
+        Versions of libraries when the store was made. Metadata, not part of the digest.
     warnings : tuple of str
-        What a reader of results on these features has to know. Told, not deciding.
+        Notes that readers of results on these features need. Metadata, not part of the digest.
     format : int
         Version of this layout.
     """
@@ -82,11 +79,11 @@ class Recipe:
     format: int = FORMAT
 
     def key(self) -> dict[str, Any]:
-        """Return the deciding fields."""
+        """Return the fields that decide a feature's value, in JSON types."""
         return recipe_key(self.record())
 
     def record(self) -> dict[str, Any]:
-        """Return all fields."""
+        """Return all fields, in JSON types."""
         fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         record: dict[str, Any] = canonical(fields)
         return record
@@ -115,11 +112,11 @@ def recipe_key(record: Mapping[str, Any]) -> dict[str, Any]:
     >>> recipe_key({"backbone": "tiny", "lineage": ["random"]})
     {'backbone': 'tiny'}
     """
-    return {name: canonical(value) for name, value in record.items() if name not in _TOLD}
+    return {name: canonical(value) for name, value in record.items() if name not in _METADATA}
 
 
 def recipe_digest(record: Mapping[str, Any]) -> str:
-    """Digest the deciding fields of a recipe's record.
+    """Return the SHA-256 of the fields of a recipe's record that decide a feature's value.
 
     Examples
     --------
@@ -130,12 +127,7 @@ def recipe_digest(record: Mapping[str, Any]) -> str:
 
 
 def folder_name(recipe: Recipe) -> str:
-    """Name the store's folder.
-
-    Returns
-    -------
-    str
-        ``BACKBONE-WEIGHTS-DIGEST``: weights by their label, the first eight digits of the recipe's digest.
+    """Return the name of the store's folder: ``BACKBONE-WEIGHTS-DIGEST``, with eight digits of the recipe's digest.
 
     Examples
     --------

@@ -335,31 +335,7 @@ def fit(
     progress: Progress,
     board: Board | None = None,
 ) -> Fitted:
-    """Train one fold.
-
-    Parameters
-    ----------
-    learner : Learner
-        The network; it is set back first.
-    job : Job
-        What to train on.
-    checkpoint : Checkpoint
-        Where the state is kept after every epoch, and taken up from.
-    progress : Progress
-        Receiver of progress; a line an epoch is said.
-    board : Board, optional
-        Receiver of every epoch's numbers.
-
-    Returns
-    -------
-    Fitted
-        The weights of the best epoch and the history.
-
-    Raises
-    ------
-    TrainingError
-        If the loss stops being a finite number; the message names the batch's images.
-    """
+    """Train one fold."""
     recipe = learner.recipe
     epochs = recipe.head_epochs + recipe.epochs
     learner.reset(job.seed)

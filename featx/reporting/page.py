@@ -272,32 +272,7 @@ def page(
     refresh: float | None = None,
     saliency: Gallery | None = None,
 ) -> str:
-    """Write the page.
-
-    Parameters
-    ----------
-    summary : Summary
-        What the report is made of.
-    tables : sequence of Table
-        As `featx.reporting.sections.all_tables.tables` made them.
-    drawings : sequence of Drawing
-        As `featx.reporting.figures.plots.drawings` made them.
-    findings : sequence of Finding
-        The summary in words.
-    title : str
-        Heading of the page.
-    pictures : mapping of str to str, optional
-        Image id to a ``data:`` address, for the gallery of mistakes.
-    refresh : float, optional
-        Seconds after which the page loads itself again.
-    saliency : mapping, optional
-        As `featx.reporting.overlays.gallery` made it, for the gallery of mistakes.
-
-    Returns
-    -------
-    str
-        HTML; every text from the runs is escaped.
-    """
+    """Write the page."""
     environment = Environment(
         loader=PackageLoader("featx.reporting"),
         autoescape=True,

@@ -1,9 +1,9 @@
-from .execute import Outcome
+from .execute import StudyOutcome
 from .schema import read_study, shipped_studies
 from .studies import report_runs_or_study, report_study, run_demo, run_study, study_overview, watched
 
 __all__ = [
-    "Outcome",
+    "StudyOutcome",
     "read_study",
     "report_runs_or_study",
     "report_study",

@@ -8,18 +8,30 @@ finished; one with ``failed.json`` waits to be retried on request; any other is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from featx.digest import canonical, digest, short
 from featx.errors import StoreError
 from featx.files import write_json
 
-__all__ = ["KINDS", "LOCK", "Job", "State", "read_state", "write_done", "write_failed", "write_started"]
-
-
+__all__ = [
+    "KINDS",
+    "State",
+    "StudyJob",
+    "is_running",
+    "locked",
+    "read_state",
+    "slug",
+    "write_done",
+    "write_failed",
+    "write_started",
+]
 KINDS = {
     "source": "training on a source",
     "finetune": "fine-tuning, fold by fold",
@@ -27,16 +39,14 @@ KINDS = {
     "svm": "training SVMs",
     "report": "writing the reports",
 }
-
-
 """Kinds of jobs in the order that a study needs them, and what is done in each."""
 
-
 _FORMAT = 1
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One call of a verb.
 
     Attributes
@@ -121,7 +131,7 @@ class State:
     reason: str = ""
 
 
-def read_state(job: Job, output: Path) -> State:
+def read_state(job: StudyJob, output: Path) -> State:
     """Read how far a job is."""
     folder = job.folder(output)
     done = _read(folder / "done.json", job)
@@ -133,7 +143,7 @@ def read_state(job: Job, output: Path) -> State:
     return State("started" if done is None and (folder / "job.json").is_file() else "pending")
 
 
-def _read(path: Path, job: Job) -> dict[str, Any] | None:
+def _read(path: Path, job: StudyJob) -> dict[str, Any] | None:
     try:
         mark = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -144,7 +154,7 @@ def _read(path: Path, job: Job) -> dict[str, Any] | None:
     return mark if isinstance(mark, dict) and mark.get("digest") == job.digest else None
 
 
-def write_started(job: Job, output: Path) -> Path:
+def write_started(job: StudyJob, output: Path) -> Path:
     """Make a job's folder, and forget an earlier failure."""
     folder = job.folder(output)
     facts = {
@@ -167,4 +177,31 @@ def write_failed(job_digest: str, folder: Path, reason: str) -> None:
     write_json(folder / "failed.json", {"digest": job_digest, "reason": " ".join(reason.split())})
 
 
-LOCK = ".lock"
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Make a study's folder, and keep other runs of the study out of it."""
+    output.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{output}: another `featx study run` is running in this folder; wait for it, or give another --output"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(output: Path) -> bool:
+    """Tell whether a run of the study holds the lock of its folder; the folder is not made."""
+    if not (output / _LOCK).exists():
+        return False
+    lock = FileLock(output / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from featx.study.jobs import Job
+from .jobs import StudyJob
 
 __all__ = ["Pool", "Worker", "environment", "shares"]
-
-
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -84,11 +82,7 @@ def _gpus(settings: Mapping[str, str]) -> list[str]:
 
 # -P: a file in the current folder shall not stand in for a library.
 _WORKER = (sys.executable, "-P", "-m", "featx.study.worker")
-
-
 _GRACE_SECONDS = 60.0
-
-
 Event = Mapping[str, Any]
 
 
@@ -116,7 +110,7 @@ class Worker:
 
     slot: int
     process: subprocess.Popen[bytes]
-    job: Job | None = None
+    job: StudyJob | None = None
     text: str = ""
     heard: bytes = b""
     leaving: bool = False
@@ -160,7 +154,7 @@ class Pool:
         self._selector.register(_pipe(process.stdout), selectors.EVENT_READ, worker)
         return worker
 
-    def order(self, worker: Worker, job: Job, order: Mapping[str, Any]) -> None:
+    def order(self, worker: Worker, job: StudyJob, order: Mapping[str, Any]) -> None:
         """Give a worker a job."""
         worker.job, worker.text = job, ""
         pipe = _pipe(worker.process.stdin)

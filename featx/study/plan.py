@@ -15,21 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from featx.digest import canonical, digest, short
-from featx.features import ExtractSettings
+from featx.features import FeatureOptions
 from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
 from featx.progress import Progress, Silent
-from featx.study.jobs import Job, read_state, slug
-from featx.study.schema import Arm, Source, Study, Target
-from featx.study.study_inputs import (
-    Inputs,
-    Problems,
-    Start,
-    check_study,
-    layer_problems,
-    task_name,
-    weights_source,
-)
 from featx.svm import resolve_settings
 from featx.zoo import (
     WEIGHTS_DIR,
@@ -41,9 +30,19 @@ from featx.zoo import (
     weights_folder,
 )
 
+from .jobs import StudyJob, read_state, slug
+from .schema import Arm, SourceData, Study, TargetData
+from .study_inputs import (
+    Inputs,
+    Problems,
+    Start,
+    check_study,
+    layer_problems,
+    task_name,
+    weights_source,
+)
+
 __all__ = ["Plan", "check_ready", "make_plan"]
-
-
 # Raised when the mark of a finished report holds something new, so that reports made before are made again.
 _REPORT_FORMAT = 3
 
@@ -68,7 +67,7 @@ class Plan:
 
     study: Study
     output: Path
-    jobs: tuple[Job, ...]
+    jobs: tuple[StudyJob, ...]
     contents: Mapping[tuple[str, str | None], frozenset[str]]
     warnings: tuple[str, ...] = ()
 
@@ -112,9 +111,9 @@ class _Planner:
     study: Study
     output: Path
     inputs: Inputs
-    made: dict[str, Job] = field(default_factory=dict)
+    made: dict[str, StudyJob] = field(default_factory=dict)
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[StudyJob]:
         """List the jobs in the order in which they can be done."""
         reports = []
         for name, target in self.study.targets.items():
@@ -128,7 +127,7 @@ class _Planner:
         yield from self.made.values()
         yield from reports
 
-    def _add(self, job: Job) -> Job:
+    def _add(self, job: StudyJob) -> StudyJob:
         """Keep a job, or find the equal one that another arm has planned."""
         return self.made.setdefault(job.digest, job)
 
@@ -139,7 +138,7 @@ class _Planner:
             weights = self._source(name, self.study.sources[name], backbone, weights)
         return weights
 
-    def _source(self, name: str, source: Source, backbone: str, weights: Start) -> Start:
+    def _source(self, name: str, source: SourceData, backbone: str, weights: Start) -> Start:
         """Plan the training on a source, once for every arm that comes this way."""
         step = _Step(
             f"{weights.label}, {name}",
@@ -161,7 +160,7 @@ class _Planner:
         needs = tuple(job.digest for job in jobs)
         return Start(folder, digest(sorted(needs)), step.label, needs=needs)
 
-    def _train(self, kind: str, name: str, step: _Step, weights: Start) -> tuple[list[Job], str]:
+    def _train(self, kind: str, name: str, step: _Step, weights: Start) -> tuple[list[StudyJob], str]:
         """Plan the training of a network, a job a fold, and name the folder of weights that these share."""
         data = self.inputs.data(step.data)
         fields = {"preparation": data.preparation, **step.training}
@@ -192,7 +191,7 @@ class _Planner:
             **fields,
         }
         jobs = [
-            Job(
+            StudyJob(
                 kind,
                 name if kind == "source" else f"{name} {fold.name}",
                 {**identity, "fold": fold.name},
@@ -205,7 +204,7 @@ class _Planner:
         ]
         return [self._add(job) for job in jobs], str(folder)
 
-    def _extract(self, name: str, target: Target, backbone: str, weights: Start) -> Job:
+    def _extract(self, name: str, target: TargetData, backbone: str, weights: Start) -> StudyJob:
         data = self.inputs.data(name)
         options = self.study.extract.model_dump()
         identity = {
@@ -221,7 +220,7 @@ class _Planner:
         }
         networks = len(weights.needs) if len(weights.needs) > 1 else 1
         return self._add(
-            Job(
+            StudyJob(
                 "extract",
                 f"{backbone} {weights.label} of {name}" + (f", {networks} folds" if networks > 1 else ""),
                 identity,
@@ -238,7 +237,7 @@ class _Planner:
             )
         )
 
-    def _svm(self, name: str, target: Target, task: str, arm_name: str, backbone: str) -> Job:
+    def _svm(self, name: str, target: TargetData, task: str, arm_name: str, backbone: str) -> StudyJob:
         arm, data = self.study.arms[arm_name], self.inputs.data(name)
         weights = self._sources(arm, backbone)
         if arm.finetune:
@@ -248,7 +247,7 @@ class _Planner:
         title = self.study.title_of(arm_name, backbone)
         options = self.study.svm.model_dump(exclude_none=True)
         search = {key: value for key, value in options.items() if key != "missing"}
-        job = Job(
+        job = StudyJob(
             "svm",
             f"{title} on {name} {task_name(task)}",
             {
@@ -277,14 +276,14 @@ class _Planner:
         output = str(self.output / "runs" / slug(name) / short(job.digest))
         return self._add(replace(job, arguments={**job.arguments, "output": output}))
 
-    def _report(self, name: str, svms: Sequence[Job]) -> Job:
+    def _report(self, name: str, svms: Sequence[StudyJob]) -> StudyJob:
         title = self.study.title or self.study.name
         options = {
             "title": title if len(self.study.targets) == 1 else f"{title}: {name}",
             "strata": self.study.strata,
             "planned": self._planned(),
         }
-        return Job(
+        return StudyJob(
             "report",
             name,
             {**options, "target": name, "format": _REPORT_FORMAT},
@@ -314,14 +313,14 @@ def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress |
     extractions = [job for job in left if job.kind == "extract"]
     if extractions:
         options = plan.study.extract
-        settings = ExtractSettings(engine=options.engine, device=options.device)
+        settings = FeatureOptions(engine=options.engine, device=options.device)
         found.attempt("extract.engine", options.engine, settings.chosen_engine)
         _check_layers(plan, extractions, found)
     found.tell(called)
 
 
 def _check_published(
-    plan: Plan, left: list[Job], found: Problems, download: bool, progress: Progress
+    plan: Plan, left: list[StudyJob], found: Problems, download: bool, progress: Progress
 ) -> None:
     study = plan.study
     wanted = {(job.arguments["weights"], job.arguments["backbone"]) for job in left}
@@ -343,7 +342,7 @@ def _have(text: str, row: Backbone, download: bool, progress: Progress) -> None:
         fetch_weights(row, progress)
 
 
-def _check_layers(plan: Plan, extractions: list[Job], found: Problems) -> None:
+def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> None:
     """Build the networks of which another layer or pooling is asked than the table says."""
     options = plan.study.extract
     asked = [

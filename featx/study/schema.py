@@ -30,17 +30,15 @@ __all__ = [
     "Arm",
     "DataSet",
     "Extract",
-    "Source",
+    "SourceData",
     "Study",
     "Svm",
     "SyntheticImages",
-    "Target",
+    "TargetData",
     "is_study",
     "read_study",
     "shipped_studies",
 ]
-
-
 _WEIGHTS_ENDINGS = (".h5", ".keras", ".mat", ".safetensors", ".pth", ".pt")
 
 
@@ -88,20 +86,10 @@ def _checked(check: Callable[[], object]) -> None:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
-
-
 Title = Annotated[str, Field(pattern=r"^[^\r\n\t]*\S[^\r\n\t]*$", max_length=60)]
-
-
 Names = Annotated[tuple[str, ...], BeforeValidator(_several), AfterValidator(_each_once)]
-
-
 FilePath = Annotated[str, AfterValidator(_path)]
-
-
 NameOrFile = Annotated[str, AfterValidator(_name_or_file)]
-
-
 WeightsSource = Annotated[str, AfterValidator(_weights)]
 
 
@@ -166,14 +154,14 @@ class DataSet(_Table):
         return value
 
 
-class Source(DataSet):
+class SourceData(DataSet):
     """A data set to train on before the target: ``[sources.NAME]``."""
 
     task: NameOrFile = "labels"
     training: Training = Field(default_factory=dict)
 
 
-class Target(DataSet):
+class TargetData(DataSet):
     """A data set to score arms on: ``[targets.NAME]``."""
 
     tasks: Annotated[tuple[NameOrFile, ...], BeforeValidator(_several), AfterValidator(_each_once)] = Field(
@@ -210,11 +198,11 @@ class Extract(_Table):
 
     @model_validator(mode="after")
     def _usable(self) -> Extract:
-        from featx.features import ExtractSettings
+        from featx.features import FeatureOptions
         from featx.zoo import check_pool
 
         _checked(lambda: check_pool(self.pool))
-        _checked(lambda: ExtractSettings(**self.model_dump(exclude={"on_error"})))
+        _checked(lambda: FeatureOptions(**self.model_dump(exclude={"on_error"})))
         return self
 
 
@@ -257,8 +245,8 @@ class Study(_Table):
     title: str | None = None
     seed: int = Field(default=0, ge=0)
     backbones: Names = Field(min_length=1)
-    sources: dict[Name, Source] = Field(default_factory=dict)
-    targets: dict[Name, Target] = Field(min_length=1)
+    sources: dict[Name, SourceData] = Field(default_factory=dict)
+    targets: dict[Name, TargetData] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
     weights: dict[Name, dict[str, WeightsSource]] = Field(default_factory=dict)
     extract: Extract = Extract()
@@ -335,20 +323,13 @@ def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str
 
 
 KEPT = "study.json"
-
-
 """The study as it was begun, in its folder of results."""
 
-
 _ENDINGS = frozenset({".toml", ".yml", ".yaml"})
-
-
 _PARSERS: dict[str, Callable[[str], Any]] = {".yml": parse_yaml, ".yaml": parse_yaml, ".json": parse_json}
-
-
 _TABLES: dict[str, type[BaseModel]] = {
-    "sources": Source,
-    "targets": Target,
+    "sources": SourceData,
+    "targets": TargetData,
     "arms": Arm,
     "extract": Extract,
     "svm": Svm,

@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from featx.errors import FeatxError
-from featx.features import ExtractSettings, missing_keys, targets
-from featx.study.jobs import KINDS, LOCK, Job, State, read_state
-from featx.study.plan import Plan
+from featx.features import FeatureOptions, missing_keys, targets
 from featx.zoo import find_backbone, weights_folder
 
+from .jobs import KINDS, State, StudyJob, is_running, read_state
+from .plan import Plan
+
 __all__ = ["Overview", "StatusRow", "images_in_cache", "overview"]
-
-
 _SETTINGS = ("layers", "pool", "image_size", "preparation", "precision", "views", "view_ranges", "view_pool")
 
 
-def images_in_cache(job: Job, keys: Collection[str]) -> int:
+def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
     """Count the images of an extraction whose features are there.
 
     Returns
@@ -45,7 +42,7 @@ def images_in_cache(job: Job, keys: Collection[str]) -> int:
     ):
         return 0
     chosen = {name: given[name] for name in _SETTINGS}
-    settings = ExtractSettings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
+    settings = FeatureOptions(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
     try:
         wanted = targets([backbone.name], [weights], settings, Path(given["cache"]))
         lacking = frozenset().union(*(missing for target in wanted for missing in missing_keys(target, keys)))
@@ -71,7 +68,7 @@ class StatusRow:
         Why it failed, the last line of a running job's log, or what of a pending one is in the cache.
     """
 
-    job: Job
+    job: StudyJob
     state: str
     seconds: float | None
     note: str = ""
@@ -182,7 +179,7 @@ def overview(plan: Plan) -> Overview:
     Overview
         Every job's state, and its time: measured, or estimated from finished jobs of the same backbone and size.
     """
-    running = _is_running(plan)
+    running = is_running(plan.output)
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs}
     rates = _rates(states.values())
     done = {key for key, state in states.items() if state.name == "done"}
@@ -197,7 +194,7 @@ def overview(plan: Plan) -> Overview:
 
 
 def _row(
-    job: Job,
+    job: StudyJob,
     state: State,
     running: bool,
     rates: Mapping[str, float],
@@ -239,7 +236,7 @@ def _rates(states: Iterable[State]) -> dict[str, float]:
     return {speed: statistics.median(values) for speed, values in measured.items()}
 
 
-def _last_line(job: Job, plan: Plan) -> str:
+def _last_line(job: StudyJob, plan: Plan) -> str:
     try:
         lines = (
             (job.folder(plan.output) / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -247,19 +244,6 @@ def _last_line(job: Job, plan: Plan) -> str:
     except OSError:
         return ""
     return lines[-1] if lines else ""
-
-
-def _is_running(plan: Plan) -> bool:
-    """Try the lock of the study's folder, without making the folder."""
-    if not (plan.output / LOCK).exists():
-        return False
-    lock = FileLock(plan.output / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def _duration(seconds: float) -> str:

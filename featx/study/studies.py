@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError, RunError
 from featx.progress import Progress
-from featx.study.execute import Outcome, execute, settled
-from featx.study.jobs import Job, read_state
-from featx.study.plan import Plan, check_ready, make_plan
-from featx.study.schema import KEPT, DataSet, Study, is_study, read_study
-from featx.study.status import Overview, overview
+
+from .execute import StudyOutcome, execute, settled
+from .jobs import StudyJob, read_state
+from .plan import Plan, check_ready, make_plan
+from .schema import KEPT, DataSet, Study, is_study, read_study
+from .status import Overview, overview
 
 if TYPE_CHECKING:
     from featx.reporting import Report
@@ -87,7 +88,7 @@ def run_study(
     strict_labels: bool = False,
     allow_outside: bool = False,
     progress: Progress | None = None,
-) -> Outcome:
+) -> StudyOutcome:
     """Do what a study has not done yet, and report.
 
     Parameters
@@ -235,7 +236,7 @@ def report_study(
     return tuple(made)
 
 
-def _pictures(plan: Plan, report: Job) -> dict[str, Any]:
+def _pictures(plan: Plan, report: StudyJob) -> dict[str, Any]:
     """Say where a target's images stand, as its jobs were told."""
     (place,) = {
         (str(job.arguments["manifest"]), job.arguments.get("root"), job.arguments.get("allow_outside", False))
@@ -351,7 +352,7 @@ def run_demo(
     cache: Path | str = "cache",
     seed: int = 0,
     progress: Progress | None = None,
-) -> Outcome:
+) -> StudyOutcome:
     """Run the demo's study: draw, train, extract, classify and report.
 
     Parameters

@@ -32,9 +32,10 @@ from featx.finetuning import TrainingRecipe, final_weights, read_recipe
 from featx.images import content_keys
 from featx.progress import Progress
 from featx.runs import COMPLETE
-from featx.study.schema import Arm, DataSet, Study, SyntheticImages, Target
 from featx.svm import resolve_settings
 from featx.zoo import checked_size, find_backbone, is_preset, resolve_weights
+
+from .schema import Arm, DataSet, Study, SyntheticImages, TargetData
 
 __all__ = [
     "Inputs",
@@ -346,7 +347,7 @@ def _check_data(
             found.attempt(f"{key}.protocol", protocol, partial(inputs.folds, name, task, protocol))
 
 
-def _check_columns(name: str, target: Target, inputs: Inputs, found: Problems) -> None:
+def _check_columns(name: str, target: TargetData, inputs: Inputs, found: Problems) -> None:
     """Check the columns of a target that the study asks for: strata, and groups to score by."""
     study = inputs.study
     for column in study.strata or ():

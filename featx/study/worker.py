@@ -29,11 +29,10 @@ from featx.finetuning import Kept
 from featx.process import quieten_tensorflow
 from featx.progress import Progress
 from featx.runs import COMPLETE
-from featx.study.jobs import write_done, write_failed
+
+from .jobs import write_done, write_failed
 
 __all__ = ["Bench", "do_job", "main"]
-
-
 Arguments = Mapping[str, Any]
 
 
@@ -81,12 +80,9 @@ def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     from featx.features import RECIPE, extract
 
-    stores = [
-        done.store
-        for done in extract(
-            **{**arguments, "workers": bench.threads, "threads": None if bench.alone else bench.threads}
-        )
-    ]
+    threads = None if bench.alone else bench.threads
+    given = {**arguments, "workers": bench.threads, "threads": threads}
+    stores = [done.store for done in extract(given.pop("manifest"), **given)]
     return {
         "outputs": [str(store / RECIPE) for store in stores],
         "features": [str(store) for store in stores],
@@ -120,14 +116,8 @@ _VERBS: dict[str, Callable[[Arguments, Bench], dict[str, Any]]] = {
     "svm": _svm,
     "report": _report,
 }
-
-
 _EVENT_SECONDS = 2.0
-
-
 _LOG_SECONDS = 30.0
-
-
 _PR_SET_PDEATHSIG = 1
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestError, WeightsError
-from featx.features import passes
-from featx.features import pipeline as writing
+from featx.features import network_pass, pipeline
+from featx.features.arm_files import arm_file, read_arm
 from featx.features.extraction import extract, summarise_extraction
 from featx.features.store import COST, TRAINED_ON, FeatureStore
 from featx.zoo import Cost, Weights
@@ -40,7 +40,7 @@ class FakeEngine:
 
 
 class FakeNetwork:
-    """Stands in for `NetworkAtWork`."""
+    """Stands in for `LoadedNetwork`."""
 
     batches: list = []  # noqa: RUF012 - shared on purpose
     nan_below = 0.0
@@ -62,7 +62,7 @@ class FakeNetwork:
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(passes, "NetworkAtWork", FakeNetwork)
+    monkeypatch.setattr(network_pass, "LoadedNetwork", FakeNetwork)
     monkeypatch.setattr(FakeNetwork, "batches", [])
     monkeypatch.setattr(FakeNetwork, "nan_below", 0.0)
     return FakeNetwork
@@ -188,8 +188,10 @@ def test_equal_bytes_are_computed_once_and_counted_as_images(run, pictures, fake
 def test_several_networks_share_one_pass(run, pictures, monkeypatch):
     manifest = pictures(6)
     loads = []
-    load = passes.load
-    monkeypatch.setattr(passes, "load", lambda *args, **named: loads.append(1) or load(*args, **named))
+    load = network_pass.load_image
+    monkeypatch.setattr(
+        network_pass, "load_image", lambda *args, **named: loads.append(1) or load(*args, **named)
+    )
     done = run(manifest, weights=["random:0", "random:11"], layers=("global pool", "block3_relu"))
     assert [(item.weights, item.layer) for item in done] == [
         ("random0", "global pool"),
@@ -282,7 +284,7 @@ def test_a_dry_run_computes_and_writes_nothing(run, pictures, tmp_path, fake):
     assert not (tmp_path / "cache" / "features").exists()
     told, count = notes.said[-1], len(notes.said)
     assert "4 images to read" in told
-    assert "4 features of images to compute and store (0.0 MB)" in told
+    assert "4 rows of features to compute and store (0.0 MB)" in told
     assert re.search(r"about \d+ s at [\d.]+ images/s", told)
     run(pictures(4))
     (done,) = run(pictures(4), dry_run=True, progress=notes)
@@ -303,7 +305,7 @@ def test_the_same_weights_under_another_name_hit_the_same_store(run, pictures, m
     (first,) = run(manifest, weights="random:5")
     digest = FeatureStore(first.store).recipe["weights"]
     weights = Weights("elsewhere", digest, ("elsewhere",), seed=5, label="elsewhere")
-    monkeypatch.setattr("featx.features.extraction_plan.resolve_weights", lambda source, backbone: (weights,))
+    monkeypatch.setattr("featx.features.planning.resolve_weights", lambda source, backbone: (weights,))
     (second,) = run(manifest, weights="elsewhere")
     assert (second.store, second.reused) == (first.store, 4)
 
@@ -315,7 +317,7 @@ def test_stores_of_tuned_weights_say_what_these_were_trained_on(run, pictures, t
     weights = Weights(
         "run", "ab" * 32, ("random:0", "run"), path=path, trained_on={"fold": "1x1"}, label="run-1x1"
     )
-    monkeypatch.setattr("featx.features.extraction_plan.resolve_weights", lambda source, backbone: (weights,))
+    monkeypatch.setattr("featx.features.planning.resolve_weights", lambda source, backbone: (weights,))
     (done,) = run(pictures(3), weights="run")
     store = FeatureStore(done.store)
     assert store.recipe["trained_on"] == {"fold": "1x1"}
@@ -330,8 +332,8 @@ def test_progress_counts_images_and_memory_is_stated(run, pictures):
     assert (notes.total, notes.done) == (7, 7)
     (plan,) = (line for line in notes.said if "to compute with" in line)
     assert "7 images to compute with 1 network" in plan
-    assert "MB of pixels and features in hand" in plan
-    assert "beside 0.0 MB of weights" in plan
+    assert "MB of pixels and features" in plan
+    assert "0.0 MB of weights" in plan
 
 
 def test_only_weights_up_to_the_feature_layer_are_counted(pictures, tmp_path):
@@ -339,14 +341,14 @@ def test_only_weights_up_to_the_feature_layer_are_counted(pictures, tmp_path):
     for layers, told in ((["conv_pw_8_relu"], "0.2 MB"), ([], "0.9 MB")):
         notes = Notes()
         extract(pictures(1), layers=layers, cache=tmp_path / "cache", batch_size=1, progress=notes, **given)
-        assert f"beside {told} of weights" in notes.said[-1]
+        assert f"{told} of weights" in notes.said[-1]
 
 
 def test_a_network_is_run_as_it_was_fine_tuned_or_a_warning_stands_in_the_store(run, pictures, monkeypatch):
     manifest, notes = pictures(3), Notes()
     facts = {"image_size": 48, "preparation": "center-square", "precision": "float32"}
     weights = Weights("run", "ab" * 32, ("random:0", "run"), trained_with=facts, label="run")
-    monkeypatch.setattr("featx.features.extraction_plan.resolve_weights", lambda source, backbone: (weights,))
+    monkeypatch.setattr("featx.features.planning.resolve_weights", lambda source, backbone: (weights,))
     (done,) = run(manifest, weights="run", progress=notes)
     recipe = FeatureStore(done.store).recipe
     assert (recipe["image_size"], recipe["preparation"]["name"], recipe["warnings"]) == (
@@ -420,6 +422,9 @@ def test_a_full_disk_is_told_once_with_what_to_do(run, pictures, monkeypatch):
         (ConfigError, {"workers": 0}),
         (ConfigError, {"device": "tpu"}),
         (ConfigError, {"shard": "4/3"}),
+        (ConfigError, {"arm": "a/b"}),
+        (ConfigError, {"pool": "median"}),
+        (ConfigError, {"batchsize": 3}),
         (ConfigError, {"on_error": "ignore"}),
     ],
 )
@@ -447,7 +452,7 @@ def test_low_precision_shows_its_deviation_and_has_a_store_of_its_own(pictures, 
     }
     (low,) = extract(manifest, precision="bfloat16", batch_size=2, progress=notes, **given)
     (exact,) = extract(manifest, batch_size=2, **given)
-    told = [line for line in notes.said if "against float32" in line]
+    told = [line for line in notes.said if "compared with float32" in line]
     assert len(told) == 2
     assert "smallest cosine 0.99" in told[0]
     assert low.store != exact.store
@@ -462,17 +467,37 @@ def test_a_wrong_layer_leaves_no_store(pictures, tmp_path):
     assert not (tmp_path / "cache" / "features").exists()
 
 
+def test_an_arm_names_its_stores_however_they_came_about(run, pictures, tmp_path):
+    manifest, place = pictures(4), arm_file(tmp_path / "cache", "tuned")
+    run(manifest, arm="tuned", dry_run=True)
+    assert not place.exists()
+    done = run(manifest, arm="tuned", layers=["block2_relu", "global pool"])
+    assert read_arm(place) == tuple(item.store for item in done)
+    place.unlink()
+    run(manifest, arm="tuned", layers=["block2_relu", "global pool"])  # everything is stored already
+    assert read_arm(place) == tuple(item.store for item in done)
+    (other,) = run(manifest, arm="tuned", weights="random:1")
+    assert read_arm(place) == (other.store,)
+
+
+def test_an_arm_is_named_although_images_failed(run, pictures, tmp_path):
+    manifest = pictures(4)
+    (manifest.parent / "p0001.png").write_bytes(b"no image")
+    with pytest.raises(ExtractionError):
+        run(manifest, arm="tuned")
+    assert len(read_arm(arm_file(tmp_path / "cache", "tuned"))) == 1
+
+
 _CHILD = """
 import sys, time
-from featx.features import passes
-from featx.features import pipeline as writing
+from featx.features import network_pass, pipeline
 from featx.features.extraction import extract
-writing._MOST_ROWS = 64
-load = passes.load
+pipeline._MOST_ROWS = 64
+load = network_pass.load_image
 def slow(*args, **named):
     time.sleep(0.01)
     return load(*args, **named)
-passes.load = slow
+network_pass.load_image = slow
 extract(sys.argv[1], backbone="tiny", weights="random", cache=sys.argv[2], image_size=16, engine="keras")
 """
 
@@ -492,7 +517,7 @@ def test_a_killed_extraction_resumes_to_the_same_features(pictures, tmp_path, mo
     committed = len(FeatureStore(folder).keys())
     assert 0 < committed < 320
     given = {"backbone": "tiny", "weights": "random", "image_size": 16, "engine": "keras"}
-    monkeypatch.setattr(writing, "_MOST_ROWS", 64)
+    monkeypatch.setattr(pipeline, "_MOST_ROWS", 64)
     (resumed,) = extract(manifest, cache=killed, **given)
     assert (resumed.reused, resumed.computed) == (committed, 320 - committed)
     (straight,) = extract(manifest, cache=tmp_path / "straight", **given)

@@ -200,7 +200,7 @@ def test_weights_are_fetched_before_the_first_job(
         asked.append(row.name)
         raise WeightsError(f"{row.name} cannot be downloaded")
 
-    monkeypatch.setattr(ready, "fetch", fail)
+    monkeypatch.setattr(ready, "fetch_weights", fail)
     assert run(["study", "plan", str(path), "--output", str(path.parent / "out")]) == 0
     capsys.readouterr()
     assert asked == []
