@@ -1,4 +1,4 @@
-from .arm_files import find_stores
+from .arm_files import arm_file, find_stores, read_arm
 from .extract_settings import ExtractSettings, FeatureOptions
 from .extraction import extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
@@ -11,6 +11,7 @@ __all__ = [
     "ExtractSettings",
     "FeatureOptions",
     "FeatureStore",
+    "arm_file",
     "compact",
     "export",
     "extract",
@@ -20,6 +21,7 @@ __all__ = [
     "missing_keys",
     "prune",
     "prune_exports",
+    "read_arm",
     "recipe_key",
     "summarise_extraction",
     "targets",

@@ -1,5 +1,6 @@
-from .make_report import Report, changes, report
+from .make_report import Report, changes, report_runs
 from .overlays import SaliencyMap, write_index
+from .report_settings import ReportSettings
 from .sections.images import find_mistakes
 from .series import Series, collect
 from .summary import main_class, measure
@@ -8,6 +9,7 @@ from .tables import FORMATS, plain
 __all__ = [
     "FORMATS",
     "Report",
+    "ReportSettings",
     "SaliencyMap",
     "Series",
     "changes",
@@ -16,6 +18,6 @@ __all__ = [
     "main_class",
     "measure",
     "plain",
-    "report",
+    "report_runs",
     "write_index",
 ]

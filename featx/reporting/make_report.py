@@ -12,23 +12,24 @@ from typing import Any
 
 from markupsafe import Markup
 
-from featx.data import Manifest, read_manifest
+from featx.data import read_manifest
 from featx.digest import canonical, digest_file
 from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
-from featx.progress import Progress, Silent
+from featx.options import verb
+from featx.progress import Silent
 from featx.reporting.figures.canvas import ReportFigure, save, svg
 from featx.reporting.figures.plots import drawings
 from featx.reporting.overlays import gallery
 from featx.reporting.page import Block, page
+from featx.reporting.report_settings import ReportSettings
 from featx.reporting.sections.all_tables import main_table, tables
 from featx.reporting.sections.images import find_mistakes, thumbnails
 from featx.reporting.sections.statements import Statement, findings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Table, plain, records, write_tables
 from featx.runs import COMPLETE
-from featx.stats import check_share
 
-__all__ = ["LIST", "Report", "changes", "replaced_files", "report"]
+__all__ = ["LIST", "Report", "changes", "replaced_files", "report_runs"]
 
 
 LIST = "files.json"
@@ -154,23 +155,11 @@ class Report:
         }
 
 
-def report(
-    paths: Sequence[Path | str] | Path | str,
-    *,
-    output: Path | str = "reports/report",
-    title: str = "AUC of transfer learning arms",
-    strata: Sequence[str] | None = None,
-    compare: Sequence[str] | None = None,
-    planned: Sequence[str | tuple[str, str]] = (),
-    manifest: Path | str | Manifest | None = None,
-    root: Path | str | None = None,
-    allow_outside: bool = False,
-    saliency: Path | str | None = None,
-    refresh: float | None = None,
-    prevalence: float | None = None,
-    figures: bool = True,
-    progress: Progress | None = None,
-) -> Report:
+_TITLE = "AUC of transfer learning arms"
+
+
+@verb(ReportSettings)
+def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSettings) -> Report:
     """Write tables, figures and an HTML page from finished runs.
 
     Reads runs only, no network, no features, and no images unless a manifest is given. Equal runs give equal bytes.
@@ -179,42 +168,12 @@ def report(
     ----------
     paths : path or sequence of paths
         Run folders, or folders that hold some.
-    output : Path or str
-        Folder for ``report.html``, ``tables/`` and ``figures/``; files of the same names are replaced. What an
-        earlier report wrote there and this one does not is removed, unless it was changed since.
-    title : str
-        Heading of the page.
-    strata : sequence of str, optional
-        Manifest columns to break results down by; by default those of 2 to 12 values.
-    compare : sequence of str, optional
-        Arms to report; all if left out.
-    planned : sequence of (str, str) or str
-        Comparisons that were chosen before the results were seen: pairs of arms, or text such as ``"A:B"``, which
-        is split where an arm of these runs stands on both sides of the colon. They are stated first, first minus
-        second, and corrected among themselves; all other pairs are exploratory. A planned pair that has no runs
-        is named as untested.
-    manifest : Path, str or Manifest, optional
-        Where image files stand. If given, the page holds thumbnails of the most confident mistakes: mind who may
-        see them.
-    root : Path or str, optional
-        Folder that the manifest's paths are relative to.
-    allow_outside : bool
-        Whether image paths may lead out of it.
-    saliency : Path or str, optional
-        Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
-    refresh : float, optional
-        Seconds after which the page loads itself again, for a study under way.
-    prevalence : float, optional
-        Share of positives at which predictive values are stated; by default that of each arm's training parts.
-    figures : bool
-        Draw figures, which takes most of the time.
-    progress : Progress, optional
-        Told how far it is.
+    {options}
 
     Returns
     -------
     Report
-        The main table as data, the files written, findings and warnings.
+        The main table as data, the files written, statements and warnings.
 
     Raises
     ------
@@ -224,22 +183,21 @@ def report(
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a folder of saliency maps was given and holds none, `prevalence` is not between 0 and 1, or the text of a
-        planned comparison can be read in several ways.
+        If a folder of saliency maps was given and holds none, or the text of a planned comparison can be read in
+        several ways.
     InputError
         If a planned comparison is of an arm with itself, or stands twice.
     """
-    tell = progress or Silent()
+    tell = options.progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if prevalence is not None:
-        check_share("prevalence", prevalence)
-    summary = replace(summarise(given, strata, compare, planned), prevalence=prevalence)
-    target = Path(output)
+    found = summarise(given, options.strata, options.compare, options.planned or ())
+    summary = replace(found, prevalence=options.prevalence)
+    target = Path(options.output or "reports/report")
     made, said = tables(summary), findings(summary)
-    pictures, missing = _pictures(summary, manifest, root, allow_outside)
-    maps = gallery(saliency) if saliency is not None else {}
+    pictures, missing = _pictures(summary, options)
+    maps = gallery(options.saliency) if options.saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
-    drawn = drawings(summary) if figures else ()
+    drawn = drawings(summary) if options.figures else ()
     tell.start("report", len(drawn) + 2, "files")
     written: list[Path] = []
     with replaced_files(target) as (aside, kept):
@@ -250,7 +208,16 @@ def report(
         tell.advance()
         write_text(
             aside / "report.html",
-            page(summary, made, page_figures(drawn), said, title, pictures, refresh, maps),
+            page(
+                summary,
+                made,
+                page_figures(drawn),
+                said,
+                options.title or _TITLE,
+                pictures,
+                options.refresh,
+                maps,
+            ),
         )
         tell.advance()
     tell.finish()
@@ -267,12 +234,12 @@ def report(
     )
 
 
-def _pictures(
-    summary: Summary, manifest: Path | str | Manifest | None, root: Path | str | None, allow_outside: bool
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    if manifest is None:
+def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:
+    if options.manifest is None:
         return {}, ()
-    read = read_manifest(manifest, root=root, check_files=False, allow_outside=allow_outside)
+    read = read_manifest(
+        options.manifest, root=options.root, check_files=False, allow_outside=options.allow_outside
+    )
     return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)
 
 

@@ -61,7 +61,7 @@ from .significance import (
     mcnemar_test,
     swap_test,
 )
-from .validation import check_share, group_codes
+from .validation import group_codes
 
 __all__ = [
     "POOLED",
@@ -87,7 +87,6 @@ __all__ = [
     "brier_score",
     "calibrate",
     "calibration_warnings",
-    "check_share",
     "combined_f",
     "compare_arms",
     "compare_many",

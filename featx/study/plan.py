@@ -19,7 +19,7 @@ from featx.features import FeatureOptions
 from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
 from featx.progress import Progress, Silent
-from featx.svm import resolve_settings
+from featx.svm import SvmSettings
 from featx.zoo import (
     WEIGHTS_DIR,
     Backbone,
@@ -256,7 +256,7 @@ class _Planner:
                 "task": seen,
                 "folds": folds.digest,
                 "protocol": target.protocol,
-                "settings": canonical(resolve_settings(**search)),
+                "settings": canonical(SvmSettings.make(search)),
                 "missing": self.study.svm.missing,
                 "seed": self.study.seed,
             },

@@ -231,10 +231,10 @@ class Svm(_Table):
 
     @model_validator(mode="after")
     def _resolvable(self) -> Svm:
-        from featx.svm import resolve_settings
+        from featx.svm import SvmSettings
 
         chosen = self.model_dump(exclude={"missing"}, exclude_none=True)
-        _checked(lambda: resolve_settings(**chosen))
+        _checked(lambda: SvmSettings.make(chosen))
         return self
 
 

@@ -92,16 +92,18 @@ def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 def _svm(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     from featx.svm import train_svm
 
-    runs = train_svm(**{**arguments, "workers": bench.threads})
+    given = {**arguments, "workers": bench.threads}
+    runs = train_svm(given.pop("manifest"), **given)
     if not runs:
         raise TrainingError(f"the protocol {arguments['protocol']!r} has no fold to train on; give another")
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 
 def _report(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.reporting import report
+    from featx.reporting import report_runs
 
-    done = report(**arguments)
+    given = dict(arguments)
+    done = report_runs(given.pop("paths"), **given)
     return {
         "outputs": [str(done.html)],
         "table": done.text,

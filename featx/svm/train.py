@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,6 @@ from featx.data import (
     Folds,
     Labelled,
     Manifest,
-    Task,
     apply_task,
     check_folds,
     check_inner,
@@ -29,8 +27,9 @@ from featx.data import (
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
-from featx.features import FeatureStore
+from featx.features import FeatureStore, arm_file, read_arm
 from featx.machine import environment, usable_cores
+from featx.options import verb
 from featx.progress import Progress, Silent
 from featx.runs import Prediction, Run, RunRecord, finished_run, run_folder, write_run
 from featx.stats import Calibration, calibration_warnings
@@ -39,7 +38,7 @@ from featx.svm.inputs import Images, assign_stores, default_arm, find_images, re
 from featx.svm.model import MODEL, SvmModel, model_bytes
 from featx.svm.problems import Decision, Solver, pool_groups, view_rows
 from featx.svm.search import Search, search_cost
-from featx.svm.settings import SvmSettings, resolve_settings
+from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
 from featx.svm.solving import make_solver
 from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
@@ -321,127 +320,122 @@ def _outcome(
     )
 
 
-def train_svm(
-    manifest: Manifest | Path | str,
-    *,
-    features: Sequence[Path | str],
-    task: Task | Path | str = "labels",
-    strict_labels: bool = False,
-    protocol: str | Path = "5x2",
-    folds: Sequence[str] = (),
-    preset: str = "default",
-    choose_features: bool = False,
-    arm: str | None = None,
-    output: Path | str = "reports/runs",
-    cache: Path | str = "cache",
-    root: Path | str | None = None,
-    allow_outside: bool = False,
-    seed: int = 0,
-    workers: int | None = None,
-    missing: str = "fail",
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> tuple[Run, ...]:
+@verb(TrainSvmSettings)
+def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tuple[Run, ...]:
     """Train and score linear SVMs on stored features, fold by fold.
 
-    C, and the scaling or the features where several are given, are chosen by inner splits of the fold's training
-    part; the test part is looked at once, to be scored.
+    C, and the scaling or the features where several are given, are chosen by inner splits of the fold's training set.
+    The test set is used once, for scoring.
 
     Parameters
     ----------
     manifest : Manifest, Path or str
         Images and labels.
-    features : sequence of Path or str
-        Feature stores: one that serves every fold, or one for each fold, extracted with weights that were
-        fine-tuned on that fold; with `choose_features` several that serve a fold.
-    task : Task, Path or str
-        What classes to make of the labels.
-    strict_labels : bool
-        Refuse labels that may be meant for another class than the one that holds all others.
-    protocol : str or Path
-        ``"5x2"``, ``"kfold:K"``, ``"holdout"``, ``"none"`` (train on everything, score nothing), or a fold file.
-    folds : sequence of str
-        Names of the folds to run; all if empty.
-    preset : str
-        ``"default"`` or ``"paper"``.
-    choose_features : bool
-        The stores that serve a fold, such as several layers, are alternatives: the inner splits choose one.
-    arm : str, optional
-        Name of the arm. Default: backbone and weights of the store.
-    output : Path or str
-        Where runs are kept; the folds used are written beside them.
-    cache : Path or str
-        Folder whose table of known files saves hashing images again.
-    root : Path or str, optional
-        Folder that the manifest's image paths are relative to.
-    allow_outside : bool
-        Whether image paths may lead out of it.
-    seed : int
-        Seed of folds and inner splits.
-    workers : int, optional
-        Threads; one for each core that this process may use if not given. The results do not depend on it.
-    missing : str
-        ``"fail"``, or ``"leave-out"`` to go on without the images that have no features.
-    overwrite : bool
-        Replace finished runs and folds of the same place.
-    progress : Progress, optional
-        Receiver of progress.
-    **settings
-        Fields of `featx.svm.settings.SvmSettings` that win over the preset, such as ``loss="hinge"``.
+    {options}
 
     Returns
     -------
     tuple of Run
-        One for each fold; finished ones with the same inputs are read, not made again.
+        One for each fold; finished runs with the same inputs are read, not trained again.
 
     Raises
     ------
     LeakError
-        If a test image, its group or a copy of it trains, or trained the weights behind the features.
+        If a test image, its group or a copy of it trains, or has trained the weights behind the features.
     MissingFeaturesError
         If images have no features and `missing` is ``"fail"``.
     InputError
         If something else that was given cannot be used.
     TrainingError
-        If the training part cannot be fitted.
+        If the training set cannot be fitted.
+
+    Examples
+    --------
+    ::
+
+        featx.extract("lesions.csv", backbone="resnet50", arm="frozen")
+        runs = featx.train_svm("lesions.csv", arm="frozen", task="melanoma:rest")
     """
-    receiver = progress or Silent()
-    resolved = resolve_settings(preset, **settings)
+    receiver = options.progress or Silent()
+    resolved = options.part(SvmSettings)
     labelled = apply_task(
-        read_manifest(manifest, root=root, allow_outside=allow_outside), task, strict_labels=strict_labels
+        read_manifest(manifest, root=options.root, allow_outside=options.allow_outside),
+        options.task,
+        strict_labels=options.strict_labels,
     )
-    stores = tuple(FeatureStore(path) for path in features)
-    name = arm or default_arm(stores)
-    images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
-    made, warnings = _make_folds(images, protocol, seed)
-    place = run_folder(output, name, labelled.task.name, made.protocol, "folds.json")
-    if not overwrite:
+    stores = _stores(options)
+    name = options.arm or _named_by_file(options.features) or default_arm(stores)
+    images = find_images(
+        labelled,
+        stores,
+        cache=options.cache,
+        workers=options.workers,
+        missing=options.missing,
+        progress=receiver,
+    )
+    made, warnings = _make_folds(images, options.protocol, options.seed)
+    place = run_folder(options.output, name, labelled.task.name, made.protocol, "folds.json")
+    if not options.overwrite:
         refuse_other_folds(place, made)
     for line in warnings:
         receiver.say(f"warning: {line}")
-    chosen = made.select(folds)
-    assigned = assign_stores(stores, chosen, choose_features)
+    jobs = _fold_jobs(options, images, made, stores, name, warnings)
+    protocol_folds = tuple(_without(fold, images) for fold in made.folds)
+    check_inner_folds(protocol_folds, labelled, images.keys, resolved)
+    if options.overwrite or not place.exists():
+        write_folds(place, made)
+    work = SvmWork(images, resolved, options.seed, options.workers or usable_cores(), protocol_folds)
+    receiver.start(f"train-svm {name}", len(jobs), "folds")
+    with one_blas_thread():
+        runs = _run_all(work, jobs, options.overwrite, receiver)
+    receiver.finish()
+    return runs
+
+
+def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:
+    """Open the stores that `features` stands for, or those of the arm."""
+    if options.features:
+        places = [Path(place) for place in _several(options.features)]
+    else:
+        assert options.arm is not None, "the options ask for features or an arm"
+        places = [arm_file(options.cache, options.arm)]
+    return tuple(
+        FeatureStore(store) for store in dict.fromkeys(path for place in places for path in read_arm(place))
+    )
+
+
+def _several(features: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
+    return [features] if isinstance(features, str | Path) else features
+
+
+def _named_by_file(features: Path | str | Sequence[Path | str]) -> str | None:
+    """Name an arm after the file that `extract --arm` wrote, if that alone was given."""
+    given = [Path(place) for place in _several(features)]
+    return given[0].stem if len(given) == 1 and given[0].suffix == ".json" and given[0].is_file() else None
+
+
+def _fold_jobs(
+    options: TrainSvmSettings,
+    images: Images,
+    made: Folds,
+    stores: Sequence[FeatureStore],
+    name: str,
+    warnings: Sequence[str],
+) -> list[FoldJob]:
+    chosen = made.select(options.folds)
+    assigned = assign_stores(stores, chosen, options.choose_features)
+    task, settings = images.labelled.task.name, options.part(SvmSettings)
     jobs = []
     for fold in chosen.folds:
         serving = assigned[fold.name]
         for store in serving:
             refuse_leaks(store, fold, images)
-        folder = run_folder(output, name, labelled.task.name, made.protocol, fold.name)
-        told = dict.fromkeys(text for store in serving for text in store.recipe.get("warnings") or ())
+        folder = run_folder(options.output, name, task, made.protocol, fold.name)
+        told = dict.fromkeys(line for store in serving for line in store.recipe.get("warnings") or ())
         noted = (*warnings, *told)
-        record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, noted)
+        record = record_of_inputs(images, made, fold.name, serving, name, options.seed, settings, noted)
         jobs.append(FoldJob(_without(fold, images), serving, folder, record))
-    protocol_folds = tuple(_without(fold, images) for fold in made.folds)
-    check_inner_folds(protocol_folds, labelled, images.keys, resolved)
-    if overwrite or not place.exists():
-        write_folds(place, made)
-    work = SvmWork(images, resolved, seed, workers or usable_cores(), protocol_folds)
-    receiver.start(f"train-svm {name}", len(jobs), "folds")
-    with one_blas_thread():
-        runs = _run_all(work, jobs, overwrite, receiver)
-    receiver.finish()
-    return runs
+    return jobs
 
 
 def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds, tuple[str, ...]]:

@@ -163,6 +163,6 @@ def test_a_study_is_reported_alone_and_with_something_finished(
     assert run(["report", "mine.toml"]) == 2
     assert "study drawn: no SVM is finished yet" in capsys.readouterr().err
     assert run(["report", "mine.toml", str(runs)]) == 2
-    assert "a study is reported alone" in capsys.readouterr().err
+    assert "A study is reported alone" in capsys.readouterr().err
     assert run(["report", "gone.toml"]) == 2
     assert "study gone.toml: cannot be read" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from featx.errors import ProtocolError, RunError
 from featx.features import FeatureStore
-from featx.reporting import report
+from featx.reporting import report_runs
 from featx.svm import inner
 from featx.svm.inner import calibration_record
 from featx.svm.model import load_model
@@ -62,7 +62,7 @@ def test_probabilities_stand_in_predictions_record_model_and_report(
         with pytest.raises(RunError, match="no calibration"):
             load_model(other.path).probabilities(again)
     if method == "sigmoid":
-        report([tmp_path / "runs"], output=tmp_path / "report")
+        report_runs([tmp_path / "runs"], output=tmp_path / "report")
         assert "Calibration: " in (tmp_path / "report" / "report.html").read_text()
 
 

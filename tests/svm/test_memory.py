@@ -12,7 +12,7 @@ import pytest
 from featx import machine as memory
 from featx.errors import ConfigError
 from featx.svm.problems import FitProblem
-from featx.svm.settings import resolve_settings
+from featx.svm.settings import SvmSettings
 from featx.svm.solving import GramSolver
 
 CODE = """
@@ -49,7 +49,7 @@ def test_what_all_workers_take_together_is_asked_for_before_work_begins(
     gram, part = (rows**2, 0) if scaling == "l2" else (0, 90 * width)
     needed = 8 * (gram + 4 * (80 * 90 + 80**2 + part))
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
-    solver = GramSolver(features, scaling, resolve_settings(scaling=scaling), workers=4)
+    solver = GramSolver(features, scaling, SvmSettings.make({"scaling": scaling}), workers=4)
     with pytest.raises(ConfigError, match=r"inner products of .* rows and the copies of 4 workers need"):
         solver.curves(jobs, [1.0])
     monkeypatch.setattr(memory, "available_memory", lambda: needed)

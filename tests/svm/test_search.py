@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from featx.stats.auc import roc_auc
 from featx.svm.problems import Curve, FitProblem
 from featx.svm.search import Curves, choose, roc_auc_columns, search_cost
-from featx.svm.settings import resolve_settings
+from featx.svm.settings import SvmSettings
 from featx.svm.solving import GramSolver
 
 
@@ -68,7 +68,7 @@ class _Peak:
 def _run(solver: _Peak, **options: object):
     targets = (np.arange(80) % 40 >= 20)[:, None]
     split = (np.arange(40), np.arange(40, 80))
-    return search_cost(solver, targets, np.arange(80), [split, split], resolve_settings(**options))
+    return search_cost(solver, targets, np.arange(80), [split, split], SvmSettings.make(options))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_refinement_looks_between_the_neighbours() -> None:
 
 def test_one_class_in_every_held_out_part_is_said() -> None:
     features = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    settings = resolve_settings()
+    settings = SvmSettings()
     targets = np.array([[True], *[[False]] * 11])
     splits = [(np.arange(8), np.arange(8, 12))]
     search = search_cost(GramSolver(features, "l2", settings), targets, np.arange(12), splits, settings)
