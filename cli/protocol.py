@@ -61,7 +61,7 @@ def make_command(
     Folds are stratified by class and keep groups and byte-identical images together. Published fold lists
     (YAML) and CSV are read as well and written in featx's form.
     """
-    from featx.data import apply_task, check_folds, make_folds, read_manifest, write_folds
+    from featx.data import apply_task, check_folds, read_manifest, split_folds, write_folds
 
     stood = output.exists() and not overwrite
     table = read_manifest(manifest, root=root, check_files=not names_only, allow_outside=allow_outside)
@@ -69,7 +69,7 @@ def make_command(
     for remark in labelled.remarks:
         click.echo(f"warning: {remark}", err=True)
     keys = None if names_only else _keys(labelled, cache)
-    folds = make_folds(labelled, protocol, seed, keys, absent="drop" if absent == "drop" else "fail")
+    folds = split_folds(labelled, protocol, seed, keys, absent="drop" if absent == "drop" else "fail")
     for warning in check_folds(folds, labelled, keys):
         click.echo(f"note: {warning}", err=True)
     write_folds(output, folds, replace=overwrite)
@@ -99,14 +99,14 @@ def _keys(labelled: Labelled, cache: Path) -> list[str]:
 @flags.JSON
 def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -> None:
     """Show the folds of a file: sizes of the parts, and with --manifest their classes."""
-    from featx.data import check_folds, make_folds, read_folds
+    from featx.data import check_folds, read_folds, split_folds
 
     if manifest is None:
         found, labelled = read_folds(folds), None
         notes = found.notes
     else:
         labelled = _labelled(manifest, task)
-        found = make_folds(labelled, folds)
+        found = split_folds(labelled, folds)
         notes = check_folds(found, labelled)
     facts = _facts(found, labelled, notes)
     if as_json:

@@ -37,9 +37,9 @@ def saliency(runs: tuple[Path, ...], **given: Any) -> None:
     Grad-CAM towards the decision value of each of RUNS (run folders of train-svm, or folders that hold some), as
     pictures over the images: mind who may see them. Prints the pictures' paths; `featx report --saliency` shows them.
     """
-    from featx.saliency import saliency_maps
+    from featx.saliency_maps import saliency as work
 
-    done = saliency_maps(runs, progress=progress(), **given)
+    done = work(runs, progress=progress(), **given)
     for item in done.maps:
         click.echo(str(done.output / item.file))
     for text in done.warnings:

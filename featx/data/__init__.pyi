@@ -24,7 +24,7 @@ from .folds import (
 from .importers.registry import IMPORTERS, import_dataset
 from .importers.source import read_text_table
 from .manifest import Manifest, image_name, leaves, read_manifest
-from .protocols import check_inner, make_folds, merged_groups
+from .protocols import check_inner, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
@@ -62,13 +62,13 @@ __all__ = [
     "known_test_images",
     "leaves",
     "leaves_one_out",
-    "make_folds",
     "merged_groups",
     "read_folds",
     "read_manifest",
     "read_task",
     "read_text_table",
     "refuse_other_folds",
+    "split_folds",
     "validation_split",
     "write_folds",
 ]

@@ -27,9 +27,9 @@ __all__ = [
     "Folds",
     "check_folds",
     "check_inner",
-    "make_folds",
     "merged_groups",
     "read_folds",
+    "split_folds",
     "write_folds",
 ]
 
@@ -37,7 +37,7 @@ __all__ = [
 _Groups = npt.NDArray[np.str_]
 
 
-def make_folds(
+def split_folds(
     labelled: Labelled,
     protocol: str | Path,
     seed: int = 0,

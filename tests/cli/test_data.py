@@ -150,7 +150,7 @@ def test_preview_of_the_unknown(
 def test_fetch_shows_the_licence_and_waits_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.data.fetch.fetch_archive", lambda *args, **kwargs: ())
+    monkeypatch.setattr("featx.data.fetch_archive", lambda *args, **kwargs: ())
     given = ["data", "fetch", "isic2018", "--output", str(tmp_path)]
     assert run(given) == 2
     err = capsys.readouterr().err

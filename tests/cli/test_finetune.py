@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from featx.finetuning import TrainingRecipe, read_recipe
-from featx.finetuning import finetune_folds as train
 from featx_cli.main import run
 
 
@@ -24,7 +23,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         given.update(options, manifest=manifest)
         return ()
 
-    monkeypatch.setattr(train, "finetune", finetune)
+    monkeypatch.setattr("featx.finetuning.finetune", finetune)
     return given
 
 

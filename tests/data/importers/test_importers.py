@@ -12,7 +12,7 @@ import pytest
 
 from featx.data.importers.registry import IMPORTERS, find_importer, import_dataset
 from featx.data.manifest import Manifest, origin_file, read_manifest
-from featx.data.protocols import check_folds, make_folds
+from featx.data.protocols import check_folds, split_folds
 from featx.data.tasks import apply_task
 from featx.errors import ManifestError
 
@@ -467,7 +467,7 @@ def test_the_isic_2016_subset_with_the_published_lists(real_data: Path, tmp_path
     assert {name: str(target) for name, target in zip(labelled.ids, labelled.targets, strict=True)} == dict(
         known.dropna()
     )
-    folds = make_folds(labelled, reference / "isic.yml", absent="drop")
+    folds = split_folds(labelled, reference / "isic.yml", absent="drop")
     check_folds(folds, labelled)
     assert len(folds.folds[0].train) + len(folds.folds[0].test) == len(labelled) == 1054
     assert f"{len(done.left_out)} of 1279 listed images are not in the manifest" in folds.notes[0]
