@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -70,6 +71,19 @@ def test_equal_rows_give_equal_bytes(tmp_path, rows):
     assert first.read_bytes() == second.read_bytes()
     headers = first.read_bytes().split(b"OHDR\2")[1:]
     assert [header[0] & 0x20 for header in headers] == [0, 0, 0]  # none holds times
+
+
+def test_a_block_has_the_bytes_that_0_1_0_wrote(tmp_path):
+    sample = Path(__file__).parents[1] / "samples" / "featx-0.1.0.zip"
+    with zipfile.ZipFile(sample) as archive:
+        folder = "0.1.0/cache/features/tiny-random1-7f51d71e/"
+        (name,) = (one for one in archive.namelist() if one.startswith(folder) and one.endswith(".h5"))
+        old = Path(archive.extract(name, tmp_path))
+    recipe = h5py.File(old).attrs["recipe"].decode()
+    keys, _ = read_index(old, recipe)
+    new = write_block(tmp_path / "new", recipe, keys, read_features(old, recipe))
+    assert new.name == old.name
+    assert new.read_bytes() == old.read_bytes()
 
 
 @pytest.mark.parametrize("dataset", ["keys", "features"])
