@@ -254,3 +254,33 @@ def test_a_reader_outlasts_compaction_after_compaction(store, rows, monkeypatch)
 
     monkeypatch.setattr(store_module, "read_features", gone)
     assert np.array_equal(store.read(keys), features)
+
+
+def test_a_block_that_goes_between_listing_and_reading_is_left_out(store, rows, monkeypatch):
+    keys, features = rows(0, 4)
+    block = store.write_block(keys, features)
+    reader = FeatureStore(store.path)
+    gone = store.path / f"block-{'0' * 16}-{'0' * 32}.h5"
+    listings = iter([[gone, block], [block], [block]])
+    monkeypatch.setattr(reader, "blocks", lambda: next(listings))
+    assert reader.keys() == frozenset(keys)
+
+
+def test_reading_ends_where_blocks_are_replaced_for_ever(store, rows, monkeypatch):
+    keys, features = rows(0, 2)
+    store.write_block(keys, features)
+
+    def gone(*given):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(store_module, "read_features", gone)
+    with pytest.raises(StoreError, match="other processes replaced blocks 100 times while they were read"):
+        store.read(keys)
+    assert store.discard(keys[:1]) == 0
+    assert len(store.blocks()) == 1
+
+
+def test_a_recipe_that_is_no_object_is_refused(store):
+    (store.path / RECIPE).write_text("[]")
+    with pytest.raises(StoreError, match="is not a JSON object"):
+        FeatureStore(store.path)
