@@ -336,3 +336,44 @@ def test_unused_space_of_a_block_of_format_1_is_not_read_as_zeros(former):
         assert not file["features"][...].any()
     with pytest.raises(DamagedBlockError, match="unused space of the file"):
         read_features(former, FORMER_RECIPE)
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A block of format 1 with 70 rows, in two chunks."""
+    source = FORMER / "block-5685c3bd343bfd69.h5"
+    return Path(shutil.copy(source, tmp_path / source.name))
+
+
+def chunk_places(path, dataset="features"):
+    with h5py.File(path) as file:
+        return [
+            file[dataset].id.get_chunk_info(place).byte_offset
+            for place in range(file[dataset].id.get_num_chunks())
+        ]
+
+
+def test_two_chunks_in_one_place_are_damage(large):
+    first, second = (place.to_bytes(8, "little") for place in chunk_places(large))
+    large.write_bytes(large.read_bytes().replace(second, first))
+    problem = check_block(large, FORMER_RECIPE)
+    assert problem.damaged
+    assert "table of the chunks" in problem.text
+
+
+def test_rows_that_are_zero_are_read_from_format_1(large):
+    """Such a chunk adjoins another one, as unused space does not."""
+    *_, place = chunk_places(large)
+    data = bytearray(large.read_bytes())
+    data[place : place + 1028] = bytes(1028)  # 64 rows of 4 numbers, and their checksum
+    for end in (b"", b"what another version of HDF5 may write at the end"):
+        large.write_bytes(bytes(data) + end)
+        assert not read_features(large, FORMER_RECIPE)[64:].any()
+        assert check_block(large, FORMER_RECIPE) is None
+
+
+def test_a_chunk_that_hdf5_does_not_find_is_not_read_as_zeros(large):
+    # The row of the second entry of the features' table, behind which HDF5 looks for row 64 and lists another.
+    flip(large, 8 * (large.read_bytes().rindex(b"TREE") + 104) + 2)
+    with pytest.raises(DamagedBlockError, match="the chunk at row 64 of /features is not found"):
+        read_features(large, FORMER_RECIPE)

@@ -284,3 +284,13 @@ def test_a_recipe_that_is_no_object_is_refused(store):
     (store.path / RECIPE).write_text("[]")
     with pytest.raises(StoreError, match="is not a JSON object"):
         FeatureStore(store.path)
+
+
+def test_rows_of_another_shape_by_another_writer_are_refused(store, rows):
+    other = FeatureStore(store.path)
+    store.write_block(*rows(0, 4))
+    bad = other.write_block(*rows(4, 8, width=9))
+    for reader in (store, FeatureStore(store.path)):
+        with pytest.raises(StoreError, match=r"has rows of shape \(1, \d\) \(views, width\)"):
+            reader.keys()
+    assert bad.exists()
