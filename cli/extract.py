@@ -69,6 +69,9 @@ from .bars import progress
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu or gpu:N.")
 @click.option(
+    "--arm", metavar="NAME", help="Name these features, for `featx train-svm --arm NAME`.  [default: no name]"
+)
+@click.option(
     "--shard", metavar="I/N", help="Extract the I-th of N parts only, for several machines at once."
 )
 @click.option(
@@ -88,8 +91,8 @@ def extract(
 ) -> None:
     """Extract the features of the images in MANIFEST and store them.
 
-    Prints the folder of each feature store. What is stored already is not computed again, so that the same
-    command goes on where it was interrupted. Images that fail are listed in the store's failures.csv.
+    Prints the folder of each feature store. Rows that are already stored are not recomputed, so that the same
+    command resumes an interrupted extraction. Images that fail are listed in the store's failures.csv.
     """
     from featx.errors import ExtractionError
     from featx.features import extract as run_extract
