@@ -32,7 +32,7 @@ __all__ = [
     "invent_lesion",
 ]
 
-Plane = npt.NDArray[np.float32]
+Plane = npt.NDArray[np.floating]
 Pixels = npt.NDArray[np.uint8]
 _Point = tuple[float, float]
 # Dots and strokes are painted this many times larger and averaged, for smooth edges.
@@ -99,11 +99,11 @@ def _plane(side: int) -> tuple[Plane, Plane]:
     return x, y
 
 
-def _ramp(rng: np.random.Generator, side: int) -> npt.NDArray[np.float64]:
+def _ramp(rng: np.random.Generator, side: int) -> Plane:
     """Rise from one side to the other in a random direction."""
     x, y = _plane(side)
     way = rng.uniform(0, 2 * np.pi)
-    ramp: npt.NDArray[np.float64] = np.cos(way) * x + np.sin(way) * y
+    ramp: Plane = np.cos(way) * x + np.sin(way) * y
     return ramp
 
 
@@ -115,7 +115,7 @@ def _noise(rng: np.random.Generator, side: int, cells: int) -> Plane:
     return scaled
 
 
-def _smoothstep(values: npt.NDArray[np.floating], low: float, high: float) -> Plane:
+def _smoothstep(values: Plane, low: float, high: float) -> Plane:
     """Rise smoothly from 0 at `low` to 1 at `high`."""
     fraction = np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
     risen: Plane = fraction * fraction * (3 - 2 * fraction)
@@ -286,8 +286,8 @@ def _lesion_layers(trait: Mapping[str, float], seed: tuple[int, ...], side: int)
     patches = _noise(rng, side, 3)
     slope = np.clip(1.6 * _ramp(rng, side), -1, 1).astype(np.float32)
     uneven = trait["variegation"] * (0.55 * patches + 0.3 * _noise(rng, side, 6))
-    uneven = np.exp(np.clip(0.75 * (uneven + 0.5 * trait["asymmetry"] * slope), -1.4, 1.0))
-    brown = (0.25 + 0.85 * trait["darkness"]) * uneven * (0.75 + 0.35 * depth)
+    uneven = 0.75 * (uneven + 0.5 * trait["asymmetry"] * slope)
+    brown = (0.25 + 0.85 * trait["darkness"]) * np.exp(np.clip(uneven, -1.4, 1.0)) * (0.75 + 0.35 * depth)
     brown = brown * (1 + trait["network"] * _network(trait["disorder"], rng, side) * (1.0 - 0.45 * depth))
     globules = _blur(_dots(side, _globules(trait, rng)), 0.6)
     brown = brown * inside + 0.8 * globules * _smoothstep(inside, 0.1, 0.5)
