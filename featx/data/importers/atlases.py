@@ -1,6 +1,6 @@
-"""PH2: 200 images from the Hospital Pedro Hispano; common nevus, atypical nevus, melanoma.
+"""PH2 (Hospital Pedro Hispano) and derm7pt (the Interactive Atlas of Dermoscopy).
 
-The annotations come as ``PH2_dataset.xlsx``, whose table begins under some lines of legend and marks classes
+The annotations of PH2 come as ``PH2_dataset.xlsx``, whose table begins under some lines of legend and marks classes
 with X, and as ``PH2_dataset.txt``, whose cells stand between double and single bars and whose classes are 0 to 2.
 """
 
@@ -13,20 +13,14 @@ from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 
-from featx.data.importers.source import TABLE_LIMIT, PublishedTable, read_text_table
+from featx.data.importers.source import TABLE_LIMIT, PublishedFiles, read_text_table, with_strata
 from featx.data.manifest import image_name
 from featx.errors import ManifestError, listing
 from featx.files import read_regular
 
 __all__ = ["read_derm7pt", "read_ph2"]
-
-
 _CODES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
-
-
 _MARKS = {"Common Nevus": "common nevus", "Atypical Nevus": "atypical nevus", "Melanoma": "melanoma"}
-
-
 _STRATA_PH2 = {
     "asymmetry": "Asymmetry",
     "pigment network": "Pigment Network",
@@ -37,7 +31,7 @@ _STRATA_PH2 = {
 }
 
 
-def read_ph2(source: PublishedTable) -> pd.DataFrame:
+def read_ph2(source: PublishedFiles) -> pd.DataFrame:
     """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where the text is missing or in another form."""
     found = source.find("PH2_dataset.txt", "PH2_dataset.xlsx")
     if not found:
@@ -64,8 +58,7 @@ def _rows(path: Path) -> pd.DataFrame:
     odd = sorted(table["Name"][labels.isna()])
     if odd:
         raise ManifestError(f"{path}: no single diagnosis for {listing(odd)}; mend the table")
-    strata = {name: table[published] for name, published in _STRATA_PH2.items() if published in table}
-    return pd.DataFrame({"image": table["Name"], "label": labels, **strata})
+    return with_strata(pd.DataFrame({"image": table["Name"], "label": labels}), table, _STRATA_PH2)
 
 
 def _from_text(path: Path) -> pd.DataFrame:
@@ -128,16 +121,11 @@ _STRATA_DERM7PT = {
 }
 
 
-def read_derm7pt(source: PublishedTable) -> pd.DataFrame:
+def read_derm7pt(source: PublishedFiles) -> pd.DataFrame:
     """Read ``meta/meta.csv`` and the lists of row numbers ``meta/{train,valid,test}_indexes.csv``.
 
-    The dermoscopic image of each case is taken, not the clinical one. Ids are in lower case, as the fold lists
-    of Menegola et al. 2017 have them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image``, ``id``, ``label``, ``group`` (the case), ``split`` and strata, ``difficulty`` among them.
+    The dermoscopic image of each case is taken, not the clinical one; the group is the case. Ids are in lower case,
+    as in the fold lists of Menegola et al. 2017.
     """
     table = source.table("meta.csv", columns=("case_num", "diagnosis", "derm", *_STRATA_DERM7PT.values()))
     splits = pd.Series("", index=table.index)
@@ -155,6 +143,4 @@ def read_derm7pt(source: PublishedTable) -> pd.DataFrame:
     rows["label"] = table["diagnosis"]
     rows["group"] = "case" + table["case_num"]
     rows["split"] = splits
-    for column, published in _STRATA_DERM7PT.items():
-        rows[column] = table[published]
-    return rows
+    return with_strata(rows, table, _STRATA_DERM7PT)

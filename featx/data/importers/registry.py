@@ -22,7 +22,7 @@ from featx.data.importers.isic import (
     read_isic2020,
 )
 from featx.data.importers.retinopathy import read_aptos2019, read_kaggle_dr, read_menegola2017
-from featx.data.importers.source import PublishedTable
+from featx.data.importers.source import PublishedFiles
 from featx.data.manifest import image_name, leaves, origin_file, read_manifest
 from featx.errors import ManifestError, listing
 from featx.files import write_aside, write_json
@@ -30,7 +30,7 @@ from featx.files import write_aside, write_json
 __all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset", "read_class_folders"]
 
 
-def read_class_folders(source: PublishedTable) -> pd.DataFrame:
+def read_class_folders(source: PublishedFiles) -> pd.DataFrame:
     """List the images of each class folder.
 
     Returns
@@ -65,7 +65,7 @@ class Importer:
     name: str
     title: str
     expects: str
-    read: Callable[[PublishedTable], pd.DataFrame]
+    read: Callable[[PublishedFiles], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def import_dataset(
     importer, path, target = find_importer(name), Path(source), Path(output)
     if not path.exists():
         raise ManifestError(f"{path}: there is no such source; give {importer.expects}")
-    found = PublishedTable(
+    found = PublishedFiles(
         path, Path(images) if images is not None else path if path.is_dir() else path.parent
     )
     rows, left_out = _located(importer.read(found), found, target, missing)
@@ -193,7 +193,7 @@ def _note_origin(target: Path, images: pd.Series[str]) -> None:
 
 
 def _located(
-    rows: pd.DataFrame, source: PublishedTable, target: Path, missing: str
+    rows: pd.DataFrame, source: PublishedFiles, target: Path, missing: str
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Replace published names by paths relative to the manifest."""
     hits = [_paths(source, name) for name in rows["image"]]
@@ -218,5 +218,5 @@ def _located(
     return located[located["image"] != ""], gone
 
 
-def _paths(source: PublishedTable, name: str) -> list[Path]:
+def _paths(source: PublishedFiles, name: str) -> list[Path]:
     return [Path(name)] if Path(name).is_absolute() else source.locate(name)

@@ -17,14 +17,22 @@ from featx.data.manifest import IMAGE_ENDINGS, image_name
 from featx.errors import ManifestError, listing
 from featx.files import read_regular
 
-__all__ = ["TABLE_LIMIT", "PublishedTable", "filled", "one_hot", "read_text_table"]
+__all__ = [
+    "TABLE_LIMIT",
+    "PublishedFiles",
+    "coded",
+    "filled",
+    "one_hot",
+    "read_text_table",
+    "with_strata",
+]
 
 TABLE_LIMIT = 2**26
 """Bytes of a published table: the largest, of 33,126 images, has 2 MB."""
 
 
 @dataclass(frozen=True)
-class PublishedTable:
+class PublishedFiles:
     """A data set as it was unpacked.
 
     Attributes
@@ -147,15 +155,35 @@ def _expected(columns: Sequence[str], header: bool) -> str:
     return f"text separated by comma, semicolon or tab, with {named}"
 
 
-def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: Path) -> pd.Series[str]:
-    """Turn columns of zeros and one 1 into a label."""
-    marks = table[[name for name in classes if name in table]].apply(pd.to_numeric, errors="coerce") == 1
-    odd = marks.index[marks.sum(axis=1) != 1]
+def one_hot(
+    table: pd.DataFrame, classes: Mapping[str, str], path: Path, otherwise: str | None = None
+) -> pd.Series[str]:
+    """Turn columns of zeros and one 1 into a label; rows of zeros only get the label `otherwise`, if given."""
+    values = table[[name for name in classes if name in table]].apply(pd.to_numeric, errors="coerce")
+    marks = values == 1
+    zeros = (values == 0).all(axis=1) & (otherwise is not None)
+    odd = marks.index[(marks.sum(axis=1) != 1) & ~zeros]
     if len(odd):
         rows = listing([str(row + 2) for row in odd])
-        raise ManifestError(f"{where}: rows {rows} do not have exactly one class marked 1; mend the table")
-    labels: pd.Series[str] = marks.idxmax(axis=1).map(classes)
+        raise ManifestError(f"{path}: rows {rows} do not have exactly one class marked 1; correct the table")
+    labels: pd.Series[str] = marks.idxmax(axis=1).map(classes).mask(zeros, otherwise)
     return labels
+
+
+def coded(table: pd.DataFrame, column: str, codes: Mapping[str, str], path: Path) -> pd.Series[str]:
+    """Turn codes into labels; upper and lower case are the same."""
+    labels = table[column].str.lower().map({code.lower(): label for code, label in codes.items()})
+    if labels.isna().any():
+        odd = sorted(set(table[column][labels.isna()]))
+        raise ManifestError(
+            f"{path}: the column {column} must hold {', '.join(codes)}, got {listing(odd)}; correct the table"
+        )
+    return labels
+
+
+def with_strata(rows: pd.DataFrame, table: pd.DataFrame, strata: Mapping[str, str]) -> pd.DataFrame:
+    """Add the published columns that are there, under their names in the manifest."""
+    return rows.assign(**{name: table[column] for name, column in strata.items() if column in table})
 
 
 def filled(column: pd.Series[str], other: pd.Series[str]) -> pd.Series[str]:

@@ -344,10 +344,10 @@ def test_images_elsewhere_and_ambiguous(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("format", "name", "text", "message"),
     [
-        ("isic2016", "ISBI2016_ISIC_Part3_Training_GroundTruth.csv", "ISIC_1,maybe\n", "benign or malignant, got maybe"),
+        ("isic2016", "ISBI2016_ISIC_Part3_Training_GroundTruth.csv", "ISIC_1,maybe\n", "the column label must hold benign, malignant, .*, got maybe"),
         ("isic2018", "ISIC2018_Task3_Training_GroundTruth.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,1.0,1.0,0,0,0,0,0\n", "rows 2 do not have exactly one"),
         ("isic2017", "ISIC-2017_Training_Part3_GroundTruth.csv", "image_id,melanoma,seborrheic_keratosis\nI,1,1\n", "rows 2 do not"),
-        ("ham10000", "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL,I,wart\n", "the column dx holds wart"),
+        ("ham10000", "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL,I,wart\n", "the column dx must hold MEL, .*, got wart"),
         ("kaggle-dr", "trainLabels.csv", "image,level\n10-left,0\n", "must be named NUMBER_left"),
         ("aptos2019", "train.csv", "image,level\n10_left,0\n", "train.csv: no column id_code, diagnosis in this table"),
         ("ph2", "PH2_dataset.txt", "|| Name || Clinical Diagnosis ||\n|| IMD001 || 7 ||\n", "no single diagnosis for IMD001"),
@@ -448,7 +448,7 @@ def test_levels_of_the_published_tables(tmp_path: Path) -> None:
         import_dataset("menegola2017", tmp_path / f"{name}.csv", tmp_path / "m.csv", images=tmp_path / name)
         assert read_manifest(tmp_path / "m.csv").table["label"].tolist() == labels
     write(tmp_path, "protocol1.csv", "image,level\nael514,2\n")
-    with pytest.raises(ManifestError, match="levels must be 0, 1, got 2"):
+    with pytest.raises(ManifestError, match="column level must hold 0, 1, got 2"):
         import_dataset("menegola2017", tmp_path / "protocol1.csv", tmp_path / "m.csv")
 
 
