@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from . import options
+from . import flags
 
 _STORES = click.argument("stores", nargs=-1, type=click.Path(path_type=Path))
 
@@ -47,8 +47,8 @@ def cache() -> None:
 
 @cache.command("ls")
 @_STORES
-@options.CACHE
-@options.JSON
+@flags.CACHE
+@flags.JSON
 def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
     """List stores with what they hold."""
     from featx.digest import canonical
@@ -62,7 +62,7 @@ def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
         except StoreError as error:
             click.echo(f"featx: warning: {error}", err=True)
     if as_json:
-        options.print_json(canonical(rows))
+        flags.print_json(canonical(rows))
         return
     for row in rows:
         views = f" x {row.views} views" if row.views > 1 else ""
@@ -74,7 +74,7 @@ def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
 
 @cache.command()
 @_STORES
-@options.CACHE
+@flags.CACHE
 def verify(stores: tuple[Path, ...], cache: Path) -> None:
     """Read every block against its checksums.
 
@@ -107,7 +107,7 @@ def verify(stores: tuple[Path, ...], cache: Path) -> None:
 
 @cache.command()
 @_STORES
-@options.CACHE
+@flags.CACHE
 def compact(stores: tuple[Path, ...], cache: Path) -> None:
     """Join the many small blocks of interrupted or sharded extractions.
 
@@ -133,8 +133,8 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
     type=click.Path(path_type=Path),
     help="Export its images, by id and in its order.  [default: all]",
 )
-@options.ROOT
-@options.CACHE
+@flags.ROOT
+@flags.CACHE
 def export(
     store: Path,
     format: str,
@@ -195,9 +195,9 @@ def _named_keys(
     show_default=True,
     help="Folder of runs and reports to look at too; may be repeated.",
 )
-@options.ROOT
-@options.CACHE
-@options.DRY_RUN
+@flags.ROOT
+@flags.CACHE
+@flags.DRY_RUN
 def prune(
     stores: tuple[Path, ...],
     cache: Path,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
-from .progress import progress
+from . import flags as options
+from .bars import progress
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from . import options
-from .progress import progress
+from . import flags
+from .bars import progress
 from .study import tell
 
 
 @click.command()
-@options.output("reports/demo", "The study's folder: weights, runs and the report.")
-@options.CACHE
-@options.SEED
+@flags.output("reports/demo", "The study's folder: weights, runs and the report.")
+@flags.CACHE
+@flags.SEED
 def demo(output: Path, cache: Path, seed: int) -> int:
     """Run a small version of the paper on drawn images, in about three minutes.
 

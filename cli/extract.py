@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from . import options
-from .progress import progress
+from . import flags
+from .bars import progress
 
 
 @click.command()
-@options.MANIFEST
-@options.CONFIG
+@flags.MANIFEST
+@flags.CONFIG
 @click.option("--backbone", "-m", multiple=True, required=True, help="Network of the zoo; may be repeated.")
 @click.option(
     "--weights",
@@ -63,7 +63,7 @@ from .progress import progress
 @click.option(
     "--batch-size", "-b", type=click.IntRange(min=1), default=32, show_default=True, help="Rows of a batch."
 )
-@options.WORKERS
+@flags.WORKERS
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads of the forward pass.  [default: the engine's]"
 )
@@ -78,11 +78,11 @@ from .progress import progress
     show_default=True,
     help="A bad image: exit 1 at the end, exit 0 all the same, or stop at once.",
 )
-@options.ROOT
-@options.CACHE
-@options.OVERWRITE
-@options.DRY_RUN
-@options.JSON
+@flags.ROOT
+@flags.CACHE
+@flags.OVERWRITE
+@flags.DRY_RUN
+@flags.JSON
 def extract(
     manifest: Path, backbone: tuple[str, ...], weights: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
@@ -101,7 +101,7 @@ def extract(
     done = run_extract(manifest, backbone=backbone, weights=weights, progress=progress(), **given)
     click.echo(summarise_extraction(done), err=True)
     if as_json:
-        options.print_json([item.record() for item in done])
+        flags.print_json([item.record() for item in done])
     else:
         click.echo("\n".join(str(item.store) for item in done))
     message = failure_message(done)

@@ -11,7 +11,8 @@ import click
 
 from featx.finetuning import RECIPES, TrainingRecipe
 
-from .options import (
+from .bars import progress
+from .flags import (
     CACHE,
     CONFIG,
     DRY_RUN,
@@ -27,7 +28,6 @@ from .options import (
     output,
     print_json,
 )
-from .progress import progress
 
 __all__ = ["finetune"]
 

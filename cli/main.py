@@ -17,7 +17,7 @@ from featx.errors import FeatxError, InputError
 from featx.interrupts import Interrupted, interruptible
 from featx.quiet import quieten_tensorflow
 
-from .words import explained
+from .synonyms import explained
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
-from .progress import progress
+from . import flags as options
+from .bars import progress
 
 if TYPE_CHECKING:
     from featx.data import FoldAudit, Folds, Labelled

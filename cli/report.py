@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CACHE, CONFIG, ROOT, print_json
-from .progress import progress
+from .bars import progress
+from .flags import CACHE, CONFIG, ROOT, print_json
 
 if TYPE_CHECKING:
     from featx.reporting import Report

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .options import CACHE, CONFIG, ROOT, output
-from .progress import progress
+from .bars import progress
+from .flags import CACHE, CONFIG, ROOT, output
 
 __all__ = ["saliency"]
 

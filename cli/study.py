@@ -10,11 +10,11 @@ import click
 
 from featx.errors import ConfigError
 
-from .options import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
-from .progress import progress
+from .bars import progress
+from .flags import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
 
 if TYPE_CHECKING:
-    from featx.study import Outcome
+    from featx.study import StudyOutcome
 
 __all__ = ["study", "tell"]
 
@@ -147,7 +147,7 @@ def report(
             click.echo(finding.lead, err=True)
 
 
-def _tell_reports(outcome: Outcome) -> int:
+def _tell_reports(outcome: StudyOutcome) -> int:
     for report in outcome.reports:
         click.echo(report.folder / "report.html")
         for finding in report.findings:
@@ -155,7 +155,7 @@ def _tell_reports(outcome: Outcome) -> int:
     return tell(outcome)
 
 
-def tell(outcome: Outcome) -> int:
+def tell(outcome: StudyOutcome) -> int:
     """Say what an execution did.
 
     Parameters

@@ -10,8 +10,8 @@ import click
 
 from featx.svm import CHOICES, PRESETS
 
-from . import options
-from .progress import progress
+from . import flags
+from .bars import progress
 
 if TYPE_CHECKING:
     from featx.runs import Run
@@ -28,7 +28,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
 
 
 @click.command("train-svm")
-@options.MANIFEST
+@flags.MANIFEST
 @click.option(
     "--features",
     "-f",
@@ -37,9 +37,9 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
     required=True,
     help="Feature store; repeat for stores of weights fine-tuned on each fold, or of alternatives.",
 )
-@options.TASK
-@options.STRICT_LABELS
-@options.PROTOCOL
+@flags.TASK
+@flags.STRICT_LABELS
+@flags.PROTOCOL
 @click.option("--fold", "folds", multiple=True, help="Run this fold only; may be repeated.")
 @click.option(
     "--preset",
@@ -80,14 +80,14 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
     help="What to do with images that have no features.",
 )
 @click.option("--arm", help="Name of the arm.  [default: backbone and weights]")
-@options.ROOT
-@options.output("reports/runs", "Folder of runs.")
-@options.CACHE
-@options.SEED
-@options.WORKERS
-@options.OVERWRITE
-@options.JSON
-@options.CONFIG
+@flags.ROOT
+@flags.output("reports/runs", "Folder of runs.")
+@flags.CACHE
+@flags.SEED
+@flags.WORKERS
+@flags.OVERWRITE
+@flags.JSON
+@flags.CONFIG
 def train_svm(
     manifest: Path, costs: str | None, scaling: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
@@ -101,7 +101,7 @@ def train_svm(
     runs = train(manifest, costs=_numbers(costs), scaling=scaling or None, progress=progress(), **given)
     aucs = [run_auc(run) for run in runs]
     if as_json:
-        options.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])
+        flags.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])
     else:
         for run in runs:
             click.echo(str(run.path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import JSON, print_json, print_table
+from .flags import JSON, print_json, print_table
 
 if TYPE_CHECKING:
     from featx.zoo import Backbone
@@ -66,7 +66,7 @@ def fetch_command(names: tuple[str, ...]) -> None:
     """
     from featx.zoo import fetch_weights, find_backbone
 
-    from .progress import progress
+    from .bars import progress
 
     rows = [find_backbone(name) for name in names]
     for row in rows:

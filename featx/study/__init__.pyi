@@ -1,25 +1,9 @@
-from .demo import (
-    run_demo,
-)
-from .execute import (
-    Outcome,
-)
-from .reports import (
-    report_runs_or_study,
-    report_study,
-    watched,
-)
-from .run import (
-    run_study,
-    study_overview,
-)
-from .studyfile import (
-    read_study,
-    shipped_studies,
-)
+from .execute import StudyOutcome
+from .schema import read_study, shipped_studies
+from .studies import report_runs_or_study, report_study, run_demo, run_study, study_overview, watched
 
 __all__ = [
-    "Outcome",
+    "StudyOutcome",
     "read_study",
     "report_runs_or_study",
     "report_study",

@@ -9,25 +9,58 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from featx.errors import ConfigError, StoreError
+from featx.errors import ConfigError
 from featx.files import write_json
 from featx.interrupts import Interrupted, on_signal
 from featx.progress import Progress, Silent
-from featx.study.jobs import KINDS, Job, State, read_state, write_failed, write_started
-from featx.study.plan import Plan
-from featx.study.pool import Pool, Worker
-from featx.study.results import settled
-from featx.study.studyfile import KEPT
 
-__all__ = ["LOCK", "Outcome", "Written", "execute"]
+from .jobs import KINDS, State, StudyJob, locked, read_state, write_failed, write_started
+from .places import Pool, Worker
+from .plan import Plan
+from .schema import KEPT
 
-LOCK = ".lock"
+__all__ = ["StudyOutcome", "Written", "execute", "settled"]
+_LEAVING_RUNS = frozenset({"source", "finetune", "svm"})
+
+
+def settled(plan: Plan, states: Mapping[str, State]) -> list[StudyJob]:
+    """Settle what each report of a study is over: the finished SVMs, and the trainings behind them.
+
+    Returns
+    -------
+    list of Job
+        The reports, with the run folders as their argument ``paths``; those without a finished SVM are left out.
+    """
+    jobs = {job.digest: job for job in plan.jobs}
+    made = []
+    for job in plan.jobs:
+        finished = tuple(key for key in job.needs if job.kind == "report" and states[key].name == "done")
+        if finished:
+            sources = [
+                key
+                for key in _behind(jobs, finished)
+                if jobs[key].kind in _LEAVING_RUNS and states[key].name == "done"
+            ]
+            paths = [path for key in sources for path in states[key].result["paths"]]
+            made.append(replace(job, arguments={**job.arguments, "paths": paths}, needs=finished))
+    return made
+
+
+def _behind(jobs: Mapping[str, StudyJob], keys: Sequence[str]) -> list[str]:
+    """List jobs with all that they need, directly or not, each once."""
+    found: dict[str, None] = {}
+    waiting = list(keys)
+    while waiting:
+        key = waiting.pop(0)
+        if key not in found:
+            found[key] = None
+            waiting += jobs[key].needs
+    return list(found)
+
 
 _TICK_SECONDS = 0.5
 _TELL_SECONDS = 60.0
@@ -54,7 +87,7 @@ class Written:
 
 
 @dataclass
-class Outcome:
+class StudyOutcome:
     """What an execution did.
 
     Attributes
@@ -69,10 +102,10 @@ class Outcome:
         The reports that stand, one a target.
     """
 
-    done: list[Job] = field(default_factory=list)
-    reused: list[Job] = field(default_factory=list)
+    done: list[StudyJob] = field(default_factory=list)
+    reused: list[StudyJob] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    blocked: list[Job] = field(default_factory=list)
+    blocked: list[StudyJob] = field(default_factory=list)
     reports: list[Written] = field(default_factory=list)
 
 
@@ -82,7 +115,7 @@ def execute(
     jobs: int = 1,
     retry_failed: bool = False,
     progress: Progress | None = None,
-) -> Outcome:
+) -> StudyOutcome:
     """Do the jobs of a plan that are not finished.
 
     Parameters
@@ -112,26 +145,16 @@ def execute(
     """
     if jobs < 1:
         raise ConfigError(f"The 'jobs' parameter must be at least 1. Got {jobs} instead.")
-    plan.output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(plan.output / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"{plan.output}: another `featx study run` is at work here; wait for it, or give another --output"
-        ) from error
-    try:
+    with locked(plan.output):
         write_json(plan.output / KEPT, plan.study.model_dump(mode="json"))
         return _Execution(plan, jobs, retry_failed, progress or Silent()).run()
-    finally:
-        lock.release()
 
 
 class _Execution:
     """One run through a plan."""
 
     def __init__(self, plan: Plan, jobs: int, retry_failed: bool, progress: Progress) -> None:
-        self.plan, self.progress, self.outcome = plan, progress, Outcome()
+        self.plan, self.progress, self.outcome = plan, progress, StudyOutcome()
         self.work = [job for job in plan.jobs if job.kind != "report"]
         self.states = {job.digest: read_state(job, plan.output) for job in self.work}
         if retry_failed:
@@ -142,7 +165,7 @@ class _Execution:
         self.stops, self.signal = 0, int(signal.SIGINT)
         self.stopped_at = self.told_at = time.monotonic()
 
-    def run(self) -> Outcome:
+    def run(self) -> StudyOutcome:
         """Do the jobs, then the reports over what has come of them."""
         for job in self.work:
             state = self.states[job.digest]
@@ -168,10 +191,10 @@ class _Execution:
         ]
         return self.outcome
 
-    def _open(self, jobs: Sequence[Job]) -> list[Job]:
+    def _open(self, jobs: Sequence[StudyJob]) -> list[StudyJob]:
         return [job for job in jobs if self.states[job.digest].name in {"pending", "started"}]
 
-    def _reports(self) -> list[Job]:
+    def _reports(self) -> list[StudyJob]:
         """Settle what each report is over, and find those that stand."""
         reports = settled(self.plan, self.states)
         for report in reports:
@@ -182,7 +205,7 @@ class _Execution:
                 self.progress.advance()
         return reports
 
-    def _do(self, todo: list[Job]) -> None:
+    def _do(self, todo: list[StudyJob]) -> None:
         """Hand jobs to workers as soon as what they need is finished, until none can be begun."""
         waiting = list(todo)
         while True:
@@ -195,12 +218,12 @@ class _Execution:
         if self.stops:
             raise Interrupted(self.signal)
 
-    def _ready(self, waiting: list[Job]) -> Job | None:
+    def _ready(self, waiting: list[StudyJob]) -> StudyJob | None:
         return next(
             (job for job in waiting if all(self.states[key].name == "done" for key in job.needs)), None
         )
 
-    def _order(self, worker: Worker, job: Job) -> None:
+    def _order(self, worker: Worker, job: StudyJob) -> None:
         folder = write_started(job, self.plan.output)
         taken = {name: self.states[key].result[name] for name, key in job.takes.items()}
         if job.kind not in self.told_kinds:
@@ -252,7 +275,7 @@ class _Execution:
             self.pool.retire(worker)
             self._fail(job, event["reason"])
 
-    def _fail(self, job: Job, reason: str) -> None:
+    def _fail(self, job: StudyJob, reason: str) -> None:
         self.states[job.digest] = State("failed", reason=reason)
         self.outcome.failed[job.label] = reason
         self.progress.say(f"{job.label}: failed: {reason} (log: {job.folder(self.plan.output) / 'log.txt'})")

@@ -8,17 +8,30 @@ finished; one with ``failed.json`` waits to be retried on request; any other is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from featx.digest import canonical, digest, short
 from featx.errors import StoreError
 from featx.files import write_json
 
-__all__ = ["KINDS", "Job", "State", "read_state", "write_done", "write_failed", "write_started"]
-
+__all__ = [
+    "KINDS",
+    "State",
+    "StudyJob",
+    "is_running",
+    "locked",
+    "read_state",
+    "slug",
+    "write_done",
+    "write_failed",
+    "write_started",
+]
 KINDS = {
     "source": "training on a source",
     "finetune": "fine-tuning, fold by fold",
@@ -29,10 +42,11 @@ KINDS = {
 """Kinds of jobs in the order that a study needs them, and what is done in each."""
 
 _FORMAT = 1
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One call of a verb.
 
     Attributes
@@ -77,28 +91,12 @@ class Job:
         return f"{self.kind} {self.name}"
 
     def folder(self, output: Path) -> Path:
-        """Name the job's folder.
-
-        Parameters
-        ----------
-        output : Path
-            The study's folder.
-
-        Returns
-        -------
-        Path
-            ``output/jobs/<kind>-<name>-<digest, 8 hex>``.
-        """
+        """Name the job's folder."""
         return output / "jobs" / f"{slug(self.label)}-{short(self.digest)}"
 
 
 def slug(text: str) -> str:
     """Make a text fit for a file's name.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
 
     Returns
     -------
@@ -133,26 +131,8 @@ class State:
     reason: str = ""
 
 
-def read_state(job: Job, output: Path) -> State:
-    """Read how far a job is.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-    output : Path
-        The study's folder.
-
-    Returns
-    -------
-    State
-        A finished job whose outputs are gone counts as pending.
-
-    Raises
-    ------
-    StoreError
-        If a mark cannot be read.
-    """
+def read_state(job: StudyJob, output: Path) -> State:
+    """Read how far a job is."""
     folder = job.folder(output)
     done = _read(folder / "done.json", job)
     if done is not None and all(Path(path).exists() for path in done["outputs"]):
@@ -163,7 +143,7 @@ def read_state(job: Job, output: Path) -> State:
     return State("started" if done is None and (folder / "job.json").is_file() else "pending")
 
 
-def _read(path: Path, job: Job) -> dict[str, Any] | None:
+def _read(path: Path, job: StudyJob) -> dict[str, Any] | None:
     try:
         mark = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -174,21 +154,8 @@ def _read(path: Path, job: Job) -> dict[str, Any] | None:
     return mark if isinstance(mark, dict) and mark.get("digest") == job.digest else None
 
 
-def write_started(job: Job, output: Path) -> Path:
-    """Make a job's folder, and forget an earlier failure.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-    output : Path
-        The study's folder.
-
-    Returns
-    -------
-    Path
-        The job's folder.
-    """
+def write_started(job: StudyJob, output: Path) -> Path:
+    """Make a job's folder, and forget an earlier failure."""
     folder = job.folder(output)
     facts = {
         name: canonical(getattr(job, name))
@@ -201,30 +168,40 @@ def write_started(job: Job, output: Path) -> Path:
 
 
 def write_done(job_digest: str, folder: Path, result: Mapping[str, Any]) -> None:
-    """Mark a job as finished.
-
-    Parameters
-    ----------
-    job_digest : str
-        The job's digest.
-    folder : Path
-        The job's folder.
-    result : mapping
-        ``outputs``, ``seconds`` and what other jobs take; JSON types.
-    """
+    """Mark a job as finished."""
     write_json(folder / "done.json", {"digest": job_digest, **canonical(result)})
 
 
 def write_failed(job_digest: str, folder: Path, reason: str) -> None:
-    """Mark a job as failed.
-
-    Parameters
-    ----------
-    job_digest : str
-        The job's digest.
-    folder : Path
-        The job's folder.
-    reason : str
-        Why, in a line.
-    """
+    """Mark a job as failed."""
     write_json(folder / "failed.json", {"digest": job_digest, "reason": " ".join(reason.split())})
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Make a study's folder, and keep other runs of the study out of it."""
+    output.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{output}: another `featx study run` is running in this folder; wait for it, or give another --output"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(output: Path) -> bool:
+    """Tell whether a run of the study holds the lock of its folder; the folder is not made."""
+    if not (output / _LOCK).exists():
+        return False
+    lock = FileLock(output / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

@@ -7,23 +7,42 @@ SVMs. A report for each target closes the study.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from featx.digest import canonical, digest, short
+from featx.features import ExtractSettings
 from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
-from featx.progress import Progress
-from featx.study.checks import check_study
-from featx.study.inputs import Inputs, Start, task_name
-from featx.study.jobs import Job, slug
-from featx.study.schema import Arm, Source, Study, Target
+from featx.progress import Progress, Silent
 from featx.svm import resolve_settings
+from featx.zoo import (
+    WEIGHTS_DIR,
+    Backbone,
+    fetch_weights,
+    find_backbone,
+    find_preset,
+    find_published,
+    weights_folder,
+)
 
-__all__ = ["Plan", "make_plan"]
+from .jobs import StudyJob, read_state, slug
+from .schema import Arm, SourceData, Study, TargetData
+from .study_inputs import (
+    Inputs,
+    Problems,
+    Start,
+    check_study,
+    layer_problems,
+    task_name,
+    weights_source,
+)
 
+__all__ = ["Plan", "check_ready", "make_plan"]
 # Raised when the mark of a finished report holds something new, so that reports made before are made again.
 _REPORT_FORMAT = 3
 
@@ -48,7 +67,7 @@ class Plan:
 
     study: Study
     output: Path
-    jobs: tuple[Job, ...]
+    jobs: tuple[StudyJob, ...]
     contents: Mapping[tuple[str, str | None], frozenset[str]]
     warnings: tuple[str, ...] = ()
 
@@ -63,35 +82,7 @@ def make_plan(
     strict_labels: bool = False,
     allow_outside: bool = False,
 ) -> Plan:
-    """Plan a study: read its data sets, make its folds, and name its jobs.
-
-    Parameters
-    ----------
-    study : Study
-        The study.
-    output : Path
-        The study's folder.
-    cache : Path
-        Folder of caches. Drawn data sets are drawn here.
-    progress : Progress, optional
-        Receiver of progress: of drawing, and of hashing images seen for the first time.
-    called : str, optional
-        What errors call the study: its file; its name if not given.
-    strict_labels : bool
-        Refuse labels that may be meant for another class than the one that holds all others.
-    allow_outside : bool
-        Whether image paths in manifests may lead out of their folders.
-
-    Returns
-    -------
-    Plan
-        The jobs; nothing of them is begun.
-
-    Raises
-    ------
-    InputError
-        As `featx.study.checks.check_study`.
-    """
+    """Plan a study: read its data sets, make its folds, and name its jobs."""
     inputs = Inputs(study, cache.resolve(), progress, strict_labels, allow_outside)
     check_study(inputs, study.name if called is None else called)
     planner = _Planner(study, output.resolve(), inputs)
@@ -120,9 +111,9 @@ class _Planner:
     study: Study
     output: Path
     inputs: Inputs
-    made: dict[str, Job] = field(default_factory=dict)
+    made: dict[str, StudyJob] = field(default_factory=dict)
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[StudyJob]:
         """List the jobs in the order in which they can be done."""
         reports = []
         for name, target in self.study.targets.items():
@@ -136,7 +127,7 @@ class _Planner:
         yield from self.made.values()
         yield from reports
 
-    def _add(self, job: Job) -> Job:
+    def _add(self, job: StudyJob) -> StudyJob:
         """Keep a job, or find the equal one that another arm has planned."""
         return self.made.setdefault(job.digest, job)
 
@@ -147,7 +138,7 @@ class _Planner:
             weights = self._source(name, self.study.sources[name], backbone, weights)
         return weights
 
-    def _source(self, name: str, source: Source, backbone: str, weights: Start) -> Start:
+    def _source(self, name: str, source: SourceData, backbone: str, weights: Start) -> Start:
         """Plan the training on a source, once for every arm that comes this way."""
         step = _Step(
             f"{weights.label}, {name}",
@@ -169,7 +160,7 @@ class _Planner:
         needs = tuple(job.digest for job in jobs)
         return Start(folder, digest(sorted(needs)), step.label, needs=needs)
 
-    def _train(self, kind: str, name: str, step: _Step, weights: Start) -> tuple[list[Job], str]:
+    def _train(self, kind: str, name: str, step: _Step, weights: Start) -> tuple[list[StudyJob], str]:
         """Plan the training of a network, a job a fold, and name the folder of weights that these share."""
         data = self.inputs.data(step.data)
         fields = {"preparation": data.preparation, **step.training}
@@ -200,7 +191,7 @@ class _Planner:
             **fields,
         }
         jobs = [
-            Job(
+            StudyJob(
                 kind,
                 name if kind == "source" else f"{name} {fold.name}",
                 {**identity, "fold": fold.name},
@@ -213,7 +204,7 @@ class _Planner:
         ]
         return [self._add(job) for job in jobs], str(folder)
 
-    def _extract(self, name: str, target: Target, backbone: str, weights: Start) -> Job:
+    def _extract(self, name: str, target: TargetData, backbone: str, weights: Start) -> StudyJob:
         data = self.inputs.data(name)
         options = self.study.extract.model_dump()
         identity = {
@@ -229,7 +220,7 @@ class _Planner:
         }
         networks = len(weights.needs) if len(weights.needs) > 1 else 1
         return self._add(
-            Job(
+            StudyJob(
                 "extract",
                 f"{backbone} {weights.label} of {name}" + (f", {networks} folds" if networks > 1 else ""),
                 identity,
@@ -246,7 +237,7 @@ class _Planner:
             )
         )
 
-    def _svm(self, name: str, target: Target, task: str, arm_name: str, backbone: str) -> Job:
+    def _svm(self, name: str, target: TargetData, task: str, arm_name: str, backbone: str) -> StudyJob:
         arm, data = self.study.arms[arm_name], self.inputs.data(name)
         weights = self._sources(arm, backbone)
         if arm.finetune:
@@ -256,7 +247,7 @@ class _Planner:
         title = self.study.title_of(arm_name, backbone)
         options = self.study.svm.model_dump(exclude_none=True)
         search = {key: value for key, value in options.items() if key != "missing"}
-        job = Job(
+        job = StudyJob(
             "svm",
             f"{title} on {name} {task_name(task)}",
             {
@@ -285,14 +276,14 @@ class _Planner:
         output = str(self.output / "runs" / slug(name) / short(job.digest))
         return self._add(replace(job, arguments={**job.arguments, "output": output}))
 
-    def _report(self, name: str, svms: Sequence[Job]) -> Job:
+    def _report(self, name: str, svms: Sequence[StudyJob]) -> StudyJob:
         title = self.study.title or self.study.name
         options = {
             "title": title if len(self.study.targets) == 1 else f"{title}: {name}",
             "strata": self.study.strata,
             "planned": self._planned(),
         }
-        return Job(
+        return StudyJob(
             "report",
             name,
             {**options, "target": name, "format": _REPORT_FORMAT},
@@ -309,3 +300,57 @@ class _Planner:
             for backbone in self.study.backbones_of(a)
             if backbone in self.study.backbones_of(b)
         ]
+
+
+_NETWORKS = ("source", "finetune", "extract")
+
+
+def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress | None = None) -> None:
+    """Check what the jobs that are left will need, before the first of them begins."""
+    left = [job for job in plan.jobs if job.kind in _NETWORKS and read_state(job, plan.output).name != "done"]
+    found = Problems()
+    _check_published(plan, left, found, download, progress or Silent())
+    extractions = [job for job in left if job.kind == "extract"]
+    if extractions:
+        options = plan.study.extract
+        settings = ExtractSettings(engine=options.engine, device=options.device)
+        found.attempt("extract.engine", options.engine, settings.chosen_engine)
+        _check_layers(plan, extractions, found)
+    found.tell(called)
+
+
+def _check_published(
+    plan: Plan, left: list[StudyJob], found: Problems, download: bool, progress: Progress
+) -> None:
+    study = plan.study
+    wanted = {(job.arguments["weights"], job.arguments["backbone"]) for job in left}
+    for name, arm in study.arms.items():
+        for backbone in arm.backbones or study.backbones:
+            text = weights_source(study, arm, backbone)
+            if text in ("imagenet", "preset") and (text, backbone) in wanted:
+                wanted.remove((text, backbone))
+                have = partial(_have, text, find_backbone(backbone), download, progress)
+                found.attempt(f"arms.{name}.weights", text, have)
+
+
+def _have(text: str, row: Backbone, download: bool, progress: Progress) -> None:
+    published = row.published if text == "imagenet" else None
+    name = published.file if published else row.preset.name if row.preset else ""
+    if (weights_folder() / name).exists() or os.environ.get(WEIGHTS_DIR):
+        (find_published if text == "imagenet" else find_preset)(row)
+    elif download:
+        fetch_weights(row, progress)
+
+
+def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> None:
+    """Build the networks of which another layer or pooling is asked than the table says."""
+    options = plan.study.extract
+    asked = [
+        name
+        for name in dict.fromkeys(str(job.arguments["backbone"]) for job in extractions)
+        if options.pool != "avg" or options.layers not in ((), (find_backbone(name).layer,))
+    ]
+    problems = layer_problems(asked, options.layers, options.pool, options.image_size) if asked else ()
+    key, value = ("layers", options.layers[0]) if options.layers else ("pool", options.pool)
+    for problem in problems:
+        found.add(f"extract.{key}", value, problem)

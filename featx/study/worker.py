@@ -18,18 +18,107 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from featx.errors import FeatxError
+from featx.errors import FeatxError, TrainingError
+from featx.finetuning import Kept
 from featx.progress import Progress
 from featx.quiet import quieten_tensorflow
-from featx.study.jobs import write_done, write_failed
-from featx.study.verbs import Bench, do_job
+from featx.runs import COMPLETE
 
-__all__ = ["main"]
+from .jobs import write_done, write_failed
 
+__all__ = ["Bench", "do_job", "main"]
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a worker has at hand for all its jobs.
+
+    Attributes
+    ----------
+    threads : int
+        Threads that a job may keep busy.
+    alone : bool
+        Whether no other worker runs at the same time, so that engines may choose their threads themselves.
+    kept : Kept
+        The network that the training before has compiled.
+    """
+
+    threads: int
+    alone: bool
+    kept: Kept = field(default_factory=Kept)
+
+
+def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) -> dict[str, Any]:
+    """Do a job.
+
+    Returns
+    -------
+    dict
+        ``outputs``: files that stand as long as the result does; and what other jobs take: ``features``
+        (stores), ``paths`` (run folders); of a report ``table`` and ``findings``.
+    """
+    verb = _VERBS[kind]
+    if verb is not _train:
+        bench.kept.clear()
+    return verb({**arguments, "progress": progress}, bench)
+
+
+def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+    from featx.finetuning import finetune
+
+    runs = finetune(**{**arguments, "workers": bench.threads, "kept": bench.kept})
+    return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
+
+
+def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+    from featx.features import RECIPE, extract
+
+    stores = [
+        done.store
+        for done in extract(
+            **{**arguments, "workers": bench.threads, "threads": None if bench.alone else bench.threads}
+        )
+    ]
+    return {
+        "outputs": [str(store / RECIPE) for store in stores],
+        "features": [str(store) for store in stores],
+    }
+
+
+def _svm(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+    from featx.svm import train_svm
+
+    runs = train_svm(**{**arguments, "workers": bench.threads})
+    if not runs:
+        raise TrainingError(f"the protocol {arguments['protocol']!r} has no fold to train on; give another")
+    return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
+
+
+def _report(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+    from featx.reporting import report
+
+    done = report(**arguments)
+    return {
+        "outputs": [str(done.html)],
+        "table": done.text,
+        "findings": [finding.lead for finding in done.findings],
+    }
+
+
+_VERBS: dict[str, Callable[[Arguments, Bench], dict[str, Any]]] = {
+    "source": _train,
+    "finetune": _train,
+    "extract": _extract,
+    "svm": _svm,
+    "report": _report,
+}
 _EVENT_SECONDS = 2.0
 _LOG_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -92,18 +181,7 @@ class _JobProgress(Progress):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do the jobs that are ordered.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        Command line; the process's own if not given.
-
-    Returns
-    -------
-    int
-        Exit code: 0 at the end of orders, 130 if interrupted.
-    """
+    """Do the jobs that are ordered."""
     parser = argparse.ArgumentParser(description="Do jobs of a study; started by `featx study run`.")
     parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
     parser.add_argument("--alone", action="store_true", help="no other worker runs")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.study import pool
+from featx.study import places as pool
 
 FAKE_WORKER = '''
 """A worker whose verbs obey the arm's name instead of training anything."""
 import json, os, signal, sys, time
 from pathlib import Path
 from featx.errors import TrainingError
-from featx.study import verbs, worker
+from featx.study import worker
 
 def act(arguments, bench):
     progress, output = arguments["progress"], Path(os.environ["FAKE_OUTPUT"])
@@ -50,7 +50,7 @@ def act(arguments, bench):
     return {"outputs": [str(done)], "features": [str(done)], "paths": [str(done)],
             "table": "a table", "findings": ["a finding"]}
 
-verbs._VERBS.update(dict.fromkeys(verbs._VERBS, act))
+worker._VERBS.update(dict.fromkeys(worker._VERBS, act))
 sys.exit(worker.main())
 '''
 

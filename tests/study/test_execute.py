@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from featx.errors import ConfigError, StoreError
 from featx.interrupts import Interrupted
 from featx.progress import Silent
-from featx.study import execute, pool
-from featx.study.execute import Outcome, Written
-from featx.study.run import run_study, study_overview
-from featx.study.shares import environment, shares
+from featx.study import places as pool
+from featx.study.execute import StudyOutcome, Written
+from featx.study.jobs import locked
+from featx.study.studies import run_study, study_overview
 
 ONE = '[arms.one]\nweights = "random:1"\n'
 TWO = ONE + '[arms.two]\nweights = "random:2"\n'
@@ -38,7 +37,7 @@ class Told(Silent):
         self.lines.append(message)
 
 
-def run(path: Path, **options: Any) -> Outcome:
+def run(path: Path, **options: Any) -> StudyOutcome:
     here = path.parent
     return run_study(path, output=here / "out", cache=here / "cache", **options)
 
@@ -206,25 +205,6 @@ def test_a_single_job_has_the_whole_machine(write_study: Callable[..., Path], fa
     assert call["omp"] == os.environ.get("OMP_NUM_THREADS")
 
 
-def test_more_jobs_than_cores_take_turns_on_them() -> None:
-    cores = sorted(os.sched_getaffinity(0))
-    slots = shares(len(cores) + 1)
-    assert slots == [*((core,) for core in cores), (cores[0],)]
-    assert shares(1) == [tuple(cores)]
-
-
-def test_workers_on_processors_compute_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's extraction must not settle how its training computes."""
-    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert environment([(0, 1)], 0)["TF_NUM_INTEROP_THREADS"] == "1"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "TF_NUM_INTEROP_THREADS" not in environment([(0, 1)], 0)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "4")
-    assert environment([(0,), (1,)], 0)["TF_NUM_INTEROP_THREADS"] == "4"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_job_and_the_next_run_goes_on(
     number: signal.Signals, write_study: Callable[..., Path], fake_worker: Path
@@ -259,7 +239,7 @@ def test_workers_of_a_killed_study_end_by_themselves(
     path = write_study('[arms.slow]\nweights = "random:1"\n')
     here = str(path.parent)
     program = (
-        "import sys; from featx.study import pool, run\n"
+        "import sys; from featx.study import places as pool, studies as run\n"
         "pool._WORKER = tuple(sys.argv[3:])\n"
         "run.run_study(sys.argv[1], output=sys.argv[2] + '/out', cache=sys.argv[2] + '/cache')\n"
     )
@@ -284,8 +264,8 @@ def test_two_runs_of_a_study_do_not_meet(write_study: Callable[..., Path], fake_
     path = write_study(ONE)
     (path.parent / "out").mkdir()
     with (
-        FileLock(path.parent / "out" / execute.LOCK),
-        pytest.raises(StoreError, match="another `featx study run` is at work here"),
+        locked(path.parent / "out"),
+        pytest.raises(StoreError, match="another `featx study run` is running"),
     ):
         run(path)
     assert calls(fake_worker) == []
@@ -301,7 +281,7 @@ def test_the_study_is_kept_beside_its_results(write_study: Callable[..., Path], 
 
 def test_a_study_may_run_beside_the_main_thread(write_study: Callable[..., Path], fake_worker: Path) -> None:
     path = write_study(ONE)
-    outcomes: list[Outcome] = []
+    outcomes: list[StudyOutcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(run(path)))
     thread.start()
     thread.join()

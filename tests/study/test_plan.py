@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from featx.errors import InputError, TaskError, WeightsError
-from featx.study.jobs import KINDS, Job, slug
+from featx.study.jobs import KINDS, StudyJob
 from featx.study.plan import Plan
-from featx.study.run import plan_study
+from featx.study.studies import plan_study
 
 PAPER_ARMS = """
 [sources.eyes]
@@ -35,7 +35,7 @@ def plan(path: Path, tmp_path: Path) -> Plan:
     return plan_study(path, output=tmp_path / "out", cache=tmp_path / "cache")
 
 
-def kinds(jobs: tuple[Job, ...]) -> dict[str, int]:
+def kinds(jobs: tuple[StudyJob, ...]) -> dict[str, int]:
     return dict(Counter(job.kind for job in jobs))
 
 
@@ -271,9 +271,3 @@ def test_bad_data_is_told_before_anything_starts(
     with pytest.raises(error):
         plan(path, tmp_path)
     assert not (tmp_path / "out").exists()
-
-
-def test_names_of_folders_are_plain() -> None:
-    assert slug("svm F, ImageNet / retina (vgg16)") == "svm-F-ImageNet-retina-vgg16"
-    assert len(slug("x" * 300)) == 100
-    assert slug("///") == "-"

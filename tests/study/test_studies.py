@@ -1,21 +1,25 @@
-"""Reports of studies, over hand-made runs that stand where the jobs would have put them."""
+"""Studies as functions: reports over hand-made runs, the demo, and the study on real images as it is planned."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from featx.errors import ConfigError, RunError
 from featx.files import write_json
 from featx.runs import Prediction, RunRecord, run_folder, write_run
-from featx.study.jobs import Job, write_done
+from featx.study import studies
+from featx.study.jobs import StudyJob, write_done
 from featx.study.plan import Plan
-from featx.study.reports import report_runs_or_study, report_study, watched
-from featx.study.run import plan_study
-from featx.study.studyfile import KEPT, read_study
+from featx.study.schema import KEPT, Study, read_study
+from featx.study.studies import demo_study, plan_study, report_runs_or_study, report_study, watched
+from featx_cli.main import run
 
 ARMS = '[arms.frozen]\nweights = "random"\n[arms.tuned]\ntitle = "with the target"\nweights = "random"\nfinetune = true\n'
 
@@ -37,7 +41,7 @@ def finish(plan: Plan, *kinds: str) -> None:
             write_done(job.digest, job.folder(plan.output), {"outputs": paths, "paths": paths, "seconds": 1})
 
 
-def _run(job: Job, fold: str) -> Path:
+def _run(job: StudyJob, fold: str) -> Path:
     record = RunRecord(
         kind=job.kind,
         arm=job.arguments["arm"],
@@ -111,3 +115,84 @@ def test_what_is_not_finished_is_left_out(begun: Plan, tmp_path: Path) -> None:
 
 def test_the_study_that_is_kept_is_the_study(begun: Plan) -> None:
     assert read_study(begun.output) == begun.study
+
+
+def test_the_study_is_the_shipped_one_with_a_seed_everywhere() -> None:
+    assert demo_study(0) == read_study("demo")
+    seeded = demo_study(7)
+    told = seeded.model_dump_json()
+    assert seeded.seed == 7
+    assert told.count('"seed":7') == 3
+    assert '"seed":0' not in told
+
+
+def test_the_command_ends_with_table_words_and_path(
+    tmp_path: Path,
+    data: Path,
+    fake_worker: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    head, *rows = data.read_text().splitlines()
+    data.write_text("\n".join([f"{head},difficulty", *(f"{row},low" for row in rows)]))
+
+    def small(seed: int) -> Study:
+        return read_study("demo", {"retina": data, "dermoscopy": data})
+
+    monkeypatch.setattr(studies, "demo_study", small)
+    given = ["demo", "--output", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert run(given) == 0
+    told = capsys.readouterr()
+    page = tmp_path / "out" / "report" / "dermoscopy" / "report.html"
+    assert told.out == f"a table\na finding\nReport: {page}\n"
+    assert "18 jobs done, 0 finished before" in told.err
+    kinds = [line for line in told.err.splitlines() if line.endswith(" ...")]
+    assert kinds == [
+        "extracting features ...",
+        "training SVMs ...",
+        "training on a source ...",
+        "fine-tuning, fold by fold ...",
+        "writing the reports ...",
+    ]
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("real_mini", ROOT / "benchmarks" / "real_mini.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.real
+def test_the_study_fits_the_files_at_hand(real_data: Path, tmp_path: Path, script: ModuleType) -> None:
+    folds = real_data.parent / "reference" / "menegola2017" / "folds" / "isic.yml"
+    if not folds.is_file():
+        pytest.skip(f"no official lists: {folds} is not there")
+    study = script.prepare(real_data, folds, tmp_path)
+    parts = {
+        name: pd.read_csv(tmp_path / f"{name}.csv")["split"].value_counts()
+        for name in ("isic2016", "isic2017")
+    }
+    assert parts["isic2017"].to_dict() == {"train": 2000, "test": 600, "val": 150}
+    assert parts["isic2016"].to_dict() == {"train": 749, "test": 305}
+    plan = plan_study(study, output=tmp_path / "out", cache=tmp_path / "cache", allow_outside=True)
+    kinds = [job.kind for job in plan.jobs]
+    # Three backbones random, frozen and tuned, and one trained from random weights, on two targets.
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "finetune": 8,
+        "extract": 20,
+        "svm": 20,
+        "report": 2,
+    }
+    weights = {str(job.arguments["weights"]) for job in plan.jobs if job.kind == "extract"}
+    assert {Path(text).name for text in weights if text.endswith(".h5")} == {
+        "mobilenet_2_5_224_tf_no_top.h5",
+        "mobilenet_7_5_224_tf_no_top.h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    }

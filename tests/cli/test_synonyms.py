@@ -9,7 +9,7 @@ import pytest
 
 import featx_cli.main as command_line
 from featx_cli.main import COMMANDS, run
-from featx_cli.words import COMMAND_WORDS, OPTION_WORDS, commands_below, explained
+from featx_cli.synonyms import COMMAND_WORDS, OPTION_WORDS, commands_below, explained
 
 ROOT = click.Context(command_line.featx)
 ALL = dict(commands_below(command_line.featx))

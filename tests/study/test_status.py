@@ -10,10 +10,10 @@ import pytest
 
 from featx.errors import StoreError
 from featx.features import ExtractSettings, FeatureStore, targets
-from featx.study.jobs import Job, write_done, write_failed, write_started
-from featx.study.overview import Overview, overview
+from featx.study.jobs import StudyJob, write_done, write_failed, write_started
 from featx.study.plan import Plan
-from featx.study.run import plan_study
+from featx.study.status import Overview, overview
+from featx.study.studies import plan_study
 
 ARMS = """
 [arms.frozen]
@@ -31,11 +31,11 @@ def plan(tmp_path: Path, write_study: Callable[..., Path]) -> Plan:
     return plan_study(write_study(ARMS), output=tmp_path / "out", cache=tmp_path / "cache")
 
 
-def jobs(plan: Plan, kind: str) -> list[Job]:
+def jobs(plan: Plan, kind: str) -> list[StudyJob]:
     return [job for job in plan.jobs if job.kind == kind]
 
 
-def finish(plan: Plan, job: Job, seconds: float) -> None:
+def finish(plan: Plan, job: StudyJob, seconds: float) -> None:
     result = {
         "outputs": [],
         "seconds": seconds,
@@ -47,7 +47,7 @@ def finish(plan: Plan, job: Job, seconds: float) -> None:
     write_done(job.digest, write_started(job, plan.output), result)
 
 
-def state(found: Overview, job: Job) -> str:
+def state(found: Overview, job: StudyJob) -> str:
     return next(row.state for row in found.rows if row.job.digest == job.digest)
 
 
@@ -107,15 +107,14 @@ def test_a_report_without_any_svm_is_blocked(plan: Plan) -> None:
 
 
 def test_a_begun_job_runs_only_while_the_study_does(plan: Plan) -> None:
-    from filelock import FileLock
 
-    from featx.study.execute import LOCK
+    from featx.study.jobs import locked
 
     job = jobs(plan, "extract")[0]
     folder = write_started(job, plan.output)
     (folder / "log.txt").write_text("one\nextract: 3/24 images\n")
     assert state(overview(plan), job) == "pending"
-    with FileLock(plan.output / LOCK):
+    with locked(plan.output):
         found = overview(plan)
     assert state(found, job) == "running"
     assert f"running  {job.label}: extract: 3/24 images" in found.lines()

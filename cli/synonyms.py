@@ -24,7 +24,7 @@ class Word:
         Options with or without a value (``"--device gpu"``), arguments (``"MANIFEST"``), or commands
         (``"protocol make"``).
     note : str
-        What to say of a command that has none of these options.
+        What to say of a command that has none of these flags.
     """
 
     words: tuple[str, ...]

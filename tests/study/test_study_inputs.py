@@ -10,9 +10,9 @@ import pytest
 
 from featx.data import Fold, Folds, write_folds
 from featx.errors import ConfigError, FeatxError, WeightsError
-from featx.study import ready
-from featx.study.layers import found_here, layer_problems
-from featx.study.run import plan_study, run_study, study_overview
+from featx.study import plan as ready
+from featx.study.studies import plan_study, run_study, study_overview
+from featx.study.study_inputs import found_here, layer_problems
 from featx_cli.main import run
 
 FROZEN = '[arms.frozen]\nweights = "random"\n'
@@ -200,7 +200,7 @@ def test_weights_are_fetched_before_the_first_job(
         asked.append(row.name)
         raise WeightsError(f"{row.name} cannot be downloaded")
 
-    monkeypatch.setattr(ready, "fetch", fail)
+    monkeypatch.setattr(ready, "fetch_weights", fail)
     assert run(["study", "plan", str(path), "--output", str(path.parent / "out")]) == 0
     capsys.readouterr()
     assert asked == []
@@ -230,6 +230,6 @@ def test_layers_are_looked_up_in_a_process_of_its_own() -> None:
 
 
 def test_a_lookup_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.study.layers.sys.executable", "false")
+    monkeypatch.setattr("featx.study.study_inputs.sys.executable", "false")
     with pytest.raises(FeatxError, match="the layers of tiny cannot be looked up: it said nothing"):
         layer_problems(["tiny"], ["fc7"], "avg", 32)

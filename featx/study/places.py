@@ -12,20 +12,77 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
-from featx.study.jobs import Job
-from featx.study.shares import environment, shares
+from .jobs import StudyJob
 
-__all__ = ["Pool", "Worker"]
+__all__ = ["Pool", "Worker", "environment", "shares"]
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
+
+def shares(workers: int) -> list[tuple[int, ...]]:
+    """Share out the cores that this process may use.
+
+    Returns
+    -------
+    list of tuple of int
+        Cores of each share, as even as can be; where there are more shares than cores, each has one core, and
+        cores are shared.
+
+    Examples
+    --------
+    >>> len(shares(3)), len(set(shares(1)[0])) == len(os.sched_getaffinity(0))
+    (3, True)
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if workers > len(cores):
+        return [(cores[share % len(cores)],) for share in range(workers)]
+    return [tuple(cores[share::workers]) for share in range(workers)]
+
+
+def environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
+    """Tell a worker's libraries how many threads and which GPU are theirs.
+
+    Returns
+    -------
+    dict of str to str
+        This process's environment, so that TensorFlow on a processor computes in order; for one of several workers
+        with its number of threads, and one GPU in turn where there are any.
+    """
+    settings = dict(os.environ)
+    gpus = _gpus(settings)
+    if not gpus:
+        # Before a worker's first job, which may be an extraction: see `featx.finetuning.devices.compute_in_order`.
+        settings.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    if len(slots) > 1:
+        settings |= dict.fromkeys(_THREAD_VARIABLES, str(len(slots[slot])))
+        if gpus:
+            settings["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+            settings["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    settings.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return settings
+
+
+def _gpus(settings: Mapping[str, str]) -> list[str]:
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES wants them."""
+    if "CUDA_VISIBLE_DEVICES" in settings:
+        return [name for name in settings["CUDA_VISIBLE_DEVICES"].split(",") if name not in {"", "-1"}]
+    folder = Path("/proc/driver/nvidia/gpus")
+    return [str(number) for number, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
+
 
 # -P: a file in the current folder shall not stand in for a library.
 _WORKER = (sys.executable, "-P", "-m", "featx.study.worker")
 _GRACE_SECONDS = 60.0
-
 Event = Mapping[str, Any]
 
 
@@ -53,7 +110,7 @@ class Worker:
 
     slot: int
     process: subprocess.Popen[bytes]
-    job: Job | None = None
+    job: StudyJob | None = None
     text: str = ""
     heard: bytes = b""
     leaving: bool = False
@@ -61,13 +118,7 @@ class Worker:
 
 
 class Pool:
-    """Up to so many workers.
-
-    Parameters
-    ----------
-    workers : int
-        How many, at least 1.
-    """
+    """Up to so many workers."""
 
     def __init__(self, workers: int) -> None:
         self._slots = shares(workers)
@@ -75,23 +126,11 @@ class Pool:
         self._selector = selectors.DefaultSelector()
 
     def busy(self) -> list[Worker]:
-        """List the workers that have a job.
-
-        Returns
-        -------
-        list of Worker
-            In the order in which they were started.
-        """
+        """List the workers that have a job."""
         return [worker for worker in self._workers if worker.job]
 
     def idle(self) -> Worker | None:
-        """Find a worker without a job, or start one if a share of the machine is free.
-
-        Returns
-        -------
-        Worker or None
-            None if all are at work.
-        """
+        """Find a worker without a job, or start one if a share of the machine is free."""
         for worker in self._workers:
             if worker.job is None and not worker.leaving:
                 return worker
@@ -115,18 +154,8 @@ class Pool:
         self._selector.register(_pipe(process.stdout), selectors.EVENT_READ, worker)
         return worker
 
-    def order(self, worker: Worker, job: Job, order: Mapping[str, Any]) -> None:
-        """Give a worker a job.
-
-        Parameters
-        ----------
-        worker : Worker
-            One that is idle.
-        job : Job
-            The job.
-        order : mapping
-            What the worker is told of it, in JSON types.
-        """
+    def order(self, worker: Worker, job: StudyJob, order: Mapping[str, Any]) -> None:
+        """Give a worker a job."""
         worker.job, worker.text = job, ""
         pipe = _pipe(worker.process.stdin)
         # A worker that has died is noticed by the end of what it says.
@@ -136,11 +165,6 @@ class Pool:
 
     def listen(self, seconds: float) -> Iterator[tuple[Worker, Event]]:
         """Wait a moment for what workers say.
-
-        Parameters
-        ----------
-        seconds : float
-            How long to wait where there is nothing to hear.
 
         Yields
         ------
@@ -175,29 +199,12 @@ class Pool:
             yield worker, {"event": "ended", "code": code}
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker no further job: it ends.
-
-        Parameters
-        ----------
-        worker : Worker
-            One that is idle.
-        """
+        """Give a worker no further job: it ends."""
         worker.leaving = True
         _pipe(worker.process.stdin).close()
 
     def interrupt(self, force: bool) -> bool:
-        """Tell all workers to stop, each once: kindly, or by force.
-
-        Parameters
-        ----------
-        force : bool
-            End them at once.
-
-        Returns
-        -------
-        bool
-            Whether none was told before.
-        """
+        """Tell all workers to stop, each once: kindly, or by force."""
         wanted = signal.SIGKILL if force else signal.SIGINT
         first = not any(worker.signalled for worker in self._workers)
         for worker in self._workers:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import ConfigError
-from featx.study.schema import Extract, Study, Svm
-from featx.study.studyfile import read_study, shipped_studies
+from featx.study.schema import Extract, Study, Svm, read_study, shipped_studies
 
 ARM = '[arms.frozen]\nweights = "imagenet"\n'
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-import featx_cli.progress as module
+import featx_cli.bars as module
 
 
 class Clock:

@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from featx.errors import FeatxError
+from featx.features import ExtractSettings, missing_keys, targets
+from featx.zoo import find_backbone, weights_folder
 
-from featx.study.cached import images_in_cache
-from featx.study.execute import LOCK
-from featx.study.jobs import KINDS, Job, State, read_state
-from featx.study.plan import Plan
+from .jobs import KINDS, State, StudyJob, is_running, read_state
+from .plan import Plan
 
-__all__ = ["Overview", "Row", "overview"]
+__all__ = ["Overview", "StatusRow", "images_in_cache", "overview"]
+_SETTINGS = ("layers", "pool", "image_size", "preparation", "precision", "views", "view_ranges", "view_pool")
+
+
+def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
+    """Count the images of an extraction whose features are there.
+
+    Returns
+    -------
+    int
+        Images that each of its networks has features of; 0 where that cannot be told, and the job will say why.
+
+    Examples
+    --------
+    >>> given = {"backbone": "tiny", "weights": "random:0", "engine": "keras", "cache": "/nowhere"}
+    >>> settings = {"layers": [], "pool": "avg", "image_size": 32, "preparation": "resize", "precision": "float32"}
+    >>> views = {"views": 1, "view_ranges": "paper", "view_pool": "mean"}
+    >>> images_in_cache(Job("extract", "tiny", {}, {**given, **settings, **views}), ["0" * 64])
+    0
+    """
+    given = job.arguments
+    backbone, weights = find_backbone(given["backbone"]), str(given["weights"])
+    if weights == "imagenet" and not (
+        backbone.published and (weights_folder() / backbone.published.file).is_file()
+    ):
+        return 0
+    chosen = {name: given[name] for name in _SETTINGS}
+    settings = ExtractSettings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
+    try:
+        wanted = targets([backbone.name], [weights], settings, Path(given["cache"]))
+        lacking = frozenset().union(*(missing for target in wanted for missing in missing_keys(target, keys)))
+    except FeatxError:
+        return 0
+    return len(set(keys) - lacking)
 
 
 @dataclass(frozen=True)
-class Row:
+class StatusRow:
     """A job as a line of a table.
 
     Attributes
@@ -34,7 +68,7 @@ class Row:
         Why it failed, the last line of a running job's log, or what of a pending one is in the cache.
     """
 
-    job: Job
+    job: StudyJob
     state: str
     seconds: float | None
     note: str = ""
@@ -55,17 +89,11 @@ class Overview:
     """
 
     plan: Plan
-    rows: tuple[Row, ...]
+    rows: tuple[StatusRow, ...]
     running: bool
 
     def counts(self) -> dict[str, int]:
-        """Count the jobs in each state.
-
-        Returns
-        -------
-        dict of str to int
-            State to number, states without jobs left out.
-        """
+        """Count the jobs in each state."""
         states = [row.state for row in self.rows]
         return {name: states.count(name) for name in dict.fromkeys(states)}
 
@@ -146,26 +174,16 @@ class Overview:
 def overview(plan: Plan) -> Overview:
     """Look at how far a study is.
 
-    Parameters
-    ----------
-    plan : Plan
-        What `make_plan` returned.
-
     Returns
     -------
     Overview
         Every job's state, and its time: measured, or estimated from finished jobs of the same backbone and size.
-
-    Raises
-    ------
-    StoreError
-        If a mark cannot be read.
     """
-    running = _is_running(plan)
+    running = is_running(plan.output)
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs}
     rates = _rates(states.values())
     done = {key for key, state in states.items() if state.name == "done"}
-    rows: list[Row] = []
+    rows: list[StatusRow] = []
     lost: set[str] = set()
     for job in plan.jobs:
         row = _row(job, states[job.digest], running, rates, done, lost, plan)
@@ -176,25 +194,25 @@ def overview(plan: Plan) -> Overview:
 
 
 def _row(
-    job: Job,
+    job: StudyJob,
     state: State,
     running: bool,
     rates: Mapping[str, float],
     done: Set[str],
     lost: set[str],
     plan: Plan,
-) -> Row:
+) -> StatusRow:
     if state.name == "done":
-        return Row(job, "done", state.result["seconds"])
+        return StatusRow(job, "done", state.result["seconds"])
     if state.name == "failed":
-        return Row(job, "failed", None, state.reason)
+        return StatusRow(job, "failed", None, state.reason)
     if job.kind == "report":
-        return Row(job, "pending" if set(job.needs) - lost else "blocked", rates.get(job.speed))
+        return StatusRow(job, "pending" if set(job.needs) - lost else "blocked", rates.get(job.speed))
     if lost.intersection(job.needs):
-        return Row(job, "blocked", None)
+        return StatusRow(job, "blocked", None)
     seconds = rates[job.speed] * job.images if job.speed in rates else None
     if state.name == "started" and running:
-        return Row(job, "running", seconds, _last_line(job, plan))
+        return StatusRow(job, "running", seconds, _last_line(job, plan))
     if job.kind == "extract" and set(job.needs) <= done:
         keys = plan.contents[job.arguments["manifest"], job.arguments["root"]]
         there = images_in_cache(job, keys)
@@ -202,8 +220,10 @@ def _row(
             seconds = 0.0
         elif seconds is not None:
             seconds *= 1 - there / len(keys)
-        return Row(job, "pending", seconds, f"{there} of {len(keys)} images in the cache" if there else "")
-    return Row(job, "pending", seconds)
+        return StatusRow(
+            job, "pending", seconds, f"{there} of {len(keys)} images in the cache" if there else ""
+        )
+    return StatusRow(job, "pending", seconds)
 
 
 def _rates(states: Iterable[State]) -> dict[str, float]:
@@ -216,7 +236,7 @@ def _rates(states: Iterable[State]) -> dict[str, float]:
     return {speed: statistics.median(values) for speed, values in measured.items()}
 
 
-def _last_line(job: Job, plan: Plan) -> str:
+def _last_line(job: StudyJob, plan: Plan) -> str:
     try:
         lines = (
             (job.folder(plan.output) / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -224,19 +244,6 @@ def _last_line(job: Job, plan: Plan) -> str:
     except OSError:
         return ""
     return lines[-1] if lines else ""
-
-
-def _is_running(plan: Plan) -> bool:
-    """Try the lock of the study's folder, without making the folder."""
-    if not (plan.output / LOCK).exists():
-        return False
-    lock = FileLock(plan.output / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def _duration(seconds: float) -> str:

@@ -13,8 +13,8 @@ import pytest
 
 from featx.progress import Silent
 from featx.runs import find_runs, read_run
-from featx.study.run import plan_study, run_study
-from featx.study.verbs import Bench, do_job
+from featx.study.studies import plan_study, run_study
+from featx.study.worker import Bench, do_job
 
 SMALLER = {
     "images = 600": "images = 20, size = 32",

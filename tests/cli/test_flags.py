@@ -11,7 +11,7 @@ import pytest
 
 import featx_cli.main as command_line
 from featx.errors import ConfigError
-from featx_cli.words import commands_below
+from featx_cli.synonyms import commands_below
 
 CONFIGURED = {
     name: command

@@ -1,0 +1,379 @@
+"""Studies as functions: run, plan, look at, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.errors import ConfigError, RunError
+from featx.progress import Progress
+
+from .execute import StudyOutcome, execute, settled
+from .jobs import StudyJob, read_state
+from .plan import Plan, check_ready, make_plan
+from .schema import KEPT, DataSet, Study, is_study, read_study
+from .status import Overview, overview
+
+if TYPE_CHECKING:
+    from featx.reporting import Report
+
+__all__ = [
+    "demo_study",
+    "plan_study",
+    "report_runs_or_study",
+    "report_study",
+    "run_demo",
+    "run_study",
+    "study_folder",
+    "study_overview",
+    "watched",
+]
+
+
+def plan_study(
+    spec: Study | Path | str,
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    strict_labels: bool = False,
+    allow_outside: bool = False,
+    progress: Progress | None = None,
+) -> Plan:
+    """Read a study and plan its jobs."""
+    study = read_study(spec, manifests, allow_outside=allow_outside)
+    folder = study_folder(spec, study) if output is None else Path(output)
+    plan = make_plan(
+        study,
+        folder,
+        Path(cache),
+        progress,
+        _called(spec),
+        strict_labels=strict_labels,
+        allow_outside=allow_outside,
+    )
+    if progress is not None:
+        for line in plan.warnings:
+            progress.say(f"warning: {line}")
+    return plan
+
+
+def _called(spec: Study | Path | str) -> str:
+    return spec.name if isinstance(spec, Study) else str(spec)
+
+
+def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
+    """Name the folder where a study's results stand.
+
+    Returns
+    -------
+    Path
+        The folder itself if one was given, else ``reports/<name of the study>``.
+    """
+    if not isinstance(spec, Study) and (Path(spec) / KEPT).is_file():
+        return Path(spec)
+    # Only the name counts here: no path of the file is followed.
+    return Path("reports") / (study or read_study(spec, allow_outside=True)).name
+
+
+def run_study(
+    spec: Study | Path | str,
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    jobs: int = 1,
+    retry_failed: bool = False,
+    strict_labels: bool = False,
+    allow_outside: bool = False,
+    progress: Progress | None = None,
+) -> StudyOutcome:
+    """Do what a study has not done yet, and report.
+
+    Parameters
+    ----------
+    spec, output, cache, manifests, strict_labels, allow_outside, progress
+        As in `plan_study`.
+    jobs : int
+        Jobs at once; the cores and GPUs are shared out among them.
+    retry_failed : bool
+        Try jobs again that failed before.
+
+    Returns
+    -------
+    Outcome
+        What was done, reused, failed and left out, and where the reports are.
+
+    Raises
+    ------
+    InputError
+        As `plan_study` and `featx.study.plan.check_ready`; and if another run of the study is at work.
+    KeyboardInterrupt
+        After SIGINT, SIGTERM or SIGHUP, once the running jobs have ended; the same call resumes.
+
+    Notes
+    -----
+    Call it from the main thread: it takes the signals while it runs.
+    """
+    plan = plan_study(
+        spec,
+        output=output,
+        cache=cache,
+        manifests=manifests,
+        strict_labels=strict_labels,
+        allow_outside=allow_outside,
+        progress=progress,
+    )
+    check_ready(plan, _called(spec), download=True, progress=progress)
+    return execute(plan, jobs=jobs, retry_failed=retry_failed, progress=progress)
+
+
+def study_overview(
+    spec: Study | Path | str,
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    strict_labels: bool = False,
+    allow_outside: bool = False,
+    ready: bool = False,
+    progress: Progress | None = None,
+) -> Overview:
+    """Tell what a study has done, what it has to do, and how long that will take.
+
+    Parameters
+    ----------
+    spec, output, cache, manifests, strict_labels, allow_outside, progress
+        As in `plan_study`.
+    ready : bool
+        Whether to check, too, what the jobs that are left need of this machine. Nothing is downloaded.
+
+    Returns
+    -------
+    Overview
+        Every job's state and time.
+
+    Raises
+    ------
+    InputError
+        As `plan_study`, and with `ready` as `featx.study.plan.check_ready`.
+    """
+    plan = plan_study(
+        spec,
+        output=output,
+        cache=cache,
+        manifests=manifests,
+        strict_labels=strict_labels,
+        allow_outside=allow_outside,
+        progress=progress,
+    )
+    if ready:
+        check_ready(plan, _called(spec), download=False)
+    return overview(plan)
+
+
+def report_study(
+    spec: Study | Path | str,
+    *,
+    folder: Path | str | None = None,
+    cache: Path | str = "cache",
+    manifests: Mapping[str, Path | str] | None = None,
+    output: Path | str | None = None,
+    thumbnails: bool = False,
+    allow_outside: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> tuple[Report, ...]:
+    """Write the reports of a study over what is finished of it, under way or not.
+
+    Parameters
+    ----------
+    spec : Study, Path or str
+        A study file, the name of a shipped study, or a study's folder.
+    folder : Path or str, optional
+        The study's folder, as ``output`` of `plan_study`.
+    cache, manifests, allow_outside, progress
+        As in `plan_study`.
+    output : Path or str, optional
+        Where the reports go, with a folder for each target if there are several; ``report/TARGET`` in the study's
+        folder if not given.
+    thumbnails : bool
+        Show pictures of the most confident mistakes: mind who may see them.
+    **options
+        Further options of `featx.reporting.make_report.report`, instead of the study's own.
+
+    Returns
+    -------
+    tuple of Report
+        One for each target of which something is finished.
+
+    Raises
+    ------
+    InputError
+        As `plan_study` and `featx.reporting.make_report.report`.
+    RunError
+        If no SVM of the study is finished.
+    """
+    from featx.reporting import report
+
+    plan = plan_study(
+        spec, output=folder, cache=cache, manifests=manifests, allow_outside=allow_outside, progress=progress
+    )
+    states = {job.digest: read_state(job, plan.output) for job in plan.jobs if job.kind != "report"}
+    jobs = settled(plan, states)
+    if not jobs:
+        raise RunError(f"study {plan.study.name}: no SVM is finished yet; `featx study run` goes on with it")
+    several = len(plan.study.targets) > 1
+    made = []
+    for job in jobs:
+        given = {name: value for name, value in options.items() if value is not None}
+        if output is not None:
+            given["output"] = Path(output) / Path(job.arguments["output"]).name if several else output
+        if thumbnails:
+            given |= _pictures(plan, job)
+        made.append(report(**{**job.arguments, **given}, progress=progress))
+    return tuple(made)
+
+
+def _pictures(plan: Plan, report: StudyJob) -> dict[str, Any]:
+    """Say where a target's images stand, as its jobs were told."""
+    (place,) = {
+        (str(job.arguments["manifest"]), job.arguments.get("root"), job.arguments.get("allow_outside", False))
+        for job in plan.jobs
+        if job.digest in report.needs
+    }
+    return {"manifest": place[0], "root": place[1], "allow_outside": place[2]}
+
+
+def report_runs_or_study(
+    given: Sequence[Path | str],
+    *,
+    output: Path | str | None = None,
+    cache: Path | str = "cache",
+    thumbnails: bool = False,
+    manifest: Path | str | None = None,
+    root: Path | str | None = None,
+    **options: Any,
+) -> tuple[Report, ...]:
+    """Report run folders, or a study.
+
+    Parameters
+    ----------
+    given : sequence of Path or str
+        Folders that hold runs; or a study file, a study's folder or the name of a shipped study, alone.
+    output : Path or str, optional
+        Where to; by default ``reports/report``, and for a study its own folder.
+    cache : Path or str
+        Folder of caches, for a study.
+    thumbnails : bool
+        Show pictures of the most confident mistakes: mind who may see them.
+    manifest, root : Path or str, optional
+        Where the images stand. A study knows its own.
+    **options
+        Of `featx.reporting.make_report.report`; None for its default.
+
+    Returns
+    -------
+    tuple of Report
+        One; of a study one for each target.
+
+    Raises
+    ------
+    ConfigError
+        If a study is given with other things, or thumbnails of runs without a manifest or the reverse.
+    InputError
+        As `report_study` and `featx.reporting.make_report.report`.
+    """
+    from featx.reporting import report
+
+    if any(map(is_study, given)):
+        if len(given) > 1 or manifest or root:
+            raise ConfigError(
+                "a study is reported alone, from its own manifests. Got other runs or a manifest beside it."
+            )
+        return report_study(given[0], cache=cache, output=output, thumbnails=thumbnails, **options)
+    if thumbnails != (manifest is not None):
+        raise ConfigError(
+            "--thumbnails and --manifest go together: one asks for images, the other says where they are"
+        )
+    options |= {"output": output, "manifest": manifest, "root": root}
+    return (report(given, **{name: value for name, value in options.items() if value is not None}),)
+
+
+def watched(given: Sequence[Path | str]) -> list[Path]:
+    """Name the folders in which finished runs will appear.
+
+    Parameters
+    ----------
+    given : sequence of Path or str
+        As `report_runs_or_study` takes it.
+
+    Returns
+    -------
+    list of Path
+        The folders of runs; of a study those in its own folder.
+
+    Raises
+    ------
+    ConfigError
+        If a study file cannot be used.
+    """
+    return [study_folder(item) / "runs" if is_study(item) else Path(item) for item in given]
+
+
+def demo_study(seed: int = 0) -> Study:
+    """Read the demo's study.
+
+    Examples
+    --------
+    >>> study = demo_study(seed=3)
+    >>> study.seed, study.targets["dermoscopy"].drawn.seed
+    (3, 3)
+    """
+    study = read_study("demo")
+
+    def seeded(item: DataSet) -> DataSet:
+        assert item.drawn is not None, "the demo's data sets are drawn"
+        return item.model_copy(update={"drawn": item.drawn.model_copy(update={"seed": seed})})
+
+    return study.model_copy(
+        update={
+            "seed": seed,
+            "sources": {name: seeded(item) for name, item in study.sources.items()},
+            "targets": {name: seeded(item) for name, item in study.targets.items()},
+        }
+    )
+
+
+def run_demo(
+    *,
+    output: Path | str = "reports/demo",
+    cache: Path | str = "cache",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> StudyOutcome:
+    """Run the demo's study: draw, train, extract, classify and report.
+
+    Parameters
+    ----------
+    output : Path or str
+        The study's folder. What is finished there is reused.
+    cache : Path or str
+        Folder of caches: drawn images, feature stores.
+    seed : int
+        Seed of the drawings, the weights and the folds.
+    progress : Progress, optional
+        Receiver of progress and messages.
+
+    Returns
+    -------
+    Outcome
+        As of `run_study`: what was done and reused, and the report.
+
+    Raises
+    ------
+    FeatxError
+        As `run_study`.
+    """
+    return run_study(demo_study(seed), output=output, cache=cache, progress=progress)

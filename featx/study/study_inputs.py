@@ -1,0 +1,497 @@
+"""What a study's jobs start from: data sets, folds and weights, each found once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from featx.data import Folds, Labelled, Manifest, apply_task, check_folds, make_folds, read_manifest
+from featx.digest import canonical, digest, digest_file
+from featx.errors import (
+    BackboneError,
+    ConfigError,
+    FeatxError,
+    InputError,
+    ManifestError,
+    TaskError,
+    WeightsError,
+    listing,
+)
+from featx.files import find_files
+from featx.finetuning import TrainingRecipe, final_weights, read_recipe
+from featx.images import content_keys
+from featx.progress import Progress
+from featx.runs import COMPLETE
+from featx.svm import resolve_settings
+from featx.zoo import checked_size, find_backbone, is_preset, resolve_weights
+
+from .schema import Arm, DataSet, Study, SyntheticImages, TargetData
+
+__all__ = [
+    "Inputs",
+    "Problems",
+    "ReadData",
+    "Start",
+    "check_study",
+    "found_here",
+    "layer_problems",
+    "main",
+    "read_data",
+    "task_name",
+    "weights_source",
+]
+
+
+@dataclass(frozen=True)
+class ReadData:
+    """A data set, read.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Images and labels.
+    keys : mapping of str to str
+        Path of each readable image to its content key.
+    place : mapping
+        Arguments by which the verbs find it: ``manifest``, ``root``, ``cache``, ``allow_outside``.
+    preparation : str
+        Key of `featx.images.prepare.PREPARATIONS`.
+    """
+
+    manifest: Manifest
+    keys: Mapping[str, str]
+    place: Mapping[str, Any]
+    preparation: str
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of labels and pixels alike; paths and order do not matter."""
+        paths = zip(self.manifest.ids, self.manifest.paths, strict=True)
+        return digest([self.manifest.digest, sorted([name, self.keys.get(path, "")] for name, path in paths)])
+
+
+def read_data(
+    item: DataSet, cache: Path, progress: Progress | None = None, allow_outside: bool = False
+) -> ReadData:
+    """Read a data set, and draw it before if it is a drawn one.
+
+    Returns
+    -------
+    ReadData
+        Manifest and content keys. Images that cannot be read have no key; the jobs will tell why.
+    """
+    path = Path(item.manifest) if item.manifest else _drawn(item.drawn, cache, progress)
+    manifest = read_manifest(path, root=item.root, allow_outside=allow_outside)
+    keys = content_keys(manifest.paths, cache=cache, progress=progress).keys
+    place = {"manifest": str(path), "root": item.root, "cache": str(cache), "allow_outside": allow_outside}
+    return ReadData(manifest, keys, place, item.preparation)
+
+
+def _drawn(drawing: SyntheticImages | None, cache: Path, progress: Progress | None) -> Path:
+    """Draw a data set, unless it stands there."""
+    from featx.data import draw_dermoscopy, draw_retina
+
+    assert drawing is not None, "the schema asks for a manifest or a drawing"
+    # The last folder's name is what reports call the data set.
+    folder = cache / "drawn" / f"{drawing.images}-{drawing.size}-seed{drawing.seed}" / drawing.kind
+    if (folder / "manifest.csv").is_file():
+        return folder / "manifest.csv"
+    draw = draw_dermoscopy if drawing.kind == "dermoscopy" else draw_retina
+    return draw(folder, images=drawing.images, size=drawing.size, seed=drawing.seed, progress=progress)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network starts from.
+
+    Attributes
+    ----------
+    source : str
+        What `featx.zoo.weights.resolve_weights` takes, or the folder of weights that jobs of the study will make.
+    identity : str
+        What stands for its content.
+    label : str
+        What messages call it.
+    random : bool
+        Whether nothing has trained it.
+    needs : tuple of str
+        Digests of the jobs that make it.
+    """
+
+    source: str
+    identity: str
+    label: str
+    random: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class Inputs:
+    """A study's data sets, folds and weights.
+
+    Attributes
+    ----------
+    study : Study
+        The study.
+    cache : Path
+        Folder of caches. Drawn data sets are drawn here.
+    progress : Progress, optional
+        Receiver of progress.
+    strict_labels : bool
+        Refuse labels that may be meant for another class than the one that holds all others.
+    allow_outside : bool
+        Whether image paths in manifests may lead out of their folders.
+    read : dict of str to ReadData
+        The data sets that have been asked for.
+    """
+
+    study: Study
+    cache: Path
+    progress: Progress | None = None
+    strict_labels: bool = False
+    allow_outside: bool = False
+    read: dict[str, ReadData] = field(default_factory=dict)
+    _labelled: dict[tuple[str, str], Labelled] = field(default_factory=dict)
+    _folds: dict[tuple[str, str, str], Folds] = field(default_factory=dict)
+    _identities: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the results has to know of the data sets under their tasks."""
+        lines = (
+            f"{self.data(name).manifest.name}, {task_name(task)}: {text}"
+            for (name, task), labelled in self._labelled.items()
+            for text in labelled.remarks
+        )
+        return tuple(dict.fromkeys(lines))
+
+    def data(self, name: str) -> ReadData:
+        """Read a source or target."""
+        if name not in self.read:
+            item = self.study.targets.get(name) or self.study.sources[name]
+            self.read[name] = read_data(item, self.cache, self.progress, self.allow_outside)
+        return self.read[name]
+
+    def labelled(self, name: str, task: str) -> Labelled:
+        """Apply a task to a source or target."""
+        if (name, task) not in self._labelled:
+            self._labelled[name, task] = apply_task(
+                self.data(name).manifest, task, strict_labels=self.strict_labels
+            )
+        return self._labelled[name, task]
+
+    def folds(self, name: str, task: str, protocol: str) -> tuple[Folds, Any]:
+        """Make the folds of a task, and check those that are given.
+
+        Returns
+        -------
+        Folds
+            An image without a key, whose trouble the jobs will tell, counts as a content of its own.
+        Any
+            The task as it was applied, as data.
+        """
+        labelled = self.labelled(name, task)
+        if (name, task, protocol) not in self._folds:
+            known = self.data(name).keys
+            keys = [known.get(path, path) for path in labelled.paths]
+            folds = make_folds(labelled, protocol, self.study.seed, keys)
+            if protocol == "holdout" or Path(protocol).suffix:
+                check_folds(folds, labelled, keys)
+            if name in self.study.targets:
+                self._check_inner(folds, labelled, keys)
+            self._folds[name, task, protocol] = folds
+        return self._folds[name, task, protocol], canonical(labelled.task)
+
+    def _check_inner(self, folds: Folds, labelled: Labelled, keys: list[str]) -> None:
+        """Check that the training set of every fold can be split again, as the SVM's settings need it."""
+        from featx.svm import check_inner_folds
+
+        chosen = self.study.svm.model_dump(exclude_none=True, exclude={"missing"})
+        check_inner_folds(folds.folds, labelled, keys, resolve_settings(**chosen))
+
+    def weights(self, arm: Arm, backbone: str) -> Start:
+        """Find what an arm's network starts from, before any training of this study."""
+        text = weights_source(self.study, arm, backbone)
+        if text == "random":
+            text = f"random:{self.study.seed}"
+        if not Path(text).is_absolute():
+            self._check_name(text, arm, backbone)
+        if text not in self._identities:
+            self._identities[text] = _identity(text, self.cache)
+        label = arm.weights if arm.weights in self.study.weights else Path(text).name
+        return Start(text, self._identities[text], label, text.startswith("random:"))
+
+    def _check_name(self, text: str, arm: Arm, backbone: str) -> None:
+        """Refuse a name that means no weights, or none for this network."""
+        row = find_backbone(backbone)
+        published = {"imagenet": ("ImageNet weights are", row.imagenet), "preset": ("preset is", row.preset)}
+        if text in published:
+            what, there = published[text]
+            if not there:
+                raise WeightsError(
+                    f"no {what} published for {backbone}; name a file in the study's table [weights.{arm.weights}], "
+                    f"or leave {backbone} out"
+                )
+        elif text.partition(":")[0] in ("random", "run"):
+            resolve_weights(text, row)
+        elif text in self.study.weights:
+            raise WeightsError(
+                f"the table [weights.{text}] has no weights for {backbone}; add them, or leave it out"
+            )
+        else:
+            known = [*self.study.weights, "random", "imagenet", "preset"]
+            near = difflib.get_close_matches(text, known, 1)
+            hint = f"did you mean {near[0]!r}? Known" if near else "known"
+            raise WeightsError(
+                f"no such weights; {hint}: {', '.join(known)}, random:SEED, run:ID, a file or a folder"
+            )
+
+
+def task_name(task: str) -> str:
+    """Name a task as a person would: a file by its bare name."""
+    return Path(task).stem if task.endswith(".toml") else task
+
+
+def weights_source(study: Study, arm: Arm, backbone: str) -> str:
+    """Look an arm's weights up in the study's tables of weights."""
+    return study.weights.get(arm.weights, {}).get(backbone, arm.weights)
+
+
+def _identity(text: str, cache: Path) -> str:
+    """Stand for a weights source's content: a file's bytes, a folder's runs; names for themselves."""
+    path = Path(text)
+    if not path.is_absolute():
+        return text
+    if path.is_dir():
+        marks = find_files(path, COMPLETE)
+        if not marks and not is_preset(path):
+            raise WeightsError(
+                f"{text}: holds no run of `featx finetune` and no preset; give another folder or a file"
+            )
+        return digest([[str(mark.relative_to(path)), digest_file(mark)] for mark in marks])
+    found = content_keys([path], cache=cache)
+    if found.failures:
+        raise WeightsError(f"{text}: no such file or folder; put it there, or name another in the study")
+    return found.keys[text]
+
+
+_T = TypeVar("_T")
+
+
+class Problems:
+    """Errors that are kept until all have been found, each with the key of the study file that it is about."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, type[InputError]] = {}
+
+    def attempt(self, key: str, value: Any, work: Callable[[], _T]) -> _T | None:
+        """Do something, and keep its error of bad input."""
+        try:
+            return work()
+        except InputError as error:
+            self.add(key, value, error)
+            return None
+
+    def add(self, key: str, value: Any, error: InputError) -> None:
+        """Keep an error, once."""
+        self._found.setdefault(f"`{key}` = {value!r}: {error}", type(error))
+
+    def tell(self, called: str) -> None:
+        """Raise what has been found, if anything."""
+        texts, kinds = list(self._found), set(self._found.values())
+        if not texts:
+            return
+        kind = kinds.pop() if len(kinds) == 1 else ConfigError
+        if len(texts) == 1:
+            raise kind(f"study {called}: {texts[0]}")
+        told = " ".join(f"({number}) {text}" for number, text in enumerate(texts, 1))
+        raise kind(f"study {called}: {len(texts)} problems: {told}")
+
+
+def check_study(inputs: Inputs, called: str) -> None:
+    """Check a study against its data sets and its networks."""
+    found, study = Problems(), inputs.study
+    sources = list(dict.fromkeys(name for arm in study.arms.values() for name in arm.sources))
+    for name in sources:
+        _check_data(f"sources.{name}", name, [study.sources[name].task], "none", inputs, found)
+    for name, target in study.targets.items():
+        _check_data(f"targets.{name}", name, target.tasks, target.protocol, inputs, found)
+        if name in inputs.read:
+            _check_columns(name, target, inputs, found)
+    _check_networks(inputs, found)
+    _check_trainings(sources, inputs, found)
+    found.tell(called)
+
+
+def _check_data(
+    key: str, name: str, tasks: Sequence[str], protocol: str, inputs: Inputs, found: Problems
+) -> None:
+    """Check a data set's manifest, tasks and folds, each as far as what is before it can be used."""
+    item = inputs.study.targets.get(name) or inputs.study.sources[name]
+    place = ("manifest", item.manifest) if item.manifest else ("drawn", item.drawn)
+    if found.attempt(f"{key}.{place[0]}", place[1], lambda: inputs.data(name)) is None:
+        return
+    kind = "tasks" if name in inputs.study.targets else "task"
+    for task in tasks:
+        if found.attempt(f"{key}.{kind}", task, partial(inputs.labelled, name, task)) is not None:
+            found.attempt(f"{key}.protocol", protocol, partial(inputs.folds, name, task, protocol))
+
+
+def _check_columns(name: str, target: TargetData, inputs: Inputs, found: Problems) -> None:
+    """Check the columns of a target that the study asks for: strata, and groups to score by."""
+    study = inputs.study
+    for column in study.strata or ():
+        found.attempt("strata", column, partial(_check_stratum, name, column, inputs))
+    pool = study.svm.group_scores
+    if pool not in (None, "none"):
+        for task in target.tasks:
+            found.attempt("svm.group_scores", pool, partial(_check_groups, name, task, inputs))
+
+
+def _check_stratum(name: str, column: str, inputs: Inputs) -> None:
+    manifest = inputs.read[name].manifest
+    if column not in manifest.strata:
+        near = difflib.get_close_matches(column, manifest.strata, 1)
+        hint = f"did you mean {near[0]!r}? It has" if near else "it has"
+        columns = listing(manifest.strata, 20) or "no columns to break results down by"
+        raise ManifestError(f"target {name}: {manifest.source} has no such column; {hint} {columns}")
+
+
+def _check_groups(name: str, task: str, inputs: Inputs) -> None:
+    """Check that there are groups, each of one class, or of two of which one is the positive one."""
+    manifest = inputs.read[name].manifest
+    if not manifest.has_groups:
+        raise ManifestError(
+            f"target {name}: {manifest.source} has no column 'group'; add it, or score by image"
+        )
+    try:
+        labelled = inputs.labelled(name, task)
+    except TaskError:
+        return  # told at the task itself
+    pairs = np.unique(np.stack([labelled.groups, labelled.classes]), axis=1)
+    groups, counts = np.unique(pairs[0], return_counts=True)
+    mixed = [] if labelled.task.positive else groups[counts > 1].tolist()
+    if mixed:
+        raise ManifestError(
+            f"target {name}, task {task}: {len(mixed)} groups hold images of several classes ({listing(mixed)}), and "
+            "no class is the positive one; score by image"
+        )
+
+
+def _check_networks(inputs: Inputs, found: Problems) -> None:
+    """Check every arm's weights with each of its networks, and the size that features are extracted at."""
+    study = inputs.study
+    size = study.extract.image_size
+    for name, arm in study.arms.items():
+        for backbone in arm.backbones or study.backbones:
+            listed = backbone in study.weights.get(arm.weights, {})
+            key = f"weights.{arm.weights}.{backbone}" if listed else f"arms.{name}.weights"
+            found.attempt(key, weights_source(study, arm, backbone), partial(inputs.weights, arm, backbone))
+            found.attempt("extract.image_size", size, partial(checked_size, find_backbone(backbone), size))
+
+
+def _check_trainings(sources: Iterable[str], inputs: Inputs, found: Problems) -> None:
+    """Check the recipe of every training with its networks and classes."""
+    study = inputs.study
+    for name in sources:
+        users = [arm for arm in study.arms.values() if name in arm.sources]
+        backbones = dict.fromkeys(item for arm in users for item in arm.backbones or study.backbones)
+        item = study.sources[name]
+        _check_training(
+            f"sources.{name}.training", item.training, backbones, [(name, item.task)], inputs, found
+        )
+    tasks = [(target, task) for target, item in study.targets.items() for task in item.tasks]
+    for name, arm in study.arms.items():
+        if arm.finetune:
+            key = f"arms.{name}.training" if arm.training else "finetune"
+            training = {**study.finetune, **arm.training}
+            _check_training(key, training, arm.backbones or study.backbones, tasks, inputs, found)
+
+
+def _check_training(
+    key: str,
+    training: Mapping[str, Any],
+    backbones: Iterable[str],
+    tasks: Iterable[tuple[str, str]],
+    inputs: Inputs,
+    found: Problems,
+) -> None:
+    fields = dict(training)
+    name = fields.pop("recipe", None)
+    recipe = found.attempt(key, dict(training), lambda: read_recipe(name or "modern", fields))
+    if recipe is None:
+        return
+    size = recipe.image_size
+    for backbone in backbones:
+        found.attempt(f"{key}.image_size", size, partial(checked_size, find_backbone(backbone), size))
+    for place, task in tasks:
+        weights = recipe.final_weights
+        found.attempt(f"{key}.final_weights", weights, partial(_check_weights, recipe, place, task, inputs))
+
+
+def _check_weights(recipe: TrainingRecipe, place: str, task: str, inputs: Inputs) -> None:
+    try:
+        applied = inputs.labelled(place, task).task
+    except (ManifestError, TaskError):
+        return  # told at the data set itself
+    final_weights(recipe, applied.name, applied.classes)
+
+
+def layer_problems(
+    backbones: Sequence[str], layers: Sequence[str], pool: str, image_size: int | None
+) -> tuple[BackboneError, ...]:
+    """Build networks up to a layer, with random weights.
+
+    Returns
+    -------
+    tuple of BackboneError
+        Of those that cannot be built: no such layer, or none that the pooling makes a vector of.
+    """
+    question = {"backbones": list(backbones), "layers": list(layers), "pool": pool, "image_size": image_size}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "featx.study.study_inputs", json.dumps(question)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise FeatxError(f"the layers of {', '.join(backbones)} cannot be looked up: {last[0]}")
+    return tuple(BackboneError(text) for text in json.loads(done.stdout.splitlines()[-1]))
+
+
+def found_here(
+    backbones: Sequence[str], layers: Sequence[str], pool: str, image_size: int | None
+) -> tuple[BackboneError, ...]:
+    """Build the networks in this process; arguments and result are those of `layer_problems`."""
+    from featx.zoo import build_network, find_backbone, resolve_weights
+
+    problems = []
+    for row in map(find_backbone, backbones):
+        try:
+            build_network(
+                row, resolve_weights("random", row)[0], layers=layers, pool=pool, image_size=image_size
+            )
+        except BackboneError as error:
+            problems.append(error)
+    return tuple(problems)
+
+
+def main() -> None:
+    """Answer the question on the command line."""
+    print(json.dumps([str(error) for error in found_here(**json.loads(sys.argv[1]))]))
+
+
+if __name__ == "__main__":
+    main()
