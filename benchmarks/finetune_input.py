@@ -23,10 +23,9 @@ import numpy as np
 from PIL import Image
 
 from featx.finetuning import read_recipe
-from featx.finetuning.batches import Batch, training_batches
 from featx.finetuning.learner import Learner
-from featx.finetuning.pixels import Pixels, load_pixels
-from featx.finetuning.sampling import Part
+from featx.finetuning.sampling import ImageBatch, Part, training_batches
+from featx.finetuning.training_images import TrainingImages, load_pixels
 from featx.zoo import build_backbone, find_backbone, resolve_weights
 
 
@@ -38,12 +37,12 @@ def write_images(folder: Path, images: int) -> list[str]:
     return paths
 
 
-def part_of(pixels: Pixels) -> Part:
+def part_of(pixels: TrainingImages) -> Part:
     targets = np.arange(len(pixels)) % 2
     return Part(pixels, np.arange(len(pixels)), targets, [str(row) for row in range(len(pixels))], 2)
 
 
-def speed(learner: Learner, batches: Iterable[Batch]) -> float:
+def speed(learner: Learner, batches: Iterable[ImageBatch]) -> float:
     begun, images = time.monotonic(), 0
     for batch in batches:
         learner.train(batch, 1e-4)
@@ -72,7 +71,7 @@ def main() -> None:
         learner.train(preloaded, 1e-4)
         speeds: dict[str, list[float]] = {"preloaded": [], "memory": [], "streamed": []}
         for epoch in range(given.repeats):
-            ways: dict[str, Iterable[Batch]] = {
+            ways: dict[str, Iterable[ImageBatch]] = {
                 "preloaded": [preloaded] * (given.images // recipe.batch_size),
                 "memory": training_batches(kept, recipe, np.ones(2), 0, epoch, workers=given.workers),
                 "streamed": training_batches(streamed, recipe, np.ones(2), 0, epoch, workers=given.workers),

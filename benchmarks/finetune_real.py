@@ -31,7 +31,7 @@ import numpy as np
 from featx.features import extract
 from featx.finetuning import finetune
 from featx.runs import Run
-from featx.stats.auc import roc_auc
+from featx.stats import roc_auc
 from featx.svm import train_svm
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -24,12 +24,23 @@ import numpy as np
 from scipy.stats import rankdata, ttest_1samp
 
 import featx
-from featx.features.recipe import Recipe
+from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
-from featx.stats import FoldScores, compare_many, factorial_anova, fold_scores
-from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
-from featx.stats.ranks import friedman, nemenyi
-from featx.stats.row_tests import bootstrap_test, delong_test, mcnemar_test, swap_test
+from featx.stats import (
+    FoldScores,
+    bootstrap_test,
+    combined_f,
+    compare_many,
+    corrected_t,
+    delong_test,
+    dietterich_t,
+    factorial_anova,
+    fold_scores,
+    friedman,
+    mcnemar_test,
+    nemenyi,
+    swap_test,
+)
 
 LEVEL = 0.05
 EXACT, BOUND, NOTHING = "5 %", "at most 5 %", "nothing"

@@ -19,10 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from featx.stats.auc import roc_auc
-from featx.stats.delong import delong_covariance
-from featx.stats.fold_tests import corrected_t
-from featx.stats.row_tests import delong_test
+from featx.stats import corrected_t, delong_covariance, delong_test, roc_auc
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]

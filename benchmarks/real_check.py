@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 import featx
-from featx.stats.auc import roc_auc
+from featx.stats import roc_auc
 
 HERE = Path(__file__).resolve()
 BACKBONE = "mobilenet_0.75"

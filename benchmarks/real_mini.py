@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from featx.stats.compare import holm
+from featx.stats import holm
 from featx_cli.main import run
 
 HERE = Path(__file__).resolve()

@@ -34,12 +34,12 @@ from pathlib import Path
 import numpy as np
 
 from featx.data import deal, inner_splits
-from featx.stats.auc import roc_auc
-from featx.svm.problems import Job
+from featx.stats import roc_auc
+from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
-from featx.svm.settings import PRESETS, SvmSettings, resolve_settings
-from featx.svm.solve import make_solver
-from featx.svm.threads import one_blas_thread
+from featx.svm.settings import SvmSettings
+from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.solving import make_solver
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
 GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000, 100_000)
@@ -84,7 +84,9 @@ def folds(positive: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def ours(preset: str, features: np.ndarray, positive: np.ndarray, fold: tuple, solvers: dict) -> dict:
     train, test = fold
-    settings = resolve_settings(preset, widen=False, refine=0, rule="best", scaling="l2")
+    settings = SvmSettings.make(
+        {"preset": preset, "widen": False, "refine": 0, "rule": "best", "scaling": "l2"}
+    )
     begun = time.perf_counter()
     with one_blas_thread():
         if preset not in solvers:
@@ -219,8 +221,8 @@ def permutations(output: Path, repetitions: int = 50) -> None:
     print("| preset | labels | mean AUC | standard error |\n|---|---|---|---|")
     features, positive = draw(120, 80)
     groups = np.repeat(np.arange(40), 3)
-    for preset in PRESETS:
-        settings = resolve_settings(preset)
+    for preset in SvmSettings.presets:
+        settings = SvmSettings.make({"preset": preset})
         for kind in ("permuted", "of groups"):
             means = []
             for seed in range(repetitions):
@@ -261,10 +263,10 @@ def agreement(label: str, features: np.ndarray, positive: np.ndarray) -> None:
 
     train, test = folds(positive)[0]
     labels = np.where(positive[train], 1.0, -1.0)
-    settings = resolve_settings("default")
+    settings = SvmSettings.make({"preset": "default"})
     with one_blas_thread():
         solver = make_solver(features, "l2", settings, 2, len(train))
-        (curve,) = solver.curves([Job(train, test, labels)], GRID)
+        (curve,) = solver.curves([FitProblem(train, test, labels)], GRID)
     rows = features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
     tall = len(train) > features.shape[1]
     for column, cost in enumerate(GRID):

@@ -14,13 +14,7 @@ _LOG_SECONDS = 60.0
 
 
 def progress() -> Progress:
-    """Choose the receiver that suits stderr.
-
-    Returns
-    -------
-    Progress
-        A bar where stderr is a terminal, else lines.
-    """
+    """Choose the receiver that suits stderr."""
     if not sys.stderr.isatty():
         return _Lines()
     bar = _Bar()

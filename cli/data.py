@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import flags as options
+from . import flags
 from .bars import progress
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from featx.data import Manifest, ManifestCheck, Picture, Row, Section
+    from featx.data import Manifest, ManifestCheck, Picture, SheetRow, SheetSection
 
 _PAIRS_SHOWN = 100
 
@@ -40,7 +40,7 @@ def data() -> None:
     help="Images that are listed but not there.",
 )
 @click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
-@options.OVERWRITE
+@flags.OVERWRITE
 def import_command(
     format: str | None,
     source: Path | None,
@@ -55,7 +55,7 @@ def import_command(
     from featx.errors import listing
 
     if list_formats:
-        options.print_table(
+        flags.print_table(
             [("format", "data set", "source"), *((row.name, row.title, row.expects) for row in IMPORTERS)]
         )
         return
@@ -72,15 +72,15 @@ def import_command(
     )
     click.echo(str(done.manifest))
     if stood:
-        click.echo(options.STOOD, err=True)
+        click.echo(flags.STOOD, err=True)
     left = f", {len(done.left_out)} left out: {listing(done.left_out)}" if done.left_out else ""
     labels = ", ".join(f"{label} {count}" for label, count in done.labels.items())
     click.echo(f"{done.images} images: {labels}{left}", err=True)
 
 
 @data.command("check")
-@options.MANIFEST
-@options.ROOT
+@flags.MANIFEST
+@flags.ROOT
 @click.option("--task", help="Task whose treatment of labels to check too, such as melanoma:rest.")
 @click.option(
     "--near",
@@ -94,10 +94,10 @@ def import_command(
 @click.option(
     "--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Samples of each class on it."
 )
-@options.SEED
-@options.CACHE
-@options.WORKERS
-@options.JSON
+@flags.SEED
+@flags.CACHE
+@flags.WORKERS
+@flags.JSON
 def check_command(
     manifest: Path,
     root: Path | None,
@@ -134,7 +134,7 @@ def check_command(
         write_text(html, _check_sheet(table, check, samples, seed))
         click.echo(f"sheet: {html}", err=True)
     if as_json:
-        options.print_json(json_of(check))
+        flags.print_json(json_of(check))
     else:
         _print_check(check)
     return int(any(finding.grave for finding in check.findings))
@@ -153,7 +153,7 @@ def _print_check(check: ManifestCheck) -> None:
         (label or "(none)", str(count), *(str(check.splits[split].get(label, 0)) for split in splits))
         for label, count in check.classes.items()
     ]
-    options.print_table([("label", "images", *splits), *rows])
+    flags.print_table([("label", "images", *splits), *rows])
     sizes = list(check.sizes.items())
     shown = ", ".join(f"{size} ({count})" for size, count in sizes[:5])
     click.echo(f"sizes: {shown}{f' and {len(sizes) - 5} more' if len(sizes) > 5 else ''}")
@@ -164,7 +164,7 @@ def _print_check(check: ManifestCheck) -> None:
 
 
 def _check_sheet(manifest: Manifest, check: ManifestCheck, samples: int, seed: int) -> str:
-    from featx.data import Section, contact_sheet
+    from featx.data import SheetSection, contact_sheet
 
     lines = [f"{check.images} images, {check.readable} readable, {check.groups} groups"]
     lines += [f"{'Grave: ' if finding.grave else ''}{finding.text}" for finding in check.findings]
@@ -172,27 +172,27 @@ def _check_sheet(manifest: Manifest, check: ManifestCheck, samples: int, seed: i
     if check.near:
         pairs = _pair_rows(manifest, check)
         note = f"Bits of 256 in which the perceptual hashes differ; the first {len(pairs)} of {len(check.near)} pairs."
-        sections.append(Section("Near duplicates", note, tuple(pairs)))
+        sections.append(SheetSection("Near duplicates", note, tuple(pairs)))
     return contact_sheet(f"Check of {manifest.name}", lines, sections)
 
 
-def _sample_sections(manifest: Manifest, samples: int, seed: int) -> list[Section]:
+def _sample_sections(manifest: Manifest, samples: int, seed: int) -> list[SheetSection]:
     import numpy as np
 
-    from featx.data import Row, Section
+    from featx.data import SheetRow, SheetSection
 
     sections = []
     for label, rows in manifest.table.groupby("label"):
         rng = np.random.default_rng(seed)
         chosen = rows.sort_values("id").iloc[np.sort(rng.permutation(len(rows))[:samples])]
         pictures = [_picture(path, name) for path, name in zip(chosen["path"], chosen["id"], strict=True)]
-        row = Row("", tuple(picture for picture in pictures if picture is not None))
-        sections.append(Section(str(label) or "(no label)", f"{len(rows)} images", (row,)))
+        row = SheetRow("", tuple(picture for picture in pictures if picture is not None))
+        sections.append(SheetSection(str(label) or "(no label)", f"{len(rows)} images", (row,)))
     return sections
 
 
-def _pair_rows(manifest: Manifest, check: ManifestCheck) -> list[Row]:
-    from featx.data import Row
+def _pair_rows(manifest: Manifest, check: ManifestCheck) -> list[SheetRow]:
+    from featx.data import SheetRow
 
     table = manifest.table
     known = {
@@ -204,7 +204,7 @@ def _pair_rows(manifest: Manifest, check: ManifestCheck) -> list[Row]:
         named = [(name, *known[name]) for name in (pair.first, pair.second)]
         pictures = [_picture(path, f"{name}: {label}") for name, path, label in named]
         found.append(
-            Row(f"{pair.distance} bits", tuple(picture for picture in pictures if picture is not None))
+            SheetRow(f"{pair.distance} bits", tuple(picture for picture in pictures if picture is not None))
         )
     return found
 
@@ -223,8 +223,8 @@ def _picture(path: str, caption: str) -> Picture | None:
 
 
 @data.command("preview")
-@options.MANIFEST
-@options.ROOT
+@flags.MANIFEST
+@flags.ROOT
 @click.option(
     "--preparation", "preparations", multiple=True, help="Preparation to show; repeatable.  [default: all]"
 )
@@ -238,7 +238,7 @@ def _picture(path: str, caption: str) -> Picture | None:
     show_default=True,
     help="HTML to write.",
 )
-@options.SEED
+@flags.SEED
 def preview_command(
     manifest: Path,
     root: Path | None,
@@ -250,7 +250,7 @@ def preview_command(
     seed: int,
 ) -> None:
     """Show images before and after their preparation, as a page of pictures."""
-    from featx.data import Section, contact_sheet, read_manifest
+    from featx.data import SheetSection, contact_sheet, read_manifest
     from featx.files import write_text
     from featx.images import PREPARATIONS, preparation_key
 
@@ -263,7 +263,8 @@ def preview_command(
         for name, key in zip(names, versions, strict=True)
     ]
     write_text(
-        output, contact_sheet(f"Preparation of {table.name}", lines, [Section("Before and after", "", rows)])
+        output,
+        contact_sheet(f"Preparation of {table.name}", lines, [SheetSection("Before and after", "", rows)]),
     )
     click.echo(str(output))
 
@@ -284,11 +285,11 @@ def _chosen(manifest: Manifest, ids: Sequence[str], images: int, seed: int) -> l
     return [(names[index], paths[names[index]]) for index in at]
 
 
-def _preview_row(path: str, name: str, preparations: Sequence[str]) -> Row:
+def _preview_row(path: str, name: str, preparations: Sequence[str]) -> SheetRow:
     """Show an image with the part that is kept outlined, and what each preparation makes of it."""
     from PIL import Image, ImageDraw
 
-    from featx.data import SIDE, Picture, Row
+    from featx.data import SIDE, Picture, SheetRow
     from featx.images import PREPARATIONS, decode_image, prepare_image
 
     image = decode_image(Path(path))
@@ -303,7 +304,7 @@ def _preview_row(path: str, name: str, preparations: Sequence[str]) -> Row:
         ImageDraw.Draw(outlined).rectangle(frame, outline=(0, 255, 0))
         after = Image.fromarray(prepare_image(image, preparation, SIDE))
         pictures += [Picture(f"{preparation}: part kept", outlined), Picture(f"{preparation}: after", after)]
-    return Row(name, tuple(pictures))
+    return SheetRow(name, tuple(pictures))
 
 
 @data.command("fetch")
@@ -324,7 +325,7 @@ def fetch_command(name: str | None, output: Path | None, accept_licence: bool, l
 
     if list_names:
         rows = [(row.name, row.title, row.licence) for row in archives().values()]
-        options.print_table([("name", "data set", "licence"), *rows])
+        flags.print_table([("name", "data set", "licence"), *rows])
         return
     if name is None or output is None:
         raise click.UsageError("give NAME and --output; --list shows the open data sets")

@@ -14,6 +14,7 @@ from featx.errors import ConfigError, listing
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+
 MANIFEST = click.argument("manifest", type=click.Path(path_type=Path))
 
 
@@ -71,6 +72,8 @@ CONFIG = click.option(
     callback=_read_config,
     help="TOML file with options of this command (keys as the long options); flags win.",
 )
+
+
 ALLOW_OUTSIDE = click.option(
     "--allow-outside", is_flag=True, help="Follow paths that lead out of their folder; for files you trust."
 )
@@ -90,30 +93,48 @@ TASK = click.option(
     show_default=True,
     help="Named task, TOML file, or POSITIVE:NEGATIVE with labels joined by + (NEGATIVE may be `rest`).",
 )
+
+
 STRICT_LABELS = click.option(
     "--strict-labels",
     is_flag=True,
     help="Refuse labels under `rest` that may be meant for another class, instead of warning.",
 )
+
+
 PROTOCOL = click.option(
     "--protocol",
     default="5x2",
     show_default=True,
     help="5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), or a fold file.",
 )
+
+
 SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
 )
+
+
 WORKERS = click.option(
     "--workers",
     "-j",
     type=click.IntRange(min=1),
     help="Threads at work beside the network.  [default: cores]",
 )
+
+
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace finished results of the same name.")
+
+
 STOOD = "this file stood there already, with the same content"
+
+
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+
+
 CACHE = click.option(
     "--cache",
     type=click.Path(path_type=Path),
@@ -125,44 +146,19 @@ CACHE = click.option(
 
 
 def output(default: str, text: str) -> Callable[[_Command], _Command]:
-    """Make an `--output` option.
-
-    Parameters
-    ----------
-    default : str
-        Folder if the option is not given.
-    text : str
-        Help.
-
-    Returns
-    -------
-    callable
-        A decorator.
-    """
+    """Make an `--output` option."""
     return click.option(
         "--output", "-o", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=text
     )
 
 
 def print_json(value: Any) -> None:
-    """Print JSON types on stdout.
-
-    Parameters
-    ----------
-    value : Any
-        JSON types.
-    """
+    """Print JSON types on stdout."""
     click.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
-    """Print rows on stdout, columns aligned.
-
-    Parameters
-    ----------
-    rows : iterable of sequence of str
-        The first is the head; all are of one length.
-    """
+    """Print rows on stdout, columns aligned."""
     table = list(rows)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:

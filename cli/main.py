@@ -14,8 +14,7 @@ import click
 
 from featx import __version__
 from featx.errors import FeatxError, InputError
-from featx.interrupts import Interrupted, interruptible
-from featx.quiet import quieten_tensorflow
+from featx.process import Interrupted, interruptible, quieten_tensorflow
 
 from .synonyms import explained
 
@@ -72,18 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    arguments : list of str
-        What stands behind `featx`.
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
+    """Run the command line."""
     debug = "--debug" in arguments
     _let_any_name_out()
     if odd := [argument for argument in arguments if not _plain(argument)]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import flags as options
+from . import flags
 from .bars import progress
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ def protocol() -> None:
 
 
 @protocol.command("make")
-@options.MANIFEST
-@options.TASK
-@options.STRICT_LABELS
-@options.PROTOCOL
-@options.SEED
-@options.ROOT
-@options.CACHE
+@flags.MANIFEST
+@flags.TASK
+@flags.STRICT_LABELS
+@flags.PROTOCOL
+@flags.SEED
+@flags.ROOT
+@flags.CACHE
 @click.option(
     "--absent",
     type=click.Choice(["fail", "drop"]),
@@ -40,8 +40,8 @@ def protocol() -> None:
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), required=True, help="Fold file to write (JSON)."
 )
-@options.OVERWRITE
-@options.CONFIG
+@flags.OVERWRITE
+@flags.CONFIG
 def make_command(
     manifest: Path,
     task: str,
@@ -75,7 +75,7 @@ def make_command(
     write_folds(output, folds, replace=overwrite)
     click.echo(str(output))
     if stood:
-        click.echo(options.STOOD, err=True)
+        click.echo(flags.STOOD, err=True)
     click.echo(f"{len(folds.folds)} folds of {len(labelled)} images, digest {folds.digest[:8]}", err=True)
 
 
@@ -95,8 +95,8 @@ def _keys(labelled: Labelled, cache: Path) -> list[str]:
 @protocol.command("show")
 @_FOLDS
 @click.option("--manifest", type=click.Path(path_type=Path), help="Labelled images, to count classes.")
-@options.TASK
-@options.JSON
+@flags.TASK
+@flags.JSON
 def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -> None:
     """Show the folds of a file: sizes of the parts, and with --manifest their classes."""
     from featx.data import check_folds, make_folds, read_folds
@@ -110,7 +110,7 @@ def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -
         notes = check_folds(found, labelled)
     facts = _facts(found, labelled, notes)
     if as_json:
-        options.print_json(facts)
+        flags.print_json(facts)
         return
     click.echo(f"protocol {found.protocol}, seed {found.seed}, digest {found.digest}")
     names = [] if labelled is None else [*labelled.task.classes]
@@ -121,7 +121,7 @@ def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -
         "test",
         *(f"test {name}" for name in names),
     )
-    options.print_table([head, *(_cells(row, names) for row in facts["folds"])])
+    flags.print_table([head, *(_cells(row, names) for row in facts["folds"])])
     for note in notes:
         click.echo(f"note: {note}", err=True)
 
@@ -169,7 +169,7 @@ def _cells(row: dict[str, Any], names: list[str]) -> tuple[str, ...]:
 @click.option(
     "--root", type=click.Path(path_type=Path), help="Folder of the images, to find labels without one."
 )
-@options.JSON
+@flags.JSON
 def audit_command(
     folds: Path, labels: Path | None, groups: Path | None, group_column: str, root: Path | None, as_json: bool
 ) -> None:
@@ -188,7 +188,7 @@ def audit_command(
         manifest = read_manifest(table, root=root, check_files=False, allow_outside=True) if table else None
         audits.append(audit_folds(path, manifest, known))
     if as_json:
-        options.print_json([_audit_facts(audit) for audit in audits])
+        flags.print_json([_audit_facts(audit) for audit in audits])
         return
     for audit in audits:
         _print_audit(audit)

@@ -89,17 +89,18 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **option
     """
     from featx.errors import FeatxError
     from featx.reporting import changes
-    from featx.study import report_runs_or_study, watched
+    from featx.study import report as work
+    from featx.study import watched
 
     comparing = options["compare"] is not None
-    options["strata"], options["planned"] = options["strata"] or None, options["planned"] or None
+    options = {name: value for name, value in options.items() if value not in (None, ())}
     if not watch:
-        _show(report_runs_or_study(runs, progress=progress(), **options), form, comparing)
+        _show(work(runs, progress=progress(), **options), form, comparing)
         return
     for count in changes(watched(runs), every):
         click.echo(f"{count} finished runs", err=True)
         try:
-            _show(report_runs_or_study(runs, refresh=every, **options), form, comparing)
+            _show(work(runs, refresh=every, **options), form, comparing)
         except FeatxError as error:
             # A study is under way: what does not fit now may do so with the next run.
             click.echo(f"not yet: {error}", err=True)

@@ -156,18 +156,7 @@ def _tell_reports(outcome: StudyOutcome) -> int:
 
 
 def tell(outcome: StudyOutcome) -> int:
-    """Say what an execution did.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        What it left.
-
-    Returns
-    -------
-    int
-        Exit code: 1 if jobs failed.
-    """
+    """Say what an execution did."""
     failed, blocked = len(outcome.failed), len(outcome.blocked)
     click.echo(
         f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not begun",

@@ -24,7 +24,7 @@ class Word:
         Options with or without a value (``"--device gpu"``), arguments (``"MANIFEST"``), or commands
         (``"protocol make"``).
     note : str
-        What to say of a command that has none of these flags.
+        What to say of a command that has none of these options.
     """
 
     words: tuple[str, ...]
@@ -90,7 +90,6 @@ OPTION_WORDS = (
     _word(
         "cuda gpu gpus use-gpu device",
         "--device gpu",
-        "--solver gpu",
         note="a GPU that the backend of Keras sees is used; CUDA_VISIBLE_DEVICES chooses among several",
     ),
     _word("n-jobs num-workers n-workers jobs nproc threads", "--workers", "--jobs"),
@@ -103,7 +102,10 @@ OPTION_WORDS = (
     _word("by subgroup strata stratify breakdown", "--stratum"),
     _word("baseline versus vs", "--compare"),
 )
+
+
 """Options by their names elsewhere."""
+
 
 COMMAND_WORDS = (
     _word(
@@ -129,16 +131,13 @@ COMMAND_WORDS = (
     _word("clean clear stores", "cache prune", "cache ls"),
     _word("example tutorial quickstart", "demo"),
 )
+
+
 """Commands by their names elsewhere."""
 
 
 def explained(error: click.UsageError) -> click.UsageError:
     """Say of an unknown option or command what may be meant.
-
-    Parameters
-    ----------
-    error : click.UsageError
-        Any error of the command line.
 
     Returns
     -------
@@ -156,20 +155,7 @@ def explained(error: click.UsageError) -> click.UsageError:
 
 
 def commands_below(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """List the commands of a group, and of its groups, that do something.
-
-    Parameters
-    ----------
-    command : click.Command
-        A group; a command alone gives itself.
-    path : tuple of str
-        Names that lead to it.
-
-    Yields
-    ------
-    tuple of (str, click.Command)
-        Names joined by blanks, and the command.
-    """
+    """List the commands of a group, and of its groups, that do something."""
     if not isinstance(command, click.Group):
         yield " ".join(path), command
         return

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from featx.svm import CHOICES, PRESETS
+from featx.options import options_of
+from featx.svm import SvmSettings
 
 from . import flags
 from .bars import progress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["train_svm"]
 
 
+CHOICES = {name: option.values for name, option in options_of(SvmSettings).items()}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -43,7 +45,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
 @click.option("--fold", "folds", multiple=True, help="Run this fold only; may be repeated.")
 @click.option(
     "--preset",
-    type=click.Choice(list(PRESETS)),
+    type=click.Choice(list(SvmSettings.presets)),
     default="default",
     show_default=True,
     help="Settings to start from; the options below win over it.",
@@ -71,7 +73,7 @@ def _choice(name: str, help_text: str, multiple: bool = False) -> Callable[[_Com
 @_choice("pool", "How scores of views are pooled.")
 @_choice("group_scores", "One score for each group instead of each image, pooled so.")
 @_choice("calibrate", "Probabilities by a curve fitted inside the training part.")
-@_choice("solver", "Our solvers, these on a GPU (squared hinge), or scikit-learn's LinearSVC or SVC.")
+@_choice("solver", "featx's solvers (auto), or scikit-learn's LinearSVC (liblinear) or SVC (libsvm).")
 @click.option(
     "--missing",
     type=click.Choice(["fail", "leave-out"]),
@@ -98,7 +100,10 @@ def train_svm(
     from featx.svm import run_auc
     from featx.svm import train_svm as train
 
-    runs = train(manifest, costs=_numbers(costs), scaling=scaling or None, progress=progress(), **given)
+    options = {name: value for name, value in given.items() if value not in (None, ())}
+    options |= {"costs": _numbers(costs)} if costs is not None else {}
+    options |= {"scaling": scaling} if scaling else {}
+    runs = train(manifest, progress=progress(), **options)
     aucs = [run_auc(run) for run in runs]
     if as_json:
         flags.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])

@@ -2,7 +2,7 @@ from .data import Manifest, read_manifest
 from .errors import FeatxError
 from .features import FeatureStore, extract
 from .finetuning import finetune
-from .reporting import report
+from .study import report
 from .svm import train_svm
 
 __version__: str

@@ -21,13 +21,6 @@ _READ_BYTES = 1 << 20
 def canonical(value: Any) -> Any:
     """Reduce a value to JSON types, with one form for each value: sets are sorted, dataclasses become mappings.
 
-    Raises
-    ------
-    TypeError
-        For a type without a canonical form.
-    ValueError
-        For NaN or infinity, which JSON cannot hold.
-
     Examples
     --------
     >>> canonical((1, {"b": 2, "a": {3}}))

@@ -31,26 +31,12 @@ _DOTTED = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){32}")
 
 
 def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
-    """Read a text file as UTF-8, without its byte-order mark.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read, is no regular file, or has more than `limit` bytes; ``strerror`` says which.
-    UnicodeDecodeError
-        If it is not UTF-8.
-    """
+    """Read a text file as UTF-8, without its byte-order mark."""
     return read_regular(path, limit).decode("utf-8-sig")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON.
-
-    Raises
-    ------
-    ValueError
-        If it is not JSON, or nested too deep.
-    """
+    """Parse JSON."""
     try:
         return _shallow(json.loads(text))
     except RecursionError:
@@ -58,13 +44,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML.
-
-    Raises
-    ------
-    ValueError
-        If it is not TOML, or nested too deep.
-    """
+    """Parse TOML."""
     # Before parsing: its time grows with the square of a key's parts.
     if _DOTTED.search(_QUOTED.sub("x", text)):
         raise ValueError(f"a dotted key has more than {DEPTH} parts")
@@ -77,11 +57,6 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 def parse_yaml(text: str, *, plain: bool = False) -> Any:
     """Parse one YAML document without aliases; with `plain`, every scalar stays text.
-
-    Raises
-    ------
-    ValueError
-        If it is not YAML, has an alias, or is nested too deep.
 
     Examples
     --------

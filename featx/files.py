@@ -84,13 +84,6 @@ def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
 
     If the body raises, what was written is removed and the target stays as it was. With ``replace=False`` a target of the
     same content is kept (a writer that was killed after its rename has left it), and another one is refused.
-
-    Raises
-    ------
-    DiskError
-        If the disk is full, read-only or broken.
-    InputError
-        If other content stands there and must not be replaced.
     """
     target = Path(path)
     _remove_leftovers_once(target.parent.absolute())
@@ -114,11 +107,6 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
 
     A folder that stands there is replaced in one exchange where the file system can do that; else the old folder is
     removed once the new one is in place. If the body raises, the target stays as it was.
-
-    Raises
-    ------
-    DiskError
-        If the disk is full, read-only or broken.
     """
     target = Path(path)
     remove_leftovers(target.parent)
@@ -135,13 +123,7 @@ def folder_aside(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def aside_folder(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside a target. It is locked while its writer lives, and removed in the end.
-
-    Raises
-    ------
-    DiskError
-        If the disk is full, read-only or broken.
-    """
+    """Make a hidden folder beside a target. It is locked while its writer lives, and removed in the end."""
     folder: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -296,11 +278,6 @@ def open_regular(path: Path | str) -> BinaryIO:
     """Open a file that a user has named, for reading bytes.
 
     A named pipe or a device would keep its reader waiting, or never end.
-
-    Raises
-    ------
-    OSError
-        If it cannot be opened or is no regular file; ``strerror`` says which.
     """
     try:
         # A named pipe without a writer would wait in open() already.
@@ -319,13 +296,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
-    """Read the bytes of a file that a user has named, at most `limit` bytes.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read, is no regular file, or is larger; ``strerror`` says which.
-    """
+    """Read the bytes of a file that a user has named, at most `limit` bytes."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(size + 1) if size <= limit else b""

@@ -128,7 +128,7 @@ class Option:
         if self.many:
             if isinstance(value, self.types) and not isinstance(value, list | tuple):
                 return value
-            items = [value] if isinstance(value, str | Path) else value
+            items = [value] if isinstance(value, str | Path | int | float) else value
             return tuple(self._item(item) for item in items) if isinstance(items, Sequence) else value
         return self._item(value)
 

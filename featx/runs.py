@@ -22,11 +22,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +43,6 @@ __all__ = [
     "Run",
     "RunRecord",
     "checked_digest",
-    "environment",
     "find_runs",
     "finished_run",
     "given_features",
@@ -56,19 +52,29 @@ __all__ = [
     "run_cost",
     "run_folder",
     "shown_as",
-    "versions",
     "write_run",
 ]
 
+
 COMPLETE = "complete.json"
+
+
 _INNER = "inner_scores.csv"
+
+
 # Runs of earlier versions lack this mark: their texts were written as they are.
 _GUARDED = "guarded"
+
+
 # 2: SVM runs with inner scores and thresholds; of ties in extreme pooling the positive score; isotonic probabilities
 # that keep off 0 and 1.
 _FORMATS = (1, 2)
+
+
 # Bytes of a record.
 _RECORD_LIMIT = 2**26
+
+
 _PLAIN_COLUMNS = ("id", "fold", "group", "class")
 
 
@@ -265,28 +271,6 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
     return {names[key] if keyed else key: _with_names(item, names) for key, item in value.items()}
 
 
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """Look up the versions of installed distributions, and of Python, without importing them."""
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
-    """Describe the machine, the time and the seconds for each stage, for ``environment.json``."""
-    return {
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": {name: round(value, 4) for name, value in durations.items()},
-        **facts,
-    }
-
-
 def given_features(run: Run, digest: str | None) -> Mapping[str, Any] | None:
     """Return what a run's record says of the features of this digest, or None."""
     features = run.record.features
@@ -303,11 +287,6 @@ def run_cost(run: Run) -> dict[str, Any] | None:
         ``parameters``, ``multiply_adds`` (of one forward pass of one image, None if not countable), and of the latest
         extraction that had computed rows when the run was trained: ``images_per_second`` (None if unknown), ``device``,
         ``engine``, ``networks`` (that shared the pass, and so its time). None for runs of stores that do not know it.
-
-    Raises
-    ------
-    RunError
-        If ``environment.json`` cannot be read.
     """
     features = run.record.features
     taken = run.record.search.get("features", features.get("digest"))
@@ -383,23 +362,7 @@ def _predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> s
 
 
 def read_run(folder: Path | str) -> Run:
-    """Read a finished run.
-
-    Parameters
-    ----------
-    folder : Path or str
-        A run folder.
-
-    Returns
-    -------
-    Run
-        Its record and predictions.
-
-    Raises
-    ------
-    RunError
-        If the folder is no run, is unfinished or of another layout, or its files were changed after it finished.
-    """
+    """Read a finished run."""
     path = Path(folder)
     for name in _read_json(path / COMPLETE, path).get("files", {}):
         if not (path / name).is_file():
@@ -415,22 +378,12 @@ def read_run(folder: Path | str) -> Run:
 def read_runs(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
     """Read the predictions of many runs as one table.
 
-    Parameters
-    ----------
-    paths : path or iterable of paths
-        Run folders, or folders that hold some.
-
     Returns
     -------
     pandas.DataFrame
         A row for each test image of each run: ``arm``, ``task``, ``protocol``, ``fold``, ``id``, ``group``, ``class``,
         ``score:CLASS`` (decision values), ``probability:CLASS`` where calibrated, ``stratum:COLUMN``, and ``run``,
         the folder. A column that a run does not have is NaN in its rows.
-
-    Raises
-    ------
-    RunError
-        If a path holds no finished run, or a run cannot be read.
 
     Examples
     --------
@@ -475,13 +428,7 @@ def _column_order(name: str) -> int:
 
 
 def checked_digest(folder: Path | str, name: str) -> str:
-    """Return the SHA-256 of a file of a finished run.
-
-    Raises
-    ------
-    RunError
-        If the run does not have the file, or it was changed after the run finished.
-    """
+    """Return the SHA-256 of a file of a finished run."""
     path = Path(folder)
     wanted = _read_json(path / COMPLETE, path).get("files", {}).get(name)
     if wanted is None or not (path / name).is_file():
@@ -561,13 +508,7 @@ def inner_scores(run: Run) -> tuple[Prediction, ...]:
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[Path]:
-    """Find the finished runs at or below some folders, sorted, each once.
-
-    Raises
-    ------
-    RunError
-        If a path does not exist or holds no finished run.
-    """
+    """Find the finished runs at or below some folders, sorted, each once."""
     found: set[Path] = set()
     for path in map(Path, paths):
         if not path.is_dir():
@@ -580,13 +521,7 @@ def find_runs(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def finished_run(folder: Path | str, wanted: RunRecord, overwrite: bool = False) -> Run | None:
-    """Return the finished run with the wanted inputs, or None if it has to be trained or is to be overwritten.
-
-    Raises
-    ------
-    RunError
-        If another run stands there; the message names the fields that differ.
-    """
+    """Return the finished run with the wanted inputs, or None if it has to be trained or is to be overwritten."""
     path = Path(folder)
     remove_leftovers(path.parent)
     if overwrite or not (path / COMPLETE).is_file():

@@ -103,7 +103,7 @@ def test_the_docstring_describes_every_option() -> None:
         ({"gaits": ("trot", "run")}, "must be some of trot, amble. Got"),
         ({"grid": (1, -1)}, "must be a list of numbers of at least 0. Got"),
         ({"where": 3}, "must be a path. Got 3"),
-        ({"tags": 3}, "must be a list of texts. Got 3"),
+        ({"tags": 3}, "must be a list of texts. Got (3,)"),
         ({"name": ""}, "must be a text. Got ''"),
         ({"loud": "yes"}, "must be true or false. Got 'yes'"),
         ({"stps": 3}, "Unknown parameter 'stps' of a walk; did you mean 'steps'?"),

@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 
 from featx.digest import digest_file
 from featx.errors import RunError
+from featx.machine import environment, versions
 from featx.runs import (
     COMPLETE,
     Prediction,
     RunRecord,
-    environment,
     find_runs,
     finished_run,
     inner_scores,
     read_run,
     read_runs,
     run_folder,
-    versions,
     write_run,
 )
 

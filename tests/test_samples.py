@@ -26,7 +26,7 @@ def old(tmp_path: Path) -> Path:
 def test_a_store_of_0_1_0_is_read(old: Path) -> None:
     store = FeatureStore(old / "cache" / "features" / "tiny-random1-7f51d71e")
     assert store.digest.startswith("7f51d71e")
-    features = store.read(read_manifest(old / "images" / "manifest.csv"))
+    features = store.to_numpy(read_manifest(old / "images" / "manifest.csv"))
     assert features.shape == (40, 256)
     assert np.isfinite(features).all()
 

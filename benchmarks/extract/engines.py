@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from featx.errors import ConfigError
-from featx.features.engines import Device, KerasEngine
+from featx.features.engines import Device, KerasEngine, deviation
 from featx.features.openvino_engine import TOLERANCE, OpenVinoEngine, export_network
-from featx.features.precision import deviation
 from featx.zoo import build_network, find_backbone, list_backbones, resolve_weights
 
 _BATCH = 4

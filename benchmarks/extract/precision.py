@@ -18,7 +18,7 @@ import numpy as np
 
 import featx
 from featx.errors import ConfigError
-from featx.features.precision import deviation
+from featx.features.engines import deviation
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from real_check import store_aucs, uda1_manifest

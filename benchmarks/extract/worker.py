@@ -68,12 +68,12 @@ def featx(engine: str, precision: str = "float32"):
 def decode_alone(name: str, folder: Path, batch: int) -> Run:
     from functools import partial
 
-    from featx.features.passes import one_view
-    from featx.features.reading import Source, read_ahead, stamp
+    from featx.features.network_pass import one_view
+    from featx.features.pipeline import ImageFile, read_ahead, stamp
     from featx.zoo import find_backbone
 
     size = find_backbone(name).image_size
-    sources = [Source("", str(path), stamp(str(path))) for path in sorted(folder.rglob("*.jpg"))]
+    sources = [ImageFile("", str(path), stamp(str(path))) for path in sorted(folder.rglob("*.jpg"))]
     load = partial(one_view, preparation="resize", size=size)
 
     def run() -> dict:

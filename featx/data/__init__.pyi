@@ -1,70 +1,33 @@
-from .audit import (
-    FoldAudit,
-    audit_folds,
-)
+from .audit import FoldAudit, audit_folds
 from .check import (
     NEAR,
+    SIDE,
     ManifestCheck,
+    Picture,
+    SheetRow,
+    SheetSection,
     as_json,
     check_manifest,
+    contact_sheet,
 )
-from .fetch import (
-    archives,
-    fetch_archive,
-    find_archive,
-)
+from .fetch import archives, fetch_archive, find_archive
 from .folds import (
     Fold,
     Folds,
     check_folds,
+    known_test_images,
     leaves_one_out,
     read_folds,
+    refuse_other_folds,
     write_folds,
 )
-from .guards import (
-    known_test_images,
-    refuse_other_folds,
-)
-from .importers.registry import (
-    IMPORTERS,
-    import_dataset,
-)
-from .importers.source import (
-    read_text_table,
-)
-from .manifest import (
-    Manifest,
-    image_name,
-    leaves,
-    read_manifest,
-)
-from .protocols import (
-    check_inner,
-    make_folds,
-    merged_groups,
-)
-from .sheet import (
-    SIDE,
-    Picture,
-    Row,
-    Section,
-    contact_sheet,
-)
-from .splitting import (
-    deal,
-    inner_splits,
-    validation_split,
-)
-from .synthetic import (
-    draw_dermoscopy,
-    draw_retina,
-)
-from .tasks import (
-    Labelled,
-    Task,
-    apply_task,
-    read_task,
-)
+from .importers.registry import IMPORTERS, import_dataset
+from .importers.source import read_text_table
+from .manifest import Manifest, image_name, leaves, read_manifest
+from .protocols import check_inner, make_folds, merged_groups
+from .splitting import deal, inner_splits, validation_split
+from .synthetic import draw_dermoscopy, draw_retina
+from .tasks import Labelled, Task, apply_task, read_task
 
 __all__ = [
     "IMPORTERS",
@@ -77,8 +40,8 @@ __all__ = [
     "Manifest",
     "ManifestCheck",
     "Picture",
-    "Row",
-    "Section",
+    "SheetRow",
+    "SheetSection",
     "Task",
     "apply_task",
     "archives",

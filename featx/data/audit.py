@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx.data.fold_lists import ListPair, read_fold_lists, without_ending
-from featx.data.folds import Fold, read_folds
+from featx.data.folds import Fold, ListPair, read_fold_lists, read_folds, without_ending
 from featx.data.manifest import Manifest
 from featx.errors import listing
 

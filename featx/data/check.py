@@ -2,42 +2,70 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from featx.data.data_warnings import group_columns, group_remarks, rare_labels, spelled_like
 from featx.data.manifest import Manifest, straddling
-from featx.data.remarks import group_columns, group_remarks, rare_labels, spelled_like
 from featx.data.tasks import Task, doubtful_labels
 from featx.digest import canonical
 from featx.errors import ImageError, listing
 from featx.files import open_regular
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
-__all__ = ["NEAR", "Finding", "ManifestCheck", "NearPair", "as_json", "check_manifest", "near_pairs"]
+__all__ = [
+    "NEAR",
+    "SIDE",
+    "CheckFinding",
+    "ManifestCheck",
+    "NearPair",
+    "Picture",
+    "SheetRow",
+    "SheetSection",
+    "as_json",
+    "check_manifest",
+    "contact_sheet",
+    "near_pairs",
+]
+
 
 NEAR = 32
+
+
 """Bits of 256 in which the perceptual hashes of near duplicates may differ.
 
 Among 1,500 images of ISIC 2017 the three closest pairs, which are pictures of one lesion, differ in 0, 0 and 10 bits
 and all others in 44 or more.
 """
+
+
 _HASH_SIDE = 16
+
+
 _LOOK_SIDE = 64
+
+
 _BLOCK = 256
+
+
 _MOST_NAMES = 6
+
+
 _Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """One thing that is wrong, or worth a look.
 
     Attributes
@@ -105,7 +133,7 @@ class ManifestCheck:
     splits: Mapping[str, Mapping[str, int]]
     sizes: Mapping[str, int]
     near: tuple[NearPair, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
 
 
 @dataclass(frozen=True)
@@ -166,10 +194,10 @@ def check_manifest(
         *_unreadable(manifest, seen),
         *_copy_findings(manifest, copies),
         *_near_findings(manifest, pairs),
-        *(Finding("groups-across-splits", True, text, ()) for text in straddling(table)),
+        *(CheckFinding("groups-across-splits", True, text, ()) for text in straddling(table)),
         *_class_findings(manifest),
         *(
-            Finding("no-groups", False, text, tuple(group_columns(manifest)))
+            CheckFinding("no-groups", False, text, tuple(group_columns(manifest)))
             for text in group_remarks(manifest)
         ),
         *_label_findings(Counter(table["label"]), task),
@@ -227,13 +255,6 @@ def near_pairs(hashes: _Hashes, most: int) -> Iterator[tuple[int, int, int]]:
     ----------
     hashes : numpy.ndarray of uint64, shape (n, words)
         A row for each image.
-    most : int
-        Bits in which they may differ.
-
-    Yields
-    ------
-    (int, int, int)
-        Row numbers, the smaller first, and the number of bits.
 
     Examples
     --------
@@ -276,15 +297,15 @@ def _copies(manifest: Manifest, keys: Mapping[str, str]) -> list[list[int]]:
     return [found for found in rows.values() if len(found) > 1]
 
 
-def _unreadable(manifest: Manifest, seen: Sequence[_Seen]) -> list[Finding]:
+def _unreadable(manifest: Manifest, seen: Sequence[_Seen]) -> list[CheckFinding]:
     bad = [(name, one.failure) for name, one in zip(manifest.ids, seen, strict=True) if one.failure]
     if not bad:
         return []
     text = f"{len(bad)} images cannot be read: {listing([reason for _, reason in bad], 3)}"
-    return [Finding("unreadable", True, text, tuple(name for name, _ in bad))]
+    return [CheckFinding("unreadable", True, text, tuple(name for name, _ in bad))]
 
 
-def _copy_findings(manifest: Manifest, copies: Iterable[list[int]]) -> list[Finding]:
+def _copy_findings(manifest: Manifest, copies: Iterable[list[int]]) -> list[CheckFinding]:
     kinds = {
         "copies-with-other-labels": ("label", True, "byte-identical images have different labels"),
         "copies-across-splits": ("split", True, "byte-identical images are in different splits"),
@@ -294,15 +315,15 @@ def _copy_findings(manifest: Manifest, copies: Iterable[list[int]]) -> list[Find
     sets = {" = ".join(ids[row] for row in rows): manifest.table.iloc[rows] for rows in copies}
     if sets:
         text = f"{len(sets)} sets of byte-identical images: {listing(list(sets), _MOST_NAMES)}"
-        found.append(Finding("copies", False, text, tuple(sets)))
+        found.append(CheckFinding("copies", False, text, tuple(sets)))
     for kind, (column, grave, words) in kinds.items():
         odd = tuple(name for name, rows in sets.items() if rows[column].nunique() > 1)
         if odd and (column != "group" or manifest.has_groups):
-            found.append(Finding(kind, grave, f"{words}: {listing(odd, _MOST_NAMES)}", odd))
+            found.append(CheckFinding(kind, grave, f"{words}: {listing(odd, _MOST_NAMES)}", odd))
     return found
 
 
-def _near_findings(manifest: Manifest, pairs: Sequence[NearPair]) -> list[Finding]:
+def _near_findings(manifest: Manifest, pairs: Sequence[NearPair]) -> list[CheckFinding]:
     """Find near duplicates, and those that a split by group would tear apart."""
     rows = manifest.table.set_index("id")
     kinds: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
@@ -325,23 +346,25 @@ def _near_findings(manifest: Manifest, pairs: Sequence[NearPair]) -> list[Findin
         here = [pair for pair in pairs if holds(rows.loc[pair.first], rows.loc[pair.second])]
         if here:
             names = tuple(f"{pair.first} = {pair.second}" for pair in here)
-            found.append(Finding(kind, False, f"{len(here)} {words}: {listing(names, _MOST_NAMES)}", names))
+            found.append(
+                CheckFinding(kind, False, f"{len(here)} {words}: {listing(names, _MOST_NAMES)}", names)
+            )
     return found
 
 
-def _class_findings(manifest: Manifest) -> list[Finding]:
+def _class_findings(manifest: Manifest) -> list[CheckFinding]:
     groups = manifest.table.groupby("label")["group"].nunique()
     few = tuple(str(label) for label in groups.index[groups < 2] if label)
     if not few:
         return []
     return [
-        Finding(
+        CheckFinding(
             "one-group", False, f"labels with one group only, which no fold can split: {listing(few)}", few
         )
     ]
 
 
-def _label_findings(counts: Mapping[str, int], task: Task | None) -> list[Finding]:
+def _label_findings(counts: Mapping[str, int], task: Task | None) -> list[CheckFinding]:
     """Name labels that may be slips: spelled like a more frequent one, or of one or two images."""
     found = []
     alike = {
@@ -352,12 +375,12 @@ def _label_findings(counts: Mapping[str, int], task: Task | None) -> list[Findin
     if alike:
         shown = [f"{label!r} ({counts[label]}, {name!r} {counts[name]})" for label, name in alike.items()]
         text = f"labels spelled like a more frequent one: {listing(shown, _MOST_NAMES)}"
-        found.append(Finding("labels-alike", False, text, tuple(alike)))
+        found.append(CheckFinding("labels-alike", False, text, tuple(alike)))
     if rare := rare_labels(counts):
         text = f"labels of one or two images: {listing(rare, _MOST_NAMES)}"
-        found.append(Finding("rare-labels", False, text, rare))
+        found.append(CheckFinding("rare-labels", False, text, rare))
     if task is not None:
-        found += [Finding("doubtful-labels", False, text, ()) for text in doubtful_labels(task, counts)]
+        found += [CheckFinding("doubtful-labels", False, text, ()) for text in doubtful_labels(task, counts)]
     return found
 
 
@@ -378,3 +401,98 @@ def as_json(check: ManifestCheck) -> dict[str, Any]:
     # Sizes keep their order, most frequent first.
     value["sizes"] = [{"size": size, "images": count} for size, count in check.sizes.items()]
     return value
+
+
+SIDE = 160
+
+
+"""Longer side of a picture on a sheet, in pixels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its caption.
+
+    Attributes
+    ----------
+    caption : str
+        What stands below it, and is read to who cannot see it.
+    image : PIL.Image.Image
+        RGB, shown as large as it is.
+    """
+
+    caption: str
+    image: Image.Image
+
+    @property
+    def source(self) -> str:
+        """The picture as a ``data:`` address."""
+        buffer = BytesIO()
+        self.image.save(buffer, "JPEG", quality=85)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """Pictures that stand side by side.
+
+    Attributes
+    ----------
+    caption : str
+        What stands above them; may be empty.
+    pictures : tuple of Picture
+        From left to right.
+    """
+
+    caption: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class SheetSection:
+    """Rows under a heading.
+
+    Attributes
+    ----------
+    title, note : str
+        Heading, and a sentence below it that may be empty.
+    rows : tuple of Row
+        From top to bottom.
+    """
+
+    title: str
+    note: str
+    rows: tuple[SheetRow, ...]
+
+
+def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[SheetSection]) -> str:
+    """Make a page of pictures.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    lines : sequence of str
+        Paragraphs below it.
+    sections : sequence of Section
+        What it shows.
+
+    Returns
+    -------
+    str
+        HTML that needs no other file and no network.
+
+    Examples
+    --------
+    >>> picture = Picture("a <b>", Image.new("RGB", (4, 4)))
+    >>> page = contact_sheet("t", [], [SheetSection("s", "", (SheetRow("", (picture,)),))])
+    >>> "a &lt;b&gt;" in page, "data:image/jpeg" in page
+    (True, True)
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("featx.data"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    template = environment.get_template("sheet.html.j2")
+    return template.render(title=title, lines=lines, sections=sections, side=SIDE)

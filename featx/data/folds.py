@@ -2,7 +2,7 @@
 
 A fold file is JSON, ``{protocol, seed, folds: [{name, train: [ids], test: [ids]}]}``; CSV with the columns
 ``fold``, ``id`` and ``part`` (``train`` or ``test``); or YAML lists of file names as Menegola et al. 2017 publish
-theirs (`featx.data.fold_lists`).
+theirs (`featx.data.folds`).
 """
 
 from __future__ import annotations
@@ -18,24 +18,131 @@ from typing import Any
 import pandas as pd
 
 from featx.cells import unguarded
-from featx.data.fold_lists import FOLDS_LIMIT, ending_notes, read_fold_lists
+from featx.data.manifest import image_name
 from featx.data.tasks import Labelled
 from featx.digest import canonical, digest
-from featx.documents import parse_json, read_text
+from featx.documents import parse_json, parse_yaml, read_text
 from featx.errors import LeakError, ProtocolError, listing
 from featx.files import write_aside, write_json
 
-__all__ = ["PARTS", "Fold", "Folds", "check_folds", "leaves_one_out", "read_folds", "write_folds"]
+__all__ = [
+    "FOLDS_LIMIT",
+    "PARTS",
+    "Fold",
+    "Folds",
+    "ListPair",
+    "check_folds",
+    "ending_notes",
+    "known_test_images",
+    "leaves_one_out",
+    "read_fold_lists",
+    "read_folds",
+    "refuse_other_folds",
+    "without_ending",
+    "write_folds",
+]
+
+
+FOLDS_LIMIT = 2**26
+
+
+"""Bytes of a fold file: ten folds of a hundred thousand images have 20 MB."""
+
+
+@dataclass(frozen=True)
+class ListPair:
+    """Two lists of one entry of the file.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``"Fold_1"``.
+    first, second : tuple of str
+        Entries as they stand there.
+    """
+
+    name: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+
+    @staticmethod
+    def ids(entries: Sequence[str]) -> tuple[str, ...]:
+        """Make entries image ids, sorted."""
+        return tuple(sorted(image_name(entry) for entry in entries))
+
+
+def read_fold_lists(path: Path) -> tuple[ListPair, ...]:
+    """Read the lists as they are."""
+    # Every entry is text: a file may be called 1e5 or no.
+    value = parse_yaml(read_text(path, FOLDS_LIMIT), plain=True)
+    if not isinstance(value, dict) or not value:
+        raise ValueError("the top must be Fold_1, Fold_2, … with two lists of images each")
+    return tuple(_pair(str(name), lists) for name, lists in value.items())
+
+
+def _pair(name: str, lists: object) -> ListPair:
+    if not isinstance(lists, list) or len(lists) != 2 or not all(isinstance(part, list) for part in lists):
+        raise ValueError(f"{name} must be two lists of images")
+    first, second = (tuple(str(entry).strip() for entry in part) for part in lists)
+    return ListPair(name, first, second)
+
+
+def without_ending(pairs: Sequence[ListPair]) -> dict[str, list[str]]:
+    """Find entries that lack the ending which most entries have.
+
+    Returns
+    -------
+    dict of str to list of str
+        ``"Fold_1, first list"`` and so on to its entries without ending; empty where no entry has one.
+
+    Examples
+    --------
+    >>> without_ending([ListPair("Fold_1", ("a.tiff", "b"), ("c.tiff",))])
+    {'Fold_1, first list': ['b']}
+    """
+    places = {
+        f"{pair.name}, {which} list": entries
+        for pair in pairs
+        for which, entries in (("first", pair.first), ("second", pair.second))
+    }
+    bare = {
+        place: [text for text in entries if image_name(text) == text] for place, entries in places.items()
+    }
+    if all(len(bare[place]) == len(entries) for place, entries in places.items()):
+        return {}
+    return {place: entries for place, entries in bare.items() if entries}
+
+
+def ending_notes(pairs: Sequence[ListPair]) -> tuple[str, ...]:
+    """Say which entries lacked the ending and are read as images all the same.
+
+    Examples
+    --------
+    >>> ending_notes([ListPair("Fold_1", ("a.tiff", "b"), ("c.tiff",))])
+    ('1 list entries lack the file ending (b); they are read as images',)
+    """
+    bare = [entry for entries in without_ending(pairs).values() for entry in entries]
+    if not bare:
+        return ()
+    return (
+        f"{len(bare)} list entries lack the file ending ({listing(sorted(set(bare)))}); they are read as images",
+    )
+
 
 PARTS = {
     **dict.fromkeys(("train", "training", "val", "valid", "validation", "dev"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+
 """Names of parts in lower case, and which part of a fold they are: validation images train."""
+
 
 # Training and test set look exchanged where so many of both are of the other published split, or the test set is so many
 # times as large; halves of uneven groups are not.
 _MOST = 0.9
+
+
 _TIMES_LARGER = 1.5
 
 
@@ -397,3 +504,57 @@ def _unused(folds: Folds, labelled: Labelled) -> list[str]:
     used = {name for fold in folds.folds for name in (*fold.train, *fold.test)}
     unused = [name for name in labelled.ids if name not in used]
     return [f"{len(unused)} images are in no fold: {listing(unused)}"] if unused else []
+
+
+def known_test_images(
+    fold: Fold, labelled: Labelled, keys: Sequence[str], trained: Collection[str] | None
+) -> tuple[str, ...]:
+    """Find the test images that a network was trained on, or on another image of their group.
+
+    Parameters
+    ----------
+    fold : Fold
+        The fold.
+    labelled : Labelled
+        The data set under its task.
+    keys : sequence of str
+        SHA-256 of each image's bytes, in the order of ``labelled.ids``.
+    trained : collection of str, optional
+        SHA-256 of each image that the network was trained on; None or none where it was trained on nothing known.
+
+    Returns
+    -------
+    tuple of str
+        Ids, in the fold's order.
+    """
+    if not trained:
+        return ()
+    groups = [str(group) for group in labelled.groups]
+    seen = {group for group, key in zip(groups, keys, strict=True) if key in trained}
+    rows = dict(zip(labelled.ids, zip(groups, keys, strict=True), strict=True))
+    return tuple(name for name in fold.test if rows[name][0] in seen or rows[name][1] in trained)
+
+
+def refuse_other_folds(path: Path, folds: Folds) -> None:
+    """Refuse to add runs to a folder whose runs have other folds.
+
+    Parameters
+    ----------
+    path : Path
+        The fold file beside the runs; it need not exist.
+    folds : Folds
+        The folds to run.
+
+    Raises
+    ------
+    ProtocolError
+        If other folds stand there, or the file cannot be read.
+    """
+    if not path.exists():
+        return
+    standing = read_folds(path)
+    if standing.digest != folds.digest:
+        raise ProtocolError(
+            f"{path}: runs with other folds stand here (seed {standing.seed}, {len(standing.folds)} folds), from "
+            "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
+        )

@@ -383,11 +383,6 @@ def _outside_findings(images: pd.Series[str], source: Path, root: Path) -> list[
 def origin_file(manifest: Path) -> Path:
     """Name the note beside an imported manifest that says where its images were found.
 
-    Parameters
-    ----------
-    manifest : Path
-        The manifest.
-
     Returns
     -------
     Path
@@ -429,11 +424,6 @@ def _duplicate_findings(ids: pd.Series[str], files: pd.Series[str] | None, given
 
 def straddling(table: pd.DataFrame) -> list[str]:
     """Find groups that are in more than one split.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        A manifest's table.
 
     Returns
     -------

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.folds import PARTS, Fold, Folds, check_folds, read_folds, write_folds
-from featx.data.splitting import class_groups, deal, inner_splits, validation_split
+from featx.data.splitting import class_groups, deal
 from featx.data.tasks import Labelled
 from featx.errors import ProtocolError, listing
 
@@ -27,13 +27,12 @@ __all__ = [
     "Folds",
     "check_folds",
     "check_inner",
-    "inner_splits",
     "make_folds",
     "merged_groups",
     "read_folds",
-    "validation_split",
     "write_folds",
 ]
+
 
 _Groups = npt.NDArray[np.str_]
 
@@ -295,6 +294,8 @@ _MAKERS: dict[str, Callable[[Labelled, _Groups, str, int], tuple[Fold, ...]]] = 
 
 
 PROTOCOLS = ("5x2", "kfold:K", "leave-one-group-out", "bootstrap:B", "holdout", "none")
+
+
 """What `make_folds` takes besides any RxK and fold files."""
 
 

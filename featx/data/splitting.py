@@ -1,10 +1,4 @@
-"""Splitting images into parts: by class (stratified) and by group at once.
-
-scikit-learn's splitters do one of the two well. `StratifiedGroupKFold` leaves rare classes out of a part
-although they have groups enough, takes seconds for ten thousand rows, and has no shuffled form with a given
-share; so groups are dealt here: kinds of groups (equal counts of every class) one after the other, largest
-first, each in one go to the parts that have room for it.
-"""
+"""Splits by group and class: folds, inner splits and a validation set."""
 
 from __future__ import annotations
 

@@ -15,8 +15,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.cells import csv_text
-from featx.data.dermoscopy import DIFFICULTIES, draw_photograph, invent_lesion
-from featx.data.retina import GRADES, draw_retina_photograph
+from featx.data.synthetic_kinds import (
+    DIFFICULTIES,
+    GRADES,
+    draw_photograph,
+    draw_retina_photograph,
+    invent_lesion,
+)
 from featx.errors import ConfigError
 from featx.files import write_text
 from featx.progress import Progress, Silent

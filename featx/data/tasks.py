@@ -2,7 +2,7 @@
 
 A task is declared, not coded: patterns of labels under each class, labels to leave out, and in a two-class
 task which class is positive. A pattern ``@melanoma`` stands for a diagnosis however the data set spells it
-(see `featx.data.thesaurus`). The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
+(see `featx.data.data_warnings`). The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
 are TOML files of the same form, or written on the command line as ``POSITIVE:NEGATIVE``.
 """
 
@@ -21,9 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.data_warnings import (
+    find_diagnosis,
+    group_remarks,
+    is_under,
+    label_remarks,
+    rare_labels,
+    thesaurus,
+)
 from featx.data.manifest import Manifest
-from featx.data.remarks import group_remarks, label_remarks, rare_labels
-from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
 from featx.digest import digest
 from featx.documents import parse_toml, read_text
 from featx.errors import TaskError, listing
@@ -128,11 +134,6 @@ class Labelled:
 
 def shipped_tasks() -> tuple[str, ...]:
     """Name the tasks that come with featx.
-
-    Returns
-    -------
-    tuple of str
-        Names that `read_task` takes, sorted; ``"labels"`` works besides.
 
     Examples
     --------
@@ -315,13 +316,6 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
 
 def doubtful_labels(task: Task, counts: Mapping[str, int]) -> tuple[str, ...]:
     """Name the labels that a task takes for others although they may be meant for one of its classes.
-
-    Parameters
-    ----------
-    task : Task
-        With its classes resolved.
-    counts : mapping of str to int
-        Labels and their images.
 
     Returns
     -------

@@ -1,4 +1,9 @@
-"""The feature store and the extraction pipeline."""
+"""Features of images, stored by their content.
+
+Images of a manifest come in with the names of pre-trained networks and their weights. Each network turns an image into
+a vector of numbers, which is computed once for each image content and recipe. Feature stores come out, which the SVM
+stage reads by image, and the name of an arm stands for the stores of an extraction.
+"""
 
 import lazy_loader
 

@@ -1,35 +1,17 @@
-from .extraction import (
-    extract,
-)
-from .plan import (
-    ExtractSettings,
-    missing_keys,
-    targets,
-)
-from .recipe import (
-    recipe_key,
-)
-from .results import (
-    failure_message,
-    summarise_extraction,
-)
-from .store import (
-    RECIPE,
-    FeatureStore,
-    find_stores,
-)
-from .upkeep import (
-    compact,
-    export,
-    facts,
-    prune,
-    prune_exports,
-)
+from .arm_files import arm_file, find_stores, read_arm
+from .extract_settings import ExtractSettings, FeatureOptions
+from .extraction import extract, failure_message, summarise_extraction
+from .feature_recipe import recipe_key
+from .planning import missing_keys, targets
+from .store import RECIPE, FeatureStore
+from .upkeep import compact, export, facts, prune, prune_exports
 
 __all__ = [
     "RECIPE",
     "ExtractSettings",
+    "FeatureOptions",
     "FeatureStore",
+    "arm_file",
     "compact",
     "export",
     "extract",
@@ -39,6 +21,7 @@ __all__ = [
     "missing_keys",
     "prune",
     "prune_exports",
+    "read_arm",
     "recipe_key",
     "summarise_extraction",
     "targets",

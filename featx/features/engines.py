@@ -1,13 +1,13 @@
-"""Engines: what runs the forward pass, behind one small interface.
+"""Engines run the forward pass, behind one small interface; low precision is compared with float32.
 
-An engine is started on a batch and gives back a function that waits for the outputs, so that an engine that works
-beside Python (a GPU, OpenVINO's streams) always has the next batch at hand. All batches have one fixed shape.
+An engine is started on a batch and returns a function that waits for the outputs, so that an engine that runs
+beside Python (a GPU, OpenVINO's streams) always has the next batch. All batches have one fixed shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,28 +15,32 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ConfigError
+from featx.progress import Progress
 
 if TYPE_CHECKING:
     from featx.zoo import Network
 
+    from .extract_settings import Device
+
 __all__ = [
-    "ENGINES",
     "Batch",
-    "Device",
+    "Deviation",
     "Engine",
     "KerasEngine",
     "Outputs",
-    "choose_device",
-    "parse_device",
+    "PrecisionCheck",
+    "deviation",
+    "keras_backend",
     "reference_outputs",
     "set_threads",
     "tensor_float_32",
 ]
 
-ENGINES = ("auto", "keras", "openvino")
-
 Batch = npt.NDArray[np.uint8]
-Outputs = list[npt.NDArray[np.float32]]
+Features = npt.NDArray[np.float32]
+Outputs = list[Features]
+
+_COMPARED_BATCHES = 2
 
 
 class Engine(Protocol):
@@ -45,7 +49,7 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
-        As in `ENGINES`.
+        ``"keras"`` or ``"openvino"``.
     in_flight : int
         Batches that are worth having started at a time.
     """
@@ -54,130 +58,25 @@ class Engine(Protocol):
     in_flight: int
 
     def start(self, batch: Batch) -> Callable[[], Outputs]:
-        """Start on a batch of shape (rows, side, side, 3); call the result for one (rows, width) array a layer."""
+        """Start on pixels of shape (rows, side, side, 3); call the result for a (rows, width) array for each layer."""
 
 
-@dataclass(frozen=True)
-class Device:
-    """Where the forward pass runs.
-
-    Attributes
-    ----------
-    kind : str
-        ``"cpu"`` or ``"gpu"``.
-    index : int
-        Which of several.
-    """
-
-    kind: str = "cpu"
-    index: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.index}"
-
-
-def parse_device(text: str) -> Device | None:
-    """Read a device's name.
-
-    Parameters
-    ----------
-    text : str
-        ``"auto"``, ``"cpu"``, ``"gpu"`` or ``"gpu:N"``.
-
-    Returns
-    -------
-    Device or None
-        None for ``"auto"``.
-
-    Raises
-    ------
-    ConfigError
-        For any other text.
-
-    Examples
-    --------
-    >>> str(parse_device("gpu:1"))
-    'gpu:1'
-    """
-    kind, _, index = text.lower().partition(":")
-    if text == "auto":
-        return None
-    if kind not in ("cpu", "gpu") or not (index.isdigit() or (index == "" and ":" not in text)):
-        raise ConfigError(f"The 'device' parameter must be auto, cpu, gpu or gpu:N. Got {text!r} instead.")
-    return Device(kind, int(index or 0))
-
-
-def choose_device(wanted: Device | None) -> Device:
-    """Settle on a device that Keras can use.
-
-    Parameters
-    ----------
-    wanted : Device or None
-        None for a GPU where there is one, else the CPU.
-
-    Returns
-    -------
-    Device
-        The device.
-
-    Raises
-    ------
-    ConfigError
-        If a GPU is wanted that Keras does not see.
-    """
-    if wanted is not None and wanted.kind == "cpu":
-        return wanted
-    found = _gpus()
-    if wanted is None:
-        return Device("gpu") if found else Device("cpu")
-    if wanted.index >= found:
-        raise ConfigError(
-            f"The 'device' parameter is {wanted}, but Keras on {_backend()} sees {found} GPUs; "
-            "use --device cpu, or install the GPU build of the backend"
-        )
-    return wanted
-
-
-def _backend() -> str:
+def keras_backend() -> str:
+    """Return the name of the backend of Keras."""
     import keras
 
     return str(keras.config.backend())
 
 
-def _gpus() -> int:
-    """Count the GPUs, and keep TensorFlow from taking all memory of each."""
-    backend = _backend()
-    if backend == "torch":
-        import torch
-
-        return int(torch.cuda.device_count())
-    if backend == "jax":
-        import jax
-
-        return sum(device.platform == "gpu" for device in jax.devices())
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        with suppress(RuntimeError):  # in use already: its memory has been settled
-            tf.config.experimental.set_memory_growth(gpu, True)
-    return len(gpus)
-
-
 def set_threads(threads: int) -> None:
     """Limit the threads of the forward pass, before its first use in the process.
-
-    Parameters
-    ----------
-    threads : int
-        Threads.
 
     Raises
     ------
     ConfigError
-        If the backend is at work already, or cannot be told.
+        If the backend has computed already, or has no such limit.
     """
-    backend = _backend()
+    backend = keras_backend()
     try:
         if backend == "tensorflow":
             import tensorflow as tf
@@ -189,26 +88,23 @@ def set_threads(threads: int) -> None:
 
             torch.set_num_threads(threads)
         else:
-            raise ConfigError(f"The 'threads' parameter does not reach Keras on {backend}; leave it out")
+            raise ConfigError(
+                f"The 'threads' parameter has no effect on Keras with the {backend} backend; leave it out"
+            )
     except RuntimeError as error:
         raise ConfigError(
-            "The 'threads' parameter must be set before the process first computes; start a new one"
+            "The 'threads' parameter must be set before the first forward pass of a process; start a new process"
         ) from error
 
 
 @contextmanager
 def tensor_float_32(wanted: bool) -> Iterator[None]:
-    """Let the backend of Keras multiply in TF32, or not, and put its own choice back at the end.
+    """Let the backend of Keras multiply in TF32, or not, and restore its own setting at the end.
 
     NVIDIA GPUs from Ampere on round the factors of float32 products to ten bits of mantissa where this is allowed:
     features would differ from those of a CPU by 1e-3 of the largest instead of 1e-5.
-
-    Parameters
-    ----------
-    wanted : bool
-        Whether to allow it.
     """
-    with _TF32[_backend()](wanted):
+    with _TF32[keras_backend()](wanted):
         yield
 
 
@@ -252,32 +148,21 @@ _TF32 = {"jax": _tf32_jax, "tensorflow": _tf32_tensorflow, "torch": _tf32_torch}
 
 
 class KerasEngine:
-    """Keras on any of its backends, as one compiled function of one shape.
+    """Keras on any of its backends, as one compiled function of one batch shape.
 
-    `keras.Model.predict` was seen at half the speed of this on small networks.
-
-    Parameters
-    ----------
-    network : Network
-        From the zoo.
-    batch_size : int
-        Rows of every batch.
-    device : Device
-        Where to run.
-    tf32 : bool
-        Let a GPU multiply in TF32, ten bits of mantissa, which the backends do of their own where float32 is
-        asked for.
+    `keras.Model.predict` was measured at half the speed of this on small networks. With `tf32` a GPU multiplies in
+    TF32, ten bits of mantissa, which the backends do by default for float32.
     """
 
     name = "keras"
 
     def __init__(self, network: Network, batch_size: int, device: Device, *, tf32: bool = False) -> None:
         self._device, self._tf32 = device, tf32
-        # A GPU computes while Python prepares the next batch; a CPU has no one beside Python.
+        # A GPU computes while Python prepares the next batch; on a CPU both use the same cores.
         self.in_flight = 2 if device.kind == "gpu" else 1
         shape = (batch_size, network.image_size, network.image_size, 3)
         with self._scope():
-            self._function = _COMPILERS[_backend()](network.model, shape)
+            self._function = _COMPILERS[keras_backend()](network.model, shape)
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
@@ -287,44 +172,20 @@ class KerasEngine:
             yield
 
     def start(self, batch: Batch) -> Callable[[], Outputs]:
-        """Start on a batch.
-
-        Parameters
-        ----------
-        batch : ndarray of uint8, shape (batch size, side, side, 3)
-            Pixels.
-
-        Returns
-        -------
-        callable
-            Waits for the features: a float32 array of shape (batch size, width) for each layer.
-        """
+        """Start on a batch of pixels; call the result to wait for the features of each layer."""
         with self._scope():
             outputs = self._function(batch)
         return lambda: [_array(output) for output in outputs]
 
 
-def _array(output: Any) -> npt.NDArray[np.float32]:
+def _array(output: Any) -> Features:
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(output), np.float32)
 
 
 def reference_outputs(model: Any, pixels: Batch) -> Outputs:
-    """Run a model as it is, uncompiled: the reference for every engine.
-
-    Parameters
-    ----------
-    model : keras.Model
-        From pixels to one feature, or to a list of them.
-    pixels : ndarray of uint8, shape (n, side, side, 3)
-        Images.
-
-    Returns
-    -------
-    list of ndarray of float32, each (n, width)
-        One for each output.
-    """
+    """Run a model as it is, uncompiled, on pixels of shape (n, side, side, 3): the reference for every engine."""
     import keras
 
     outputs = _outputs(model(_inputs(model, keras.ops.convert_to_tensor(pixels)), training=False))
@@ -332,7 +193,7 @@ def reference_outputs(model: Any, pixels: Batch) -> Outputs:
 
 
 def _inputs(model: Any, pixels: Any) -> Any:
-    """Give pixels in the structure that the model was made with, of which Keras warns otherwise."""
+    """Return pixels in the structure that the model was built with; Keras warns of any other."""
     import keras
 
     values = keras.ops.cast(pixels, "float32")
@@ -384,3 +245,64 @@ def _compile_torch(model: Any, shape: tuple[int, ...]) -> Callable[[Batch], list
 
 
 _COMPILERS = {"jax": _compile_jax, "tensorflow": _compile_tensorflow, "torch": _compile_torch}
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far features are from their reference.
+
+    `cosine` is the smallest cosine between the features of an image and their reference, `worst` the largest
+    difference of a single feature as a fraction of the largest feature.
+    """
+
+    cosine: float
+    worst: float
+
+
+def deviation(found: Features, reference: Features) -> Deviation:
+    """Compare features with their reference, both of shape (n, width); two zero vectors have the cosine 1.
+
+    Examples
+    --------
+    >>> deviation(np.float32([[3, 4]]), np.float32([[3, 4]])).worst
+    0.0
+    >>> round(deviation(np.float32([[1, 0]]), np.float32([[1, 1]])).cosine, 3)
+    0.707
+    """
+    a, b = found.astype(np.float64), reference.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    products = (a * b).sum(axis=1)
+    cosines = np.where(
+        norms > 0, products / np.where(norms > 0, norms, 1), (a == b).all(axis=1).astype(float)
+    )
+    largest = max(float(np.abs(b).max(initial=0)), np.finfo(np.float32).tiny)
+    return Deviation(float(cosines.min(initial=1)), float(np.abs(a - b).max(initial=0) / largest))
+
+
+class PrecisionCheck:
+    """Compares the first two batches of a network in low precision with float32 and reports the difference.
+
+    `exact` returns the engine that runs the network in float32.
+    """
+
+    def __init__(self, name: str, precision: str, exact: Callable[[], Engine], progress: Progress) -> None:
+        self._name = f"{name} in {precision}"
+        self._exact = exact
+        self._progress = progress
+        self._done = 0
+
+    def __call__(self, pixels: Batch, count: int, outputs: Outputs) -> None:
+        """Compare a batch, if it is one of the first two; `count` of its rows are not padding."""
+        if self._done >= _COMPARED_BATCHES:
+            return
+        self._done += 1
+        references = self._exact().start(pixels)()
+        found = [
+            deviation(output[:count], wanted[:count])
+            for output, wanted in zip(outputs, references, strict=True)
+        ]
+        cosine, worst = min(item.cosine for item in found), max(item.worst for item in found)
+        self._progress.say(
+            f"{self._name}, batch {self._done} compared with float32: smallest cosine {cosine:.5f}, "
+            f"largest difference {worst:.2g} of the largest feature"
+        )

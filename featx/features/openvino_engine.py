@@ -1,4 +1,4 @@
-"""OpenVINO: the same network, exported once from Keras and run by streams that work beside Python.
+"""OpenVINO: the network is exported once from Keras and run by streams beside Python.
 
 In float32 on a CPU it was measured at 1.3 to 2 times a compiled TensorFlow function, with outputs within 5e-5 of
 the largest feature. Every export is compared with Keras before it is kept.
@@ -18,10 +18,11 @@ import numpy as np
 
 from featx.digest import canonical, digest, short
 from featx.errors import ConfigError
-from featx.features.engines import Batch, Outputs, reference_outputs
 from featx.files import folder_aside, write_json
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.zoo import Cost, count_costs
+
+from .engines import Batch, Outputs, reference_outputs
 
 if TYPE_CHECKING:
     from featx.zoo import Network
@@ -36,7 +37,7 @@ __all__ = [
     "is_exported",
 ]
 
-# Largest difference from Keras, as a share of the largest feature, that an export may show.
+# Largest difference from Keras, as a fraction of the largest feature, that an export may show.
 TOLERANCE = 2e-4
 
 EXPORTS = "openvino"
@@ -44,61 +45,30 @@ EXPORTS = "openvino"
 
 _MODEL = "model.xml"
 _ABOUT = "about.json"
-# Version of what stands in an export's folder.
+# Version of an export's folder.
 _FORMAT = 2
 _HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
 _STREAM_CORES = 4
 
-# OpenVINO's converter reports each export to its makers, unasked, from forked processes that outlive an interrupted
-# run. Where its telemetry package cannot be imported, it uses a stub that does nothing.
+# OpenVINO's converter reports each export to its makers, without asking, from forked processes that outlive an
+# interrupted run. Where its telemetry package cannot be imported, it uses a stub that does nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def exported(cache: Path, facts: dict[str, Any]) -> Path:
-    """Name the folder of a network's export.
-
-    Parameters
-    ----------
-    cache : Path
-        Folder of caches.
-    facts : dict
-        What decides the network, in JSON types; ``backbone`` among it.
-
-    Returns
-    -------
-    Path
-        It need not exist.
-    """
+    """Return the folder of a network's export, which need not exist; `facts` (JSON types) decide the network."""
     libraries = {name: version(name) for name in ("keras", "openvino", "featx")}
     key = {**facts, **libraries, "format": _FORMAT}
     return cache / EXPORTS / f"{facts['backbone']}-{short(digest(key))}"
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether an export stands.
-
-    Parameters
-    ----------
-    folder : Path
-        From `exported`.
-
-    Returns
-    -------
-    bool
-        Exports are written aside, so that one that stands is whole.
-    """
+    """Tell whether an export exists; exports are written atomically, so that an existing one is complete."""
     return (folder / _MODEL).is_file()
 
 
 def export_network(network: Network, folder: Path) -> None:
-    """Export a network, after comparing the export with Keras on two noise images.
-
-    Parameters
-    ----------
-    network : Network
-        From the zoo, in float32.
-    folder : Path
-        From `exported`.
+    """Export a network in float32, after comparing the export with Keras on two noise images.
 
     Raises
     ------
@@ -113,37 +83,26 @@ def export_network(network: Network, folder: Path) -> None:
         except Exception as error:  # converters raise whatever they meet
             text = " ".join(str(error).split())[:200]
             raise ConfigError(
-                f"{name} cannot be exported to OpenVINO ({text}); use the 'keras' engine"
+                f"{name} cannot be exported to OpenVINO ({text}); use --engine keras"
             ) from error
         worst = _deviation(network, aside / _MODEL)
         if not worst <= TOLERANCE:
             raise ConfigError(
-                f"OpenVINO computes {name} otherwise than Keras (by {worst:.1g} of the largest feature); "
-                "use the 'keras' engine"
+                f"OpenVINO computes other features of {name} than Keras (difference {worst:.1g} of the largest feature); "
+                "use --engine keras"
             )
         costs = canonical(count_costs(network.model))
         write_json(aside / _ABOUT, {"backbone": name, "deviation": worst, "costs": costs})
 
 
 def export_costs(folder: Path) -> tuple[Cost, ...]:
-    """Read what each layer of an export costs.
-
-    Parameters
-    ----------
-    folder : Path
-        An export that stands.
-
-    Returns
-    -------
-    tuple of Cost
-        One a layer.
-    """
+    """Read what each layer of an export costs."""
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     return tuple(Cost(**cost) for cost in about["costs"])
 
 
 def _keep_outputs(source: Path, target: Path, count: int) -> None:
-    """Keep the network's own outputs: the converter adds inner tensors of some networks as further ones."""
+    """Keep the network's own outputs: the converter adds inner tensors of some networks as further outputs."""
     import openvino as ov
 
     model = ov.Core().read_model(source)
@@ -175,20 +134,7 @@ def _deviation(network: Network, model: Path) -> float:
 class OpenVinoEngine:
     """An export, run by asynchronous streams.
 
-    Parameters
-    ----------
-    folder : Path
-        An export that stands.
-    batch_size : int
-        Rows of every batch.
-    image_size : int
-        Side of the input in pixels.
-    precision : str
-        One of `featx.features.plan.PRECISIONS`.
-    threads : int, optional
-        Threads over all streams; all cores if not given.
-    networks : int
-        Networks that run side by side and share the threads.
+    `threads` are those of all streams (all cores for None); `networks` that run side by side share them.
 
     Raises
     ------
@@ -213,7 +159,9 @@ class OpenVinoEngine:
         core = ov.Core()
         hint, capability = _HINTS[precision]
         if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ConfigError(f"This processor has no {precision} arithmetic; use --precision float32")
+            raise ConfigError(
+                f"This processor has no {precision} arithmetic; use --precision float32, or --engine keras"
+            )
         model = core.read_model(folder / _MODEL)
         model.reshape([batch_size, image_size, image_size, 3])
         steps = ov.preprocess.PrePostProcessor(model)
@@ -228,7 +176,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": cores,
             "NUM_STREAMS": streams,
-            # Reader threads are at work on the same cores.
+            # Reader threads run on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(steps.build(), "CPU", options)
@@ -239,19 +187,7 @@ class OpenVinoEngine:
         self._free = deque(compiled.create_infer_request() for _ in range(self.in_flight))
 
     def start(self, batch: Batch) -> Callable[[], Outputs]:
-        """Start on a batch.
-
-        Parameters
-        ----------
-        batch : ndarray of uint8, shape (batch size, side, side, 3)
-            Pixels.
-
-        Returns
-        -------
-        callable
-            Waits for the features: a float32 array of shape (batch size, width) for each layer. No more than
-            `in_flight` batches may be waited for at a time.
-        """
+        """Start on a batch of pixels; no more than `in_flight` batches may be waited for at a time."""
         request = self._free.popleft()
         request.set_input_tensor(self._tensor(batch, shared_memory=True))
         request.start_async()

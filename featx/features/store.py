@@ -1,7 +1,7 @@
 """The feature store: a folder with a recipe and immutable blocks, read by the content of images.
 
-A row is keyed by the SHA-256 of an image's bytes, not by its path: moved or duplicated files hit, changed files
-miss, and new images are added without computing anything again.
+The key of a row is the SHA-256 of an image's bytes, not its path: moved and duplicated files find their features,
+changed files do not, and new images are added without recomputing others.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.digest import differing
 from featx.documents import parse_json, read_text
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError, listing
-from featx.features.blocks import (
+from featx.files import write_json
+
+from .blocks import (
     BlockProblem,
     Features,
     check_block,
@@ -23,13 +26,14 @@ from featx.features.blocks import (
     read_index,
     write_block,
 )
-from featx.features.recipe import FORMAT, Recipe, recipe_digest, recipe_key
-from featx.files import ASIDE, write_json
+from .feature_recipe import FORMAT, Recipe, recipe_digest, recipe_key
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from featx.data import Manifest
 
-__all__ = ["COST", "RECIPE", "TRAINED_ON", "FeatureStore", "find_stores"]
+__all__ = ["COST", "RECIPE", "TRAINED_ON", "FeatureStore"]
 
 RECIPE = "recipe.json"
 TRAINED_ON = "trained-on.json"
@@ -67,7 +71,7 @@ class FeatureStore:
         self.path = Path(path)
         self.recipe = _read_recipe(self.path)
         self.digest = recipe_digest(self.recipe)
-        # Block name -> its keys, and key -> (block name, row). Blocks never change, so that each is read once.
+        # Block name -> its keys, and key -> (block name, row). Blocks never change, so each is read once.
         self._blocks: dict[str, list[str]] = {}
         self._rows: dict[str, tuple[str, int]] = {}
         self._shape = (0, 0)
@@ -95,7 +99,7 @@ class FeatureStore:
         """
         folder = Path(path)
         if (folder / RECIPE).exists():
-            raise StoreError(f"{folder}: a store stands here already; open it, or give another folder")
+            raise StoreError(f"{folder}: this folder already holds a store; open it, or give another folder")
         record = recipe.record() if isinstance(recipe, Recipe) else dict(recipe)
         write_json(
             folder / RECIPE,
@@ -150,25 +154,19 @@ class FeatureStore:
         return self._shape[0]
 
     def blocks(self) -> list[Path]:
-        """List the blocks.
-
-        Returns
-        -------
-        list of Path
-            Sorted by name.
-        """
+        """List the blocks, sorted by name."""
         return sorted(self.path.glob(_BLOCKS))
 
     def refresh(self) -> None:
-        """Take in what other writers have added or compacted.
+        """Read the keys of blocks that other processes have written, and forget those that they have removed.
 
         Raises
         ------
         StoreError
             If a new block is damaged; the message names it.
         """
-        # A listing made while blocks are compacted may hold neither the old ones nor the new one: what was taken in
-        # has to be listed once more.
+        # A listing made while blocks are compacted may lack both the old ones and the new one, so that a changed
+        # listing is followed by another one.
         for _ in range(_ATTEMPTS):
             names = [path.name for path in self.blocks()]
             if set(names) == set(self._blocks):
@@ -184,7 +182,7 @@ class FeatureStore:
             try:
                 found[name], shape = read_index(self.path / name, self.digest)
             except FileNotFoundError:
-                continue  # compacted meanwhile: its rows stand in a block that the next listing holds
+                continue  # compacted meanwhile: its rows are in a block of the next listing
             self._check_shape(shape, self.path / name)
             self._shape = shape
         self._blocks = found
@@ -193,17 +191,12 @@ class FeatureStore:
     def _check_shape(self, shape: tuple[int, ...], what: Path) -> None:
         if self._shape not in ((0, 0), shape):
             raise StoreError(
-                f"{what}: rows of shape {shape} (views, width) beside rows of shape {self._shape}; "
+                f"{what}: has rows of shape {shape} (views, width), the store has rows of shape {self._shape}; "
                 "extract into another cache"
             )
 
     def keys(self) -> frozenset[str]:
-        """Name the images that have features.
-
-        Returns
-        -------
-        frozenset of str
-            SHA-256 of the images' bytes.
+        """Return the keys of the images that have features: SHA-256 of their bytes.
 
         Raises
         ------
@@ -214,7 +207,7 @@ class FeatureStore:
         return frozenset(self._rows)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Name the images that have no features yet.
+        """Return the keys without features, each once, in the order given.
 
         Parameters
         ----------
@@ -224,7 +217,7 @@ class FeatureStore:
         Returns
         -------
         list of str
-            Those without a row, each once, in the order given.
+            Those that the store lacks.
 
         Raises
         ------
@@ -259,14 +252,15 @@ class FeatureStore:
             if lacking:
                 raise MissingFeaturesError(
                     f"{self.path}: {len(lacking)} of {len(set(keys))} images have no features here "
-                    f"(first: {listing([key[:12] for key in lacking], 3)}); extract them first"
+                    f"(first: {listing([key[:12] for key in lacking], 3)}); run `featx extract` on them first"
                 )
             try:
                 return self._read_rows(keys)
-            except FileNotFoundError:  # compacted between listing and reading: its rows stand elsewhere
+            except FileNotFoundError:  # compacted between listing and reading: its rows are in another block
                 continue
         raise StoreError(
-            f"{self.path}: its blocks are replaced faster than they can be read; try again when nobody compacts or prunes"
+            f"{self.path}: other processes replaced blocks {_ATTEMPTS} times while they were read; try again when no "
+            "other process compacts or prunes this store"
         )
 
     def _read_rows(self, keys: Sequence[str]) -> Features:
@@ -335,13 +329,92 @@ class FeatureStore:
             )
         return self.read([known[paths[name]] for name in wanted])
 
+    def to_numpy(
+        self, manifest: Manifest | Path | str, cache: Path | str | None = None, root: Path | str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return the features of a manifest's images as one table for scikit-learn.
+
+        Parameters
+        ----------
+        manifest : Manifest, Path or str
+            Names the images' files.
+        cache : Path or str, optional
+            Cache folder whose table of known files saves hashing them again. Default: none.
+        root : Path or str, optional
+            Folder that the manifest's image paths are relative to.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, width)
+            Rows in the order of the manifest. A store that keeps the augmented views of an image
+            (``view_pool="keep"``) gives `views` successive rows for each image.
+
+        Raises
+        ------
+        MissingFeaturesError
+            If images have no features; the message names them.
+        StoreError
+            If a block is damaged; the message names it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from featx.digest import digest_file
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "images" / "benign").mkdir(parents=True)
+        >>> Image.new("RGB", (8, 8)).save(folder / "images" / "benign" / "1.png")
+        >>> store = FeatureStore.create(folder / "store", {"backbone": "tiny"})
+        >>> key = digest_file(folder / "images" / "benign" / "1.png")
+        >>> _ = store.write_block([key], np.float32([[[0.5, 2.0]]]))
+        >>> store.to_numpy(folder / "images")
+        array([[0.5, 2. ]], dtype=float32)
+        """
+        features = self.read_images(manifest, cache=cache, root=root)
+        count, views, width = features.shape
+        return features.reshape(count * views, width)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all features as a pandas table.
+
+        Returns
+        -------
+        DataFrame
+            A row for each image and view, with the index levels ``image`` (SHA-256 of the image's bytes, sorted)
+            and ``view`` (from 0), and float32 columns ``f0``, ``f1`` and so on.
+
+        Raises
+        ------
+        StoreError
+            If a block is damaged; the message names it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> store = FeatureStore.create(Path(tempfile.mkdtemp()) / "store", {"backbone": "tiny"})
+        >>> _ = store.write_block(["ab" * 32], np.float32([[[0.5, 2.0], [1.5, 3.0]]]))
+        >>> store.to_frame().loc["ab" * 32]
+               f0   f1
+        view
+        0     0.5  2.0
+        1     1.5  3.0
+        """
+        import pandas as pd
+
+        keys = sorted(self.keys())
+        features = self.read(keys)
+        count, views, width = features.shape
+        index = pd.MultiIndex.from_product([keys, range(views)], names=["image", "view"])
+        columns = [f"f{place}" for place in range(width)]
+        return pd.DataFrame(features.reshape(count * views, width), index=index, columns=columns)
+
     def train_keys(self) -> frozenset[str] | None:
-        """Name the images that the weights of this store were fine-tuned on.
+        """Return the keys of the images that the weights of this store were fine-tuned on.
 
         Returns
         -------
         frozenset of str or None
-            SHA-256 of the images that training or validation saw; None for weights that were not fine-tuned here.
+            SHA-256 of the images of the training and validation sets; None for weights that were not fine-tuned.
 
         Raises
         ------
@@ -355,19 +428,19 @@ class FeatureStore:
 
     @property
     def cost(self) -> dict[str, Any] | None:
-        """What the features cost: the facts of `write_cost`; None where they were not written down."""
+        """What the features cost: the facts of `write_cost`; None if they were not recorded."""
         path = self.path / COST
         return _read_json(path) if path.exists() else None
 
     def write_cost(self, facts: Mapping[str, Any]) -> None:
-        """Write down what the features cost, outside the recipe, since a speed differs from run to run.
+        """Record what the features cost; not part of the recipe, since a speed differs from run to run.
 
         Parameters
         ----------
         facts : mapping
             JSON types: ``parameters`` and ``multiply_adds`` (of one pass over one image) of the network up to this
-            layer; of the latest extraction that computed rows here ``images_per_second`` (reading and forward pass as
-            they ran; None if none was computed yet), ``device``, ``engine`` and ``networks`` (that shared the pass,
+            layer; of the latest extraction that computed rows here ``images_per_second`` (loading and forward pass as
+            they ran; None if no row was computed yet), ``device``, ``engine`` and ``networks`` (that shared the pass,
             and so its time).
         """
         write_json(self.path / COST, dict(facts))
@@ -395,7 +468,7 @@ class FeatureStore:
             If the disk refuses.
         """
         self._check_shape(features.shape[1:], self.path)
-        # The index takes the block in when it is next asked for, so that a long extraction holds none.
+        # The index reads the block when it is next asked for, so that a long extraction holds no index.
         self._shape = (features.shape[1], features.shape[2])
         return write_block(self.path, self.digest, keys, features)
 
@@ -429,7 +502,7 @@ class FeatureStore:
                 try:
                     features = read_features(self.path / name, self.digest)[kept]
                 except FileNotFoundError:
-                    continue  # compacted meanwhile: the next pruning finds its rows in another block
+                    continue  # compacted meanwhile: the next call finds its rows in another block
                 write_block(self.path, self.digest, [held[row] for row in kept], features)
             (self.path / name).unlink(missing_ok=True)
             removed += len(held) - len(kept)
@@ -437,31 +510,19 @@ class FeatureStore:
         return removed
 
     def problems(self) -> list[BlockProblem]:
-        """Read every block against its checksums.
-
-        Returns
-        -------
-        list of BlockProblem
-            What is wrong with each block that cannot be used; empty for a sound store.
-        """
+        """Read every block, compare it with its checksums, and return those that cannot be used."""
         found = [check_block(path, self.digest) for path in self.blocks()]
         return [problem for problem in found if problem is not None]
 
     def verify(self) -> list[str]:
-        """Say in words which blocks cannot be used.
-
-        Returns
-        -------
-        list of str
-            One line for each, naming it; empty for a sound store.
-        """
+        """Return a line for each block that cannot be used, naming it; empty for an intact store."""
         return [problem.text for problem in self.problems()]
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
     if not (folder / RECIPE).is_file():
         raise StoreError(
-            f"{folder}: no feature store, it has no {RECIPE}; give a folder that `featx extract` has printed"
+            f"{folder}: no feature store, {RECIPE} is missing; give a folder that `featx extract` has printed"
         )
     record = _read_json(folder / RECIPE)
     if record.get("format") != FORMAT:
@@ -469,7 +530,9 @@ def _read_recipe(folder: Path) -> dict[str, Any]:
             f"{folder}: store format {record.get('format')!r}, this featx reads {FORMAT}; extract again"
         )
     if record.get("digest") != recipe_digest(record):
-        raise StoreError(f"{folder / RECIPE}: was changed by hand; restore it, or extract into another cache")
+        raise StoreError(
+            f"{folder / RECIPE}: does not match its digest, so it was changed; restore it, or extract into another cache"
+        )
     return record
 
 
@@ -481,37 +544,5 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error}); restore it, or extract into another cache"
         ) from error
     if not isinstance(value, dict):
-        raise StoreError(f"{path}: holds no record; restore it, or extract into another cache")
+        raise StoreError(f"{path}: is not a JSON object; restore it, or extract into another cache")
     return value
-
-
-def find_stores(paths: Iterable[Path | str]) -> list[Path]:
-    """Find the stores at or below some folders.
-
-    Parameters
-    ----------
-    paths : iterable of Path or str
-        Stores, or folders that hold some, such as the cache.
-
-    Returns
-    -------
-    list of Path
-        Folders of stores, sorted, each once.
-
-    Raises
-    ------
-    StoreError
-        If a path does not exist.
-    """
-    found: set[Path] = set()
-    for path in map(Path, paths):
-        if not path.is_dir():
-            raise StoreError(f"{path}: no such folder; give a feature store, or a folder that holds some")
-        candidates = [path] if (path / RECIPE).is_file() else [item.parent for item in path.rglob(RECIPE)]
-        # What a killed writer left is no store.
-        found.update(
-            folder
-            for folder in candidates
-            if not any(part.startswith(ASIDE) for part in folder.relative_to(path).parts)
-        )
-    return sorted(found)

@@ -10,10 +10,11 @@ from shutil import rmtree
 import numpy as np
 
 from featx.errors import ConfigError, MissingFeaturesError, StoreError
-from featx.features.blocks import Features, is_current, read_features, read_index
-from featx.features.openvino_engine import EXPORTS
-from featx.features.store import FeatureStore
 from featx.files import remove_leftovers, write_aside
+
+from .blocks import Features, is_current, read_features, read_index
+from .openvino_engine import EXPORTS
+from .store import FeatureStore
 
 __all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune", "prune_exports"]
 

@@ -1,17 +1,7 @@
-from .finetune_folds import (
-    finetune,
-)
-from .kept import (
-    Kept,
-)
-from .recipe import (
-    RECIPES,
-    TrainingRecipe,
-    read_recipe,
-)
-from .sampling import (
-    final_weights,
-)
+from .finetune_folds import finetune
+from .learner import Kept
+from .sampling import final_weights
+from .training_recipe import RECIPES, TrainingRecipe, read_recipe
 
 __all__ = [
     "RECIPES",

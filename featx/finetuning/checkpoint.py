@@ -56,8 +56,6 @@ class Checkpoint:
 
     Parameters
     ----------
-    folder : Path
-        Where it is kept.
     inputs : str
         Digest of all that decides the training; a checkpoint of another training is not taken up.
     """
@@ -66,13 +64,7 @@ class Checkpoint:
         self._folder, self._inputs, self._kept = folder, inputs, 0
 
     def save(self, done: Progressed) -> None:
-        """Keep how far the training has got.
-
-        Parameters
-        ----------
-        done : Progressed
-            What to keep.
-        """
+        """Keep how far the training has got."""
         if done.best_epoch != self._kept:
             _write(self._best(done.best_epoch), done.best)
         facts = {
@@ -87,13 +79,7 @@ class Checkpoint:
         self._kept = done.best_epoch
 
     def load(self) -> Progressed | None:
-        """Return how far the training had got.
-
-        Returns
-        -------
-        Progressed or None
-            None if there is no checkpoint of this training.
-        """
+        """Return how far the training had got."""
         try:
             arrays, facts = _read(self._folder / "state.npz")
             if facts.get("inputs") != self._inputs:

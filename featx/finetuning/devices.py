@@ -40,11 +40,6 @@ class Devices:
         ----------
         arrays : sequence of ndarray
             Of equal length, a multiple of `count`.
-
-        Returns
-        -------
-        tuple
-            What `train_on_batch` takes.
         """
         return tuple(arrays)
 
@@ -120,18 +115,7 @@ def compute_in_order() -> bool:
 
 
 def find_devices(images: int) -> Devices:
-    """Find the devices to train on.
-
-    Parameters
-    ----------
-    images : int
-        Images that go through at once; as many devices are used as divide them evenly.
-
-    Returns
-    -------
-    Devices
-        All accelerators, or the processor if there are none.
-    """
+    """Find the devices to train on."""
     backend = keras.backend.backend()
     if backend not in _KINDS:
         return Devices()

@@ -34,17 +34,17 @@ from featx.data import (
     write_folds,
 )
 from featx.errors import ConfigError
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run
 from featx.zoo import find_backbone, resolve_weights
 
-from .board import check_board
-from .kept import Kept
-from .outputs import plan_scores, scores_folder, write_scores
-from .pixels import MEMORY_GIB
-from .plan import Study, Todo, advice, choose_recipe, image_keys, plan_fold
-from .recipe import TrainingRecipe
+from .finetune_plan import FinetunePlan, Todo, advice, choose_recipe, image_keys, plan_fold
+from .learner import Kept
+from .tensorboard_log import check_board
+from .trainer import plan_scores, scores_folder, write_scores
+from .training_images import MEMORY_GIB
+from .training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -177,7 +177,7 @@ def finetune(
     for line in warned:
         progress.say(f"warning: {line}")
     label = sources[0].label if len(sources) == 1 else Path(weights).name
-    study = Study(
+    study = FinetunePlan(
         labelled=labelled,
         keys=keys,
         folds=made,
@@ -218,7 +218,7 @@ class _Late:
     """A trainer that is made when it is first needed: finished work is reused without importing keras."""
 
     def __init__(
-        self, study: Study, memory_gib: float, progress: Progress, kept: Kept, boards: Path | None
+        self, study: FinetunePlan, memory_gib: float, progress: Progress, kept: Kept, boards: Path | None
     ) -> None:
         self._given = (study, memory_gib, progress, kept, boards)
         self._made: Trainer | None = None
@@ -232,7 +232,7 @@ class _Late:
 
 @contextmanager
 def _trainer(
-    study: Study, memory_gib: float, boards: Path | None, progress: Progress, kept: Kept | None
+    study: FinetunePlan, memory_gib: float, boards: Path | None, progress: Progress, kept: Kept | None
 ) -> Iterator[_Late]:
     own = Kept()
     try:
@@ -242,7 +242,7 @@ def _trainer(
 
 
 def _train(
-    study: Study, items: Sequence[Todo], late: _Late, overwrite: bool, progress: Progress
+    study: FinetunePlan, items: Sequence[Todo], late: _Late, overwrite: bool, progress: Progress
 ) -> list[Run]:
     """Train the folds that have no finished run; return the runs of all."""
     finished = [finished_run(item.target, item.record, overwrite) for item in items]
@@ -267,7 +267,12 @@ def _folds_file(items: Sequence[Todo]) -> Path:
 
 
 def _score(
-    study: Study, items: Sequence[Todo], runs: Sequence[Run], folder: Path, late: _Late, overwrite: bool
+    study: FinetunePlan,
+    items: Sequence[Todo],
+    runs: Sequence[Run],
+    folder: Path,
+    late: _Late,
+    overwrite: bool,
 ) -> list[Run]:
     """Score the test parts by the networks' own heads."""
     scored = []

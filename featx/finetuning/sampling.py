@@ -5,26 +5,34 @@ All chance is a function of a seed and of places. Which images an epoch shows de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import ConfigError
-
-from .pixels import Pixels
-from .recipe import TrainingRecipe
+from featx.finetuning.training_images import TrainingImages, rand_augment
+from featx.finetuning.training_recipe import TrainingRecipe
+from featx.images import Ranges, apply_view, random_view
 
 __all__ = [
     "PAPER_WEIGHTS",
+    "ImageBatch",
     "Part",
     "draw_epoch",
+    "evaluation_batches",
     "final_weights",
     "image_weights",
     "loss_weights",
     "steps_per_epoch",
+    "training_batches",
 ]
+
 
 # What the paper's resampling ends with (Menegola et al. 2017, published code), by task and class.
 PAPER_WEIGHTS: dict[str, dict[str, float]] = {
@@ -34,7 +42,8 @@ PAPER_WEIGHTS: dict[str, dict[str, float]] = {
     "three-class": {"basal cell carcinoma": 23.0, "melanoma": 3.0, "benign": 1.0},
 }
 
-_ORDER = 0  # a stream of chance; others are in featx.finetuning.batches and .learner
+
+_ORDER = 0  # a stream of chance; others are in featx.finetuning.sampling and .learner
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Part:
         How many classes the task has.
     """
 
-    pixels: Pixels
+    pixels: TrainingImages
     rows: NDArray[np.int64]
     targets: NDArray[np.int64]
     ids: Sequence[str]
@@ -115,12 +124,8 @@ def image_weights(
     ----------
     counts : ndarray of int64, shape (classes,)
         Images of each class in the training part.
-    recipe : TrainingRecipe
-        Says how classes are balanced.
     final : ndarray of float64, shape (classes,)
         What `final_weights` returned.
-    epoch : int
-        From 0.
 
     Returns
     -------
@@ -152,10 +157,6 @@ def loss_weights(targets: NDArray[np.int64], classes: int, recipe: TrainingRecip
     ----------
     targets : ndarray of int64, shape (n,)
         Classes of the training part.
-    classes : int
-        How many the task has.
-    recipe : TrainingRecipe
-        Says how classes are balanced.
 
     Returns
     -------
@@ -176,16 +177,6 @@ def loss_weights(targets: NDArray[np.int64], classes: int, recipe: TrainingRecip
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Count the batches of an epoch; the last one is filled up, so that all are of one size.
 
-    Parameters
-    ----------
-    images, batch_size : int
-        Images in the part, images in a batch.
-
-    Returns
-    -------
-    int
-        Batches.
-
     Examples
     --------
     >>> steps_per_epoch(65, 32)
@@ -204,14 +195,8 @@ def draw_epoch(
 
     Parameters
     ----------
-    part : Part
-        The training part.
-    recipe : TrainingRecipe
-        Says how classes are balanced and how large a batch is.
     final : ndarray of float64, shape (classes,)
         What `final_weights` returned.
-    seed, epoch : int
-        Decide the draw.
 
     Returns
     -------
@@ -238,3 +223,147 @@ def _apportion(shares: NDArray[np.float64], total: int) -> NDArray[np.int64]:
     order = np.argsort(places - exact, kind="stable")
     places[order[: total - int(places.sum())]] += 1
     return places
+
+
+_VIEW, _MIX = 1, 2  # streams of chance
+
+
+_AHEAD = 2  # batches prepared ahead for each worker
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """One batch.
+
+    Attributes
+    ----------
+    images : ndarray of float32, shape (b, size, size, 3)
+        RGB from 0 to 255.
+    labels : ndarray of float32, shape (b, classes)
+        Shares of the classes; one-hot unless mixed.
+    weights : ndarray of float32, shape (b,)
+        Weights in the loss.
+    ids : tuple of str
+        Image ids.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    ids: tuple[str, ...]
+
+
+def training_batches(
+    part: Part, recipe: TrainingRecipe, final: NDArray[np.float64], seed: int, epoch: int, *, workers: int = 2
+) -> Iterator[ImageBatch]:
+    """Make the batches of an epoch, ahead of the network, in threads.
+
+    Parameters
+    ----------
+    final : ndarray of float64, shape (classes,)
+        What `final_weights` returned.
+    """
+    places = draw_epoch(part, recipe, final, seed, epoch)
+    weights = loss_weights(part.targets, part.classes, recipe)
+    size = recipe.batch_size
+
+    def make(step: int) -> ImageBatch:
+        first = step * size
+        chosen = places[first : first + size]
+        keys = ([seed, _VIEW, epoch, first + at] for at in range(size))
+        views = [_altered(part, int(place), recipe, key) for place, key in zip(chosen, keys, strict=True)]
+        labels = np.eye(part.classes, dtype=np.float32)[part.targets[chosen]]
+        images = np.stack(views).astype(np.float32)
+        images, labels = _mixed(images, labels, recipe, [seed, _MIX, epoch, step])
+        return ImageBatch(images, labels, labels @ weights, tuple(part.ids[place] for place in chosen))
+
+    yield from _ahead(make, len(places) // size, workers)
+
+
+def evaluation_batches(part: Part, size: int, *, workers: int = 2) -> Iterator[ImageBatch]:
+    """Make batches of a part in its order, unaltered, for prediction.
+
+    Yields
+    ------
+    Batch
+        Batches of exactly `size` images; the last one is filled up with its last image at weight 0.
+    """
+    places = np.arange(steps_per_epoch(len(part), size) * size)
+    shown = np.minimum(places, len(part) - 1)
+    weights = (places < len(part)).astype(np.float32)
+
+    def make(step: int) -> ImageBatch:
+        chosen = shown[step * size : (step + 1) * size]
+        images = np.stack([part.pixels[int(part.rows[place])] for place in chosen]).astype(np.float32)
+        labels = np.eye(part.classes, dtype=np.float32)[part.targets[chosen]]
+        ids = tuple(part.ids[place] for place in chosen)
+        return ImageBatch(images, labels, weights[step * size : (step + 1) * size], ids)
+
+    yield from _ahead(make, len(places) // size, workers)
+
+
+def _altered(part: Part, place: int, recipe: TrainingRecipe, key: list[int]) -> NDArray[np.uint8]:
+    generator = np.random.default_rng(key)
+    image = apply_view(part.pixels[int(part.rows[place])], random_view(generator, _ranges(recipe)))
+    return rand_augment(image, generator, recipe.rand_augment) if recipe.rand_augment else image
+
+
+def _ranges(recipe: TrainingRecipe) -> Ranges:
+    fill: Literal["black", "reflect"] = "black" if recipe.fill == "black" else "reflect"
+    return Ranges(
+        zoom=recipe.zoom,
+        rotation=recipe.rotation,
+        shear=recipe.shear,
+        translation=recipe.translation,
+        flip=recipe.flip,
+        fill=fill,
+    )
+
+
+def _mixed(
+    images: NDArray[np.float32], labels: NDArray[np.float32], recipe: TrainingRecipe, key: list[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mix a batch with itself, shuffled: MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019).
+
+    Keras' layers of these names keep their chance in a state that counts calls; here it has to be a function of
+    the batch's place.
+    """
+    ways = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
+    if not ways:
+        return images, labels
+    generator = np.random.default_rng(key)
+    way = ways[int(generator.integers(len(ways)))]
+    share = float(generator.beta(getattr(recipe, way), getattr(recipe, way)))
+    partners = generator.permutation(len(images))
+    if way == "mixup":
+        mixed = np.float32(share) * images + np.float32(1 - share) * images[partners]
+    else:
+        top, bottom, left, right = _box(generator, images.shape[1], share)
+        mixed = images.copy()
+        mixed[:, top:bottom, left:right] = images[partners, top:bottom, left:right]
+        share = 1 - (bottom - top) * (right - left) / images.shape[1] ** 2
+    return mixed, np.float32(share) * labels + np.float32(1 - share) * labels[partners]
+
+
+def _box(generator: np.random.Generator, side: int, share: float) -> tuple[int, int, int, int]:
+    """Draw a box that covers `1 - share` of the image, cut off at its edges."""
+    half = side * math.sqrt(1 - share) / 2
+    row, column = generator.uniform(0, side, 2)
+    edges = (row - half, row + half, column - half, column + half)
+    top, bottom, left, right = (int(min(max(round(edge), 0), side)) for edge in edges)
+    return top, bottom, left, right
+
+
+def _ahead(make: Callable[[int], ImageBatch], steps: int, workers: int) -> Iterator[ImageBatch]:
+    """Call `make` for each step in threads, a few steps ahead, and give the results in order."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="featx-batches")
+    waiting: deque[Future[ImageBatch]] = deque()
+    try:
+        for step in range(steps):
+            waiting.append(pool.submit(make, step))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -6,33 +6,179 @@ Imported late, since it imports keras.
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.cells import csv_text
 from featx.data import Labelled, merged_groups, validation_split
-from featx.digest import digest
+from featx.digest import digest, digest_file
+from featx.finetuning.checkpoint import Checkpoint
+from featx.finetuning.devices import compute_in_order, find_devices
+from featx.finetuning.finetune_plan import FinetunePlan, Todo, seen_before
+from featx.finetuning.learner import Fitted, FoldTraining, Kept, Learner, fit, precision
+from featx.finetuning.sampling import Part, final_weights
+from featx.finetuning.tensorboard_log import open_board
+from featx.finetuning.training_images import TrainingImages, load_pixels
+from featx.finetuning.training_recipe import TrainingRecipe
+from featx.machine import environment
 from featx.progress import Progress
-from featx.runs import Run, run_folder
-from featx.zoo import BACKBONE_FILE, Weights, build_backbone
+from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
+from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, Weights, build_backbone
 
-from .board import open_board
-from .checkpoint import Checkpoint
-from .devices import compute_in_order, find_devices
-from .fit import Fitted, Job, fit
-from .kept import Kept
-from .learner import Learner, precision
-from .outputs import HEAD_FILE, write_finetuned
-from .pixels import Pixels, load_pixels
-from .plan import Study, Todo
-from .recipe import TrainingRecipe
-from .sampling import Part, final_weights
+if TYPE_CHECKING:
+    from featx.finetuning.learner import Fitted, Learner
 
-__all__ = ["Trainer"]
+__all__ = [
+    "HEAD_FILE",
+    "HISTORY",
+    "HISTORY_FILE",
+    "Trainer",
+    "plan_scores",
+    "scores_folder",
+    "write_finetuned",
+    "write_scores",
+]
+
+
+HEAD_FILE = "head.weights.h5"
+
+
+HISTORY_FILE = "history.csv"
+
+
+HISTORY = ("epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "best")
+
+
+def write_finetuned(
+    study: FinetunePlan,
+    item: Todo,
+    learner: Learner,
+    fitted: Fitted,
+    counts: Mapping[str, Any],
+    seconds: float,
+) -> Run:
+    """Write the run of a trained fold."""
+    from featx.zoo import save_backbone
+
+    backbone, head = item.workshop / BACKBONE_FILE, item.workshop / HEAD_FILE
+    save_backbone(learner.backbone, backbone)
+    learner.head.save_weights(head)
+    record = dataclasses.replace(
+        item.record,
+        counts=counts,
+        search={"best": fitted.history[fitted.best_epoch - 1]},
+        convergence={
+            "epochs": len(fitted.history),
+            "best_epoch": fitted.best_epoch,
+            "images_at_once": learner.recipe.micro_batch,
+        },
+        warnings=(*item.record.warnings, *_remarks(study, fitted)),
+    )
+    facts = environment(
+        {"training": seconds},
+        images_per_second=[round(speed, 1) for speed in fitted.images_per_second],
+        resumed_epochs=fitted.resumed,
+    )
+    files: dict[str, bytes | Path] = {
+        BACKBONE_FILE: backbone,
+        HEAD_FILE: head,
+        HISTORY_FILE: _history(fitted.history),
+        TRAINED_ON_FILE: _trained_on(study, item),
+    }
+    return write_run(item.target, record, (), facts, files)
+
+
+def _remarks(study: FinetunePlan, fitted: Fitted) -> list[str]:
+    """Say what a reader of the result has to know."""
+    undefined = any(row["validation_auc"] is None for row in fitted.history)
+    if study.recipe.metric == "auc" and study.recipe.validation and undefined:
+        return ["a class is missing in the validation part: the epoch was chosen by loss instead of AUC"]
+    return []
+
+
+def _history(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    lines = [["" if row[name] is None else row[name] for name in HISTORY] for row in rows]
+    return csv_text([HISTORY, *lines]).encode()
+
+
+def _trained_on(study: FinetunePlan, item: Todo) -> bytes:
+    seen = {study.keys[name] for name in item.fold.train} | seen_before(item.weights)
+    facts = {
+        "train_keys": sorted(seen),
+        "task": item.record.task,
+        "protocol": item.record.protocol,
+        "fold": item.fold.name,
+        "folds_digest": item.record.folds_digest,
+        "manifest": item.record.manifest,
+        "lineage": list(item.record.lineage),
+    }
+    return (json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def scores_folder(study: FinetunePlan, item: Todo, folder: Path | str) -> Path:
+    """Name the folder of a head's scores."""
+    return run_folder(folder, study.arm, item.record.task, item.record.protocol, item.fold.name)
+
+
+def plan_scores(study: FinetunePlan, item: Todo, run: Run) -> RunRecord:
+    """Say what decides the run of a head's scores."""
+    labelled = study.labelled
+    tested = [name for name in labelled.ids if name in set(item.fold.test)]
+    classes = dict(zip(labelled.ids, labelled.classes.tolist(), strict=True))
+    counts = {name: sum(classes[row] == name for row in tested) for name in study.classes}
+    return dataclasses.replace(
+        item.record,
+        kind="softmax",
+        features={
+            **item.record.features,
+            "digest": digest_file(run.path / BACKBONE_FILE),
+            "head": digest_file(run.path / HEAD_FILE),
+        },
+        lineage=run.record.lineage,
+        counts={**run.record.counts, "test": counts},
+        search=run.record.search,
+        convergence=run.record.convergence,
+        warnings=run.record.warnings,
+    )
+
+
+def write_scores(
+    study: FinetunePlan,
+    item: Todo,
+    record: RunRecord,
+    scores: NDArray[np.float64],
+    target: Path,
+    seconds: float,
+) -> Run:
+    """Write the run of a head's scores.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n, classes)
+        Log-odds, test images in the fold's order. They are not called probabilities: balanced resampling
+        has moved them away from the frequencies in the data.
+    """
+    labelled = study.labelled
+    place = {name: row for row, name in enumerate(labelled.ids)}
+    columns = [study.classes.index(name) for name in record.scored]
+    predictions = [
+        Prediction(
+            id=name,
+            fold=item.fold.name,
+            group=str(labelled.groups[place[name]]),
+            actual=str(labelled.classes[place[name]]),
+            scores={study.classes[column]: float(row[column]) for column in columns},
+            strata={stratum: values[place[name]] for stratum, values in labelled.strata.items()},
+        )
+        for name, row in zip(item.fold.test, scores, strict=True)
+    ]
+    return write_run(target, record, predictions, environment({"scoring": seconds}))
 
 
 class Trainer:
@@ -40,21 +186,15 @@ class Trainer:
 
     Parameters
     ----------
-    study : Study
-        What the folds have in common.
     memory_gib : float
         Prepared images are kept in memory up to this size.
-    progress : Progress
-        Receiver of progress.
     kept : Kept
         A network compiled before, taken over if it fits; and where the one compiled here stays.
-    boards : Path, optional
-        Folder of what TensorBoard shows.
     """
 
     def __init__(
         self,
-        study: Study,
+        study: FinetunePlan,
         memory_gib: float,
         progress: Progress,
         kept: Kept,
@@ -65,18 +205,7 @@ class Trainer:
         self._recipe = study.recipe
 
     def load(self, ids: Sequence[str]) -> _Images:
-        """Prepare images.
-
-        Parameters
-        ----------
-        ids : sequence of str
-            Which ones.
-
-        Returns
-        -------
-        _Images
-            Their pixels, and the row of each id.
-        """
+        """Prepare images."""
         labelled, recipe = self._study.labelled, self._study.recipe
         wanted = sorted(set(ids))
         paths = dict(zip(labelled.ids, labelled.paths, strict=True))
@@ -92,20 +221,7 @@ class Trainer:
         return _Images(pixels, {name: row for row, name in enumerate(wanted)})
 
     def train(self, item: Todo, images: _Images) -> Run:
-        """Train a fold and write its run.
-
-        Parameters
-        ----------
-        item : Todo
-            The fold.
-        images : _Images
-            What `load` returned for at least its training part.
-
-        Returns
-        -------
-        Run
-            The run.
-        """
+        """Train a fold and write its run."""
         began = time.monotonic()
         job, counts = _job(self._study, item, images)
         fitted, checkpoint = self._fit(item, job)
@@ -117,15 +233,6 @@ class Trainer:
 
     def scores(self, item: Todo, run: Run, images: _Images) -> NDArray[np.float64]:
         """Score a fold's test part by the head of its trained network.
-
-        Parameters
-        ----------
-        item : Todo
-            The fold.
-        run : Run
-            Its finished run.
-        images : _Images
-            What `load` returned for at least its test part.
 
         Returns
         -------
@@ -172,7 +279,7 @@ class Trainer:
         record = item.record
         return run_folder(self._boards, record.arm, record.task, record.protocol, record.fold)
 
-    def _fit(self, item: Todo, job: Job) -> tuple[Fitted, Checkpoint]:
+    def _fit(self, item: Todo, job: FoldTraining) -> tuple[Fitted, Checkpoint]:
         """Train; where memory runs out, halve what goes through the network at once and start again."""
         while True:
             checkpoint = Checkpoint(item.workshop, digest([item.record.id, self._recipe.accumulate]))
@@ -192,7 +299,7 @@ class Trainer:
 
 @dataclasses.dataclass(frozen=True)
 class _Images:
-    pixels: Pixels
+    pixels: TrainingImages
     rows: Mapping[str, int]
 
 
@@ -210,7 +317,7 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
-def _job(study: Study, item: Todo, images: _Images) -> tuple[Job, dict[str, Any]]:
+def _job(study: FinetunePlan, item: Todo, images: _Images) -> tuple[FoldTraining, dict[str, Any]]:
     """Cut the validation part out of a fold's training part, by group."""
     labelled, recipe, names = study.labelled, study.recipe, item.fold.train
     at = _places(labelled, names)
@@ -222,7 +329,7 @@ def _job(study: Study, item: Todo, images: _Images) -> tuple[Job, dict[str, Any]
     train, validation = (_part(labelled, images, [names[row] for row in rows]) for rows in (fitted, held))
     final = final_weights(recipe, labelled.task.name, labelled.task.classes)
     counts = {"train": _counts(labelled, train), "validation": _counts(labelled, validation)}
-    job = Job(item.fold.name, train, validation, final, seed, study.workers)
+    job = FoldTraining(item.fold.name, train, validation, final, seed, study.workers)
     return job, {**counts, "left_out": labelled.left_out, "groups": len(set(groups.tolist()))}
 
 

@@ -1,25 +1,7 @@
-from .augment import (
-    PRESETS,
-    Ranges,
-    apply_view,
-    halton_views,
-    random_view,
-)
-from .content import (
-    content_keys,
-    earlier_keys,
-)
-from .decode import (
-    DECODE_VERSION,
-    FILE_LIMIT,
-    decode_image,
-)
-from .prepare import (
-    PREPARATIONS,
-    load_image,
-    preparation_key,
-    prepare_image,
-)
+from .augment import PRESETS, Ranges, apply_view, halton_views, random_view
+from .content import content_keys, earlier_keys
+from .decode import DECODE_VERSION, FILE_LIMIT, decode_image
+from .prepare import PREPARATIONS, load_image, preparation_key, prepare_image
 
 __all__ = [
     "DECODE_VERSION",

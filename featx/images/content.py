@@ -26,7 +26,7 @@ from featx.digest import digest_bytes
 from featx.errors import ImageError
 from featx.files import open_regular, read_regular
 from featx.images.decode import FILE_LIMIT
-from featx.limits import usable_cores
+from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
 __all__ = ["ContentKeys", "content_keys", "earlier_keys", "read_and_key"]
@@ -69,25 +69,7 @@ class ContentKeys(NamedTuple):
 
 
 def read_and_key(path: Path | str) -> tuple[bytes, str]:
-    """Read a file and its content key in one go.
-
-    Parameters
-    ----------
-    path : Path or str
-        A file.
-
-    Returns
-    -------
-    bytes
-        Its content.
-    str
-        SHA-256 of the content, 64 hexadecimal digits.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be read.
-    """
+    """Read a file and its content key in one go."""
     try:
         data = read_regular(path, FILE_LIMIT)
     except OSError as error:

@@ -1,33 +1,15 @@
-from .make_report import (
-    Report,
-    report,
-)
-from .mistakes import (
-    find_mistakes,
-)
-from .overlays import (
-    SaliencyMap,
-    write_index,
-)
-from .series import (
-    Series,
-    collect,
-)
-from .summary import (
-    main_class,
-    measure,
-)
-from .tables import (
-    FORMATS,
-    plain,
-)
-from .watch import (
-    changes,
-)
+from .make_report import Report, changes, report_runs
+from .overlays import SaliencyMap, write_index
+from .report_settings import ReportSettings
+from .sections.images import find_mistakes
+from .series import Series, collect
+from .summary import main_class, measure
+from .tables import FORMATS, plain
 
 __all__ = [
     "FORMATS",
     "Report",
+    "ReportSettings",
     "SaliencyMap",
     "Series",
     "changes",
@@ -36,6 +18,6 @@ __all__ = [
     "main_class",
     "measure",
     "plain",
-    "report",
+    "report_runs",
     "write_index",
 ]

@@ -1,4 +1,4 @@
-"""Where an arm's weights came from, taken apart: start, sources on the way, and the target itself."""
+"""Where the weights of an arm come from."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ class Lineage:
 def lineage_of(record: RunRecord) -> Lineage:
     """Take a run's lineage apart.
 
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
-
     Returns
     -------
     Lineage
@@ -61,11 +56,6 @@ def _published() -> frozenset[str]:
 
 def origin(record: RunRecord) -> str:
     """Write a run's lineage for people, the same for every fold of an arm.
-
-    Parameters
-    ----------
-    record : RunRecord
-        A run's record.
 
     Returns
     -------

@@ -2,29 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from featx.data import Manifest, read_manifest
-from featx.digest import canonical
-from featx.files import write_text
-from featx.progress import Progress, Silent
-from featx.stats import check_share
+from markupsafe import Markup
 
-from .contents import main_table, tables
-from .drawing import save
-from .html import page
-from .mistakes import find_mistakes, thumbnails
-from .output import replaced_files
-from .overlays import gallery
-from .plots import drawings
-from .summary import Summary, summarise
-from .tables import Table, plain, records, write_tables
-from .words import Finding, findings
+from featx.data import read_manifest
+from featx.digest import canonical, digest_file
+from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
+from featx.options import verb
+from featx.progress import Silent
+from featx.reporting.figures.canvas import ReportFigure, save, svg
+from featx.reporting.figures.plots import drawings
+from featx.reporting.overlays import gallery
+from featx.reporting.page import Block, page
+from featx.reporting.report_settings import ReportSettings
+from featx.reporting.sections.all_tables import main_table, tables
+from featx.reporting.sections.images import find_mistakes, thumbnails
+from featx.reporting.sections.statements import Statement, findings
+from featx.reporting.summary import Summary, summarise
+from featx.reporting.tables import Table, plain, records, write_tables
+from featx.runs import COMPLETE
 
-__all__ = ["Report", "report"]
+__all__ = ["LIST", "Report", "changes", "replaced_files", "report_runs"]
+
+
+LIST = "files.json"
+
+
+_Digests = Mapping[str, list[str]]
+
+
+@contextmanager
+def replaced_files(folder: Path | str) -> Iterator[tuple[Path, list[str]]]:
+    """Give a folder to fill, then move its files into a report's folder and remove those of the report before.
+
+    Yields
+    ------
+    made : Path
+        An empty folder. If the body raises, the report's folder stays as it was.
+    kept : list of str
+        Empty; in the end the names of files of an earlier report that stay because they were changed.
+    """
+    target, kept = Path(folder), list[str]()
+    remove_leftovers(target)
+    with aside_folder(target / LIST) as aside:
+        made = aside / "made"
+        made.mkdir()
+        yield made, kept
+        old, new = _listed(target), _found(made)
+        # Both are listed before the first is moved: whoever is killed here leaves nothing that the next report does
+        # not know.
+        _write(target, {name: [*old.get(name, []), *new.get(name, [])] for name in {*old, *new}})
+        for name in new:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).replace(target / name)
+        kept += [name for name in sorted({*old} - {*new}) if not _removed(target / name, old[name])]
+        for place in sorted({(target / name).parent for name in new}):
+            sync_folder(place)
+        _write(target, new)
+
+
+def _found(folder: Path) -> _Digests:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): [digest_file(path)] for path in files}
+
+
+def _write(folder: Path, files: _Digests) -> None:
+    write_json(folder / LIST, {"files": {name: sorted(set(digests)) for name, digests in files.items()}})
+
+
+def _listed(folder: Path) -> _Digests:
+    """Read the list of an earlier report: empty if there is none, without names that lead out of the folder."""
+    try:
+        files = json.loads((folder / LIST).read_text(encoding="utf-8"))["files"]
+        return {name: list(map(str, digests)) for name, digests in files.items() if _inside(name)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _inside(name: str) -> bool:
+    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+
+
+def _removed(path: Path, digests: list[str]) -> bool:
+    """Remove a file if it is as it was written; whether it is gone."""
+    if path.is_symlink() or not path.is_file():
+        return not path.exists()
+    if digest_file(path) not in digests:
+        return False
+    path.unlink()
+    with suppress(OSError):  # other files stand there
+        path.parent.rmdir()
+    return True
 
 
 @dataclass(frozen=True)
@@ -55,7 +130,7 @@ class Report:
     figures: tuple[Path, ...]
     main: Table
     contents: tuple[Table, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Statement, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -80,23 +155,11 @@ class Report:
         }
 
 
-def report(
-    paths: Sequence[Path | str] | Path | str,
-    *,
-    output: Path | str = "reports/report",
-    title: str = "AUC of transfer learning arms",
-    strata: Sequence[str] | None = None,
-    compare: Sequence[str] | None = None,
-    planned: Sequence[str | tuple[str, str]] = (),
-    manifest: Path | str | Manifest | None = None,
-    root: Path | str | None = None,
-    allow_outside: bool = False,
-    saliency: Path | str | None = None,
-    refresh: float | None = None,
-    prevalence: float | None = None,
-    figures: bool = True,
-    progress: Progress | None = None,
-) -> Report:
+_TITLE = "AUC of transfer learning arms"
+
+
+@verb(ReportSettings)
+def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSettings) -> Report:
     """Write tables, figures and an HTML page from finished runs.
 
     Reads runs only, no network, no features, and no images unless a manifest is given. Equal runs give equal bytes.
@@ -105,42 +168,12 @@ def report(
     ----------
     paths : path or sequence of paths
         Run folders, or folders that hold some.
-    output : Path or str
-        Folder for ``report.html``, ``tables/`` and ``figures/``; files of the same names are replaced. What an
-        earlier report wrote there and this one does not is removed, unless it was changed since.
-    title : str
-        Heading of the page.
-    strata : sequence of str, optional
-        Manifest columns to break results down by; by default those of 2 to 12 values.
-    compare : sequence of str, optional
-        Arms to report; all if left out.
-    planned : sequence of (str, str) or str
-        Comparisons that were chosen before the results were seen: pairs of arms, or text such as ``"A:B"``, which
-        is split where an arm of these runs stands on both sides of the colon. They are stated first, first minus
-        second, and corrected among themselves; all other pairs are exploratory. A planned pair that has no runs
-        is named as untested.
-    manifest : Path, str or Manifest, optional
-        Where image files stand. If given, the page holds thumbnails of the most confident mistakes: mind who may
-        see them.
-    root : Path or str, optional
-        Folder that the manifest's paths are relative to.
-    allow_outside : bool
-        Whether image paths may lead out of it.
-    saliency : Path or str, optional
-        Folder of saliency maps that `featx.saliency.maps.saliency_maps` has written, to be shown beside them.
-    refresh : float, optional
-        Seconds after which the page loads itself again, for a study under way.
-    prevalence : float, optional
-        Share of positives at which predictive values are stated; by default that of each arm's training parts.
-    figures : bool
-        Draw figures, which takes most of the time.
-    progress : Progress, optional
-        Told how far it is.
+    {options}
 
     Returns
     -------
     Report
-        The main table as data, the files written, findings and warnings.
+        The main table as data, the files written, statements and warnings.
 
     Raises
     ------
@@ -150,22 +183,21 @@ def report(
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a folder of saliency maps was given and holds none, `prevalence` is not between 0 and 1, or the text of a
-        planned comparison can be read in several ways.
+        If a folder of saliency maps was given and holds none, or the text of a planned comparison can be read in
+        several ways.
     InputError
         If a planned comparison is of an arm with itself, or stands twice.
     """
-    tell = progress or Silent()
+    tell = options.progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if prevalence is not None:
-        check_share("prevalence", prevalence)
-    summary = replace(summarise(given, strata, compare, planned), prevalence=prevalence)
-    target = Path(output)
+    found = summarise(given, options.strata, options.compare, options.planned or ())
+    summary = replace(found, prevalence=options.prevalence)
+    target = Path(options.output or "reports/report")
     made, said = tables(summary), findings(summary)
-    pictures, missing = _pictures(summary, manifest, root, allow_outside)
-    maps = gallery(saliency) if saliency is not None else {}
+    pictures, missing = _pictures(summary, options)
+    maps = gallery(options.saliency) if options.saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
-    drawn = drawings(summary) if figures else ()
+    drawn = drawings(summary) if options.figures else ()
     tell.start("report", len(drawn) + 2, "files")
     written: list[Path] = []
     with replaced_files(target) as (aside, kept):
@@ -174,7 +206,19 @@ def report(
             tell.advance()
         files = write_tables(made, aside / "tables")
         tell.advance()
-        write_text(aside / "report.html", page(summary, made, drawn, said, title, pictures, refresh, maps))
+        write_text(
+            aside / "report.html",
+            page(
+                summary,
+                made,
+                page_figures(drawn),
+                said,
+                options.title or _TITLE,
+                pictures,
+                options.refresh,
+                maps,
+            ),
+        )
         tell.advance()
     tell.finish()
     changed = (f"{target / name} is of an earlier report and was changed: it stays" for name in kept)
@@ -190,10 +234,56 @@ def report(
     )
 
 
-def _pictures(
-    summary: Summary, manifest: Path | str | Manifest | None, root: Path | str | None, allow_outside: bool
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    if manifest is None:
+def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:
+    if options.manifest is None:
         return {}, ()
-    read = read_manifest(manifest, root=root, check_files=False, allow_outside=allow_outside)
+    read = read_manifest(
+        options.manifest, root=options.root, check_files=False, allow_outside=options.allow_outside
+    )
     return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)
+
+
+def changes(
+    paths: Sequence[Path | str], every: float, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[int]:
+    """Yield whenever runs have been finished or replaced since the last time.
+
+    Parameters
+    ----------
+    paths : sequence of Path or str
+        Folders that hold runs, or will; one that does not exist yet is waited for.
+    every : float
+        Seconds between two looks.
+    sleep : callable
+        What waits.
+
+    Yields
+    ------
+    int
+        How many finished runs there are, at least one. Goes on for ever.
+    """
+    seen: frozenset[tuple[Path, int]] = frozenset()
+    while True:
+        found = _marks(paths)
+        if found and found != seen:
+            seen = found
+            yield len(found)
+        sleep(every)
+
+
+def _marks(paths: Sequence[Path | str]) -> frozenset[tuple[Path, int]]:
+    found = set()
+    for mark in (mark for path in paths for mark in find_files(path, COMPLETE)):
+        try:
+            found.add((mark, mark.stat().st_mtime_ns))
+        except FileNotFoundError:  # replaced at this moment: the next look sees it
+            continue
+    return frozenset(found)
+
+
+def page_figures(figures: Sequence[ReportFigure]) -> list[Block]:
+    """Draw figures for the page, each once for wide and once for narrow screens."""
+    return [
+        Block(one.name, one.title, one.note, one.alt, Markup(svg(one) + svg(one, narrow=True)))
+        for one in figures
+    ]

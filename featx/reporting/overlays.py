@@ -68,23 +68,7 @@ def write_index(folder: Path, maps: Sequence[SaliencyMap]) -> None:
 
 
 def read_index(folder: Path | str) -> tuple[SaliencyMap, ...]:
-    """Read what the pictures of a folder show.
-
-    Parameters
-    ----------
-    folder : Path or str
-        What `featx saliency` has written.
-
-    Returns
-    -------
-    tuple of SaliencyMap
-        In the order written.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds no saliency maps.
-    """
+    """Read what the pictures of a folder show."""
     path = Path(folder) / INDEX
     try:
         record = parse_json(read_text(path, _LIMIT))
@@ -100,20 +84,10 @@ def read_index(folder: Path | str) -> tuple[SaliencyMap, ...]:
 def gallery(folder: Path | str) -> Gallery:
     """Put the pictures of a folder into ``data:`` addresses, so that a page can hold them.
 
-    Parameters
-    ----------
-    folder : Path or str
-        What `featx saliency` has written.
-
     Returns
     -------
     mapping
         Task, protocol, arm and image id to what the picture shows, and its address.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds no saliency maps, or a picture is missing.
     """
     return {
         (item.task, item.protocol, item.arm, item.image): (item, _address(Path(folder) / item.file))

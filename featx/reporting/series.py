@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +14,298 @@ from pathlib import Path
 import numpy as np
 
 from featx.data import leaves_one_out
-from featx.errors import RunError
-from featx.runs import Prediction, Run, find_runs, inner_scores, read_run
-from featx.stats import FoldScores, fold_scores, pool_folds, size_ratio
+from featx.digest import differing
+from featx.errors import RunError, listing
+from featx.files import open_regular
+from featx.runs import Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
+from featx.stats import (
+    FoldScores,
+    fold_scores,
+    pool_folds,
+    size_ratio,
+)
 
-from .checks import check_series
-from .records import scored_by_group, train_groups, train_size
-from .tasks import one_name_a_task
+__all__ = [
+    "SearchFacts",
+    "Series",
+    "apart",
+    "check_series",
+    "choose",
+    "clusters",
+    "collect",
+    "comparability",
+    "history",
+    "natural",
+    "one_name_a_task",
+    "scored_by_group",
+    "searches_of",
+    "train_groups",
+    "train_size",
+]
 
-__all__ = ["Series", "choose", "collect", "natural"]
+
+@dataclass(frozen=True)
+class SearchFacts:
+    """The search for C behind one SVM.
+
+    Attributes
+    ----------
+    scored : str
+        Class that the SVM scores.
+    grid : tuple of float
+        Values of C, rising.
+    auc : tuple of float
+        Mean AUC of the inner splits at each; NaN where no split has one.
+    chosen : float
+        The value taken.
+    edge : str
+        ``"lower"`` or ``"upper"`` if the choice stands at that edge of the grid, else empty.
+    """
+
+    scored: str
+    grid: tuple[float, ...]
+    auc: tuple[float, ...]
+    chosen: float
+    edge: str
+
+
+def searches_of(record: RunRecord) -> tuple[SearchFacts, ...]:
+    """Read the searches for C of a run."""
+    return tuple(
+        SearchFacts(
+            scored=name,
+            grid=tuple(item["curve"]["C"]),
+            auc=tuple(float("nan") if value is None else value for value in item["curve"]["mean"]),
+            chosen=item["C"],
+            edge=item["edge"],
+        )
+        for name, item in record.search.get("classes", {}).items()
+    )
+
+
+def train_size(record: RunRecord) -> int | None:
+    """Read how many images a run was trained on."""
+    part = record.counts.get("train")
+    return sum(part.values()) if isinstance(part, Mapping) else None
+
+
+def train_groups(record: RunRecord) -> int | None:
+    """Read how many groups a run was trained on.
+
+    Returns
+    -------
+    int or None
+        Patients, cases or lesions, and images without one; None where it was not recorded.
+    """
+    groups = record.counts.get("groups")
+    return groups.get("train") if isinstance(groups, Mapping) else None
+
+
+def scored_by_group(record: RunRecord) -> bool:
+    """Tell whether a run's predictions are one a group.
+
+    Returns
+    -------
+    bool
+        False where they are one an image, as also where every image is a group of its own.
+    """
+    pooled = record.settings.get("group_scores", "none") != "none"
+    alone = train_groups(record) is not None and train_groups(record) == train_size(record)
+    return pooled and not alone
+
+
+def history(run: Run) -> tuple[dict[str, float], ...]:
+    """Read the learning curve of a fine-tuning run.
+
+    Returns
+    -------
+    tuple of dict
+        One an epoch, with the numeric columns of ``history.csv``; NaN where a field is empty. Empty without that
+        file.
+    """
+    path = run.path / "history.csv"
+    if not path.is_file():
+        return ()
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
+        return tuple({name: _number(text) for name, text in row.items()} for row in csv.DictReader(file))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float({"True": 1, "False": 0}.get(text, "nan"))
+
+
+def check_series(arm: str, runs: Sequence[Run]) -> None:
+    """Check the runs of one arm on one task and protocol."""
+    first = runs[0]
+    seen: dict[str, Run] = {}
+    for run in runs:
+        record = run.record
+        where = f"arm {arm!r}, task {record.task!r}, fold {record.fold!r}"
+        if record.fold in seen:
+            raise RunError(
+                f"{where}: two runs, {seen[record.fold].path} and {run.path}; give one of them, or another --arm"
+            )
+        seen[record.fold] = run
+        lines = differing(_shared(first.record), _shared(record))
+        if lines:
+            raise RunError(
+                f"{where}: {run.path} does not belong with {first.path} ({listing(lines, 2)}); "
+                "train the whole arm again, or report the two apart"
+            )
+        _check_predictions(run)
+
+
+def _shared(record: RunRecord) -> dict[str, object]:
+    return {
+        "classes": record.classes,
+        "folds_digest": record.folds_digest,
+        "manifest": record.manifest.get("digest"),
+        "scored": record.scored,
+    }
+
+
+def _check_predictions(run: Run) -> None:
+    ids = [row.id for row in run.predictions]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise RunError(f"{run.path}: predictions.csv has image {twice!r} twice; train this run again")
+    known = set(run.record.classes)
+    for row in run.predictions:
+        if row.actual not in known:
+            raise RunError(f"{run.path}: image {row.id!r} has the class {row.actual!r}, which the task lacks")
+        missing = [name for name in run.record.scored if name not in row.scores]
+        if missing:
+            raise RunError(f"{run.path}: image {row.id!r} has no score for class {missing[0]!r}")
+        odd = [name for name, value in row.scores.items() if not math.isfinite(value)]
+        if odd:
+            raise RunError(
+                f"{run.path}: image {row.id!r} has the score {row.scores[odd[0]]!r} for {odd[0]!r}"
+            )
+
+
+def apart(here: RunRecord, there: RunRecord) -> str:
+    """Say why two arms cannot be compared, whatever their folds are called."""
+    if here.manifest.get("digest") != there.manifest.get("digest"):
+        return "scored on different manifests"
+    if here.folds_digest != there.folds_digest:
+        return "scored on different folds"
+    if scored_by_group(here) != scored_by_group(there):
+        return "one is scored by group, the other by image"
+    return ""
+
+
+def comparability(series: Sequence[tuple[str, tuple[Run, ...]]]) -> tuple[str, ...]:
+    """Say where the arms of a task were not scored alike, or were trained with mixed settings."""
+    lines: list[str] = []
+    firsts: dict[tuple[str, str], tuple[str, tuple[Run, ...]]] = {}
+    for arm, runs in series:
+        record = runs[0].record
+        if record.kind == "svm":
+            lines += _mixed_settings(arm, runs)
+        other, others = firsts.setdefault((record.task, record.protocol), (arm, runs))
+        _check_classes(arm, runs[0], other, others[0])
+        lines += _differences(arm, runs, other, others)
+    return tuple(lines)
+
+
+def _check_classes(arm: str, run: Run, other: str, first: Run) -> None:
+    here, there = run.record, first.record
+    if (here.classes, here.scored) != (there.classes, there.scored):
+        raise RunError(
+            f"task {here.task!r} has the classes {', '.join(here.classes)} in arm {arm!r} ({run.path}) but "
+            f"{', '.join(there.classes)} in arm {other!r}; give the tasks different names, or report them apart"
+        )
+
+
+def _mixed_settings(arm: str, runs: tuple[Run, ...]) -> list[str]:
+    first = runs[0].record
+    for run in runs[1:]:
+        lines = differing(dict(first.settings), dict(run.record.settings))
+        if lines:
+            return [
+                f"{arm}, {first.task}: fold {run.record.fold} was trained with other settings than fold "
+                f"{first.fold} ({listing(lines, 2)})."
+            ]
+    return []
+
+
+def _differences(arm: str, runs: tuple[Run, ...], other: str, others: tuple[Run, ...]) -> list[str]:
+    here, there = runs[0].record, others[0].record
+    both = f"{other} and {arm}, {here.task}"
+    lines = []
+    if here.manifest.get("digest") != there.manifest.get("digest"):
+        lines.append(f"{both}: scored on different manifests; do not compare them.")
+    if here.folds_digest != there.folds_digest:
+        lines.append(f"{both}: scored on different folds; their difference is not paired.")
+        return lines
+    if scored_by_group(here) != scored_by_group(there):
+        lines.append(f"{both}: {apart(here, there)}; do not compare them.")
+        return lines
+    mine = {run.record.fold: run for run in runs}
+    theirs = {run.record.fold: run for run in others}
+    alone = [*(f"{other} alone has {name}" for name in theirs if name not in mine)]
+    alone += [f"{arm} alone has {name}" for name in mine if name not in theirs]
+    if alone:
+        lines.append(
+            f"{both}: not the same folds are finished ({listing(alone, 4)}); means are over what is there."
+        )
+    unlike = [name for name in mine if name in theirs and _ids(mine[name]) != _ids(theirs[name])]
+    if unlike:
+        lines.append(f"{both}: fold {', '.join(unlike)} was not scored on the same images.")
+    return lines
+
+
+def _ids(run: Run) -> set[str]:
+    return {row.id for row in run.predictions}
+
+
+def one_name_a_task(runs: Sequence[Run]) -> list[Run]:
+    """Show all runs of a task under the names that the first of them has.
+
+    Returns
+    -------
+    list of Run
+        In the same order. Of runs that differ in nothing but such names, the first alone.
+    """
+    firsts: dict[str, RunRecord] = {}
+    for run in sorted(runs, key=lambda run: run.record.task_identity is None):
+        firsts.setdefault(run.record.task_identity or "", run.record)
+        first = firsts.setdefault(_key(run.record), run.record)
+        firsts.setdefault(_spelling(run.record), first)
+    kept: dict[str, str] = {}
+    shown = []
+    for run in runs:
+        # Equal inputs under two names are one run, made twice; under one name they are for `check_series` to refuse.
+        if kept.setdefault(run.record.id, run.record.task) == run.record.task:
+            shown.append(_under(run, firsts[_key(run.record)]))
+    return shown
+
+
+def _key(record: RunRecord) -> str:
+    return record.task_identity or _spelling(record)
+
+
+def _spelling(record: RunRecord) -> str:
+    return f"name {record.task.casefold()}"
+
+
+def _under(run: Run, first: RunRecord) -> Run:
+    """Show a run under the names of another of its task; classes of runs that do not tell match by their names."""
+    record = run.record
+    if (record.task, record.classes) == (first.task, first.classes):
+        return run
+    if record.task_identity is None:
+        here = {name: name.casefold() for name in record.classes}
+        there = {name.casefold(): name for name in first.classes}
+    else:
+        here = dict(record.manifest["targets"])
+        there = {content: name for name, content in first.manifest["targets"].items()}
+    if set(here.values()) != set(there) or len(there) != len(here):
+        return run
+    return shown_as(run, first.task, {name: there[key] for name, key in here.items()}, first.classes)
 
 
 @dataclass(frozen=True)
@@ -112,16 +398,6 @@ class Series:
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Give a sorting key that puts fold 2 before fold 10.
 
-    Parameters
-    ----------
-    name : str
-        What to sort.
-
-    Returns
-    -------
-    tuple
-        Key; numbers compare as numbers and stand before text.
-
     Examples
     --------
     >>> sorted(["10", "2", "1x2", "1x1"], key=natural)
@@ -195,25 +471,7 @@ def _arm(run: Run) -> str:
 
 
 def choose(series: tuple[Series, ...], arms: Sequence[str]) -> tuple[Series, ...]:
-    """Keep the series of some arms.
-
-    Parameters
-    ----------
-    series : tuple of Series
-        All of them.
-    arms : sequence of str
-        Arms to keep.
-
-    Returns
-    -------
-    tuple of Series
-        In the same order.
-
-    Raises
-    ------
-    RunError
-        If an arm is in no series.
-    """
+    """Keep the series of some arms."""
     known = sorted({item.arm for item in series}, key=natural)
     for name in arms:
         if name not in known:
@@ -236,3 +494,30 @@ def _fold_scores(run: Run) -> FoldScores:
         train_size=None if unknown else train_size(run.record),
         train_groups=groups,
     )
+
+
+# Folds of one protocol differ by a few groups: sizes this near count as one.
+NEAR = 1.1
+
+
+def clusters(folds: Sequence[FoldScores]) -> list[tuple[FoldScores, ...]]:
+    """Sort folds by the size of their training parts, sizes within a tenth of the smallest together.
+
+    Examples
+    --------
+    >>> from featx.stats.arms import fold_scores
+    >>> folds = [fold_scores(str(size), ["a"], [1], [0.1], train_size=size) for size in (200, 100, 104)]
+    >>> [[fold.train_size for fold in part] for part in clusters(folds)]
+    [[100, 104], [200]]
+    """
+    made: list[list[FoldScores]] = []
+    for fold in sorted((fold for fold in folds if fold.train_size), key=size_of):
+        if made and size_of(fold) <= NEAR * size_of(made[-1][0]):
+            made[-1].append(fold)
+        else:
+            made.append([fold])
+    return [tuple(part) for part in made]
+
+
+def size_of(fold: FoldScores) -> int:
+    return fold.train_size or 0

@@ -5,31 +5,311 @@ Nothing is averaged away: a fold whose test part holds one class only has no AUC
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featx.errors import ConfigError, RunError
+from featx.reporting.series import (
+    Series,
+    apart,
+    choose,
+    clusters,
+    collect,
+    comparability,
+    natural,
+)
 from featx.runs import Run
-from featx.stats import Comparisons, FoldScores, FoldSummary, fold_aucs, select_rows, summarise_arm
+from featx.stats import (
+    Comparison,
+    Comparisons,
+    FoldScores,
+    FoldSummary,
+    Power,
+    compare_many,
+    detectable,
+    fold_aucs,
+    select_rows,
+    summarise_arm,
+)
 
-from .checks import comparability
-from .pairs import compare, resolve
-from .series import Series, choose, collect, natural
-from .sizes import clusters
-from .strata import Stratum, find_strata
+if TYPE_CHECKING:
+    from featx.reporting.series import Series
 
 __all__ = [
+    "BINNED",
+    "LEVEL",
     "MACRO",
+    "MOST_LEVELS",
+    "POWER",
     "Measure",
+    "SubgroupColumn",
     "Summary",
+    "against",
+    "ahead",
+    "compare",
+    "find_strata",
+    "levels",
     "main_class",
     "measure",
+    "resolve",
     "restricted",
+    "significant",
+    "smallest",
     "summarise",
 ]
+
+
+MOST_LEVELS = 12
+
+
+BINNED = (
+    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by decade, others at their "
+    "quartiles."
+)
+
+
+_SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
+
+
+# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by decade.
+_OLDEST, _SPAN = 119, 20
+
+
+@dataclass(frozen=True)
+class SubgroupColumn:
+    """A column that results are broken down by.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    edges : tuple of float
+        Highest number of every bin but the last; empty where the column's values are taken as they are.
+    labels : tuple of str
+        Levels, in order: names of the bins, or the column's values.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    labels: tuple[str, ...]
+
+    def level(self, text: str) -> str:
+        """Find the level of a value.
+
+        Examples
+        --------
+        >>> SubgroupColumn("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
+        '40 to 49'
+        """
+        if not _given(text):
+            return ""
+        if not self.edges:
+            return text
+        number = float(text)
+        return self.labels[int(np.searchsorted(self.edges, number))] if math.isfinite(number) else ""
+
+
+def find_strata(
+    series: Sequence[Series], wanted: Sequence[str] | None = None
+) -> tuple[tuple[SubgroupColumn, ...], tuple[str, ...]]:
+    """Find the columns to break results down by.
+
+    Returns
+    -------
+    strata : tuple of Stratum
+        In natural order of their names, or in the order wanted.
+    notes : tuple of str
+        Columns that were left out, and why.
+    """
+    columns = _columns(series)
+    missing = sorted(set(wanted or ()) - set(columns))
+    if missing:
+        known = ", ".join(sorted(columns)) or "none"
+        raise RunError(f"no run has the stratum {missing[0]!r}; columns of these runs: {known}")
+    names = sorted(columns, key=natural) if wanted is None else dict.fromkeys(wanted)
+    found = [_stratum(name, columns[name].values()) for name in names]
+    if wanted is not None:
+        return tuple(found), ()
+    notes = [
+        f"Column {one.name!r} has {len(one.labels)} values: no breakdown is made of more than {MOST_LEVELS}."
+        for one in found
+        if len(one.labels) > MOST_LEVELS
+    ]
+    return tuple(one for one in found if 2 <= len(one.labels) <= MOST_LEVELS), tuple(notes)
+
+
+def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
+    """Gather each column's value of every image, an image that is tested several times once."""
+    values: dict[str, dict[tuple[str, str], str]] = {}
+    for run in (run for one in series for run in one.runs):
+        data = str(run.record.manifest.get("digest"))
+        for row in run.predictions:
+            for name, value in row.strata.items():
+                values.setdefault(name, {})[data, row.id] = value
+    return values
+
+
+def _stratum(name: str, values: Iterable[str]) -> SubgroupColumn:
+    given = [value for value in values if _given(value)]
+    numbers = _numbers(given)
+    if len(set(numbers)) > MOST_LEVELS:
+        return SubgroupColumn(name, *_bins(np.array(numbers)))
+    return SubgroupColumn(name, (), tuple(levels(given)))
+
+
+def _given(text: str) -> bool:
+    return text.strip().casefold() not in ("", "nan")
+
+
+def _numbers(values: Sequence[str]) -> list[float]:
+    """Read a column's values as numbers; none if one of them is not."""
+    try:
+        return [number for value in values if math.isfinite(number := float(value))]
+    except ValueError:
+        return []
+
+
+def _bins(numbers: np.ndarray) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Cut by decade where the numbers are like ages, else at the quartiles."""
+    low, high = float(numbers.min()), float(numbers.max())
+    whole = bool((numbers == numbers.round()).all())
+    if whole and low >= 0 and high <= _OLDEST and high - low >= _SPAN:
+        tens = range(int(low) // 10 * 10, int(high) + 1, 10)
+        return tuple(ten + 9.0 for ten in tens[:-1]), tuple(f"{ten} to {ten + 9}" for ten in tens)
+    below = numbers[numbers < high]
+    quartiles = np.quantile(numbers, (0.25, 0.5, 0.75), method="lower")
+    edges = np.unique(np.minimum(quartiles, below.max())).tolist()  # the last bin is never empty
+    inner = [f"> {start:g} to {end:g}" for start, end in pairwise(edges)]
+    return tuple(edges), (f"≤ {edges[0]:g}", *inner, f"> {edges[-1]:g}")
+
+
+def levels(values: Iterable[str]) -> list[str]:
+    """Order the levels of a stratum: known scales as people say them, all others naturally.
+
+    Examples
+    --------
+    >>> levels(["high", "low", "medium", "low", ""]), levels(["b", "a10", "a9"])
+    (['low', 'medium', 'high'], ['a9', 'a10', 'b'])
+    """
+    found = {value for value in values if value}
+    for scale in _SCALES:
+        if {value.casefold() for value in found} <= set(scale):
+            return sorted(found, key=lambda value: scale.index(value.casefold()))
+    return sorted(found, key=natural)
+
+
+LEVEL = 0.05
+
+
+"""Differences with a smaller adjusted p are called statistically significant."""
+
+
+POWER = 0.8
+
+
+"""Chance of finding a difference that counts as one the data could show."""
+
+
+def resolve(planned: Sequence[str | tuple[str, str]], arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Find the two arms that each planned comparison names.
+
+    Examples
+    --------
+    >>> resolve(["tuned:random:0", ("a", "b")], ["random:0", "tuned"])
+    (('tuned', 'random:0'), ('a', 'b'))
+    """
+    return tuple(_split(one, arms) if isinstance(one, str) else (one[0], one[1]) for one in planned)
+
+
+def _split(text: str, arms: Sequence[str]) -> tuple[str, str]:
+    places = [place for place, letter in enumerate(text) if letter == ":"]
+    found = [
+        (text[:place], text[place + 1 :])
+        for place in places
+        if text[:place] in arms and text[place + 1 :] in arms
+    ]
+    if not found:
+        raise RunError(
+            f"planned comparison {text!r}: give two arms as A:B; arms of these runs: {', '.join(arms)}"
+        )
+    if len(found) > 1:
+        ways = " or ".join(f"{a!r} against {b!r}" for a, b in found)
+        raise ConfigError(
+            f"planned comparison {text!r}: can be read as {ways}; name it in a study file, or as a pair of names "
+            "in Python"
+        )
+    return found[0]
+
+
+def compare(
+    series: Sequence[Series], planned: Sequence[tuple[str, str]] = ()
+) -> dict[tuple[str, str], Comparisons]:
+    """Compare every pair of arms of every task, over the folds and images that the two share.
+
+    Returns
+    -------
+    dict
+        Task and protocol to the comparisons; tasks of one arm are left out, unless something was planned.
+    """
+    found = {}
+    for setting in dict.fromkeys(one.setting for one in series):
+        arms = {one.arm: one for one in series if one.setting == setting}
+        if len(arms) < 2 and not planned:
+            continue
+        records = {name: one.runs[0].record for name, one in arms.items()}
+        reasons = {(a, b): why for a, b in combinations(arms, 2) if (why := apart(records[a], records[b]))}
+        found[setting] = compare_many(
+            {name: one.scores for name, one in arms.items()},
+            protocol=setting[1],
+            planned=planned,
+            apart=reasons,
+        )
+    return found
+
+
+def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
+    """Pick the comparisons of one arm.
+
+    Returns
+    -------
+    dict of str to Comparison
+        By the name of the other arm; differences still are first minus second of ``Comparison.arms``.
+    """
+    return {
+        pair.arms[1] if pair.arms[0] == arm else pair.arms[0]: pair
+        for pair in comparisons.pairs
+        if arm in pair.arms
+    }
+
+
+def ahead(pair: Comparison, arm: str) -> float:
+    """Say by how much an arm is ahead of the other one of a pair."""
+    difference = pair.values[0] - pair.values[1]
+    return difference if pair.arms[0] == arm else -difference
+
+
+def significant(pair: Comparison) -> bool:
+    """Tell whether a difference is statistically significant."""
+    return pair.adjusted_p < LEVEL
+
+
+def smallest(pair: Comparison) -> Power:
+    """Find the smallest difference that two arms' runs could have shown.
+
+    Returns
+    -------
+    Power
+        With the chance `POWER`, at `LEVEL` over the number of comparisons that the pair's p is corrected for.
+    """
+    return detectable(pair.finding, auc=pair.values, power=POWER, level=1 - LEVEL / pair.family)
+
 
 MACRO = "mean of classes"
 
@@ -165,7 +445,7 @@ def measure(series: Series, scored: str) -> Measure:
     return Measure(series, scored, "", "", series.scores if scored == MACRO else series.against_rest(scored))
 
 
-def _by_level(series: Series, column: Stratum) -> list[Measure]:
+def _by_level(series: Series, column: SubgroupColumn) -> list[Measure]:
     """Compute a series' AUC at each level of a column that it has images of."""
     images: dict[str, set[str]] = {}
     for row in (row for rows in series.parts for row in rows):
@@ -190,20 +470,7 @@ def _only(fold: FoldScores, images: set[str]) -> FoldScores:
 
 
 def restricted(item: Measure, folds: Sequence[str]) -> Measure:
-    """Limit a measure to some folds, so that arms are quoted on what they share.
-
-    Parameters
-    ----------
-    item : Measure
-        AUC of a series in every fold.
-    folds : sequence of str
-        Folds to keep.
-
-    Returns
-    -------
-    Measure
-        The measure itself where it has an AUC in these folds alone.
-    """
+    """Limit a measure to some folds, so that arms are quoted on what they share."""
     known = {fold for fold, auc in zip(item.folds, item.auc, strict=True) if np.isfinite(auc)}
     if known == set(folds):
         return item
@@ -216,33 +483,7 @@ def summarise(
     arms: Sequence[str] | None = None,
     planned: Sequence[str | tuple[str, str]] = (),
 ) -> Summary:
-    """Read runs and compute every AUC of a report.
-
-    Parameters
-    ----------
-    paths : iterable of Path or str
-        Run folders, or folders that hold some.
-    strata : sequence of str, optional
-        Columns to break down by; by default all that `find_strata` finds fit.
-    arms : sequence of str, optional
-        Arms to keep; all if left out.
-    planned : sequence of (str, str) or str
-        Planned comparisons, as `featx.reporting.make_report.report` takes them.
-
-    Returns
-    -------
-    Summary
-        Series, measures and warnings.
-
-    Raises
-    ------
-    RunError
-        As `collect`, or if a stratum or an arm is in no run.
-    ConfigError
-        If the text of a planned comparison can be read in several ways.
-    InputError
-        If a planned comparison is of an arm with itself, or stands twice.
-    """
+    """Read runs and compute every AUC of a report."""
     series, training = collect(paths)
     pairs = resolve(planned, sorted({item.arm for item in series}, key=natural))
     if arms is not None:

@@ -132,18 +132,6 @@ class Table:
 def shown(cell: Cell, column: Column) -> str:
     """Write a cell for people.
 
-    Parameters
-    ----------
-    cell : Cell
-        Its value.
-    column : Column
-        Its column, which knows the decimals.
-
-    Returns
-    -------
-    str
-        Text; a dash for None and for numbers that are not finite.
-
     Examples
     --------
     >>> shown(0.80651, Column("mean", "Mean")), shown(None, Column("sd", "SD"))
@@ -204,11 +192,6 @@ def plain(table: Table) -> str:
 def markdown(table: Table) -> str:
     r"""Write a table as Markdown, with its title and note.
 
-    Parameters
-    ----------
-    table : Table
-        What to write.
-
     Returns
     -------
     str
@@ -246,11 +229,6 @@ def markdown(table: Table) -> str:
 
 def csv_text(table: Table) -> str:
     r"""Write a table as CSV with full numbers; no value is an empty field.
-
-    Parameters
-    ----------
-    table : Table
-        What to write.
 
     Returns
     -------
@@ -297,16 +275,6 @@ def _finite(cell: str | int | float | None) -> str | int | float | None:
 def latex(table: Table) -> str:
     r"""Write a table as LaTeX, no wider than a page, as `featx.reporting.typesetting` does.
 
-    Parameters
-    ----------
-    table : Table
-        What to write.
-
-    Returns
-    -------
-    str
-        One or several ``table`` environments; special characters are escaped.
-
     Examples
     --------
     >>> columns = (Column("arm", "Arm", text=True), Column("mean", "AUC"))
@@ -338,16 +306,6 @@ FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
 def records(table: Table) -> list[dict[str, str | int | float | None]]:
     """Return a table's rows as mappings.
 
-    Parameters
-    ----------
-    table : Table
-        What to convert.
-
-    Returns
-    -------
-    list of dict
-        By the column names of the CSV; None where there is no value.
-
     Examples
     --------
     >>> records(Table("auc", "AUC", "", (Column("mean", "AUC"),), ((float("nan"),),)))
@@ -358,38 +316,14 @@ def records(table: Table) -> list[dict[str, str | int | float | None]]:
 
 
 def to_frame(table: Table) -> pd.DataFrame:
-    """Return a table as a data frame.
-
-    Parameters
-    ----------
-    table : Table
-        What to convert.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of the CSV; None where there is no value.
-    """
+    """Return a table as a data frame."""
     import pandas as pd
 
     return pd.DataFrame(records(table), columns=_spread_out(table)[0])
 
 
 def write_tables(tables: tuple[Table, ...], folder: Path | str) -> tuple[Path, ...]:
-    """Write every table in every format.
-
-    Parameters
-    ----------
-    tables : tuple of Table
-        What to write.
-    folder : Path or str
-        Where to; made if need be.
-
-    Returns
-    -------
-    tuple of Path
-        The files, table by table.
-    """
+    """Write every table in every format."""
     written = []
     for table in tables:
         for ending, write in FORMATS.values():

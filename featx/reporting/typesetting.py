@@ -78,18 +78,7 @@ class Grid:
     bold: frozenset[tuple[int, int]] = frozenset()
 
     def only(self, columns: Sequence[int]) -> Grid:
-        """Keep some columns.
-
-        Parameters
-        ----------
-        columns : sequence of int
-            Their places.
-
-        Returns
-        -------
-        Grid
-            With these columns, in this order.
-        """
+        """Keep some columns."""
         return Grid(
             tuple(self.heads[place] for place in columns),
             tuple(self.text[place] for place in columns),
@@ -105,20 +94,6 @@ def typeset(name: str, title: str, note: str, grid: Grid) -> str:
 
     Of a table that is too wide, text and counts that are the same in every row go into the caption; what then is
     still too wide is set in several tables, each with the columns that name its rows. Long tables go on in a next one.
-
-    Parameters
-    ----------
-    name : str
-        For its label: ``tab:NAME``, of further parts ``tab:NAME-2`` and so on.
-    title, note : str
-        Caption; the note stands at the first part alone.
-    grid : Grid
-        The table.
-
-    Returns
-    -------
-    str
-        One or several ``table`` environments; special characters are escaped.
 
     Examples
     --------

@@ -1,6 +1,4 @@
-from .maps import (
-    saliency_maps,
-)
+from .maps import saliency_maps
 
 __all__ = [
     "saliency_maps",

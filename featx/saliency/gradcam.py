@@ -48,26 +48,7 @@ class Halves:
 
 
 def halve(network: Network, layer: str | None = None) -> Halves:
-    """Cut a network at a layer with places.
-
-    Parameters
-    ----------
-    network : Network
-        With one feature layer.
-    layer : str, optional
-        Name of the layer. Default: the last feature map that is not pooled; of a transformer the last tokens on
-        whose patches the feature depends.
-
-    Returns
-    -------
-    Halves
-        Before and behind the layer.
-
-    Raises
-    ------
-    BackboneError
-        If there is no such layer, it has no places, or the feature also depends on what goes around it.
-    """
+    """Cut a network at a layer with places."""
     known = layer_names(network.model)
     if layer is not None:
         if layer not in known:
@@ -144,12 +125,8 @@ def grad_cam(
 
     Parameters
     ----------
-    halves : Halves
-        The network.
     pixels : ndarray of uint8, shape (side, side, 3)
         The image.
-    value : callable
-        Takes the feature, of shape (width,); returns the value and its gradient, of the same shape.
 
     Returns
     -------

@@ -2,30 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.data import Manifest, read_manifest
-from featx.errors import ImageError, RunError, listing
+from featx.digest import short
+from featx.errors import ConfigError, ImageError, RunError, StaleStoreError, StoreError, WeightsError, listing
+from featx.features import FeatureStore, find_stores
 from featx.files import write_bytes
-from featx.images import load_image
+from featx.images import DECODE_VERSION, load_image, preparation_key
 from featx.progress import Progress, Silent
 from featx.reporting import SaliencyMap, Series, collect, find_mistakes, write_index
-from featx.runs import Prediction, Run
-from featx.svm import SvmModel, load_model
+from featx.runs import Prediction, Run, given_features
+from featx.saliency.gradcam import Halves, grad_cam, halve
+from featx.svm import Scaler, SvmModel, load_model, row_lengths
+from featx.zoo import Weights, find_backbone, resolve_weights
 
-from .decision import decision_gradient
-from .gradcam import Halves, grad_cam, halve
-from .networks import network_of, recipe_of
-from .picture import overlay
+if TYPE_CHECKING:
+    from featx.zoo import Network
 
-__all__ = ["Saliency", "saliency_maps"]
+__all__ = ["Saliency", "decision_gradient", "network_of", "overlay", "recipe_of", "saliency_maps"]
+
+
+Floats = npt.NDArray[np.float64]
+
+
+def decision_gradient(
+    model: SvmModel, feature: npt.NDArray[np.floating[Any]], towards: str
+) -> tuple[float, Floats]:
+    """Compute the decision value for a class, and its gradient with respect to the feature.
+
+    Parameters
+    ----------
+    feature : ndarray of float, shape (d,)
+        An image's feature, unscaled.
+
+    Returns
+    -------
+    value : float
+        Decision value, higher for the class.
+    gradient : ndarray of float64, shape (d,)
+        Its derivative, through the scaling.
+    """
+    if towards not in model.classes:
+        raise ConfigError(f"no class {towards!r} in this run; its classes: {', '.join(model.classes)}")
+    sign = 1.0 if towards in model.scored else -1.0
+    one = model.decisions[model.scored.index(towards) if towards in model.scored else 0]
+    value = float(one.scaler.scores(feature[None], one.weights[:, None])[0, 0]) + one.intercept
+    return sign * value, sign * _through_scaling(one.scaler, one.weights, feature.astype(np.float64))
+
+
+def _through_scaling(scaler: Scaler, weights: Floats, feature: Floats) -> Floats:
+    if scaler.name == "l2":
+        # Of w . x / |x|: a longer feature changes nothing, so that the part of w along x is taken out.
+        length = row_lengths(feature[None])[0]
+        unit = feature / length
+        return np.asarray((weights - (weights @ unit) * unit) / length)
+    gradient = scaler.components @ weights if scaler.components.size else weights
+    return np.asarray(gradient * scaler.factor if scaler.factor.size else gradient)
+
+
+def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
+    """Find the recipe of features that a run was given.
+
+    Returns
+    -------
+    mapping
+        Fields of `featx.features.feature_recipe.Recipe` that decide a feature.
+    """
+    found = given_features(run, digest)
+    if found is None:
+        raise RunError(f"{run.path}: its model is of features that the run does not name; train it again")
+    recipe: Mapping[str, Any] = found["recipe"]
+    now = {"preparation": preparation_key(recipe["preparation"]["name"]), "decode": DECODE_VERSION}
+    stale = [name for name, value in now.items() if recipe[name] != value]
+    if stale:
+        raise StaleStoreError(
+            f"{run.path}: its features were made by another version of {stale[0]}; extract and train again"
+        )
+    return recipe
+
+
+def network_of(
+    recipe: Mapping[str, Any], digest: str, weights: str | Path | None, cache: Path | str
+) -> Network:
+    """Build the network of a recipe."""
+    from featx.zoo import build_network
+
+    backbone = find_backbone(recipe["backbone"])
+    source = weights if weights is not None else _told_source(digest, cache)
+    if source is None:
+        raise WeightsError(
+            f"no feature store {short(digest)} in {cache} tells where the weights of {backbone.name} came from; "
+            "give them by --weights, or the store's folder of caches by --cache"
+        )
+    found: dict[str, Weights] = {item.digest: item for item in resolve_weights(source, backbone)}
+    if recipe["weights"] not in found:
+        held = ", ".join(short(name) for name in found)
+        raise WeightsError(
+            f"weights {str(source)!r} are not those behind the run's features: these have digest "
+            f"{short(recipe['weights'])}, got {held}; give the right ones by --weights"
+        )
+    return build_network(
+        backbone,
+        found[recipe["weights"]],
+        layers=(recipe["layer"],),
+        pool=recipe["pool"],
+        image_size=recipe["image_size"],
+    )
+
+
+def _told_source(digest: str, cache: Path | str) -> str | None:
+    folder = Path(cache) / "features"
+    for path in find_stores([folder]) if folder.is_dir() else []:
+        with suppress(StoreError):  # a damaged store beside it is not what was asked for
+            store = FeatureStore(path)
+            if store.digest == digest:
+                return str(store.recipe["weights_source"]) or None
+    return None
+
+
+# Viridis (Smith & van der Walt 2015) at five places: even steps of lightness, readable without colour vision.
+_COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float64)
+
+
+_STRONGEST = 0.75
+
+
+def overlay(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating[Any]]) -> bytes:
+    """Lay a saliency map over its image.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+        The image.
+    heat : ndarray of float, shape (rows, columns)
+        From 0 to 1; stretched to the image by bilinear interpolation.
+
+    Returns
+    -------
+    bytes
+        A PNG of the image's size. Where the heat is 0 it shows the image alone.
+
+    Examples
+    --------
+    >>> overlay(np.zeros((8, 8, 3), np.uint8), np.eye(2))[1:4]
+    b'PNG'
+    """
+    from PIL import Image
+
+    height, width, _ = pixels.shape
+    small = Image.fromarray(heat.astype(np.float32))
+    wide = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float64)
+    share = _STRONGEST * wide[..., None]
+    steps = np.linspace(0, 1, len(_COLOURS))
+    colours = np.stack([np.interp(wide, steps, channel) for channel in _COLOURS.T], axis=-1)
+    mixed = (1 - share) * pixels + share * colours
+    buffer = BytesIO()
+    Image.fromarray(np.rint(mixed).astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
 
 _SIDE = 352
+
+
 # Difference of a decision value from the recorded one, as a share of it, that engines of single precision stay below.
 _AGREEMENT = 0.01
 

@@ -1,7 +1,4 @@
-from .anova import (
-    Anova,
-    factorial_anova,
-)
+from .anova import Anova, factorial_anova
 from .arms import (
     POOLED,
     FoldScores,
@@ -16,66 +13,55 @@ from .auc import (
     average_precision,
     fold_auc,
     mean_roc,
+    partial_auc,
     precision_recall_curve,
+    roc_auc,
     roc_curve,
 )
 from .calibration import (
     Calibration,
+    Recalibration,
     Sigmoid,
     Steps,
     brier_score,
     calibrate,
     calibration_warnings,
     fit_calibration,
+    fit_recalibration,
     reliability,
+    smooth_curve,
 )
-from .compare import (
-    Comparison,
-    Comparisons,
-    compare_many,
-)
-from .findings import (
-    TestResult,
-)
-from .grouping import (
-    pool_by_group,
-    pool_fold,
-)
-from .inputs import (
-    check_share,
-    group_codes,
-)
-from .intervals import (
-    FoldSummary,
-    summarise_folds,
-)
+from .compare import Comparison, Comparisons, compare_arms, compare_many, holm
+from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
+from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
 from .operating import (
     RULES,
     Confusion,
+    Estimate,
     balanced_accuracy,
     confusion,
     confusion_at,
     confusion_matrix,
     fixed_thresholds,
-)
-from .pooling import (
-    POOLINGS,
-    pool_runs,
-)
-from .power import (
-    Power,
-    detectable,
-)
-from .proportions import (
-    Estimate,
     predictive_values,
     proportion,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+    youden_point,
 )
-from .recalibration import (
-    Recalibration,
-    fit_recalibration,
-    smooth_curve,
+from .power import Power, detectable, planned_difference
+from .ranks import friedman, nemenyi
+from .resampling import bootstrap_interval
+from .significance import (
+    bootstrap_test,
+    combined_f,
+    corrected_t,
+    delong_test,
+    dietterich_t,
+    mcnemar_test,
+    swap_test,
 )
+from .validation import group_codes
 
 __all__ = [
     "POOLED",
@@ -96,15 +82,23 @@ __all__ = [
     "TestResult",
     "average_precision",
     "balanced_accuracy",
+    "bootstrap_interval",
+    "bootstrap_test",
     "brier_score",
     "calibrate",
     "calibration_warnings",
-    "check_share",
+    "combined_f",
+    "compare_arms",
     "compare_many",
     "confusion",
     "confusion_at",
     "confusion_matrix",
+    "corrected_t",
+    "delong_covariance",
+    "delong_interval",
+    "delong_test",
     "detectable",
+    "dietterich_t",
     "factorial_anova",
     "fit_calibration",
     "fit_recalibration",
@@ -112,8 +106,14 @@ __all__ = [
     "fold_auc",
     "fold_aucs",
     "fold_scores",
+    "friedman",
     "group_codes",
+    "holm",
+    "mcnemar_test",
     "mean_roc",
+    "nemenyi",
+    "partial_auc",
+    "planned_difference",
     "pool_by_group",
     "pool_fold",
     "pool_folds",
@@ -122,10 +122,15 @@ __all__ = [
     "predictive_values",
     "proportion",
     "reliability",
+    "roc_auc",
     "roc_curve",
     "select_rows",
+    "sensitivity_at_specificity",
     "size_ratio",
     "smooth_curve",
+    "specificity_at_sensitivity",
     "summarise_arm",
     "summarise_folds",
+    "swap_test",
+    "youden_point",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.errors import ConfigError, InputError, listing
 
-from .inputs import FloatArray
+from .validation import FloatArray
 
 __all__ = ["Anova", "Effect", "factorial_anova"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,16 +12,14 @@ from numpy.typing import ArrayLike
 from featx.errors import InputError, listing
 
 from .auc import fold_auc
-from .delong import few_warning
-from .inputs import FloatArray, IntArray
-from .intervals import FoldSummary, delong_interval, summarise_folds
+from .intervals import FoldSummary, delong_interval, few_warning, summarise_folds
+from .validation import FloatArray, IntArray
 
 __all__ = [
     "POOLED",
     "FoldScores",
     "Stratum",
     "align",
-    "breakdown",
     "count_images",
     "fold_aucs",
     "fold_scores",
@@ -171,22 +169,6 @@ def fold_scores(
 def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
     """Put the folds of several arms into one order, and check that they scored the same images.
 
-    Parameters
-    ----------
-    arms : sequence of sequence of FoldScores
-        The folds of each arm.
-
-    Returns
-    -------
-    list of list of FoldScores
-        The folds of each arm in the order of the first.
-
-    Raises
-    ------
-    InputError
-        If an arm has no fold, a fold twice or other folds than the first; or if images, classes or the number
-        of classes differ within a fold. What differs is named.
-
     Examples
     --------
     >>> a = [fold_scores("1", ["x"], [1], [0.3]), fold_scores("2", ["y"], [0], [0.1])]
@@ -232,11 +214,6 @@ def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
 
 def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
     """Count the images that an arm was tested on, each once.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        The folds of one arm.
 
     Returns
     -------
@@ -287,11 +264,6 @@ def size_ratio(folds: Sequence[FoldScores]) -> float | None:
 
 def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | None:
     """Find the two directions of each repeat of a repeated two-fold split.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        Folds named ``"repeat x direction"``, directions 1 and 2.
 
     Returns
     -------
@@ -362,16 +334,6 @@ def pool_folds(folds: Sequence[FoldScores]) -> FoldScores:
 
 def partition_warnings(folds: Sequence[FoldScores]) -> tuple[str, ...]:
     """Say which folds repeat a test part, so that they do not count as new evidence.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        The folds of one arm.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or nothing.
 
     Examples
     --------
@@ -510,41 +472,6 @@ def _pooled(folds: Sequence[FoldScores]) -> list[str]:
         for fold in folds
         if fold.models > 1
     ]
-
-
-def breakdown(
-    folds: Sequence[FoldScores], levels: Mapping[str, str], *, level: float = 0.95
-) -> tuple[Stratum, ...]:
-    """Break an arm's area under the ROC curve down by a stratum, such as the difficulty of the diagnosis.
-
-    Parameters
-    ----------
-    folds : sequence of FoldScores
-        The folds of one arm.
-    levels : mapping of str to str
-        Value of the stratum for each image id; images without one are left out.
-    level : float
-        Confidence.
-
-    Returns
-    -------
-    tuple of Stratum
-        Sorted by level. Intervals are `summarise_arm`'s, with the sizes of the whole folds; folds in which a
-        level holds one class only are counted in ``summary.undefined``.
-
-    Examples
-    --------
-    >>> fold = fold_scores("holdout", ["a", "b", "c", "d"], [0, 1, 0, 1], [0.1, 0.2, 0.4, 0.3])
-    >>> found = breakdown([fold], {"a": "easy", "b": "easy", "c": "hard", "d": "hard"})
-    >>> [(one.level, one.n, one.summary.mean) for one in found]
-    [('easy', 2, 1.0), ('hard', 2, 0.0)]
-    """
-    ratio = size_ratio(folds)
-    found = []
-    for value in sorted({levels[image] for fold in folds for image in fold.ids if image in levels}):
-        part = select_rows(folds, {image for image, one in levels.items() if one == value})
-        found.append(Stratum(value, *count_images(part), summarise_arm(part, ratio=ratio, level=level)))
-    return tuple(found)
 
 
 def _check_same(first: FoldScores, other: FoldScores) -> None:

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from featx.errors import ConfigError, InputError
-
-from .inputs import FloatArray, binary, several
+from featx.stats.validation import FloatArray, binary, several
 
 __all__ = [
     "MeanRoc",
@@ -27,6 +26,7 @@ __all__ = [
     "macro_auc",
     "mean_roc",
     "one_vs_rest_auc",
+    "partial_auc",
     "precision_recall_curve",
     "roc_auc",
     "roc_curve",
@@ -147,11 +147,6 @@ def one_vs_rest_auc(targets: ArrayLike, scores: ArrayLike) -> FloatArray:
     ndarray of float64, shape (k,)
         NaN for a class that no row, or every row, has.
 
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, an index has no column, or a score is not finite.
-
     Examples
     --------
     >>> one_vs_rest_auc([0, 1, 2], [[3, 1, 0], [0, 2, 0], [1, 3, 1]])
@@ -175,11 +170,6 @@ def macro_auc(targets: ArrayLike, scores: ArrayLike) -> float:
     -------
     float
         NaN if one class has no area: a mean over the others would be another quantity.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, an index has no column, or a score is not finite.
 
     Examples
     --------
@@ -390,3 +380,82 @@ def _at(grid: FloatArray, curve: RocCurve) -> FloatArray:
     right = np.minimum(left + 1, len(x) - 1)
     run = np.where(x[right] > x[left], x[right] - x[left], 1.0)
     return np.asarray(y[left] + (y[right] - y[left]) * (grid - x[left]) / run)
+
+
+_FOCUSES = ("specificity", "sensitivity")
+
+
+def partial_auc(
+    actual: ArrayLike,
+    scores: ArrayLike,
+    *,
+    low: float = 0.9,
+    high: float = 1.0,
+    focus: str = "specificity",
+    standardised: bool = True,
+) -> float:
+    """Area under the ROC curve between two specificities, or two sensitivities.
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative.
+    scores : array_like of shape (n,)
+        Higher for positive.
+    low, high : float
+        Bounds of the rate that `focus` names, 0 <= low < high <= 1.
+    focus : str
+        ``"specificity"``: the area below the curve over this range of specificities. ``"sensitivity"``: the
+        area beside the curve over this range of sensitivities.
+    standardised : bool
+        Rescale so that chance is 0.5 and perfection 1 (McClish 1989, Medical Decision Making 9, 190-195);
+        otherwise the bare area, at most high - low.
+
+    Returns
+    -------
+    float
+        NaN if `actual` holds one class only.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
+    ConfigError
+        If the bounds are not in order within 0 and 1, or the focus is unknown.
+
+    Examples
+    --------
+    >>> round(partial_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], low=0.5), 4)
+    0.6667
+    >>> partial_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], low=0.0, standardised=False)
+    0.75
+    """
+    if not 0 <= low < high <= 1:
+        raise ConfigError(
+            f"The 'low' and 'high' parameters must be in order within 0 and 1. Got {low!r} and {high!r}."
+        )
+    if focus not in _FOCUSES:
+        raise ConfigError(f"The 'focus' parameter must be one of {_FOCUSES}. Got {focus!r} instead.")
+    labels, values = binary(actual, scores)
+    if focus == "sensitivity":  # the same curve seen from the negatives
+        labels, values = ~labels, -values
+    curve = roc_curve(labels, values)
+    ends = np.array([1 - high, 1 - low])
+    area = float(np.diff(_area_up_to(ends, curve.false_positive_rate, curve.true_positive_rate))[0])
+    if not standardised:
+        return area
+    chance = float(np.diff(ends**2)[0]) / 2
+    return (1 + (area - chance) / (high - low - chance)) / 2
+
+
+def _area_up_to(ends: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Area under a curve of straight lines from 0 to each end."""
+    if not np.isfinite(x + y).all():
+        return np.full(len(ends), np.nan)
+    whole = np.concatenate([[0.0], np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2)])
+    left = np.searchsorted(x, ends, side="right") - 1
+    right = np.minimum(left + 1, len(x) - 1)
+    run = np.where(x[right] > x[left], x[right] - x[left], 1.0)
+    step = ends - x[left]
+    height = y[left] + (y[right] - y[left]) * step / run
+    return np.asarray(whole[left] + step * (y[left] + height) / 2)

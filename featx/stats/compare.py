@@ -40,11 +40,10 @@ from .arms import (
     size_ratio,
     two_fold_repeats,
 )
-from .findings import TestResult, bounds
-from .fold_tests import combined_f, corrected_t, dietterich_t
-from .inputs import FloatArray
+from .intervals import TestResult, bounds
 from .ranks import Ranking, rank_arms
-from .row_tests import bootstrap_test, delong_test
+from .significance import bootstrap_test, combined_f, corrected_t, delong_test, dietterich_t
+from .validation import FloatArray
 
 __all__ = [
     "CORRECTIONS",
@@ -73,7 +72,7 @@ class Comparison:
         Names of arm a and arm b.
     values : tuple of float
         Area under the ROC curve of each, the mean over the folds that entered.
-    finding : Finding
+    finding : TestResult
         The test that the protocol allows; `finding.estimate` is a - b, and its interval is that of this pair
         alone. Without a test, `p` is NaN and the warnings say why.
     adjusted_p : float
@@ -82,7 +81,7 @@ class Comparison:
         How it was corrected, such as ``"Holm over 3 comparisons"``; ``"none"``.
     undefined : int
         Folds left out because a class is missing in their test part.
-    others : tuple of Finding
+    others : tuple of TestResult
         Further tests of the same difference, for the record; the answer is `finding`.
     folds : tuple of str
         Names of the folds that entered: those in which both arms have an area.
@@ -234,18 +233,6 @@ def compare_arms(
 def untested(names: tuple[str, str], why: str) -> Comparison:
     """Stand for two arms that cannot be compared.
 
-    Parameters
-    ----------
-    names : tuple of str
-        Names of the arms.
-    why : str
-        The reason.
-
-    Returns
-    -------
-    Comparison
-        Without values and p; the reason is the finding's warning.
-
     Examples
     --------
     >>> untested(("a", "b"), "scored on other folds").tested
@@ -340,27 +327,15 @@ def compare_many(
 def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Comparison, ...]:
     """Correct the p values and intervals of comparisons for their number.
 
-    Parameters
-    ----------
-    pairs : sequence of Comparison
-        Comparisons that are looked at together. Planned ones are one family, all others another.
-    correction : str
-        ``"holm"`` or ``"none"``.
-
     Returns
     -------
     tuple of Comparison
         The same with `adjusted_p`, `adjustment`, `family` and the simultaneous interval. Comparisons without a p
         value do not count, except planned ones, which count as if their p were 1.
 
-    Raises
-    ------
-    ConfigError
-        For an unknown correction.
-
     Examples
     --------
-    >>> pair = Comparison(("a", "b"), (0.8, 0.7), Finding("t", 0.03, 2.2, "t"), 0.03)
+    >>> pair = Comparison(("a", "b"), (0.8, 0.7), TestResult("t", 0.03, 2.2, "t"), 0.03)
     >>> [one.adjusted_p for one in adjust([pair, pair])]
     [0.06, 0.06]
     """

@@ -1,10 +1,4 @@
-"""Intervals for one area under the ROC curve, and the summary of a metric over folds.
-
-One test set: DeLong's variance, plain or on the logit scale, for independent rows or for rows in groups
-(`delong_interval`). Several folds: mean, standard deviation and the corrected resampled t interval, plain or on
-the logit scale (`summarise_folds`). A plain t interval is not offered: the training parts of folds overlap,
-their results are not independent, and such an interval is too short.
-"""
+"""Intervals of an area under the ROC curve, and results of tests: DeLong's covariance, and summaries over folds."""
 
 from __future__ import annotations
 
@@ -14,23 +8,181 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
-from scipy.stats import norm, t
+from scipy.stats import norm, rankdata, t
 
 from featx.errors import ConfigError, InputError
-
-from .delong import auc_warnings, delong_covariance
-from .inputs import FloatArray, check_share
+from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, check_share, group_codes
 
 __all__ = [
+    "AucCovariance",
     "FoldSummary",
     "Interval",
+    "TestResult",
+    "auc_warnings",
+    "bounds",
     "corrected_variance",
+    "delong_covariance",
     "delong_interval",
+    "few_warning",
     "summarise_folds",
 ]
 
+
+_FEW_ROWS = 10  # rows, or groups, of a class below which the normal approximation is warned about
+
+
+@dataclass(frozen=True)
+class AucCovariance:
+    """Areas under the ROC curves of k scores of the same rows, with their covariance.
+
+    Attributes
+    ----------
+    auc : ndarray of float64, shape (k,)
+        NaN with one class only.
+    covariance : ndarray of float64, shape (k, k)
+        NaN with fewer than two rows (or groups) of a class.
+    n, positives : int
+        Rows, and those of the positive class.
+    groups : int
+        Independent units: rows, or groups of rows.
+    fewest : int
+        Independent units of the smaller class: its rows, or the groups that hold any of them.
+    """
+
+    auc: FloatArray
+    covariance: FloatArray
+    n: int
+    positives: int
+    groups: int
+    fewest: int
+
+
+def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> AucCovariance:
+    """Estimate the covariance of the areas of several scores of the same rows.
+
+    DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44, 837-845), from midranks in O(n log n) as in Sun & Xu
+    2014 (IEEE Signal Processing Letters 21, 1389-1393). With groups, rows of one group may depend on each
+    other: the structural components are summed by group (Obuchowski 1997, Biometrics 53, 567-578); groups of
+    one row give DeLong's result.
+
+    Parameters
+    ----------
+    actual : array_like of shape (n,)
+        True or 1 for positive, False or 0 for negative.
+    scores : array_like of shape (n,) or (n, k)
+        One column for each of k readers, models or arms.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row; without it, rows are independent.
+
+    Returns
+    -------
+    AucCovariance
+        Areas and covariance.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
+
+    Examples
+    --------
+    >>> result = delong_covariance([0, 0, 0, 1, 1], [[1, 2], [2, 1], [4, 3], [3, 4], [5, 5]])
+    >>> result.auc.round(4)
+    array([0.8333, 1.    ])
+    >>> result.covariance.round(4)
+    array([[0.0556, 0.    ],
+           [0.    , 0.    ]])
+    """
+    columns = np.asarray(scores, dtype=np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    labels = binary(actual, columns[:, 0])[0]
+    values = np.column_stack([binary(actual, column)[1] for column in columns.T])
+    codes = None if groups is None else group_codes(groups, len(labels))
+    units = len(labels) if codes is None else int(codes.max(initial=-1)) + 1
+    positives = int(labels.sum())
+    independent = np.arange(len(labels)) if codes is None else codes
+    fewest = min(len(np.unique(independent[part])) for part in (labels, ~labels))
+    if positives in (0, len(labels)):
+        width = values.shape[1]
+        nothing = np.full((width, width), np.nan)
+        return AucCovariance(nothing[0], nothing, len(labels), positives, units, fewest)
+    high, low = _components(labels, values)
+    covariance = _independent(high, low) if codes is None else _grouped(labels, high, low, codes)
+    return AucCovariance(high.mean(axis=0), covariance, len(labels), positives, units, fewest)
+
+
+def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
+    """Say where the normal approximation of an area fails.
+
+    Examples
+    --------
+    >>> auc_warnings(delong_covariance([1, 1], [0, 1]))
+    ('one class only: there is no area under the ROC curve',)
+    """
+    if not found.fewest:
+        return ("one class only: there is no area under the ROC curve",)
+    notes = []
+    if not np.isfinite(found.covariance).all():
+        notes.append("fewer than two independent rows of a class: there is no variance")
+    elif (np.diagonal(found.covariance) <= 0).any():
+        notes.append(
+            "perfect separation or constant scores: the estimated variance is 0, which is no certainty"
+        )
+    if few := few_warning(found.fewest, grouped=found.groups < found.n):
+        notes.append(f"{few}: the normal approximation is poor")
+    return tuple(notes)
+
+
+def few_warning(fewest: int, *, grouped: bool) -> str:
+    """Say that a class has few independent units.
+
+    Examples
+    --------
+    >>> few_warning(5, grouped=True), few_warning(10, grouped=False)
+    ('only 5 groups in the smaller class', '')
+    """
+    unit = ("group" if grouped else "row") + "s" * (fewest != 1)
+    return f"only {fewest} {unit} in the smaller class" if fewest < _FEW_ROWS else ""
+
+
+def _components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Find for each positive the share of negatives below it, for each negative that of positives above."""
+    high, low = values[labels], values[~labels]
+    ranks = rankdata(values, axis=0)
+    above = (ranks[labels] - rankdata(high, axis=0)) / len(low)
+    below = 1 - (ranks[~labels] - rankdata(low, axis=0)) / len(high)
+    return above, below
+
+
+def _independent(high: FloatArray, low: FloatArray) -> FloatArray:
+    """Covariance of the areas from components of independent rows."""
+    total = np.zeros((high.shape[1], high.shape[1]))
+    for part in (high, low):
+        centred = part - part.mean(axis=0)
+        total += centred.T @ centred / (len(part) * (len(part) - 1) if len(part) > 1 else np.nan)
+    return total
+
+
+def _grouped(labels: BoolArray, high: FloatArray, low: FloatArray, codes: IntArray) -> FloatArray:
+    """Covariance of the areas from components summed by group."""
+    area, count = high.mean(axis=0), int(codes.max()) + 1
+    sums = np.zeros((2, count, high.shape[1]))
+    np.add.at(sums[0], codes[labels], high - area)
+    np.add.at(sums[1], codes[~labels], low - area)
+    total = np.zeros((high.shape[1], high.shape[1]))
+    for part, rows, present in ((sums[0], len(high), codes[labels]), (sums[1], len(low), codes[~labels])):
+        units = len(np.unique(present))
+        total += part.T @ part / rows**2 * (units / (units - 1) if units > 1 else np.nan)
+    cross = sums[0].T @ sums[1] / (len(high) * len(low)) * (count / (count - 1) if count > 1 else np.nan)
+    return np.asarray(total + cross + cross.T)
+
+
 _SCALES = ("plain", "logit")
+
+
 _FEW = 5  # folds below which an interval is warned about
+
+
 _SAME = 1e-12  # values of folds that lie nearer together than this differ by rounding alone
 
 
@@ -166,18 +318,6 @@ def corrected_variance(values: ArrayLike, ratio: float) -> float:
     ----------
     values : array_like of shape (n,)
         One finite value a fold, at least two.
-    ratio : float
-        Size of the test part over that of the training part: 1 for 5x2, 1 / (K - 1) for K folds.
-
-    Returns
-    -------
-    float
-        The variance.
-
-    Raises
-    ------
-    ConfigError
-        If `ratio` is not positive.
 
     Examples
     --------
@@ -302,3 +442,83 @@ def _logit_bounds(mean: float, reach: float) -> tuple[float, float]:
         return float("nan"), float("nan")
     step = reach / (mean * (1 - mean))
     return float(expit(logit(mean) - step)), float(expit(logit(mean) + step))
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """The result of one test. Every p value is two-sided unless `test` says otherwise.
+
+    Attributes
+    ----------
+    test : str
+        The test and its source.
+    p : float
+        The p value; NaN where the test cannot be made, and a warning says why.
+    statistic : float
+        The test statistic.
+    statistic_name : str
+        Its name, such as ``"z"`` or ``"F"``.
+    freedom : tuple of float
+        Degrees of freedom; empty where the reference distribution has none.
+    estimate : float
+        What was tested: the difference a - b of a metric; NaN where the test has no such estimate.
+    low, high : float
+        Confidence interval of the estimate; NaN where there is none.
+    level : float
+        Its confidence.
+    interval : str
+        How it was made, ``"none"`` where there is none.
+    error : float
+        Standard error of the estimate; NaN where there is none.
+    error_freedom : float
+        Degrees of freedom of the error's t distribution; infinite where it is taken as normal.
+    correction : str
+        What was corrected for overlapping folds, groups or multiple testing; ``"none"``.
+    n, positives : int or None
+        Images, and those of the positive class; None where the test does not see images, `positives` also
+        None with several classes.
+    folds : int
+        Folds (or blocks) that entered; 1 for one test set.
+    warnings : tuple of str
+        Assumptions that fail, one sentence each.
+    """
+
+    test: str
+    p: float
+    statistic: float
+    statistic_name: str
+    freedom: tuple[float, ...] = ()
+    estimate: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    level: float = 0.95
+    interval: str = "none"
+    error: float = float("nan")
+    error_freedom: float = float("inf")
+    correction: str = "none"
+    n: int | None = None
+    positives: int | None = None
+    folds: int = 1
+    warnings: tuple[str, ...] = ()
+
+
+def bounds(
+    estimate: float, error: float, freedom: float = float("inf"), level: float = 0.95
+) -> tuple[float, float]:
+    """Confidence interval of an estimate from its standard error.
+
+    Returns
+    -------
+    low, high : float
+        NaN where the error is 0 or does not exist: an estimate that did not vary is no certainty.
+
+    Examples
+    --------
+    >>> low, high = bounds(0.02, 0.01)
+    >>> round(low, 4), round(high, 4)
+    (0.0004, 0.0396)
+    """
+    reach = float(t.ppf((1 + check_share("level", level)) / 2, freedom)) * error
+    if not reach > 0:
+        return float("nan"), float("nan")
+    return estimate - reach, estimate + reach

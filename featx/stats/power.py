@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import nct, norm, t
 
 from featx.errors import ConfigError
 
-from .arms import FoldScores
-from .compare import compare_arms
-from .findings import TestResult
-from .fold_tests import corrected_t
-from .inputs import check_share
-from .row_tests import delong_test
+from .intervals import TestResult
+from .validation import check_share
 
 __all__ = [
     "Power",
     "detectable",
-    "detectable_by_delong",
-    "detectable_over_folds",
     "hanley_mcneil_variance",
     "planned_difference",
-    "smallest_difference",
 ]
 
 
@@ -61,42 +52,6 @@ class Power:
     warnings: tuple[str, ...] = ()
 
 
-def smallest_difference(
-    a: Sequence[FoldScores], b: Sequence[FoldScores], *, power: float = 0.8, level: float = 0.95
-) -> Power:
-    """Find the smallest difference that two arms' protocol could show, given how their scores vary.
-
-    Parameters
-    ----------
-    a, b : sequence of FoldScores
-        The folds of each arm.
-    power, level : float
-        Wanted chance of finding the difference, and confidence of the test.
-
-    Returns
-    -------
-    Power
-        From the standard error of the test that `featx.stats.compare.compare_arms` takes.
-
-    Raises
-    ------
-    InputError
-        If the arms were not scored on the same folds and images.
-    ConfigError
-        If `power` or `level` is not between 0 and 1.
-
-    Examples
-    --------
-    >>> from featx.stats.arms import fold_scores
-    >>> a = fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6])
-    >>> b = fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], [3, 1, 5, 2, 4, 6])
-    >>> smallest_difference([a], [b]).warnings[-1]
-    'even a difference of 0.389, the largest that is possible, would not be found with 80 % chance'
-    """
-    found = compare_arms(a, b, level=level)
-    return detectable(found.finding, auc=found.values, power=power, level=level)
-
-
 def detectable(
     finding: TestResult,
     *,
@@ -108,7 +63,7 @@ def detectable(
 
     Parameters
     ----------
-    finding : Finding
+    finding : TestResult
         A test of a difference of two areas.
     auc : tuple of float, optional
         The areas of the two arms. With them, a difference counts as possible up to what separates the lower one
@@ -130,7 +85,7 @@ def detectable(
 
     Examples
     --------
-    >>> from featx.stats.fold_tests import corrected_t
+    >>> from featx.stats.significance import corrected_t
     >>> finding = corrected_t([0.02, 0.03, 0.01, 0.04, 0.02], ratio=0.25)
     >>> round(detectable(finding).difference, 4), detectable(finding, level=1 - 0.05 / 4).difference > 0.0288
     (0.0288, True)
@@ -164,78 +119,6 @@ def _within(found: Power, limit: float) -> Power:
         f"{found.power * 100:.0f} % chance"
     )
     return replace(found, difference=float("nan"), warnings=(*found.warnings, why))
-
-
-def detectable_by_delong(
-    actual: ArrayLike,
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    power: float = 0.8,
-    level: float = 0.95,
-) -> Power:
-    """Smallest difference of two areas that DeLong's test could show on these rows.
-
-    Parameters
-    ----------
-    actual, scores_a, scores_b, groups
-        As `featx.stats.row_tests.delong_test` takes them.
-    power, level : float
-        Wanted chance of finding the difference, and confidence of the test.
-
-    Returns
-    -------
-    Power
-        (z of the level + z of the power) times DeLong's standard error of the observed difference.
-
-    Raises
-    ------
-    InputError
-        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
-    ConfigError
-        If `power` or `level` is not between 0 and 1.
-
-    Examples
-    --------
-    >>> round(detectable_by_delong([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6]).difference, 2)
-    0.44
-    """
-    return detectable(delong_test(actual, scores_a, scores_b, groups=groups), power=power, level=level)
-
-
-def detectable_over_folds(
-    differences: ArrayLike, ratio: float, *, power: float = 0.8, level: float = 0.95
-) -> Power:
-    """Smallest mean difference that the corrected resampled t test could show over these folds.
-
-    Parameters
-    ----------
-    differences : array_like of shape (folds,)
-        One finite difference a fold, at least two; their spread counts, not their mean.
-    ratio : float
-        Size of the test part over that of the training part.
-    power, level : float
-        Wanted chance of finding the difference, and confidence of the test.
-
-    Returns
-    -------
-    Power
-        From the noncentral t distribution with one degree of freedom less than there are folds.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two differences or one is not finite.
-    ConfigError
-        If `ratio` is not positive, or `power` or `level` not between 0 and 1.
-
-    Examples
-    --------
-    >>> round(detectable_over_folds([0.02, 0.03, 0.01, 0.04, 0.02], 0.25).difference, 4)
-    0.0288
-    """
-    return detectable(corrected_t(differences, ratio), power=power, level=level)
 
 
 def planned_difference(
@@ -299,23 +182,6 @@ def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
 
     Hanley & McNeil 1982 (Radiology 143, 29-36), for scores that are about exponential; for planning, where
     there are no scores for DeLong's variance yet.
-
-    Parameters
-    ----------
-    auc : float
-        The area, between 0 and 1.
-    positives, negatives : int
-        Images of each class, at least one.
-
-    Returns
-    -------
-    float
-        The variance.
-
-    Raises
-    ------
-    ConfigError
-        If the area is not between 0 and 1 or a class has no image.
 
     Examples
     --------

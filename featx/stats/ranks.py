@@ -11,8 +11,8 @@ from scipy.stats import f, rankdata, studentized_range
 
 from featx.errors import InputError
 
-from .findings import TestResult
-from .inputs import FloatArray, check_share
+from .intervals import TestResult
+from .validation import FloatArray, check_share
 
 __all__ = ["Ranking", "cliques", "critical_difference", "friedman", "nemenyi", "rank_arms"]
 
@@ -29,7 +29,7 @@ class Ranking:
         Names, in the order given.
     ranks : tuple of float
         Mean rank of each, 1 is best; ties share their mean rank.
-    finding : Finding
+    finding : TestResult
         Friedman's test that all arms are alike.
     level : float
         Confidence of the critical difference.
@@ -61,25 +61,6 @@ def rank_arms(
     table : array_like of shape (blocks, arms)
         A metric, higher is better, of each arm on each block: data set, task or fold. At least two blocks and
         three arms.
-    names : sequence of str
-        Names of the arms.
-    level : float
-        Confidence.
-    overlapping : bool
-        Whether blocks share images, as folds of one data set do. The tests take blocks as independent, so that
-        there are then no p values, no critical difference and no cliques; a warning says why.
-
-    Returns
-    -------
-    Ranking
-        Ranks, tests and cliques.
-
-    Raises
-    ------
-    InputError
-        If the table has another shape, or a value is not finite.
-    ConfigError
-        If `level` is not between 0 and 1.
 
     Examples
     --------
@@ -121,7 +102,7 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> TestResult:
 
     Returns
     -------
-    Finding
+    TestResult
         F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. Of independent blocks, p is 1 where all arms
         tie everywhere and 0 where every block has the same strict order.
 
@@ -193,23 +174,6 @@ def nemenyi(table: ArrayLike) -> FloatArray:
 def critical_difference(arms: int, blocks: int, level: float = 0.95) -> float:
     """Difference of mean ranks from which on Nemenyi's test tells two arms apart.
 
-    Parameters
-    ----------
-    arms, blocks : int
-        How many were compared, on how many blocks.
-    level : float
-        Confidence.
-
-    Returns
-    -------
-    float
-        In ranks.
-
-    Raises
-    ------
-    ConfigError
-        If `level` is not between 0 and 1.
-
     Examples
     --------
     >>> round(critical_difference(4, 14), 2)
@@ -226,10 +190,6 @@ def cliques(ranks: ArrayLike, names: Sequence[str], gap: float) -> tuple[tuple[s
     ----------
     ranks : array_like of shape (arms,)
         Mean ranks.
-    names : sequence of str
-        Names of the arms.
-    gap : float
-        The critical difference.
 
     Returns
     -------

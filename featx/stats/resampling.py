@@ -18,8 +18,8 @@ from scipy import stats
 from featx.errors import ConfigError
 
 from .auc import fold_auc
-from .inputs import FloatArray, IntArray, binary, check_share, group_codes, several
 from .intervals import Interval
+from .validation import FloatArray, IntArray, binary, check_share, group_codes, several
 
 __all__ = [
     "Metric",
@@ -72,11 +72,6 @@ def weighted_auc(actual: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Fl
     ndarray of float64, shape (resamples,)
         NaN where all weight is on one class.
 
-    Raises
-    ------
-    InputError
-        If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
-
     Examples
     --------
     >>> weighted_auc([0, 0, 1, 1], [1, 3, 2, 4], [[1, 1, 1, 1], [2, 0, 2, 0], [0, 0, 1, 1]])
@@ -109,11 +104,6 @@ def weighted_macro_auc(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike
     -------
     ndarray of float64, shape (resamples,)
         NaN where a class has no weight.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit, an index has no column, or a score is not finite.
 
     Examples
     --------
@@ -242,17 +232,8 @@ def resample(
 
     Parameters
     ----------
-    weigh : callable
-        Takes weights of shape (resamples, n), returns an array of shape (resamples,).
     labels, codes : ndarray of int64, shape (n,)
         Class index and group number of each row.
-    method, resamples, level, seed
-        As in `bootstrap_interval`.
-
-    Returns
-    -------
-    Resampled
-        The interval and the statistic of every resample.
 
     Examples
     --------
@@ -300,8 +281,6 @@ def weigher(labels: IntArray, scores: FloatArray, metric: Metric | None) -> Weig
         Class index of each row.
     scores : ndarray of float64, shape (n,) or (n, k)
         Scores.
-    metric : callable or None
-        Takes labels and scores; None for `featx.stats.auc.fold_auc`, which needs no loop.
 
     Returns
     -------

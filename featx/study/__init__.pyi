@@ -1,11 +1,11 @@
 from .execute import StudyOutcome
 from .schema import read_study, shipped_studies
-from .studies import report_runs_or_study, report_study, run_demo, run_study, study_overview, watched
+from .studies import report, report_study, run_demo, run_study, study_overview, watched
 
 __all__ = [
     "StudyOutcome",
     "read_study",
-    "report_runs_or_study",
+    "report",
     "report_study",
     "run_demo",
     "run_study",

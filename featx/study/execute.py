@@ -15,7 +15,7 @@ from typing import Any
 
 from featx.errors import ConfigError
 from featx.files import write_json
-from featx.interrupts import Interrupted, on_signal
+from featx.process import Interrupted, on_signal
 from featx.progress import Progress, Silent
 
 from .jobs import KINDS, State, StudyJob, locked, read_state, write_failed, write_started
@@ -116,33 +116,7 @@ def execute(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> StudyOutcome:
-    """Do the jobs of a plan that are not finished.
-
-    Parameters
-    ----------
-    plan : Plan
-        What `make_plan` returned.
-    jobs : int
-        Jobs at once, at least 1.
-    retry_failed : bool
-        Try jobs again that failed before; else they stay failed.
-    progress : Progress, optional
-        Receiver of progress.
-
-    Returns
-    -------
-    Outcome
-        What was done, reused, failed and left out.
-
-    Raises
-    ------
-    ConfigError
-        If `jobs` is below 1.
-    StoreError
-        If another execution is at work in the study's folder.
-    KeyboardInterrupt
-        `Interrupted`, after SIGINT, SIGTERM or SIGHUP, once the running jobs have ended.
-    """
+    """Do the jobs of a plan that are not finished."""
     if jobs < 1:
         raise ConfigError(f"The 'jobs' parameter must be at least 1. Got {jobs} instead.")
     with locked(plan.output):

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from featx.digest import canonical, digest, short
-from featx.features import ExtractSettings
+from featx.features import FeatureOptions
 from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
 from featx.progress import Progress, Silent
-from featx.svm import resolve_settings
+from featx.svm import SvmSettings
 from featx.zoo import (
     WEIGHTS_DIR,
     Backbone,
@@ -256,7 +256,7 @@ class _Planner:
                 "task": seen,
                 "folds": folds.digest,
                 "protocol": target.protocol,
-                "settings": canonical(resolve_settings(**search)),
+                "settings": canonical(SvmSettings.make(search)),
                 "missing": self.study.svm.missing,
                 "seed": self.study.seed,
             },
@@ -313,7 +313,7 @@ def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress |
     extractions = [job for job in left if job.kind == "extract"]
     if extractions:
         options = plan.study.extract
-        settings = ExtractSettings(engine=options.engine, device=options.device)
+        settings = FeatureOptions(engine=options.engine, device=options.device)
         found.attempt("extract.engine", options.engine, settings.chosen_engine)
         _check_layers(plan, extractions, found)
     found.tell(called)

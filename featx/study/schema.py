@@ -198,11 +198,11 @@ class Extract(_Table):
 
     @model_validator(mode="after")
     def _usable(self) -> Extract:
-        from featx.features import ExtractSettings
+        from featx.features import FeatureOptions
         from featx.zoo import check_pool
 
         _checked(lambda: check_pool(self.pool))
-        _checked(lambda: ExtractSettings(**self.model_dump(exclude={"on_error"})))
+        _checked(lambda: FeatureOptions(**self.model_dump(exclude={"on_error"})))
         return self
 
 
@@ -231,10 +231,10 @@ class Svm(_Table):
 
     @model_validator(mode="after")
     def _resolvable(self) -> Svm:
-        from featx.svm import resolve_settings
+        from featx.svm import SvmSettings
 
         chosen = self.model_dump(exclude={"missing"}, exclude_none=True)
-        _checked(lambda: resolve_settings(**chosen))
+        _checked(lambda: SvmSettings.make(chosen))
         return self
 
 

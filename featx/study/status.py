@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import FeatxError
-from featx.features import ExtractSettings, missing_keys, targets
+from featx.features import FeatureOptions, missing_keys, targets
 from featx.zoo import find_backbone, weights_folder
 
 from .jobs import KINDS, State, StudyJob, is_running, read_state
@@ -42,7 +42,7 @@ def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
     ):
         return 0
     chosen = {name: given[name] for name in _SETTINGS}
-    settings = ExtractSettings(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
+    settings = FeatureOptions(**{**chosen, "layers": tuple(chosen["layers"])}, engine=given["engine"])
     try:
         wanted = targets([backbone.name], [weights], settings, Path(given["cache"]))
         lacking = frozenset().union(*(missing for target in wanted for missing in missing_keys(target, keys)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError, RunError
+from featx.options import verb
 from featx.progress import Progress
+from featx.reporting import ReportSettings
 
 from .execute import StudyOutcome, execute, settled
 from .jobs import StudyJob, read_state
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "demo_study",
     "plan_study",
-    "report_runs_or_study",
+    "report",
     "report_study",
     "run_demo",
     "run_study",
@@ -201,7 +204,7 @@ def report_study(
     thumbnails : bool
         Show pictures of the most confident mistakes: mind who may see them.
     **options
-        Further options of `featx.reporting.make_report.report`, instead of the study's own.
+        Further options of `featx.reporting.make_report.report_runs`, instead of the study's own.
 
     Returns
     -------
@@ -211,11 +214,11 @@ def report_study(
     Raises
     ------
     InputError
-        As `plan_study` and `featx.reporting.make_report.report`.
+        As `plan_study` and `featx.reporting.make_report.report_runs`.
     RunError
         If no SVM of the study is finished.
     """
-    from featx.reporting import report
+    from featx.reporting import report_runs
 
     plan = plan_study(
         spec, output=folder, cache=cache, manifests=manifests, allow_outside=allow_outside, progress=progress
@@ -232,7 +235,8 @@ def report_study(
             given["output"] = Path(output) / Path(job.arguments["output"]).name if several else output
         if thumbnails:
             given |= _pictures(plan, job)
-        made.append(report(**{**job.arguments, **given}, progress=progress))
+        arguments = {**job.arguments, **given}
+        made.append(report_runs(arguments.pop("paths"), **arguments, progress=progress))
     return tuple(made)
 
 
@@ -246,59 +250,62 @@ def _pictures(plan: Plan, report: StudyJob) -> dict[str, Any]:
     return {"manifest": place[0], "root": place[1], "allow_outside": place[2]}
 
 
-def report_runs_or_study(
-    given: Sequence[Path | str],
-    *,
-    output: Path | str | None = None,
-    cache: Path | str = "cache",
-    thumbnails: bool = False,
-    manifest: Path | str | None = None,
-    root: Path | str | None = None,
-    **options: Any,
-) -> tuple[Report, ...]:
-    """Report run folders, or a study.
+@verb(ReportSettings)
+def report(runs: Path | str | Sequence[Path | str], options: ReportSettings) -> tuple[Report, ...]:
+    """Report finished runs, or a study, as tables, figures and one HTML page.
 
     Parameters
     ----------
-    given : sequence of Path or str
-        Folders that hold runs; or a study file, a study's folder or the name of a shipped study, alone.
-    output : Path or str, optional
-        Where to; by default ``reports/report``, and for a study its own folder.
-    cache : Path or str
-        Folder of caches, for a study.
-    thumbnails : bool
-        Show pictures of the most confident mistakes: mind who may see them.
-    manifest, root : Path or str, optional
-        Where the images stand. A study knows its own.
-    **options
-        Of `featx.reporting.make_report.report`; None for its default.
+    runs : path or sequence of paths
+        Run folders, or folders that hold some; or one study: its file, its folder, or the name of a shipped study.
+    {options}
 
     Returns
     -------
     tuple of Report
-        One; of a study one for each target.
+        One report; of a study one for each target.
 
     Raises
     ------
     ConfigError
         If a study is given with other things, or thumbnails of runs without a manifest or the reverse.
+    RunError
+        If a folder holds no finished run, or runs do not belong together.
     InputError
-        As `report_study` and `featx.reporting.make_report.report`.
-    """
-    from featx.reporting import report
+        If a study file, an option or a comparison cannot be used.
 
+    Examples
+    --------
+    ::
+
+        (report,) = featx.report("reports/runs", output="reports/report")
+        print(report.text)
+    """
+    from featx.reporting import report_runs
+
+    given = [runs] if isinstance(runs, str | Path) else list(runs)
     if any(map(is_study, given)):
-        if len(given) > 1 or manifest or root:
+        if len(given) > 1 or options.manifest or options.root:
             raise ConfigError(
-                "a study is reported alone, from its own manifests. Got other runs or a manifest beside it."
+                "A study is reported alone, from its own manifests. Got other runs or a manifest beside it; give the "
+                "study only"
             )
-        return report_study(given[0], cache=cache, output=output, thumbnails=thumbnails, **options)
-    if thumbnails != (manifest is not None):
-        raise ConfigError(
-            "--thumbnails and --manifest go together: one asks for images, the other says where they are"
+        return report_study(
+            given[0],
+            cache=options.cache,
+            output=options.output,
+            thumbnails=options.thumbnails,
+            allow_outside=options.allow_outside,
+            progress=options.progress,
+            **options.given(),
         )
-    options |= {"output": output, "manifest": manifest, "root": root}
-    return (report(given, **{name: value for name, value in options.items() if value is not None}),)
+    if options.thumbnails != (options.manifest is not None):
+        raise ConfigError(
+            "--thumbnails and --manifest go together: the first asks for images, the second says where they are. "
+            "Give both or none"
+        )
+    names = (item.name for item in dataclasses.fields(options))
+    return (report_runs(given, **{name: getattr(options, name) for name in names}),)
 
 
 def watched(given: Sequence[Path | str]) -> list[Path]:
@@ -307,7 +314,7 @@ def watched(given: Sequence[Path | str]) -> list[Path]:
     Parameters
     ----------
     given : sequence of Path or str
-        As `report_runs_or_study` takes it.
+        As `report` takes it.
 
     Returns
     -------

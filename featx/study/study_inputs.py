@@ -32,7 +32,7 @@ from featx.finetuning import TrainingRecipe, final_weights, read_recipe
 from featx.images import content_keys
 from featx.progress import Progress
 from featx.runs import COMPLETE
-from featx.svm import resolve_settings
+from featx.svm import SvmSettings
 from featx.zoo import checked_size, find_backbone, is_preset, resolve_weights
 
 from .schema import Arm, DataSet, Study, SyntheticImages, TargetData
@@ -217,7 +217,7 @@ class Inputs:
         from featx.svm import check_inner_folds
 
         chosen = self.study.svm.model_dump(exclude_none=True, exclude={"missing"})
-        check_inner_folds(folds.folds, labelled, keys, resolve_settings(**chosen))
+        check_inner_folds(folds.folds, labelled, keys, SvmSettings.make(chosen))
 
     def weights(self, arm: Arm, backbone: str) -> Start:
         """Find what an arm's network starts from, before any training of this study."""

@@ -26,8 +26,8 @@ from typing import Any
 
 from featx.errors import FeatxError, TrainingError
 from featx.finetuning import Kept
+from featx.process import quieten_tensorflow
 from featx.progress import Progress
-from featx.quiet import quieten_tensorflow
 from featx.runs import COMPLETE
 
 from .jobs import write_done, write_failed
@@ -80,12 +80,9 @@ def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     from featx.features import RECIPE, extract
 
-    stores = [
-        done.store
-        for done in extract(
-            **{**arguments, "workers": bench.threads, "threads": None if bench.alone else bench.threads}
-        )
-    ]
+    threads = None if bench.alone else bench.threads
+    given = {**arguments, "workers": bench.threads, "threads": threads}
+    stores = [done.store for done in extract(given.pop("manifest"), **given)]
     return {
         "outputs": [str(store / RECIPE) for store in stores],
         "features": [str(store) for store in stores],
@@ -95,16 +92,18 @@ def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
 def _svm(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     from featx.svm import train_svm
 
-    runs = train_svm(**{**arguments, "workers": bench.threads})
+    given = {**arguments, "workers": bench.threads}
+    runs = train_svm(given.pop("manifest"), **given)
     if not runs:
         raise TrainingError(f"the protocol {arguments['protocol']!r} has no fold to train on; give another")
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 
 def _report(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.reporting import report
+    from featx.reporting import report_runs
 
-    done = report(**arguments)
+    given = dict(arguments)
+    done = report_runs(given.pop("paths"), **given)
     return {
         "outputs": [str(done.html)],
         "table": done.text,

@@ -5,6 +5,7 @@ Thresholds and calibrations are fitted on them, so that nothing of the test part
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,20 +13,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data import deal
+from featx.data import Task, deal
 from featx.errors import TrainingError
 from featx.runs import Prediction
-from featx.stats import fixed_thresholds
+from featx.stats import Calibration, Sigmoid, Steps, fit_calibration, fixed_thresholds
+from featx.svm.problems import FitProblem, Solver, pool_scores, view_rows
 
-from .pooling import pool_scores
-from .problems import Job, Solver
-from .search import view_rows
+__all__ = [
+    "InnerScores",
+    "calibration_from",
+    "calibration_record",
+    "calibration_summary",
+    "fit_on_inner",
+    "inner_parts",
+    "score_parts",
+]
 
-__all__ = ["InnerScores", "inner_parts", "score_parts"]
 
 Floats = npt.NDArray[np.float64]
+
+
 Ints = npt.NDArray[np.int64]
+
+
 Bools = npt.NDArray[np.bool_]
+
 
 _FOLDS = 5
 
@@ -54,11 +66,6 @@ class InnerScores:
     def thresholds(self, names: Sequence[str]) -> dict[str, dict[str, float | None]]:
         """Fix thresholds for each scored class.
 
-        Parameters
-        ----------
-        names : sequence of str
-            Scored classes.
-
         Returns
         -------
         dict
@@ -82,18 +89,11 @@ def inner_parts(groups: npt.NDArray[np.str_], kinds: npt.NDArray[Any], seed: int
         Group of each image.
     kinds : ndarray, shape (m,)
         Class of each, by which the parts are stratified.
-    seed : int
-        Seed of the parts.
 
     Returns
     -------
     ndarray of int64, shape (m,)
         Number of each image's part: five parts, or as many as the rarest class has groups.
-
-    Raises
-    ------
-    TrainingError
-        If a class has fewer than two groups, or none outside some part.
 
     Examples
     --------
@@ -132,27 +132,12 @@ def score_parts(
 
     Parameters
     ----------
-    solver : Solver
-        Fits on the rows of the feature matrix.
     train : ndarray of int64, shape (m,)
         Numbers of the images of the training part; nothing else is looked at.
     targets : ndarray of bool, shape (n, k)
         For each image and each scored class whether the image is of it.
-    costs : sequence of float
-        C of each class, as chosen.
     parts : ndarray of int64, shape (m,)
         From `inner_parts`.
-    views : int
-        Rows of the feature matrix for each image.
-    pool : str
-        How their scores are pooled.
-    predictions : callable
-        Takes the part and the scores (shape (m, k)) of each image, gives predictions of images, or of groups.
-
-    Returns
-    -------
-    InnerScores
-        The predictions, and what the fits took.
     """
     count = int(parts.max()) + 1
     scores = np.empty((len(train), targets.shape[1]))
@@ -166,7 +151,72 @@ def score_parts(
     return InnerScores(tuple(predictions(parts, scores)), count, np.concatenate(residuals), steps)
 
 
-def _job(train: Ints, positive: Bools, parts: Ints, part: int, views: int) -> Job:
+def _job(train: Ints, positive: Bools, parts: Ints, part: int, views: int) -> FitProblem:
     fit, score = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
     labels = np.repeat(np.where(positive[fit], 1.0, -1.0), views)
-    return Job(view_rows(train[fit], views), view_rows(train[score], views), labels)
+    return FitProblem(view_rows(train[fit], views), view_rows(train[score], views), labels)
+
+
+def fit_on_inner(inner: InnerScores, task: Task, method: str) -> Calibration:
+    """Fit a calibration on the inner scores of a training part."""
+    return fit_calibration(
+        np.array([task.classes.index(row.actual) for row in inner.rows]),
+        np.array([[row.scores[name] for name in task.scored] for row in inner.rows]),
+        method=method,
+        folds=[row.fold for row in inner.rows],
+        groups=[row.group for row in inner.rows],
+    )
+
+
+def calibration_summary(calibration: Calibration, names: Sequence[str], folds: int) -> dict[str, Any]:
+    """State method, folds and curves in JSON types, for a run's record.
+
+    Returns
+    -------
+    dict
+        ``method``, ``folds``, ``n``, and for each class its curve and number of positives.
+    """
+    stated = calibration_record(calibration)
+    classes = zip(names, stated["curves"], stated["positives"], strict=True)
+    return {
+        "method": stated["method"],
+        "folds": folds,
+        "n": stated["n"],
+        "classes": {name: {"positives": count, **curve} for name, curve, count in classes},
+    }
+
+
+def calibration_record(calibration: Calibration) -> dict[str, Any]:
+    """Write a calibration in JSON types.
+
+    Examples
+    --------
+    >>> calibration_record(Calibration("sigmoid", (Sigmoid(1.0, 0.5),), 9, (4,)))["curves"]
+    [{'slope': 1.0, 'intercept': 0.5}]
+    """
+    stated = dataclasses.asdict(calibration)
+    curves = [{name: _plain(value) for name, value in curve.items()} for curve in stated["curves"]]
+    return {**stated, "curves": curves, "positives": list(calibration.positives)}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def calibration_from(stated: dict[str, Any]) -> Calibration:
+    """Read a calibration from JSON types.
+
+    Examples
+    --------
+    >>> one = Calibration("isotonic", (Steps((0.0, 1.0), (0.2, 0.8)),), 9, (4,))
+    >>> calibration_from(calibration_record(one)) == one
+    True
+    """
+    curves = tuple(_curve(stated["method"], curve) for curve in stated["curves"])
+    return Calibration(stated["method"], curves, stated["n"], tuple(stated["positives"]))
+
+
+def _curve(method: str, stated: dict[str, Any]) -> Sigmoid | Steps:
+    if method == "sigmoid":
+        return Sigmoid(stated["slope"], stated["intercept"])
+    return Steps(tuple(stated["scores"]), tuple(stated["probabilities"]))

@@ -21,22 +21,31 @@ from featx.errors import RunError, StaleStoreError
 from featx.files import read_regular
 from featx.runs import COMPLETE, checked_digest
 from featx.stats import Calibration, calibrate
+from featx.svm.inner import calibration_from, calibration_record
+from featx.svm.inputs import arrange_views
+from featx.svm.problems import Decision, pool_scores
+from featx.svm.scaling import Scaler
 
-from .calibrating import calibration_from, calibration_record
-from .pooling import pool_scores
-from .problems import Decision
-from .scaling import Scaler
+__all__ = ["SvmModel", "load_model", "model_bytes"]
 
-__all__ = ["SvmModel", "arrange_views", "load_model", "model_bytes"]
 
 Floats = npt.NDArray[np.float64]
 
+
 MODEL = "model.skops"
+
+
 _FORMAT = 2
+
+
 # Bytes of a model file: 1,000 classes on a thousand components of 20,000 features have less.
 _LIMIT = 2**28
+
+
 # A model file holds a dict of texts, numbers and arrays. Any other type is refused before anything is built.
 _ARRAYS = ("center", "factor", "components", "weights")
+
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -125,48 +134,13 @@ class SvmModel:
         return calibrate(self.calibration, scores).reshape(scores.shape)
 
 
-def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:
-    """Bring features into the rows that an SVM works on.
-
-    Parameters
-    ----------
-    features : ndarray of float, shape (n, views, d) or (n, d)
-        Features.
-    views : str
-        ``"mean"`` to average them over the views, ``"rows"`` to keep a row for each.
-
-    Returns
-    -------
-    ndarray of float, shape (n, rows, d)
-        Of the same dtype; one row without views or with their mean.
-
-    Examples
-    --------
-    >>> arrange_views(np.array([[[1.0, 2.0], [3.0, 4.0]]]), "mean").tolist()
-    [[[2.0, 3.0]]]
-    """
-    images = features[:, None] if features.ndim == 2 else features
-    return images if views == "rows" or images.shape[1] == 1 else images.mean(axis=1, keepdims=True)
-
-
 def _width(decision: Decision) -> int | None:
     scaler = decision.scaler
     return len(scaler.center) if scaler.center.size else len(decision.weights)
 
 
 def model_bytes(model: SvmModel) -> bytes:
-    """Write a model in the format of skops.
-
-    Parameters
-    ----------
-    model : SvmModel
-        What to write.
-
-    Returns
-    -------
-    bytes
-        A skops file; equal models give equal bytes.
-    """
+    """Write a model in the format of skops."""
     import skops.io
 
     decisions = [

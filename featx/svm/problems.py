@@ -9,13 +9,33 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .scaling import Scaler
+from featx.errors import TaskError
+from featx.runs import Prediction
+from featx.stats import pool_runs
+from featx.svm.scaling import Scaler
 
-__all__ = ["MEASURES", "Curve", "Decision", "Job", "Solver", "balanced_weights", "rows_of"]
+__all__ = [
+    "MEASURES",
+    "Curve",
+    "Decision",
+    "FitProblem",
+    "Solver",
+    "balanced_weights",
+    "pool_groups",
+    "pool_scores",
+    "rows_of",
+    "view_rows",
+]
+
 
 Floats = npt.NDArray[np.float64]
+
+
 Ints = npt.NDArray[np.int64]
+
+
 Matrix = npt.NDArray[np.floating[Any]]
+
 
 # libsvm stops at 1e-3 by its own single precision kernel; measured in double precision it is a little more.
 MEASURES = {
@@ -25,7 +45,7 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class Job:
+class FitProblem:
     """One split of one two-class problem.
 
     Attributes
@@ -102,7 +122,7 @@ class Solver(Protocol):
     measure: str
     tolerance: float
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         """Solve every job for every C."""
 
     def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
@@ -116,8 +136,6 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
     ----------
     labels : ndarray of float64, shape (n,)
         -1 or 1, both present.
-    class_weight : str
-        ``"balanced"`` or ``"none"``.
 
     Returns
     -------
@@ -136,13 +154,8 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
     return np.where(positive, len(labels) / (2.0 * count), len(labels) / (2.0 * (len(labels) - count)))
 
 
-def rows_of(jobs: Sequence[Job]) -> Ints:
+def rows_of(jobs: Sequence[FitProblem]) -> Ints:
     """Number the rows that take part in some job, ascending.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-        Splits.
 
     Returns
     -------
@@ -151,7 +164,86 @@ def rows_of(jobs: Sequence[Job]) -> Ints:
 
     Examples
     --------
-    >>> rows_of([Job(np.array([3, 1]), np.array([2]), np.array([-1.0, 1.0]))]).tolist()
+    >>> rows_of([FitProblem(np.array([3, 1]), np.array([2]), np.array([-1.0, 1.0]))]).tolist()
     [1, 2, 3]
     """
     return np.unique(np.concatenate([part for job in jobs for part in (job.train, job.test)]))
+
+
+def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray[Any]:
+    """Pool scores over their second axis.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n, views, c)
+        Decision values.
+
+    Returns
+    -------
+    ndarray of float, shape (n, c)
+        One score for each row and column.
+
+    Examples
+    --------
+    >>> pool_scores(np.array([[[-3.0], [1.0], [2.0]]]), "extreme").tolist()
+    [[-3.0]]
+    """
+    count, views, columns = scores.shape
+    return pool_runs(scores.reshape(-1, columns), np.arange(0, count * views, views), pool)
+
+
+def pool_groups(
+    predictions: Sequence[Prediction], pool: str, positive: str | None = None
+) -> list[Prediction]:
+    """Make one prediction for each group.
+
+    Returns
+    -------
+    list of Prediction
+        One for each group, under the group's name, sorted by it. A stratum in which its images differ is empty.
+    """
+    groups: dict[str, list[Prediction]] = {}
+    for row in predictions:
+        groups.setdefault(row.group, []).append(row)
+    return [_pooled(name, groups[name], pool, positive) for name in sorted(groups)]
+
+
+def _pooled(name: str, rows: list[Prediction], pool: str, positive: str | None) -> Prediction:
+    classes = sorted({row.actual for row in rows})
+    if len(classes) > 1 and positive not in classes:
+        raise TaskError(
+            f"group {name} holds images of {', '.join(classes)}, so that it has no class of its own; score by image"
+        )
+    actual = classes[0] if len(classes) == 1 else str(positive)
+    scores = np.array([list(row.scores.values()) for row in rows])
+    pooled = pool_scores(scores[None], pool)[0]
+    strata = {key: {row.strata[key] for row in rows} for key in rows[0].strata}
+    return Prediction(
+        id=name,
+        fold=rows[0].fold,
+        group=name,
+        actual=actual,
+        scores=dict(zip(rows[0].scores, pooled.tolist(), strict=True)),
+        strata={key: values.pop() if len(values) == 1 else "" for key, values in strata.items()},
+    )
+
+
+def view_rows(images: Ints, views: int) -> Ints:
+    """Number the rows of images that have several each, one behind the other.
+
+    Parameters
+    ----------
+    images : ndarray of int64, shape (m,)
+        Numbers of images.
+
+    Returns
+    -------
+    ndarray of int64, shape (m * views,)
+        Row numbers.
+
+    Examples
+    --------
+    >>> view_rows(np.array([0, 2]), 3).tolist()
+    [0, 1, 2, 6, 7, 8]
+    """
+    return np.asarray((images[:, None] * views + np.arange(views)).ravel())

@@ -143,17 +143,8 @@ def fit_scaler(name: str, rows: Rows) -> Scaler:
 
     Parameters
     ----------
-    name : str
-        ``"l2"``: each row to unit length; ``"none"``; ``"zscore"``: each column to mean 0 and variance 1, constant
-        columns to 0; ``"pca"``: the leading principal components that explain 99 % of the variance;
-        ``"whiten"``: these, each to variance 1.
     rows : ndarray of float, shape (n, d)
         Training rows.
-
-    Returns
-    -------
-    Scaler
-        Fitted.
 
     Examples
     --------

@@ -9,16 +9,147 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .curves import Curves, choose, roc_auc_columns
-from .pooling import pool_scores
-from .problems import Job, Solver
-from .settings import SvmSettings
+from featx.svm.problems import FitProblem, Solver, pool_scores, view_rows
+from featx.svm.settings import SvmSettings
 
-__all__ = ["Search", "search_cost", "view_rows"]
+__all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost"]
+
+
+# Means of AUCs that differ by less are equal: the order of a sum decides here, no pair of rows does.
+_EQUAL = 1e-12
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Inner results of one two-class problem.
+
+    Attributes
+    ----------
+    costs : ndarray of float64, shape (c,)
+        Values of C, ascending.
+    aucs : ndarray of float64, shape (splits, c)
+        ROC AUC of the held-out rows; NaN where a split lacks a class.
+    residuals : ndarray of float64, shape (splits, c)
+        How far each fit is from its optimum, by the solver's measure; NaN where there was none.
+    iterations : ndarray of int64, shape (splits, c)
+        Steps of each fit.
+    """
+
+    costs: Floats
+    aucs: Floats
+    residuals: Floats
+    iterations: Ints
+
+    @property
+    def used(self) -> int:
+        """Splits that have an AUC."""
+        return int(np.isfinite(self.aucs).all(axis=1).sum())
+
+    def mean(self) -> Floats:
+        """Average over the splits that have an AUC; NaN without any."""
+        return _over_splits(self.aucs, np.mean)
+
+    def deviation(self) -> Floats:
+        """Standard deviation over the splits (n - 1 in the denominator); 0 for one split."""
+        return _over_splits(
+            self.aucs, lambda values, axis: np.std(values, axis=axis, ddof=min(1, len(values) - 1))
+        )
+
+    def joined(self, other: Curves) -> Curves:
+        """Merge with the curves of further values of C."""
+        costs = np.concatenate([self.costs, other.costs])
+        order = np.argsort(costs, kind="stable")
+        parts = ("aucs", "residuals", "iterations")
+        merged = (np.hstack([getattr(self, name), getattr(other, name)])[:, order] for name in parts)
+        return Curves(costs[order], *merged)
+
+    def record(self) -> dict[str, Any]:
+        """Return the curves in JSON types; undefined numbers are None."""
+        return {
+            "C": self.costs.tolist(),
+            "auc": [_plain(row) for row in self.aucs],
+            "mean": _plain(self.mean()),
+            "sd": _plain(self.deviation()),
+            "splits": self.used,
+            "residual": [_plain(row) for row in self.residuals],
+            "steps": self.iterations.tolist(),
+        }
+
+
+def _plain(values: Floats) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _over_splits(values: Floats, function: Any) -> Floats:
+    usable = values[np.isfinite(values).all(axis=1)]
+    return np.asarray(function(usable, axis=0)) if len(usable) else np.full(values.shape[1], np.nan)
+
+
+def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
+    """Area under the ROC curve of every column of scores.
+
+    The same number as `featx.stats.auc.roc_auc` for each column, from one ranking of all.
+
+    Parameters
+    ----------
+    actual : ndarray of bool, shape (n,)
+        True for positive.
+    scores : ndarray of float64, shape (n, c)
+        Decision values.
+
+    Returns
+    -------
+    ndarray of float64, shape (c,)
+        Areas; NaN if `actual` holds one class only.
+
+    Examples
+    --------
+    >>> roc_auc_columns(np.array([False, True]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    from scipy.stats import rankdata
+
+    positives = int(actual.sum())
+    negatives = len(actual) - positives
+    if not positives or not negatives:
+        return np.full(scores.shape[1], np.nan)
+    ranks = rankdata(scores, axis=0)[actual].sum(axis=0)
+    return np.asarray((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def choose(curves: Curves, rule: str = "best") -> int:
+    """Choose a place on the grid.
+
+    Returns
+    -------
+    int
+        Place in ``curves.costs``; without any AUC the place of the C nearest to 1.
+
+    Examples
+    --------
+    >>> aucs = np.array([[0.7, 0.8, 0.81], [0.8, 0.8, 0.81]])
+    >>> curves = Curves(np.array([0.1, 1.0, 10.0]), aucs, np.zeros((2, 3)), np.ones((2, 3), dtype=np.int64))
+    >>> choose(curves)
+    2
+    """
+    mean = curves.mean()
+    if not np.isfinite(mean).any():
+        return int(np.argmin(np.abs(np.log(curves.costs))))
+    best = int(np.flatnonzero(mean >= mean.max() - _EQUAL)[0])
+    if rule == "best":
+        return best
+    error = curves.deviation()[best] / np.sqrt(curves.used)
+    return int(np.flatnonzero(mean >= mean[best] - error - _EQUAL)[0])
+
 
 Floats = npt.NDArray[np.float64]
+
+
 Ints = npt.NDArray[np.int64]
+
+
 Bools = npt.NDArray[np.bool_]
+
 
 # A grid is widened by these factors, away from its edge.
 _WIDER = (10.0, 100.0)
@@ -50,18 +181,7 @@ class Search:
     warnings: tuple[str, ...] = field(default=())
 
     def record(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the curves in JSON types.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Name of each problem: the class that it scores.
-
-        Returns
-        -------
-        dict
-            Class to ``C``, ``edge`` and ``curve``; undefined numbers are None.
-        """
+        """Return the curves in JSON types."""
         rows = zip(names, self.costs, self.edges, self.curves, strict=True)
         return {
             name: {"C": cost, "edge": edge, "curve": curves.record()} for name, cost, edge, curves in rows
@@ -80,23 +200,12 @@ def search_cost(
 
     Parameters
     ----------
-    solver : Solver
-        Fits on the rows of the feature matrix.
     targets : ndarray of bool, shape (n, k)
         For each image and each problem whether the image is positive.
     train : ndarray of int64, shape (m,)
         Numbers of the images of the training part; nothing else is looked at.
     splits : sequence of (ndarray of int64, ndarray of int64)
         Places in `train` to fit and to validate on.
-    settings : Settings
-        Grid, rule, widening, refinement, pooling of views.
-    views : int
-        Rows of the feature matrix for each image, one behind the other. An image's are on one side of a split.
-
-    Returns
-    -------
-    Search
-        The chosen values of C and how they came about.
     """
     problems = range(targets.shape[1])
     inner = _Inner(
@@ -148,33 +257,12 @@ class _Inner:
     def _usable(self, problem: int, part: int) -> bool:
         return all(_both(self.targets[images, problem]) for images in self.parts[part])
 
-    def _job(self, problem: int, part: int) -> Job:
+    def _job(self, problem: int, part: int) -> FitProblem:
         fit, validate = self.parts[part]
         labels = np.where(self.targets[fit, problem], 1.0, -1.0)
-        return Job(view_rows(fit, self.views), view_rows(validate, self.views), np.repeat(labels, self.views))
-
-
-def view_rows(images: Ints, views: int) -> Ints:
-    """Number the rows of images that have several each, one behind the other.
-
-    Parameters
-    ----------
-    images : ndarray of int64, shape (m,)
-        Numbers of images.
-    views : int
-        Rows for each.
-
-    Returns
-    -------
-    ndarray of int64, shape (m * views,)
-        Row numbers.
-
-    Examples
-    --------
-    >>> view_rows(np.array([0, 2]), 3).tolist()
-    [0, 1, 2, 6, 7, 8]
-    """
-    return np.asarray((images[:, None] * views + np.arange(views)).ravel())
+        return FitProblem(
+            view_rows(fit, self.views), view_rows(validate, self.views), np.repeat(labels, self.views)
+        )
 
 
 def _both(positive: Bools) -> bool:

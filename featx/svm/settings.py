@@ -1,192 +1,218 @@
-"""What a search is told to do: two presets, and single settings that win over them."""
+"""Options of `featx train-svm`, each written once: two presets, and options that take precedence over them."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from featx.errors import ConfigError
-from featx.stats import POOLINGS
+from featx.options import (
+    FoldOptions,
+    ImageOptions,
+    Options,
+    choice,
+    choices,
+    number,
+    numbers,
+    path,
+    switch,
+    text,
+    texts,
+    whole,
+)
 
-__all__ = ["CHOICES", "PRESETS", "SvmSettings", "resolve_settings"]
+__all__ = ["SvmSettings", "TrainSvmSettings"]
 
-_DECADES = tuple(10.0**power for power in range(-3, 5))
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "loss": ("squared_hinge", "hinge"),
-    "bias": ("penalised", "free"),
-    "class_weight": ("balanced", "none"),
-    "scaling": ("l2", "none", "zscore", "pca", "whiten"),
-    "inner": ("grouped", "stratified"),
-    "rule": ("best", "one-se"),
-    "views": ("mean", "rows"),
-    "pool": POOLINGS,
-    "group_scores": ("none", *POOLINGS),
-    "calibrate": ("none", "sigmoid", "isotonic"),
-    "solver": ("auto", "gpu", "liblinear", "libsvm"),
-}
-
-
-@dataclass(frozen=True)
-class SvmSettings:
-    """Everything that decides a search for C and the fit behind it.
-
-    Attributes
-    ----------
-    preset : str
-        Name of the preset that the rest started from.
-    loss : str
-        ``"squared_hinge"`` (liblinear's ``LinearSVC``) or ``"hinge"`` (libsvm's ``SVC(kernel="linear")``).
-    bias : str
-        ``"penalised"``: the bias counts in the norm, as in liblinear; ``"free"``: it does not, as in libsvm.
-        Hinge has a free bias only.
-    class_weight : str
-        ``"balanced"``: the classes' costs are inverse to their counts in the rows trained on; or ``"none"``.
-    scaling : tuple of str
-        What is done to features before the SVM, fitted on the rows trained on: ``"l2"`` (rows to unit length),
-        ``"none"``, ``"zscore"``, ``"pca"``, ``"whiten"``. Several: the search chooses among them.
-    costs : tuple of float
-        Values of C to try, ascending.
-    inner : str
-        ``"grouped"``: no group straddles an inner split; ``"stratified"``: the paper's, groups ignored.
-    inner_splits : int
-        How many inner splits.
-    held_out : float
-        Share of the training part that an inner split holds out.
-    rule : str
-        ``"best"``: the C of the highest mean AUC, the smallest among equals; ``"one-se"``: the smallest C whose
-        mean AUC is within one standard error of the highest.
-    widen : bool
-        Extend the grid once by two decades where the best C is at its edge.
-    refine : int
-        Further values of C on each side of the best, evenly spaced (in the logarithm) up to its neighbours.
-    shared_cost : bool
-        One C for all classes of a task with several, by the mean of their AUCs; else one for each class.
-    views : str
-        ``"mean"``: the features of an image's views are averaged; ``"rows"``: each view is a training row, and the
-        scores of an image's views are pooled.
-    pool : str
-        How: ``"mean"``, ``"max"`` or ``"extreme"`` (the farthest from 0). Used with ``views="rows"``.
-    group_scores : str
-        ``"none"``: a score for each test image; else one for each group, pooled over its images.
-    calibrate : str
-        ``"sigmoid"`` or ``"isotonic"``: probabilities beside the scores, by a curve fitted on group-disjoint parts of
-        the training part; ``"none"``: no probabilities.
-    solver : str
-        ``"auto"``: ours; ``"gpu"``: ours with products and systems on a GPU; ``"liblinear"`` or ``"libsvm"``:
-        scikit-learn's ``LinearSVC`` or ``SVC`` on the features.
-    """
-
-    preset: str
-    loss: str = "squared_hinge"
-    bias: str = "penalised"
-    class_weight: str = "balanced"
-    scaling: tuple[str, ...] = ("l2",)
-    costs: tuple[float, ...] = _DECADES
-    inner: str = "grouped"
-    inner_splits: int = 10
-    held_out: float = 0.1
-    rule: str = "best"
-    widen: bool = True
-    refine: int = 0
-    shared_cost: bool = False
-    views: str = "mean"
-    pool: str = "mean"
-    group_scores: str = "none"
-    calibrate: str = "none"
-    solver: str = "auto"
+# The names in `featx.stats`, which imports numpy; a test compares them.
+POOLINGS = ("mean", "max", "extreme")
+_BIAS_OF_LOSS = {"hinge": "free", "squared_hinge": "penalised"}
+_LOSS_OF_SOLVER = {"liblinear": "squared_hinge", "libsvm": "hinge"}
 
 
-# The decision layer of Menegola et al. 2017 to the letter, and what we recommend (measured in docs/svm.md).
-PRESETS: dict[str, SvmSettings] = {
-    "paper": SvmSettings("paper", loss="hinge", bias="free", inner="stratified", widen=False),
-    "default": SvmSettings("default"),
-}
+@dataclass(frozen=True, kw_only=True)
+class SvmSettings(Options):
+    """Everything that decides the search for C and the final fit; it is part of a run's record.
 
-
-def resolve_settings(preset: str = "default", **chosen: Any) -> SvmSettings:
-    """Take a preset and put single settings over it.
-
-    Parameters
-    ----------
-    preset : str
-        ``"default"`` or ``"paper"``.
-    **chosen
-        Fields of `Settings`; None leaves the preset's value.
-
-    Returns
-    -------
-    Settings
-        Checked.
+    The preset ``paper`` is the decision layer of Menegola et al. 2017; ``default`` is recommended (measured in
+    docs/svm.md).
 
     Raises
     ------
     ConfigError
-        For an unknown preset, field or value; the message names it.
+        If a value is of the wrong type or out of its bounds, or two values exclude each other.
 
     Examples
     --------
-    >>> resolve_settings("paper").loss
+    >>> SvmSettings.make({"preset": "paper"}).loss
     'hinge'
-    >>> resolve_settings(scaling="zscore", loss=None).scaling
+    >>> SvmSettings.make({"scaling": "zscore", "loss": None}).scaling
     ('zscore',)
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"The 'preset' must be one of {', '.join(PRESETS)}. Got {preset!r} instead.")
-    base = PRESETS[preset]
-    fields = {item.name for item in dataclasses.fields(SvmSettings)} - {"preset"}
-    values = {name: value for name, value in chosen.items() if value is not None}
-    for name in values:
-        if name not in fields:
-            raise ConfigError(
-                f"Unknown setting {name!r} of the SVM search; known: {', '.join(sorted(fields))}"
-            )
-    for name in ("scaling", "costs"):
-        if name in values:
-            values[name] = _several(values[name])
-    if values.get("loss") == "hinge" and "bias" not in values:
-        values["bias"] = "free"
-    elif values.get("loss") == "squared_hinge" and "bias" not in values:
-        values["bias"] = "penalised"
-    settings = dataclasses.replace(base, **values)
-    _check(settings)
-    return settings
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "paper": {"loss": "hinge", "bias": "free", "inner": "stratified", "widen": False},
+    }
 
-def _several(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-
-
-def _check(settings: SvmSettings) -> None:
-    for name, choices in CHOICES.items():
-        for value in _several(getattr(settings, name)):
-            if value not in choices:
-                raise ConfigError(
-                    f"The {name!r} of the SVM must be one of {', '.join(choices)}. Got {value!r} instead."
-                )
-    if settings.loss == "hinge" and settings.bias != "free":
-        raise ConfigError("The 'bias' of a hinge SVM must be 'free'. Got 'penalised' instead.")
-    wanted = {"gpu": "squared_hinge", "liblinear": "squared_hinge", "libsvm": "hinge"}.get(
-        settings.solver, settings.loss
+    preset: str = choice(
+        "default", ("default", "paper"), "Settings to start from; options that are given take precedence."
     )
-    if settings.loss != wanted:
-        raise ConfigError(
-            f"The 'solver' {settings.solver!r} needs the loss {wanted!r}. Got {settings.loss!r} instead."
-        )
-    if settings.solver == "liblinear" and settings.bias != "penalised":
-        raise ConfigError("The 'bias' of the solver 'liblinear' must be 'penalised'. Got 'free' instead.")
-    if len(set(settings.scaling)) != len(settings.scaling) or not settings.scaling:
-        raise ConfigError(f"The 'scaling' must name each scaling once. Got {settings.scaling!r} instead.")
-    costs = settings.costs
-    if not costs or not all(math.isfinite(cost) and cost > 0 for cost in costs):
-        raise ConfigError(f"The 'costs' must be positive finite numbers. Got {costs!r} instead.")
-    if any(first >= second for first, second in itertools.pairwise(costs)):
-        raise ConfigError(f"The 'costs' must be ascending. Got {costs!r} instead.")
-    if settings.inner_splits < 1 or settings.refine < 0:
-        raise ConfigError("The 'inner_splits' must be at least 1 and 'refine' at least 0.")
-    if not 0.0 < settings.held_out < 1.0:
-        raise ConfigError(f"The 'held_out' must be between 0 and 1. Got {settings.held_out!r} instead.")
+    loss: str = choice(
+        "squared_hinge",
+        ("squared_hinge", "hinge"),
+        "Loss of the SVM: that of scikit-learn's LinearSVC (squared_hinge) or SVC (hinge).",
+    )
+    bias: str = choice(
+        "penalised",
+        ("penalised", "free"),
+        "Whether the intercept is regularised, as in liblinear (penalised), or not, as in libsvm (free). Hinge has a "
+        "free intercept only.",
+        default_text="penalised for squared_hinge, free for hinge",
+    )
+    class_weight: str = choice(
+        "balanced",
+        ("balanced", "none"),
+        "Weight classes inversely to their frequency in the training rows, or not.",
+    )
+    scaling: Sequence[str] = choices(
+        ("l2",),
+        ("l2", "none", "zscore", "pca", "whiten"),
+        "Scaling of the features, fitted on the training rows; may be repeated to search among several. l2: rows to "
+        "unit length.",
+    )
+    costs: Sequence[float] = numbers(
+        tuple(10.0**power for power in range(-3, 5)),
+        "Values of C to try, ascending.",
+        low=0,
+        default_text="1e-3 to 1e4 in factors of 10",
+    )
+    inner: str = choice(
+        "grouped",
+        ("grouped", "stratified"),
+        "Inner splits that keep groups together (grouped), or ignore groups as the paper does (stratified).",
+    )
+    inner_splits: int = whole(10, "Number of inner splits.", low=1)
+    held_out: float = number(
+        0.1, "Fraction of the training set that an inner split holds out.", low=0, high=1, open=True
+    )
+    rule: str = choice(
+        "best",
+        ("best", "one-se"),
+        "Choice of C: the best mean inner AUC, or the smallest C within one standard error of it.",
+    )
+    widen: bool = switch(
+        True, "Extend the grid once by two decades if the best C is at the boundary of the grid."
+    )
+    refine: int = whole(
+        0, "Number of further values of C on each side of the best, evenly spaced in the logarithm.", low=0
+    )
+    shared_cost: bool = switch(
+        False,
+        "One C for all classes of a multi-class task, by the mean of their AUCs, instead of one for each.",
+    )
+    views: str = choice(
+        "mean",
+        ("mean", "rows"),
+        "Average the features of an image's augmented views, or train on every view and pool their decision values.",
+    )
+    pool: str = choice(
+        "mean", POOLINGS, "How decision values of views are pooled; extreme takes the one farthest from 0."
+    )
+    group_scores: str = choice(
+        "none",
+        ("none", *POOLINGS),
+        "One score for each group (such as a patient) instead of each image, pooled so.",
+    )
+    calibrate: str = choice(
+        "none",
+        ("none", "sigmoid", "isotonic"),
+        "Predicted probabilities, by a calibration curve that is fitted inside the training set.",
+    )
+    solver: str = choice(
+        "auto",
+        ("auto", "liblinear", "libsvm"),
+        "featx's exact solvers (auto), or scikit-learn's LinearSVC (liblinear) or SVC (libsvm).",
+    )
+
+    @classmethod
+    def make(cls, given: Mapping[str, Any]) -> Self:
+        """Make settings from what was given; None stands for what the preset says, and a loss brings its bias."""
+        known = {name: value for name, value in given.items() if value is not None}
+        if "bias" not in known and known.get("loss") in _BIAS_OF_LOSS:
+            known["bias"] = _BIAS_OF_LOSS[known["loss"]]
+        return super().make(known)
+
+    def check(self) -> None:
+        """Refuse values that exclude each other."""
+        if self.loss == "hinge" and self.bias != "free":
+            raise ConfigError(
+                "The 'bias' parameter must be 'free' for the loss 'hinge'. Got 'penalised' instead."
+            )
+        wanted = _LOSS_OF_SOLVER.get(self.solver, self.loss)
+        if self.loss != wanted:
+            raise ConfigError(
+                f"The 'loss' parameter must be {wanted!r} for the solver {self.solver!r}. Got {self.loss!r} instead."
+            )
+        if self.solver == "liblinear" and self.bias != "penalised":
+            raise ConfigError(
+                "The 'bias' parameter must be 'penalised' for the solver 'liblinear'. Got 'free' instead."
+            )
+        if len(set(self.scaling)) != len(self.scaling) or not self.scaling:
+            raise ConfigError(
+                f"The 'scaling' parameter must name each scaling once. Got {self.scaling!r} instead."
+            )
+        if not self.costs or self.costs[0] == 0 or any(a >= b for a, b in itertools.pairwise(self.costs)):
+            raise ConfigError(
+                f"The 'costs' parameter must be ascending numbers above 0. Got {self.costs!r} instead."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSvmSettings(ImageOptions, SvmSettings, FoldOptions):
+    """Options of `featx.train_svm`.
+
+    Raises
+    ------
+    ConfigError
+        If a value is of the wrong type or out of its bounds, two values exclude each other, or neither features nor an
+        arm is given.
+
+    Examples
+    --------
+    >>> TrainSvmSettings.make({"arm": "tuned", "preset": "paper"}).loss
+    'hinge'
+    """
+
+    features: Path | str | Sequence[Path | str] = texts(
+        (),
+        "Feature store, folder of stores, or the file that `featx extract --arm NAME` has written; may be repeated.",
+        short="-f",
+        types=(Path,),
+        default_text="the stores of the arm",
+    )
+    choose_features: bool = switch(
+        False,
+        "Stores that serve the same fold, such as several layers, are alternatives; inner splits choose one.",
+    )
+    arm: str | None = text(
+        None,
+        "Name of the arm in reports. Without --features, its stores are those of `featx extract --arm NAME`.",
+        default_text="backbone and weights",
+    )
+    missing: str = choice(
+        "fail",
+        ("fail", "leave-out"),
+        "What images without features lead to: an error, or a run without them.",
+    )
+    output: Path | str = path(Path("reports/runs"), "Folder of runs.", short="-o")
+
+    def check(self) -> None:
+        """Refuse values that exclude each other, and a call without features."""
+        super().check()
+        if not self.features and self.arm is None:
+            raise ConfigError(
+                "Give features: a store, a folder of stores, or the arm that `featx extract --arm NAME` has named"
+            )

@@ -2,161 +2,440 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from featx.data import (
     Fold,
     Folds,
     Labelled,
     Manifest,
-    Task,
     apply_task,
     check_folds,
     check_inner,
+    inner_splits,
     make_folds,
+    merged_groups,
     read_manifest,
     refuse_other_folds,
     write_folds,
 )
-from featx.errors import MissingFeaturesError, listing
-from featx.features import FeatureStore
-from featx.limits import usable_cores
+from featx.errors import MissingFeaturesError, TrainingError, listing
+from featx.features import FeatureStore, arm_file, read_arm
+from featx.machine import environment, usable_cores
+from featx.options import verb
 from featx.progress import Progress, Silent
-from featx.runs import Run, finished_run, run_folder
+from featx.runs import Prediction, Run, RunRecord, finished_run, run_folder, write_run
+from featx.stats import Calibration, calibration_warnings
+from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
+from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
+from featx.svm.model import MODEL, SvmModel, model_bytes
+from featx.svm.problems import Decision, Solver, pool_groups, view_rows
+from featx.svm.search import Search, search_cost
+from featx.svm.settings import SvmSettings, TrainSvmSettings
+from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.solving import make_solver
+from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
 
-from .fold import FoldJob, Work, make_shelf, run_fold
-from .records import record_of_inputs, run_auc
-from .settings import SvmSettings, resolve_settings
-from .stores import Images, assign_stores, default_arm, find_images, refuse_leaks
-from .threads import one_blas_thread
-
-__all__ = ["check_inner_folds", "run_auc", "train_svm"]
+__all__ = ["FoldJob", "SvmWork", "check_inner_folds", "make_shelf", "run_auc", "run_fold", "train_svm"]
 
 
-def train_svm(
-    manifest: Manifest | Path | str,
-    *,
-    features: Sequence[Path | str],
-    task: Task | Path | str = "labels",
-    strict_labels: bool = False,
-    protocol: str | Path = "5x2",
-    folds: Sequence[str] = (),
-    preset: str = "default",
-    choose_features: bool = False,
-    arm: str | None = None,
-    output: Path | str = "reports/runs",
-    cache: Path | str = "cache",
-    root: Path | str | None = None,
-    allow_outside: bool = False,
-    seed: int = 0,
-    workers: int | None = None,
-    missing: str = "fail",
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> tuple[Run, ...]:
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SvmWork:
+    """What every fold of an arm has in common.
+
+    Attributes
+    ----------
+    images : Images
+        Labelled images and their keys.
+    settings : Settings
+        The search's.
+    seed : int
+        Seed of inner splits.
+    workers : int
+        Threads.
+    protocol : tuple of Fold
+        All folds, run now or not.
+    """
+
+    images: Images
+    settings: SvmSettings
+    seed: int
+    workers: int
+    protocol: tuple[Fold, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """Features under one scaling, which the search may choose; each image has `views` rows."""
+
+    store: FeatureStore
+    scaling: str
+    views: int
+    solver: Solver
+
+
+@dataclass(frozen=True, eq=False)
+class _Shelf:
+    """What the folds of the same stores share: numbers of the images in it, and the candidates."""
+
+    rows: _Ints
+    candidates: tuple[_Candidate, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldJob:
+    """One fold to run.
+
+    Attributes
+    ----------
+    fold : Fold
+        Its images.
+    stores : tuple of FeatureStore
+        Features that serve it: alternatives, where there are several.
+    folder : Path
+        Where the run goes.
+    record : RunRecord
+        What decides it.
+    """
+
+    fold: Fold
+    stores: tuple[FeatureStore, ...]
+    folder: Path
+    record: RunRecord
+
+
+def make_shelf(work: SvmWork, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> _Shelf:
+    """Read what the folds of the same stores share."""
+    place = {name: row for row, name in enumerate(work.images.labelled.ids)}
+    rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
+    largest = max(len(fold.train) for fold in served)
+    return _Shelf(rows, tuple(one for store in stores for one in _candidates(work, store, rows, largest)))
+
+
+def _candidates(work: SvmWork, store: FeatureStore, rows: _Ints, largest: int) -> list[_Candidate]:
+    features = read_rows(store, work.images, rows, work.settings.views)
+    views = features.shape[1]
+    flat = features.reshape(-1, features.shape[2])
+    return [
+        _Candidate(store, name, views, make_solver(flat, name, work.settings, work.workers, views * largest))
+        for name in work.settings.scaling
+    ]
+
+
+def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> Run:
+    """Search, fit, calibrate, score, and write the run."""
+    labelled = work.images.labelled
+    place = {name: row for row, name in enumerate(labelled.ids)}
+    train = np.searchsorted(shelf.rows, np.array([place[name] for name in sorted(job.fold.train)]))
+    test = np.array([place[name] for name in sorted(job.fold.test)], dtype=np.int64)
+    classes = [labelled.task.classes.index(name) for name in labelled.task.scored]
+    targets = labelled.targets[shelf.rows][:, None] == np.array(classes)
+    clock = [time.perf_counter()]
+    taken, search = _search(work, shelf, train, targets)
+    clock.append(time.perf_counter())
+    decisions = tuple(
+        _fit(taken, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
+    )
+    inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
+    model = _model(work, taken, decisions, _calibration(work, inner))
+    clock.append(time.perf_counter())
+    predictions = _predict(work, job.fold.name, taken.store, model, test)
+    found = _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
+    record = with_outcome(job.record, work.images, found)
+    clock.append(time.perf_counter())
+    seconds = {
+        "features": shared_seconds,
+        **dict(zip(("search", "fit", "score"), np.diff(clock), strict=True)),
+    }
+    facts = environment(
+        {name: float(value) for name, value in seconds.items()},
+        workers=work.workers,
+        extraction=extraction_speeds(job.stores),
+    )
+    files = {MODEL: model_bytes(model)}
+    return write_run(job.folder, record, predictions, facts, files, inner.rows if inner else ())
+
+
+def _model(
+    work: SvmWork, taken: _Candidate, decisions: tuple[Decision, ...], calibration: Calibration | None
+) -> SvmModel:
+    task, settings = work.images.labelled.task, work.settings
+    return SvmModel(
+        taken.store.digest, task.classes, task.scored, decisions, settings.views, settings.pool, calibration
+    )
+
+
+def _fit(taken: _Candidate, train: _Ints, positive: npt.NDArray[np.bool_], cost: float) -> Decision:
+    labels = np.repeat(np.where(positive, 1.0, -1.0), taken.views)
+    return taken.solver.fit(view_rows(train, taken.views), labels, cost)
+
+
+def _search(
+    work: SvmWork, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
+) -> tuple[_Candidate, Search]:
+    """Search with every candidate; the first of those with the highest mean AUC is taken."""
+    splits = inner_splits(
+        work.images.labelled.targets[shelf.rows[train]],
+        _groups(work, shelf.rows[train]) if work.settings.inner == "grouped" else None,
+        splits=work.settings.inner_splits,
+        held_out=work.settings.held_out,
+        seed=work.seed,
+    )
+    found = [
+        search_cost(one.solver, targets, train, splits, work.settings, one.views) for one in shelf.candidates
+    ]
+    best = int(np.argmax([np.nan_to_num(search.score, nan=-1.0) for search in found]))
+    return shelf.candidates[best], found[best]
+
+
+def _groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:
+    """Name the groups of images, those joined by byte-identical copies alike."""
+    return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
+
+
+def _inner(
+    work: SvmWork,
+    shelf: _Shelf,
+    taken: _Candidate,
+    train: _Ints,
+    targets: npt.NDArray[np.bool_],
+    costs: tuple[float, ...],
+) -> tuple[InnerScores | None, tuple[str, ...]]:
+    """Score the training part by inner folds; where that cannot be, say why, and refuse if it was asked for."""
+    images = shelf.rows[train]
+
+    def predictions(parts: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
+        rows = _predictions(work, "", images, scores)
+        return _pooled(
+            work,
+            [
+                dataclasses.replace(row, fold=str(part), strata={})
+                for row, part in zip(rows, parts, strict=True)
+            ],
+        )
+
+    try:
+        parts = inner_parts(_groups(work, images), work.images.labelled.targets[images], work.seed)
+    except TrainingError as error:
+        if work.settings.calibrate != "none":
+            raise TrainingError(
+                f"a calibration is not possible: {error}. Train without --calibrate"
+            ) from error
+        return None, (f"no thresholds are fixed on the training part: {error}",)
+    views, pool = taken.views, work.settings.pool
+    return score_parts(
+        taken.solver, train, targets, costs, parts, views=views, pool=pool, predictions=predictions
+    ), ()
+
+
+def _calibration(work: SvmWork, inner: InnerScores | None) -> Calibration | None:
+    if inner is None or work.settings.calibrate == "none":
+        return None
+    return fit_on_inner(inner, work.images.labelled.task, work.settings.calibrate)
+
+
+def _predict(work: SvmWork, fold: str, store: FeatureStore, model: SvmModel, test: _Ints) -> list[Prediction]:
+    if not len(test):
+        return []
+    scores = model.scores(read_rows(store, work.images, test, work.settings.views), store.digest)
+    predictions = _pooled(work, _predictions(work, fold, test, scores))
+    if model.calibration is None:
+        return predictions
+    pooled = np.array([[row.scores[name] for name in model.scored] for row in predictions])
+    chances = model.probabilities(pooled)
+    return [
+        dataclasses.replace(row, probabilities=dict(zip(model.scored, line.tolist(), strict=True)))
+        for row, line in zip(predictions, chances, strict=True)
+    ]
+
+
+def _predictions(
+    work: SvmWork, fold: str, images: _Ints, scores: npt.NDArray[np.float64]
+) -> list[Prediction]:
+    labelled = work.images.labelled
+    return [
+        Prediction(
+            id=labelled.ids[row],
+            fold=fold,
+            group=str(labelled.groups[row]),
+            actual=str(labelled.classes[row]),
+            scores=dict(zip(labelled.task.scored, line.tolist(), strict=True)),
+            strata={name: values[row] for name, values in labelled.strata.items()},
+        )
+        for row, line in zip(images, scores, strict=True)
+    ]
+
+
+def _pooled(work: SvmWork, predictions: list[Prediction]) -> list[Prediction]:
+    pool = work.settings.group_scores
+    positive = work.images.labelled.task.positive
+    return predictions if pool == "none" else pool_groups(predictions, pool, positive)
+
+
+def _outcome(
+    train: _Ints,
+    test: _Ints,
+    search: Search,
+    taken: _Candidate,
+    model: SvmModel,
+    inner: InnerScores | None,
+    warned: tuple[str, ...],
+) -> FoldOutcome:
+    residuals = [curves.residuals[np.isfinite(curves.aucs)] for curves in search.curves]
+    steps = sum(int(curves.iterations.sum()) for curves in search.curves)
+    stated = {
+        "scaling": taken.scaling,
+        "features": taken.store.digest,
+        "layer": taken.store.recipe.get("layer"),
+        "score": None if np.isnan(search.score) else search.score,
+        "classes": search.record(model.scored),
+    }
+    if inner is not None:
+        stated |= {"inner_folds": inner.folds, "thresholds": inner.thresholds(model.scored)}
+        residuals.append(inner.residuals)
+        steps += inner.steps
+        if model.calibration is not None:
+            stated["calibration"] = calibration_summary(model.calibration, model.scored, inner.folds)
+            warned += calibration_warnings(model.calibration)
+    return FoldOutcome(
+        train,
+        test,
+        stated,
+        taken.solver.measure,
+        taken.solver.tolerance,
+        np.concatenate(residuals),
+        np.array([one.residual for one in model.decisions]),
+        steps + sum(one.iterations for one in model.decisions),
+        (*search.warnings, *warned),
+    )
+
+
+@verb(TrainSvmSettings)
+def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tuple[Run, ...]:
     """Train and score linear SVMs on stored features, fold by fold.
 
-    C, and the scaling or the features where several are given, are chosen by inner splits of the fold's training
-    part; the test part is looked at once, to be scored.
+    C, and the scaling or the features where several are given, are chosen by inner splits of the fold's training set.
+    The test set is used once, for scoring.
 
     Parameters
     ----------
     manifest : Manifest, Path or str
         Images and labels.
-    features : sequence of Path or str
-        Feature stores: one that serves every fold, or one for each fold, extracted with weights that were
-        fine-tuned on that fold; with `choose_features` several that serve a fold.
-    task : Task, Path or str
-        What classes to make of the labels.
-    strict_labels : bool
-        Refuse labels that may be meant for another class than the one that holds all others.
-    protocol : str or Path
-        ``"5x2"``, ``"kfold:K"``, ``"holdout"``, ``"none"`` (train on everything, score nothing), or a fold file.
-    folds : sequence of str
-        Names of the folds to run; all if empty.
-    preset : str
-        ``"default"`` or ``"paper"``.
-    choose_features : bool
-        The stores that serve a fold, such as several layers, are alternatives: the inner splits choose one.
-    arm : str, optional
-        Name of the arm. Default: backbone and weights of the store.
-    output : Path or str
-        Where runs are kept; the folds used are written beside them.
-    cache : Path or str
-        Folder whose table of known files saves hashing images again.
-    root : Path or str, optional
-        Folder that the manifest's image paths are relative to.
-    allow_outside : bool
-        Whether image paths may lead out of it.
-    seed : int
-        Seed of folds and inner splits.
-    workers : int, optional
-        Threads; one for each core that this process may use if not given. The results do not depend on it.
-    missing : str
-        ``"fail"``, or ``"leave-out"`` to go on without the images that have no features.
-    overwrite : bool
-        Replace finished runs and folds of the same place.
-    progress : Progress, optional
-        Receiver of progress.
-    **settings
-        Fields of `featx.svm.settings.SvmSettings` that win over the preset, such as ``loss="hinge"``.
+    {options}
 
     Returns
     -------
     tuple of Run
-        One for each fold; finished ones with the same inputs are read, not made again.
+        One for each fold; finished runs with the same inputs are read, not trained again.
 
     Raises
     ------
     LeakError
-        If a test image, its group or a copy of it trains, or trained the weights behind the features.
+        If a test image, its group or a copy of it trains, or has trained the weights behind the features.
     MissingFeaturesError
         If images have no features and `missing` is ``"fail"``.
     InputError
         If something else that was given cannot be used.
     TrainingError
-        If the training part cannot be fitted.
+        If the training set cannot be fitted.
+
+    Examples
+    --------
+    ::
+
+        featx.extract("lesions.csv", backbone="resnet50", arm="frozen")
+        runs = featx.train_svm("lesions.csv", arm="frozen", task="melanoma:rest")
     """
-    receiver = progress or Silent()
-    resolved = resolve_settings(preset, **settings)
+    receiver = options.progress or Silent()
+    resolved = options.part(SvmSettings)
     labelled = apply_task(
-        read_manifest(manifest, root=root, allow_outside=allow_outside), task, strict_labels=strict_labels
+        read_manifest(manifest, root=options.root, allow_outside=options.allow_outside),
+        options.task,
+        strict_labels=options.strict_labels,
     )
-    stores = tuple(FeatureStore(path) for path in features)
-    name = arm or default_arm(stores)
-    images = find_images(labelled, stores, cache=cache, workers=workers, missing=missing, progress=receiver)
-    made, warnings = _make_folds(images, protocol, seed)
-    place = run_folder(output, name, labelled.task.name, made.protocol, "folds.json")
-    if not overwrite:
+    stores = _stores(options)
+    name = options.arm or _named_by_file(options.features) or default_arm(stores)
+    images = find_images(
+        labelled,
+        stores,
+        cache=options.cache,
+        workers=options.workers,
+        missing=options.missing,
+        progress=receiver,
+    )
+    made, warnings = _make_folds(images, options.protocol, options.seed)
+    place = run_folder(options.output, name, labelled.task.name, made.protocol, "folds.json")
+    if not options.overwrite:
         refuse_other_folds(place, made)
     for line in warnings:
         receiver.say(f"warning: {line}")
-    chosen = made.select(folds)
-    assigned = assign_stores(stores, chosen, choose_features)
+    jobs = _fold_jobs(options, images, made, stores, name, warnings)
+    protocol_folds = tuple(_without(fold, images) for fold in made.folds)
+    check_inner_folds(protocol_folds, labelled, images.keys, resolved)
+    if options.overwrite or not place.exists():
+        write_folds(place, made)
+    work = SvmWork(images, resolved, options.seed, options.workers or usable_cores(), protocol_folds)
+    receiver.start(f"train-svm {name}", len(jobs), "folds")
+    with one_blas_thread():
+        runs = _run_all(work, jobs, options.overwrite, receiver)
+    receiver.finish()
+    return runs
+
+
+def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:
+    """Open the stores that `features` stands for, or those of the arm."""
+    if options.features:
+        places = [Path(place) for place in _several(options.features)]
+    else:
+        assert options.arm is not None, "the options ask for features or an arm"
+        places = [arm_file(options.cache, options.arm)]
+    return tuple(
+        FeatureStore(store) for store in dict.fromkeys(path for place in places for path in read_arm(place))
+    )
+
+
+def _several(features: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
+    return [features] if isinstance(features, str | Path) else features
+
+
+def _named_by_file(features: Path | str | Sequence[Path | str]) -> str | None:
+    """Name an arm after the file that `extract --arm` wrote, if that alone was given."""
+    given = [Path(place) for place in _several(features)]
+    return given[0].stem if len(given) == 1 and given[0].suffix == ".json" and given[0].is_file() else None
+
+
+def _fold_jobs(
+    options: TrainSvmSettings,
+    images: Images,
+    made: Folds,
+    stores: Sequence[FeatureStore],
+    name: str,
+    warnings: Sequence[str],
+) -> list[FoldJob]:
+    chosen = made.select(options.folds)
+    assigned = assign_stores(stores, chosen, options.choose_features)
+    task, settings = images.labelled.task.name, options.part(SvmSettings)
     jobs = []
     for fold in chosen.folds:
         serving = assigned[fold.name]
         for store in serving:
             refuse_leaks(store, fold, images)
-        folder = run_folder(output, name, labelled.task.name, made.protocol, fold.name)
-        told = dict.fromkeys(text for store in serving for text in store.recipe.get("warnings") or ())
+        folder = run_folder(options.output, name, task, made.protocol, fold.name)
+        told = dict.fromkeys(line for store in serving for line in store.recipe.get("warnings") or ())
         noted = (*warnings, *told)
-        record = record_of_inputs(images, made, fold.name, serving, name, seed, resolved, noted)
+        record = record_of_inputs(images, made, fold.name, serving, name, options.seed, settings, noted)
         jobs.append(FoldJob(_without(fold, images), serving, folder, record))
-    protocol_folds = tuple(_without(fold, images) for fold in made.folds)
-    check_inner_folds(protocol_folds, labelled, images.keys, resolved)
-    if overwrite or not place.exists():
-        write_folds(place, made)
-    work = Work(images, resolved, seed, workers or usable_cores(), protocol_folds)
-    receiver.start(f"train-svm {name}", len(jobs), "folds")
-    with one_blas_thread():
-        runs = _run_all(work, jobs, overwrite, receiver)
-    receiver.finish()
-    return runs
+    return jobs
 
 
 def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds, tuple[str, ...]]:
@@ -205,7 +484,7 @@ def _without(fold: Fold, images: Images) -> Fold:
     return Fold(fold.name, train, test)
 
 
-def _run_all(work: Work, jobs: Sequence[FoldJob], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
+def _run_all(work: SvmWork, jobs: Sequence[FoldJob], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
     finished = {job.fold.name: finished_run(job.folder, job.record, overwrite) for job in jobs}
     runs = {name: run for name, run in finished.items() if run is not None}
     for name, run in runs.items():
@@ -221,7 +500,7 @@ def _run_all(work: Work, jobs: Sequence[FoldJob], overwrite: bool, progress: Pro
     return tuple(runs[job.fold.name] for job in jobs)
 
 
-def _run_together(work: Work, jobs: Sequence[FoldJob], progress: Progress) -> list[Run]:
+def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) -> list[Run]:
     """Run the folds that the same stores serve, on all rows that train in any of them.
 
     Whichever of the folds are run now, the rows are the same: sums of other blocks of rows would round otherwise.

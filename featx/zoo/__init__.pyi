@@ -1,65 +1,24 @@
-from .accelerator import (
-    Accelerator,
-    find_accelerator,
-)
-from .backbones import (
-    Backbone,
-    find_backbone,
-    list_backbones,
-)
-from .convert import (
-    convert_weights,
-)
-from .cost import (
-    MULTIPLY_ADDS,
-    Cost,
-    count_costs,
-    estimated_multiply_adds,
-)
-from .fetch import (
-    WEIGHTS_DIR,
-    fetch_weights,
-    find_preset,
-    find_published,
-    weights_folder,
-)
-from .hdf5 import (
-    elsewhere,
-)
-from .naming import (
-    layer_names,
-)
+from .backbones import Backbone, find_backbone, list_backbones, published_weights
+from .cost import MULTIPLY_ADDS, Cost, count_costs, estimated_multiply_adds
+from .downloads import WEIGHTS_DIR, fetch_weights, find_preset, find_published, is_preset, weights_folder
+from .formats.keras_files import elsewhere, weights_formats
+from .formats.matching import layer_names
 from .network import (
     Network,
     build_backbone,
     build_network,
     check_pool,
     checked_size,
+    convert_weights,
     save_backbone,
 )
-from .presets import (
-    is_preset,
-)
-from .published import (
-    published_weights,
-)
-from .readers import (
-    weights_formats,
-)
-from .weights import (
-    BACKBONE_FILE,
-    TRAINED_ON_FILE,
-    Weights,
-    backend_name,
-    resolve_weights,
-)
+from .weights import BACKBONE_FILE, TRAINED_ON_FILE, Weights, backend_name, resolve_weights
 
 __all__ = [
     "BACKBONE_FILE",
     "MULTIPLY_ADDS",
     "TRAINED_ON_FILE",
     "WEIGHTS_DIR",
-    "Accelerator",
     "Backbone",
     "Cost",
     "Network",
@@ -74,7 +33,6 @@ __all__ = [
     "elsewhere",
     "estimated_multiply_adds",
     "fetch_weights",
-    "find_accelerator",
     "find_backbone",
     "find_preset",
     "find_published",

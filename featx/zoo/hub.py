@@ -12,22 +12,16 @@ import numpy as np
 from keras import layers
 
 from featx.errors import BackboneError
-from featx.zoo.contents import Contents, StoredLayer
+from featx.zoo.formats.contents import Contents, StoredLayer
 
 __all__ = ["copy_places", "dinov2", "mit", "siglip", "vit_hub", "with_places"]
+
 
 _EMBEDDING = "dinov2_embedding"
 
 
 def dinov2(input_tensor: Any, **arguments: Any) -> keras.Model:
     """Build DINOv2 (Oquab et al. 2024).
-
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Normalised RGB, shape (n, side, side, 3), side a multiple of the patch.
-    **arguments
-        Of `keras_hub.models.DINOV2Backbone`.
 
     Returns
     -------
@@ -44,13 +38,6 @@ def dinov2(input_tensor: Any, **arguments: Any) -> keras.Model:
 def vit_hub(input_tensor: Any, **arguments: Any) -> keras.Model:
     """Build a Vision Transformer (Dosovitskiy et al. 2021).
 
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        RGB from -1 to 1, shape (n, side, side, 3), side a multiple of the patch.
-    **arguments
-        Of `keras_hub.models.ViTBackbone`.
-
     Returns
     -------
     keras.Model
@@ -62,13 +49,6 @@ def vit_hub(input_tensor: Any, **arguments: Any) -> keras.Model:
 def siglip(input_tensor: Any, **arguments: Any) -> keras.Model:
     """Build the part of SigLIP that sees (Zhai et al. 2023).
 
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        RGB from -1 to 1, shape (n, side, side, 3), side a multiple of the patch.
-    **arguments
-        Of `keras_hub.models.SigLIPVisionEncoder`.
-
     Returns
     -------
     keras.Model
@@ -79,13 +59,6 @@ def siglip(input_tensor: Any, **arguments: Any) -> keras.Model:
 
 def mit(input_tensor: Any, **arguments: Any) -> keras.Model:
     """Build a Mix Transformer, the encoder of SegFormer (Xie et al. 2021).
-
-    Parameters
-    ----------
-    input_tensor : keras tensor
-        Normalised RGB, shape (n, side, side, 3), side a multiple of 32.
-    **arguments
-        Of `keras_hub.models.MiTBackbone`.
 
     Returns
     -------
@@ -125,13 +98,7 @@ def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
 
 
 def copy_places(network: keras.Model) -> None:
-    """Copy the places of patches that were learned, or drawn, into the table of the network's own size.
-
-    Parameters
-    ----------
-    network : keras.Model
-        A network that `dinov2` built: both tables are of one size.
-    """
+    """Copy the places of patches that were learned, or drawn, into the table of the network's own size."""
     layer = _places_layer(network)
     layer.interpolated_position_embeddings.assign(layer.position_embeddings)
 
@@ -143,13 +110,6 @@ def _places_layer(network: keras.Model) -> Any:
 
 def with_places(contents: Contents, network: keras.Model) -> Contents:
     """Resize the places of patches that a file of DINOv2 holds to those of a network.
-
-    Parameters
-    ----------
-    contents : Contents
-        What a file holds.
-    network : keras.Model
-        A network that `dinov2` built.
 
     Returns
     -------

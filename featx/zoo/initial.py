@@ -59,20 +59,6 @@ _CONSTANT = frozenset({"Constant", "Ones", "Zeros"})
 def draw_weights(whole: keras.Model, network: keras.Model, seed: int) -> None:
     """Draw the random weights of a network; those that begin with constants are left as they are.
 
-    Parameters
-    ----------
-    whole : keras.Model
-        The whole architecture, as it was built.
-    network : keras.Model
-        The part of it that is used; nothing else is drawn. The values do not depend on which part that is.
-    seed : int
-        At least 0.
-
-    Raises
-    ------
-    BackboneError
-        If it is not known by which rule a weight is drawn.
-
     References
     ----------
     Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks.

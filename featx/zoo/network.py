@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.errors import BackboneError, ConfigError, listing
+from featx.errors import BackboneError, ConfigError, WeightsError, listing
 from featx.files import write_aside
-from featx.zoo.backbones import CLASS_TOKEN, POOLED, Backbone
+from featx.zoo.backbones import CLASS_TOKEN, POOLED, Backbone, find_backbone
+from featx.zoo.formats.keras_files import read_weights
+from featx.zoo.formats.matching import fill, layer_names
+from featx.zoo.formats.matconvnet import guess_backbone
 from featx.zoo.initial import draw_weights
-from featx.zoo.matching import fill
-from featx.zoo.naming import layer_names
-from featx.zoo.readers import read_weights
-from featx.zoo.weights import Weights
+from featx.zoo.weights import Weights, file_label, resolve_weights
 
 if TYPE_CHECKING:
     import keras
@@ -29,15 +29,25 @@ __all__ = [
     "build_network",
     "check_pool",
     "checked_size",
+    "convert_weights",
     "layer_names",
     "save_backbone",
 ]
 
+
 # RGB means and deviations of ImageNet, 0 to 255, as `keras.applications` has them.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
+
+
 _TORCH_MEAN = (0.485, 0.456, 0.406)
+
+
 _TORCH_DEVIATION = (0.229, 0.224, 0.225)
+
+
 _GEM_POWER = 3.0
+
+
 _GEM_LEAST = 1e-6
 
 
@@ -369,3 +379,44 @@ def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, bac
 
         contents = with_places(contents, whole)
     fill(whole, network, contents, backbone)
+
+
+def convert_weights(
+    path: Path | str, *, backbone: str | None = None, output: Path | str | None = None
+) -> Path:
+    """Write any weights file that featx reads as a Keras 3 ``.weights.h5``.
+
+    Parameters
+    ----------
+    path : Path or str
+        A weights file.
+    backbone : str, optional
+        Its architecture; a MatConvNet file tells its own.
+    output : Path or str, optional
+        Where to write; by default beside `path`, with the ending ``.weights.h5``.
+
+    Returns
+    -------
+    Path
+        The file written: the network up to its penultimate layer, as a weights source gives the same
+        features as `path`.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, is of another architecture, or the architecture is not told; or if
+        `output` has another ending or is `path` itself.
+    """
+    source = Path(path)
+    target = Path(output) if output is not None else source.with_name(f"{file_label(source)}.weights.h5")
+    if not target.name.endswith(".weights.h5"):
+        raise WeightsError(f"{target}: the output's name must end in .weights.h5")
+    name = backbone or (guess_backbone(source) if source.suffix == ".mat" and source.is_file() else None)
+    if name is None:
+        raise WeightsError(f"{source}: of which network? give --backbone")
+    if target.resolve() == source.resolve():
+        raise WeightsError(f"{target}: would overwrite what it is made from; give another --output")
+    row = find_backbone(name)
+    (weights,) = resolve_weights(source, row)
+    save_backbone(build_backbone(row, weights), target)
+    return target

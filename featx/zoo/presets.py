@@ -1,197 +1,211 @@
-"""Presets of KerasHub: folders of trained weights, found, checked against a backbone's row, and fetched.
-
-A preset is a folder with ``config.json``, which says of which architecture it is, and ``model.weights.h5``. No
-class that the configuration names is made from it: the network is built from the backbone's row, and a preset of
-another architecture is refused.
-"""
+"""Table of the networks of KerasHub, and the presets that hold their weights."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from featx.digest import digest_file
-from featx.documents import parse_json, read_text
-from featx.errors import WeightsError
-from featx.files import write_aside
-from featx.progress import Progress, Silent
-from featx.zoo.backbones import Backbone
-from featx.zoo.hub_table import Preset
-
-__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "check_preset", "fetch_preset", "is_preset"]
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.weights.h5"
-# Beside a fetched preset, in the form of `sha256sum`.
-_SUMS_FILE = "SHA256SUMS"
-_FILES = (CONFIG_FILE, WEIGHTS_FILE)
-# KerasHub's class for each family; of SigLIP's two parts the one that sees.
-_CLASSES = {
-    "dinov2": "DINOV2Backbone",
-    "mit": "MiTBackbone",
-    "siglip": "SigLIPBackbone",
-    "vit_hub": "ViTBackbone",
-}
-# What matters in training or before any weights are loaded, and not to features.
-_TRAINING_ONLY = {
-    "attention_dropout",
-    "drop_path_rate",
-    "dropout_rate",
-    "layer_scale_init_value",
-    "max_drop_path_rate",
-}
+__all__ = ["HUB_ROWS", "HubRow", "Preset", "preset"]
 
 
-def is_preset(folder: Path) -> bool:
-    """Tell whether a folder is a preset.
+@dataclass(frozen=True)
+class Preset:
+    """Trained weights that KerasHub publishes.
 
-    Parameters
+    Attributes
     ----------
-    folder : Path
-        A folder.
-
-    Returns
-    -------
-    bool
-        Whether it has both files of one.
+    name : str
+        Its name there, and of its folder here.
+    handle : str
+        Where Kaggle has it: owner, model, framework, variation, version.
+    trained_on : str
+        The data.
     """
-    return all((folder / name).is_file() for name in _FILES)
+
+    name: str
+    handle: str
+    trained_on: str
 
 
-def check_preset(folder: Path, backbone: Backbone) -> Path:
-    """Compare a preset with a backbone's row, and its files with the checksums that stand beside them.
+@dataclass(frozen=True)
+class HubRow:
+    """One architecture of KerasHub with its preset.
 
-    Parameters
+    Attributes
     ----------
-    folder : Path
-        A preset.
-    backbone : Backbone
-        The architecture that it shall be of.
-
-    Returns
-    -------
-    Path
-        Its weights file.
-
-    Raises
-    ------
-    WeightsError
-        If it is of another architecture (the message names the first field that differs) or damaged.
-    """
-    if backbone.family not in _CLASSES:
-        raise WeightsError(
-            f"weights {folder}: a preset of KerasHub, which {backbone.name} is not from; `featx zoo list` names "
-            "those that are under preset"
-        )
-    _check_sums(folder)
-    kind, config = _read_config(folder)
-    wanted = _CLASSES[backbone.family]
-    if kind != wanted:
-        raise WeightsError(
-            f"weights {folder}: a preset of {kind}, not of {wanted}, which {backbone.name} is; give another"
-        )
-    for name, value in backbone.arguments.items():
-        found = _plain(config.get(name), value)
-        if name not in _TRAINING_ONLY and found != value:
-            raise WeightsError(
-                f"weights {folder}: a preset of another architecture than {backbone.name}: "
-                f"{name} is {found!r}, wanted {value!r}; give another --backbone"
-            )
-    return folder / WEIGHTS_FILE
-
-
-def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        content = parse_json(read_text(folder / CONFIG_FILE))
-        kind, config = str(content["class_name"]), dict(content["config"])
-        return kind, dict(config["vision_encoder"]["config"]) if "vision_encoder" in config else config
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"weights {folder}: {CONFIG_FILE} is damaged; fetch the preset again") from error
-
-
-def _plain(found: Any, wanted: Any) -> Any:
-    """Make what JSON holds comparable: tuples are lists there, and a patch may be given by both sides."""
-    if isinstance(found, list):
-        same = len(set(map(str, found))) == 1
-        return found[0] if same and isinstance(wanted, int) else tuple(found)
-    return found
-
-
-def _check_sums(folder: Path) -> None:
-    sums = folder / _SUMS_FILE
-    if not sums.is_file():
-        return
-    for line in sums.read_text(encoding="utf-8").splitlines():
-        wanted, _, name = line.partition("  ")
-        found = digest_file(folder / name) if name in _FILES else ""
-        if found != wanted:
-            raise WeightsError(
-                f"weights {folder}: {name} is damaged or of another version (SHA-256 {found}, wanted {wanted}); "
-                "remove the folder and fetch it again"
-            )
-
-
-def fetch_preset(preset: Preset, folder: Path, progress: Progress | None = None) -> Path:
-    """Download a preset from Kaggle, which compares each file's checksum itself, unless it is there.
-
-    Parameters
-    ----------
+    name : str
+        What `--backbone` takes.
+    family : str
+        Key of `featx.zoo.backbones.FAMILIES`, and the function of `featx.zoo.hub` that builds it.
+    image_size : int
+        Side of the square input, px.
+    multiple : int
+        The side has to be a multiple of this, px.
+    preprocessing : str
+        As in `featx.zoo.backbones.Backbone`.
+    width : int
+        Length of the penultimate feature.
+    parameters : int
+        Weights up to there, at `image_size`.
+    layer : str
+        Penultimate layer.
     preset : Preset
-        Which one.
-    folder : Path
-        Folder of presets.
-    progress : Progress, optional
-        Told of what is fetched.
-
-    Returns
-    -------
-    Path
-        The preset's folder, with the SHA-256 of its files beside them.
-
-    Raises
-    ------
-    WeightsError
-        If KerasHub's downloader is missing, or the download fails.
+        Its trained weights.
+    arguments : mapping
+        What KerasHub's class takes, the image's shape aside.
     """
-    target = folder / preset.name
-    if is_preset(target):
-        _check_sums(target)
-        return target
-    progress = progress or Silent()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{preset.name}-") as aside:
-        for name in _FILES:
-            progress.say(f"{preset.name}: fetching {name}")
-            _download(preset, name, Path(aside), target)
-        sums = "".join(f"{digest_file(Path(aside) / name)}  {name}\n" for name in _FILES)
-        with write_aside(Path(aside) / _SUMS_FILE) as file:
-            file.write_text(sums, encoding="utf-8")
-        target.mkdir(exist_ok=True)
-        for name in (_SUMS_FILE, *_FILES):
-            (Path(aside) / name).replace(target / name)
-    return target
+
+    name: str
+    family: str
+    image_size: int
+    multiple: int
+    preprocessing: str
+    width: int
+    parameters: int
+    layer: str
+    preset: Preset
+    arguments: Mapping[str, Any] = field(hash=False)
 
 
-def _download(preset: Preset, name: str, aside: Path, target: Path) -> None:
-    try:
-        import kagglehub
-    except ImportError as error:
-        raise WeightsError(
-            f"the preset {preset.name} needs KerasHub's downloader, which cannot be imported ({error}); "
-            "pip install 'featx[hub]'"
-        ) from error
-    # It would write to the terminal; who called is told through `progress`.
-    logging.getLogger("kagglehub").setLevel(logging.WARNING)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            kagglehub.model_download(preset.handle, name, output_dir=str(aside))
-    except Exception as error:  # whatever its layers raise: of HTTP, of the handle, of the disk
-        raise WeightsError(
-            f"the preset {preset.name} cannot be downloaded from Kaggle ({type(error).__name__}); run "
-            f"`featx zoo fetch` where there is a network, or put {' and '.join(_FILES)} of {preset.handle} "
-            f"into {target}"
-        ) from error
+# Name, preset, parameters, layers, width, heads, register tokens.
+_DINOV2 = (
+    ("dinov2_small", "dinov2_small", 21_727_872, 12, 384, 6, 0),
+    ("dinov2_base", "dinov2_base", 85_923_072, 12, 768, 12, 0),
+    ("dinov2_large", "dinov2_large", 303_492_096, 24, 1024, 16, 0),
+    ("dinov2_reg_small", "dinov2_with_registers_small", 21_729_408, 12, 384, 6, 4),
+    ("dinov2_reg_base", "dinov2_with_registers_base", 85_926_144, 12, 768, 12, 4),
+)
+
+
+# Name, preset, parameters, version of the preset, side, patch, layers, width, heads.
+_VIT = (
+    ("vit_b16_hub", "vit_base_patch16_224_imagenet", 85_798_656, 4, 224, 16, 12, 768, 12),
+    ("vit_b32_384_hub", "vit_base_patch32_384_imagenet", 87_528_192, 3, 384, 32, 12, 768, 12),
+    ("vit_l16_hub", "vit_large_patch16_224_imagenet", 303_301_632, 4, 224, 16, 24, 1024, 16),
+)
+
+
+# Name, preset, parameters, side, layers, width, heads.
+_SIGLIP = (
+    ("siglip_base", "siglip_base_patch16_224", 92_884_420, 224, 12, 768, 12),
+    ("siglip_large", "siglip_large_patch16_256", 315_956_480, 256, 24, 1024, 16),
+    ("siglip2_base", "siglip2_base_patch16_224", 92_884_420, 224, 12, 768, 12),
+)
+
+
+# Name, preset, parameters, version of the preset, blocks of each stage, widths.
+_MIT = (
+    ("mit_b0", "mit_b0_ade20k_512", 3_319_392, 4, (2, 2, 2, 2), (32, 64, 160, 256)),
+    ("mit_b1", "mit_b1_ade20k_512", 13_151_424, 4, (2, 2, 2, 2), (64, 128, 320, 512)),
+    ("mit_b2", "mit_b2_ade20k_512", 24_196_288, 4, (3, 4, 6, 3), (64, 128, 320, 512)),
+    ("mit_b3", "mit_b3_ade20k_512", 44_072_128, 3, (3, 4, 18, 3), (64, 128, 320, 512)),
+    ("mit_b4", "mit_b4_ade20k_512", 60_842_688, 3, (3, 8, 27, 3), (64, 128, 320, 512)),
+    ("mit_b5", "mit_b5_ade20k_640", 81_443_008, 3, (3, 6, 40, 3), (64, 128, 320, 512)),
+)
+
+
+def _dinov2(
+    name: str, variation: str, parameters: int, layers: int, width: int, heads: int, registers: int
+) -> HubRow:
+    """Make a row; at the usual 224 px, while the preset's places of patches are those of 518 px."""
+    arguments = {
+        "patch_size": 14,
+        "num_layers": layers,
+        "hidden_dim": width,
+        "num_heads": heads,
+        "intermediate_dim": 4 * width,
+        "layer_scale_init_value": 1.0,
+        "num_register_tokens": registers,
+        "use_mask_token": True,
+        "use_swiglu_ffn": False,
+        "dropout_rate": 0.0,
+        "drop_path_rate": 0.0,
+        "antialias_in_interpolation": registers > 0,
+    }
+    source = Preset(variation, f"keras/dinov2/keras/{variation}/1", "LVD-142M, without labels")
+    return HubRow(name, "dinov2", 224, 14, "torch", width, parameters, "class token", source, arguments)
+
+
+def _vit(
+    name: str,
+    variation: str,
+    parameters: int,
+    version: int,
+    side: int,
+    patch: int,
+    layers: int,
+    width: int,
+    heads: int,
+) -> HubRow:
+    arguments = {
+        "patch_size": patch,
+        "num_layers": layers,
+        "num_heads": heads,
+        "hidden_dim": width,
+        "mlp_dim": 4 * width,
+        "dropout_rate": 0.0,
+        "attention_dropout": 0.0,
+        "layer_norm_epsilon": 1e-6,
+        "use_mha_bias": True,
+        "use_mlp_bias": True,
+        "use_class_token": True,
+        "use_patch_bias": True,
+    }
+    source = Preset(variation, f"keras/vit/keras/{variation}/{version}", "ImageNet-21k, then ImageNet")
+    return HubRow(name, "vit_hub", side, patch, "tf", width, parameters, "class token", source, arguments)
+
+
+def _siglip(
+    name: str, variation: str, parameters: int, side: int, layers: int, width: int, heads: int
+) -> HubRow:
+    arguments = {
+        "patch_size": 16,
+        "hidden_dim": width,
+        "num_layers": layers,
+        "num_heads": heads,
+        "intermediate_dim": 4 * width,
+        "intermediate_activation": "gelu_approximate",
+        "layer_norm_epsilon": 1e-6,
+    }
+    source = Preset(variation, f"keras/siglip/keras/{variation}/1", "WebLI, images with their texts")
+    return HubRow(name, "siglip", side, 16, "tf", width, parameters, "head", source, arguments)
+
+
+def _mit(
+    name: str, variation: str, parameters: int, version: int, blocks: tuple[int, ...], widths: tuple[int, ...]
+) -> HubRow:
+    arguments = {
+        "layerwise_depths": blocks,
+        "num_layers": 4,
+        "layerwise_num_heads": (1, 2, 5, 8),
+        "layerwise_sr_ratios": (8, 4, 2, 1),
+        "max_drop_path_rate": 0.1,
+        "layerwise_patch_sizes": (7, 3, 3, 3),
+        "layerwise_strides": (4, 2, 2, 2),
+        "hidden_dims": widths,
+    }
+    source = Preset(variation, f"keras/mit/keras/{variation}/{version}", "ImageNet, then ADE20K")
+    return HubRow(name, "mit", 224, 32, "torch", widths[-1], parameters, "global pool", source, arguments)
+
+
+HUB_ROWS = (
+    *(_dinov2(*row) for row in _DINOV2),
+    *(_vit(*row) for row in _VIT),
+    *(_siglip(*row) for row in _SIGLIP),
+    *(_mit(*row) for row in _MIT),
+)
+
+
+_PRESETS = {row.name: row.preset for row in HUB_ROWS}
+
+
+def preset(name: str) -> Preset | None:
+    """Look up the preset of a backbone.
+
+    Examples
+    --------
+    >>> preset("dinov2_small").handle
+    'keras/dinov2/keras/dinov2_small/1'
+    """
+    return _PRESETS.get(name)

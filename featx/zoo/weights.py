@@ -15,9 +15,8 @@ from featx.digest import digest, digest_file
 from featx.errors import RunError, WeightsError, listing
 from featx.runs import COMPLETE, Run, RunRecord, checked_digest, find_runs, read_run
 from featx.zoo.backbones import Backbone
-from featx.zoo.fetch import find_preset, find_published
+from featx.zoo.downloads import check_preset, find_preset, find_published, is_preset
 from featx.zoo.initial import VERSION
-from featx.zoo.presets import check_preset, is_preset
 
 __all__ = [
     "BACKBONE_FILE",
@@ -170,16 +169,6 @@ def _file(path: Path, backbone: Backbone) -> Weights:
 
 def file_label(path: Path) -> str:
     """Name a weights file without the endings of its format.
-
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    str
-        Its bare name.
 
     Examples
     --------

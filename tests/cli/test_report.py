@@ -135,7 +135,7 @@ def test_watch_reports_again_and_ends_when_interrupted(
         yield 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.reporting.watch.changes", interrupted)
+    monkeypatch.setattr("featx.reporting.make_report.changes", interrupted)
     assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--watch"]) == 130
     out, err = capsys.readouterr()
     assert [line.count("random") for line in out.splitlines() if line.startswith("labels")] == [0, 1, 0]
@@ -163,6 +163,6 @@ def test_a_study_is_reported_alone_and_with_something_finished(
     assert run(["report", "mine.toml"]) == 2
     assert "study drawn: no SVM is finished yet" in capsys.readouterr().err
     assert run(["report", "mine.toml", str(runs)]) == 2
-    assert "a study is reported alone" in capsys.readouterr().err
+    assert "A study is reported alone" in capsys.readouterr().err
     assert run(["report", "gone.toml"]) == 2
     assert "study gone.toml: cannot be read" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx.features import FeatureStore
-from featx.features.recipe import Recipe
+from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
 from featx_cli.main import run
 
@@ -95,7 +95,7 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
         (["--fold", "9x9"], 2, "no fold 9x9"),
         (["--protocol", "sixfold"], 2, "no protocol 'sixfold'"),
         (["--loss", "log"], 2, "log"),
-        (["--features", "nowhere"], 2, "nowhere: no feature store"),
+        (["--features", "nowhere"], 2, "nowhere: no such file or folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(data, tmp_path, capsys, options, code, message) -> None:

@@ -17,12 +17,12 @@ from featx.data.protocols import (
     Folds,
     check_folds,
     check_inner,
-    inner_splits,
     make_folds,
     merged_groups,
     read_folds,
     write_folds,
 )
+from featx.data.splitting import inner_splits
 from featx.data.tasks import Labelled, Task, apply_task
 from featx.digest import digest_file
 from featx.errors import LeakError, ProtocolError

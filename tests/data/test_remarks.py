@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featx.data.data_warnings import group_columns, group_remarks, meant_for, rare_labels, spelled_like
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.remarks import group_columns, group_remarks, meant_for, rare_labels, spelled_like
 from featx.data.tasks import apply_task, doubtful_labels, read_task
 from featx.errors import TaskError
 

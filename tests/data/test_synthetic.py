@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from featx.data.dermoscopy import CLASSES, DIFFICULTIES, TRAITS, draw_photograph, invent_lesion
 from featx.data.manifest import read_manifest
-from featx.data.retina import GRADES, draw_retina_photograph
 from featx.data.synthetic import draw_dermoscopy, draw_retina
+from featx.data.synthetic_kinds import (
+    CLASSES,
+    DIFFICULTIES,
+    GRADES,
+    TRAITS,
+    draw_photograph,
+    draw_retina_photograph,
+    invent_lesion,
+)
 from featx.errors import ConfigError
 
 

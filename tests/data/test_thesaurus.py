@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.data.thesaurus import find_diagnosis, is_under, thesaurus
+from featx.data.data_warnings import find_diagnosis, is_under, thesaurus
 
 
 def test_every_diagnosis_leads_up_to_a_root_and_is_found_by_its_name() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from featx.digest import digest_bytes
-from featx.features.recipe import Recipe
+from featx.features.feature_recipe import Recipe
 from featx.features.store import FeatureStore
 
 

@@ -133,7 +133,7 @@ def test_a_renamed_block_is_none(tmp_path, rows):
     stray = path.rename(tmp_path / "block-copy.h5")
     problem = check_block(stray, RECIPE)
     assert not problem.damaged
-    assert "by its name" in problem.text
+    assert "not the name of a block" in problem.text
 
 
 def test_a_block_of_a_newer_format_is_named_and_not_damaged(tmp_path):

@@ -8,12 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from featx.errors import ConfigError
 from featx.features import engines
-from featx.features.engines import Device, KerasEngine, choose_device, parse_device, reference_outputs
-from featx.features.networks import NetworkAtWork, first_bad_layer
-from featx.features.plan import ExtractSettings, targets
-from featx.progress import Silent
+from featx.features.engines import Deviation, KerasEngine, deviation, reference_outputs
+from featx.features.extract_settings import Device
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
 # slots. Measured on zoo networks: at most 1e-6 of the largest feature; often bit for bit.
@@ -67,61 +64,10 @@ def test_the_same_batch_gives_the_same_bits(engine):
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_the_first_bad_layer_is_named(network):
-    import keras
-
-    from featx.zoo import build_network
-
-    broken = build_network(network.backbone, network.weights)
-    assert first_bad_layer(broken.model, draw(1)) == ""
-    layer = next(layer for layer in broken.model.layers if layer.name == "block3_conv")
-    kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
-    kernel[0, 0, 0, 0] = np.inf
-    layer.kernel.assign(kernel)
-    assert first_bad_layer(broken.model, draw(1)) == "block3_conv"
-
-
-def test_rows_are_rescued_in_float32_or_their_layer_is_named(network, tmp_path, monkeypatch):
-    import keras
-
-    from featx.zoo import build_network
-
-    given = {"layers": ("block3_relu",), "batch_size": 4, "engine": "keras"}
-    (target,) = targets(["tiny"], ["random"], ExtractSettings(**given), tmp_path)
-    at_work = NetworkAtWork(target, ExtractSettings(**given), Device("cpu"), "keras", tmp_path, Silent())
-    pixels = draw(4)
-    sound, layers = at_work.rescue(pixels, [1, 3])
-    assert layers == ["", ""]
-    assert np.array_equal(sound[0], at_work.engine.start(pixels)()[0][[1, 3]])
-
-    broken = build_network(network.backbone, network.weights, layers=("block3_relu",))
-    layer = next(layer for layer in broken.model.layers if layer.name == "block2_norm")
-    layer.gamma.assign(keras.ops.full(layer.gamma.shape, np.nan))
-    monkeypatch.setattr(NetworkAtWork, "_build", lambda self, policy: broken)
-    at_work = NetworkAtWork(target, ExtractSettings(**given), Device("cpu"), "keras", tmp_path, Silent())
-    bad, layers = at_work.rescue(pixels, [2])
-    assert layers == ["block2_norm"]
-    assert not np.isfinite(bad[0]).all()
-
-
-def test_device_names():
-    assert parse_device("auto") is None
-    assert parse_device("cpu") == Device("cpu", 0)
-    assert parse_device("gpu:3") == Device("gpu", 3)
-    for text in ("tpu", "gpu:", "gpu:x", "gpu:-1", ""):
-        with pytest.raises(ConfigError, match="device"):
-            parse_device(text)
-
-
-def test_a_gpu_that_is_not_there_is_refused():
-    assert choose_device(Device("cpu")) == Device("cpu")
-    with pytest.raises(ConfigError, match=r"sees \d+ GPUs"):
-        choose_device(Device("gpu", 99))
-
-
 TF32 = """
 import keras
 from featx.features import engines
+from featx.features.extract_settings import Device
 def switches():
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -141,7 +87,7 @@ def compile(model, shape):
     return lambda batch: seen.append(switches()) or []
 engines._COMPILERS[keras.backend.backend()] = compile
 for wanted in (False, True):
-    engines.KerasEngine(Network(), 1, engines.Device("cpu"), tf32=wanted).start(None)
+    engines.KerasEngine(Network(), 1, Device("cpu"), tf32=wanted).start(None)
 assert switches() == before
 print(seen)
 """
@@ -170,3 +116,22 @@ def test_tf32_is_off_unless_wanted_and_put_back(backend, off, on, monkeypatch):
     env = {**os.environ, "KERAS_BACKEND": backend}
     shown = subprocess.run([sys.executable, "-c", TF32], env=env, capture_output=True, text=True)
     assert shown.stdout.strip() == wanted, shown.stderr
+
+
+def test_equal_rows_do_not_deviate():
+    rows = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    found = deviation(rows, rows.copy())
+    assert found.worst == 0
+    assert found.cosine == pytest.approx(1)
+
+
+def test_the_worst_row_and_feature_count():
+    reference = np.float32([[1, 0], [0, 10]])
+    found = deviation(np.float32([[0, 1], [0, 10]]), reference)
+    assert found == Deviation(0.0, 0.1)
+
+
+def test_zero_rows_agree_with_zero_rows_alone():
+    zero, one = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
+    assert deviation(zero, zero) == Deviation(1.0, 0.0)
+    assert deviation(zero, one).cosine == 0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from featx.errors import ConfigError
-from featx.features.engines import Device, KerasEngine
+from featx.features.engines import KerasEngine
+from featx.features.extract_settings import Device
 from featx.features.extraction import extract
 from featx.features.openvino_engine import (
     TOLERANCE,
@@ -94,7 +97,7 @@ def test_an_export_that_computes_something_else_is_refused(network, tmp_path):
             return [output * 1.01 for output in (outputs if isinstance(outputs, list) else [outputs])]
 
     wrong = SimpleNamespace(backbone=network.backbone, image_size=32, layers=other.layers, model=Wrong())
-    with pytest.raises(ConfigError, match=r"computes tiny otherwise than Keras \(by 0\.01"):
+    with pytest.raises(ConfigError, match=r"computes other features of tiny than Keras \(difference 0\.01"):
         export_network(wrong, tmp_path / "export")
     assert not is_exported(tmp_path / "export")
 
@@ -129,3 +132,13 @@ def test_an_extraction_by_openvino_fills_the_store_of_keras(pictures, tmp_path):
         FeatureStore(plain.store).read_images(manifest),
     )
     assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
+def test_the_converter_sends_no_telemetry():
+    code = (
+        "import featx.features.openvino_engine\n"
+        "from openvino.tools.ovc import convert_impl\n"
+        "print(convert_impl.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"

@@ -18,7 +18,7 @@ import json, sys
 from pathlib import Path
 import keras
 from featx.finetuning.finetune_folds import finetune
-from featx.zoo import tiny
+from featx.zoo import architectures
 layers = keras.layers
 def dropping(input_tensor):
     # As published architectures do, with batch normalisation, and with a dropout that has no seed.
@@ -28,7 +28,7 @@ def dropping(input_tensor):
     x = layers.GlobalAveragePooling2D(name="pool")(layers.ReLU(name="relu2")(x))
     x = layers.Dropout(0.5, name="drop")(x)
     return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
-tiny.tiny = dropping
+architectures.tiny = dropping
 def train(output):
     return finetune(
         sys.argv[1], backbone="tiny", weights="random", protocol="kfold:2", folds=["1"], recipe="modern",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.finetuning.colour import OPERATIONS, rand_augment
+from featx.finetuning.training_images import OPERATIONS, rand_augment
 
 IMAGE = np.random.default_rng(0).integers(30, 200, (48, 36, 3), dtype=np.uint8)
 

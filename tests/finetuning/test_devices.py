@@ -21,7 +21,7 @@ from featx.finetuning.devices import compute_in_order
 TRAINING = """
 import numpy as np
 from test_fit import RECIPE, STEPS, make_backbone, make_part
-from featx.finetuning.batches import training_batches
+from featx.finetuning.sampling import training_batches
 from featx.finetuning.devices import find_devices
 from featx.finetuning.learner import Learner
 

@@ -14,15 +14,14 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError, TrainingError
-from featx.finetuning import fit as fitting
-from featx.finetuning.board import check_board, open_board
+from featx.finetuning import learner as fitting
 from featx.finetuning.checkpoint import Checkpoint, Progressed
-from featx.finetuning.fit import Fitted, Job, fit
-from featx.finetuning.learner import Learner, precision
-from featx.finetuning.optimizers import rate_shares
-from featx.finetuning.pixels import Pixels
-from featx.finetuning.recipe import TrainingRecipe
+from featx.finetuning.learner import Fitted, FoldTraining, Learner, fit, precision
+from featx.finetuning.optimization import rate_shares
 from featx.finetuning.sampling import Part
+from featx.finetuning.tensorboard_log import check_board, open_board
+from featx.finetuning.training_images import TrainingImages
+from featx.finetuning.training_recipe import TrainingRecipe
 from featx.progress import Silent
 
 SIZE, STEPS = 8, 4
@@ -56,17 +55,17 @@ def make_part(images: int, seed: int) -> Part:
     """Images of which the second class is brighter."""
     targets = np.arange(images) % 2
     noise = np.random.default_rng(seed).integers(0, 120, (images, SIZE, SIZE, 3))
-    pixels = Pixels(
+    pixels = TrainingImages(
         [""] * images, "resize", SIZE, (noise + 90 * targets[:, None, None, None]).astype(np.uint8)
     )
     return Part(pixels, np.arange(images), targets, [f"i{row}" for row in range(images)], 2)
 
 
-def make_job(seed: int = 5, validation: int = 16) -> Job:
-    return Job("1", make_part(32, 0), make_part(validation, 1), np.ones(2), seed, 2)
+def make_job(seed: int = 5, validation: int = 16) -> FoldTraining:
+    return FoldTraining("1", make_part(32, 0), make_part(validation, 1), np.ones(2), seed, 2)
 
 
-def run(learner: Learner, folder: Path, job: Job | None = None) -> Fitted:
+def run(learner: Learner, folder: Path, job: FoldTraining | None = None) -> Fitted:
     return fit(learner, job or make_job(), Checkpoint(folder, "inputs"), Silent())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import ConfigError
-from featx.finetuning.recipe import RECIPES, TrainingRecipe, read_recipe
+from featx.finetuning.training_recipe import RECIPES, TrainingRecipe, read_recipe
 
 
 def test_the_papers_recipe_is_the_papers() -> None:

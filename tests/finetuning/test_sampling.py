@@ -13,10 +13,18 @@ from PIL import Image
 from featx.data import read_task
 from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError
-from featx.finetuning.batches import Batch, evaluation_batches, training_batches
-from featx.finetuning.pixels import Pixels, load_pixels
-from featx.finetuning.recipe import RECIPES, TrainingRecipe
-from featx.finetuning.sampling import PAPER_WEIGHTS, Part, draw_epoch, final_weights, image_weights
+from featx.finetuning.sampling import (
+    PAPER_WEIGHTS,
+    ImageBatch,
+    Part,
+    draw_epoch,
+    evaluation_batches,
+    final_weights,
+    image_weights,
+    training_batches,
+)
+from featx.finetuning.training_images import TrainingImages, load_pixels
+from featx.finetuning.training_recipe import RECIPES, TrainingRecipe
 
 SIZE = 12
 
@@ -24,14 +32,14 @@ SIZE = 12
 def make_part(counts: list[int], seed: int = 0) -> Part:
     targets = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
     images = np.random.default_rng(seed).integers(0, 256, (len(targets), SIZE, SIZE, 3), dtype=np.uint8)
-    pixels = Pixels([""] * len(targets), "resize", SIZE, images)
+    pixels = TrainingImages([""] * len(targets), "resize", SIZE, images)
     ids = [f"i{row}" for row in range(len(targets))]
     return Part(pixels, np.arange(len(targets)), targets, ids, len(counts))
 
 
 def batches(
     part: Part, recipe: TrainingRecipe, seed: int = 0, epoch: int = 0, workers: int = 1
-) -> list[Batch]:
+) -> list[ImageBatch]:
     return list(training_batches(part, recipe, np.ones(part.classes), seed, epoch, workers=workers))
 
 
@@ -124,7 +132,7 @@ def test_mixed_labels_say_how_much_of_each_image_is_there(way: str) -> None:
         (1, SIZE, SIZE, 3), np.uint8
     )
     part = Part(
-        Pixels([""] * 16, "resize", SIZE, images),
+        TrainingImages([""] * 16, "resize", SIZE, images),
         np.arange(16),
         np.repeat([0, 1], 8),
         [str(row) for row in range(16)],

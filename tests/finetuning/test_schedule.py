@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from featx.finetuning.recipe import TrainingRecipe
-from featx.finetuning.schedule import learning_rate
+from featx.finetuning.optimization import learning_rate
+from featx.finetuning.training_recipe import TrainingRecipe
 
 
 @pytest.mark.parametrize("warmup", [0.0, 1.0, 2.5])

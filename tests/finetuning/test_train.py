@@ -20,10 +20,10 @@ from featx.data import read_folds
 from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError, LeakError, ProtocolError, RunError, TaskError, WeightsError
 from featx.finetuning.finetune_folds import finetune
-from featx.finetuning.kept import Kept
-from featx.finetuning.outputs import HEAD_FILE, HISTORY_FILE
-from featx.finetuning.plan import advice, choose_recipe
-from featx.finetuning.recipe import RECIPES
+from featx.finetuning.finetune_plan import advice, choose_recipe
+from featx.finetuning.learner import Kept
+from featx.finetuning.trainer import HEAD_FILE, HISTORY_FILE
+from featx.finetuning.training_recipe import RECIPES
 from featx.progress import Silent
 from featx.runs import COMPLETE, Run, find_runs
 from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, find_backbone, resolve_weights

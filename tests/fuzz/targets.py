@@ -17,8 +17,8 @@ from featx.data import read_folds, read_manifest
 from featx.features.blocks import read_features, read_index, write_block
 from featx.finetuning import read_recipe
 from featx.study import read_study
-from featx.zoo.matconvnet import guess_backbone
-from featx.zoo.readers import read_weights
+from featx.zoo.formats.keras_files import read_weights
+from featx.zoo.formats.matconvnet import guess_backbone
 
 SEEDS = Path(__file__).parent / "seeds"
 _RECIPE = "ab" * 32

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.reporting.make_report import Report, report
+from featx.reporting.make_report import Report, report_runs
 from featx.reporting.summary import Summary, summarise
 from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
 
@@ -142,7 +142,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def made(study: Path) -> Report:
     """A report of the study; not to be written to."""
-    return report([study], output=study.parent / "report")
+    return report_runs([study], output=study.parent / "report")
 
 
 LONG = (

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.comparisons import p_matrices, pair_tables, rank_tables
-from featx.reporting.contents import layout
-from featx.reporting.pairs import against
-from featx.reporting.power import power_table
-from featx.reporting.summary import Summary, summarise
+from featx.reporting.sections.all_tables import layout
+from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
+from featx.reporting.summary import Summary, against, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats import compare_many
-from featx.stats.power import smallest_difference
+from featx.stats.compare import compare_arms
+from featx.stats.power import detectable
 
 Write = Callable[..., Run]
 
@@ -41,7 +40,8 @@ def test_what_the_data_could_show_is_what_the_stats_say(summary: Summary) -> Non
     folds = {one.arm: one.scores for one in summary.series}
     for row in records(table):
         a, b = folds[str(row["a"])], folds[str(row["b"])]
-        assert row["smallest"] == smallest_difference(a, b, level=1 - 0.05 / 3).difference
+        found = compare_arms(a, b, level=1 - 0.05 / 3)
+        assert row["smallest"] == detectable(found.finding, auc=found.values, level=1 - 0.05 / 3).difference
         assert row["comparisons"] == 3
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.factors import analyse, anova_tables, factors_of
 from featx.reporting.lineage import Lineage, lineage_of, origin
+from featx.reporting.sections.comparisons import analyse, anova_tables, factors_of
+from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
-from featx.reporting.words import findings
 from featx.runs import Prediction, Run
 from featx.zoo import published_weights
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.groups import group_table
+from featx.reporting.sections.performance import group_table
 from featx.reporting.summary import summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.contents import tables
 from featx.reporting.make_report import Report
+from featx.reporting.sections.all_tables import tables
 from featx.reporting.summary import Summary
 from featx.reporting.tables import Column, Score, Table, latex
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.reporting.make_report import report
-from featx.reporting.mistakes import find_mistakes, mistake_table, thumbnails
+from featx.reporting.make_report import report_runs
+from featx.reporting.sections.images import find_mistakes, mistake_table, thumbnails
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
@@ -92,9 +92,9 @@ def test_the_page_has_pictures_only_when_asked(
 ) -> None:
     monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
     write("A", "1x1", [row("a", "malignant", -1), row("b", "benign", 1), row("c", "benign", -1)])
-    plain = report(tmp_path / "runs", output=tmp_path / "plain")
+    plain = report_runs(tmp_path / "runs", output=tmp_path / "plain")
     assert "<img" not in plain.html.read_text(encoding="utf-8")
-    shown = report(tmp_path / "runs", output=tmp_path / "shown", manifest=manifest)
+    shown = report_runs(tmp_path / "runs", output=tmp_path / "shown", manifest=manifest)
     text = shown.html.read_text(encoding="utf-8")
     assert text.count('<img src="data:image/jpeg;base64,') == 1
     assert 'alt="Image a: malignant, taken for benign"' in text

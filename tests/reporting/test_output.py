@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting import output
-from featx.reporting.make_report import report
-from featx.reporting.output import LIST, replaced_files
+from featx.reporting import make_report as output
+from featx.reporting.make_report import LIST, replaced_files, report_runs
 
 from .conftest import FOLDS
 
@@ -31,11 +30,11 @@ def test_a_report_of_fewer_tasks_leaves_nothing_of_the_others(write, tmp_path):
             write(arm, fold)
             write(arm, fold, task="nevus-vs-rest", folder="more")
     out = tmp_path / "out"
-    report([tmp_path / "runs", tmp_path / "more"], output=out, figures=False)
+    report_runs([tmp_path / "runs", tmp_path / "more"], output=out, figures=False)
     assert any("nevus" in name for name in names(out))
     (out / "tables" / "notes-on-nevus.txt").write_text("mine")
-    done = report(tmp_path / "runs", output=out, figures=False)
-    fresh = report(tmp_path / "runs", output=tmp_path / "fresh", figures=False)
+    done = report_runs(tmp_path / "runs", output=out, figures=False)
+    fresh = report_runs(tmp_path / "runs", output=tmp_path / "fresh", figures=False)
     assert names(out) == names(fresh.output) | {"tables/notes-on-nevus.txt"}
     assert done.warnings == fresh.warnings
     assert all(path.is_file() for path in (done.html, *done.tables))

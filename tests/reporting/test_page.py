@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from featx.reporting import html
-from featx.reporting.contents import tables
-from featx.reporting.make_report import Report
-from featx.reporting.plots import drawings
+from featx.reporting import page as html
+from featx.reporting.figures.plots import drawings
+from featx.reporting.make_report import Report, page_figures
+from featx.reporting.sections.all_tables import tables
+from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary
-from featx.reporting.words import findings
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -134,7 +134,8 @@ def busy(arms: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory)
     path = tmp_path_factory.mktemp("busy") / "report.html"
     drawn = drawings(summary)
     path.write_text(
-        html.page(summary, tables(summary), drawn, findings(summary), "Long names"), encoding="utf-8"
+        html.page(summary, tables(summary), page_figures(drawn), findings(summary), "Long names"),
+        encoding="utf-8",
     )
     return path
 

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError, InputError, RunError
-from featx.reporting.comparisons import p_matrices, pair_tables, rank_tables
-from featx.reporting.contents import layout
-from featx.reporting.pairs import against, ahead, resolve
-from featx.reporting.power import power_table
-from featx.reporting.summary import summarise
+from featx.reporting.sections.all_tables import layout
+from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
+from featx.reporting.summary import against, ahead, resolve, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats import Comparison, Comparisons

@@ -11,8 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from featx.reporting.calibrated import calibration_table
-from featx.reporting.curves import (
+from featx.machine import environment
+from featx.reporting.figures.canvas import NARROW, WIDE, svg
+from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
+from featx.reporting.figures.plots import drawings
+from featx.reporting.figures.roc import (
     learning_curves,
     precision_recall,
     reliability_diagrams,
@@ -21,13 +24,10 @@ from featx.reporting.curves import (
     score_histograms,
     search_curves,
 )
-from featx.reporting.dots import auc_dots, difference_dots, rank_dots
-from featx.reporting.drawing import NARROW, WIDE, svg
-from featx.reporting.operating import operating
-from featx.reporting.plots import drawings
+from featx.reporting.sections.performance import calibration_table, operating
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
-from featx.runs import Prediction, Run, environment, run_folder, write_run
+from featx.runs import Prediction, Run, run_folder, write_run
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from featx.reporting.provenance import origins, places
+from featx.reporting.page import origins, places
 from featx.reporting.summary import summarise
 from featx.runs import Run
 

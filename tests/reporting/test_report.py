@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.make_report import Report, report
-from featx.reporting.output import LIST
+from featx.reporting.make_report import LIST, Report, report_runs
 
 GOLDEN = Path(__file__).parent / "golden"
 VOID = {"meta", "link", "input", "br"}
@@ -157,7 +156,7 @@ def test_text_from_runs_is_escaped(write, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: drawn(summary)[:2])
     write("<script>alert(1)</script>", "1x1")
     write("$a_b & c", "1x1", warnings=("<b>odd</b>",))
-    done = report(str(tmp_path / "runs"), output=tmp_path / "report", title="<i>")
+    done = report_runs(str(tmp_path / "runs"), output=tmp_path / "report", title="<i>")
     text = done.html.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "<b>odd" not in text
@@ -166,7 +165,7 @@ def test_text_from_runs_is_escaped(write, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_without_figures_everything_else_is_the_same(study: Path, made: Report, tmp_path: Path) -> None:
-    bare = report([study], output=tmp_path / "bare", figures=False)
+    bare = report_runs([study], output=tmp_path / "bare", figures=False)
     assert not (tmp_path / "bare" / "figures").exists()
     assert bare.figures == ()
     assert bare.findings == made.findings

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.reporting.series import collect
-from featx.reporting.strata import MOST_LEVELS, Stratum, find_strata, levels
+from featx.reporting.summary import MOST_LEVELS, SubgroupColumn, find_strata, levels
 from featx.runs import Prediction, Run
 
 Write = Callable[..., Run]
 
 
-def stratum(write: Write, folder: Path, values: list[str]) -> Stratum:
+def stratum(write: Write, folder: Path, values: list[str]) -> SubgroupColumn:
     """What is made of a column with these values, each image tested in two folds."""
     for fold in ("1x1", "2x1"):
         made = [
@@ -72,10 +72,13 @@ def test_whole_numbers_like_ages_are_binned_by_tens(
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=MOST_LEVELS + 1, unique=True))
 def test_every_number_has_a_bin_and_every_bin_a_number(numbers: list[float]) -> None:
-    from featx.reporting.strata import _bins
+    from featx.reporting.summary import _bins
 
     edges, labels = _bins(np.array(numbers))
-    found = {Stratum("x", edges, tuple(map(str, range(len(labels))))).level(repr(value)) for value in numbers}
+    found = {
+        SubgroupColumn("x", edges, tuple(map(str, range(len(labels))))).level(repr(value))
+        for value in numbers
+    }
     if len(labels) <= 4:  # decades may be empty, quartiles are not
         assert found == set(map(str, range(len(labels))))
     assert len(labels) == len(edges) + 1 <= MOST_LEVELS

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import RunError
-from featx.reporting.contents import by_stratum, layout, main_table
+from featx.reporting.sections.all_tables import by_stratum, layout, main_table
+from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect, natural
 from featx.reporting.summary import MACRO, summarise
 from featx.reporting.tables import records
-from featx.reporting.words import findings
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
 from featx.stats.intervals import delong_interval

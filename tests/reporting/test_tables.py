@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.cells import unguarded
-from featx.reporting.contents import tables
+from featx.reporting.sections.all_tables import tables
 from featx.reporting.summary import Summary
 from featx.reporting.tables import (
     Column,

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from featx.errors import RunError
-from featx.reporting.series import collect
+from featx.reporting.series import collect, one_name_a_task
 from featx.reporting.summary import summarise
-from featx.reporting.tasks import one_name_a_task
 from featx.runs import Prediction, Run, finished_run
 
 Write = Callable[..., Run]

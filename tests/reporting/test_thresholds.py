@@ -12,10 +12,10 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from featx.errors import ConfigError
-from featx.reporting.make_report import report
+from featx.reporting.make_report import report_runs
+from featx.reporting.sections.performance import cuts, threshold_tables
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
-from featx.reporting.thresholds import cuts, threshold_tables
 from featx.runs import Prediction, Run
 from featx.stats.operating import specificity_at_sensitivity, youden_point
 
@@ -130,4 +130,4 @@ def test_predictive_values_are_stated_at_the_training_prevalence_or_at_the_one_g
     assert rare["positive predictive value"] < found["positive predictive value"]
     assert rare["negative predictive value"] > found["negative predictive value"]
     with pytest.raises(ConfigError, match="prevalence"):
-        report([tmp_path / "runs"], output=tmp_path / "report", prevalence=1.5)
+        report_runs([tmp_path / "runs"], output=tmp_path / "report", prevalence=1.5)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from featx.reporting.costs import backbone_table
-from featx.reporting.sizes import points, size_table
+from featx.reporting.figures.trends import costs, training_sizes
+from featx.reporting.sections.training import backbone_table, points, size_table
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
-from featx.reporting.trends import costs, training_sizes
 from featx.runs import Run
 from featx.stats import summarise_arm
 from featx.zoo import find_backbone

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from featx.reporting.watch import changes
+from featx.reporting.make_report import changes
 from featx.runs import Run
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from featx.reporting.power import power_table
+from featx.reporting.sections.comparisons import power_table
+from featx.reporting.sections.statements import findings
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
-from featx.reporting.words import findings
 from featx.runs import Prediction, Run
 
 Write = Callable[..., Run]

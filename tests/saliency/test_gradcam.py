@@ -111,7 +111,7 @@ def test_what_goes_around_a_layer_and_what_has_no_places(network):
 def test_of_a_transformer_the_patches_that_the_class_token_looks_at(network):
     from keras import Input, layers
 
-    from featx.zoo.torch_nets import ClassToken
+    from featx.zoo.architectures import ClassToken
 
     inputs = Input((32, 32, 3))
     patches = layers.Conv2D(6, 8, 8, name="patches")(inputs)

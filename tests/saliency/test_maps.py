@@ -12,7 +12,7 @@ from PIL import Image
 
 from featx.errors import ConfigError, RunError, WeightsError
 from featx.features import extract
-from featx.reporting import report
+from featx.reporting import report_runs
 from featx.reporting.overlays import INDEX, gallery, read_index
 from featx.saliency.maps import saliency_maps
 from featx.svm import train_svm
@@ -86,7 +86,7 @@ def test_mistakes_are_mapped_by_default_and_shown_in_the_report(place, tmp_path,
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     assert again.maps == first.maps
     monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
-    page = report(place / "runs", output=tmp_path / "report", saliency=tmp_path / "a").html.read_text()
+    page = report_runs(place / "runs", output=tmp_path / "report", saliency=tmp_path / "a").html.read_text()
     assert page.count('<img src="data:image/png;base64,') == len(first.maps)
     assert 'alt="Saliency map of image p05: what speaks for red"' in page
 

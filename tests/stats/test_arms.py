@@ -9,7 +9,6 @@ import pytest
 
 from featx.errors import InputError
 from featx.stats.arms import (
-    breakdown,
     count_images,
     fold_aucs,
     fold_scores,
@@ -122,33 +121,6 @@ def test_strata_keep_their_rows_and_lose_undefined_folds_openly() -> None:
     summary = summarise_arm(select_rows(folds, {"00", "01", "10"}), ratio=size_ratio(folds))
     assert (summary.n, summary.undefined) == (1, 1)
     assert select_rows(folds, {"nothing"}) == []
-
-
-def test_breakdown_by_stratum() -> None:
-    rng = np.random.default_rng(0)
-    folds = [
-        fold_scores(str(part), [f"{part}{row}" for row in range(8)], np.tile([0, 1], 4), rng.normal(size=8))
-        for part in range(5)
-    ]
-    levels = {
-        image: "easy" if image[1] in "0123" else "hard"
-        for fold in folds
-        for image in fold.ids
-        if image != "47"
-    }
-    easy, hard = breakdown(folds, levels)
-    assert (easy.level, easy.n, easy.positives, hard.level, hard.n, hard.positives) == (
-        "easy",
-        20,
-        10,
-        "hard",
-        19,
-        9,
-    )
-    areas = [roc_auc(fold.actual[:4], fold.scores[:4]) for fold in folds]
-    assert easy.summary == summarise_folds(areas, ratio=0.25, scale="logit")
-    (few,) = hard.summary.warnings
-    assert few == "only 9 rows in the smaller class: the estimate rests on these"
 
 
 def test_few_groups_of_the_smaller_class_are_warned_of() -> None:

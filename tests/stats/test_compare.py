@@ -11,8 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from featx.errors import ConfigError, InputError
 from featx.stats.arms import FoldScores, fold_aucs, fold_scores
 from featx.stats.compare import adjust, compare_arms, compare_many, holm
-from featx.stats.fold_tests import combined_f, corrected_t, dietterich_t
-from featx.stats.row_tests import bootstrap_test, delong_test
+from featx.stats.significance import bootstrap_test, combined_f, corrected_t, delong_test, dietterich_t
 
 NAMES_5X2 = [f"{repeat}x{direction}" for repeat in range(1, 6) for direction in (1, 2)]
 

@@ -10,16 +10,26 @@ from scipy.stats import norm
 
 from featx.errors import ConfigError, InputError
 from featx.stats.arms import FoldScores, fold_aucs, fold_scores
-from featx.stats.fold_tests import corrected_t
+from featx.stats.compare import compare_arms
 from featx.stats.power import (
     detectable,
-    detectable_by_delong,
-    detectable_over_folds,
     hanley_mcneil_variance,
     planned_difference,
-    smallest_difference,
 )
-from featx.stats.row_tests import delong_test
+from featx.stats.significance import corrected_t, delong_test
+
+
+def detectable_by_delong(*arms, groups=None, **wanted):
+    return detectable(delong_test(*arms, groups=groups), **wanted)
+
+
+def detectable_over_folds(differences, ratio, **wanted):
+    return detectable(corrected_t(differences, ratio), **wanted)
+
+
+def smallest_difference(a, b):
+    found = compare_arms(a, b)
+    return detectable(found.finding, auc=found.values)
 
 
 def arms(seed: int, better: float, n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

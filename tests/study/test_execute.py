@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from featx.errors import ConfigError, StoreError
-from featx.interrupts import Interrupted
+from featx.process import Interrupted
 from featx.progress import Silent
 from featx.study import places as pool
 from featx.study.execute import StudyOutcome, Written

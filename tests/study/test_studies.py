@@ -18,7 +18,7 @@ from featx.study import studies
 from featx.study.jobs import StudyJob, write_done
 from featx.study.plan import Plan
 from featx.study.schema import KEPT, Study, read_study
-from featx.study.studies import demo_study, plan_study, report_runs_or_study, report_study, watched
+from featx.study.studies import demo_study, plan_study, report, report_study, watched
 from featx_cli.main import run
 
 ARMS = '[arms.frozen]\nweights = "random"\n[arms.tuned]\ntitle = "with the target"\nweights = "random"\nfinetune = true\n'
@@ -73,7 +73,7 @@ def test_a_study_is_reported_by_its_file_and_by_its_folder_alike(begun: Plan, tm
     page = by_file.html.read_bytes()
     # The trainings behind the SVMs come along, and so their provenance and curves.
     assert b"fine-tuning on melanoma:rest" in page
-    (by_folder,) = report_runs_or_study([begun.output], cache=tmp_path / "cache", output=tmp_path / "mine")
+    (by_folder,) = report([begun.output], cache=tmp_path / "cache", output=tmp_path / "mine")
     assert by_folder.output == tmp_path / "mine"
     assert by_folder.html.read_bytes() == page
     assert watched([begun.output, "reports/runs"]) == [begun.output / "runs", Path("reports/runs")]
@@ -108,9 +108,9 @@ def test_planned_comparisons_of_the_study_are_reported_and_may_be_replaced(
 
 def test_what_is_not_finished_is_left_out(begun: Plan, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="study small: no SVM is finished yet"):
-        report_runs_or_study([begun.output], cache=tmp_path / "cache")
-    with pytest.raises(ConfigError, match="a study is reported alone"):
-        report_runs_or_study([begun.output, tmp_path], cache=tmp_path / "cache")
+        report([begun.output], cache=tmp_path / "cache")
+    with pytest.raises(ConfigError, match="A study is reported alone"):
+        report([begun.output, tmp_path], cache=tmp_path / "cache")
 
 
 def test_the_study_that_is_kept_is_the_study(begun: Plan) -> None:

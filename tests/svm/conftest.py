@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from featx.features import FeatureStore
-from featx.features.recipe import Recipe
+from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
 
 Make = Callable[..., tuple[Path, Path]]

@@ -11,11 +11,11 @@ import pytest
 
 from featx.errors import ProtocolError, RunError
 from featx.features import FeatureStore
-from featx.reporting import report
+from featx.reporting import report_runs
 from featx.svm import inner
-from featx.svm.calibrating import calibration_record
+from featx.svm.inner import calibration_record
 from featx.svm.model import load_model
-from featx.svm.problems import Job
+from featx.svm.problems import FitProblem
 from featx.svm.train import train_svm
 
 Make = Callable[..., tuple[Path, Path]]
@@ -62,7 +62,7 @@ def test_probabilities_stand_in_predictions_record_model_and_report(
         with pytest.raises(RunError, match="no calibration"):
             load_model(other.path).probabilities(again)
     if method == "sigmoid":
-        report([tmp_path / "runs"], output=tmp_path / "report")
+        report_runs([tmp_path / "runs"], output=tmp_path / "report")
         assert "Calibration: " in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -72,10 +72,10 @@ def test_inner_folds_share_no_group_and_are_scored_unseen(
     features, positive = relu_features(120, 20)
     groups = np.repeat(np.arange(60), 2)
     manifest, store = make(features, _labels(np.repeat(positive[::2], 2)), groups=groups)
-    jobs: list[Job] = []
+    jobs: list[FitProblem] = []
 
-    def spy(*given: object) -> Job:
-        jobs.append(Job(*given))
+    def spy(*given: object) -> FitProblem:
+        jobs.append(FitProblem(*given))
         return jobs[-1]
 
     monkeypatch.setattr(inner, "Job", spy)

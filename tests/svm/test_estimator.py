@@ -9,7 +9,7 @@ import pytest
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from featx.svm.estimator import LinearSVM
+from featx.svm.solvers.scikit import LinearSVM
 
 
 def _to_tolerance(estimator: LinearSVM) -> dict[str, str]:

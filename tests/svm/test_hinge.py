@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.svm import SVC
 
-from featx.svm.hinge import hinge_path
 from featx.svm.problems import balanced_weights
+from featx.svm.solvers.gram import hinge_path
 
 GRID = 10.0 ** np.arange(-3, 5)
 

@@ -11,8 +11,8 @@ from featx.data import deal, inner_splits
 from featx.errors import FeatxError
 from featx.stats.auc import roc_auc
 from featx.svm.search import search_cost
-from featx.svm.settings import PRESETS, SvmSettings, resolve_settings
-from featx.svm.solve import make_solver
+from featx.svm.settings import SvmSettings
+from featx.svm.solving import make_solver
 from featx.svm.train import run_auc, train_svm
 
 PERMUTATIONS = 50
@@ -44,10 +44,10 @@ def _is_chance(means: list[float]) -> bool:
     return abs(np.mean(means) - 0.5) < 3 * np.std(means, ddof=1) / np.sqrt(len(means))
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", list(SvmSettings.presets))
 def test_permuted_labels_score_as_chance(relu_features, preset: str) -> None:
     features, positive = relu_features(60, 40, signal=6.0)
-    settings = resolve_settings(preset, inner_splits=3, costs=COARSE)
+    settings = SvmSettings.make({"preset": preset, "inner_splits": 3, "costs": COARSE})
     real = np.mean(_nested(features, positive, None, settings, 0))
     rng = np.random.default_rng(0)
     means = [
@@ -60,7 +60,7 @@ def test_permuted_labels_score_as_chance(relu_features, preset: str) -> None:
 
 def test_a_search_that_looks_at_the_test_part_would_be_seen(relu_features) -> None:
     features, positive = relu_features(60, 40, signal=6.0)
-    settings = resolve_settings(costs=COARSE)
+    settings = SvmSettings.make({"costs": COARSE})
     solver = make_solver(features, settings.scaling[0], settings, rows=30)
     rng = np.random.default_rng(0)
     means = []
@@ -77,10 +77,10 @@ def test_a_search_that_looks_at_the_test_part_would_be_seen(relu_features) -> No
     assert not _is_chance(means)
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", list(SvmSettings.presets))
 def test_groups_that_carry_the_label_score_as_chance(preset: str) -> None:
     """Rows of a group are near copies with one label by chance: known groups would be recognised, and must not be."""
-    settings = resolve_settings(preset, inner_splits=3, costs=COARSE)
+    settings = SvmSettings.make({"preset": preset, "inner_splits": 3, "costs": COARSE})
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(24), 3)
     grouped, ungrouped = [], []
@@ -94,13 +94,13 @@ def test_groups_that_carry_the_label_score_as_chance(preset: str) -> None:
     assert _is_chance(grouped)
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", list(SvmSettings.presets))
 @pytest.mark.parametrize("shape", [(80, 100), (240, 30)], ids=["wide", "tall"])
 def test_rotations_powers_of_two_and_shuffles_change_no_decision(
     relu_features, preset: str, shape: tuple[int, int]
 ) -> None:
     features, positive = relu_features(*shape)
-    settings = resolve_settings(preset)
+    settings = SvmSettings.make({"preset": preset})
     count, width = shape
     half = count // 2
     rng = np.random.default_rng(2)
@@ -138,7 +138,7 @@ def _degenerate(kind: str) -> tuple[np.ndarray, list[str]]:
     return features, labels
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", list(SvmSettings.presets))
 @pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "pca", "whiten"])
 @pytest.mark.parametrize("kind", ["constant columns", "zero rows", "all equal", "two of a class"])
 def test_degenerate_features_have_a_defined_result(

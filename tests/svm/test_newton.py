@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.svm import LinearSVC
 
 from featx.errors import TrainingError
-from featx.svm.newton import squared_hinge_path
 from featx.svm.problems import balanced_weights
+from featx.svm.solvers.gram import squared_hinge_path
 
 GRID = 10.0 ** np.arange(-3, 5)
 

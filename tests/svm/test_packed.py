@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import TrainingError
-from featx.svm.packed import PackedSystem, packed_size
+from featx.svm.solvers.linalg import PackedSystem, packed_size
 
 
 @given(count=st.integers(1, 40), step=st.integers(1, 41), columns=st.integers(1, 3), seed=st.integers(0, 99))

@@ -8,7 +8,7 @@ import pytest
 from featx.errors import TaskError
 from featx.runs import Prediction
 from featx.stats import pool_by_group
-from featx.svm.pooling import pool_groups, pool_scores
+from featx.svm.problems import pool_groups, pool_scores
 
 
 @pytest.mark.parametrize(

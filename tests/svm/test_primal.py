@@ -8,26 +8,26 @@ import numpy as np
 import pytest
 
 from featx.errors import TrainingError
-from featx.svm import primal, rows, solve
-from featx.svm.primal import Batch, primal_path
-from featx.svm.problems import Job
-from featx.svm.rows import InnerProducts, Rows
+from featx.svm import solving as solve
+from featx.svm.problems import FitProblem
 from featx.svm.scaling import row_lengths
 from featx.svm.search import search_cost
-from featx.svm.settings import resolve_settings
-from featx.svm.solve import PrimalSolver, make_solver
-from featx.svm.solvers import GramSolver
+from featx.svm.settings import SvmSettings
+from featx.svm.solvers import primal, rows
+from featx.svm.solvers.primal import ProblemBatch, primal_path
+from featx.svm.solvers.rows import InnerProducts, Rows
+from featx.svm.solving import GramSolver, PrimalSolver, make_solver
 
 GRID = 10.0 ** np.arange(-3, 5)
 
 
-def _jobs(positive: np.ndarray, splits: int = 3) -> list[Job]:
+def _jobs(positive: np.ndarray, splits: int = 3) -> list[FitProblem]:
     order = np.random.default_rng(5).permutation(len(positive))
     jobs = []
     for split in range(splits):
         test = np.sort(order[split::10])
         train = np.setdiff1d(np.arange(len(positive)), test)
-        jobs.append(Job(train, test, np.where(positive[train], 1.0, -1.0)))
+        jobs.append(FitProblem(train, test, np.where(positive[train], 1.0, -1.0)))
     return jobs
 
 
@@ -41,7 +41,7 @@ def test_curves_agree_with_the_gram_solver(relu_features, bias: str, few: float,
     features, positive = relu_features(300, 30)
     monkeypatch.setattr(primal, "_ROWS_PER_COLUMN", few)
     monkeypatch.setattr(rows, "_BAND", 64)
-    settings = resolve_settings(bias=bias)
+    settings = SvmSettings.make({"bias": bias})
     jobs = _jobs(positive)
     solver = PrimalSolver(features, "l2", settings)
     ours = solver.curves(jobs, GRID.tolist())
@@ -55,7 +55,7 @@ def test_curves_agree_with_the_gram_solver(relu_features, bias: str, few: float,
 @pytest.mark.parametrize("cost", [1e-3, 1.0, 1e3])
 def test_the_final_fit_agrees_with_the_gram_solver(relu_features, scaling: str, cost: float) -> None:
     features, positive = relu_features(200, 20)
-    settings = resolve_settings(scaling=scaling)
+    settings = SvmSettings.make({"scaling": scaling})
     labels = np.where(positive, 1.0, -1.0)
     ours = PrimalSolver(features, scaling, settings).fit(np.arange(200), labels, cost)
     theirs = GramSolver(features, scaling, settings).fit(np.arange(200), labels, cost)
@@ -68,7 +68,7 @@ def test_the_final_fit_agrees_with_the_gram_solver(relu_features, scaling: str, 
 @pytest.mark.parametrize("scaling", ["zscore", "pca"])
 def test_fitted_scalings_are_fitted_in_each_job(relu_features, scaling: str) -> None:
     features, positive = relu_features(150, 12)
-    settings = resolve_settings(scaling=scaling)
+    settings = SvmSettings.make({"scaling": scaling})
     jobs = _jobs(positive, 2)
     ours = PrimalSolver(features, scaling, settings).curves(jobs, [0.01, 1.0])
     theirs = GramSolver(features, scaling, settings).curves(jobs, [0.01, 1.0])
@@ -81,7 +81,7 @@ def test_same_numbers_for_any_workers_and_from_a_memory_map(relu_features, tmp_p
     mapped[:] = features
     jobs = _jobs(positive, 2)
     found = [
-        PrimalSolver(some, "l2", resolve_settings(), workers).curves(jobs, [0.01, 1.0, 1e3])
+        PrimalSolver(some, "l2", SvmSettings(), workers).curves(jobs, [0.01, 1.0, 1e3])
         for some, workers in ((features, 1), (features, 3), (mapped, 2))
     ]
     for other in found[1:]:
@@ -91,7 +91,7 @@ def test_same_numbers_for_any_workers_and_from_a_memory_map(relu_features, tmp_p
 def test_several_classes_and_many_splits_are_solved_in_batches(relu_features, monkeypatch) -> None:
     features, positive = relu_features(200, 15)
     monkeypatch.setattr(solve, "_BATCH", 4)
-    settings = resolve_settings(widen=False)
+    settings = SvmSettings.make({"widen": False})
     targets = np.stack([positive, ~positive, features[:, 0] > np.median(features[:, 0])], axis=1)
     splits = [(job.train, job.test) for job in _jobs(positive, 3)]
     ours, theirs = (
@@ -120,12 +120,12 @@ def test_numbers_too_large_for_any_precision_are_an_error() -> None:
     features = (1e30 * np.random.default_rng(0).normal(size=(40, 2))).astype(np.float32)
     labels = np.where(np.arange(40) % 2 == 0, 1.0, -1.0)[:, None]
     with pytest.raises(TrainingError, match="scale the features"), np.errstate(all="ignore"):
-        list(primal_path(Rows(features, np.ones(40)), Batch(labels, np.ones((40, 1))), GRID))
+        list(primal_path(Rows(features, np.ones(40)), ProblemBatch(labels, np.ones((40, 1))), GRID))
 
 
 def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:
     features, _ = relu_features(100, 50)
-    squared, hinge = resolve_settings(), resolve_settings("paper")
+    squared, hinge = SvmSettings(), SvmSettings.make({"preset": "paper"})
     assert isinstance(make_solver(features, "l2", squared), PrimalSolver)
     assert isinstance(make_solver(features, "l2", squared, rows=50), GramSolver)
     assert isinstance(make_solver(features, "l2", hinge), GramSolver)

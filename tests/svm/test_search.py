@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.stats.auc import roc_auc
-from featx.svm.curves import Curves, choose, roc_auc_columns
-from featx.svm.problems import Curve, Job
-from featx.svm.search import search_cost
-from featx.svm.settings import resolve_settings
-from featx.svm.solvers import GramSolver
+from featx.svm.problems import Curve, FitProblem
+from featx.svm.search import Curves, choose, roc_auc_columns, search_cost
+from featx.svm.settings import SvmSettings
+from featx.svm.solving import GramSolver
 
 
 def _curves(aucs: Sequence[Sequence[float]]) -> Curves:
@@ -57,7 +56,7 @@ class _Peak:
         self.peak = peak
         self.asked: list[float] = []
 
-    def curves(self, jobs: Sequence[Job], costs: Sequence[float]) -> list[Curve]:
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         self.asked += costs
         distance = np.abs(np.log10(np.asarray(costs)) - np.log10(self.peak))
         order = np.argsort(np.argsort(distance))
@@ -69,7 +68,7 @@ class _Peak:
 def _run(solver: _Peak, **options: object):
     targets = (np.arange(80) % 40 >= 20)[:, None]
     split = (np.arange(40), np.arange(40, 80))
-    return search_cost(solver, targets, np.arange(80), [split, split], resolve_settings(**options))
+    return search_cost(solver, targets, np.arange(80), [split, split], SvmSettings.make(options))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_refinement_looks_between_the_neighbours() -> None:
 
 def test_one_class_in_every_held_out_part_is_said() -> None:
     features = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    settings = resolve_settings()
+    settings = SvmSettings()
     targets = np.array([[True], *[[False]] * 11])
     splits = [(np.arange(8), np.arange(8, 12))]
     search = search_cost(GramSolver(features, "l2", settings), targets, np.arange(12), splits, settings)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from featx.errors import ConfigError
-from featx.svm.settings import resolve_settings
+from featx.svm.settings import SvmSettings
 
 
 def test_the_paper_preset_is_the_papers_decision_layer() -> None:
-    paper = resolve_settings("paper")
+    paper = SvmSettings.make({"preset": "paper"})
     assert (paper.loss, paper.bias, paper.class_weight, paper.scaling) == (
         "hinge",
         "free",
@@ -22,24 +22,24 @@ def test_the_paper_preset_is_the_papers_decision_layer() -> None:
 
 
 def test_a_loss_brings_its_bias() -> None:
-    assert resolve_settings(loss="hinge").bias == "free"
-    assert resolve_settings("paper", loss="squared_hinge").bias == "penalised"
+    assert SvmSettings.make({"loss": "hinge"}).bias == "free"
+    assert SvmSettings.make({"preset": "paper", "loss": "squared_hinge"}).bias == "penalised"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"preset": "papers"}, "'preset' must be one of"),
-        ({"los": "hinge"}, "Unknown setting 'los'"),
-        ({"loss": "log"}, "'loss' of the SVM must be one of squared_hinge, hinge. Got 'log'"),
-        ({"loss": "hinge", "bias": "penalised"}, "hinge SVM must be 'free'"),
+        ({"preset": "papers"}, "'preset' parameter must be one of"),
+        ({"los": "hinge"}, "Unknown parameter 'los'; did you mean 'loss'"),
+        ({"loss": "log"}, "'loss' parameter must be one of squared_hinge, hinge. Got 'log'"),
+        ({"loss": "hinge", "bias": "penalised"}, "must be 'free' for the loss 'hinge'"),
         ({"scaling": ["l2", "l2"]}, "each scaling once"),
         ({"costs": [1.0, 0.1]}, "ascending"),
-        ({"costs": [0.0]}, "positive finite"),
+        ({"costs": [0.0]}, "above 0"),
         ({"inner_splits": 0}, "at least 1"),
         ({"held_out": 1.0}, "between 0 and 1"),
     ],
 )
 def test_bad_values_are_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        resolve_settings(**settings)
+        SvmSettings.make(settings)

@@ -27,7 +27,7 @@ from featx.images import content, content_keys
 from featx.reporting import collect
 from featx.reporting.summary import summarise
 from featx.svm.model import load_model
-from featx.svm.pooling import pool_scores
+from featx.svm.problems import pool_scores
 from featx.svm.train import run_auc, train_svm
 
 Make = Callable[..., tuple[Path, Path]]

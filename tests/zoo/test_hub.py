@@ -14,9 +14,8 @@ import pytest
 
 from featx.errors import BackboneError, WeightsError
 from featx.zoo.backbones import Backbone, find_backbone, list_backbones
-from featx.zoo.fetch import fetch_weights, find_preset
+from featx.zoo.downloads import check_preset, fetch_weights, find_preset
 from featx.zoo.network import build_backbone, build_network, save_backbone
-from featx.zoo.presets import check_preset
 from featx.zoo.weights import resolve_weights
 
 # Row, and what makes it small.

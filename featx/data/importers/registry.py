@@ -12,24 +12,35 @@ from typing import Literal
 import pandas as pd
 
 from featx.cells import csv_text
-from featx.data.importers.aptos2019 import read_aptos2019
-from featx.data.importers.class_folders import read_class_folders
-from featx.data.importers.derm7pt import read_derm7pt
-from featx.data.importers.ham10000 import read_ham10000
-from featx.data.importers.isic2016 import read_isic2016
-from featx.data.importers.isic2017 import read_isic2017
-from featx.data.importers.isic2018 import read_isic2018
-from featx.data.importers.isic2019 import read_isic2019
-from featx.data.importers.isic2020 import read_isic2020
-from featx.data.importers.kaggle_dr import read_kaggle_dr
-from featx.data.importers.menegola2017 import read_menegola2017
-from featx.data.importers.ph2 import read_ph2
-from featx.data.importers.source import Source
+from featx.data.importers.atlases import read_derm7pt, read_ph2
+from featx.data.importers.isic import (
+    read_ham10000,
+    read_isic2016,
+    read_isic2017,
+    read_isic2018,
+    read_isic2019,
+    read_isic2020,
+)
+from featx.data.importers.retinopathy import read_aptos2019, read_kaggle_dr, read_menegola2017
+from featx.data.importers.source import PublishedTable
 from featx.data.manifest import image_name, leaves, origin_file, read_manifest
 from featx.errors import ManifestError, listing
 from featx.files import write_aside, write_json
 
-__all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset"]
+__all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset", "read_class_folders"]
+
+
+def read_class_folders(source: PublishedTable) -> pd.DataFrame:
+    """List the images of each class folder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image`` and ``id`` (the path below the folder), ``label`` (the class folder).
+    """
+    table = read_manifest(source.path).table
+    return pd.DataFrame({"image": table["path"], "id": table["id"], "label": table["label"]})
+
 
 _FIRST = ("image", "id", "label", "group", "split")
 
@@ -54,7 +65,7 @@ class Importer:
     name: str
     title: str
     expects: str
-    read: Callable[[Source], pd.DataFrame]
+    read: Callable[[PublishedTable], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class Imported:
 
 
 _UNPACKED = "folder of the unpacked archives and tables"
+
+
 IMPORTERS = (
     Importer("isic2016", "ISIC challenge 2016, part 3", _UNPACKED, read_isic2016),
     Importer("isic2017", "ISIC challenge 2017, part 3", _UNPACKED, read_isic2017),
@@ -100,21 +113,6 @@ IMPORTERS = (
 
 def find_importer(name: str) -> Importer:
     """Find an importer.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"isic2017"``.
-
-    Returns
-    -------
-    Importer
-        Its row.
-
-    Raises
-    ------
-    ManifestError
-        If there is none of this name.
 
     Examples
     --------
@@ -169,7 +167,9 @@ def import_dataset(
     importer, path, target = find_importer(name), Path(source), Path(output)
     if not path.exists():
         raise ManifestError(f"{path}: there is no such source; give {importer.expects}")
-    found = Source(path, Path(images) if images is not None else path if path.is_dir() else path.parent)
+    found = PublishedTable(
+        path, Path(images) if images is not None else path if path.is_dir() else path.parent
+    )
     rows, left_out = _located(importer.read(found), found, target, missing)
     columns = [*(column for column in _FIRST if column in rows), *(c for c in rows if c not in _FIRST)]
     with write_aside(target, replace=replace) as aside:
@@ -193,7 +193,7 @@ def _note_origin(target: Path, images: pd.Series[str]) -> None:
 
 
 def _located(
-    rows: pd.DataFrame, source: Source, target: Path, missing: str
+    rows: pd.DataFrame, source: PublishedTable, target: Path, missing: str
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Replace published names by paths relative to the manifest."""
     hits = [_paths(source, name) for name in rows["image"]]
@@ -218,5 +218,5 @@ def _located(
     return located[located["image"] != ""], gone
 
 
-def _paths(source: Source, name: str) -> list[Path]:
+def _paths(source: PublishedTable, name: str) -> list[Path]:
     return [Path(name)] if Path(name).is_absolute() else source.locate(name)

@@ -17,14 +17,14 @@ from featx.data.manifest import IMAGE_ENDINGS, image_name
 from featx.errors import ManifestError, listing
 from featx.files import read_regular
 
-__all__ = ["TABLE_LIMIT", "Source", "filled", "one_hot", "read_text_table"]
+__all__ = ["TABLE_LIMIT", "PublishedTable", "filled", "one_hot", "read_text_table"]
 
 TABLE_LIMIT = 2**26
 """Bytes of a published table: the largest, of 33,126 images, has 2 MB."""
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedTable:
     """A data set as it was unpacked.
 
     Attributes
@@ -60,18 +60,7 @@ class Source:
         return found
 
     def find(self, *patterns: str) -> list[Path]:
-        """Find files by name; of files of one name the least deep.
-
-        Parameters
-        ----------
-        *patterns : str
-            File-name patterns, case ignored, in the order wanted.
-
-        Returns
-        -------
-        list of Path
-            For each pattern in turn, its files sorted by name.
-        """
+        """Find files by name; of files of one name the least deep."""
         found: dict[str, Path] = {}
         for pattern in patterns:
             hits = [file for file in self._files if fnmatchcase(file.name.lower(), pattern.lower())]
@@ -80,23 +69,7 @@ class Source:
         return list(found.values())
 
     def first(self, *patterns: str) -> Path:
-        """Find the first file that is there.
-
-        Parameters
-        ----------
-        *patterns : str
-            File-name patterns, case ignored, best first.
-
-        Returns
-        -------
-        Path
-            The file.
-
-        Raises
-        ------
-        ManifestError
-            If there is none.
-        """
+        """Find the first file that is there."""
         found = self.find(*patterns)
         if not found:
             raise ManifestError(
@@ -105,42 +78,11 @@ class Source:
         return found[0]
 
     def table(self, *patterns: str, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
-        """Read the first table that is there.
-
-        Parameters
-        ----------
-        *patterns : str
-            File-name patterns, case ignored, best first.
-        columns : sequence of str
-            Columns that the table must have.
-        header : bool
-            Whether the first line names the columns; else they are numbered as text.
-
-        Returns
-        -------
-        pandas.DataFrame
-            All columns text.
-
-        Raises
-        ------
-        ManifestError
-            If there is none, it cannot be read, or it lacks a column or rows.
-        """
+        """Read the first table that is there."""
         return read_text_table(self.first(*patterns), columns=columns, header=header)
 
     def locate(self, name: str) -> list[Path]:
-        """Find the image of a published name.
-
-        Parameters
-        ----------
-        name : str
-            With or without folders and ending, in any case.
-
-        Returns
-        -------
-        list of Path
-            The images that it may mean.
-        """
+        """Find the image of a published name."""
         wanted = name.replace("\\", "/").lower()
         folder = wanted.rpartition("/")[0]
         hits = self._images.get(image_name(wanted), [])
@@ -206,27 +148,7 @@ def _expected(columns: Sequence[str], header: bool) -> str:
 
 
 def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: Path) -> pd.Series[str]:
-    """Turn columns of zeros and one 1 into a label.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With the columns.
-    classes : mapping of str to str
-        Column to label; columns that the table lacks are passed over.
-    where : Path
-        The table, for messages.
-
-    Returns
-    -------
-    pandas.Series of str
-        The label of each row.
-
-    Raises
-    ------
-    ManifestError
-        If a row has no 1, or more than one.
-    """
+    """Turn columns of zeros and one 1 into a label."""
     marks = table[[name for name in classes if name in table]].apply(pd.to_numeric, errors="coerce") == 1
     odd = marks.index[marks.sum(axis=1) != 1]
     if len(odd):
@@ -238,16 +160,6 @@ def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: Path) -> pd.
 
 def filled(column: pd.Series[str], other: pd.Series[str]) -> pd.Series[str]:
     """Fill what is empty or called unknown from another column.
-
-    Parameters
-    ----------
-    column, other : pandas.Series of str
-        Of one index.
-
-    Returns
-    -------
-    pandas.Series of str
-        The column, without gaps where the other has none.
 
     Examples
     --------

@@ -1,0 +1,164 @@
+"""Which stores a name or path stands for: the arms that `featx extract --arm` names, and stores below folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.documents import parse_json, read_text
+from featx.errors import StoreError, listing
+from featx.files import ASIDE, write_json
+
+from .extract_settings import check_arm
+from .store import RECIPE
+
+__all__ = ["arm_file", "find_stores", "read_arm", "write_arm"]
+
+_ARMS = "arms"
+_FORMAT = 1
+
+
+def find_stores(paths: Iterable[Path | str]) -> list[Path]:
+    """Find the stores at or below some folders.
+
+    Parameters
+    ----------
+    paths : iterable of Path or str
+        Stores, or folders that hold some, such as the cache.
+
+    Returns
+    -------
+    list of Path
+        Folders of stores, sorted, each once.
+
+    Raises
+    ------
+    StoreError
+        If a path does not exist.
+    """
+    found: set[Path] = set()
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise StoreError(f"{path}: no such folder; give a feature store, or a folder that holds some")
+        candidates = [path] if (path / RECIPE).is_file() else [item.parent for item in path.rglob(RECIPE)]
+        # Temporary folders of killed processes hold no stores.
+        found.update(
+            folder
+            for folder in candidates
+            if not any(part.startswith(ASIDE) for part in folder.relative_to(path).parts)
+        )
+    return sorted(found)
+
+
+def arm_file(cache: Path | str, name: str) -> Path:
+    """Return the path of the file that names an arm's stores.
+
+    Parameters
+    ----------
+    cache : Path or str
+        Folder of caches.
+    name : str
+        Name of the arm.
+
+    Returns
+    -------
+    Path
+        ``CACHE/arms/NAME.json``; it need not exist.
+
+    Raises
+    ------
+    ConfigError
+        If the name is empty, too long, begins with a dot, or has a path separator or an unprintable character.
+
+    Examples
+    --------
+    >>> arm_file("cache", "tuned").as_posix()
+    'cache/arms/tuned.json'
+    """
+    check_arm(name)
+    return Path(cache) / _ARMS / f"{name}.json"
+
+
+def write_arm(cache: Path, name: str, stores: Sequence[Path]) -> Path:
+    """Write the file that names an arm's stores, or replace it, and return its path."""
+    place = arm_file(cache, name)
+    within = [store.relative_to(cache).as_posix() for store in dict.fromkeys(stores)]
+    write_json(place, {"format": _FORMAT, "arm": name, "stores": within})
+    return place
+
+
+def read_arm(place: Path | str) -> tuple[Path, ...]:
+    """Find the stores that a path stands for.
+
+    Parameters
+    ----------
+    place : Path or str
+        A feature store, a folder of stores, or the file of an arm (see `arm_file`).
+
+    Returns
+    -------
+    tuple of Path
+        Folders of the stores: of an arm in the order that its extraction gave, of a folder sorted by name.
+
+    Raises
+    ------
+    StoreError
+        If there is nothing at this path, no store below it, the file is not that of an arm, or one of its stores
+        is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx import FeatureStore
+    >>> cache = Path(tempfile.mkdtemp())
+    >>> store = FeatureStore.create(cache / "features" / "tiny", {"backbone": "tiny"})
+    >>> read_arm(cache / "features") == read_arm(store.path) == (store.path,)
+    True
+    """
+    path = Path(place)
+    if path.is_dir():
+        found = tuple(find_stores([path]))
+        if not found:
+            raise StoreError(
+                f"{path}: no feature store in this folder; give a store, a folder of stores, or the file that "
+                "`featx extract --arm NAME` has written"
+            )
+        return found
+    stores = _named_stores(path)
+    missing = [str(store) for store in stores if not (store / RECIPE).is_file()]
+    if missing:
+        raise StoreError(
+            f"{path}: names {len(stores)} stores, of which {listing(missing, 2)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; run `featx extract --arm {path.stem}` again"
+        )
+    return stores
+
+
+def _named_stores(path: Path) -> tuple[Path, ...]:
+    try:
+        record: Any = parse_json(read_text(path))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path}: no such file or folder; give a store, a folder of stores, or the file that "
+            "`featx extract --arm NAME` has written"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _no_arm(path, f"cannot be read ({error})") from error
+    if not isinstance(record, dict) or "stores" not in record:
+        raise _no_arm(path, "has no list of stores")
+    if record.get("format") != _FORMAT:
+        raise _no_arm(path, f"has format {record.get('format')!r}, this featx reads {_FORMAT}")
+    names = record["stores"]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise _no_arm(path, "lists no stores")
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise _no_arm(path, f"names the store {name!r}, which is not in the cache folder")
+    return tuple(path.parent.parent / name for name in names)
+
+
+def _no_arm(path: Path, reason: str) -> StoreError:
+    return StoreError(
+        f"{path}: {reason}; give a store, a folder of stores, or the file that `featx extract --arm NAME` has written"
+    )

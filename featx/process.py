@@ -1,0 +1,139 @@
+"""Signals that ask the process to stop, and what TensorFlow may write to its stderr."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import FrameType, ModuleType
+
+__all__ = ["Interrupted", "interruptible", "on_signal", "quieten_tensorflow"]
+
+
+# `timeout` and batch systems signal a process and its group: two signals within this time are one.
+_SAME_SECONDS = 0.2
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to stop; a KeyboardInterrupt, so that no ``except Exception`` takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def on_signal(act: Callable[[int, bool], None]) -> Iterator[None]:
+    """Call a function whenever the process is asked to stop.
+
+    Yields
+    ------
+    None
+        The former handlers are set again at the end. In a thread other than the main one signals stay with whoever
+        has them, and so does a signal that is ignored, as SIGHUP is below ``nohup``.
+    """
+    first: list[float] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if first and now - first[0] < _SAME_SECONDS:
+            return
+        first[:] = first or [now]
+        act(number, now > first[0])
+
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = {number: former for number, former in before.items() if former != signal.SIG_IGN}
+    for number in taken:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, former in taken.items():
+            signal.signal(number, former)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Interrupted` in the main thread at the first signal, and end the process at once at a further one.
+
+    Yields
+    ------
+    None
+        What runs here commits what it has when `Interrupted` passes through it.
+    """
+
+    def stop(number: int, again: bool) -> None:
+        if again:
+            os.write(2, b"featx: ended at once; what was committed is kept\n")
+            os._exit(128 + number)
+        raise Interrupted(number)
+
+    with on_signal(stop):
+        yield
+
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def quieten_tensorflow(debug: bool = False) -> None:
+    """Keep TensorFlow's notes on CUDA, oneDNN and logging off stderr, in this process and those that it starts.
+
+    TensorFlow's own level is raised; what its libraries write all the same while they are loaded is held back, and
+    shown only where the import fails. Nothing is imported here, and no arithmetic is changed.
+
+    Notes
+    -----
+    Whoever has set ``TF_CPP_MIN_LOG_LEVEL`` to 0 sees everything.
+    """
+    shown = os.environ.setdefault(_LEVEL, "0" if debug else "3") == "0"
+    waiting = any(isinstance(finder, _Finder) for finder in sys.meta_path)
+    if not (shown or waiting or "tensorflow" in sys.modules):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    """Finds TensorFlow where the others do, and lets it load in silence."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+            # Of this loader alone: it is made for this one module.
+            spec.loader.exec_module = lambda module: _silently(load, module)  # type: ignore[method-assign]
+        return spec
+
+
+def _silently(load: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Load a module with the file behind stderr exchanged, which libraries in C++ write to directly."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            load(module)
+        except Exception:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,272 @@
+"""How figures look and are written: palette, style, PNG, PDF and SVG of equal bytes for equal data.
+
+Figures are drawn without pyplot, hence without a window system and without global state, in a palette that
+colour-blind readers can tell apart (Okabe & Ito 2008), each arm with a dash pattern and marker of its own for
+print without colour. No dates are written, and names inside SVG have a fixed salt.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+from featx.files import write_bytes
+from featx.reporting.summary import Summary
+
+__all__ = [
+    "FAINT",
+    "INK",
+    "MARK",
+    "NARROW",
+    "PAPER",
+    "WIDE",
+    "ReportFigure",
+    "blank",
+    "folded",
+    "framed",
+    "letters",
+    "logarithmic",
+    "look",
+    "marker",
+    "save",
+    "styled",
+    "svg",
+]
+
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")
+
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
+
+
+# One more than there are colours, so that colour and marker together differ for many arms.
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+
+
+WIDE, NARROW = 10.0, 3.6
+
+
+"""Inches that a figure may take: on paper and on wide pages, and on a telephone."""
+
+
+INK, FAINT, _GRID, PAPER = "#1d2228", "#5c6670", "#dfe3e8", "#ffffff"
+
+
+MARK: Mapping[str, Any] = {"markersize": 6.5, "markeredgecolor": PAPER}
+
+
+# In the page these colours become CSS variables, so that figures follow light and dark.
+_VARIABLES = {
+    INK: "--ink",
+    FAINT: "--faint",
+    _GRID: "--grid",
+    PAPER: "--card",
+    **{colour: f"--c{index}" for index, colour in enumerate(_COLOURS)},
+}
+
+
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.unicode_minus": False,  # one font a figure: embedding fonts takes most of a PDF's time
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.07,
+    "figure.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.8,
+    "path.simplify": True,
+    "pdf.fonttype": 42,  # TrueType: slower to embed than type 3, which journals refuse
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "featx",
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+}
+
+
+_UNDATED: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None},
+}
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure with its words.
+
+    Attributes
+    ----------
+    name : str
+        File name without its ending.
+    title, note : str
+        Heading, and how to read it.
+    alt : str
+        What it shows, for those who cannot see it.
+    figure : matplotlib.figure.Figure
+        The drawing.
+    narrow : matplotlib.figure.Figure
+        The same no wider than `NARROW`.
+    """
+
+    name: str
+    title: str
+    note: str
+    alt: str
+    figure: Figure
+    narrow: Figure
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and write figures inside this: matplotlib's defaults with the report's style on top."""
+    # On top of matplotlib's defaults: a user's own matplotlibrc must not change a report's bytes.
+    with style.context(["default", _STYLE]):
+        yield
+
+
+def blank(width: float, height: float) -> Figure:
+    """Make a figure without a window."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def framed(width: float, height: float, names: Sequence[str], most: float) -> tuple[Figure, dict[str, Any]]:
+    """Make a figure with room for a legend of names: at the right where the page is wide enough, else below."""
+    lines = [line for name in names for line in folded(name).splitlines()]
+    broad = 0.085 * max(map(len, lines)) + 0.7
+    deep = 0.165 * len(lines) + 0.06 * len(names) + 0.45
+    if width + broad <= most:
+        return blank(width + broad, max(height, deep)), {"loc": "outside right upper"}
+    return blank(width, height + deep), {"loc": "outside lower left"}
+
+
+def letters(inches: float, size: float = 9.0) -> int:
+    """Count the letters that have room on a line.
+
+    Examples
+    --------
+    >>> letters(2.0), letters(2.0, 10.5)
+    (26, 22)
+    """
+    return max(int(inches / (0.0085 * size)), 8)
+
+
+def logarithmic(axes: Axes, form: str) -> None:
+    """Make the x axis logarithmic, with plain numbers at the decades."""
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter(form))
+
+
+def folded(name: str, width: int = 28, lines: int = 2) -> str:
+    """Break a long name into a few lines.
+
+    Examples
+    --------
+    >>> folded("ImageNet, then fine-tuned on the atlas", 24).splitlines()
+    ['ImageNet, then fine-', 'tuned on the atlas']
+    """
+    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder=" …")) or name
+
+
+def look(summary: Summary, arm: str) -> dict[str, Any]:
+    """Choose the colour and dashes of an arm: the same in every figure of a report."""
+    index = summary.arms.index(arm)
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
+
+
+def marker(summary: Summary, arm: str) -> str:
+    """Choose the marker of an arm."""
+    return _MARKERS[summary.arms.index(arm) % len(_MARKERS)]
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    buffer = BytesIO()
+    with styled():
+        # Laid out once: the three formats share the places, and layout is most of the time.
+        if engine := figure.get_layout_engine():
+            figure.draw_without_rendering()  # ticks get their labels, which need room
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        figure.savefig(
+            buffer,
+            format=kind,
+            metadata=_UNDATED[kind],
+            transparent=kind == "svg",
+        )
+    return buffer.getvalue()
+
+
+def save(drawing: ReportFigure, folder: Path | str) -> tuple[Path, ...]:
+    """Write a figure as PNG (200 dots an inch) and PDF."""
+    written = []
+    for kind in ("png", "pdf"):
+        path = Path(folder) / f"{drawing.name}.{kind}"
+        write_bytes(path, _bytes(drawing.figure, kind))
+        written.append(path)
+    return tuple(written)
+
+
+def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:
+    """Write a figure as an SVG element for a page.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element whose colours are CSS variables and whose ids begin with the drawing's name, so
+        that several fit on one page.
+    """
+    figure = drawing.narrow if narrow else drawing.figure
+    name = f"{drawing.name}-narrow" if narrow else drawing.name
+    text = _bytes(figure, "svg").decode("utf-8")
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r": (#[0-9a-f]{6})\b", _variable, text)
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(figure, name, narrow), text, count=1)
+
+
+def _variable(match: re.Match[str]) -> str:
+    colour = match.group(1)
+    return f": var({_VARIABLES[colour]}, {colour})" if colour in _VARIABLES else match.group(0)
+
+
+def _opening(figure: Figure, name: str, narrow: bool) -> str:
+    # One inch is as wide in every figure, so that letters have one size on the page.
+    width = round(float(figure.get_figwidth()) * 108)
+    kind = "narrow" if narrow else "wide"
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return rf'<svg {spaces} viewBox="\g<1>" class="{kind}" style="max-width: {width}px" aria-hidden="true" focusable="false" data-name="{name}">'

@@ -1,0 +1,105 @@
+"""Options of `featx report`, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.errors import ConfigError
+from featx.options import Options, number, other, path, switch, text, texts
+from featx.progress import Progress
+
+if TYPE_CHECKING:
+    from featx.data import Manifest
+
+__all__ = ["ReportSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(Options):
+    """Options of `featx.report`.
+
+    Raises
+    ------
+    ConfigError
+        If a value is of the wrong type or out of its bounds.
+
+    Examples
+    --------
+    >>> ReportSettings(prevalence=0.02).figures
+    True
+    """
+
+    output: Path | str | None = path(
+        None,
+        "Folder for report.html, tables/ and figures/. Files of an earlier report there are replaced or removed, "
+        "unless they were changed since.",
+        short="-o",
+        default_text="reports/report; of a study, its folder",
+    )
+    title: str | None = text(
+        None, "Heading of the page.", default_text="AUC of transfer learning arms; of a study, its title"
+    )
+    strata: Sequence[str] | None = texts(
+        None,
+        "Break results down by this column of the manifest; may be repeated.",
+        flag="stratum",
+        default_text="columns of 2 to 12 values",
+    )
+    compare: Sequence[str] | None = texts(
+        None,
+        "Report these two arms only, and print how they compare.",
+        metavar="A B",
+        default_text="all arms",
+    )
+    planned: Sequence[str | tuple[str, str]] | None = texts(
+        None,
+        "Comparison A minus B that was planned before the results were seen; may be repeated. Planned comparisons are "
+        "stated first and corrected among themselves; all others are exploratory.",
+        metavar="A:B",
+        types=(tuple, list),
+        default_text="those of the study file",
+    )
+    thumbnails: bool = switch(
+        False, "Show the images of the most confident mistakes. Note who may see these images."
+    )
+    manifest: Path | str | Manifest | None = path(
+        None, "Manifest with the image files of --thumbnails; a study knows its own.", types=(object,)
+    )
+    root: Path | str | None = path(
+        None, "Folder that the manifest's image paths are relative to and stay in."
+    )
+    allow_outside: bool = switch(
+        False, "Follow image paths that lead out of their folder; for manifests that you trust."
+    )
+    cache: Path | str = path(Path("cache"), "Folder of caches, for a study.", environment="FEATX_CACHE")
+    saliency: Path | str | None = path(
+        None, "Show the maps that `featx saliency` has written to this folder."
+    )
+    prevalence: float | None = number(
+        None,
+        "Prevalence (fraction of positives) at which predictive values are stated.",
+        low=0,
+        high=1,
+        open=True,
+        default_text="that of the training set",
+    )
+    figures: bool = switch(True, "Draw figures, which takes most of the time.")
+    refresh: float | None = other(
+        None, "Seconds after which the page reloads itself, for a study that is running.", int, float
+    )
+    progress: Progress | None = other(None, "Receiver of progress and messages.")
+
+    def check(self) -> None:
+        """Refuse a comparison of other than two arms, where the comparison is asked for by names."""
+        if self.compare is not None and not self.compare:
+            raise ConfigError(
+                "The 'compare' parameter must name arms. Got none; leave it out to report all arms."
+            )
+
+    def given(self) -> dict[str, Any]:
+        """Return what takes precedence over a study's own options."""
+        names = ("title", "strata", "compare", "planned", "saliency", "prevalence", "figures", "refresh")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -1,0 +1,158 @@
+"""The most confident mistakes: images far on the wrong side, over all folds that tested them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from featx.data import Manifest, read_manifest
+from featx.errors import ImageError
+from featx.images import load_image
+from featx.reporting.sections.labels import PLACE
+from featx.reporting.series import Series
+from featx.reporting.summary import Summary
+from featx.reporting.tables import Column, Table
+from featx.runs import Prediction
+
+__all__ = ["SHOWN", "Mistake", "find_mistakes", "mistake_table", "thumbnails"]
+
+
+SHOWN = 8
+
+
+_SIDE = 176
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image that an arm takes for another class.
+
+    Attributes
+    ----------
+    id : str
+        Image id.
+    actual, taken : str
+        Its class, and the one that scores highest instead.
+    margin : float
+        How far it is on the wrong side, in decision values, averaged over the folds that test it.
+    sd : float
+        Standard deviation of that over those folds; NaN for one.
+    folds : int
+        How many there are.
+    """
+
+    id: str
+    actual: str
+    taken: str
+    margin: float
+    sd: float
+    folds: int
+
+
+def find_mistakes(series: Series, most: int = SHOWN) -> tuple[Mistake, ...]:
+    """Find an arm's most confident mistakes.
+
+    Parameters
+    ----------
+    series : Series
+        An arm on a task.
+    most : int
+        How many at the most.
+
+    Returns
+    -------
+    tuple of Mistake
+        The largest mean margin first; images that are right on average are none.
+    """
+    rows: dict[str, list[Prediction]] = {}
+    for run in series.runs:
+        for row in run.predictions:
+            rows.setdefault(row.id, []).append(row)
+    found = [_mistake(image, tests, series) for image, tests in rows.items()]
+    wrong = sorted((item for item in found if item.margin > 0), key=lambda item: (-item.margin, item.id))
+    return tuple(wrong[:most])
+
+
+def _mistake(image: str, tests: Sequence[Prediction], series: Series) -> Mistake:
+    actual = tests[0].actual
+    others = [name for name in series.classes if name != actual]
+    gaps = np.array(
+        [[_score(row, name, series) - _score(row, actual, series) for name in others] for row in tests]
+    )
+    margins = gaps.max(axis=1)
+    sd = float(margins.std(ddof=1)) if len(margins) > 1 else float("nan")
+    return Mistake(
+        image, actual, others[int(gaps.mean(axis=0).argmax())], float(margins.mean()), sd, len(tests)
+    )
+
+
+def _score(row: Prediction, name: str, series: Series) -> float:
+    """Score of a class; in a two-class task half the decision value for either side."""
+    if len(series.scored) > 1:
+        return row.scores[name]
+    value = row.scores[series.scored[0]] / 2
+    return value if name == series.scored[0] else -value
+
+
+def mistake_table(summary: Summary) -> Table | None:
+    """Fill the table of the most confident mistakes of every arm."""
+    rows = tuple(
+        (
+            *(one.task, one.protocol, one.arm),
+            *(item.id, item.actual, item.taken, item.margin, item.sd),
+            "test set" if len(one.runs) == 1 else item.folds,
+        )
+        for one in summary.series
+        for item in find_mistakes(one)
+    )
+    if not rows:
+        return None
+    columns = (
+        *PLACE,
+        Column("image", "Image", text=True),
+        *(Column("class", "Class", text=True), Column("taken", "Taken for", text=True)),
+        *(Column("margin", "Margin"), Column("sd", "SD"), Column("folds", "Folds")),
+    )
+    note = (
+        f"The {SHOWN} images of each arm that are farthest on the wrong side on average: look at them for wrong "
+        "labels, artefacts and blind spots. Margin: mean distance in decision values over the folds that test the "
+        "image; SD: its standard deviation over them. Folds: how many test it; a single test set is named so."
+    )
+    return Table("mistakes", "Most confident mistakes", note, columns, rows)
+
+
+def thumbnails(
+    images: Sequence[str], manifest: Path | str | Manifest, root: Path | str | None = None
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Make small pictures for the page.
+
+    Returns
+    -------
+    dict of str to str
+        Image id to a ``data:`` address of a JPEG, the central square.
+    tuple of str
+        Why pictures are missing.
+    """
+    from PIL import Image
+
+    read = read_manifest(manifest, root=root, check_files=False)
+    paths = dict(zip(read.ids, read.paths, strict=True))
+    made, missing = {}, []
+    for name in dict.fromkeys(images):
+        if name not in paths:
+            missing.append(f"No thumbnail of {name}: it is not in the manifest {read.name}.")
+            continue
+        try:
+            pixels = load_image(Path(paths[name]), "center-square", _SIDE)
+        except ImageError as error:
+            missing.append(f"No thumbnail of {name}: {error}.")
+            continue
+        buffer = BytesIO()
+        Image.fromarray(pixels).save(buffer, format="JPEG", quality=85)
+        made[name] = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return made, tuple(missing)

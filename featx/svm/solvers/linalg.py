@@ -1,0 +1,284 @@
+"""LAPACK routines that work in place and leave the interpreter to other threads.
+
+scipy's own wrappers hold Python's lock while they run, and numpy's Cholesky copies its argument and takes twice as
+long. The routines here are those that scipy exports for Cython, called by their address.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import TrainingError
+
+__all__ = [
+    "INDEFINITE",
+    "PackedSystem",
+    "cholesky",
+    "cholesky_solve",
+    "in_threads",
+    "one_blas_thread",
+    "packed_cholesky",
+    "packed_size",
+    "packed_solve",
+]
+
+
+Floats = npt.NDArray[np.float64]
+
+
+_POINTER = ctypes.c_void_p
+
+
+# dpotrf(uplo, n, a, lda, info), dpotrs(uplo, n, nrhs, a, lda, b, ldb, info),
+# dpftrf(transr, uplo, n, a, info), dpftrs(transr, uplo, n, nrhs, a, b, ldb, info)
+_ARGUMENTS = {"dpotrf": 5, "dpotrs": 8, "dpftrf": 5, "dpftrs": 8}
+
+
+INDEFINITE = (
+    "the Gram matrix of the features is not positive definite to working precision; scale the features"
+)
+
+
+@cache
+def _routine(name: str) -> Any:
+    from scipy.linalg import cython_lapack
+
+    capsule = cython_lapack.__pyx_capi__[name]
+    interface = ctypes.pythonapi
+    interface.PyCapsule_GetName.restype = ctypes.c_char_p
+    interface.PyCapsule_GetName.argtypes = [ctypes.py_object]
+    interface.PyCapsule_GetPointer.restype = _POINTER
+    interface.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    address = interface.PyCapsule_GetPointer(capsule, interface.PyCapsule_GetName(capsule))
+    # A function of this kind releases the lock while it runs.
+    return ctypes.CFUNCTYPE(None, *[_POINTER] * _ARGUMENTS[name])(address)
+
+
+def _call(name: str, *arguments: str | int | Floats) -> int:
+    """Call a routine; its last argument, the status, is returned."""
+    status = ctypes.c_int(0)
+    _routine(name)(*[_reference(one) for one in arguments], ctypes.byref(status))
+    return status.value
+
+
+def _reference(one: str | int | Floats) -> Any:
+    if isinstance(one, str):
+        return one.encode()
+    # An array's address, not a pointer that holds it: such pointers live on until the garbage collector comes.
+    return ctypes.byref(ctypes.c_int(one)) if isinstance(one, int) else one.ctypes.data
+
+
+def cholesky(system: Floats) -> Floats:
+    """Factorise a positive definite matrix in its own memory.
+
+    Parameters
+    ----------
+    system : ndarray of float64, shape (n, n), C order
+        Symmetric; its lower triangle is overwritten by the factor.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n)
+        ``L`` in the lower triangle, the rest as it was: the same array, if that was in C order.
+
+    Examples
+    --------
+    >>> np.tril(cholesky(np.array([[4.0, 2.0], [2.0, 5.0]]))).tolist()
+    [[2.0, 0.0], [1.0, 2.0]]
+    """
+    count, system = len(system), np.ascontiguousarray(system)
+    # What is a lower triangle by rows is an upper one by columns, as LAPACK reads it.
+    if count and _call("dpotrf", "U", count, system, count):
+        raise TrainingError(INDEFINITE)
+    return system
+
+
+def cholesky_solve(factor: Floats, right: Floats) -> Floats:
+    """Solve ``L L' x = right``.
+
+    Parameters
+    ----------
+    factor : ndarray of float64, shape (n, n), C order
+        From `cholesky`.
+    right : ndarray of float64, shape (n, k)
+        Right sides.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, k)
+        Solutions.
+
+    Examples
+    --------
+    >>> cholesky_solve(cholesky(np.array([[4.0]])), np.array([[8.0]])).tolist()
+    [[2.0]]
+    """
+    solution = np.array(right, dtype=np.float64, order="F")
+    if solution.size:
+        _call("dpotrs", "U", len(factor), solution.shape[1], factor, len(factor), solution, len(factor))
+    return solution
+
+
+def packed_cholesky(matrix: Floats) -> None:
+    """Factorise a positive definite matrix in rectangular full packed format in its own memory.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (n / 2, n + 1), C order
+        As `featx.svm.solvers.linalg` lays it out; overwritten by the factor.
+    """
+    if _call("dpftrf", "N", "U", matrix.shape[1] - 1, matrix):
+        raise TrainingError(INDEFINITE)
+
+
+def packed_solve(factor: Floats, right: Floats) -> Floats:
+    """Solve a system by its packed factor.
+
+    Parameters
+    ----------
+    factor : ndarray of float64, shape (n / 2, n + 1), C order
+        From `packed_cholesky`.
+    right : ndarray of float64, shape (n, k)
+        Right sides.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, k)
+        Solutions.
+    """
+    solution = np.array(right, dtype=np.float64, order="F")
+    count, columns = solution.shape
+    _call("dpftrs", "N", "U", count, columns, factor, solution, count)
+    return solution
+
+
+def packed_size(count: int) -> int:
+    """Tell how many numbers a system of so many lines takes.
+
+    Examples
+    --------
+    >>> packed_size(4), packed_size(3)
+    (10, 10)
+    """
+    half = (count + 1) // 2
+    return half * (2 * half + 1)
+
+
+class PackedSystem:
+    """A symmetric positive definite matrix, filled line by line.
+
+    An odd number of lines is filled up by one of the unit matrix.
+
+    Parameters
+    ----------
+    memory : ndarray of float64, shape (packed_size(count) or more,)
+        Where the matrix goes.
+
+    Examples
+    --------
+    >>> system = PackedSystem(np.empty(packed_size(2)), 2)
+    >>> system.put(0, np.array([[4.0, 0.0], [2.0, 5.0]]))
+    >>> system.solve(np.array([[8.0], [12.0]])).ravel().tolist()
+    [1.0, 2.0]
+    """
+
+    def __init__(self, memory: Floats, count: int) -> None:
+        self.count = count
+        self._half = (count + 1) // 2
+        self._packed = memory[: packed_size(count)].reshape(self._half, 2 * self._half + 1)
+
+    def put(self, first: int, lines: Floats) -> None:
+        """Put in some lines of the lower triangle; earlier ones have to be there already.
+
+        Parameters
+        ----------
+        lines : ndarray of float64, shape (m, first + m)
+            The lines, each up to the last one's diagonal; what is beyond its own is not looked at.
+        """
+        half = self._half
+        early = min(max(half - first, 0), len(lines))
+        if early:  # what this puts beside the triangle later lines overwrite
+            end = first + early
+            self._packed[:end, half + 1 + first : half + 1 + end] = lines[:early, :end].T
+        if early < len(lines):
+            start, end = first + early, first + len(lines)
+            rows = slice(start - half, end - half)
+            self._packed[rows, :start] = lines[early:, :start]
+            corner = np.tri(end - start, dtype=np.bool_)
+            np.copyto(self._packed[rows, start:end], lines[early:, start:end], where=corner)
+
+    def add(self, value: float) -> None:
+        """Add a number to every element."""
+        self._packed += value
+
+    def add_diagonal(self, values: Floats) -> None:
+        """Add numbers to the diagonal.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (count,)
+            The numbers.
+        """
+        half, flat = self._half, self._packed.reshape(-1)
+        flat[half + 1 :: 2 * half + 2] += values[:half]
+        flat[half :: 2 * half + 2][: self.count - half] += values[half:]
+
+    def solve(self, right: Floats) -> Floats:
+        """Solve for right sides; the matrix is lost.
+
+        Parameters
+        ----------
+        right : ndarray of float64, shape (count, k)
+            Right sides.
+
+        Returns
+        -------
+        ndarray of float64, shape (count, k)
+            Solutions.
+        """
+        filled = np.zeros((2 * self._half, right.shape[1]))
+        filled[: self.count] = right
+        if self.count < len(filled):
+            self._packed[-1, :-2], self._packed[-1, -2] = 0.0, 1.0
+        packed_cholesky(self._packed)
+        return packed_solve(self._packed, filled)[: self.count]
+
+
+_Item = TypeVar("_Item")
+
+
+_Result = TypeVar("_Result")
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep linear algebra on one thread a call: our own threads do the rest, and sums keep their order."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> list[_Result]:
+    """Map over items in threads.
+
+    Examples
+    --------
+    >>> in_threads(abs, [-1, 2], workers=2)
+    [1, 2]
+    """
+    jobs = list(items)
+    if workers == 1 or len(jobs) < 2:
+        return [work(item) for item in jobs]
+    from joblib import Parallel, delayed
+
+    return list(
+        Parallel(n_jobs=min(workers, len(jobs)), backend="threading")(delayed(work)(job) for job in jobs)
+    )

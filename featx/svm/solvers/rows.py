@@ -1,0 +1,273 @@
+"""Rows of features that are only ever multiplied, block by block, in the precision that a product needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.svm.solvers.linalg import PackedSystem, in_threads, packed_size
+
+__all__ = ["InnerProducts", "Products", "Rows", "System", "Work"]
+
+
+Floats = npt.NDArray[np.float64]
+
+
+Ints = npt.NDArray[np.int64]
+
+
+Bools = npt.NDArray[np.bool_]
+
+
+_BLOCK = 512
+
+
+_PANEL = 512
+
+
+# Lines of a band of inner products; as many rows are converted to double precision at a time.
+_BAND = 256
+
+
+# Places kept free for rows to come, as a share of those asked for.
+_SPARE = 0.03
+
+
+_Result = TypeVar("_Result")
+
+
+class System(Protocol):
+    """Inner products of some rows, to be added to and solved: `PackedSystem`, or that of a device."""
+
+    def add(self, value: float) -> None:
+        """Add a number to every element."""
+
+    def add_diagonal(self, values: Floats) -> None:
+        """Add numbers to the diagonal."""
+
+    def solve(self, right: Floats) -> Floats:
+        """Solve for right sides; the matrix is lost."""
+
+
+Work = Callable[[int, Ints, System], _Result]
+
+
+class Products(Protocol):
+    """Inner products of rows, set by set: `InnerProducts`, or rows on a device."""
+
+    def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
+        """Work on the products of several sets of rows."""
+
+
+class Rows:
+    """Some rows of a feature matrix that are only ever multiplied.
+
+    Work is cut into blocks whose size does not depend on the number of threads, and summed in their order.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (all, d)
+        Features; may be memory-mapped.
+    lengths : ndarray of float64, shape (all,)
+        What each row is divided by.
+    numbers : ndarray of int64, shape (n,), optional
+        Which rows, ascending; all if not given.
+    """
+
+    def __init__(
+        self,
+        features: npt.NDArray[np.floating[Any]],
+        lengths: Floats,
+        workers: int = 1,
+        numbers: Ints | None = None,
+    ) -> None:
+        self._features = features
+        self._numbers = None if numbers is None or len(numbers) == len(features) else numbers
+        self._copy = features if self._numbers is None else None
+        self._factors = 1.0 / (lengths if self._numbers is None else lengths[self._numbers])
+        self.workers = workers
+        self.count, self.width = len(self._factors), features.shape[1]
+        self._parts = [slice(start, start + _BLOCK) for start in range(0, self.count, _BLOCK)]
+
+    def gather(self) -> None:
+        """Copy the rows into a matrix of their own: products are then faster by half."""
+        if self._copy is None:
+            self._copy = self._features[self._numbers]
+
+    def release(self) -> None:
+        """Give the copy's memory back."""
+        if self._numbers is not None:
+            self._copy = None
+
+    def _block(self, part: slice | Ints) -> npt.NDArray[np.floating[Any]]:
+        if self._copy is not None:
+            return self._copy[part]
+        assert self._numbers is not None
+        return self._features[self._numbers[part]]
+
+    def times(self, weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
+        """Multiply by columns of weights, the last row of which is the bias, in their precision."""
+        result = np.empty((self.count, weights.shape[1]), weights.dtype)
+        slopes, biases = weights[:-1], weights[-1]
+
+        def fill(part: slice) -> None:
+            product = self._block(part).astype(weights.dtype, copy=False) @ slopes
+            product *= self._factors[part, None].astype(weights.dtype)
+            result[part] = product + biases
+
+        in_threads(fill, self._parts, self.workers)
+        return result
+
+    def summed(self, coefficients: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
+        """Sum the rows, a 1 behind each, with columns of coefficients, in their precision."""
+
+        def part_sum(part: slice) -> npt.NDArray[Any]:
+            scaled = coefficients[part] * self._factors[part, None].astype(coefficients.dtype)
+            return np.asarray(self._block(part).astype(coefficients.dtype, copy=False).T @ scaled)
+
+        total = np.zeros((self.width + 1, coefficients.shape[1]), coefficients.dtype)
+        for product in in_threads(part_sum, self._parts, self.workers):
+            total[:-1] += product
+        total[-1] = coefficients.sum(axis=0)
+        return total
+
+    def weighted_gram(self, weights: Floats) -> npt.NDArray[np.float32]:
+        """Compute ``sum_i weights_i x_i x_i'`` (lower triangle) with a 1 behind each row, in single precision."""
+        used = np.flatnonzero(weights)
+        roots = np.sqrt(weights[used])
+        gram = np.zeros((self.width + 1, self.width + 1), np.float32, order="F")
+
+        def fill(start: int) -> None:
+            panel = slice(start, min(start + _PANEL, self.width))
+            total = np.zeros((self.width - start, panel.stop - start))
+            for first in range(0, len(used), 2 * _BLOCK):
+                rows = used[first : first + 2 * _BLOCK]
+                scale = (roots[first : first + 2 * _BLOCK] * self._factors[rows]).astype(np.float32)
+                block = self._block(rows)[:, start:].astype(np.float32, copy=False) * scale[:, None]
+                total += block.T @ block[:, : panel.stop - start]
+            gram[start : self.width, panel] = total
+
+        in_threads(fill, range(0, self.width, _PANEL), self.workers)
+        gram[-1] = self.summed(weights[:, None])[:, 0]
+        return gram
+
+    def products(self) -> Products:
+        """Make room for inner products of these rows."""
+        return InnerProducts(self)
+
+    def scaled(self, numbers: Ints) -> Floats:
+        """Take some rows, divided by their lengths, in double precision."""
+        return self._block(numbers).astype(np.float64) * self._factors[numbers, None]
+
+
+class InnerProducts:
+    """Inner products, in double precision, of those rows that were asked for last: one triangle of a square.
+
+    Rows that are no longer asked for give their place to new ones, so that a set of rows that changes bit by bit
+    costs no second square.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._held = np.empty(0, dtype=np.int64)  # the row in each place, -1 for none
+        self._places = np.full(rows.count, -1, dtype=np.int64)
+        self._bands: list[
+            Floats
+        ] = []  # lines of the triangle, `_BAND` at a time, up to the last one's diagonal
+
+    def cover(self, numbers: Ints) -> None:
+        """Make sure that some rows are among those held.
+
+        Parameters
+        ----------
+        numbers : ndarray of int64, shape (m,)
+            Rows; those held that are not among these may be dropped.
+        """
+        missing = numbers[self._places[numbers] < 0]
+        free = np.setdiff1d(np.arange(len(self._held)), self._places[numbers])
+        if len(missing) > len(free):
+            self._bands = []  # gives its memory back before more is taken
+            size = len(numbers) + int(_SPARE * len(numbers))
+            self._bands = [np.zeros((_BAND, start + _BAND)) for start in range(0, size, _BAND)]
+            self._held, self._places[:] = np.full(len(self._bands) * _BAND, -1), -1
+            missing, free = numbers, np.arange(len(self._held))
+        if len(missing):
+            self._place(missing, free[: len(missing)])
+
+    def _place(self, numbers: Ints, places: Ints) -> None:
+        dropped = self._held[places]
+        self._places[dropped[dropped >= 0]] = -1
+        self._held[places], self._places[numbers] = numbers, places
+        new = np.zeros(len(self._held), dtype=np.bool_)
+        new[places] = True
+        in_threads(lambda band: self._fill(band, new), range(len(self._bands)), self._rows.workers)
+
+    def _fill(self, number: int, new: npt.NDArray[np.bool_]) -> None:
+        """Compute what new rows change in one band: their columns, and their lines."""
+        band, first = self._bands[number], number * _BAND
+        used = self._held >= 0
+        lines = np.flatnonzero(used[first : first + _BAND]) + first
+        fresh = lines[new[lines]]
+        before = np.arange(first + _BAND)
+        for some, columns in ((lines, before[new[before]]), (fresh, before[used[before] & ~new[before]])):
+            if not len(some):
+                continue
+            left = self._rows.scaled(self._held[some])
+            for start in range(0, len(columns), _BAND):
+                part = columns[start : start + _BAND]
+                band[np.ix_(some - first, part)] = left @ self._rows.scaled(self._held[part]).T
+
+    def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
+        """Work on the products of several sets of rows.
+
+        Parameters
+        ----------
+        inside : ndarray of bool, shape (n, m)
+            The sets, one a column.
+        """
+        self.cover(np.flatnonzero(inside.any(axis=1)))
+        # A system for each thread, taken once: what threads take and give back themselves stays with them.
+        largest = int(inside.sum(axis=0).max())
+        systems: SimpleQueue[Floats] = SimpleQueue()
+        for _ in range(min(workers, inside.shape[1])):
+            systems.put(np.empty(packed_size(largest)))
+
+        def one(column: int) -> _Result:
+            memory = systems.get()
+            try:
+                return work(column, *self.piece(np.flatnonzero(inside[:, column]), memory))
+            finally:
+                systems.put(memory)
+
+        return in_threads(one, range(inside.shape[1]), workers)
+
+    def piece(self, numbers: Ints, memory: Floats) -> tuple[Ints, PackedSystem]:
+        """Take the products of some rows with each other.
+
+        Parameters
+        ----------
+        numbers : ndarray of int64, shape (m,)
+            Rows, covered.
+        memory : ndarray of float64, shape (packed_size(m) or more,)
+            Where the matrix goes.
+
+        Returns
+        -------
+        numbers : ndarray of int64, shape (m,)
+            The same rows in the order of the matrix.
+        matrix : PackedSystem
+            Products.
+        """
+        places = np.sort(self._places[numbers])
+        matrix = PackedSystem(memory, len(places))
+        ends = np.searchsorted(places, [(band + 1) * _BAND for band in range(len(self._bands))])
+        begin = 0
+        for band, end in enumerate(ends):
+            lines = self._bands[band].take(places[begin:end] - band * _BAND, axis=0)
+            matrix.put(begin, lines.take(places[:end], axis=1))
+            begin = end
+        return self._held[places], matrix

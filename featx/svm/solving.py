@@ -1,0 +1,361 @@
+"""The choice of a solver, and the one for more rows than columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from featx.machine import give_back_freed, require_memory
+from featx.svm.problems import (
+    MEASURES,
+    Curve,
+    Decision,
+    FitProblem,
+    Floats,
+    Ints,
+    Matrix,
+    Solver,
+    balanced_weights,
+    rows_of,
+)
+from featx.svm.scaling import ROWWISE, fit_scaler, row_lengths
+from featx.svm.settings import SvmSettings
+from featx.svm.solvers.gram import Path, hinge_path, squared_hinge_path
+from featx.svm.solvers.linalg import in_threads
+from featx.svm.solvers.primal import ProblemBatch, primal_path
+from featx.svm.solvers.rows import Rows
+from featx.svm.solvers.scikit import ScikitSolver
+
+__all__ = ["GramSolver", "PrimalSolver", "gram_matrix", "make_solver"]
+
+
+# Rows converted to double precision at a time.
+_BLOCK_BYTES = 1 << 21
+
+
+_ADVICE = (
+    "use fewer --workers, or the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the "
+    "features alone, or select fewer images"
+)
+
+
+class _Grams:
+    """Gram matrices of rows that a row-wise scaling has scaled; the last one is kept.
+
+    With fewer rows than columns one of all rows serves every outer and inner split; else it would outgrow the
+    features, and each training part gets its own.
+    """
+
+    def __init__(self, features: Matrix, scaling: str, workers: int) -> None:
+        self._features = features
+        self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+        self._workers = workers
+        self._whole = len(features) <= features.shape[1]
+        self._rows = np.empty(0, dtype=np.int64)
+        self._gram = np.empty((0, 0))
+
+    def missing(self, jobs: Sequence[FitProblem]) -> int:
+        """Count the rows of the matrix that would have to be made for some jobs; 0 if it is there."""
+        rows = self._needed(jobs)
+        return 0 if np.array_equal(rows, self._rows) else len(rows)
+
+    def _needed(self, jobs: Sequence[FitProblem]) -> Ints:
+        return np.arange(len(self._features)) if self._whole else rows_of(jobs)
+
+    def of(self, jobs: Sequence[FitProblem]) -> tuple[Ints, Floats]:
+        """Return a matrix that holds all rows of the jobs, and the numbers of its rows, ascending."""
+        rows = self._needed(jobs)
+        if not np.array_equal(rows, self._rows):
+            self._rows, self._gram = rows, np.empty((0, 0))
+            self._gram = gram_matrix(self._features, rows, self._lengths[rows], self._workers)
+        return self._rows, self._gram
+
+
+def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> Floats:
+    """Compute inner products of rows, in blocks of a fixed size: equal bytes for any number of threads."""
+    count = len(rows)
+    gram = np.empty((count, count))
+    step = max(64, _BLOCK_BYTES // (8 * features.shape[1]))
+
+    def fill(pair: tuple[int, int]) -> None:
+        first, second = (slice(start, start + step) for start in pair)
+        left, right = (features[rows[part]].astype(np.float64) for part in (first, second))
+        left /= lengths[first, None]
+        right /= lengths[second, None]
+        gram[first, second] = left @ right.T
+        if first != second:
+            gram[second, first] = gram[first, second].T
+
+    in_threads(fill, itertools.combinations_with_replacement(range(0, count, step), 2), workers)
+    return gram
+
+
+class GramSolver:
+    """Solves on Gram matrices: hinge by libsvm, squared hinge by exact Newton steps.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        All rows, unscaled.
+    scaling : str
+        Name of the scaling. A row-wise one needs one Gram matrix for many splits; others are fitted on each
+        training part and need one each.
+    """
+
+    def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
+        self._features = features
+        self._scaling = scaling
+        self._settings = settings
+        self._workers = workers
+        self.measure, self.tolerance = MEASURES[settings.loss]
+        self._grams = _Grams(features, scaling, workers) if scaling in ROWWISE else None
+
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
+        """Solve every job for every C."""
+        if not jobs:
+            return []
+        self._require(jobs)
+        grid = np.asarray(costs, dtype=np.float64)
+        shared = self._grams.of(jobs) if self._grams is not None else None
+        return in_threads(lambda job: self._curve(job, grid, shared), jobs, self._workers)
+
+    def _require(self, jobs: Sequence[FitProblem]) -> None:
+        """Ask for the memory of the shared matrix and of what all workers take beside it at once.
+
+        Each worker copies its split's part of the matrix; a step of squared hinge holds the system of the rows inside
+        the margin beside it. Where the scaling is fitted, it holds the split's scaled rows too.
+        """
+        train, test = max(len(job.train) for job in jobs), max(len(job.test) for job in jobs)
+        share = train * (train + test) + (train**2 if self._settings.loss == "squared_hinge" else 0)
+        shared = self._grams.missing(jobs) if self._grams is not None else 0
+        if self._grams is None:
+            share += (train + test) * self._features.shape[1]
+        at_once = min(self._workers, len(jobs))
+        copies = f" and the copies of {at_once} workers" if at_once > 1 else ""
+        what = f"inner products of {max(shared, train)} rows{copies}"
+        require_memory(8 * (shared**2 + at_once * share), what, _ADVICE)
+
+    def _curve(self, job: FitProblem, grid: Floats, shared: tuple[Ints, Floats] | None) -> Curve:
+        if shared is not None:
+            train, test = (np.searchsorted(shared[0], part) for part in (job.train, job.test))
+            gram, cross = shared[1][np.ix_(train, train)], shared[1][np.ix_(test, train)]
+        else:
+            scaler = fit_scaler(self._scaling, self._features[job.train])
+            fitted, held_out = (scaler.apply(self._features[rows]) for rows in (job.train, job.test))
+            gram, cross = fitted @ fitted.T, held_out @ fitted.T
+        path = self._path(gram, job.labels, grid)
+        return Curve(cross @ path.coefficients + path.intercepts, path.residuals, path.iterations)
+
+    def _path(self, gram: Floats, labels: Floats, grid: Floats) -> Path:
+        weights = balanced_weights(labels, self._settings.class_weight)
+        if self._settings.loss == "hinge":
+            return hinge_path(gram, labels, weights, grid)
+        penalise_bias = self._settings.bias == "penalised"
+        return squared_hinge_path(gram, labels, weights, grid, penalise_bias=penalise_bias)
+
+    def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
+        """Solve one problem and return its weights.
+
+        Parameters
+        ----------
+        train : ndarray of int64, shape (m,)
+            Row numbers.
+        labels : ndarray of float64, shape (m,)
+            -1 or 1, both present.
+        """
+        job = FitProblem(train, train[:0], labels)
+        self._require([job])
+        if self._grams is not None:
+            scaler = fit_scaler(self._scaling, self._features[:0])  # nothing to fit
+            numbers, shared = self._grams.of([job])
+            places = np.searchsorted(numbers, train)
+            gram = shared[np.ix_(places, places)]
+        else:
+            rows = self._features[train]
+            scaler = fit_scaler(self._scaling, rows)
+            scaled = scaler.apply(rows)
+            gram = scaled @ scaled.T
+        path = self._path(gram, labels, np.array([cost]))
+        weights = scaler.pull_back(self._features, train, path.coefficients)[:, 0]
+        return Decision(
+            scaler,
+            weights,
+            float(path.intercepts[0]),
+            cost,
+            float(path.residuals[0]),
+            int(path.iterations[0]),
+        )
+
+
+# Steps on a Gram matrix cost the cube of the rows inside the margin, steps in the weights products with all rows
+# and the cube of the columns: below this many rows a column the first are cheaper.
+_ROWS_PER_COLUMN = 1.5
+
+
+# The last step of a fit would change no decision value by more than this times the largest: in a search, and at its end.
+_SEARCH = 1e-4
+
+
+_FINAL = 1e-6
+
+
+# Problems solved side by side.
+_BATCH = 32
+
+
+# Paths begin at or below this C, where all rows are inside the margin and the first step hits.
+_FIRST_COST = 1e-2
+
+
+def make_solver(
+    features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1, rows: int | None = None
+) -> Solver:
+    """Choose the solver for some features.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        All rows, unscaled; may be memory-mapped.
+
+    Returns
+    -------
+    Solver
+        On Gram matrices for hinge and for few rows, else in the weights: both find the same optimum. Or
+        the one of scikit-learn that the settings name.
+    """
+    give_back_freed()
+    if settings.solver != "auto":
+        return ScikitSolver(features, scaling, settings, workers)
+    count = len(features) if rows is None else rows
+    if settings.loss == "squared_hinge" and count > _ROWS_PER_COLUMN * features.shape[1]:
+        return PrimalSolver(features, scaling, settings, workers)
+    return GramSolver(features, scaling, settings, workers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """One problem solved along the grid; weights at its end, the bias last."""
+
+    outputs: Floats
+    residuals: Floats
+    iterations: Ints
+    weights: Floats | None
+
+
+class PrimalSolver:
+    """Solves squared hinge in the weights.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        All rows, unscaled.
+    """
+
+    measure, tolerance = MEASURES["squared_hinge"]
+
+    def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
+        self._features = features
+        self._scaling = scaling
+        self._settings = settings
+        self._workers = workers
+        self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
+        """Solve every job for every C."""
+        if self._scaling not in ROWWISE:
+            return [self._fitted_curve(job, costs) for job in jobs]
+        found: list[Curve] = []
+        for start in range(0, len(jobs), _BATCH):
+            batch = jobs[start : start + _BATCH]
+            rows, solved = self._solve(batch, costs)
+            for job, one in zip(batch, solved, strict=True):
+                scores = one.outputs[np.searchsorted(rows, job.test)]
+                found.append(Curve(scores, one.residuals, one.iterations))
+        return found
+
+    def _fitted_curve(self, job: FitProblem, costs: Sequence[float]) -> Curve:
+        """Solve one job with a scaling of its own."""
+        scaler = fit_scaler(self._scaling, self._features[job.train])
+        scaled = scaler.apply(self._features[np.concatenate([job.train, job.test])]).astype(np.float32)
+        inner = make_solver(
+            scaled, "none", dataclasses.replace(self._settings, scaling=("none",)), self._workers
+        )
+        places = np.arange(len(scaled))
+        return inner.curves(
+            [FitProblem(places[: len(job.train)], places[len(job.train) :], job.labels)], costs
+        )[0]
+
+    def fit(self, train: Ints, labels: Floats, cost: float) -> Decision:
+        """Solve one problem and return its weights.
+
+        Parameters
+        ----------
+        train : ndarray of int64, shape (m,)
+            Row numbers.
+        labels : ndarray of float64, shape (m,)
+            -1 or 1, both present.
+        """
+        scaler = fit_scaler(self._scaling, self._features[train])
+        if self._scaling not in ROWWISE:
+            scaled = scaler.apply(self._features[train]).astype(np.float32)
+            inner = make_solver(
+                scaled, "none", dataclasses.replace(self._settings, scaling=("none",)), self._workers
+            )
+            return dataclasses.replace(inner.fit(np.arange(len(train)), labels, cost), scaler=scaler)
+        _, (solved,) = self._solve([FitProblem(train, train[:0], labels)], [cost], with_weights=True)
+        assert solved.weights is not None
+        weights, bias = solved.weights[:-1], float(solved.weights[-1])
+        return Decision(scaler, weights, bias, cost, float(solved.residuals[-1]), int(solved.iterations[-1]))
+
+    def _solve(
+        self, jobs: Sequence[FitProblem], costs: Sequence[float], with_weights: bool = False
+    ) -> tuple[Ints, list[_Solved]]:
+        numbers = rows_of(jobs)
+        rows = Rows(self._features, self._lengths, self._workers, numbers)
+        approach = _approach(costs[0])
+        grid = np.array([*approach, *costs])
+        outputs = np.empty((rows.count, len(costs), len(jobs)))
+        residuals, iterations = np.empty(outputs.shape[1:]), np.empty(outputs.shape[1:], dtype=np.int64)
+        weights: list[Floats | None] = [None] * len(jobs)
+        path = primal_path(
+            rows,
+            self._batch(jobs, numbers),
+            grid,
+            penalise_bias=self._settings.bias == "penalised",
+            settled=_FINAL if with_weights else _SEARCH,
+            approach=len(approach),
+        )
+        for place, found in enumerate(path, start=-len(approach)):
+            if place >= 0:
+                outputs[:, place], residuals[place], iterations[place] = (
+                    found.outputs,
+                    found.gaps,
+                    found.steps,
+                )
+            if with_weights and place == len(costs) - 1:
+                weights = list(found.weights.T)
+        return numbers, [
+            _Solved(outputs[..., j], residuals[:, j], iterations[:, j], weights[j]) for j in range(len(jobs))
+        ]
+
+    def _batch(self, jobs: Sequence[FitProblem], numbers: Ints) -> ProblemBatch:
+        labels, weights = np.ones((len(numbers), len(jobs))), np.zeros((len(numbers), len(jobs)))
+        for column, job in enumerate(jobs):
+            places = np.searchsorted(numbers, job.train)
+            labels[places, column] = job.labels
+            weights[places, column] = balanced_weights(job.labels, self._settings.class_weight)
+        return ProblemBatch(labels, weights)
+
+
+def _approach(cost: float) -> list[float]:
+    """List powers of ten before a grid that begins high, so that its first solution has a neighbour to start from."""
+    approach: list[float] = []
+    lower = cost / 10.0
+    while lower >= _FIRST_COST:
+        approach.insert(0, lower)
+        lower /= 10.0
+    return approach

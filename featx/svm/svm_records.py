@@ -1,0 +1,207 @@
+"""What stands in a run's record: what decided the run, what came out of it, how well its fits converged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.data import Folds
+from featx.digest import canonical, digest
+from featx.features import FeatureStore, recipe_key
+from featx.machine import versions
+from featx.runs import Run, RunRecord
+from featx.stats import fold_auc
+from featx.svm.inputs import Images
+from featx.svm.settings import SvmSettings
+
+__all__ = ["FoldOutcome", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
+
+
+_Ints = npt.NDArray[np.int64]
+
+
+_FORMAT = 2  # of a run, as `featx.runs` lists them
+
+
+_VERSIONS = ("featx", "numpy", "scipy", "scikit-learn")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoldOutcome:
+    """What came out of a fold.
+
+    Attributes
+    ----------
+    train, test : ndarray of int64
+        Numbers of the images of each part.
+    search : mapping
+        The search for C in JSON types, and what was chosen.
+    measure : str
+        What tells how far a fit is from its optimum.
+    tolerance : float
+        A fit with more than this has not converged.
+    inner : ndarray of float64
+        Measures of the fits of the inner splits.
+    final : ndarray of float64
+        Those of the fits that the model is made of.
+    steps : int
+        Steps of all fits.
+    warnings : tuple of str
+        What a reader has to know.
+    """
+
+    train: _Ints
+    test: _Ints
+    search: dict[str, Any]
+    measure: str
+    tolerance: float
+    inner: npt.NDArray[np.float64]
+    final: npt.NDArray[np.float64]
+    steps: int
+    warnings: tuple[str, ...]
+
+
+def record_of_inputs(
+    images: Images,
+    folds: Folds,
+    fold: str,
+    stores: tuple[FeatureStore, ...],
+    arm: str,
+    seed: int,
+    settings: SvmSettings,
+    warnings: tuple[str, ...],
+) -> RunRecord:
+    """Write down what decides a run."""
+    task = images.labelled.task
+    manifest = images.labelled.manifest
+    stated = {**canonical(settings), "left_out": digest(images.left_out) if images.left_out else ""}
+    changed = f", {len(images.changed)} of them since their files were changed after extraction"
+    left_out = (
+        f"{len(images.left_out)} images have no features and were left out{changed if images.changed else ''}",
+    )
+    return RunRecord(
+        kind="svm",
+        arm=arm,
+        task=task.name,
+        classes=task.classes,
+        scored=task.scored,
+        protocol=folds.protocol,
+        fold=fold,
+        folds_digest=folds.digest,
+        seed=seed,
+        manifest={
+            "name": manifest.name,
+            "digest": manifest.digest,
+            "targets": images.labelled.class_digests,
+        },
+        features=_features(stores),
+        settings=stated,
+        lineage=tuple(stores[0].recipe.get("lineage") or ()),
+        versions=versions(_VERSIONS),
+        warnings=(
+            *(line for line in warnings if _concerns(line, fold)),
+            *(left_out if images.left_out else ()),
+        ),
+        format=_FORMAT,
+    )
+
+
+def _features(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
+    """State the features; of alternatives what they have in common, and each of them."""
+    recipes = [recipe_key(store.recipe) for store in stores]
+    if len(stores) == 1:
+        return {"digest": stores[0].digest, "recipe": recipes[0], **_network_cost(stores[0])}
+    common = {
+        name: value
+        for name, value in recipes[0].items()
+        if all(other.get(name) == value for other in recipes)
+    }
+    alternatives = [
+        {"digest": store.digest, "recipe": one, **_network_cost(store)}
+        for store, one in zip(stores, recipes, strict=True)
+    ]
+    return {
+        "digest": digest([store.digest for store in stores]),
+        "recipe": common,
+        "alternatives": alternatives,
+    }
+
+
+def _network_cost(store: FeatureStore) -> dict[str, Any]:
+    cost = store.cost
+    return {"cost": {name: cost[name] for name in ("parameters", "multiply_adds")}} if cost else {}
+
+
+def extraction_speeds(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
+    """State how fast features were extracted, which differs from time to time."""
+    named = ("images_per_second", "device", "engine", "networks")
+    costs = {store.digest: store.cost for store in stores}
+    return {key: {name: cost[name] for name in named} for key, cost in costs.items() if cost}
+
+
+def _concerns(warning: str, fold: str) -> bool:
+    """Tell whether a warning about the folds is about this one, or about all."""
+    return not warning.startswith("fold ") or warning.startswith((f"fold {fold} ", f"fold {fold}:"))
+
+
+def with_outcome(record: RunRecord, images: Images, found: FoldOutcome) -> RunRecord:
+    """Add what came out to what went in."""
+    labelled = images.labelled
+    parts = (("train", found.train), ("test", found.test))
+    counts = {part: dict(sorted(Counter(labelled.classes[rows].tolist()).items())) for part, rows in parts}
+    groups = {part: len(set(labelled.groups[rows].tolist())) for part, rows in parts}
+    convergence = _convergence(found)
+    warnings = (*record.warnings, *found.warnings)
+    if convergence["not_converged"]:
+        warnings += (f"{convergence['not_converged']} of {convergence['fits']} fits did not converge",)
+    return dataclasses.replace(
+        record,
+        counts={
+            **counts,
+            "groups": groups,
+            "left_out": len(images.left_out),
+            "excluded": labelled.left_out,
+        },
+        search=found.search,
+        convergence=convergence,
+        warnings=warnings,
+    )
+
+
+def _convergence(found: FoldOutcome) -> dict[str, Any]:
+    """Count the fits, inner and final, whose residual is above the solver's tolerance."""
+    residuals = np.concatenate([found.inner, found.final])
+    return {
+        "measure": found.measure,
+        "tolerance": found.tolerance,
+        "fits": len(residuals),
+        "not_converged": int((~(residuals <= found.tolerance)).sum()),
+        "worst_residual": float(residuals.max()),
+        "final_residuals": found.final.tolist(),
+        "steps": found.steps,
+    }
+
+
+def run_auc(run: Run) -> float:
+    """Area under the ROC curve of a run's test part.
+
+    Parameters
+    ----------
+    run : Run
+        A finished run with scores.
+
+    Returns
+    -------
+    float
+        In a task of several classes the mean over the classes; NaN without test images or with one class.
+    """
+    scored = run.record.scored
+    if not run.predictions:
+        return float("nan")
+    targets = np.array([run.record.classes.index(row.actual) for row in run.predictions])
+    scores = np.array([[row.scores[name] for name in scored] for row in run.predictions])
+    return fold_auc(targets, scores[:, 0] if len(scored) == 1 else scores)

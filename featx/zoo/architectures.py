@@ -1,0 +1,397 @@
+"""Networks as PyTorch's libraries build them, where `keras.applications` builds them otherwise.
+
+ResNet-50 strides in its 3x3 convolutions ("v1.5"), all pad evenly on both sides, and batch normalisation
+has another epsilon: weights that were trained there give their own features only in the same arithmetic.
+Layers are named as the modules of timm, so that a state dict's names are theirs.
+
+Imported when a network is built, since it imports keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+__all__ = [
+    "ClassToken",
+    "LocalResponseNormalization",
+    "MeanImage",
+    "PositionEmbedding",
+    "efficientnet_b0",
+    "mobilenet_v2",
+    "resnet50",
+    "tiny",
+    "vgg_m",
+    "vit",
+]
+
+
+_EPSILON = 1e-5
+
+
+_Activation = str | Callable[[Any], Any]
+
+
+# Blocks, channels, stride of each stage of ResNet-50.
+_RESNET50 = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))
+
+
+# Blocks, kernel, stride, expansion, channels of each stage.
+_MOBILENET_V2 = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (3, 3, 2, 6, 32),
+    (4, 3, 2, 6, 64),
+    (3, 3, 1, 6, 96),
+    (3, 3, 2, 6, 160),
+    (1, 3, 1, 6, 320),
+)
+
+
+_EFFICIENTNET_B0 = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+_VIT_EPSILON = 1e-6
+
+
+def resnet50(input_tensor: Any) -> keras.Model:
+    """Build ResNet-50 with the strides in its 3x3 convolutions.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the global average, shape (n, 2048).
+    """
+    x = _normal(_conv(input_tensor, 64, 7, 2, "conv1"), "bn1", "relu")
+    x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)
+    x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
+    for stage, (blocks, channels, stride) in enumerate(_RESNET50, 1):
+        for block in range(blocks):
+            x = _bottleneck(x, channels, stride if block == 0 else 1, f"layer{stage}.{block}")
+    return _model(input_tensor, layers.GlobalAveragePooling2D(name="global_pool")(x), "resnet50")
+
+
+def _bottleneck(x: Any, channels: int, stride: int, name: str) -> Any:
+    short = x
+    if x.shape[-1] != 4 * channels:
+        short = _conv(x, 4 * channels, 1, stride, f"{name}.downsample.0")
+        short = _normal(short, f"{name}.downsample.1")
+    x = _normal(_conv(x, channels, 1, 1, f"{name}.conv1"), f"{name}.bn1", "relu")
+    x = _normal(_conv(x, channels, 3, stride, f"{name}.conv2"), f"{name}.bn2", "relu")
+    x = _normal(_conv(x, 4 * channels, 1, 1, f"{name}.conv3"), f"{name}.bn3")
+    return layers.Activation("relu", name=f"{name}.act3")(layers.Add(name=f"{name}.add")([x, short]))
+
+
+def mobilenet_v2(input_tensor: Any) -> keras.Model:
+    """Build MobileNetV2, width 1.0.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the global average, shape (n, 1280).
+    """
+    return _inverted(input_tensor, _MOBILENET_V2, "relu6", False, "mobilenet_v2")
+
+
+def efficientnet_b0(input_tensor: Any) -> keras.Model:
+    """Build EfficientNet-B0.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the global average, shape (n, 1280).
+    """
+    return _inverted(input_tensor, _EFFICIENTNET_B0, "silu", True, "efficientnet_b0")
+
+
+def _inverted(
+    input_tensor: Any, stages: tuple[tuple[int, ...], ...], activation: str, squeeze: bool, name: str
+) -> keras.Model:
+    x = _normal(_conv(input_tensor, 32, 3, 2, "conv_stem"), "bn1", activation)
+    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(stages):
+        for block in range(blocks):
+            step = stride if block == 0 else 1
+            x = _inverted_block(
+                x, kernel, step, expansion, channels, activation, squeeze, f"blocks.{stage}.{block}"
+            )
+    x = _normal(_conv(x, 1280, 1, 1, "conv_head"), "bn2", activation)
+    return _model(input_tensor, layers.GlobalAveragePooling2D(name="global_pool")(x), name)
+
+
+def _inverted_block(
+    x: Any,
+    kernel: int,
+    stride: int,
+    expansion: int,
+    channels: int,
+    activation: str,
+    squeeze: bool,
+    name: str,
+) -> Any:
+    entry, width = x, x.shape[-1]
+    norms = iter((f"{name}.bn1", f"{name}.bn2", f"{name}.bn3"))
+    if expansion > 1:
+        x = _normal(_conv(x, width * expansion, 1, 1, f"{name}.conv_pw"), next(norms), activation)
+    x = _normal(_depthwise(x, kernel, stride, f"{name}.conv_dw"), next(norms), activation)
+    if squeeze:
+        x = _squeeze(x, width // 4, f"{name}.se")
+    last = "conv_pwl" if expansion > 1 else "conv_pw"
+    x = _normal(_conv(x, channels, 1, 1, f"{name}.{last}"), next(norms))
+    return layers.Add(name=f"{name}.add")([x, entry]) if stride == 1 and width == channels else x
+
+
+def _squeeze(x: Any, width: int, name: str) -> Any:
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}.pool")(x)
+    gate = layers.Conv2D(width, 1, activation="silu", name=f"{name}.conv_reduce")(gate)
+    gate = layers.Conv2D(x.shape[-1], 1, activation="sigmoid", name=f"{name}.conv_expand")(gate)
+    return layers.Multiply(name=f"{name}.gate")([x, gate])
+
+
+def _conv(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    x = _padded(x, kernel, stride, name)
+    return layers.Conv2D(filters, kernel, stride, _padding(stride), use_bias=False, name=name)(x)
+
+
+def _depthwise(x: Any, kernel: int, stride: int, name: str) -> Any:
+    x = _padded(x, kernel, stride, name)
+    return layers.DepthwiseConv2D(kernel, stride, _padding(stride), use_bias=False, name=name)(x)
+
+
+def _padded(x: Any, kernel: int, stride: int, name: str) -> Any:
+    """Pad evenly where Keras' own ``same`` would not, which is where it strides."""
+    return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x) if stride > 1 and kernel > 1 else x
+
+
+def _padding(stride: int) -> str:
+    return "valid" if stride > 1 else "same"
+
+
+def _normal(x: Any, name: str, activation: _Activation | None = None) -> Any:
+    x = layers.BatchNormalization(momentum=0.9, epsilon=_EPSILON, name=name)(x)
+    return layers.Activation(activation, name=f"{name}.act")(x) if activation else x
+
+
+def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), output, name=name)
+
+
+@keras.saving.register_keras_serializable("featx")
+class ClassToken(layers.Layer):  # type: ignore[misc]
+    """Put a learned token before the others."""
+
+    def build(self, input_shape: Any) -> None:
+        """Make the token."""
+        self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1]), initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        """Lengthen tokens of shape (n, tokens, width) by one."""
+        # Added to nothing rather than repeated: the number of images is known only when it runs.
+        first = ops.zeros_like(inputs[:, :1]) + self.token
+        return ops.concatenate([first, inputs], axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the lengthened shape."""
+        return (input_shape[0], input_shape[1] + 1, input_shape[2])
+
+
+@keras.saving.register_keras_serializable("featx")
+class PositionEmbedding(layers.Layer):  # type: ignore[misc]
+    """Add a learned vector to each place of a sequence."""
+
+    def build(self, input_shape: Any) -> None:
+        """Make the vectors."""
+        normal = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.places = self.add_weight(name="places", shape=(1, *input_shape[1:]), initializer=normal)
+
+    def call(self, inputs: Any) -> Any:
+        """Add them to tokens of shape (n, tokens, width)."""
+        return inputs + self.places
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the input."""
+        return input_shape
+
+
+def vit(input_tensor: Any, width: int, blocks: int, heads: int, patch: int) -> keras.Model:
+    """Build a Vision Transformer (Dosovitskiy et al. 2021).
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the class token after the last normalisation, shape (n, width).
+    """
+    x = layers.Conv2D(width, patch, patch, name="patch_embed.proj")(input_tensor)
+    x = layers.Reshape((x.shape[1] * x.shape[2], width), name="patch_embed.flatten")(x)
+    x = PositionEmbedding(name="pos_embed")(ClassToken(name="cls_token")(x))
+    for block in range(blocks):
+        x = _transformer_block(x, heads, f"blocks.{block}")
+    x = layers.LayerNormalization(epsilon=_VIT_EPSILON, name="norm")(x)
+    return _model(input_tensor, x[:, 0], "vit")
+
+
+def _transformer_block(x: Any, heads: int, name: str) -> Any:
+    width = x.shape[-1]
+    normal = layers.LayerNormalization(epsilon=_VIT_EPSILON, name=f"{name}.norm1")(x)
+    x = layers.Add(name=f"{name}.add1")([x, _attention(normal, heads, name)])
+    y = layers.LayerNormalization(epsilon=_VIT_EPSILON, name=f"{name}.norm2")(x)
+    y = layers.Dense(4 * width, activation="gelu", name=f"{name}.mlp.fc1")(y)
+    y = layers.Dense(width, name=f"{name}.mlp.fc2")(y)
+    return layers.Add(name=f"{name}.add2")([x, y])
+
+
+def _attention(x: Any, heads: int, name: str) -> Any:
+    tokens, width = x.shape[1], x.shape[-1]
+    size = width // heads
+    x = layers.Dense(3 * width, name=f"{name}.attn.qkv")(x)
+    x = ops.transpose(ops.reshape(x, (-1, tokens, 3, heads, size)), (2, 0, 3, 1, 4))
+    query, key, value = x[0] * size**-0.5, x[1], x[2]
+    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), axis=-1)
+    x = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+    x = ops.reshape(x, (-1, tokens, width))
+    return layers.Dense(width, name=f"{name}.attn.proj")(x)
+
+
+# Mean of ImageNet's training images, R, G, B from 0 to 255.
+_IMAGENET_MEAN = (123.68, 116.779, 103.939)
+
+
+@keras.saving.register_keras_serializable("featx")
+class LocalResponseNormalization(layers.Layer):  # type: ignore[misc]
+    """Divide each activation by a power of the squares around it (Krizhevsky et al. 2012, section 3.3).
+
+    ``y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta``, c' over the `size` channels around c. As in
+    MatConvNet, and other than in Caffe and PyTorch, `alpha` is not divided by `size`.
+    """
+
+    def __init__(
+        self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise activations of shape (n, height, width, channels)."""
+        half, channels = self.size // 2, inputs.shape[-1]
+        squares = ops.pad(ops.square(inputs), [[0, 0], [0, 0], [0, 0], [half, half]])
+        total = sum(squares[..., start : start + channels] for start in range(self.size))
+        return inputs * ops.power(self.k + self.alpha * total, -self.beta)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constants."""
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "k": self.k,
+            "alpha": self.alpha,
+            "beta": self.beta,
+        }
+
+
+@keras.saving.register_keras_serializable("featx")
+class MeanImage(layers.Layer):  # type: ignore[misc]
+    """Subtract the mean image of the data that the network was trained on.
+
+    The mean is a weight that training leaves alone, of shape (height, width, 3): a published file brings its
+    own; before that it is the mean colour of ImageNet.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Make the mean image."""
+        self.mean = self.add_weight(
+            name="mean",
+            shape=input_shape[1:],
+            # Multiplied rather than broadcast, which under torch would be one number in many places.
+            initializer=lambda shape, dtype=None: ops.ones(shape, dtype) * ops.array(_IMAGENET_MEAN, dtype),
+            trainable=False,
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Subtract it from images of shape (n, height, width, 3)."""
+        return inputs - self.mean
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the input."""
+        return input_shape
+
+
+def vgg_m(
+    input_tensor: Any, filters: Sequence[int] = (96, 256, 512, 512, 512), units: int = 4096
+) -> keras.Model:
+    """Build VGG-M up to its second fully connected layer.
+
+    The second pooling is the paper's 3x3 with stride 2; on its 26x26 input it needs one row and one column
+    of padding below and to the right, as the published network has, to give the 13x13 from which the last
+    pooling makes 6x6. (Pooling 2x2 with stride 2, as some copies do, gives the same shape and other
+    values.)
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to ``fc2`` after its ReLU, shape (n, units).
+    """
+    x = MeanImage(name="mean_image")(input_tensor)
+    x = layers.Conv2D(filters[0], 7, strides=2, activation="relu", name="conv1")(x)
+    x = LocalResponseNormalization(name="norm1")(x)
+    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x = layers.ZeroPadding2D(1, name="pad2")(x)
+    x = layers.Conv2D(filters[1], 5, strides=2, activation="relu", name="conv2")(x)
+    x = LocalResponseNormalization(name="norm2")(x)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool2")(x)
+    for number in (3, 4, 5):
+        x = layers.Conv2D(filters[number - 1], 3, padding="same", activation="relu", name=f"conv{number}")(x)
+    x = layers.MaxPooling2D(3, 2, name="pool5")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(units, activation="relu", name="fc1")(x)
+    x = layers.Dropout(0.5, name="dropout1")(x)
+    x = layers.Dense(units, activation="relu", name="fc2")(x)
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="vgg_m")
+
+
+# Filters, kernel and stride of each block: most of the work at a quarter of the side or less.
+_BLOCKS = ((16, 3, 2), (32, 3, 2), (48, 3, 1), (64, 3, 2), (64, 3, 1), (128, 1, 1))
+
+
+# The moving statistics have to settle within the few hundred steps of a training here.
+_MOMENTUM = 0.9
+
+
+def tiny(input_tensor: Any) -> keras.Model:
+    """Build `tiny`, 93 k parameters.
+
+    Plain 3x3 convolutions with batch normalisation, which trains the network in a few hundred steps where group
+    normalisation needs thousands. Fine-tuning it on a data set that looks different should let the
+    normalisation learn too (``batch_norm = "train"``).
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the global average, shape (n, 128).
+    """
+    x = input_tensor
+    for number, (filters, kernel, strides) in enumerate(_BLOCKS, 1):
+        x = _block(x, f"block{number}", filters, kernel, strides)
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
+
+
+def _block(x: Any, name: str, filters: int, kernel: int, strides: int) -> Any:
+    x = layers.Conv2D(
+        filters, kernel, strides, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)

@@ -1,0 +1,485 @@
+"""Readers of PyTorch state dicts, without PyTorch: safetensors, and the files that `torch.save` writes.
+
+Such a file describes its tensors in a pickle. What stands in that pickle is never called: the names that may
+occur are a short list, each answered by a function of this module that only arranges numbers, and any other
+name refuses the file.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.documents import parse_json
+from featx.errors import WeightsError
+from featx.zoo.formats.contents import PICKLE_LIMIT, Allowance, Contents, StoredLayer, check_pickle
+
+__all__ = [
+    "OLD_TORCH",
+    "TORCH_BACKBONES",
+    "from_state_dict",
+    "is_safetensors",
+    "is_torch_archive",
+    "read_old_torch",
+    "read_safetensors",
+    "read_torch_archive",
+]
+
+
+# How a file begins that PyTorch wrote before version 1.6.
+OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+_HEADER_LIMIT = 1 << 24
+
+
+_SAFETENSORS = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
+
+
+_STORAGES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+
+
+# Keys under which training scripts keep the weights beside other things.
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def is_safetensors(head: bytes, size: int) -> bool:
+    """Tell whether a file is a safetensors file."""
+    return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Read a safetensors file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Tensors by name; bfloat16 as float32.
+    """
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    if length > _HEADER_LIMIT:
+        raise ValueError("its header is too long")
+    header = parse_json(data[8 : 8 + length])
+    allowance = Allowance(path)
+    body = memoryview(data)[8 + length :]
+    tensors = {}
+    for name, facts in header.items():
+        if name == "__metadata__":
+            continue
+        if facts["dtype"] not in _SAFETENSORS:
+            raise ValueError(f"tensor {name!r} is of type {facts['dtype']}")
+        begin, end = facts["data_offsets"]
+        allowance.take(max(end - begin, 0))
+        flat = np.frombuffer(body[begin:end], _SAFETENSORS[facts["dtype"]])
+        tensors[name] = _widened(flat, facts["dtype"] == "BF16").reshape(facts["shape"])
+    return tensors
+
+
+def is_torch_archive(archive: zipfile.ZipFile) -> bool:
+    """Tell whether a zip archive is one that `torch.save` wrote."""
+    return any(name.count("/") == 1 and name.endswith("/data.pkl") for name in archive.namelist())
+
+
+def read_torch_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    """Read the state dict in an archive that `torch.save` wrote.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Tensors by name, without the ``module.`` of parallel training; bfloat16 as float32.
+    """
+    (described,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+    folder = described.removesuffix("/data.pkl")
+    if f"{folder}/byteorder" in archive.namelist() and archive.read(f"{folder}/byteorder") != b"little":
+        raise WeightsError(f"{path}: a PyTorch file of a big-endian machine; save it again on another")
+
+    if archive.getinfo(described).file_size > PICKLE_LIMIT:
+        raise ValueError("its description of the tensors is too long")
+    storages: dict[str, bytes] = {}
+
+    def storage(key: str, kind: str, count: int) -> np.ndarray:
+        if key not in storages:
+            storages[key] = archive.read(f"{folder}/data/{key}")
+        return np.frombuffer(storages[key], kind, count)
+
+    description = archive.read(described)
+    check_pickle(description)
+    return _state_dict(_Tensors(BytesIO(description), path, storage).load(), path)
+
+
+def read_old_torch(path: Path) -> dict[str, np.ndarray]:
+    """Read the state dict in a file that PyTorch wrote before version 1.6, as torchvision's older ones.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Tensors by name, as `read_torch_archive` returns them.
+    """
+    storages: dict[str, np.ndarray] = {}
+
+    def storage(key: str, kind: str, count: int) -> np.ndarray:
+        # The numbers follow later in the file; tensors are views of what they will be put into.
+        if key not in storages:
+            if count < 0:
+                raise ValueError("a storage has less than no numbers")
+            allowance.take(count * np.dtype(kind).itemsize)
+            storages[key] = np.empty(count, kind)
+        return storages[key]
+
+    allowance = Allowance(path)
+    with path.open("rb") as file:
+        # Magic number, protocol, machine, tensors, and the order of their numbers.
+        head = BytesIO(file.read(PICKLE_LIMIT))
+        *_, content, keys = (_load(head, path, storage) for _ in range(5))
+        file.seek(head.tell())
+        for key in keys:
+            count = int.from_bytes(file.read(8), "little")
+            if count != storages[key].size:
+                raise ValueError("a storage is of another length than its tensors say")
+            storages[key][:] = np.frombuffer(file.read(storages[key].nbytes), storages[key].dtype, count)
+    return _state_dict(content, path)
+
+
+def _load(file: BytesIO, path: Path, storage: Callable[[str, str, int], np.ndarray]) -> Any:
+    check_pickle(file.getvalue()[file.tell() :])
+    return _Tensors(file, path, storage).load()
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
+    for key in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    allowance = Allowance(path)
+    for value in content.values() if isinstance(content, Mapping) else ():
+        # Views may be larger than what they look at.
+        allowance.take(value.numbers.nbytes if isinstance(value, _Tensor) else 0)
+    tensors = {
+        str(name).removeprefix("module."): _widened(value.numbers, value.halves)
+        for name, value in (content.items() if isinstance(content, Mapping) else ())
+        if isinstance(value, _Tensor)
+    }
+    if not tensors:
+        raise WeightsError(f"{path}: a PyTorch file without a state dict; save `model.state_dict()`")
+    return tensors
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor, or the storage below some: numbers, and whether they are halves of float32."""
+
+    numbers: np.ndarray
+    halves: bool
+
+
+class _Tensors(pickle.Unpickler):
+    """Unpickle tensors as arrays, and refuse everything else."""
+
+    def __init__(self, file: Any, path: Path, storage: Callable[[str, str, int], np.ndarray]) -> None:
+        super().__init__(file)
+        self._path, self._storage = path, storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Answer a name of the list, with a function that only arranges numbers."""
+        if module == "torch" and name in _STORAGES:
+            return name
+        if (module, name) not in _ALLOWED:
+            raise WeightsError(
+                f"{self._path}: holds {module}.{name}, which would run code on loading; "
+                "save `model.state_dict()` alone, or as safetensors"
+            )
+        return _ALLOWED[module, name]
+
+    def persistent_load(self, pid: Any) -> _Tensor:
+        """Find a storage."""
+        _, storage, key, _, count, *_ = pid
+        return _Tensor(self._storage(key, _STORAGES[storage], count), storage == "BFloat16Storage")
+
+
+def _tensor(storage: _Tensor, offset: int, shape: Any, strides: Any, *rest: Any) -> _Tensor:
+    numbers = storage.numbers
+    last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
+    if min((offset, *shape, *strides), default=0) < 0 or (0 not in shape and last >= numbers.size):
+        raise ValueError("a tensor reaches beyond its storage")
+    steps = [step * numbers.itemsize for step in strides]
+    view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
+    return _Tensor(view, storage.halves)
+
+
+def _parameter(data: _Tensor, *rest: Any) -> _Tensor:
+    return data
+
+
+# Names that may stand in a file, and what answers them.
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+}
+
+
+def _widened(array: np.ndarray, halves: bool) -> np.ndarray:
+    """Widen bfloat16, the upper half of a float32 which NumPy has no type for."""
+    return (array.astype(np.uint32) << 16).view(np.float32) if halves else array
+
+
+_NamedTensors = Mapping[str, np.ndarray]
+
+
+_COUNTERS = "num_batches_tracked"
+
+
+# The joined weights of an attention are not those of a module in PyTorch.
+_JOINED = re.compile(r"in_proj_(weight|bias)$")
+
+
+# Convolutions of VGG-16 by their number in `features`.
+_VGG16 = {
+    0: "block1_conv1",
+    2: "block1_conv2",
+    5: "block2_conv1",
+    7: "block2_conv2",
+    10: "block3_conv1",
+    12: "block3_conv2",
+    14: "block3_conv3",
+    17: "block4_conv1",
+    19: "block4_conv2",
+    21: "block4_conv3",
+    24: "block5_conv1",
+    26: "block5_conv2",
+    28: "block5_conv3",
+}
+
+
+# Pattern of a module's name, what it is here. The first that matches as a whole is taken; a name that none
+# matches stays: the layers of featx's own networks are named as timm's modules.
+_VGG16_NAMES = (
+    *((rf"features\.{number}", name) for number, name in _VGG16.items()),
+    (r"pre_logits\.fc1|classifier\.0", "fc1"),
+    (r"pre_logits\.fc2|classifier\.3", "fc2"),
+)
+
+
+_STAGE = "convnext_tiny_stage_"
+
+
+_CONVNEXT_PARTS = (
+    (r"block\.0", "depthwise_conv"),
+    (r"block\.2", "layernorm"),
+    (r"block\.3", "pointwise_conv_1"),
+    (r"block\.5", "pointwise_conv_2"),
+    ("layer_scale", "layer_scale"),
+)
+
+
+_CONVNEXT_NAMES = (
+    (r"stem\.0", "convnext_tiny_stem_conv"),
+    (r"stem\.1", "convnext_tiny_stem_layernorm"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.conv_dw", _STAGE + r"\1_block_\2_depthwise_conv"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.norm", _STAGE + r"\1_block_\2_layernorm"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc(\d)", _STAGE + r"\1_block_\2_pointwise_conv_\3"),
+    (r"stages\.(\d)\.blocks\.(\d+)\.gamma", _STAGE + r"\1_block_\2_layer_scale"),
+    (r"head\.norm|classifier\.0", "layer_normalization"),
+    # torchvision counts stem, stages and downsamplings through, and the parts of a block too.
+    (r"features\.0\.0", "convnext_tiny_stem_conv"),
+    (r"features\.0\.1", "convnext_tiny_stem_layernorm"),
+    *(
+        (rf"features\.{2 * stage + 1}\.(\d+)\.{theirs}", rf"{_STAGE}{stage}_block_\1_{ours}")
+        for stage in range(4)
+        for theirs, ours in _CONVNEXT_PARTS
+    ),
+    *((rf"features\.{2 * n}\.0", f"convnext_tiny_downsampling_layernorm_{n - 1}") for n in (1, 2, 3)),
+    *((rf"features\.{2 * n}\.1", f"convnext_tiny_downsampling_conv_{n - 1}") for n in (1, 2, 3)),
+    *((rf"stages\.{n}\.downsample\.0", f"convnext_tiny_downsampling_layernorm_{n - 1}") for n in (1, 2, 3)),
+    *((rf"stages\.{n}\.downsample\.1", f"convnext_tiny_downsampling_conv_{n - 1}") for n in (1, 2, 3)),
+)
+
+
+def _torchvision_efficientnet(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """Name the parts of torchvision's EfficientNet, whose first stage does not expand."""
+    yield r"features\.0\.0", "conv_stem"
+    yield r"features\.0\.1", "bn1"
+    for stage, expands in enumerate([False] + [True] * (len(blocks) - 1)):
+        theirs, number = rf"features\.{stage + 1}\.(\d+)\.block", 0
+        for conv in ("conv_pw", "conv_dw") if expands else ("conv_dw",):
+            yield rf"{theirs}\.{number}\.0", rf"blocks.{stage}.\1.{conv}"
+            yield rf"{theirs}\.{number}\.1", rf"blocks.{stage}.\1.bn{number + 1}"
+            number += 1
+        yield rf"{theirs}\.{number}\.fc1", rf"blocks.{stage}.\1.se.conv_reduce"
+        yield rf"{theirs}\.{number}\.fc2", rf"blocks.{stage}.\1.se.conv_expand"
+        last = "conv_pwl" if expands else "conv_pw"
+        yield rf"{theirs}\.{number + 1}\.0", rf"blocks.{stage}.\1.{last}"
+        yield rf"{theirs}\.{number + 1}\.1", rf"blocks.{stage}.\1.bn{number + 1}"
+    yield rf"features\.{len(blocks) + 1}\.0", "conv_head"
+    yield rf"features\.{len(blocks) + 1}\.1", "bn2"
+
+
+def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """Name the blocks of torchvision's MobileNetV2, counted through, by stage and block."""
+    yield r"features\.0\.0", "conv_stem"
+    yield r"features\.0\.1", "bn1"
+    places = [(stage, block) for stage, count in enumerate(blocks) for block in range(count)]
+    parts = {
+        False: {r"0\.0": "conv_dw", r"0\.1": "bn1", "1": "conv_pw", "2": "bn2"},
+        True: {
+            r"0\.0": "conv_pw",
+            r"0\.1": "bn1",
+            r"1\.0": "conv_dw",
+            r"1\.1": "bn2",
+            "2": "conv_pwl",
+            "3": "bn3",
+        },
+    }
+    for number, (stage, block) in enumerate(places, 1):
+        for theirs, ours in parts[stage > 0].items():
+            yield rf"features\.{number}\.conv\.{theirs}", f"blocks.{stage}.{block}.{ours}"
+    yield rf"features\.{len(places) + 1}\.0", "conv_head"
+    yield rf"features\.{len(places) + 1}\.1", "bn2"
+
+
+# Torchvision's names of a Vision Transformer; its attention keeps query, key and value in one tensor, as timm's.
+_BLOCK = r"encoder\.layers\.encoder_layer_(\d+)\."
+
+
+_VIT_NAMES = (
+    ("conv_proj", "patch_embed.proj"),
+    ("class_token", "cls_token"),
+    (r"encoder\.pos_embedding", "pos_embed"),
+    (_BLOCK + r"ln_(\d)", r"blocks.\1.norm\2"),
+    (_BLOCK + r"self_attention\.in_proj", r"blocks.\1.attn.qkv"),
+    (_BLOCK + r"self_attention\.out_proj", r"blocks.\1.attn.proj"),
+    # Files from before torchvision 0.12 count the layers of the perceptron otherwise.
+    (_BLOCK + r"mlp\.(?:0|linear_1)", r"blocks.\1.mlp.fc1"),
+    (_BLOCK + r"mlp\.(?:3|linear_2)", r"blocks.\1.mlp.fc2"),
+    (r"encoder\.ln", "norm"),
+)
+
+
+_NAMES: dict[str, tuple[tuple[str, str], ...]] = {
+    "convnext_tiny": _CONVNEXT_NAMES,
+    "efficientnet_b0_torch": tuple(_torchvision_efficientnet((1, 2, 2, 3, 3, 4, 1))),
+    "mobilenet_v2_torch": tuple(_torchvision_inverted((1, 2, 3, 4, 3, 3, 1))),
+    "resnet50_torch": (),
+    "vgg16_torch": _VGG16_NAMES,
+    **{f"vit_{size}": () for size in ("ti16", "s16", "s32", "b16", "b32", "l16")},
+    **{f"vit_{size}_torchvision": _VIT_NAMES for size in ("b16", "b32", "l16")},
+}
+
+
+# Backbones whose PyTorch state dicts are read.
+TORCH_BACKBONES = tuple(_NAMES)
+
+
+def from_state_dict(path: Path, tensors: _NamedTensors, backbone: str) -> Contents:
+    """Put a state dict under the names of a backbone, in the shapes of Keras.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        The state dict.
+
+    Returns
+    -------
+    Contents
+        Its layers: convolutions (height, width, in, out), dense kernels (in, out), batch normalisation as
+        scale, offset, mean, variance.
+    """
+    if backbone not in TORCH_BACKBONES:
+        raise WeightsError(
+            f"{path}: a PyTorch state dict, which featx reads for {', '.join(TORCH_BACKBONES)}; give one of these as "
+            f"--backbone instead of {backbone!r}"
+        )
+    layers = []
+    for module, parts in _modules(tensors).items():
+        name = _renamed(module, _NAMES[backbone])
+        layers.append(StoredLayer(name, _arrays(name, parts, backbone)))
+    return Contents(path, "named", tuple(layers))
+
+
+def _modules(tensors: _NamedTensors) -> dict[str, dict[str, np.ndarray]]:
+    """Gather the tensors of each module; a tensor of a module that has no layer of its own stands alone."""
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    for given, tensor in tensors.items():
+        name = _JOINED.sub(r"in_proj.\1", given)
+        module, _, part = name.rpartition(".")
+        if part == _COUNTERS:
+            continue
+        if part in ("weight", "bias", "running_mean", "running_var"):
+            modules.setdefault(module, {})[part] = tensor
+        else:
+            modules[name] = {"weight": tensor}
+    return modules
+
+
+def _renamed(module: str, names: tuple[tuple[str, str], ...]) -> str:
+    for pattern, name in names:
+        if found := re.fullmatch(pattern, module):
+            return found.expand(name) if "\\" in name else name
+    return module
+
+
+def _arrays(name: str, parts: Mapping[str, np.ndarray], backbone: str) -> tuple[np.ndarray, ...]:
+    if "weight" not in parts:
+        return tuple(parts.values())
+    weight = np.asarray(parts["weight"], np.float32)
+    if "layer_scale" in name:
+        return (weight.ravel(),)
+    kernel = _kernel(name, weight, backbone)
+    rest = (parts[part] for part in ("bias", "running_mean", "running_var") if part in parts)
+    return kernel, *(np.asarray(array, np.float32) for array in rest)
+
+
+def _kernel(name: str, weight: np.ndarray, backbone: str) -> np.ndarray:
+    """Turn a weight to (height, width, in, out) or (in, out), which is how Keras holds it."""
+    if backbone == "vgg16_torch" and name in ("fc1", "fc2"):
+        return _DENSE[name](weight)
+    if backbone == "convnext_tiny" and "pointwise" in name:
+        return weight.reshape(weight.shape[:2]).T
+    if weight.ndim == 4:
+        depthwise = weight.shape[1] == 1 and backbone != "convnext_tiny"
+        return weight.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+    return weight.T if weight.ndim == 2 else weight
+
+
+def _first_dense(weight: np.ndarray) -> np.ndarray:
+    """Reorder what follows the last map, channels first there, channels last here."""
+    return weight.reshape(len(weight), 512, 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
+
+
+def _second_dense(weight: np.ndarray) -> np.ndarray:
+    return weight.reshape(weight.shape[:2]).T
+
+
+_DENSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"fc1": _first_dense, "fc2": _second_dense}

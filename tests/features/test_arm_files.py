@@ -1,0 +1,105 @@
+"""Arms by name, and what `--features` may be given."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from featx.errors import ConfigError, StoreError
+from featx.features.arm_files import arm_file, find_stores, read_arm, write_arm
+from featx.features.store import RECIPE, FeatureStore
+
+
+@pytest.fixture
+def stores(tmp_path):
+    folder = tmp_path / "cache" / "features"
+    return [FeatureStore.create(folder / name, {"backbone": name}).path for name in ("b", "a")]
+
+
+def test_an_arm_is_read_in_the_order_of_its_extraction(tmp_path, stores):
+    place = write_arm(tmp_path / "cache", "tuned", [*stores, stores[0]])
+    assert place == arm_file(tmp_path / "cache", "tuned") == tmp_path / "cache" / "arms" / "tuned.json"
+    assert json.loads(place.read_text()) == {
+        "format": 1,
+        "arm": "tuned",
+        "stores": ["features/b", "features/a"],
+    }
+    assert read_arm(place) == tuple(stores)
+
+
+def test_an_arm_written_again_is_replaced(tmp_path, stores):
+    write_arm(tmp_path / "cache", "tuned", stores)
+    place = write_arm(tmp_path / "cache", "tuned", stores[1:])
+    assert read_arm(place) == (stores[1],)
+    assert [path.name for path in place.parent.iterdir()] == ["tuned.json"]
+
+
+def test_a_cache_that_was_moved_keeps_its_arms(tmp_path, stores):
+    write_arm(tmp_path / "cache", "tuned", stores)
+    moved = (tmp_path / "cache").rename(tmp_path / "moved")
+    assert read_arm(arm_file(moved, "tuned")) == (moved / "features" / "b", moved / "features" / "a")
+
+
+def test_a_store_and_a_folder_of_stores_are_read_too(tmp_path, stores):
+    assert read_arm(stores[0]) == (stores[0],)
+    assert read_arm(str(tmp_path / "cache" / "features")) == tuple(sorted(stores))
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", ".a", "..", "a/b", "/a", "a\\b", "a\nb", "a\0", "x" * 101])
+def test_a_name_that_is_no_file_name_is_refused(name):
+    with pytest.raises(ConfigError, match="'arm' parameter must be a name"):
+        arm_file("cache", name)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[", "cannot be read"),
+        ("[]", "has no list of stores"),
+        ("{}", "has no list of stores"),
+        ('{"format": 2, "stores": ["features/a"]}', "has format 2, this featx reads 1"),
+        ('{"format": 1, "stores": []}', "lists no stores"),
+        ('{"format": 1, "stores": "features/a"}', "lists no stores"),
+        ('{"format": 1, "stores": [1]}', "lists no stores"),
+        ('{"format": 1, "stores": ["../x"]}', "names the store '../x', which is not in the cache folder"),
+        ('{"format": 1, "stores": ["/x"]}', "names the store '/x', which is not in the cache folder"),
+    ],
+)
+def test_a_file_that_is_no_arm_is_refused_with_what_is_wanted(tmp_path, text, told):
+    (tmp_path / "arms").mkdir()
+    path = tmp_path / "arms" / "x.json"
+    path.write_text(text)
+    with pytest.raises(StoreError) as caught:
+        read_arm(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+    assert "give a store, a folder of stores, or the file that `featx extract --arm NAME`" in str(
+        caught.value
+    )
+
+
+def test_a_place_without_stores_is_refused(tmp_path):
+    with pytest.raises(StoreError, match=r"nowhere: no such file or folder; give a store"):
+        read_arm(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="no feature store in this folder"):
+        read_arm(tmp_path)
+
+
+def test_an_arm_whose_store_is_gone_names_it(tmp_path, stores):
+    place = write_arm(tmp_path / "cache", "tuned", stores)
+    (stores[1] / RECIPE).unlink()
+    with pytest.raises(StoreError, match=r"names 2 stores, of which .*features/a is missing; run `featx ext"):
+        read_arm(place)
+
+
+def test_find_stores_looks_below_folders_and_refuses_what_does_not_exist(tmp_path, stores):
+    assert find_stores([tmp_path, stores[0]]) == sorted(stores)
+    with pytest.raises(StoreError, match="no such folder"):
+        find_stores([tmp_path / "nowhere"])
+
+
+def test_temporary_folders_of_killed_processes_are_no_stores(tmp_path, stores):
+    left = tmp_path / "cache" / ".aside-killed" / RECIPE
+    left.parent.mkdir()
+    left.write_bytes((stores[0] / RECIPE).read_bytes())
+    assert find_stores([tmp_path]) == sorted(stores)

@@ -1,0 +1,112 @@
+"""Cores and memory that a process may use, read from file trees as kernels show them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from featx.machine import available_memory, usable_cores
+
+MB = 1 << 20
+
+
+def tree(root: Path, files: dict[str, object]) -> Path:
+    for name, content in {
+        "proc/meminfo": f"MemTotal: 99999 kB\nMemAvailable: {8000 * 1024} kB\n",
+        **files,
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    return root
+
+
+def second(folder: str, limit: object, used: int, inactive: int) -> dict[str, object]:
+    """A control group of version 2."""
+    base = f"sys/fs/cgroup{folder}"
+    stat = f"anon 1\ninactive_anon 2\ninactive_file {inactive * MB}\nactive_file 3"
+    return {f"{base}/memory.max": limit, f"{base}/memory.current": used * MB, f"{base}/memory.stat": stat}
+
+
+def first(folder: str, limit: int, used: int, inactive: int) -> dict[str, object]:
+    """A control group of version 1."""
+    base = f"sys/fs/cgroup/memory{folder}"
+    stat = f"cache 1\ninactive_file 2\ntotal_inactive_file {inactive * MB}"
+    return {
+        f"{base}/memory.limit_in_bytes": limit,
+        f"{base}/memory.usage_in_bytes": used * MB,
+        f"{base}/memory.stat": stat,
+    }
+
+
+CASES: dict[str, tuple[dict[str, object], int]] = {
+    "no control group": ({}, 8000),
+    "no limit": ({"proc/self/cgroup": "0::/", **second("", "max", 3000, 0)}, 8000),
+    "file pages that are not in use": ({"proc/self/cgroup": "0::/", **second("", 1000 * MB, 900, 700)}, 800),
+    "a limit above the process's own group": (
+        {
+            "proc/self/cgroup": "0::/slurm/job_7/step_0",
+            **second("/slurm/job_7/step_0", "max", 100, 0),
+            **second("/slurm/job_7", 500 * MB, 200, 50),
+            **second("/slurm", 4000 * MB, 200, 50),
+        },
+        350,
+    ),
+    "a container that does not see the groups above": (
+        {"proc/self/cgroup": "0::/docker/3f2a", **second("", 600 * MB, 100, 0)},
+        500,
+    ),
+    "version 1": (
+        {
+            "proc/self/cgroup": "9:name=systemd:/\n5:cpu,cpuacct:/x\n4:memory:/batch/job\n0::/",
+            **first("", 1 << 62, 3000, 0),
+            **first("/batch", 1 << 62, 3000, 0),
+            **first("/batch/job", 700 * MB, 300, 100),
+        },
+        500,
+    ),
+    "used up": ({"proc/self/cgroup": "0::/", **second("", 100 * MB, 120, 0)}, 0),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_memory_is_what_the_tightest_control_group_leaves(tmp_path: Path, case: str) -> None:
+    files, wanted = CASES[case]
+    assert available_memory(tree(tmp_path, files)) == wanted * MB
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, 16),
+        ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "250000 100000"}, 2),
+        ({"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/cpu.max": "max 100000"}, 16),
+        ({"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/cpu.max": "50000 100000"}, 1),
+        (
+            {
+                "proc/self/cgroup": "3:cpu,cpuacct:/job",
+                "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": 400000,
+                "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": 100000,
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": -1,
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": 100000,
+            },
+            4,
+        ),
+    ],
+)
+def test_cores_are_those_of_the_affinity_and_of_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, object], wanted: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert usable_cores(tree(tmp_path, files)) == wanted
+
+
+def test_nothing_asks_for_the_cores_of_the_whole_machine() -> None:
+    package = Path(__file__).parents[1] / "featx"
+    asking = [
+        path.name for path in package.rglob("*.py") if "cpu_count()" in path.read_text(encoding="utf-8")
+    ]
+    assert asking == ["limits.py"]  # in its example alone

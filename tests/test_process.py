@@ -1,0 +1,153 @@
+"""Signals to real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from featx.process import Interrupted, interruptible, on_signal
+
+PROGRAM = """
+import sys, time
+from featx.process import Interrupted, interruptible
+try:
+    with interruptible():
+        try:
+            print("working", flush=True)
+            time.sleep(60)
+        finally:
+            print("committing", flush=True)
+            time.sleep(float(sys.argv[1]))
+            print("committed", flush=True)
+except Interrupted as error:
+    sys.exit(128 + error.number)
+"""
+
+
+def start(commit_seconds: float, *before: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [*before, sys.executable, "-c", PROGRAM, str(commit_seconds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_what_is_computed_be_committed(number: signal.Signals) -> None:
+    process = start(0)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (128 + number, "committing\ncommitted\n", "")
+
+
+def test_one_signal_sent_twice_is_one() -> None:
+    process = start(0.5)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (143, "committing\ncommitted\n")
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    process = start(60)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "committing\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert err == "featx: ended at once; what was committed is kept\n"
+
+
+def test_below_nohup_the_end_of_the_terminal_is_ignored(tmp_path: Path) -> None:
+    process = start(0, "nohup")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+
+
+def test_the_former_handlers_are_set_again() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="SIGTERM"), interruptible():
+        assert signal.getsignal(signal.SIGTERM) is not before
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_in_another_thread_signals_stay_as_they_are() -> None:
+    handlers: list[object] = []
+
+    def look() -> None:
+        with on_signal(lambda number, again: None):
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGTERM)]
+
+
+LIBRARY = """
+import os
+os.write(2, b"a note below Python\\n")
+{}
+"""
+
+
+CODE = """
+import os, sys
+from featx.process import quieten_tensorflow
+quieten_tensorflow({})
+quieten_tensorflow()
+import importlib.util
+assert importlib.util.find_spec("tensorflow").name == "tensorflow"
+try:
+    import tensorflow
+except ImportError as error:
+    os.write(2, f"failed: {{error}}\\n".encode())
+print("seen", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "debug", "level", "lines"),
+    [
+        ("", False, None, ["seen"]),
+        ("", True, None, ["a note below Python", "seen"]),
+        ("", False, "0", ["a note below Python", "seen"]),
+        (
+            "raise ImportError('no library')",
+            False,
+            None,
+            ["a note below Python", "failed: no library", "seen"],
+        ),
+    ],
+    ids=["quiet", "debug", "asked", "failing"],
+)
+def test_notes_are_shown_where_they_matter(tmp_path, body, debug, level, lines):
+    (tmp_path / "tensorflow.py").write_text(LIBRARY.format(body))
+    env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    env |= {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}",
+        **({"TF_CPP_MIN_LOG_LEVEL": level} if level else {}),
+    }
+    code = CODE.format(debug)
+    shown = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert shown.stderr.splitlines() == lines
