@@ -13,7 +13,7 @@ from featx.errors import ConfigError, MissingFeaturesError, StoreError
 from featx.files import remove_leftovers, write_aside
 
 from .blocks import Features, is_current, read_features, read_index
-from .openvino_engine import EXPORTS
+from .engines import EXPORTS
 from .store import FeatureStore
 
 __all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune", "prune_exports"]
