@@ -55,7 +55,7 @@ def test_import_writes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert err.strip() == "2 images: melanoma 1, nevus 1"
     assert read_manifest(output).ids == ["melanoma/b", "nevus/a"]
     assert run(["data", "import", "class-folders", str(source), "--output", str(output)]) == 0
-    assert "this file stood there already, with the same content" in capsys.readouterr().err
+    assert "the file was there already, with the same content" in capsys.readouterr().err
     output.write_text("image,label\n")
     assert run(["data", "import", "class-folders", str(source), "--output", str(output)]) == 2
     assert "give --overwrite" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_preview_of_the_unknown(
 def test_fetch_shows_the_licence_and_waits_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.data.fetch.fetch_archive", lambda *args, **kwargs: ())
+    monkeypatch.setattr("featx.data.fetch_archive", lambda *args, **kwargs: ())
     given = ["data", "fetch", "isic2018", "--output", str(tmp_path)]
     assert run(given) == 2
     err = capsys.readouterr().err

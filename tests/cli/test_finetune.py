@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from featx.finetuning import TrainingRecipe, read_recipe
-from featx.finetuning import finetune_folds as train
 from featx_cli.main import run
 
 
@@ -24,7 +23,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         given.update(options, manifest=manifest)
         return ()
 
-    monkeypatch.setattr(train, "finetune", finetune)
+    monkeypatch.setattr("featx.finetuning.finetune", finetune)
     return given
 
 
@@ -35,8 +34,6 @@ def test_flags_reach_the_library(called: dict[str, Any]) -> None:
     assert run(line.split()) == 0
     wanted = {
         "backbone": "tiny",
-        "weights": "imagenet",
-        "recipe": None,
         "folds": ("1x1", "1x2"),
         "batch_size": 8,
         "final_weights": (1.0, 3.0),
@@ -79,7 +76,7 @@ def test_a_configuration_file_gives_fields_and_flags_win(called: dict[str, Any],
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--final-weights", "a"], "no list of numbers"),
+        (["--final-weights", "a"], "not a list of numbers"),
         (["--optimizer", "adam"], "'adamw', 'sgd'"),
         (["--seed", "-1"], "--seed"),
     ],

@@ -135,7 +135,7 @@ def test_watch_reports_again_and_ends_when_interrupted(
         yield 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.reporting.make_report.changes", interrupted)
+    monkeypatch.setattr("featx.reporting.changes", interrupted)
     assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--watch"]) == 130
     out, err = capsys.readouterr()
     assert [line.count("random") for line in out.splitlines() if line.startswith("labels")] == [0, 1, 0]

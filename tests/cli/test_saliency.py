@@ -17,7 +17,7 @@ def test_pictures_on_stdout_and_warnings_on_stderr(monkeypatch, capsys, tmp_path
         made = SaliencyMap("t", "5x2", "a", "1x1", "p1", "red", 1.5, "block6_relu", "t-5x2-a-p1.png")
         return Saliency(Path(options["output"]), (made,), ("image p2: no map",))
 
-    monkeypatch.setattr("featx.saliency.maps.saliency_maps", fake)
+    monkeypatch.setattr("featx.saliency.saliency_maps", fake)
     line = [
         "saliency",
         "runs",
