@@ -55,7 +55,7 @@ def test_import_writes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert err.strip() == "2 images: melanoma 1, nevus 1"
     assert read_manifest(output).ids == ["melanoma/b", "nevus/a"]
     assert run(["data", "import", "class-folders", str(source), "--output", str(output)]) == 0
-    assert "this file stood there already, with the same content" in capsys.readouterr().err
+    assert "the file was there already, with the same content" in capsys.readouterr().err
     output.write_text("image,label\n")
     assert run(["data", "import", "class-folders", str(source), "--output", str(output)]) == 2
     assert "give --overwrite" in capsys.readouterr().err

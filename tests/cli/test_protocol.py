@@ -38,9 +38,9 @@ def test_make_writes_folds_that_keep_copies_together(
 
 def test_make_does_not_replace_unasked(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make(manifest, "--protocol", "kfold:2") == 0
-    assert "stood there" not in capsys.readouterr().err
+    assert "was there already" not in capsys.readouterr().err
     assert make(manifest, "--protocol", "kfold:2") == 0
-    assert "this file stood there already, with the same content" in capsys.readouterr().err
+    assert "the file was there already, with the same content" in capsys.readouterr().err
     assert make(manifest) == 2
     assert "give --overwrite" in capsys.readouterr().err
     assert make(manifest, "--overwrite", "--seed", "3") == 0
