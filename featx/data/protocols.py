@@ -1,85 +1,109 @@
-"""Protocols: how images are split into folds.
+"""Protocols: rules that split images into folds.
 
-Folds are stratified by class and grouped at once: a patient's, case's or lesion's images, and byte-identical
-copies, never straddle a split.
+Folds are stratified by class. Images of one group (patient, case or lesion), and byte-identical images, are never in both
+the training and the test set of a fold.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.data.folds import PARTS, Fold, Folds, check_folds, read_folds, write_folds
+from featx.data.manifest import Manifest, read_manifest
 from featx.data.splitting import class_groups, deal
-from featx.data.tasks import Labelled
-from featx.errors import ProtocolError, listing
+from featx.data.tasks import Labelled, Task, apply_task
+from featx.errors import ManifestError, ProtocolError, listing
+from featx.images import content_keys
+from featx.progress import Progress
 
 __all__ = [
     "PROTOCOLS",
-    "Fold",
-    "Folds",
-    "check_folds",
+    "FoldFile",
     "check_inner",
+    "describe_folds",
+    "make_fold_file",
     "make_folds",
     "merged_groups",
-    "read_folds",
-    "write_folds",
 ]
 
+PROTOCOLS = ("5x2", "kfold:K", "leave-one-group-out", "bootstrap:B", "holdout", "none")
+"""What `make_folds` takes besides any RxK and fold files."""
 
 _Groups = npt.NDArray[np.str_]
 
 
 def make_folds(
-    labelled: Labelled,
-    protocol: str | Path,
+    images: Labelled | Manifest | Path | str,
+    protocol: str | Path = "5x2",
     seed: int = 0,
     keys: Sequence[str] | None = None,
     *,
+    task: Task | Path | str = "labels",
     absent: Literal["fail", "drop"] = "fail",
 ) -> Folds:
-    """Split a data set into folds.
+    """Split images into folds of a training and a test set.
 
     Parameters
     ----------
-    labelled : Labelled
-        The data set under its task.
+    images : Labelled, Manifest, Path or str
+        What `apply_task` returns, or a manifest as `read_manifest` takes it.
     protocol : str or Path
-        ``"RxK"``: K parts, each tested once, R times over, in folds named ``repeat x direction``; so
-        ``"5x2"`` is five times two halves, each testing the other (Dietterich 1998). ``"kfold:K"``: the same
-        once, in folds named 1 to K. ``"leave-one-group-out"``: each group tested once, in folds named after
-        it. ``"bootstrap:B"``: B times, as many groups as there are, drawn with replacement within each
-        class, train, and those not drawn test; each group drawn trains once. ``"holdout"``: the manifest's
-        split column, ``train`` and ``val`` against ``test``. ``"none"``: all images train, for a source
-        task. Or a fold file (`read_folds`); images in it that the task leaves out are dropped.
-        In a holdout and in a fold file, whose parts are given, training images that are byte-identical to
-        a test image are dropped and noted.
+        One of:
+
+        - ``"RxK"``: K parts, each of them the test set once, repeated R times, in folds named ``repeat x direction``;
+          ``"5x2"`` is five times two halves (Dietterich 1998).
+        - ``"kfold:K"``: the same once, in folds named 1 to K.
+        - ``"leave-one-group-out"``: each group is the test set once, in folds named after it.
+        - ``"bootstrap:B"``: B times, groups drawn with replacement within each class are the training set (each once,
+          however often it is drawn), and the others the test set.
+        - ``"holdout"``: the manifest's split column, ``train`` and ``val`` against ``test``.
+        - ``"none"``: all images are the training set, for a source task.
+        - a fold file (`read_folds`); images in it that the task leaves out are dropped.
+
+        In a holdout and in a fold file, training images that are byte-identical to a test image are dropped and noted.
     seed : int
-        Seed of the shuffling.
+        Random seed.
     keys : sequence of str, optional
-        SHA-256 of each image's bytes, in the order of ``labelled.ids``; images with equal keys are kept
-        together like a group, where the protocol makes the parts.
+        SHA-256 of each image file, in the order of the ids sorted. Images of equal keys are kept together like a group.
+        If not given, copies of a file are not looked for.
+    task : Task, Path or str
+        Task, as `read_task` takes it, if `images` is a manifest.
     absent : {"fail", "drop"}
-        What to do with images of a fold file that the manifest does not hold: leave them in, so that
-        `check_folds` refuses them, or drop them and note it.
+        What to do with images of a fold file that the manifest lacks: keep them, so that `check_folds` refuses them, or
+        drop and note them.
 
     Returns
     -------
     Folds
-        The same for the same data set, protocol and seed, whatever the order of the rows.
+        Equal for equal images, protocol and seed, whatever the order of the rows.
 
     Raises
     ------
     ProtocolError
-        If there is no such protocol, or too few groups for it.
+        If there is no such protocol, or the images have too few groups for it.
+    ManifestError, TaskError
+        If the manifest or the task cannot be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import draw_dermoscopy
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = draw_dermoscopy(folder, images=40, size=16)
+    ...     folds = make_folds(manifest, "kfold:4", task="melanoma:rest")
+    >>> folds.names, len(folds.folds[0].train) + len(folds.folds[0].test)
+    (('1', '2', '3', '4'), 40)
     """
+    labelled = images if isinstance(images, Labelled) else apply_task(read_manifest(images), task)
     name = str(protocol)
     if Path(name).is_file() or Path(name).suffix:
         return _without_copies(_from_file(Path(name), labelled, absent), labelled, keys)
@@ -94,6 +118,169 @@ def make_folds(
     groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
     folds = Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
     return _without_copies(folds, labelled, keys) if kind == "holdout" else folds
+
+
+@dataclass(frozen=True)
+class FoldFile:
+    """Result of `make_fold_file`.
+
+    Attributes
+    ----------
+    folds : Folds
+        Folds written.
+    images : int
+        Number of images under the task.
+    warnings : tuple of str
+        Possible mistakes in the manifest: no groups, doubtful labels.
+    notes : tuple of str
+        Result of `check_folds`.
+    """
+
+    folds: Folds
+    images: int
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def make_fold_file(
+    manifest: Manifest | Path | str,
+    output: Path | str,
+    *,
+    task: Task | Path | str = "labels",
+    protocol: str | Path = "5x2",
+    seed: int = 0,
+    root: Path | str | None = None,
+    allow_outside: bool = False,
+    strict_labels: bool = False,
+    absent: Literal["fail", "drop"] = "fail",
+    names_only: bool = False,
+    cache: Path | str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> FoldFile:
+    """Split the images of a manifest into folds, check these, and write them to a file.
+
+    Parameters
+    ----------
+    manifest, root, allow_outside
+        As in `read_manifest`.
+    output : Path or str
+        JSON file to write.
+    task, strict_labels
+        As in `apply_task`.
+    protocol, seed, absent
+        As in `make_folds`.
+    names_only : bool
+        Do not read the image files; byte-identical images are then not kept together.
+    cache : Path or str, optional
+        Folder that remembers the SHA-256 of unchanged image files.
+    overwrite : bool
+        Replace a file that has other folds.
+    progress : Progress, optional
+        Receiver of progress.
+
+    Returns
+    -------
+    FoldFile
+        The folds, with warnings and notes.
+
+    Raises
+    ------
+    ManifestError, TaskError, ProtocolError
+        If manifest, task or protocol cannot be used, or image files cannot be read.
+    LeakError
+        If an image, its group or an identical file is in both training and test set.
+    InputError
+        If the file exists with other folds and is not to be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import draw_dermoscopy
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = draw_dermoscopy(folder, images=40, size=16)
+    ...     made = make_fold_file(manifest, f"{folder}/folds.json", task="melanoma:rest", protocol="kfold:2")
+    >>> made.images, made.folds.names, made.warnings
+    (40, ('1', '2'), ())
+    """
+    table = read_manifest(manifest, root=root, check_files=not names_only, allow_outside=allow_outside)
+    labelled = apply_task(table, task, strict_labels=strict_labels)
+    keys = None if names_only else _keys(labelled, cache, progress)
+    folds = make_folds(labelled, protocol, seed, keys, absent=absent)
+    notes = check_folds(folds, labelled, keys)
+    write_folds(output, folds, replace=overwrite)
+    return FoldFile(folds, len(labelled), labelled.remarks, notes)
+
+
+def _keys(labelled: Labelled, cache: Path | str | None, progress: Progress | None) -> list[str]:
+    found = content_keys(labelled.paths, cache=cache, progress=progress)
+    if found.failures:
+        raise ManifestError(
+            f"{labelled.manifest.source}: {len(found.failures)} images cannot be read: "
+            f"{listing(sorted(found.failures))}; correct their paths, or split by names only (--names-only)"
+        )
+    return [found.keys[path] for path in labelled.paths]
+
+
+def describe_folds(
+    path: Path | str, manifest: Manifest | Path | str | None = None, *, task: Task | Path | str = "labels"
+) -> dict[str, Any]:
+    """Count the images of each fold of a file and, with a manifest, of each class.
+
+    Parameters
+    ----------
+    path : Path or str
+        Fold file, as `read_folds` takes it.
+    manifest : Manifest, Path or str, optional
+        Labelled images; their files need not exist.
+    task : Task, Path or str
+        Task, as `read_task` takes it.
+
+    Returns
+    -------
+    dict
+        JSON types: ``protocol``, ``seed``, ``digest``, ``notes`` and ``folds``, a list of ``name``, ``train`` and
+        ``test`` (number of images), ``train_classes`` and ``test_classes`` (number of images of each class).
+
+    Raises
+    ------
+    ProtocolError, LeakError
+        If the file cannot be read, or its folds do not fit the manifest.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_folds(f"{folder}/f.json", Folds("mine", 0, (Fold("1", ("a", "b"), ("c",)),)))
+    ...     describe_folds(f"{folder}/f.json")["folds"]
+    [{'name': '1', 'train': 2, 'test': 1, 'train_classes': {}, 'test_classes': {}}]
+    """
+    classes: dict[str, str] = {}
+    names: tuple[str, ...] = ()
+    if manifest is None:
+        folds = read_folds(path)
+        notes = folds.notes
+    else:
+        table = read_manifest(manifest, check_files=False, allow_outside=True)
+        labelled = apply_task(table, task)
+        folds = make_folds(labelled, Path(path))
+        notes = check_folds(folds, labelled)
+        classes = dict(zip(labelled.ids, labelled.classes.tolist(), strict=True))
+        names = labelled.task.classes
+    rows = []
+    for fold in folds.folds:
+        row: dict[str, Any] = {"name": fold.name, "train": len(fold.train), "test": len(fold.test)}
+        for part, ids in (("train_classes", fold.train), ("test_classes", fold.test)):
+            counts = Counter(classes[name] for name in ids if name in classes)
+            row[part] = {name: counts[name] for name in names}
+        rows.append(row)
+    return {
+        "protocol": folds.protocol,
+        "seed": folds.seed,
+        "digest": folds.digest,
+        "folds": rows,
+        "notes": list(notes),
+    }
 
 
 def _without_copies(folds: Folds, labelled: Labelled, keys: Sequence[str] | None) -> Folds:
@@ -291,12 +478,6 @@ _MAKERS: dict[str, Callable[[Labelled, _Groups, str, int], tuple[Fold, ...]]] = 
     "holdout": _holdout,
     "none": _none,
 }
-
-
-PROTOCOLS = ("5x2", "kfold:K", "leave-one-group-out", "bootstrap:B", "holdout", "none")
-
-
-"""What `make_folds` takes besides any RxK and fold files."""
 
 
 def _number(protocol: str, what: str, argument: str, least: int) -> int:
