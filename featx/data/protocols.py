@@ -284,7 +284,7 @@ def describe_folds(
 
 
 def _without_copies(folds: Folds, labelled: Labelled, keys: Sequence[str] | None) -> Folds:
-    """Drop training images that are byte-identical to a test image: given parts cannot be dealt anew."""
+    """Drop training images that are byte-identical to a test image, since given splits are not changed otherwise."""
     known = dict(zip(labelled.ids, keys or (), strict=False))
     kept, notes = [], list(folds.notes)
     for fold in folds.folds:
@@ -309,7 +309,7 @@ def check_inner(
     grouped: bool = True,
     every_class: bool = False,
 ) -> None:
-    """Check that each fold's training part can be split again, to choose on one part what is fitted on the other.
+    """Check that each training set can be split into inner training and validation sets.
 
     Parameters
     ----------
@@ -322,12 +322,12 @@ def check_inner(
     grouped : bool
         Whether groups stay together.
     every_class : bool
-        Whether every class has to be in both parts, as for a calibration; else one of them is enough.
+        Whether every class must be in both, as calibration needs it; else one class is enough.
 
     Raises
     ------
     ProtocolError
-        If a training part has too few groups; the message names the fold.
+        If a training set has too few groups; the message names the fold.
     """
     groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
     rows = groups if grouped else np.array(labelled.ids)
@@ -338,10 +338,10 @@ def check_inner(
         if (counts.min() if every_class else counts.max()) > 1:
             continue
         held = [f"{labelled.task.classes[target]} {count}" for target, count in enumerate(counts)]
-        wanted, mend = ("of every class ", ", or train without --calibrate") if every_class else ("", "")
+        wanted, advice = ("of every class ", ", or train without --calibrate") if every_class else ("", "")
         raise ProtocolError(
-            f"fold {fold.name}: nothing can be held out of its training set to choose by: of the two groups {wanted}"
-            f"that are needed there are {listing(held, 12)}; use fewer folds, add images{mend}"
+            f"fold {fold.name}: no validation set can be taken from its training set, which needs two groups {wanted}"
+            f"and has {listing(held, 12)}; use fewer folds, add images{advice}"
         )
 
 
@@ -358,7 +358,7 @@ def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[s
     Returns
     -------
     numpy.ndarray of str, shape (n,)
-        Group of each image, where groups joined by copies have the same name.
+        Group of each image; groups that share an identical file have the same name.
 
     Examples
     --------
@@ -373,7 +373,7 @@ def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[s
     nodes = len(names) + key_of_row.max(initial=-1) + 1
     links = (np.ones(len(key_of_row)), (group_of_row, len(names) + key_of_row))
     _, component = connected_components(coo_array(links, shape=(nodes, nodes)), directed=False)
-    # A component is called by the first name in it, so that nothing changes where there are no copies.
+    # A component has the first of its groups' names, so that names do not change without copies.
     _, first, number = np.unique(component[: len(names)], return_index=True, return_inverse=True)
     merged: npt.NDArray[np.str_] = names[first[number[group_of_row]]]
     return merged
@@ -382,13 +382,15 @@ def merged_groups(groups: Sequence[str] | npt.NDArray[np.str_], keys: Sequence[s
 def _repeated(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> tuple[Fold, ...]:
     repeats, number = (int(part) for part in argument.split("x"))
     if repeats < 1 or number < 2:
-        raise ProtocolError(f"RxK needs 1 repeat or more of 2 folds or more, got {argument!r}")
+        raise ProtocolError(
+            f"RxK needs at least 1 repeat and at least 2 folds, such as 5x2; got {argument!r}"
+        )
     _check_groups(labelled, groups, number, argument)
     folds = []
     for repeat in range(1, repeats + 1):
         rng = np.random.default_rng((seed, repeat))
         parts = deal(labelled.targets, groups, (1 / number,) * number, rng)
-        # The last part tests first: in RxK with two halves, direction 1 trains on the first half.
+        # The last part is the first test set: with two halves, direction 1 trains on the first half.
         folds += [
             _fold(labelled, f"{repeat}x{turn + 1}", parts == number - 1 - turn) for turn in range(number)
         ]
@@ -406,7 +408,7 @@ def _leave_one_out(labelled: Labelled, groups: _Groups, argument: str, seed: int
     _no_argument("leave-one-group-out", argument)
     _check_groups(labelled, groups, 2, "leave-one-group-out")
     names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    # The rows of each group, in one sort; what a fold takes beyond its own ids is its group's size.
+    # One sort gives the rows of all groups, so that the time does not grow with groups times images.
     rows = np.split(np.argsort(group_of_row, kind="stable"), np.cumsum(sizes)[:-1])
     return tuple(
         _one_out(labelled.ids, str(name), tests.tolist()) for name, tests in zip(names, rows, strict=True)
@@ -424,7 +426,7 @@ def _bootstrap(labelled: Labelled, groups: _Groups, argument: str, seed: int) ->
     number = _number("bootstrap", "resamples", argument, 1)
     _check_groups(labelled, groups, 2, f"bootstrap:{number}")
     names, group_of_row = np.unique(groups, return_inverse=True)
-    # Groups are drawn within the rarest class that they hold, so that every class keeps its share.
+    # Groups are drawn within the rarest class that they have, so that class frequencies are kept.
     rarity = np.bincount(labelled.targets)[labelled.targets]
     stratum = np.empty(len(names), dtype=np.int64)
     order = np.argsort(-rarity, kind="stable")
@@ -437,7 +439,7 @@ def _bootstrap(labelled: Labelled, groups: _Groups, argument: str, seed: int) ->
 
 
 def _drawn(stratum: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Draw groups with replacement in each stratum; where all are drawn, draw again."""
+    """Draw groups with replacement in each stratum, again if all groups were drawn."""
     drawn = np.zeros(len(stratum), dtype=np.bool_)
     for name in np.unique(stratum):
         members = np.flatnonzero(stratum == name)
@@ -456,12 +458,14 @@ def _holdout(labelled: Labelled, groups: _Groups, argument: str, seed: int) -> t
     )
     if unknown:
         raise ProtocolError(
-            f"holdout knows the splits train, val and test, the manifest has {listing(unknown)}"
+            f"holdout needs the splits train, val and test, the manifest has {listing(unknown)}; rename them"
         )
     parts = np.array(named, dtype=np.str_)
     for part in ("train", "test"):
         if not (parts == part).any():
-            raise ProtocolError(f"holdout needs images in the split {part}, the manifest's column has none")
+            raise ProtocolError(
+                f"holdout needs images in the split {part}, the manifest has none; fill in the column 'split'"
+            )
     return (Fold("holdout", _ids(labelled, parts == "train"), _ids(labelled, parts == "test")),)
 
 
@@ -490,16 +494,16 @@ def _number(protocol: str, what: str, argument: str, least: int) -> int:
 
 def _no_argument(protocol: str, argument: str) -> None:
     if argument:
-        raise ProtocolError(f"the protocol {protocol} takes no number, got {argument!r}")
+        raise ProtocolError(f"the protocol {protocol} has no number, got {argument!r}; remove it")
 
 
 def _check_groups(labelled: Labelled, groups: _Groups, parts: int, protocol: str) -> None:
-    """Every class needs two groups, or some training part would lack it."""
+    """Check that every class has two groups, without which some training set lacks it."""
     for target, name in enumerate(labelled.task.classes):
         number = len(np.unique(groups[labelled.targets == target]))
         if number < 2:
             raise ProtocolError(
-                f"{protocol} needs two groups of every class, {name!r} has {number}; add images of it"
+                f"{protocol} needs two groups of every class, {name!r} has {number}; add images of this class"
             )
     number = len(np.unique(groups))
     if number < parts:
@@ -517,7 +521,7 @@ def _ids(labelled: Labelled, chosen: npt.NDArray[np.bool_]) -> tuple[str, ...]:
 
 
 def _from_file(path: Path, labelled: Labelled, absent: str) -> Folds:
-    """Read a fold file, without the images that the task leaves out."""
+    """Read a fold file, and drop the images that the task leaves out."""
     folds = read_folds(path)
     known = set(labelled.manifest.ids)
     listed = {name for fold in folds.folds for name in (*fold.train, *fold.test)}

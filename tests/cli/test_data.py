@@ -71,7 +71,7 @@ def test_import_lists_formats_and_names_what_is_missing(capsys: pytest.CaptureFi
     assert run(["data", "import", "isic2017"]) == 2
     assert "give FORMAT, SOURCE and --output" in capsys.readouterr().err
     assert run(["data", "import", "isic", "x", "-o", "y"]) == 2
-    assert "no importer 'isic'" in capsys.readouterr().err
+    assert "no format 'isic'" in capsys.readouterr().err
 
 
 def test_check_of_a_clean_data_set(

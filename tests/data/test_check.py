@@ -146,4 +146,6 @@ def test_missing_groups_and_doubtful_labels_are_warnings(tmp_path: Path) -> None
     assert found["labels-alike"] == "labels spelled like a more frequent one: 'melanom' (1, 'melanoma' 15)"
     assert found["rare-labels"] == "labels of one or two images: melanom, melanoma in situ"
     assert "doubtful-labels" not in found
-    assert "'melanoma in situ' (1 image, near 'melanoma')" in findings("melanoma:rest")["doubtful-labels"]
+    assert (
+        "'melanoma in situ' (1 image, similar to 'melanoma')" in findings("melanoma:rest")["doubtful-labels"]
+    )
