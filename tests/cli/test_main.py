@@ -98,7 +98,7 @@ def test_a_configuration_file_gives_defaults_and_flags_win(tmp_path, monkeypatch
     seen = {}
     import click
 
-    from featx_cli import options
+    from featx_cli import flags as options
 
     @click.command()
     @options.CONFIG
