@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from featx.finetuning import RECIPES, TrainingRecipe
+from featx.options import option_of
 
 from .bars import progress
 from .flags import (
@@ -33,7 +34,6 @@ __all__ = ["finetune"]
 
 # A recipe's name is given by --recipe; the others are flags as they are called.
 _FIELDS = [item for item in dataclasses.fields(TrainingRecipe) if item.name != "name"]
-_SHORT = {"batch_size": ["-b"]}
 
 
 class _Numbers(click.ParamType[tuple[float, ...]]):
@@ -51,12 +51,12 @@ class _Numbers(click.ParamType[tuple[float, ...]]):
 
 def _flag(item: dataclasses.Field[Any]) -> Callable[[Any], Any]:
     """Make a flag of a recipe's field; without a default, so that the recipe's own value stands."""
-    name, rules = "--" + item.name.replace("_", "-"), item.metadata
-    if rules["type"] is bool:
-        return click.option(f"{name}/--no-{name[2:]}", default=None, help=rules["help"])
-    kinds = {int: click.INT, float: click.FLOAT, tuple: _Numbers(), str: click.STRING}
-    kind = click.Choice(rules["choices"]) if rules.get("choices") else kinds[rules["type"]]
-    return click.option(name, *_SHORT.get(item.name, []), type=kind, help=rules["help"])
+    name, option = "--" + item.name.replace("_", "-"), option_of(item)
+    if option.kind is bool:
+        return click.option(f"{name}/--no-{name[2:]}", default=None, help=option.help)
+    kinds: dict[Any, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING}
+    kind = _Numbers() if option.many else click.Choice(option.values) if option.values else kinds[option.kind]
+    return click.option(name, *([option.short] if option.short else []), type=kind, help=option.help)
 
 
 def _recipe_flags(command: Any) -> Any:
