@@ -21,7 +21,10 @@ def protocol() -> None:
     """Make, show and audit folds: which images train and which test."""
 
 
-@protocol.command("make")
+@protocol.command(
+    "make",
+    epilog=flags.example("featx protocol make lesions.csv --task melanoma:rest --protocol 5x2 -o folds.json"),
+)
 @flags.MANIFEST
 @flags.TASK
 @flags.STRICT_LABELS
@@ -92,9 +95,12 @@ def _keys(labelled: Labelled, cache: Path) -> list[str]:
     return [found.keys[path] for path in labelled.paths]
 
 
-@protocol.command("show")
+@protocol.command(
+    "show",
+    epilog=flags.example("featx protocol show folds.json --manifest lesions.csv --task melanoma:rest"),
+)
 @_FOLDS
-@click.option("--manifest", type=click.Path(path_type=Path), help="Labelled images, to count classes.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="Manifest of the images, to count classes.")
 @flags.TASK
 @flags.JSON
 def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -> None:
@@ -157,7 +163,7 @@ def _cells(row: dict[str, Any], names: list[str]) -> tuple[str, ...]:
     return (row["name"], *(str(count) for count in (*train, *test)))
 
 
-@protocol.command("audit")
+@protocol.command("audit", epilog=flags.example("featx protocol audit folds.json"))
 @_FOLDS
 @click.option(
     "--labels",
@@ -167,7 +173,9 @@ def _cells(row: dict[str, Any], names: list[str]) -> tuple[str, ...]:
 @click.option("--groups", type=click.Path(path_type=Path), help="Table that names each image's group.")
 @click.option("--group-column", default="group", show_default=True, help="Its column with the groups.")
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="Folder of the images, to find labels without one."
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Folder that the manifest's image paths are relative to and stay in.",
 )
 @flags.JSON
 def audit_command(

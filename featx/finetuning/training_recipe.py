@@ -80,14 +80,14 @@ class TrainingRecipe:
     name: str = _text("modern", "Name of the recipe, for the record.")
     epochs: int = _whole(30, 0, "Epochs with all layers training, at most; 0: the head alone.")
     head_epochs: int = _whole(3, 0, "Epochs with only the new head training, before the others.")
-    batch_size: int = _whole(32, 1, "Images per optimizer step.")
+    batch_size: int = _whole(32, 1, "Images of a batch, which is one optimizer step.")
     accumulate: int = _whole(1, 1, "Parts that a batch is cut into to save memory; gradients are summed up.")
     image_size: int | None = _whole(
-        None, 8, "Side of the network's input in pixels; the backbone's own if left out."
+        None, 8, "Input size in pixels; the backbone's own if left out."
     )
-    preparation: str = _text("resize", "Named preparation of the images, as for `extract`.")
+    preparation: str = _text("resize", "Which part of an image is resized to the input size; a named preparation, as for `featx extract`.")
     precision: str = _choice(
-        "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "Arithmetic; weights stay float32."
+        "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "Arithmetic of the forward pass; weights stay float32."
     )
     jit: bool | None = _switch(
         None, "Compile the training step by XLA, or by PyTorch's compiler; Keras decides if left out."

@@ -160,7 +160,10 @@ def test_a_study_reads_back_from_its_own_record() -> None:
         (ARM + '[finetune]\nrecipe = "old"', r"`finetune`: unknown training recipe 'old'"),
         (ARM + '[svm]\nloss = "log"', r"`svm`: .*'loss'"),
         (ARM + '[extract]\nlayer = "fc1"', r"`extract`: unknown key `layer`; did you mean `layers`\?"),
-        (ARM + "[extract]\nviews = 0", r"`extract`: The 'views' parameter must be a whole number of at least 1. Got 0"),
+        (
+            ARM + "[extract]\nviews = 0",
+            r"`extract`: The 'views' parameter must be a whole number of at least 1. Got 0",
+        ),
         (ARM + '[extract]\nlayers = ["a", "b"]', r"`extract`: The 'layers' parameter must name one layer"),
         (ARM + "[weights.ours]\nvgg16 = 'a.h5'", r"`weights.ours` names 'vgg16'"),
         ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
