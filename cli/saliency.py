@@ -41,9 +41,9 @@ def saliency(runs: tuple[Path, ...], **values: Any) -> None:
     Grad-CAM of each of RUNS (run folders of train-svm, or folders that hold some), drawn over the images. Note who may
     see these images. Prints the paths of the images; `featx report --saliency` shows them.
     """
-    from featx.saliency import saliency_maps
+    from featx.saliency_maps import saliency as work
 
-    done = saliency_maps(runs, progress=progress(), **values)
+    done = work(runs, progress=progress(), **values)
     for item in done.maps:
         click.echo(str(done.output / item.file))
     for text in done.warnings:

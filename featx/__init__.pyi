@@ -1,19 +1,37 @@
-from .data import Manifest, read_manifest
+from .data import Folds, Manifest, read_manifest
 from .errors import FeatxError
-from .features import FeatureStore, extract
+from .features import Extraction, FeatureStore, extract
 from .finetuning import finetune
-from .study import report
-from .svm import train_svm
+from .notebook import compare_arms, make_folds
+from .reporting import Report
+from .runs import Run, read_runs
+from .saliency_maps import Saliency, saliency
+from .stats import Comparison
+from .study import StudyOutcome, report, run_study
+from .svm import LinearSVM, train_svm
 
 __version__: str
 __all__ = [
+    "Comparison",
+    "Extraction",
     "FeatureStore",
     "FeatxError",
+    "Folds",
+    "LinearSVM",
     "Manifest",
+    "Report",
+    "Run",
+    "Saliency",
+    "StudyOutcome",
     "__version__",
+    "compare_arms",
     "extract",
     "finetune",
+    "make_folds",
     "read_manifest",
+    "read_runs",
     "report",
+    "run_study",
+    "saliency",
     "train_svm",
 ]

@@ -27,7 +27,7 @@ def test_a_store_of_0_1_0_is_read(old: Path) -> None:
     store = FeatureStore(old / "cache" / "features" / "tiny-random1-7f51d71e")
     assert store.digest.startswith("7f51d71e")
     features = store.to_numpy(read_manifest(old / "images" / "manifest.csv"))
-    assert features.shape == (40, 256)
+    assert features.shape == (40, 128)
     assert np.isfinite(features).all()
 
 

@@ -1,6 +1,6 @@
 from .arm_files import arm_file, find_stores, read_arm
 from .extract_settings import ExtractSettings, FeatureOptions
-from .extraction import extract, failure_message, summarise_extraction
+from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
 from .store import RECIPE, FeatureStore
@@ -9,6 +9,7 @@ from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 __all__ = [
     "RECIPE",
     "ExtractSettings",
+    "Extraction",
     "FeatureOptions",
     "FeatureStore",
     "arm_file",

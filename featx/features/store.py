@@ -65,6 +65,14 @@ class FeatureStore:
     ------
     StoreError
         If there is no store, or its recipe cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = FeatureStore.create(Path(tempfile.mkdtemp()) / "store", {"backbone": "tiny"})
+    >>> _ = store.write_block(["ab" * 32], np.float32([[[0.5, 2.0]]]))
+    >>> FeatureStore(store.path).read(["ab" * 32])
+    array([[[0.5, 2. ]]], dtype=float32)
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -78,7 +86,7 @@ class FeatureStore:
 
     @classmethod
     def create(cls, path: Path | str, recipe: Recipe | Mapping[str, Any]) -> FeatureStore:
-        """Make an empty store.
+        """Create an empty store.
 
         Parameters
         ----------
@@ -87,15 +95,10 @@ class FeatureStore:
         recipe : Recipe or mapping
             What its features follow; a mapping holds the fields of `Recipe`.
 
-        Returns
-        -------
-        FeatureStore
-            The store.
-
         Raises
         ------
         StoreError
-            If a store stands there already.
+            If the folder holds a store already.
         """
         folder = Path(path)
         if (folder / RECIPE).exists():
@@ -109,24 +112,12 @@ class FeatureStore:
 
     @classmethod
     def open_or_create(cls, path: Path | str, recipe: Recipe | Mapping[str, Any]) -> FeatureStore:
-        """Open the store of a recipe, or make it.
-
-        Parameters
-        ----------
-        path : Path or str
-            Folder.
-        recipe : Recipe or mapping
-            What its features have to follow.
-
-        Returns
-        -------
-        FeatureStore
-            The store.
+        """Open the store of a recipe, or create it; the parameters are those of `create`.
 
         Raises
         ------
         StaleStoreError
-            If a store of another recipe stands there; the message names the fields that differ.
+            If the folder holds the store of another recipe; the message names the fields that differ.
         """
         folder = Path(path)
         if not (folder / RECIPE).exists():
@@ -207,17 +198,7 @@ class FeatureStore:
         return frozenset(self._rows)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys without features, each once, in the order given.
-
-        Parameters
-        ----------
-        keys : iterable of str
-            SHA-256 of images' bytes; may repeat.
-
-        Returns
-        -------
-        list of str
-            Those that the store lacks.
+        """Return the keys (SHA-256 of images' bytes) without features, each once, in the order given.
 
         Raises
         ------
@@ -243,7 +224,7 @@ class FeatureStore:
         Raises
         ------
         MissingFeaturesError
-            If images have no row.
+            If images have no features.
         StoreError
             If a block is damaged; the message names it.
         """
@@ -304,7 +285,7 @@ class FeatureStore:
         Raises
         ------
         MissingFeaturesError
-            If images have no row, or their files cannot be read; the message names their ids.
+            If images have no features, or their files cannot be read; the message names their ids.
         StoreError
             If an id is unknown, or a block is damaged; the message names it.
         """
@@ -409,12 +390,7 @@ class FeatureStore:
         return pd.DataFrame(features.reshape(count * views, width), index=index, columns=columns)
 
     def train_keys(self) -> frozenset[str] | None:
-        """Return the keys of the images that the weights of this store were fine-tuned on.
-
-        Returns
-        -------
-        frozenset of str or None
-            SHA-256 of the images of the training and validation sets; None for weights that were not fine-tuned.
+        """Return the keys of the training and validation images of fine-tuned weights; None for other weights.
 
         Raises
         ------
@@ -446,7 +422,7 @@ class FeatureStore:
         write_json(self.path / COST, dict(facts))
 
     def write_block(self, keys: Sequence[str], features: Features) -> Path:
-        """Add rows as one block, whole or not at all.
+        """Add rows as one block, in one atomic step, and return its path.
 
         Parameters
         ----------
@@ -455,17 +431,12 @@ class FeatureStore:
         features : ndarray of float32, shape (rows, views, width)
             Finite features, in the order of the keys.
 
-        Returns
-        -------
-        Path
-            The block.
-
         Raises
         ------
         StoreError
-            If keys and features do not fit each other or the rows that stand, or a feature is not finite.
-        OSError
-            If the disk refuses.
+            If keys and features do not fit each other or the stored rows, or a feature is not finite.
+        DiskError
+            If the file cannot be written.
         """
         self._check_shape(features.shape[1:], self.path)
         # The index reads the block when it is next asked for, so that a long extraction holds no index.
@@ -473,19 +444,9 @@ class FeatureStore:
         return write_block(self.path, self.digest, keys, features)
 
     def discard(self, keys: Iterable[str]) -> int:
-        """Remove rows: blocks that hold some are written again without them.
+        """Remove rows, and return their number: blocks that hold some are rewritten without them.
 
-        Rows that are written or moved by compaction at the same time may stay; the next call removes them.
-
-        Parameters
-        ----------
-        keys : iterable of str
-            SHA-256 of images' bytes.
-
-        Returns
-        -------
-        int
-            Rows removed.
+        Rows that other processes write or compact at the same time may stay; the next call removes them.
 
         Raises
         ------

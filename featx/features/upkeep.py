@@ -1,4 +1,4 @@
-"""Upkeep of feature stores: list, compact, export, prune."""
+"""Upkeep of feature stores: describe, compact, export and prune them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featx.files import remove_leftovers, write_aside
 from featx.images import content_keys
 
 from .blocks import Features, is_current, read_features, read_index
-from .openvino_engine import EXPORTS
+from .engines import EXPORTS
 from .store import FeatureStore
 
 __all__ = [
@@ -35,18 +35,18 @@ _COMPACT_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """A line of `featx cache ls`.
+    """A row of `featx cache ls`.
 
     Attributes
     ----------
     path : Path
         Folder.
     backbone, weights, layer : str
-        Whose features it holds; weights by their label.
+        Network, label of its weights, and layer of the features.
     images, views, width : int
-        Images with features, rows kept for each, numbers in a row.
+        Images with features, rows of each, numbers in a row.
     blocks, bytes : int
-        Files, and what they take on the disk.
+        Number of block files, and their size on the disk.
     """
 
     path: Path
@@ -71,12 +71,20 @@ def facts(path: Path | str) -> StoreFacts:
     Returns
     -------
     StoreFacts
-        What it holds.
+        Counts and sizes.
 
     Raises
     ------
     StoreError
         If there is no store, or a block is damaged; the message names it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = FeatureStore.create(Path(tempfile.mkdtemp()) / "store", {"backbone": "tiny"})
+    >>> _ = store.write_block(["ab" * 32], np.float32([[[0.5, 2.0]]]))
+    >>> facts(store.path).images, facts(store.path).width
+    (1, 2)
     """
     store = FeatureStore(path)
     blocks = store.blocks()
@@ -104,9 +112,8 @@ def _size(block: Path) -> int:
 def compact(path: Path | str) -> tuple[int, int]:
     """Join small blocks into blocks of about 64 MB, each image once, and write those of format 1 in format 2.
 
-    Every block is read twice, once to verify it and once for its rows, however many there are. New blocks stand
-    before the old ones go, so that readers and a second writer lose nothing, and a compaction that is killed leaves
-    rows twice at the most.
+    Every block is read twice, once to verify it and once for its rows. New blocks are written before the old ones are
+    removed, so that readers and other writers lose nothing, and a compaction that is killed leaves rows twice at most.
 
     Parameters
     ----------
@@ -116,12 +123,21 @@ def compact(path: Path | str) -> tuple[int, int]:
     Returns
     -------
     before, after : int
-        Blocks.
+        Number of blocks.
 
     Raises
     ------
     StoreError
         If a block is damaged; the message names it, and nothing is changed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = FeatureStore.create(Path(tempfile.mkdtemp()) / "store", {"backbone": "tiny"})
+    >>> for key in ("ab" * 32, "cd" * 32):
+    ...     _ = store.write_block([key], np.float32([[[0.5, 2.0]]]))
+    >>> compact(store.path)
+    (2, 1)
     """
     store = FeatureStore(path)
     old = store.blocks()
@@ -142,21 +158,21 @@ def compact(path: Path | str) -> tuple[int, int]:
 
 
 def _rows_once(store: FeatureStore, blocks: Iterable[Path]) -> Iterator[tuple[list[str], Features]]:
-    """Read each block once; of an image that several hold, the first row counts."""
+    """Read each block once; of an image in several blocks, the first row is used."""
     seen: set[str] = set()
     for block in blocks:
         try:
             keys, _ = read_index(block, store.digest)
             features = read_features(block, store.digest)
         except FileNotFoundError:
-            continue  # compacted meanwhile by another: its rows stand in a block that is none of ours
+            continue  # compacted meanwhile by another process: its rows are in a block that is not ours
         fresh = [row for row, key in enumerate(keys) if key not in seen]
         seen.update(keys)
         yield [keys[row] for row in fresh], features[fresh]
 
 
 def _parts(blocks: Iterable[tuple[list[str], Features]], rows: int) -> Iterator[tuple[list[str], Features]]:
-    """Join and cut rows into parts of one length; the last one may be shorter."""
+    """Join and cut rows into parts of one length; the last part may be shorter."""
     keys: list[str] = []
     waiting: list[Features] = []
     for some, features in blocks:
@@ -180,14 +196,14 @@ class Pruned:
     Attributes
     ----------
     leftovers : tuple of Path
-        What killed writers left.
+        Temporary folders of killed processes.
     damaged : tuple of Path
-        Damaged blocks: those that fail their checksum.
+        Blocks that fail their checksum.
     rows : int
-        Rows of images that are not to be kept.
+        Number of images whose rows were removed because they are not to be kept.
     left : tuple of str
         A line for each block that cannot be used and is not damaged, such as one of a newer format or of another
-        recipe; these stay. Looked for where damaged blocks are.
+        recipe. These blocks stay, and they are looked for together with damaged ones.
     """
 
     leftovers: tuple[Path, ...]
@@ -199,16 +215,16 @@ class Pruned:
 def prune(
     path: Path | str, *, damaged: bool = False, keep: Iterable[str] | None = None, dry_run: bool = False
 ) -> Pruned:
-    """Remove what killed writers left, and what else is asked for.
+    """Remove temporary folders of killed processes and, if asked for, damaged blocks and rows of other images.
 
     Parameters
     ----------
     path : Path or str
-        Folder of a store. Others may read and write meanwhile; what living writers have begun stays.
+        Folder of a store. Other processes may read and write meanwhile; the files that they are writing stay.
     damaged : bool
-        Remove damaged blocks too, those that fail their checksum; `featx.extract` then computes their rows again.
+        Also remove blocks that fail their checksum; `featx.extract` then recomputes their rows.
     keep : iterable of str, optional
-        SHA-256 of the images whose rows stay; all others go.
+        SHA-256 of the images whose rows stay; all other rows are removed.
     dry_run : bool
         Remove nothing.
 
@@ -221,6 +237,14 @@ def prune(
     ------
     StoreError
         If rows have to be removed from a damaged block.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = FeatureStore.create(Path(tempfile.mkdtemp()) / "store", {"backbone": "tiny"})
+    >>> _ = store.write_block(["ab" * 32, "cd" * 32], np.float32([[[0.5, 2.0]], [[1.5, 3.0]]]))
+    >>> prune(store.path, keep=["cd" * 32]).rows
+    1
     """
     store = FeatureStore(path)
     leftovers = remove_leftovers(store.path, dry_run=dry_run)
@@ -242,7 +266,7 @@ def prune_exports(cache: Path | str, *, dry_run: bool = False) -> tuple[int, int
     Parameters
     ----------
     cache : Path or str
-        Folder of caches, from which nobody extracts at the moment.
+        Folder of caches; no extraction may run with it at the same time.
     dry_run : bool
         Remove nothing.
 
@@ -250,6 +274,11 @@ def prune_exports(cache: Path | str, *, dry_run: bool = False) -> tuple[int, int
     -------
     count, bytes : int
         What was, or would be, removed.
+
+    Examples
+    --------
+    >>> prune_exports("nowhere")
+    (0, 0)
     """
     folders = [path for path in (Path(cache) / EXPORTS).glob("*") if path.is_dir()]
     size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
@@ -268,14 +297,14 @@ def export(
     path : Path or str
         Folder of a store.
     target : Path or str
-        File to write, aside and renamed.
+        File to write, in one atomic step.
     format : {"h5", "npz", "parquet"}
         ``h5`` and ``npz`` hold ``ids`` and ``features`` of shape (n, views, width); ``parquet`` a row for each
         image and view, with columns ``id``, ``view`` and ``features`` (a list).
     keys : sequence of str
-        SHA-256 of the images' bytes, in the order wanted.
+        SHA-256 of the images' bytes, in the order of the rows to write.
     names : sequence of str
-        What to call each.
+        Name of each image in the file.
 
     Returns
     -------
@@ -288,6 +317,16 @@ def export(
         For another format, or for Parquet without pyarrow.
     MissingFeaturesError, StoreError
         As `FeatureStore.read`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> store = FeatureStore.create(folder / "store", {"backbone": "tiny"})
+    >>> _ = store.write_block(["ab" * 32], np.float32([[[0.5, 2.0]]]))
+    >>> with np.load(export(store.path, folder / "x.npz", "npz", ["ab" * 32], ["lesion 1"])) as file:
+    ...     print(file["ids"], file["features"].shape)
+    ['lesion 1'] (1, 1, 2)
     """
     if format not in EXPORT_FORMATS:
         raise ConfigError(
@@ -295,7 +334,9 @@ def export(
         )
     store = FeatureStore(path)
     if not keys:
-        raise MissingFeaturesError(f"{store.path}: no images to export")
+        raise MissingFeaturesError(
+            f"{store.path}: got no images to export; give a manifest with at least one"
+        )
     features = store.read(keys)
     with write_aside(target) as aside:
         EXPORT_FORMATS[format](aside, list(names), features)
@@ -342,7 +383,7 @@ def _write_parquet(path: Path, names: list[str], features: Features) -> None:
         from pyarrow import parquet
     except ImportError as error:
         raise ConfigError(
-            "Parquet needs pyarrow; `pip install 'featx[parquet]'`, or export as npz"
+            "The format parquet needs pyarrow; run `pip install 'featx[parquet]'`, or export as npz"
         ) from error
 
     count, views, width = features.shape

@@ -28,9 +28,9 @@ from featx.data import (
     apply_task,
     check_folds,
     check_inner,
-    make_folds,
     read_manifest,
     refuse_other_folds,
+    split_folds,
     write_folds,
 )
 from featx.errors import ConfigError
@@ -170,7 +170,7 @@ def finetune(
     plan = choose_recipe(recipe, sources, fields)
     keys = image_keys(labelled, cache, workers)
     ordered = [keys[name] for name in labelled.ids]
-    made = make_folds(labelled, protocol, seed, ordered)
+    made = split_folds(labelled, protocol, seed, ordered)
     warned = (*labelled.remarks, *check_folds(made, labelled, ordered))
     if plan.validation:
         check_inner(made.folds, labelled, ordered)

@@ -3,7 +3,7 @@ from .overlays import SaliencyMap, write_index
 from .report_settings import ReportSettings
 from .sections.images import find_mistakes
 from .series import Series, collect
-from .summary import main_class, measure
+from .summary import main_class, measure, summarise
 from .tables import FORMATS, plain
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "measure",
     "plain",
     "report_runs",
+    "summarise",
     "write_index",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -26,8 +26,11 @@ from featx.reporting.sections.all_tables import main_table, tables
 from featx.reporting.sections.images import find_mistakes, thumbnails
 from featx.reporting.sections.statements import Statement, findings
 from featx.reporting.summary import Summary, summarise
-from featx.reporting.tables import Table, plain, records, write_tables
+from featx.reporting.tables import Table, plain, records, to_frame, write_tables
 from featx.runs import COMPLETE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LIST", "Report", "changes", "replaced_files", "report_runs"]
 
@@ -115,7 +118,7 @@ class Report:
     tables, figures : tuple of Path
         Files in ``tables/`` and ``figures/``.
     main : Table
-        AUC by task and arm, as data; `featx.reporting.tables.to_frame` makes a data frame of it.
+        AUC by task and arm, as data; `to_frame` makes a pandas table of it.
     contents : tuple of Table
         All tables as data.
     findings : tuple of Finding
@@ -137,6 +140,10 @@ class Report:
     def text(self) -> str:
         """The main table as aligned text."""
         return plain(self.main).rstrip("\n")
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the main table as a pandas table."""
+        return to_frame(self.main)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON types.

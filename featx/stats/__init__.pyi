@@ -31,7 +31,7 @@ from .calibration import (
     reliability,
     smooth_curve,
 )
-from .compare import Comparison, Comparisons, compare_arms, compare_many, holm
+from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
 from .operating import (
@@ -88,8 +88,8 @@ __all__ = [
     "calibrate",
     "calibration_warnings",
     "combined_f",
-    "compare_arms",
     "compare_many",
+    "compare_pair",
     "confusion",
     "confusion_at",
     "confusion_matrix",

@@ -51,8 +51,8 @@ __all__ = [
     "Comparison",
     "Comparisons",
     "adjust",
-    "compare_arms",
     "compare_many",
+    "compare_pair",
     "holm",
     "untested",
 ]
@@ -168,7 +168,7 @@ class Comparisons:
         return matrix
 
 
-def compare_arms(
+def compare_pair(
     a: Sequence[FoldScores],
     b: Sequence[FoldScores],
     *,
@@ -215,7 +215,7 @@ def compare_arms(
     >>> from featx.stats.arms import fold_scores
     >>> a = fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6])
     >>> b = fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], [3, 1, 5, 2, 4, 6])
-    >>> found = compare_arms([a], [b])
+    >>> found = compare_pair([a], [b])
     >>> found.finding.test, round(found.finding.p, 3)
     ('DeLong 1988', 0.157)
     """
@@ -261,7 +261,7 @@ def compare_many(
     arms : mapping of str to sequence of FoldScores
         The folds of each arm by name, at least two arms, or one where comparisons were planned.
     protocol, test, level, seed
-        As `compare_arms` takes them.
+        As `compare_pair` takes them.
     correction : str
         ``"holm"`` (Holm 1979, Scandinavian Journal of Statistics 6, 65-70) keeps the chance of any false
         finding below the level; ``"none"`` leaves the p values as they are.
@@ -284,7 +284,7 @@ def compare_many(
         If there are too few arms, a planned pair is not two different arms or stands twice, or the classes of
         two arms differ.
     ConfigError
-        For an unknown correction, or as `compare_arms`.
+        For an unknown correction, or as `compare_pair`.
 
     Examples
     --------
@@ -442,7 +442,7 @@ def _pair(
     if not same:
         return untested(names, "no fold on the same images" if both else "no fold that both have")
     a, b = map(list, zip(*same, strict=True))
-    found = compare_arms(a, b, protocol=protocol, test=test, names=names, level=level, seed=seed)
+    found = compare_pair(a, b, protocol=protocol, test=test, names=names, level=level, seed=seed)
     notes = _left_out(names, (len(first), len(second)), both, same)
     finding = replace(found.finding, warnings=found.finding.warnings + notes)
     return replace(found, finding=finding) if notes else found

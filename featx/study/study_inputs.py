@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from featx.data import Folds, Labelled, Manifest, apply_task, check_folds, make_folds, read_manifest
+from featx.data import Folds, Labelled, Manifest, apply_task, check_folds, read_manifest, split_folds
 from featx.digest import canonical, digest, digest_file
 from featx.errors import (
     BackboneError,
@@ -204,7 +204,7 @@ class Inputs:
         if (name, task, protocol) not in self._folds:
             known = self.data(name).keys
             keys = [known.get(path, path) for path in labelled.paths]
-            folds = make_folds(labelled, protocol, self.study.seed, keys)
+            folds = split_folds(labelled, protocol, self.study.seed, keys)
             if protocol == "holdout" or Path(protocol).suffix:
                 check_folds(folds, labelled, keys)
             if name in self.study.targets:

@@ -20,10 +20,10 @@ from featx.data import (
     check_folds,
     check_inner,
     inner_splits,
-    make_folds,
     merged_groups,
     read_manifest,
     refuse_other_folds,
+    split_folds,
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
@@ -441,7 +441,7 @@ def _fold_jobs(
 def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds, tuple[str, ...]]:
     """Make the folds, and say what a reader of the results has to know of data set and folds."""
     labelled = images.labelled
-    folds = make_folds(labelled, protocol, seed, images.keys)
+    folds = split_folds(labelled, protocol, seed, images.keys)
     return folds, (*labelled.remarks, *check_folds(folds, labelled, images.keys))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.features import FeatureStore
+from featx.features import FeatureStore, arm_file, read_arm
 from featx_cli.main import run
 from tests.faults.disks import may_mount
 
@@ -46,11 +46,12 @@ def line(manifest, *more):
 
 def test_stores_go_to_stdout_and_the_summary_to_stderr(manifest, capsys):
     assert run(line(manifest)) == 0
-    out, err = capsys.readouterr()
+    out, err = store, _ = capsys.readouterr()
     assert len(FeatureStore(out.strip()).keys()) == 4
     assert "4 images, 0 reused, 4 computed, 0 failed" in err
     assert "images/s" in err
-    assert run(line(manifest, "--json")) == 0
+    assert run(line(manifest, "--json", "--arm", "plain")) == 0
+    assert [str(path) for path in read_arm(arm_file(manifest.parent / "cache", "plain"))] == [store.strip()]
     out, err = capsys.readouterr()
     assert json.loads(out)[0]["reused"] == 4
     assert "4 reused, 0 computed" in err

@@ -120,6 +120,7 @@ def test_other_keys_are_refused(key: str, given: Callable[..., dict[str, Any]]) 
 COMMANDS = dict(commands_below(command_line.featx))
 # Options of one name that say different things, with the reason why they do.
 UNLIKE = {
+    "--list": "each command says what it lists",
     "--output": "each command says which file or folder it writes",
     "--images": "of `data import` a folder, of `data preview` a number; kept from version 0.1.0",
     "--pool": "of feature maps in `extract`, of decision function values in `train-svm`; kept from version 0.1.0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featx.reporting import SaliencyMap
-from featx.saliency.maps import Saliency
+from featx.saliency_maps.maps import Saliency
 from featx_cli.main import run
 
 
@@ -17,7 +17,7 @@ def test_pictures_on_stdout_and_warnings_on_stderr(monkeypatch, capsys, tmp_path
         made = SaliencyMap("t", "5x2", "a", "1x1", "p1", "red", 1.5, "block6_relu", "t-5x2-a-p1.png")
         return Saliency(Path(options["output"]), (made,), ("image p2: no map",))
 
-    monkeypatch.setattr("featx.saliency.saliency_maps", fake)
+    monkeypatch.setattr("featx.saliency_maps.saliency", fake)
     line = [
         "saliency",
         "runs",

@@ -17,9 +17,9 @@ from featx.data.protocols import (
     Folds,
     check_folds,
     check_inner,
-    make_folds,
     merged_groups,
     read_folds,
+    split_folds,
     write_folds,
 )
 from featx.data.splitting import inner_splits
@@ -53,7 +53,7 @@ def parts_of(labelled: Labelled, ids: tuple[str, ...]) -> tuple[set[str], dict[s
 
 
 def test_five_by_two(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "5x2")
+    folds = split_folds(labelled, "5x2")
     assert folds.names == ("1x1", "1x2", "2x1", "2x2", "3x1", "3x2", "4x1", "4x2", "5x1", "5x2")
     for first, second in zip(folds.folds[::2], folds.folds[1::2], strict=True):
         assert (first.train, first.test) == (second.test, second.train)
@@ -69,7 +69,7 @@ def test_five_by_two(labelled: Labelled) -> None:
 @given(st.integers(2, 7), st.integers(0, 50))
 def test_k_fold_tests_every_image_once(number: int, seed: int) -> None:
     labelled = stand_in()
-    folds = make_folds(labelled, f"kfold:{number}", seed)
+    folds = split_folds(labelled, f"kfold:{number}", seed)
     assert folds.names == tuple(str(part) for part in range(1, number + 1))
     assert sorted(name for fold in folds.folds for name in fold.test) == list(labelled.ids)
     for fold in folds.folds:
@@ -99,17 +99,17 @@ def test_folds_depend_on_content_and_seed_only(tmp_path: Path, labelled: Labelle
     lines = (tmp_path / "m.csv").read_text().splitlines()
     (other / "n.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]))
     shuffled = apply_task(read_manifest(other / "n.csv", check_files=False), "labels")
-    assert make_folds(labelled, "5x2", 3).digest == make_folds(shuffled, "5x2", 3).digest
-    assert make_folds(labelled, "5x2", 3).digest != make_folds(labelled, "5x2", 4).digest
+    assert split_folds(labelled, "5x2", 3).digest == split_folds(shuffled, "5x2", 3).digest
+    assert split_folds(labelled, "5x2", 3).digest != split_folds(labelled, "5x2", 4).digest
 
 
 def test_copies_never_straddle(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, LABELS)
     keys = [f"{label}{index % 7}" for index, label in enumerate(LABELS)]
-    folds = make_folds(labelled, "5x2", keys=keys)
+    folds = split_folds(labelled, "5x2", keys=keys)
     assert check_folds(folds, labelled, keys) == ()
-    with pytest.raises(LeakError, match=r"byte-identical copies, SHA-256 nevus\d straddles"):
-        check_folds(make_folds(labelled, "5x2"), labelled, keys)
+    with pytest.raises(LeakError, match=r"have the same SHA-256 nevus\d"):
+        check_folds(split_folds(labelled, "5x2"), labelled, keys)
 
 
 def test_merged_groups_follow_chains_of_copies() -> None:
@@ -121,7 +121,7 @@ def test_merged_groups_follow_chains_of_copies() -> None:
 def test_holdout_follows_the_split_column(tmp_path: Path) -> None:
     splits = ["train", "Val", "test", "test", ""] * 4
     labelled = labelled_by(tmp_path, ["a", "b"] * 10, split=splits)
-    folds = make_folds(labelled, "holdout")
+    folds = split_folds(labelled, "holdout")
     assert folds.names == ("holdout",)
     assert len(folds.folds[0].train) == 8
     assert len(folds.folds[0].test) == 8
@@ -131,7 +131,7 @@ def test_holdout_follows_the_split_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        (["train", "private"], "knows the splits train, val and test, the manifest has private"),
+        (["train", "private"], "needs the splits train, val and test, the manifest has private"),
         (["train", "train"], "needs images in the split test"),
         (["", ""], "needs images in the split train"),
     ],
@@ -139,11 +139,11 @@ def test_holdout_follows_the_split_column(tmp_path: Path) -> None:
 def test_holdout_needs_both_parts(tmp_path: Path, splits: list[str], message: str) -> None:
     labelled = labelled_by(tmp_path, ["a", "b"], split=splits, extra=["", "1"])
     with pytest.raises(ProtocolError, match=message):
-        make_folds(labelled, "holdout")
+        split_folds(labelled, "holdout")
 
 
 def test_none_trains_on_everything(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "none")
+    folds = split_folds(labelled, "none")
     assert folds.folds == (Fold("all", labelled.ids, ()),)
     assert check_folds(folds, labelled) == ()
 
@@ -152,8 +152,8 @@ def test_none_trains_on_everything(labelled: Labelled) -> None:
     ("protocol", "message"),
     [
         ("5by2", "no protocol '5by2'; give 5x2"),
-        ("holdout:3", "takes no number"),
-        ("5x1", "needs 1 repeat or more of 2 folds or more, got '5x1'"),
+        ("holdout:3", "has no number"),
+        ("5x1", "at least 1 repeat and at least 2 folds, such as 5x2; got '5x1'"),
         ("bootstrap", "bootstrap needs the number of resamples"),
         ("kfold", "kfold needs the number of folds"),
         ("kfold:1", "at least 2"),
@@ -164,20 +164,20 @@ def test_none_trains_on_everything(labelled: Labelled) -> None:
 )
 def test_bad_protocols(labelled: Labelled, protocol: str, message: str) -> None:
     with pytest.raises(ProtocolError, match=message):
-        make_folds(labelled, protocol)
+        split_folds(labelled, protocol)
 
 
 def test_every_class_needs_two_groups(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, LABELS, [f"g{min(index, 14)}" for index in range(len(LABELS))])
     with pytest.raises(ProtocolError, match="two groups of every class, 'melanoma' has 1"):
-        make_folds(labelled, "5x2")
+        split_folds(labelled, "5x2")
 
 
 def test_fold_files_go_round(tmp_path: Path, labelled: Labelled) -> None:
-    folds = make_folds(labelled, "5x2", 7)
+    folds = split_folds(labelled, "5x2", 7)
     write_folds(tmp_path / "folds.json", folds)
     assert read_folds(tmp_path / "folds.json") == folds
-    assert make_folds(labelled, tmp_path / "folds.json") == folds
+    assert split_folds(labelled, tmp_path / "folds.json") == folds
     assert set(json.loads((tmp_path / "folds.json").read_text())) == {"protocol", "seed", "folds"}
 
 
@@ -190,10 +190,10 @@ def test_fold_files_as_csv(tmp_path: Path, labelled: Labelled) -> None:
 def test_images_that_the_task_leaves_out_are_dropped_from_a_fold_file(
     tmp_path: Path, labelled: Labelled
 ) -> None:
-    write_folds(tmp_path / "folds.json", make_folds(labelled, "kfold:2"))
+    write_folds(tmp_path / "folds.json", split_folds(labelled, "kfold:2"))
     three = labelled_by(tmp_path, [*LABELS[:-2], "scar", "scar"])
     task = apply_task(three.manifest, "melanoma:nevus")
-    folds = make_folds(task, tmp_path / "folds.json")
+    folds = split_folds(task, tmp_path / "folds.json")
     assert sorted(folds.folds[0].train + folds.folds[0].test) == list(task.ids)
 
 
@@ -201,14 +201,14 @@ def test_images_that_the_task_leaves_out_are_dropped_from_a_fold_file(
     ("name", "text", "message"),
     [
         ("f.json", "{", "cannot be read as a fold file"),
-        ("f.json", "[]", "the top must be an object"),
-        ("f.json", '{"protocol": "p", "folds": []}', "it lacks 'seed'|holds no folds"),
-        ("f.json", '{"protocol": "p", "seed": 0, "folds": []}', "holds no folds"),
-        ("f.json", '{"protocol": "p", "seed": 0, "folds": [{"name": "1", "train": "a", "test": []}]}', "must be a list"),
-        ("f.json", '{"protocol": "p", "seed": 0, "folds": [{"name": "1", "train": [], "test": ["a"]}]}', "trains on no image"),
-        ("f.json", '{"protocol": "p", "seed": 0, "folds": [{"name": "1", "train": ["a", "a"], "test": []}]}', "lists a more than once in train"),
-        ("f.csv", "fold,id\n1,a\n", "it lacks"),
-        ("f.csv", "fold,id,part\n1,a,Train\n1,b,other\n", "must hold train, val or test, got other"),
+        ("f.json", "[]", "expected an object"),
+        ("f.json", '{"protocol": "p", "folds": []}', "'seed' is missing"),
+        ("f.json", '{"protocol": "p", "seed": 0, "folds": []}', "has no folds"),
+        ("f.json", '{"protocol": "p", "seed": 0, "folds": [{"name": "1", "train": "a", "test": []}]}', "must be lists"),
+        ("f.json", '{"protocol": "p", "seed": 0, "folds": [{"name": "1", "train": [], "test": ["a"]}]}', "has no training images"),
+        ("f.json", '{"protocol": "p", "seed": 0, "folds": [{"name": "1", "train": ["a", "a"], "test": []}]}', "repeats a in train"),
+        ("f.csv", "fold,id\n1,a\n", "no column part; expected"),
+        ("f.csv", "fold,id,part\n1,a,Train\n1,b,other\n", "must be train, val or test, got other"),
     ],
 )  # fmt: skip
 def test_bad_fold_files(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -220,19 +220,23 @@ def test_bad_fold_files(tmp_path: Path, name: str, text: str, message: str) -> N
 def test_fold_names_must_differ(tmp_path: Path) -> None:
     row = {"name": "1", "train": ["a"], "test": ["b"]}
     (tmp_path / "f.json").write_text(json.dumps({"protocol": "p", "seed": 0, "folds": [row, row]}))
-    with pytest.raises(ProtocolError, match="fold 1 stands there more than once"):
+    with pytest.raises(ProtocolError, match="the fold name 1 is repeated"):
         read_folds(tmp_path / "f.json")
 
 
 def test_leaks_and_strangers_are_found(labelled: Labelled) -> None:
     rest = tuple(name for name in labelled.ids if name not in {"i00", "i15"})
-    with pytest.raises(LeakError, match=r"fold 1: group g0 straddles: i01 trains, i00 tests \(2 such"):
+    with pytest.raises(
+        LeakError, match=r"training image i01 and test image i00 have the same group g0 \(2 such"
+    ):
         check_folds(Folds("p", 0, (Fold("1", rest, ("i00", "i15")),)), labelled)
-    with pytest.raises(LeakError, match="i00 both train and test"):
+    with pytest.raises(LeakError, match="i00 are in both training and test set"):
         check_folds(Folds("p", 0, (Fold("1", labelled.ids, ("i00",)),)), labelled)
-    with pytest.raises(ProtocolError, match="names 1 images that the manifest and task do not hold: x"):
+    with pytest.raises(
+        ProtocolError, match="has 1 images that are not in the manifest, or that the task leaves out: x"
+    ):
         check_folds(Folds("p", 0, (Fold("1", labelled.ids, ("x",)),)), labelled)
-    with pytest.raises(ProtocolError, match="no training image of melanoma"):
+    with pytest.raises(ProtocolError, match="no training images of melanoma"):
         check_folds(Folds("p", 0, (Fold("1", labelled.ids[:14], labelled.ids[14:]),)), labelled)
 
 
@@ -241,21 +245,21 @@ def test_oddities_are_warned_of(labelled: Labelled) -> None:
     folds = Folds("p", 0, (Fold("1", train, test), Fold("2", train, test)))
     assert check_folds(folds, labelled) == (
         "no test image of melanoma in fold 1, 2",
-        "folds 1, 2 are the same split",
+        "folds 1, 2 are equal",
         "2 images are in no fold: i12, i13",
     )
 
 
 def test_folds_can_be_selected(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "5x2")
+    folds = split_folds(labelled, "5x2")
     assert folds.select(["2x1", "1x2"]).names == ("1x2", "2x1")
     assert folds.select([]) is folds
-    with pytest.raises(ProtocolError, match="no fold 9x9 in 5x2; folds: 1x1"):
+    with pytest.raises(ProtocolError, match="no fold 9x9 in the protocol 5x2; give some of 1x1"):
         folds.select(["9x9"])
 
 
 def test_repeated_k_fold(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "3x4", 2)
+    folds = split_folds(labelled, "3x4", 2)
     assert folds.names == tuple(f"{repeat}x{part}" for repeat in (1, 2, 3) for part in (1, 2, 3, 4))
     for first in (0, 4, 8):
         assert sorted(name for fold in folds.folds[first : first + 4] for name in fold.test) == list(
@@ -267,7 +271,7 @@ def test_repeated_k_fold(labelled: Labelled) -> None:
 
 
 def test_leave_one_group_out(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "leave-one-group-out")
+    folds = split_folds(labelled, "leave-one-group-out")
     assert folds.names == tuple(sorted(set(labelled.groups.tolist())))
     for fold in folds.folds:
         assert parts_of(labelled, fold.test)[0] == {fold.name}
@@ -276,13 +280,13 @@ def test_leave_one_group_out(labelled: Labelled) -> None:
         name for name in folds.names if len(parts_of(labelled, folds.select([name]).folds[0].test)[1]) == 2
     ]
     assert check_folds(folds, labelled) == (
-        f"{len(folds.folds) - len(mixed)} of {len(folds.folds)} folds leave out a group that lacks a class, so they have "
-        "no AUC of their own: a report pools the decision values of all folds to one AUC",
+        f"{len(folds.folds) - len(mixed)} of {len(folds.folds)} folds have a test set that lacks a class, so they have "
+        "no AUC of their own; reports compute one AUC from the decision function values of all folds",
     )
 
 
 def test_bootstrap_tests_what_was_not_drawn(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "bootstrap:40", 1)
+    folds = split_folds(labelled, "bootstrap:40", 1)
     shares = []
     for fold in folds.folds:
         assert sorted(fold.train + fold.test) == list(labelled.ids)
@@ -338,9 +342,9 @@ def test_published_lists_that_are_not_swapped_keep_their_names(tmp_path: Path) -
     ("text", "message"),
     [
         ("Fold_1: [[a], [b]", "not YAML"),
-        ("- a\n", "the top must be Fold_1"),
-        ("Fold_1: [[a], [b], [c]]\n", "Fold_1 must be two lists"),
-        ("Fold_1: [[a, a.tiff], [b]]\n", "fold holdout lists a more than once in train"),
+        ("- a\n", "expected Fold_1"),
+        ("Fold_1: [[a], [b], [c]]\n", "Fold_1 must have two lists"),
+        ("Fold_1: [[a, a.tiff], [b]]\n", "fold holdout repeats a in train"),
     ],
 )
 def test_bad_published_lists(tmp_path: Path, text: str, message: str) -> None:
@@ -353,9 +357,12 @@ def test_absent_images_are_refused_or_dropped_aloud(tmp_path: Path, labelled: La
     train, test = [*labelled.ids[:-4], "gone1"], [*labelled.ids[-4:], "gone2"]
     path = tmp_path / "folds.json"
     write_folds(path, Folds("p", 0, (Fold("1", tuple(sorted(train)), tuple(sorted(test))),)))
-    with pytest.raises(ProtocolError, match="2 images that the manifest and task do not hold: gone1, gone2"):
-        check_folds(make_folds(labelled, path), labelled)
-    folds = make_folds(labelled, path, absent="drop")
+    with pytest.raises(
+        ProtocolError,
+        match="2 images that are not in the manifest, or that the task leaves out: gone1, gone2",
+    ):
+        check_folds(split_folds(labelled, path), labelled)
+    folds = split_folds(labelled, path, absent="drop")
     assert folds.folds[0].test == labelled.ids[-4:]
     assert "2 of 24 listed images are not in the manifest and were dropped: gone1, gone2" in check_folds(
         folds, labelled
@@ -365,20 +372,20 @@ def test_absent_images_are_refused_or_dropped_aloud(tmp_path: Path, labelled: La
 def test_copies_of_test_images_are_left_out_of_a_given_training_part(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, ["a", "b"] * 8, split=["train"] * 8 + ["test"] * 8)
     keys = [f"k{index % 14}" for index in range(16)]
-    folds = make_folds(labelled, "holdout", keys=keys)
+    folds = split_folds(labelled, "holdout", keys=keys)
     assert folds.folds[0].train == labelled.ids[2:8]
     assert folds.folds[0].test == labelled.ids[8:]
     note = "fold holdout: 2 training images are byte-identical to test images and were left out of training: i00, i01"
     assert check_folds(folds, labelled, keys) == (note, "2 images are in no fold: i00, i01")
-    write_folds(tmp_path / "f.json", make_folds(labelled, "holdout"))
-    assert make_folds(labelled, tmp_path / "f.json", keys=keys).folds == folds.folds
+    write_folds(tmp_path / "f.json", split_folds(labelled, "holdout"))
+    assert split_folds(labelled, tmp_path / "f.json", keys=keys).folds == folds.folds
 
 
 def test_copies_of_another_class_are_warned_of(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, LABELS)
     keys = [f"k{min(index, 20)}" for index in range(len(LABELS))]
     keys[0] = keys[20]
-    folds = make_folds(labelled, "5x2", keys=keys)
+    folds = split_folds(labelled, "5x2", keys=keys)
     assert check_folds(folds, labelled, keys) == (
         "3 images are byte-identical to one of another class: i00, i20, i21",
     )
@@ -391,7 +398,7 @@ def test_the_official_split_of_isic_2017(real_data: Path) -> None:
     manifest.table["label"] = manifest.table["melanoma"]
     labelled = apply_task(manifest, "labels")
     keys = [digest_file(path) for path in labelled.paths]
-    folds = make_folds(labelled, "holdout", keys=keys)
+    folds = split_folds(labelled, "holdout", keys=keys)
     warnings = check_folds(folds, labelled, keys)
     assert len(folds.folds[0].test) == 600
     assert len(folds.folds[0].train) == 2147
@@ -429,9 +436,9 @@ class CountedName(str):
 
 def test_leaving_groups_out_looks_each_image_up_once(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, ["a", "b"] * 40, [f"g{index % 30}" for index in range(80)])
-    plain = make_folds(labelled, "leave-one-group-out")
+    plain = split_folds(labelled, "leave-one-group-out")
     CountedIds.lookups = 0
-    counted = make_folds(replace(labelled, ids=CountedIds(labelled.ids)), "leave-one-group-out")
+    counted = split_folds(replace(labelled, ids=CountedIds(labelled.ids)), "leave-one-group-out")
     assert counted == plain
     assert CountedIds.lookups == 80
     for fold in plain.folds:
@@ -444,7 +451,7 @@ def test_dropping_copies_searches_no_list(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, ["a", "b"] * 60, split=["train", "train", "test"] * 40)
     labelled = replace(labelled, ids=tuple(map(CountedName, labelled.ids)))
     CountedName.compared = 0
-    folds = make_folds(labelled, "holdout", keys=[str(int(name[1:]) // 3) for name in labelled.ids])
+    folds = split_folds(labelled, "holdout", keys=[str(int(name[1:]) // 3) for name in labelled.ids])
     assert folds.folds[0].train == ()
     assert "80 training images" in folds.notes[0]
     assert CountedName.compared < 5 * 120
@@ -473,7 +480,7 @@ def test_a_fold_file_of_many_folds_is_read_row_by_row(tmp_path: Path, monkeypatc
 def test_exchanged_parts_are_told(tmp_path: Path) -> None:
     splits = ["train"] * 8 + ["test"] * 6 + ["train"] * 4 + ["test"] * 4
     labelled = labelled_by(tmp_path, LABELS, split=splits)
-    (given,) = make_folds(labelled, "holdout").folds
+    (given,) = split_folds(labelled, "holdout").folds
     assert check_folds(Folds("f", 0, (given,)), labelled) == ()
     turned = Folds("f", 0, (Fold("1", given.test, given.train),))
     (warning,) = check_folds(turned, labelled)
@@ -491,7 +498,7 @@ def test_a_test_set_larger_than_the_training_set_is_told(tmp_path: Path) -> None
         "fold 1: the test set is larger than the training set (14 and 8 images); are they exchanged?",
     )
     for protocol in ("5x2", "kfold:3", "bootstrap:5", "none"):
-        assert check_folds(make_folds(labelled, protocol), labelled) == ()
+        assert check_folds(split_folds(labelled, protocol), labelled) == ()
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=2, max_size=12))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -70,6 +73,19 @@ def test_equal_rows_give_equal_bytes(tmp_path, rows):
     assert first.read_bytes() == second.read_bytes()
     headers = first.read_bytes().split(b"OHDR\2")[1:]
     assert [header[0] & 0x20 for header in headers] == [0, 0, 0]  # none holds times
+
+
+def test_a_block_has_the_bytes_that_0_1_0_wrote(tmp_path):
+    sample = Path(__file__).parents[1] / "samples" / "featx-0.1.0.zip"
+    with zipfile.ZipFile(sample) as archive:
+        folder = "0.1.0/cache/features/tiny-random1-7f51d71e/"
+        (name,) = (one for one in archive.namelist() if one.startswith(folder) and one.endswith(".h5"))
+        old = Path(archive.extract(name, tmp_path))
+    recipe = h5py.File(old).attrs["recipe"].decode()
+    keys, _ = read_index(old, recipe)
+    new = write_block(tmp_path / "new", recipe, keys, read_features(old, recipe))
+    assert new.name == old.name
+    assert new.read_bytes() == old.read_bytes()
 
 
 @pytest.mark.parametrize("dataset", ["keys", "features"])
@@ -235,3 +251,129 @@ def test_a_block_that_goes_while_hdf5_opens_it_is_gone_not_damaged(tmp_path, row
     monkeypatch.setattr(h5py, "File", removed)
     with pytest.raises(FileNotFoundError):
         read_index(block, "ab" * 32)
+
+
+def test_a_block_that_does_not_exist_any_more_is_no_problem(tmp_path):
+    assert check_block(tmp_path / f"block-{'0' * 16}-{'0' * 32}.h5", RECIPE) is None
+
+
+def test_a_disk_that_cannot_be_read_is_not_damage(tmp_path, rows, monkeypatch):
+    path = write_block(tmp_path, RECIPE, *rows(0, 3))
+
+    def broken(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(StoreError, match=r"cannot be read \(Input/output error\); check the disk") as caught:
+        read_features(path, RECIPE)
+    assert not isinstance(caught.value, DamagedBlockError)
+
+
+def crafted(folder, form=2, **datasets):
+    """Write an HDF5 file with the name and the attributes of a block of 3 rows, and any datasets."""
+    given = {
+        "keys": {"data": np.arange(96, dtype=np.uint8).reshape(3, 32)},
+        "features": {"data": np.ones((3, 1, 8), np.float32)},
+        **datasets,
+    }
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.attrs["format"] = np.int64(form)
+        file.attrs["recipe"] = np.bytes_(RECIPE)
+        for name, options in given.items():
+            if options is None:
+                file.create_group(name)
+            else:
+                file.create_dataset(name, **options)
+    keys = digest_bytes(np.arange(96, dtype=np.uint8).tobytes())[:16]
+    if form == 2:
+        return named(folder, folder / "x.h5", keys)
+    return (folder / "x.h5").rename(folder / f"block-{keys}.h5")
+
+
+ROWS = np.ones((3, 1, 8), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("form", "datasets", "told"),
+    [
+        (2, {"features": None}, "not a dataset"),
+        (2, {"features": {"data": ROWS[0]}}, r"features of shape \(1, 8\)"),
+        (2, {"features": {"data": ROWS[:2]}}, r"shape \(2, 1, 8\) and type float32; expected shape \(3, 1, 8\)"),
+        (2, {"features": {"data": ROWS.astype(np.float64)}}, "type float64"),
+        (2, {"features": {"data": ROWS.astype(">f4")}}, "type >f4"),
+        (2, {"keys": {"data": np.zeros((3, 31), np.uint8)}}, r"expected shape \(3, 32\)"),
+        (2, {"features": {"data": ROWS, "fletcher32": True}}, "shape"),
+        (2, {"features": {"data": ROWS, "chunks": (3, 1, 8)}}, "not contiguous"),
+        (2, {"features": {"data": ROWS * np.nan}}, "NaN or infinity"),
+        (1, {"keys": {"data": np.zeros((3, 32), np.uint8), "fletcher32": True, "chunks": (2, 32)}}, "chunks of"),
+        (1, {"keys": {"shape": (3, 32), "dtype": "u1", "fletcher32": True, "chunks": (3, 32)}}, "table of the chunks"),
+        (1, {"keys": {"data": np.zeros((3, 32), np.uint8)}}, "shape"),
+    ],
+)  # fmt: skip
+def test_another_layout_than_the_written_one_is_damage(tmp_path, form, datasets, told):
+    path = crafted(tmp_path, form, **datasets)
+    problem = check_block(path, RECIPE)
+    assert problem.damaged
+    assert re.search(told, problem.text), problem.text
+
+
+def test_a_block_without_its_attributes_is_damaged(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["keys"] = np.zeros((3, 32), np.uint8)
+    with pytest.raises(DamagedBlockError, match="it has no 'format'"):
+        read_index(named(tmp_path, tmp_path / "x.h5"), RECIPE)
+
+
+def test_unused_space_of_a_block_of_format_1_is_not_read_as_zeros(former):
+    """The checksum of zeros is zero, so that HDF5 takes a chunk in unused space for a sound one."""
+    data = former.read_bytes()
+    with h5py.File(former) as file:
+        chunk = file["features"].id.get_chunk_info(0)
+    unused = data.index(bytes(chunk.size + 64)) + 32
+    place, other = (address.to_bytes(8, "little") for address in (chunk.byte_offset, unused))
+    former.write_bytes(data.replace(place, other))
+    with h5py.File(former) as file:
+        assert not file["features"][...].any()
+    with pytest.raises(DamagedBlockError, match="unused space of the file"):
+        read_features(former, FORMER_RECIPE)
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A block of format 1 with 70 rows, in two chunks."""
+    source = FORMER / "block-5685c3bd343bfd69.h5"
+    return Path(shutil.copy(source, tmp_path / source.name))
+
+
+def chunk_places(path, dataset="features"):
+    with h5py.File(path) as file:
+        return [
+            file[dataset].id.get_chunk_info(place).byte_offset
+            for place in range(file[dataset].id.get_num_chunks())
+        ]
+
+
+def test_two_chunks_in_one_place_are_damage(large):
+    first, second = (place.to_bytes(8, "little") for place in chunk_places(large))
+    large.write_bytes(large.read_bytes().replace(second, first))
+    problem = check_block(large, FORMER_RECIPE)
+    assert problem.damaged
+    assert "table of the chunks" in problem.text
+
+
+def test_rows_that_are_zero_are_read_from_format_1(large):
+    """Such a chunk adjoins another one, as unused space does not."""
+    *_, place = chunk_places(large)
+    data = bytearray(large.read_bytes())
+    data[place : place + 1028] = bytes(1028)  # 64 rows of 4 numbers, and their checksum
+    for end in (b"", b"what another version of HDF5 may write at the end"):
+        large.write_bytes(bytes(data) + end)
+        assert not read_features(large, FORMER_RECIPE)[64:].any()
+        assert check_block(large, FORMER_RECIPE) is None
+
+
+def test_a_chunk_that_hdf5_does_not_find_is_not_read_as_zeros(large):
+    # The row of the second entry of the features' table, behind which HDF5 looks for row 64 and lists another.
+    flip(large, 8 * (large.read_bytes().rindex(b"TREE") + 104) + 2)
+    with pytest.raises(DamagedBlockError, match="the chunk at row 64 of /features is not found"):
+        read_features(large, FORMER_RECIPE)

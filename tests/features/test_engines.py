@@ -4,12 +4,21 @@ import importlib.util
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from featx.errors import ConfigError
 from featx.features import engines
-from featx.features.engines import Deviation, KerasEngine, deviation, reference_outputs
+from featx.features.engines import (
+    Deviation,
+    KerasEngine,
+    PrecisionCheck,
+    deviation,
+    reference_outputs,
+    set_threads,
+)
 from featx.features.extract_settings import Device
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
@@ -135,3 +144,51 @@ def test_zero_rows_agree_with_zero_rows_alone():
     zero, one = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
     assert deviation(zero, zero) == Deviation(1.0, 0.0)
     assert deviation(zero, one).cosine == 0
+
+
+def test_threads_reach_the_backend_or_are_refused(monkeypatch):
+    config = pytest.importorskip("tensorflow").config.threading
+    told = []
+    monkeypatch.setattr(engines, "keras_backend", lambda: "tensorflow")
+    monkeypatch.setattr(config, "get_intra_op_parallelism_threads", lambda: 2)
+    monkeypatch.setattr(config, "set_intra_op_parallelism_threads", told.append)
+    set_threads(2)
+    set_threads(3)
+    assert told == [3]
+
+    def late(threads):
+        raise RuntimeError("Intra op parallelism cannot be modified after initialization.")
+
+    monkeypatch.setattr(config, "set_intra_op_parallelism_threads", late)
+    with pytest.raises(ConfigError, match="before the first forward pass"):
+        set_threads(3)
+    monkeypatch.setattr(engines, "keras_backend", lambda: "jax")
+    with pytest.raises(ConfigError, match="no effect on Keras with the jax backend"):
+        set_threads(3)
+
+
+def test_threads_reach_pytorch(monkeypatch):
+    torch = pytest.importorskip("torch")
+    told = []
+    monkeypatch.setattr(engines, "keras_backend", lambda: "torch")
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    set_threads(3)
+    assert told == [3]
+
+
+def test_only_the_first_two_batches_are_compared():
+    notes = []
+
+    class Reference:
+        def start(self, pixels):
+            return lambda: [np.float32([[1, 0], [0, 10]])]
+
+    progress = SimpleNamespace(say=notes.append)
+    check = PrecisionCheck("tiny (random0)", "bfloat16", Reference, progress)
+    for _ in range(3):
+        check(np.zeros((2, 1, 1, 3), np.uint8), 1, [np.float32([[1.5, 0], [9, 9]])])
+    assert notes == [
+        f"tiny (random0) in bfloat16, batch {number} compared with float32: smallest cosine 1.00000, "
+        "largest difference 0.5 of the largest feature"
+        for number in (1, 2)
+    ]

@@ -15,7 +15,7 @@ import pytest
 
 from featx.digest import digest_bytes
 from featx.errors import BackboneError, ConfigError, ExtractionError, ManifestError, WeightsError
-from featx.features import network_pass, pipeline
+from featx.features import extraction, network_pass, pipeline
 from featx.features.arm_files import arm_file, read_arm
 from featx.features.extraction import extract, summarise_extraction
 from featx.features.store import COST, TRAINED_ON, FeatureStore
@@ -488,9 +488,25 @@ def test_an_arm_is_named_although_images_failed(run, pictures, tmp_path):
     assert len(read_arm(arm_file(tmp_path / "cache", "tuned"))) == 1
 
 
+def test_a_file_that_cannot_be_read_stops_or_is_listed(run, pictures, monkeypatch):
+    manifest = pictures(3)
+    known = extraction.content_keys
+    bad = str(manifest.parent / "p0001.png")
+
+    def unreadable(paths, **given):
+        found = known([path for path in paths if path != bad], **given)
+        return found._replace(failures={bad: f"{bad}: cannot be read"})
+
+    monkeypatch.setattr(extraction, "content_keys", unreadable)
+    with pytest.raises(ExtractionError, match=r"p0001\.png: cannot be read"):
+        run(manifest, on_error="fail")
+    (done,) = run(manifest, on_error="skip")
+    assert (done.images, done.computed, done.failed) == (3, 2, (("p0001", bad, f"{bad}: cannot be read"),))
+
+
 _CHILD = """
 import sys, time
-from featx.features import network_pass, pipeline
+from featx.features import extraction, network_pass, pipeline
 from featx.features.extraction import extract
 pipeline._MOST_ROWS = 64
 load = network_pass.load_image

@@ -197,3 +197,31 @@ def test_rows_are_rescued_in_float32_or_their_layer_is_named(network, tmp_path, 
     bad, layers = loaded.rescue(pixels, [2])
     assert layers == ["block2_norm"]
     assert not np.isfinite(bad[0]).all()
+
+
+def test_auto_falls_back_to_keras_where_an_export_fails(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+
+    def refused(network, folder):
+        raise ConfigError("tiny cannot be exported")
+
+    monkeypatch.setattr(planning, "export_network", refused)
+    said = []
+    progress = type("Notes", (Silent,), {"say": lambda self, text: said.append(text)})()
+    for engine in ("auto", "openvino"):
+        settings = FeatureOptions(batch_size=2, image_size=16, engine=engine, device="cpu")
+        (target,) = targets(["tiny"], ["random"], settings, tmp_path)
+        loaded = LoadedNetwork(target, settings, Device("cpu"), "openvino", tmp_path, progress)
+        if engine == "auto":
+            assert loaded.engine.name == "keras"
+            assert "tiny (random0): tiny cannot be exported; using keras instead" in said
+        else:
+            with pytest.raises(ConfigError, match="cannot be exported"):
+                _ = loaded.engine
+
+
+def test_a_folder_that_is_no_store_is_not_used_for_a_recipe(tmp_path):
+    (target,) = targets(["tiny"], ["random"], FeatureOptions(), tmp_path)
+    other = target.folders[0].with_name(target.folders[0].name.replace("random0", "other"))
+    other.mkdir(parents=True)
+    assert targets(["tiny"], ["random"], FeatureOptions(), tmp_path)[0].folders == target.folders

@@ -155,6 +155,45 @@ def test_read_images_goes_by_id_and_content(store, pictures):
         store.read_images(manifest)
 
 
+def test_to_numpy_is_a_table_in_the_order_of_the_manifest(store, pictures):
+    manifest = pictures(4)
+    files = sorted(manifest.parent.glob("*.png"))
+    keys = [digest_bytes(path.read_bytes()) for path in files]
+    features = np.arange(4 * 3, dtype=np.float32).reshape(4, 1, 3)
+    store.write_block(keys[::-1], features[::-1])
+    found = store.to_numpy(manifest)
+    assert (found.dtype, found.tolist()) == (np.float32, features[:, 0].tolist())
+    files[2].write_bytes(files[2].read_bytes() + b"changed")
+    files[1].unlink()
+    files[0].write_bytes(b"no image")
+    with pytest.raises(MissingFeaturesError, match=r"2 of 3 images of .* \(first: p0000, p0002\)"):
+        store.to_numpy(pictures(0))
+
+
+def test_kept_views_are_successive_rows_of_a_table(store, rows, pictures):
+    manifest = pictures(2)
+    keys = [digest_bytes(path.read_bytes()) for path in sorted(manifest.parent.glob("*.png"))]
+    _, features = rows(0, 2, width=3, views=2)
+    store.write_block(keys, features)
+    assert np.array_equal(store.to_numpy(manifest), features.reshape(4, 3))
+
+
+def test_to_frame_has_a_row_for_each_image_and_view(store, rows):
+    keys, features = rows(0, 6, width=3, views=2)
+    store.write_block(keys[:2], features[:2])
+    store.write_block(keys[2:], features[2:])
+    frame = store.to_frame()
+    assert list(frame.columns) == ["f0", "f1", "f2"]
+    assert frame.index.names == ["image", "view"]
+    assert list(frame.index.unique("image")) == sorted(keys)
+    assert set(frame.dtypes) == {np.dtype(np.float32)}
+    assert all(np.array_equal(frame.loc[key], row) for key, row in zip(keys, features, strict=True))
+
+
+def test_an_empty_store_gives_an_empty_frame(store):
+    assert store.to_frame().shape == (0, 0)
+
+
 def test_train_keys_are_those_of_the_fine_tuning_run(store, tmp_path, recipe, rows):
     assert store.train_keys() is None
     tuned = FeatureStore.create(tmp_path / "tuned", dataclasses.replace(recipe, trained_on={"fold": "1x1"}))
@@ -215,3 +254,43 @@ def test_a_reader_outlasts_compaction_after_compaction(store, rows, monkeypatch)
 
     monkeypatch.setattr(store_module, "read_features", gone)
     assert np.array_equal(store.read(keys), features)
+
+
+def test_a_block_that_goes_between_listing_and_reading_is_left_out(store, rows, monkeypatch):
+    keys, features = rows(0, 4)
+    block = store.write_block(keys, features)
+    reader = FeatureStore(store.path)
+    gone = store.path / f"block-{'0' * 16}-{'0' * 32}.h5"
+    listings = iter([[gone, block], [block], [block]])
+    monkeypatch.setattr(reader, "blocks", lambda: next(listings))
+    assert reader.keys() == frozenset(keys)
+
+
+def test_reading_ends_where_blocks_are_replaced_for_ever(store, rows, monkeypatch):
+    keys, features = rows(0, 2)
+    store.write_block(keys, features)
+
+    def gone(*given):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(store_module, "read_features", gone)
+    with pytest.raises(StoreError, match="other processes replaced blocks 100 times while they were read"):
+        store.read(keys)
+    assert store.discard(keys[:1]) == 0
+    assert len(store.blocks()) == 1
+
+
+def test_a_recipe_that_is_no_object_is_refused(store):
+    (store.path / RECIPE).write_text("[]")
+    with pytest.raises(StoreError, match="is not a JSON object"):
+        FeatureStore(store.path)
+
+
+def test_rows_of_another_shape_by_another_writer_are_refused(store, rows):
+    other = FeatureStore(store.path)
+    store.write_block(*rows(0, 4))
+    bad = other.write_block(*rows(4, 8, width=9))
+    for reader in (store, FeatureStore(store.path)):
+        with pytest.raises(StoreError, match=r"has rows of shape \(1, \d\) \(views, width\)"):
+            reader.keys()
+    assert bad.exists()

@@ -15,7 +15,7 @@ from featx.features import blocks, upkeep
 from featx.features import store as store_module
 from featx.features.blocks import is_current, read_features
 from featx.features.store import FeatureStore
-from featx.features.upkeep import compact, export, facts, prune
+from featx.features.upkeep import compact, export, facts, prune, prune_exports
 from featx.files import write_aside
 
 FORMER = Path(__file__).parent / "data" / "format-1"
@@ -199,3 +199,17 @@ def test_a_store_is_described_while_its_blocks_are_compacted(filled, monkeypatch
     monkeypatch.setattr(FeatureStore, "refresh", lambda self: None)
     monkeypatch.setattr(FeatureStore, "blocks", lambda self: [*listed, gone])
     assert facts(store.path).bytes == sum(block.stat().st_size for block in listed)
+
+
+def test_an_empty_store_is_compact(store):
+    assert compact(store.path) == (0, 0)
+
+
+def test_exported_networks_are_counted_and_removed(tmp_path):
+    folder = tmp_path / "openvino" / "tiny-0123"
+    folder.mkdir(parents=True)
+    (folder / "model.xml").write_bytes(b"12345")
+    assert prune_exports(tmp_path, dry_run=True) == (1, 5)
+    assert folder.exists()
+    assert prune_exports(tmp_path) == (1, 5)
+    assert prune_exports(tmp_path) == (0, 0)

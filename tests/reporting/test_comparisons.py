@@ -11,7 +11,7 @@ from featx.reporting.summary import Summary, against, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats import compare_many
-from featx.stats.compare import compare_arms
+from featx.stats.compare import compare_pair
 from featx.stats.power import detectable
 
 Write = Callable[..., Run]
@@ -40,7 +40,7 @@ def test_what_the_data_could_show_is_what_the_stats_say(summary: Summary) -> Non
     folds = {one.arm: one.scores for one in summary.series}
     for row in records(table):
         a, b = folds[str(row["a"])], folds[str(row["b"])]
-        found = compare_arms(a, b, level=1 - 0.05 / 3)
+        found = compare_pair(a, b, level=1 - 0.05 / 3)
         assert row["smallest"] == detectable(found.finding, auc=found.values, level=1 - 0.05 / 3).difference
         assert row["comparisons"] == 3
 

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from featx.errors import ConfigError, InputError
 from featx.stats.arms import FoldScores, fold_aucs, fold_scores
-from featx.stats.compare import adjust, compare_arms, compare_many, holm
+from featx.stats.compare import adjust, compare_many, compare_pair, holm
 from featx.stats.significance import bootstrap_test, combined_f, corrected_t, delong_test, dietterich_t
 
 NAMES_5X2 = [f"{repeat}x{direction}" for repeat in range(1, 6) for direction in (1, 2)]
@@ -37,7 +37,7 @@ def draw(
 
 def test_one_test_set_is_compared_by_delong() -> None:
     (a,), (b,) = draw(1, ["holdout"]), draw(2, ["holdout"])
-    found = compare_arms([a], [b], protocol="holdout", names=("A", "B"))
+    found = compare_pair([a], [b], protocol="holdout", names=("A", "B"))
     assert found.finding == delong_test(a.actual, a.scores, b.scores)
     assert found.values == pytest.approx(tuple(fold_aucs([a, b])))
     assert (found.arms, found.adjusted_p, found.adjustment, found.others) == (
@@ -51,21 +51,21 @@ def test_one_test_set_is_compared_by_delong() -> None:
 def test_groups_of_several_images_ask_for_the_grouped_delong() -> None:
     (a,), (b,) = draw(1, ["holdout"]), draw(2, ["holdout"])
     groups = tuple(f"lesion {row // 2}" for row in range(80))
-    found = compare_arms([replace(a, groups=groups)], [replace(b, groups=groups)])
+    found = compare_pair([replace(a, groups=groups)], [replace(b, groups=groups)])
     assert found.finding == delong_test(a.actual, a.scores, b.scores, groups=groups)
     assert found.finding.correction == "variance by 40 groups"
 
 
 def test_one_test_set_of_several_classes_is_bootstrapped() -> None:
     (a,), (b,) = draw(1, ["holdout"], classes=3), draw(2, ["holdout"], classes=3)
-    found = compare_arms([a], [b], seed=5)
+    found = compare_pair([a], [b], seed=5)
     assert found.finding == bootstrap_test(a.actual, a.scores, b.scores, seed=5)
     assert found.finding.positives is None
 
 
 def test_5x2_is_compared_by_the_corrected_t_and_shows_the_5x2cv_tests() -> None:
     a, b = draw(1, NAMES_5X2, shift=1.5), draw(2, NAMES_5X2)
-    found = compare_arms(a, b[::-1], protocol="5x2")
+    found = compare_pair(a, b[::-1], protocol="5x2")
     differences = fold_aucs(a) - fold_aucs(b)
     resampled = corrected_t(differences, ratio=1.0)
     assert (found.finding.p, found.finding.statistic) == (resampled.p, resampled.statistic)
@@ -83,14 +83,14 @@ def test_5x2_is_compared_by_the_corrected_t_and_shows_the_5x2cv_tests() -> None:
 def test_a_5x2cv_test_is_the_answer_on_request(test: str) -> None:
     a, b = draw(1, NAMES_5X2, shift=1.5), draw(2, NAMES_5X2)
     pairs = (fold_aucs(a) - fold_aucs(b)).reshape(5, 2)
-    found = compare_arms(a, b, protocol="5x2", test=test)
+    found = compare_pair(a, b, protocol="5x2", test=test)
     assert (
         found.finding.p
         == found.adjusted_p
         == {"combined-f": combined_f, "dietterich-t": dietterich_t}[test](pairs).p
     )
     assert len(found.others) == 2
-    lonely = compare_arms(a[::2], b[::2], protocol="5x2", test=test)
+    lonely = compare_pair(a[::2], b[::2], protocol="5x2", test=test)
     assert np.isnan(lonely.finding.p)
     assert lonely.finding.warnings == ("no repeat has both its directions: no test is possible",)
 
@@ -99,15 +99,15 @@ def test_a_5x2cv_test_is_the_answer_on_request(test: str) -> None:
 def test_other_folds_are_compared_by_the_corrected_t(protocol: str) -> None:
     names = list("12345")
     a, b = draw(1, names), draw(2, names)
-    found = compare_arms(a, b, protocol=protocol)
+    found = compare_pair(a, b, protocol=protocol)
     expected = corrected_t(fold_aucs(a) - fold_aucs(b), ratio=0.25)
     assert found.finding == replace(expected, n=80, positives=int(sum(fold.actual.sum() for fold in a)))
 
 
 def test_known_training_sizes_are_used() -> None:
     a, b = draw(1, list("12345")), draw(2, list("12345"))
-    small = compare_arms([replace(fold, train_size=16) for fold in a], b)
-    assert small.finding.p > compare_arms(a, b).finding.p
+    small = compare_pair([replace(fold, train_size=16) for fold in a], b)
+    assert small.finding.p > compare_pair(a, b).finding.p
     assert "1/5 + 1" in small.finding.correction
 
 
@@ -122,7 +122,7 @@ def test_folds_of_one_class_are_left_out_and_named() -> None:
             *folds[1:],
         ]
 
-    found = compare_arms(shrink(a), shrink(b))
+    found = compare_pair(shrink(a), shrink(b))
     assert (found.undefined, found.finding.folds) == (1, 4)
     assert "folds left out, a class is missing in their test part: 1" in found.finding.warnings
     assert found.values[0] == pytest.approx(fold_aucs(a)[1:].mean())
@@ -133,7 +133,7 @@ def test_one_defined_fold_allows_no_test() -> None:
         [fold_scores("1", "abc", [0, 1, 1], scores), fold_scores("2", "def", [1, 1, 1], scores)]
         for scores in ([1, 2, 3], [2, 1, 3])
     ]
-    found = compare_arms(*folds)
+    found = compare_pair(*folds)
     assert np.isnan(found.finding.p)
     assert found.finding.warnings[0] == "fewer than two folds have all classes: no test is possible"
     assert found.values == (1.0, 0.5)
@@ -141,7 +141,7 @@ def test_one_defined_fold_allows_no_test() -> None:
 
 def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
     a, b = draw(1, NAMES_5X2[:-1]), draw(2, NAMES_5X2[:-1])
-    found = compare_arms(a, b, protocol="5x2", test="combined-f")
+    found = compare_pair(a, b, protocol="5x2", test="combined-f")
     assert found.finding.freedom == (8, 4)
     assert any("only 4 of the five repeats" in note for note in found.finding.warnings)
     assert found.others[0].folds == 9
@@ -150,14 +150,14 @@ def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
 def test_repeated_partitions_are_named() -> None:
     a, b = draw(1, ["1x1", "1x2"]), draw(2, ["1x1", "1x2"])
     again = [[*folds, replace(folds[0], name="2x1"), replace(folds[1], name="2x2")] for folds in (a, b)]
-    found = compare_arms(*again, protocol="5x2")
+    found = compare_pair(*again, protocol="5x2")
     assert "repeated test parts: 2x1 = 1x1, 2x2 = 1x2" in found.finding.warnings
 
 
 def test_no_test_where_nothing_is_known_of_training_parts() -> None:
     a, b = draw(1, ["1", "2"]), draw(2, ["1", "2"])
     same = [[folds[0], replace(folds[0], name="2")] for folds in (a, b)]
-    found = compare_arms(*same)
+    found = compare_pair(*same)
     assert np.isnan(found.finding.p)
     assert "the training parts' sizes are unknown: no test is possible" in found.finding.warnings
 
@@ -165,7 +165,7 @@ def test_no_test_where_nothing_is_known_of_training_parts() -> None:
 def test_an_arm_equals_itself() -> None:
     for names, protocol in ((["holdout"], "holdout"), (NAMES_5X2, "5x2"), (list("123"), "kfold:3")):
         arm = draw(1, names)
-        found = compare_arms(arm, arm, protocol=protocol)
+        found = compare_pair(arm, arm, protocol=protocol)
         assert (found.finding.p, found.finding.estimate) == (1.0, 0.0)
         assert found.finding.warnings
 
@@ -173,7 +173,7 @@ def test_an_arm_equals_itself() -> None:
 def test_order_of_the_arms_only_turns_the_sign() -> None:
     for names, protocol in ((["holdout"], "holdout"), (NAMES_5X2, "5x2"), (list("12345"), "kfold:5")):
         a, b = draw(1, names), draw(2, names)
-        one, other = compare_arms(a, b, protocol=protocol), compare_arms(b, a, protocol=protocol)
+        one, other = compare_pair(a, b, protocol=protocol), compare_pair(b, a, protocol=protocol)
         assert one.finding.p == pytest.approx(other.finding.p)
         assert one.finding.estimate == pytest.approx(-other.finding.estimate)
         assert one.finding.low == pytest.approx(-other.finding.high)
@@ -195,7 +195,7 @@ def test_order_of_the_arms_only_turns_the_sign() -> None:
 def test_arms_that_do_not_match_are_refused(change: object, message: str) -> None:
     a, b = draw(1, list("123")), draw(2, list("123"))
     with pytest.raises(InputError, match=message):
-        compare_arms(a, change(b))  # type: ignore[operator]
+        compare_pair(a, change(b))  # type: ignore[operator]
 
 
 def test_several_arms_are_corrected_by_holm() -> None:
@@ -249,9 +249,9 @@ def test_bad_comparisons_are_refused() -> None:
     with pytest.raises(InputError, match="at least two arms"):
         compare_many({"A": draw(1, ["holdout"])})
     with pytest.raises(ConfigError, match="'auto' unless the protocol is 5x2"):
-        compare_arms(draw(1, list("123")), draw(2, list("123")), protocol="kfold:3", test="combined-f")
+        compare_pair(draw(1, list("123")), draw(2, list("123")), protocol="kfold:3", test="combined-f")
     with pytest.raises(ConfigError, match="'test' parameter must be one of"):
-        compare_arms(draw(1, list("123")), draw(2, list("123")), test="t")
+        compare_pair(draw(1, list("123")), draw(2, list("123")), test="t")
     with pytest.raises(ConfigError, match="'correction' parameter must be one of"):
         compare_many({"A": draw(1, ["holdout"]), "B": draw(2, ["holdout"])}, correction="bonferroni")
 
@@ -303,7 +303,7 @@ def test_counts_are_of_the_folds_that_entered() -> None:
         return [*folds[:-1], replace(folds[-1], actual=np.ones_like(folds[-1].actual))]
 
     a, b = (last_of_one_class(draw(seed, list("12345"))) for seed in (1, 2))
-    found = compare_arms(a, b)
+    found = compare_pair(a, b)
     assert (found.finding.n, found.folds) == (64, tuple("1234"))
     assert found.finding.positives == sum(int(fold.actual.sum()) for fold in a[:-1])
 
@@ -313,9 +313,9 @@ def test_rows_that_stand_for_groups_are_counted_against_groups() -> None:
         return [replace(fold, groups=fold.ids, train_size=320, train_groups=64) for fold in folds]
 
     a, b = draw(1, list("12345")), draw(2, list("12345"))
-    assert "+ 0.25)" in compare_arms(grouped(a), grouped(b)).finding.correction
+    assert "+ 0.25)" in compare_pair(grouped(a), grouped(b)).finding.correction
     images = [replace(fold, groups=("p",) * len(fold.ids), train_size=320, train_groups=64) for fold in a]
-    assert "+ 0.05)" in compare_arms(images, images).finding.correction
+    assert "+ 0.05)" in compare_pair(images, images).finding.correction
 
 
 def test_the_simultaneous_interval_is_bonferronis() -> None:
@@ -338,9 +338,9 @@ def test_no_interval_reaches_beyond_what_areas_can_differ_by_and_none_is_of_no_w
         for name, scores in (("1", [4, 3, 2, 1]), ("2", [1, 3, 2, 4]))
     ]
     known = [[replace(fold, train_size=4) for fold in arm] for arm in (a, b)]
-    found = adjust([compare_arms(*known)])[0]
+    found = adjust([compare_pair(*known)])[0]
     assert (found.finding.low, found.finding.high) == (found.adjusted_low, found.adjusted_high) == (-1.0, 1.0)
-    same = adjust([compare_arms(a, a)])[0]
+    same = adjust([compare_pair(a, a)])[0]
     assert np.isnan([same.finding.low, same.finding.high, same.adjusted_low, same.adjusted_high]).all()
 
 

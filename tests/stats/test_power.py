@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from featx.errors import ConfigError, InputError
 from featx.stats.arms import FoldScores, fold_aucs, fold_scores
-from featx.stats.compare import compare_arms
+from featx.stats.compare import compare_pair
 from featx.stats.power import (
     detectable,
     hanley_mcneil_variance,
@@ -28,7 +28,7 @@ def detectable_over_folds(differences, ratio, **wanted):
 
 
 def smallest_difference(a, b):
-    found = compare_arms(a, b)
+    found = compare_pair(a, b)
     return detectable(found.finding, auc=found.values)
 
 

@@ -1,4 +1,4 @@
-"""What a published data set is on the disk: tables and images somewhere below a folder."""
+"""Files of a published data set: tables and images in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from featx.data.manifest import IMAGE_ENDINGS, image_name
 from featx.errors import ManifestError, listing
 from featx.files import read_regular
 
-__all__ = ["TABLE_LIMIT", "PublishedTable", "filled", "one_hot", "read_text_table"]
+__all__ = [
+    "TABLE_LIMIT",
+    "PublishedFiles",
+    "coded",
+    "filled",
+    "one_hot",
+    "read_text_table",
+    "with_strata",
+]
 
 TABLE_LIMIT = 2**26
-"""Bytes of a published table: the largest, of 33,126 images, has 2 MB."""
+"""Most bytes of a published table: the largest, of 33,126 images, has 2 MB."""
 
 
 @dataclass(frozen=True)
-class PublishedTable:
-    """A data set as it was unpacked.
-
-    Attributes
-    ----------
-    path : Path
-        A folder, or one table of it.
-    images : Path
-        Folder below which the images lie.
-    """
+class PublishedFiles:
+    """An unpacked data set: `path` is its folder, or one of its tables, and `images` the folder of the images."""
 
     path: Path
     images: Path
@@ -45,13 +45,13 @@ class PublishedTable:
 
     @cached_property
     def _files(self) -> list[Path]:
-        """All files, the least deep first."""
+        """All files, those in fewer subfolders first."""
         found = [Path(base) / name for base, _, names in os.walk(self.folder) for name in names]
         return sorted(found, key=lambda file: (len(file.parts), file.as_posix()))
 
     @cached_property
     def _images(self) -> Mapping[str, list[Path]]:
-        """Images by their name in lower case without ending."""
+        """Images by their names in lower case without ending."""
         found: dict[str, list[Path]] = {}
         for base, _, names in os.walk(self.images):
             for name in sorted(names):
@@ -60,7 +60,7 @@ class PublishedTable:
         return found
 
     def find(self, *patterns: str) -> list[Path]:
-        """Find files by name; of files of one name the least deep."""
+        """Find files by name; of files of one name, that in the fewest subfolders."""
         found: dict[str, Path] = {}
         for pattern in patterns:
             hits = [file for file in self._files if fnmatchcase(file.name.lower(), pattern.lower())]
@@ -69,20 +69,20 @@ class PublishedTable:
         return list(found.values())
 
     def first(self, *patterns: str) -> Path:
-        """Find the first file that is there."""
+        """Find the first file that exists."""
         found = self.find(*patterns)
         if not found:
             raise ManifestError(
-                f"{self.folder}: no table {' or '.join(patterns)} below this folder; give the unpacked data set"
+                f"{self.folder}: no table {' or '.join(patterns)} in this folder or its subfolders; give the folder of the unpacked data set"
             )
         return found[0]
 
     def table(self, *patterns: str, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
-        """Read the first table that is there."""
+        """Read the first table that exists."""
         return read_text_table(self.first(*patterns), columns=columns, header=header)
 
     def locate(self, name: str) -> list[Path]:
-        """Find the image of a published name."""
+        """Find the files of a published image name."""
         wanted = name.replace("\\", "/").lower()
         folder = wanted.rpartition("/")[0]
         hits = self._images.get(image_name(wanted), [])
@@ -90,31 +90,15 @@ class PublishedTable:
 
 
 def read_text_table(path: Path, *, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
-    """Read a table as text: comma, semicolon or tab separated, UTF-8 or the older Windows encoding.
+    """Read a table separated by comma, semicolon or tab, in UTF-8 or Windows-1252, that must have some columns.
 
-    Parameters
-    ----------
-    path : Path
-        The table.
-    columns : sequence of str
-        Columns that it must have.
-    header : bool
-        Whether the first line names the columns; else they are numbered as text.
-
-    Returns
-    -------
-    pandas.DataFrame
-        All columns text, values stripped, empty rows gone.
-
-    Raises
-    ------
-    ManifestError
-        If it cannot be read, lacks a column or has no rows; the message names the file and what is expected.
+    All values are text without surrounding spaces; empty rows are left out. Without a header, columns are numbered from
+    "0". Raises `ManifestError` if the table cannot be read, lacks a column or has no rows.
     """
     try:
         data = read_regular(path, TABLE_LIMIT)
         if b"\0" in data:
-            raise ValueError("it holds binary data")
+            raise ValueError("it has binary data")
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -147,19 +131,39 @@ def _expected(columns: Sequence[str], header: bool) -> str:
     return f"text separated by comma, semicolon or tab, with {named}"
 
 
-def one_hot(table: pd.DataFrame, classes: Mapping[str, str], where: Path) -> pd.Series[str]:
-    """Turn columns of zeros and one 1 into a label."""
-    marks = table[[name for name in classes if name in table]].apply(pd.to_numeric, errors="coerce") == 1
-    odd = marks.index[marks.sum(axis=1) != 1]
+def one_hot(
+    table: pd.DataFrame, classes: Mapping[str, str], path: Path, otherwise: str | None = None
+) -> pd.Series[str]:
+    """Turn columns of zeros and one 1 into a label; rows of zeros only get the label `otherwise`, if given."""
+    values = table[[name for name in classes if name in table]].apply(pd.to_numeric, errors="coerce")
+    marks = values == 1
+    zeros = (values == 0).all(axis=1) & (otherwise is not None)
+    odd = marks.index[(marks.sum(axis=1) != 1) & ~zeros]
     if len(odd):
         rows = listing([str(row + 2) for row in odd])
-        raise ManifestError(f"{where}: rows {rows} do not have exactly one class marked 1; mend the table")
-    labels: pd.Series[str] = marks.idxmax(axis=1).map(classes)
+        raise ManifestError(f"{path}: rows {rows} do not have exactly one class marked 1; correct the table")
+    labels: pd.Series[str] = marks.idxmax(axis=1).map(classes).mask(zeros, otherwise)
     return labels
 
 
+def coded(table: pd.DataFrame, column: str, codes: Mapping[str, str], path: Path) -> pd.Series[str]:
+    """Turn codes into labels; upper and lower case are the same."""
+    labels = table[column].str.lower().map({code.lower(): label for code, label in codes.items()})
+    if labels.isna().any():
+        odd = sorted(set(table[column][labels.isna()]))
+        raise ManifestError(
+            f"{path}: the column {column} must hold {', '.join(codes)}, got {listing(odd)}; correct the table"
+        )
+    return labels
+
+
+def with_strata(rows: pd.DataFrame, table: pd.DataFrame, strata: Mapping[str, str]) -> pd.DataFrame:
+    """Add the published columns that are there, under their names in the manifest."""
+    return rows.assign(**{name: table[column] for name, column in strata.items() if column in table})
+
+
 def filled(column: pd.Series[str], other: pd.Series[str]) -> pd.Series[str]:
-    """Fill what is empty or called unknown from another column.
+    """Fill values that are empty or unknown from another column.
 
     Examples
     --------

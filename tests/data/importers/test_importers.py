@@ -12,7 +12,7 @@ import pytest
 
 from featx.data.importers.registry import IMPORTERS, find_importer, import_dataset
 from featx.data.manifest import Manifest, origin_file, read_manifest
-from featx.data.protocols import check_folds, make_folds
+from featx.data.protocols import check_folds, split_folds
 from featx.data.tasks import apply_task
 from featx.errors import ManifestError
 
@@ -323,7 +323,9 @@ def test_labels_suit_the_shipped_tasks(tmp_path: Path) -> None:
 def test_missing_images_are_named_or_left_out(tmp_path: Path) -> None:
     isic2016(tmp_path)
     (tmp_path / "ISBI2016_ISIC_Part3_Test_Data/ISIC_0000013.jpg").unlink()
-    with pytest.raises(ManifestError, match=r"1 of 4 images are not below .*: ISIC_0000013; give --images"):
+    with pytest.raises(
+        ManifestError, match=r"1 of 4 images are not in .*: ISIC_0000013; give their folder with --images"
+    ):
         import_dataset("isic2016", tmp_path, tmp_path / "m.csv")
     assert not (tmp_path / "m.csv").exists()
     done = import_dataset("isic2016", tmp_path, tmp_path / "m.csv", missing="leave-out")
@@ -333,7 +335,7 @@ def test_missing_images_are_named_or_left_out(tmp_path: Path) -> None:
 def test_images_elsewhere_and_ambiguous(tmp_path: Path) -> None:
     isic2016(tmp_path / "data")
     images(tmp_path / "data", "small/ISIC_0000000.png")
-    with pytest.raises(ManifestError, match="1 image names fit several files: ISIC_0000000"):
+    with pytest.raises(ManifestError, match="1 image names match several files: ISIC_0000000"):
         import_dataset("isic2016", tmp_path / "data", tmp_path / "m.csv")
     small = tmp_path / "small"
     images(small, *(f"ISIC_{n}.png" for n in ("0000000", "0000002", "0000003", "0000013")))
@@ -344,13 +346,13 @@ def test_images_elsewhere_and_ambiguous(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("format", "name", "text", "message"),
     [
-        ("isic2016", "ISBI2016_ISIC_Part3_Training_GroundTruth.csv", "ISIC_1,maybe\n", "benign or malignant, got maybe"),
+        ("isic2016", "ISBI2016_ISIC_Part3_Training_GroundTruth.csv", "ISIC_1,maybe\n", "the column label must hold benign, malignant, .*, got maybe"),
         ("isic2018", "ISIC2018_Task3_Training_GroundTruth.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,1.0,1.0,0,0,0,0,0\n", "rows 2 do not have exactly one"),
         ("isic2017", "ISIC-2017_Training_Part3_GroundTruth.csv", "image_id,melanoma,seborrheic_keratosis\nI,1,1\n", "rows 2 do not"),
-        ("ham10000", "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL,I,wart\n", "the column dx holds wart"),
+        ("ham10000", "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL,I,wart\n", "the column dx must hold MEL, .*, got wart"),
         ("kaggle-dr", "trainLabels.csv", "image,level\n10-left,0\n", "must be named NUMBER_left"),
         ("aptos2019", "train.csv", "image,level\n10_left,0\n", "train.csv: no column id_code, diagnosis in this table"),
-        ("ph2", "PH2_dataset.txt", "|| Name || Clinical Diagnosis ||\n|| IMD001 || 7 ||\n", "no single diagnosis for IMD001"),
+        ("ph2", "PH2_dataset.txt", "|| Name || Clinical Diagnosis ||\n|| IMD001 || 7 ||\n", "not exactly one diagnosis for IMD001"),
         ("menegola2017", "protocol1.csv", "image,level\nael514,2\n", "give one of the published tables"),
         ("class-folders", "x.txt", "", "no images in class folders"),
     ],
@@ -429,9 +431,9 @@ def test_row_numbers_must_be_numbers_of_rows(tmp_path: Path) -> None:
 
 
 def test_unknown_formats_and_sources(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no importer 'isic'; known: isic2016"):
+    with pytest.raises(ManifestError, match="no format 'isic'; give one of isic2016"):
         find_importer("isic")
-    with pytest.raises(ManifestError, match="no such source; give folder PH2Dataset"):
+    with pytest.raises(ManifestError, match="no such file or folder; give folder PH2Dataset"):
         import_dataset("ph2", tmp_path / "gone", tmp_path / "m.csv")
 
 
@@ -448,7 +450,7 @@ def test_levels_of_the_published_tables(tmp_path: Path) -> None:
         import_dataset("menegola2017", tmp_path / f"{name}.csv", tmp_path / "m.csv", images=tmp_path / name)
         assert read_manifest(tmp_path / "m.csv").table["label"].tolist() == labels
     write(tmp_path, "protocol1.csv", "image,level\nael514,2\n")
-    with pytest.raises(ManifestError, match="levels must be 0, 1, got 2"):
+    with pytest.raises(ManifestError, match="column level must hold 0, 1, got 2"):
         import_dataset("menegola2017", tmp_path / "protocol1.csv", tmp_path / "m.csv")
 
 
@@ -467,7 +469,7 @@ def test_the_isic_2016_subset_with_the_published_lists(real_data: Path, tmp_path
     assert {name: str(target) for name, target in zip(labelled.ids, labelled.targets, strict=True)} == dict(
         known.dropna()
     )
-    folds = make_folds(labelled, reference / "isic.yml", absent="drop")
+    folds = split_folds(labelled, reference / "isic.yml", absent="drop")
     check_folds(folds, labelled)
     assert len(folds.folds[0].train) + len(folds.folds[0].test) == len(labelled) == 1054
     assert f"{len(done.left_out)} of 1279 listed images are not in the manifest" in folds.notes[0]

@@ -21,14 +21,14 @@ from featx.images import DECODE_VERSION, load_image, preparation_key
 from featx.progress import Progress, Silent
 from featx.reporting import SaliencyMap, Series, collect, find_mistakes, write_index
 from featx.runs import Prediction, Run, given_features
-from featx.saliency.gradcam import Halves, grad_cam, halve
+from featx.saliency_maps.gradcam import Halves, grad_cam, halve
 from featx.svm import Scaler, SvmModel, load_model, row_lengths
 from featx.zoo import Weights, find_backbone, resolve_weights
 
 if TYPE_CHECKING:
     from featx.zoo import Network
 
-__all__ = ["Saliency", "decision_gradient", "network_of", "overlay", "recipe_of", "saliency_maps"]
+__all__ = ["Saliency", "decision_gradient", "network_of", "overlay", "recipe_of", "saliency"]
 
 
 Floats = npt.NDArray[np.float64]
@@ -214,7 +214,7 @@ class _Tools:
     halves: Halves
 
 
-def saliency_maps(
+def saliency(
     paths: Sequence[Path | str] | Path | str,
     *,
     manifest: Path | str | Manifest,

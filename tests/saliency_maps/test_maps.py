@@ -14,7 +14,7 @@ from featx.errors import ConfigError, RunError, WeightsError
 from featx.features import extract
 from featx.reporting import report_runs
 from featx.reporting.overlays import INDEX, gallery, read_index
-from featx.saliency.maps import saliency_maps
+from featx.saliency_maps.maps import saliency
 from featx.svm import train_svm
 
 COUNT, SIDE = 24, 32
@@ -57,7 +57,7 @@ def place(tmp_path_factory) -> Path:
 
 def maps(place: Path, output: Path, **given):
     options = {"manifest": place / "manifest.csv", "cache": place / "cache", "output": output, **given}
-    return saliency_maps(place / "runs", **options)
+    return saliency(place / "runs", **options)
 
 
 def test_chosen_images_have_maps_of_their_own_evidence(place, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from featx.errors import BackboneError
-from featx.saliency.gradcam import grad_cam, halve
+from featx.saliency_maps.gradcam import grad_cam, halve
 from featx.zoo import Network, build_network, find_backbone, resolve_weights
 
 SIDE, CELL = 64, 16
@@ -128,7 +128,7 @@ def test_of_a_transformer_the_patches_that_the_class_token_looks_at(network):
 _CODE = """
 import sys
 import numpy as np
-from featx.saliency.gradcam import grad_cam, halve
+from featx.saliency_maps.gradcam import grad_cam, halve
 from featx.zoo.backbones import find_backbone
 from featx.zoo.network import build_network
 from featx.zoo.weights import resolve_weights

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError
-from featx.saliency.maps import decision_gradient
+from featx.saliency_maps.maps import decision_gradient
 from featx.svm import SvmModel
 from featx.svm.problems import Decision
 from featx.svm.scaling import fit_scaler

@@ -1,5 +1,0 @@
-from .maps import saliency_maps
-
-__all__ = [
-    "saliency_maps",
-]

@@ -1,0 +1,6 @@
+from .maps import Saliency, saliency
+
+__all__ = [
+    "Saliency",
+    "saliency",
+]
