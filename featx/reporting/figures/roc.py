@@ -27,7 +27,7 @@ from featx.reporting.sections.labels import trainings
 from featx.reporting.sections.performance import calibrated, chances
 from featx.reporting.series import Series, history, searches_of
 from featx.reporting.summary import Summary
-from featx.stats import mean_roc, precision_recall_curve, reliability, roc_curve, smooth_curve
+from featx.stats import mean_roc, precision_recall_curve, reliability, roc_curve, smooth_calibration_curve
 
 __all__ = [
     "learning_curves",
@@ -264,7 +264,7 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float
             axes.errorbar(
                 found.predicted, found.observed, reach, color=colour, fmt="o", markersize=4, linewidth=1.2
             )
-            axes.plot(*smooth_curve(actual, values), color=INK, linewidth=1.1)
+            axes.plot(*smooth_calibration_curve(actual, values), color=INK, linewidth=1.1)
             _unit(axes)
             axes.set_xlabel("Probability")
             axes.set_ylabel("Share of positives")

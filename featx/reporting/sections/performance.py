@@ -19,7 +19,7 @@ from featx.reporting.tables import Cell, Column, Score, Table
 from featx.runs import Prediction
 from featx.stats import (
     POOLINGS,
-    RULES,
+    THRESHOLD_RULES,
     Confusion,
     Estimate,
     FoldScores,
@@ -187,10 +187,10 @@ def cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None) -> d
     Returns
     -------
     dict of str to float
-        Each of `featx.stats.operating.RULES` to its threshold; NaN without inner scores.
+        Each of `featx.stats.operating.THRESHOLD_RULES` to its threshold; NaN without inner scores.
     """
     if not rows:
-        return dict.fromkeys(RULES, float("nan"))
+        return dict.fromkeys(THRESHOLD_RULES, float("nan"))
     actual, scores = (
         np.array([row.actual == name for row in rows]),
         np.array([row.scores[name] for row in rows]),
