@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featx.data import leaves_one_out
 from featx.digest import differing
 from featx.errors import RunError, listing
-from featx.files import open_regular
 from featx.runs import Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,
@@ -26,7 +24,6 @@ from featx.stats import (
 )
 
 __all__ = [
-    "SearchFacts",
     "Series",
     "apart",
     "check_series",
@@ -34,53 +31,12 @@ __all__ = [
     "clusters",
     "collect",
     "comparability",
-    "history",
     "natural",
     "one_name_a_task",
     "scored_by_group",
-    "searches_of",
     "train_groups",
     "train_size",
 ]
-
-
-@dataclass(frozen=True)
-class SearchFacts:
-    """The search for C behind one SVM.
-
-    Attributes
-    ----------
-    scored : str
-        Class that the SVM scores.
-    grid : tuple of float
-        Values of C, rising.
-    auc : tuple of float
-        Mean AUC of the inner splits at each; NaN where no split has one.
-    chosen : float
-        The value taken.
-    edge : str
-        ``"lower"`` or ``"upper"`` if the choice stands at that edge of the grid, else empty.
-    """
-
-    scored: str
-    grid: tuple[float, ...]
-    auc: tuple[float, ...]
-    chosen: float
-    edge: str
-
-
-def searches_of(record: RunRecord) -> tuple[SearchFacts, ...]:
-    """Read the searches for C of a run."""
-    return tuple(
-        SearchFacts(
-            scored=name,
-            grid=tuple(item["curve"]["C"]),
-            auc=tuple(float("nan") if value is None else value for value in item["curve"]["mean"]),
-            chosen=item["C"],
-            edge=item["edge"],
-        )
-        for name, item in record.search.get("classes", {}).items()
-    )
 
 
 def train_size(record: RunRecord) -> int | None:
@@ -112,29 +68,6 @@ def scored_by_group(record: RunRecord) -> bool:
     pooled = record.settings.get("group_scores", "none") != "none"
     alone = train_groups(record) is not None and train_groups(record) == train_size(record)
     return pooled and not alone
-
-
-def history(run: Run) -> tuple[dict[str, float], ...]:
-    """Read the learning curve of a fine-tuning run.
-
-    Returns
-    -------
-    tuple of dict
-        One an epoch, with the numeric columns of ``history.csv``; NaN where a field is empty. Empty without that
-        file.
-    """
-    path = run.path / "history.csv"
-    if not path.is_file():
-        return ()
-    with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
-        return tuple({name: _number(text) for name, text in row.items()} for row in csv.DictReader(file))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float({"True": 1, "False": 0}.get(text, "nan"))
 
 
 def check_series(arm: str, runs: Sequence[Run]) -> None:
@@ -382,6 +315,31 @@ class Series:
         return tuple(
             replace(fold, actual=(fold.actual == place).astype(np.int64), scores=fold.scores[:, place])
             for fold in self.scores
+        )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether every prediction has a probability of every scored class."""
+        needed = set(self.scored)
+        return all(needed <= row.probabilities.keys() for run in self.runs for row in run.predictions)
+
+    def probabilities(
+        self, name: str
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_], NDArray[np.str_]]:
+        """Gather the probabilities of a class over all folds of a calibrated arm.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n,)
+            Whether each test image is of the class, its probability, id and group; an image that several folds
+            test is repeated.
+        """
+        rows = [row for run in self.runs for row in run.predictions]
+        return (
+            np.array([row.actual == name for row in rows]),
+            np.array([row.probabilities[name] for row in rows]),
+            np.array([row.id for row in rows]),
+            np.array([row.group for row in rows]),
         )
 
     @cached_property

@@ -11,20 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from featx.errors import ConfigError, RunError
-from featx.reporting.series import (
-    Series,
-    apart,
-    choose,
-    clusters,
-    collect,
-    comparability,
-    natural,
-)
 from featx.runs import Run
 from featx.stats import (
     Comparison,
@@ -39,11 +29,9 @@ from featx.stats import (
     summarise_arm,
 )
 
-if TYPE_CHECKING:
-    from featx.reporting.series import Series
+from .series import Series, apart, choose, clusters, collect, comparability, natural
 
 __all__ = [
-    "BINNED",
     "LEVEL",
     "MACRO",
     "MOST_LEVELS",
@@ -66,19 +54,12 @@ __all__ = [
 ]
 
 
+# Columns of the manifest with more values than this are binned if they are numbers, else left out.
 MOST_LEVELS = 12
-
-
-BINNED = (
-    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by decade, others at their "
-    "quartiles."
-)
-
 
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
 
-
-# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by decade.
+# Whole numbers from 0 to this that span at least as much are treated as ages and binned by decade.
 _OLDEST, _SPAN = 119, 20
 
 
@@ -205,16 +186,11 @@ def levels(values: Iterable[str]) -> list[str]:
     return sorted(found, key=natural)
 
 
+# Differences with a smaller adjusted p are statistically significant.
 LEVEL = 0.05
 
-
-"""Differences with a smaller adjusted p are called statistically significant."""
-
-
+# Probability with which a test finds the minimum detectable difference.
 POWER = 0.8
-
-
-"""Chance of finding a difference that counts as one the data could show."""
 
 
 def resolve(planned: Sequence[str | tuple[str, str]], arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -415,6 +391,30 @@ class Summary:
     def settings(self) -> tuple[tuple[str, str], ...]:
         """Tasks with their protocols, in order."""
         return tuple(dict.fromkeys(series.setting for series in self.series))
+
+    def heading(self, setting: tuple[str, str]) -> str:
+        """Name a task in a heading, with its protocol if there are several."""
+        alone = len({protocol for _, protocol in self.settings}) == 1
+        return setting[0] if alone else f"{setting[0]}, {setting[1]}"
+
+    @cached_property
+    def slugs(self) -> dict[tuple[str, str], str]:
+        """Each task's name in file names: letters, digits, dots and hyphens, all different."""
+        names: dict[tuple[str, str], str] = {}
+        protocols = {protocol for _, protocol in self.settings}
+        for task, protocol in self.settings:
+            text = task if len(protocols) == 1 else f"{task}-{protocol}"
+            words = "".join(char if char.isalnum() or char in "._" else " " for char in text).split()
+            base = "-".join(words) or "task"
+            name, number = base, 2
+            while name.casefold() in {other.casefold() for other in names.values()}:
+                name, number = f"{base}-{number}", number + 1
+            names[task, protocol] = name
+        return names
+
+    def of_task(self, setting: tuple[str, str]) -> tuple[Measure, ...]:
+        """Select the AUCs of a task's arms, over all test images."""
+        return tuple(item for item in self.overall if item.series.setting == setting)
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +26,13 @@ __all__ = [
     "FORMATS",
     "Cell",
     "Column",
+    "Filled",
     "Score",
     "Table",
     "csv_text",
     "latex",
     "markdown",
+    "p_text",
     "plain",
     "records",
     "shown",
@@ -129,6 +131,15 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
+@dataclass(frozen=True)
+class Filled:
+    """What the runs give for a table: columns, rows and what its caption says of these runs alone."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    more: str = ""
+
+
 def shown(cell: Cell, column: Column) -> str:
     """Write a cell for people.
 
@@ -147,6 +158,19 @@ def shown(cell: Cell, column: Column) -> str:
         text = f"{cell:.6g}" if column.digits is None else f"{cell:.{column.digits}f}"
         return text.replace("-", "−") if column.digits is not None else text
     return str(cell)
+
+
+def p_text(value: float) -> str:
+    """Write a p value for people.
+
+    Examples
+    --------
+    >>> p_text(0.0421), p_text(0.00002)
+    ('p = 0.042', 'p < 0.001')
+    """
+    if not math.isfinite(value):
+        return "no p value"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _lines(table: Table) -> list[list[str]]:
