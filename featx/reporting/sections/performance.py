@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,9 +231,15 @@ def _decide(rows: _Rows, fixed: Sequence[float]) -> _Decisions:
 _Case = tuple[Series, str, str, _Decisions]
 
 
+# The tables of thresholds and of predictive values have the decisions of one summary in common.
+_DECIDED: WeakKeyDictionary[Summary, list[_Case]] = WeakKeyDictionary()
+
+
 def _cases(summary: Summary) -> list[_Case]:
     """Decide for each arm and scored class at the default threshold, and at each fixed one."""
-    made: list[_Case] = []
+    if summary in _DECIDED:
+        return _DECIDED[summary]
+    made = _DECIDED[summary] = []
     for series in summary.series:
         for name in series.scored:
             rows = _rows(series, name)
