@@ -10,24 +10,10 @@ from typing import Any
 import click
 
 from featx.finetuning import RECIPES, TrainingRecipe
+from featx.options import FoldOptions, ImageOptions
 
+from . import flags
 from .bars import progress
-from .flags import (
-    CACHE,
-    CONFIG,
-    DRY_RUN,
-    JSON,
-    MANIFEST,
-    OVERWRITE,
-    PROTOCOL,
-    ROOT,
-    SEED,
-    STRICT_LABELS,
-    TASK,
-    WORKERS,
-    output,
-    print_json,
-)
 
 __all__ = ["finetune"]
 
@@ -36,25 +22,12 @@ _FIELDS = [item for item in dataclasses.fields(TrainingRecipe) if item.name != "
 _SHORT = {"batch_size": ["-b"]}
 
 
-class _Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers joined by commas."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text, or a list of a configuration file, into numbers."""
-        try:
-            return tuple(float(number) for number in (value.split(",") if isinstance(value, str) else value))
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is no list of numbers such as 1,3", param, ctx)
-
-
 def _flag(item: dataclasses.Field[Any]) -> Callable[[Any], Any]:
     """Make a flag of a recipe's field; without a default, so that the recipe's own value stands."""
     name, rules = "--" + item.name.replace("_", "-"), item.metadata
     if rules["type"] is bool:
         return click.option(f"{name}/--no-{name[2:]}", default=None, help=rules["help"])
-    kinds = {int: click.INT, float: click.FLOAT, tuple: _Numbers(), str: click.STRING}
+    kinds = {int: click.INT, float: click.FLOAT, tuple: flags.Numbers(), str: click.STRING}
     kind = click.Choice(rules["choices"]) if rules.get("choices") else kinds[rules["type"]]
     return click.option(name, *_SHORT.get(item.name, []), type=kind, help=rules["help"])
 
@@ -65,78 +38,76 @@ def _recipe_flags(command: Any) -> Any:
     return command
 
 
-@click.command()
-@MANIFEST
-@click.option("--backbone", required=True, help="Network; `featx zoo list` names them.")
+@click.command(
+    epilog=flags.example(
+        "featx finetune lesions.csv -m resnet50 --task melanoma:rest --protocol 5x2 --arm tuned"
+    )
+)
+@flags.MANIFEST
+@click.option("--backbone", "-m", required=True, help="Pre-trained network of the zoo.")
 @click.option(
     "--weights",
+    "-w",
     default="imagenet",
     show_default=True,
-    help="random, random:SEED, imagenet, preset, a file, a fine-tuning run, or a folder of one run for each fold.",
+    help="Weights source: random[:SEED], imagenet, preset, a weights file, a fine-tuning run, or a folder of such runs "
+    "(a network for each fold).",
 )
-@TASK
-@STRICT_LABELS
-@PROTOCOL
-@click.option("--fold", multiple=True, help="Train this fold only; may be given several times.")
+@flags.of(FoldOptions)
 @click.option(
     "--recipe",
-    help=f"{', '.join(RECIPES)}, or a TOML file.  [default: modern; scratch where the weights are random]",
+    help=f"Training recipe: {', '.join(RECIPES)}, or a TOML file.  [default: modern; scratch for random weights]",
 )
 @click.option(
     "--head",
     type=click.Choice(["svm", "softmax"]),
     default="svm",
     show_default=True,
-    help="softmax: also score the test parts by the network's own head, for comparison with SVMs.",
+    help="softmax: also score the test sets with the network's own head, for comparison with SVMs.",
 )
 @click.option(
     "--scores",
     type=click.Path(path_type=Path),
     default=Path("reports/softmax"),
     show_default=True,
-    help="Folder of the runs that --head softmax makes.",
+    help="Folder of the runs of --head softmax.",
 )
-@click.option("--arm", help="Name of the row in the study's table.  [default: backbone, weights and recipe]")
-@output("reports/finetuned", "Folder of the runs: OUTPUT/ARM/TASK/PROTOCOL/FOLD.")
-@CACHE
-@ROOT
-@SEED
-@WORKERS
+@click.option("--arm", help="Name of the arm.  [default: backbone, weights and recipe]")
+@flags.output("reports/finetuned", "Folder of runs: OUTPUT/ARM/TASK/PROTOCOL/FOLD.")
+@flags.of(ImageOptions)
 @click.option(
     "--memory",
     type=click.FloatRange(min=0),
     default=4.0,
     show_default=True,
-    help="GiB of prepared images to keep in memory; more are decoded in every epoch.",
+    help="Memory for decoded images in GiB; images beyond it are decoded in every epoch.",
 )
 @click.option(
     "--tensorboard",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Also write every epoch's numbers for TensorBoard, to DIR/ARM/TASK/PROTOCOL/FOLD.",
+    help="Also write the metrics of every epoch for TensorBoard, to DIR/ARM/TASK/PROTOCOL/FOLD.",
 )
-@OVERWRITE
-@DRY_RUN
-@JSON
-@CONFIG
+@flags.DRY_RUN
+@flags.JSON
+@flags.CONFIG
 @_recipe_flags
-def finetune(manifest: Path, fold: tuple[str, ...], memory: float, as_json: bool, **given: Any) -> None:
-    """Fine-tune a network on the training part of each fold.
+def finetune(manifest: Path, memory: float, as_json: bool, **values: Any) -> None:
+    """Fine-tune a network on the training set of each fold.
 
-    One run for each fold, usable as `extract --weights RUN`; the folder that holds the runs of all folds is
-    usable as a whole. With --protocol none the network is trained on all images, as for a source task.
-    Finished folds are reused; after an interruption the same command goes on after the last whole epoch.
+    Makes one run for each fold. `featx extract --weights RUN` takes a run, or the folder that holds the runs of all
+    folds. With --protocol none the network is trained on all images, as for a source task. Finished folds are reused,
+    and the same command resumes an interrupted training after its last whole epoch.
 
-    The options from --epochs on replace fields of the recipe.
+    The options from --epochs on replace values of the recipe.
     """
     from featx.finetuning import finetune as work
 
-    names = {item.name for item in _FIELDS}
-    fields = {name: value for name, value in given.items() if name in names and value is not None}
-    options = {name: value for name, value in given.items() if name not in names}
-    runs = work(manifest, folds=fold, memory_gib=memory, progress=progress(), **options, **fields)
+    runs = work(manifest, memory_gib=memory, progress=progress(), **flags.given(values))
     if as_json:
-        print_json([{"path": str(run.path), "fold": run.record.fold, **run.record.search} for run in runs])
+        flags.print_json(
+            [{"path": str(run.path), "fold": run.record.fold, **run.record.search} for run in runs]
+        )
         return
     for run in runs:
         click.echo(run.path)

@@ -214,7 +214,7 @@ class ExtractSettings(ImageOptions, FeatureOptions, _Networks):
         "What an image that cannot be used leads to. finish: an error after all other images are stored; skip: a "
         "warning; fail: an error at once, with what is computed by then stored.",
     )
-    dry_run: bool = switch(False, "Estimate images, bytes and time, and stop.")
+    dry_run: bool = switch(False, "Report what would be done, and stop.")
     shard: str | None = text(
         None,
         "Extract the I-th of N parts of the images only, cut by image content; for several machines at once.",

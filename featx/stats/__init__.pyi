@@ -31,7 +31,7 @@ from .calibration import (
     reliability,
     smooth_curve,
 )
-from .compare import Comparison, Comparisons, compare_many, holm
+from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
 from .operating import (
@@ -89,6 +89,7 @@ __all__ = [
     "calibration_warnings",
     "combined_f",
     "compare_many",
+    "compare_pair",
     "confusion",
     "confusion_at",
     "confusion_matrix",

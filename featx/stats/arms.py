@@ -18,7 +18,6 @@ from .validation import FloatArray, IntArray
 __all__ = [
     "POOLED",
     "FoldScores",
-    "Stratum",
     "align",
     "count_images",
     "fold_aucs",
@@ -79,28 +78,6 @@ class FoldScores:
     def binary(self) -> bool:
         """Whether this is a two-class task."""
         return self.scores.ndim == 1
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """An arm on the images of one level of a stratum.
-
-    Attributes
-    ----------
-    level : str
-        Value of the stratum's column.
-    n : int
-        Distinct test images of this level.
-    positives : int or None
-        Those of the positive class; None where there are several classes.
-    summary : FoldSummary
-        Area under the ROC curve over the folds, with its interval.
-    """
-
-    level: str
-    n: int
-    positives: int | None
-    summary: FoldSummary
 
 
 def fold_scores(

@@ -291,7 +291,7 @@ def reliability(
     images: ArrayLike | None = None,
     groups: ArrayLike | None = None,
 ) -> Reliability:
-    """Compare probabilities with what happened, bin by bin.
+    """Compare predicted probabilities with observed frequencies, bin by bin.
 
     Parameters
     ----------
@@ -305,8 +305,7 @@ def reliability(
         ``"uniform"``: bins of equal width. ``"quantile"``: bins of about equally many images; equal
         probabilities share a bin, so there may be fewer.
     images, groups : array_like of shape (n,), optional
-        Image of each row, where images are tested more than once, and its patient, case or lesion: rows of one are
-        not taken as independent.
+        Image of each row, if images are tested more than once, and its group: rows of one are dependent.
 
     Returns
     -------

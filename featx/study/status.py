@@ -139,6 +139,20 @@ class Overview:
             lines.append(f"left: about {_duration(seconds)}, one job at a time{more}")
         return lines
 
+    def job_lines(self) -> list[str]:
+        """Describe each job in a line: number, state, time, label, and the numbers of the jobs it needs."""
+        numbers = {row.job.digest: number for number, row in enumerate(self.rows, 1)}
+        lines = []
+        for number, row in enumerate(self.rows, 1):
+            needs = ",".join(str(numbers[key]) for key in row.job.needs)
+            time = f"{row.seconds:.0f} s" if row.seconds is not None else ""
+            notes = [f"needs {needs}"] * bool(needs) + [row.note] * (
+                row.state == "pending" and bool(row.note)
+            )
+            more = f"  ({'; '.join(notes)})" if notes else ""
+            lines.append(f"{number:4}  {row.state:8} {time:>8}  {row.job.label}{more}")
+        return lines
+
     def as_json(self) -> dict[str, Any]:
         """Tell it in JSON types.
 

@@ -112,6 +112,7 @@ class SvmSettings(Options):
     shared_cost: bool = switch(
         False,
         "One C for all classes of a multi-class task, by the mean of their AUCs, instead of one for each.",
+        off="own-cost",
     )
     views: str = choice(
         "mean",

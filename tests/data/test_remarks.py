@@ -36,7 +36,7 @@ def test_columns_that_look_like_groups(tmp_path: Path, column: str, values: list
     found = manifest_of(tmp_path, {"label": ["a", "b"] * (len(values) // 2), column: values})
     assert group_columns(found) == {column: len(set(values))}
     (remark,) = group_remarks(found)
-    assert f"{column!r} ({len(set(values))} values); rename the one that is meant to 'group'" in remark
+    assert f"{column!r} ({len(set(values))} values); rename the right one to 'group'" in remark
     assert apply_task(found, "labels").remarks == (remark,)
 
 
@@ -76,8 +76,8 @@ COUNTS = {
 @pytest.mark.parametrize("task", ["melanoma:rest", "melanoma-vs-rest"])
 def test_labels_that_rest_should_not_hold(task: str) -> None:
     near, rare = doubtful_labels(read_task(task), COUNTS)
-    assert "labels near to a named class count as 'rest'" in near
-    assert "'melanom' (3 images, near 'melanoma')" in near
+    assert "labels similar to a named class count as 'rest'" in near
+    assert "'melanom' (3 images, similar to 'melanoma')" in near
     # The thesaurus knows that these are melanomas, where the task names the diagnosis.
     assert ("'MEL'" in near) == ("'Melanoma in situ'" in near) == (task == "melanoma:rest")
     assert not any(name in near for name in ("nevus", "carcinoma", "keratosis", "dermato", "melanosis"))
@@ -97,8 +97,8 @@ def test_labels_that_are_left_out_and_labels_that_a_file_names(tmp_path: Path) -
 def test_strict_labels_are_an_error(tmp_path: Path) -> None:
     found = manifest_of(tmp_path, {"label": ["melanoma"] * 5 + ["nevus"] * 5 + ["melanom"]})
     remarks = apply_task(found, "melanoma:rest").remarks
-    assert any("'melanom' (1 image, near 'melanoma')" in text for text in remarks)
-    with pytest.raises(TaskError, match=r"m.csv: labels near to a named class count as 'rest': 'melanom'"):
+    assert any("'melanom' (1 image, similar to 'melanoma')" in text for text in remarks)
+    with pytest.raises(TaskError, match=r"m.csv: labels similar to a named class count as 'rest': 'melanom'"):
         apply_task(found, "melanoma:rest", strict_labels=True)
     assert len(apply_task(found, "nevus:melanoma+melanom", strict_labels=True)) == 11
 

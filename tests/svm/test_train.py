@@ -128,7 +128,7 @@ def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: 
 @pytest.mark.parametrize(
     ("sick", "options", "message"),
     [
-        (2, {}, "fold 1x2: nothing can be held out of its training set .* healthy 1, sick 1"),
+        (2, {}, "fold 1x2: no validation set can be taken from its training set .* healthy 1, sick 1"),
         (3, {"calibrate": "sigmoid"}, "fold 1x1: .* two groups of every class .* healthy 1, sick 2"),
     ],
 )
@@ -154,7 +154,9 @@ def test_missing_groups_and_doubtful_labels_stand_in_the_record(
     for run in train_svm(manifest, output=tmp_path / "runs", **options):
         groups, near = run.record.warnings[:2]
         assert groups.startswith("the manifest has no column 'group'")
-        assert near.startswith("labels near to a named class count as 'rest': 'sic' (1 image, near 'sick')")
+        assert near.startswith(
+            "labels similar to a named class count as 'rest': 'sic' (1 image, similar to 'sick')"
+        )
     told = [line for line in summarise([tmp_path / "runs"]).warnings if ", all folds: " in line]
     assert [line.partition(", all folds: ")[2] for line in told[:2]] == [groups, near]
     with pytest.raises(TaskError, match="'sic'"):
