@@ -2,7 +2,16 @@ from .audit import FoldAudit, audit_fold_files
 from .check import ManifestCheck, check_manifest
 from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
-from .folds import Fold, Folds, check_folds, known_test_images, leaves_one_out, read_folds, refuse_other_folds, write_folds
+from .folds import (
+    Fold,
+    Folds,
+    check_folds,
+    known_test_images,
+    leaves_one_out,
+    read_folds,
+    refuse_other_folds,
+    write_folds,
+)
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import Manifest, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, merged_groups, split_folds
@@ -11,10 +20,10 @@ from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
 
 __all__ = [
+    "IMPORTERS",
     "Fold",
     "FoldAudit",
     "Folds",
-    "IMPORTERS",
     "Labelled",
     "Manifest",
     "ManifestCheck",

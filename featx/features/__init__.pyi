@@ -3,15 +3,15 @@ from .extract_settings import ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
-from .store import FeatureStore, RECIPE
+from .store import RECIPE, FeatureStore
 from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
 __all__ = [
+    "RECIPE",
     "ExtractSettings",
     "Extraction",
     "FeatureOptions",
     "FeatureStore",
-    "RECIPE",
     "arm_file",
     "compact",
     "export",

@@ -22,10 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from featx.digest import digest_bytes
 from featx.errors import ImageError
-from featx.files import open_regular, read_regular
-from featx.images.decode import FILE_LIMIT
+from featx.files import open_regular
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
@@ -66,8 +64,6 @@ class ContentKeys(NamedTuple):
 
     keys: dict[str, str]
     failures: dict[str, ImageError]
-
-
 
 
 def _unreadable(path: Path | str, error: OSError | ValueError) -> ImageError:

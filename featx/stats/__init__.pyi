@@ -1,18 +1,72 @@
 from .anova import Anova, factorial_anova
-from .arms import FoldScores, POOLED, fold_aucs, fold_scores, pool_folds, select_rows, size_ratio, summarise_arm
-from .auc import average_precision, fold_auc, mean_roc, partial_auc, precision_recall_curve, roc_auc, roc_curve
-from .calibration import Calibration, Recalibration, Sigmoid, Steps, brier_score, calibrate, calibration_warnings, fit_calibration, fit_recalibration, reliability, smooth_curve
+from .arms import (
+    POOLED,
+    FoldScores,
+    fold_aucs,
+    fold_scores,
+    pool_folds,
+    select_rows,
+    size_ratio,
+    summarise_arm,
+)
+from .auc import (
+    average_precision,
+    fold_auc,
+    mean_roc,
+    partial_auc,
+    precision_recall_curve,
+    roc_auc,
+    roc_curve,
+)
+from .calibration import (
+    Calibration,
+    IsotonicCurve,
+    Recalibration,
+    Sigmoid,
+    brier_score,
+    calibrate,
+    calibration_warnings,
+    fit_calibration,
+    fit_recalibration,
+    reliability,
+    smooth_calibration_curve,
+)
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
-from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
+from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
-from .operating import Confusion, Estimate, RULES, balanced_accuracy, confusion, confusion_at, confusion_matrix, fixed_thresholds, predictive_values, proportion, sensitivity_at_specificity, specificity_at_sensitivity, youden_point
+from .operating import (
+    THRESHOLD_RULES,
+    Confusion,
+    Estimate,
+    balanced_accuracy,
+    confusion,
+    confusion_at,
+    confusion_matrix,
+    fixed_thresholds,
+    predictive_values,
+    proportion,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+    youden_point,
+)
 from .power import Power, detectable, planned_difference
 from .ranks import friedman, nemenyi
 from .resampling import bootstrap_interval
-from .significance import bootstrap_test, combined_f, corrected_t, delong_test, dietterich_t, mcnemar_test, swap_test
+from .significance import (
+    bootstrap_test,
+    combined_f,
+    corrected_t,
+    delong_test,
+    dietterich_t,
+    mcnemar_test,
+    permutation_test,
+)
 from .validation import group_codes
 
 __all__ = [
+    "POOLED",
+    "POOLINGS",
+    "THRESHOLD_RULES",
     "Anova",
     "Calibration",
     "Comparison",
@@ -21,13 +75,10 @@ __all__ = [
     "Estimate",
     "FoldScores",
     "FoldSummary",
-    "POOLED",
-    "POOLINGS",
+    "IsotonicCurve",
     "Power",
-    "RULES",
     "Recalibration",
     "Sigmoid",
-    "Steps",
     "TestResult",
     "average_precision",
     "balanced_accuracy",
@@ -62,11 +113,12 @@ __all__ = [
     "mean_roc",
     "nemenyi",
     "partial_auc",
+    "permutation_test",
     "planned_difference",
     "pool_by_group",
     "pool_fold",
     "pool_folds",
-    "pool_runs",
+    "pool_rows",
     "precision_recall_curve",
     "predictive_values",
     "proportion",
@@ -76,10 +128,9 @@ __all__ = [
     "select_rows",
     "sensitivity_at_specificity",
     "size_ratio",
-    "smooth_curve",
+    "smooth_calibration_curve",
     "specificity_at_sensitivity",
     "summarise_arm",
     "summarise_folds",
-    "swap_test",
     "youden_point",
 ]

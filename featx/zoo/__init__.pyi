@@ -3,16 +3,24 @@ from .cost import Cost, count_costs, estimated_multiply_adds
 from .downloads import WEIGHTS_DIR, fetch_weights, find_preset, find_published, is_preset, weights_folder
 from .formats.keras_files import elsewhere
 from .formats.matching import layer_names
-from .network import Network, build_backbone, build_network, checked_size, convert_weights, describe_backbone, save_backbone
+from .network import (
+    Network,
+    build_backbone,
+    build_network,
+    checked_size,
+    convert_weights,
+    describe_backbone,
+    save_backbone,
+)
 from .weights import BACKBONE_FILE, TRAINED_ON_FILE, Weights, backend_name, resolve_weights
 
 __all__ = [
     "BACKBONE_FILE",
+    "TRAINED_ON_FILE",
+    "WEIGHTS_DIR",
     "Backbone",
     "Cost",
     "Network",
-    "TRAINED_ON_FILE",
-    "WEIGHTS_DIR",
     "Weights",
     "backend_name",
     "build_backbone",

@@ -72,7 +72,10 @@ def test_5x2_is_compared_by_the_corrected_t_and_shows_the_5x2cv_tests() -> None:
     assert (found.finding.n, found.finding.folds) == (80, 10)
     assert found.finding.positives == a[0].actual.sum() + a[1].actual.sum()
     combined, paired = found.others
-    assert all("too many false positives with few images and many features" in one.warnings[-1] for one in found.others)
+    assert all(
+        "too many false positives with few images and many features" in one.warnings[-1]
+        for one in found.others
+    )
     assert combined.p == combined_f(differences.reshape(5, 2)).p
     assert paired.p == dietterich_t(differences.reshape(5, 2)).p
     assert (combined.low, combined.high) == (resampled.low, resampled.high)
