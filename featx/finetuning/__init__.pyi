@@ -2,10 +2,9 @@ from .finetune_folds import finetune, train_folds
 from .finetune_plan import CompiledNetwork
 from .finetune_settings import FinetuneSettings
 from .sampling import final_weights
-from .training_recipe import RECIPES, TrainingRecipe, read_recipe
+from .training_recipe import TrainingRecipe, read_recipe
 
 __all__ = [
-    "RECIPES",
     "CompiledNetwork",
     "FinetuneSettings",
     "TrainingRecipe",

@@ -206,7 +206,7 @@ class _Planner:
 
     def _extract(self, name: str, target: TargetData, backbone: str, weights: Start) -> StudyJob:
         data = self.inputs.data(name)
-        options = self.study.extract.model_dump()
+        options = self.study.extract
         identity = {
             "backbone": backbone,
             "weights": weights.identity,
@@ -232,7 +232,7 @@ class _Planner:
                     "preparation": data.preparation,
                 },
                 needs=weights.needs,
-                images=len(data.manifest) * networks * self.study.extract.views,
+                images=len(data.manifest) * networks * self.study.extract["views"],
                 speed=digest([backbone, options["image_size"], options["precision"], options["engine"]]),
             )
         )
@@ -245,7 +245,7 @@ class _Planner:
         extraction = self._extract(name, target, backbone, weights)
         folds, seen = self.inputs.folds(name, task, target.protocol)
         title = self.study.title_of(arm_name, backbone)
-        options = self.study.svm.model_dump(exclude_none=True)
+        options = self.study.svm
         search = {key: value for key, value in options.items() if key != "missing"}
         job = StudyJob(
             "svm",
@@ -257,7 +257,7 @@ class _Planner:
                 "folds": folds.digest,
                 "protocol": target.protocol,
                 "settings": canonical(SvmSettings.make(search)),
-                "missing": self.study.svm.missing,
+                "missing": self.study.svm["missing"],
                 "seed": self.study.seed,
             },
             {
@@ -313,8 +313,8 @@ def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress |
     extractions = [job for job in left if job.kind == "extract"]
     if extractions:
         options = plan.study.extract
-        settings = FeatureOptions(engine=options.engine, device=options.device)
-        found.attempt("extract.engine", options.engine, settings.chosen_engine)
+        settings = FeatureOptions(engine=options["engine"], device=options["device"])
+        found.attempt("extract.engine", options["engine"], settings.chosen_engine)
         _check_layers(plan, extractions, found)
     found.tell(called)
 
@@ -348,9 +348,11 @@ def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> N
     asked = [
         name
         for name in dict.fromkeys(str(job.arguments["backbone"]) for job in extractions)
-        if options.pool != "avg" or options.layers not in ((), (find_backbone(name).layer,))
+        if options["pool"] != "avg" or options["layers"] not in ((), (find_backbone(name).layer,))
     ]
-    problems = layer_problems(asked, options.layers, options.pool, options.image_size) if asked else ()
-    key, value = ("layers", options.layers[0]) if options.layers else ("pool", options.pool)
+    problems = (
+        layer_problems(asked, options["layers"], options["pool"], options["image_size"]) if asked else ()
+    )
+    key, value = ("layers", options["layers"][0]) if options["layers"] else ("pool", options["pool"])
     for problem in problems:
         found.add(f"extract.{key}", value, problem)

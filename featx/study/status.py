@@ -32,7 +32,7 @@ def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
     >>> given = {"backbone": "tiny", "weights": "random:0", "engine": "keras", "cache": "/nowhere"}
     >>> settings = {"layers": [], "pool": "avg", "image_size": 32, "preparation": "resize", "precision": "float32"}
     >>> views = {"views": 1, "view_ranges": "paper", "view_pool": "mean"}
-    >>> images_in_cache(Job("extract", "tiny", {}, {**given, **settings, **views}), ["0" * 64])
+    >>> images_in_cache(StudyJob("extract", "tiny", {}, {**given, **settings, **views}), ["0" * 64])
     0
     """
     given = job.arguments
@@ -137,6 +137,20 @@ class Overview:
         if seconds or unknown:
             more = f", and {unknown} jobs of which nothing alike has been measured" if unknown else ""
             lines.append(f"left: about {_duration(seconds)}, one job at a time{more}")
+        return lines
+
+    def job_lines(self) -> list[str]:
+        """Describe each job in a line: number, state, time, label, and the numbers of the jobs it needs."""
+        numbers = {row.job.digest: number for number, row in enumerate(self.rows, 1)}
+        lines = []
+        for number, row in enumerate(self.rows, 1):
+            needs = ",".join(str(numbers[key]) for key in row.job.needs)
+            time = f"{row.seconds:.0f} s" if row.seconds is not None else ""
+            notes = [f"needs {needs}"] * bool(needs) + [row.note] * (
+                row.state == "pending" and bool(row.note)
+            )
+            more = f"  ({'; '.join(notes)})" if notes else ""
+            lines.append(f"{number:4}  {row.state:8} {time:>8}  {row.job.label}{more}")
         return lines
 
     def as_json(self) -> dict[str, Any]:

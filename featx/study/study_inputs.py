@@ -216,7 +216,7 @@ class Inputs:
         """Check that the training set of every fold can be split again, as the SVM's settings need it."""
         from featx.svm import check_inner_folds
 
-        chosen = self.study.svm.model_dump(exclude_none=True, exclude={"missing"})
+        chosen = {key: value for key, value in self.study.svm.items() if key != "missing"}
         check_inner_folds(folds.folds, labelled, keys, SvmSettings.make(chosen))
 
     def weights(self, arm: Arm, backbone: str) -> Start:
@@ -352,7 +352,7 @@ def _check_columns(name: str, target: TargetData, inputs: Inputs, found: Problem
     study = inputs.study
     for column in study.strata or ():
         found.attempt("strata", column, partial(_check_stratum, name, column, inputs))
-    pool = study.svm.group_scores
+    pool = study.svm.get("group_scores")
     if pool not in (None, "none"):
         for task in target.tasks:
             found.attempt("svm.group_scores", pool, partial(_check_groups, name, task, inputs))
@@ -391,7 +391,7 @@ def _check_groups(name: str, task: str, inputs: Inputs) -> None:
 def _check_networks(inputs: Inputs, found: Problems) -> None:
     """Check every arm's weights with each of its networks, and the size that features are extracted at."""
     study = inputs.study
-    size = study.extract.image_size
+    size = study.extract["image_size"]
     for name, arm in study.arms.items():
         for backbone in arm.backbones or study.backbones:
             listed = backbone in study.weights.get(arm.weights, {})

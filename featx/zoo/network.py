@@ -13,7 +13,9 @@ import numpy as np
 from featx.errors import BackboneError, ConfigError, WeightsError, listing
 from featx.files import write_aside
 from featx.zoo.backbones import CLASS_TOKEN, POOLED, Backbone, find_backbone
-from featx.zoo.formats.keras_files import read_weights
+from featx.zoo.cost import MULTIPLY_ADDS
+from featx.zoo.downloads import weights_folder
+from featx.zoo.formats.keras_files import read_weights, weights_formats
 from featx.zoo.formats.matching import fill, layer_names
 from featx.zoo.formats.matconvnet import guess_backbone
 from featx.zoo.initial import draw_weights
@@ -30,6 +32,7 @@ __all__ = [
     "check_pool",
     "checked_size",
     "convert_weights",
+    "describe_backbone",
     "layer_names",
     "save_backbone",
 ]
@@ -420,3 +423,39 @@ def convert_weights(
     (weights,) = resolve_weights(source, row)
     save_backbone(build_backbone(row, weights), target)
     return target
+
+
+def describe_backbone(row: Backbone, *, layers: bool = False) -> dict[str, Any]:
+    """Describe a backbone in JSON types: its input, its features, and where its weights are expected.
+
+    With `layers`, the network is built with random weights, and its layers are listed with the shapes of their outputs.
+    """
+    published, preset = row.published, row.preset
+    file = published.file if published else preset.name if preset else None
+    facts = {
+        "name": row.name,
+        "family": row.family,
+        "reference": row.reference,
+        "builder": row.builder,
+        "arguments": dict(row.arguments),
+        "image_size": row.image_size,
+        "min_size": row.min_size,
+        "preprocessing": row.preprocessing,
+        "layer": row.layer,
+        "width": row.width,
+        "parameters": row.parameters,
+        "multiply_adds": MULTIPLY_ADDS.get(row.name),
+        "imagenet": row.imagenet,
+        "formats": ["Keras", *weights_formats(row.name)],
+        "preset": preset.name if preset else None,
+        "trained_on": preset.trained_on if preset else None,
+        "weights_url": published.url if published else f"kaggle:{preset.handle}" if preset else None,
+        "weights_file": str(weights_folder() / file) if file else None,
+    }
+    if layers:
+        model = build_backbone(row, resolve_weights("random", row)[0])
+        facts["layers"] = [
+            {"name": name, "shape": list(layer.output.shape[1:])}
+            for name, layer in layer_names(model).items()
+        ]
+    return facts

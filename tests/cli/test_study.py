@@ -70,7 +70,7 @@ def test_failed_jobs_end_with_1_and_their_reasons(
     assert run(["study", "run", str(study)]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert "0 jobs done, 0 finished before, 1 failed, 1 not begun" in told.err
+    assert "0 jobs done, 0 finished before, 1 failed, 1 not started" in told.err
     assert "failed: extract tiny random:0 of skin: its process ended with exit code 3" in told.err
     assert "--retry-failed" in told.err
 

@@ -184,7 +184,9 @@ def test_no_fold_is_trained_if_another_cannot_be_trained(squares: Path, tmp_path
     few = [lines[0], *(lines[number] for number in (1, 3, 5, 7, 9))]
     (tmp_path / "m.csv").write_text("\n".join(few) + "\n")
     given = {"root": squares.parent, "protocol": "1x2", "output": tmp_path / "runs"}
-    with pytest.raises(ProtocolError, match=r"fold 1x[12]: nothing can be held out of its training set"):
+    with pytest.raises(
+        ProtocolError, match=r"fold 1x[12]: no validation set can be taken from its training set"
+    ):
         again(tmp_path / "m.csv", tmp_path, **given)
     assert not (tmp_path / "runs").exists()
 
@@ -199,8 +201,8 @@ def test_missing_groups_and_doubtful_labels_are_warned_of(squares: Path, tmp_pat
     (tmp_path / "m.csv").write_text(text)
     given = {"root": squares.parent, "task": "bright:rest", "dry_run": True, "progress": Lines()}
     again(tmp_path / "m.csv", tmp_path, **given)
-    assert "'lesion' (24 values); rename the one that is meant to 'group'" in said[0]
-    assert "'brigt' (1 image, near 'bright')" in said[1]
+    assert "'lesion' (24 values); rename the right one to 'group'" in said[0]
+    assert "'brigt' (1 image, similar to 'bright')" in said[1]
     with pytest.raises(TaskError, match="'brigt'"):
         again(tmp_path / "m.csv", tmp_path, strict_labels=True, **given)
 
@@ -300,7 +302,7 @@ def test_weights_that_have_seen_the_group_of_a_test_image_are_refused(
 
 def test_other_folds_in_the_same_output_folder_are_refused(trained: tuple[Run, ...], squares: Path) -> None:
     output = trained[0].path.parents[3]
-    with pytest.raises(ProtocolError, match="runs with other folds stand here"):
+    with pytest.raises(ProtocolError, match="this folder has runs with other folds"):
         again(squares, output, output=output, seed=5, dry_run=True)
     again(squares, output, output=output, seed=5, dry_run=True, overwrite=True)
 

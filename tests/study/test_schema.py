@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import ConfigError
-from featx.study.schema import Extract, Study, Svm, read_study, shipped_studies
+from featx.study.schema import EXTRACT_KEYS, Study, read_study, shipped_studies
 
 ARM = '[arms.frozen]\nweights = "imagenet"\n'
 
@@ -39,7 +38,7 @@ def test_the_papers_arms(name: str) -> None:
         "F": ("imagenet", ("retinopathy",), True),
     }
     assert study.backbones == ("vgg_m", "vgg16")
-    assert study.svm.preset == "paper"
+    assert study.svm["preset"] == "paper"
     assert study.finetune["recipe"] == "paper"
     assert study.sources["retinopathy"].training["recipe"] == "paper"
     assert study.sources["retinopathy"].preparation == "retina"
@@ -55,21 +54,20 @@ def test_depth_compares_ten_backbones() -> None:
     assert len(read_study("depth").backbones) == 10
 
 
-def test_options_are_those_of_the_verbs() -> None:
-    from featx.features import extract
-    from featx.svm import train_svm
-    from featx.svm.settings import SvmSettings
-
-    assert set(Extract.model_fields) <= set(inspect.signature(extract).parameters)
-    assert "missing" in inspect.signature(train_svm).parameters
-    assert set(Svm.model_fields) == {"missing", *(item.name for item in dataclasses.fields(SvmSettings))}
-
-
-def test_defaults_of_extraction_are_those_of_the_verb() -> None:
+def test_a_table_without_keys_has_the_defaults_of_the_verb(write_study: Callable[..., Path]) -> None:
     from featx.features import extract
 
+    study = read_study(write_study(ARM))
     defaults = {name: item.default for name, item in inspect.signature(extract).parameters.items()}
-    assert Extract().model_dump() == {name: defaults[name] for name in Extract.model_fields}
+    assert study.extract == {name: defaults[name] for name in EXTRACT_KEYS}
+    assert study.svm == {"preset": "default", "missing": "fail"}
+
+
+def test_options_of_a_preset_are_left_to_it_and_a_kept_study_may_hold_none(tmp_path: Path) -> None:
+    study = read_study("menegola2017", {"atlas": tmp_path / "a.csv", "retinopathy": tmp_path / "r.csv"})
+    kept = study.model_dump(mode="json")
+    kept["svm"] |= {"loss": None, "costs": None}
+    assert Study.model_validate(kept).svm == study.svm
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -161,8 +159,12 @@ def test_a_study_reads_back_from_its_own_record() -> None:
         (ARM + "[finetune]\nrecipe = 3", r"`finetune`: the recipe must be a name or a TOML file"),
         (ARM + '[finetune]\nrecipe = "old"', r"`finetune`: unknown training recipe 'old'"),
         (ARM + '[svm]\nloss = "log"', r"`svm`: .*'loss'"),
-        (ARM + "[extract]\nviews = 0", r"`extract.views`: .*got 0"),
-        (ARM + '[extract]\nlayers = ["a", "b"]', r"`extract.layers`: "),
+        (ARM + '[extract]\nlayer = "fc1"', r"`extract`: unknown key `layer`; did you mean `layers`\?"),
+        (
+            ARM + "[extract]\nviews = 0",
+            r"`extract`: The 'views' parameter must be a whole number of at least 1. Got 0",
+        ),
+        (ARM + '[extract]\nlayers = ["a", "b"]', r"`extract`: The 'layers' parameter must name one layer"),
         (ARM + "[weights.ours]\nvgg16 = 'a.h5'", r"`weights.ours` names 'vgg16'"),
         ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
         ('[arms.a]\ntitle = "same"\n[arms.same]', r"`arms`: two arms have the same title"),
