@@ -154,7 +154,7 @@ def test_a_study_reads_back_from_its_own_record() -> None:
         (ARM + '[sources.eyes]\ndrawn = { kind = "retina", imges = 9 }', r"did you mean `images`\?"),
         (
             ARM + "[finetune]\nepoch = 3",
-            r"`finetune`: a training recipe has no field 'epoch'; did you mean 'epochs'\?",
+            r"`finetune`: Unknown parameter 'epoch' of a training recipe; did you mean 'epochs'\?",
         ),
         (ARM + "[finetune]\nrecipe = 3", r"`finetune`: the recipe must be a name or a TOML file"),
         (ARM + '[finetune]\nrecipe = "old"', r"`finetune`: unknown training recipe 'old'"),
