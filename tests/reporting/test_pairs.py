@@ -109,7 +109,7 @@ def test_an_arm_under_way_changes_no_other_comparison(write: Write, tmp_path: Pa
     assert (pair.finding, pair.folds) == (alone.finding, HALVES)
     assert (other.folds, other.finding.n, other.finding.positives) == (("1x1",), 100, other.finding.positives)
     assert other.finding.test.startswith("DeLong")
-    assert other.finding.warnings[-1] == "over the 1 fold that both have, of 6 of A and 1 of C"
+    assert other.finding.warnings[-1] == "over the 1 common fold, of 6 of A and 1 of C"
     assert (now.ranked, now.folds) == (("A", "B"), HALVES)
     (table,) = pair_tables(summarise([tmp_path / "runs"]))
     assert [(row["folds"], row["images"]) for row in records(table)] == [(6, 200), (1, 100), (1, 100)]
@@ -152,7 +152,10 @@ def test_folds_of_other_images_are_left_out_of_that_pair_alone(write: Write, tmp
     now = found(tmp_path)
     assert pair_of(now, "A", "B").folds == HALVES
     assert pair_of(now, "A", "C").folds == HALVES[1:]
-    assert "folds left out, not scored on the same images: 1x1" in pair_of(now, "A", "C").finding.warnings
+    assert (
+        "folds excluded, since the arms scored different images: 1x1"
+        in pair_of(now, "A", "C").finding.warnings
+    )
 
 
 def test_counts_are_of_the_folds_that_entered(write: Write, tmp_path: Path) -> None:
@@ -262,5 +265,5 @@ def test_planned_pairs_are_of_two_arms_and_stand_once(
 ) -> None:
     for name in "AB":
         write(name, "1x1")
-    with pytest.raises(InputError, match="two different arms, and stand once"):
+    with pytest.raises(InputError, match="must not be repeated"):
         summarise([tmp_path / "runs"], planned=planned)

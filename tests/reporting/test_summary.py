@@ -50,7 +50,7 @@ def test_a_fold_of_one_class_is_counted_and_said_not_averaged(write: Write, tmp_
     (item,) = summary.overall
     assert (item.spread.mean, item.spread.n, item.spread.undefined) == (1.0, 1, 1)
     assert (
-        "A, malignant-vs-benign, AUC: the metric does not exist in 1 of 2 folds (1x2); mean and standard deviation are "
+        "A, malignant-vs-benign, AUC: the metric is undefined in 1 of 2 folds (1x2); mean and standard deviation are "
         "over the other 1."
     ) in summary.warnings
 
@@ -170,7 +170,7 @@ def test_folds_that_leave_one_group_out_are_pooled_to_one_auc(write: Write, tmp_
     assert first.auc == (roc_auc(actual, scores),)
     assert (first.spread.low, first.spread.high) == pytest.approx((exact.low, exact.high))
     assert (first.series.folds, first.images, first.series.scores[0].models) == (("pooled",), (72,), 24)
-    caveat = "decision values of 24 models are pooled to one area, as if their scales agreed"
+    caveat = "decision values of 24 models are pooled for one AUC, assuming that their scales agree"
     assert f"A, B, malignant-vs-benign, AUC: {caveat}." in summary.warnings
     (pair,) = summary.comparisons["malignant-vs-benign", "leave-one-group-out"].pairs
     assert pair.finding.test == "DeLong by groups (Obuchowski 1997)"

@@ -153,7 +153,7 @@ def test_no_difference_is_detectable_that_is_not_possible(write: Write, tmp_path
     assert table is not None
     (row,) = records(table)
     assert row["smallest"] is None
-    assert "the largest that is possible, would not be found" in str(row["warnings"])
+    assert "the power for the largest possible difference" in str(row["warnings"])
     (finding,) = findings(summary)
     assert "Minimum detectable" not in " ".join(finding.details)
 
