@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from featx.reporting import page as html
-from featx.reporting.contents import CONTENTS, drawings, tables
+from featx.reporting.report_contents import CONTENTS, drawings, tables
 from featx.reporting.make_report import Report
 from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary

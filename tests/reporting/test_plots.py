@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from featx.machine import environment
-from featx.reporting.contents import drawings
+from featx.reporting.report_contents import drawings
 from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
 from featx.reporting.figures.roc import (
