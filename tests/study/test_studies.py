@@ -100,7 +100,7 @@ def test_planned_comparisons_of_the_study_are_reported_and_may_be_replaced(
     finish(begun, "svm")
     place: dict[str, Any] = {"folder": begun.output, "cache": tmp_path / "cache"}
     (done,) = report_study(path, **place)
-    assert done.findings[0].lead.startswith("Planned comparison: with the target against frozen")
+    assert done.findings[0].lead.startswith("Planned comparison: with the target minus frozen")
     (other,) = report_study(path, **place, planned=["frozen:with the target"])
     assert other.findings[0].lead.startswith("Planned comparison: frozen against with the target")
 
