@@ -52,6 +52,14 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
     return call
 
 
+def _inside(kind: Any) -> str:
+    """Give a number within the bounds of a type that is not a likely default."""
+    low, high = (getattr(kind, name, None) for name in ("min", "max"))
+    if high is not None and high < 7:
+        return str(high - (high - (low or 0)) / 2)
+    return str(max(low or 0, 7))
+
+
 def sample(param: click.Option) -> Any:
     """Give a value that an option takes, as TOML writes it."""
     if param.is_flag:
@@ -59,8 +67,7 @@ def sample(param: click.Option) -> Any:
     if isinstance(param.type, click.Choice):
         return repr(next(iter(param.type.choices)))
     numeric = isinstance(param.type, click.types.IntParamType | click.types.FloatParamType)
-    below_one = getattr(param.type, "max", None) == 1
-    value = ("0.5" if below_one else "7") if numeric else "'7'"
+    value = _inside(param.type) if numeric else "'7'"
     return f"[{', '.join([value] * param.nargs)}]" if param.nargs > 1 else value
 
 
