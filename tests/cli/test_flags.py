@@ -125,6 +125,7 @@ def test_other_keys_are_refused(key: str, given: Callable[..., dict[str, Any]]) 
 
 
 COMMANDS = dict(commands_below(command_line.featx))
+HELP: Any = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # Options of one name that say different things, with the reason why they do.
 UNLIKE = {
     "--list": "each command says what it lists",
@@ -182,12 +183,12 @@ def test_exceptions_are_needed() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_ends_with_an_example_that_the_command_takes(name: str) -> None:
-    context = click.Context(COMMANDS[name], info_name=name, max_content_width=100)
+    context = click.Context(COMMANDS[name], info_name=name, **HELP)
     *_, head, line = COMMANDS[name].get_help(context).splitlines()
     assert head.strip() == "Example:"
     program, *words = shlex.split(line)
     assert [program, *words[: len(name.split())]] == ["featx", *name.split()]
-    with COMMANDS[name].make_context(name, words[len(name.split()) :]) as parsed:
+    with COMMANDS[name].make_context(name, words[len(name.split()) :], **HELP) as parsed:
         assert parsed.params
 
 

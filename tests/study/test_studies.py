@@ -100,9 +100,9 @@ def test_planned_comparisons_of_the_study_are_reported_and_may_be_replaced(
     finish(begun, "svm")
     place: dict[str, Any] = {"folder": begun.output, "cache": tmp_path / "cache"}
     (done,) = report_study(path, **place)
-    assert done.findings[0].lead.startswith("Planned comparison: with the target against frozen")
+    assert done.findings[0].lead.startswith("Planned comparison: with the target minus frozen")
     (other,) = report_study(path, **place, planned=["frozen:with the target"])
-    assert other.findings[0].lead.startswith("Planned comparison: frozen against with the target")
+    assert other.findings[0].lead.startswith("Planned comparison: frozen minus with the target")
 
 
 def test_what_is_not_finished_is_left_out(begun: Plan, tmp_path: Path) -> None:
