@@ -195,3 +195,24 @@ def test_the_study_fits_the_files_at_hand(real_data: Path, tmp_path: Path, scrip
         "mobilenet_7_5_224_tf_no_top.h5",
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     }
+
+
+def test_the_command_prints_the_reports_and_what_they_find(
+    tmp_path: Path, write_study: Callable[[str], Path], fake_worker: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(write_study(ARMS)), "-o", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert run(["study", "run", *given, "--workers", "1"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'out' / 'report' / 'skin' / 'report.html'}\n"
+    assert "a finding" in told.err
+
+
+def test_the_command_reports_what_is_finished(
+    begun: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(begun, "svm")
+    given = [str(tmp_path / "small.toml"), "-o", str(begun.output), "--cache", str(tmp_path / "cache")]
+    assert run(["study", "report", *given]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{begun.output / 'report' / 'skin' / 'report.html'}\n"
+    assert told.err
