@@ -22,7 +22,7 @@ def _stores(stores: tuple[Path, ...], cache: Path) -> list[Path]:
 
 
 def _for_each(stores: list[Path], work: Callable[[Path], None]) -> None:
-    """Do the same with every store; one that cannot be used stops none of the others."""
+    """Do the same with every store; an error of one does not stop the others."""
     from featx.errors import StoreError
 
     errors = []
@@ -39,18 +39,18 @@ def _for_each(stores: list[Path], work: Callable[[Path], None]) -> None:
 
 @click.group()
 def cache() -> None:
-    """List, check and tidy feature stores.
+    """List, verify, export and tidy feature stores.
 
-    STORES are folders of stores, or folders that hold some; all stores of the cache if none are given.
+    STORES are feature stores, or folders that hold some. Default: all stores of the cache.
     """
 
 
-@cache.command("ls")
+@cache.command("ls", epilog=flags.example("featx cache ls"))
 @_STORES
 @flags.CACHE
 @flags.JSON
 def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
-    """List stores with what they hold."""
+    """List stores: network, weights, layer, number of images, size."""
     from featx.digest import canonical
     from featx.errors import StoreError
     from featx.features import facts
@@ -72,14 +72,14 @@ def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
         )
 
 
-@cache.command()
+@cache.command(epilog=flags.example("featx cache verify"))
 @_STORES
 @flags.CACHE
 def verify(stores: tuple[Path, ...], cache: Path) -> None:
-    """Read every block against its checksums.
+    """Verify the checksums of every block.
 
-    Prints a line for each damaged block, each block of another format or recipe and each unreadable store, and exits
-    1 if there are any.
+    Prints a line for each damaged block, each block of another format or recipe and each unreadable store. The exit
+    code is 1 if there are any.
     """
     from featx.errors import FeatxError, StoreError
     from featx.features import FeatureStore
@@ -101,17 +101,17 @@ def verify(stores: tuple[Path, ...], cache: Path) -> None:
     click.echo(f"{len(paths)} stores read, {found}", err=True)
     if damaged or others:
         raise FeatxError(
-            f"{found}; `featx cache prune --damaged` removes damaged blocks, and leaves all else"
+            f"{found}; `featx cache prune --damaged` removes the damaged blocks and nothing else"
         )
 
 
-@cache.command()
+@cache.command(epilog=flags.example("featx cache compact"))
 @_STORES
 @flags.CACHE
 def compact(stores: tuple[Path, ...], cache: Path) -> None:
-    """Join the many small blocks of interrupted or sharded extractions.
+    """Merge the many small blocks of interrupted or sharded extractions.
 
-    Blocks of the former format are written in the present one, which has a checksum of the whole file.
+    Blocks of format 1 are converted to format 2, which has a checksum of the whole file.
     """
     from featx.features import compact as run_compact
 
@@ -122,7 +122,9 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
     _for_each(_stores(stores, cache), one)
 
 
-@cache.command()
+@cache.command(
+    epilog=flags.example("featx cache export cache/features/resnet50-imagenet-1f0c2a9b -o features.npz")
+)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option(
     "--format", type=click.Choice(["h5", "npz", "parquet"]), default="npz", show_default=True, help="Format."
@@ -131,7 +133,7 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
-    help="Export its images, by id and in its order.  [default: all]",
+    help="Manifest of the images, to export these only, by id and in its order.  [default: all images, by SHA-256]",
 )
 @flags.ROOT
 @flags.CACHE
@@ -144,48 +146,33 @@ def export(
     allow_outside: bool,
     cache: Path,
 ) -> None:
-    """Write a store's features as one file for other programs.
-
-    Without a manifest, images are named by the SHA-256 of their bytes.
-    """
-    from featx.features import FeatureStore
+    """Export the features of a store to one file for other programs."""
+    from featx.features import FeatureStore, manifest_keys
     from featx.features import export as run_export
 
     if manifest is None:
         keys = sorted(FeatureStore(store).keys())
         names = keys
     else:
-        names, keys = _named_keys(manifest, root, cache, allow_outside)
+        names, keys = manifest_keys(manifest, root=root, cache=cache, allow_outside=allow_outside)
     click.echo(run_export(store, output, format, keys, names))
 
 
-def _named_keys(
-    manifest: Path, root: Path | None, cache: Path, allow_outside: bool
-) -> tuple[list[str], list[str]]:
-    from featx.data import read_manifest
-    from featx.errors import ImageError
-    from featx.images import content_keys
-
-    table = read_manifest(manifest, root=root, allow_outside=allow_outside)
-    found = content_keys(table.paths, cache=cache)
-    if found.failures:
-        raise ImageError(str(next(iter(found.failures.values()))))
-    return table.ids, [found.keys[path] for path in table.paths]
-
-
-@cache.command()
+@cache.command(epilog=flags.example("featx cache prune --damaged --dry-run"))
 @_STORES
 @click.option(
-    "--damaged", is_flag=True, help="Remove damaged blocks too; extract then computes their images again."
+    "--damaged", is_flag=True, help="Also remove damaged blocks; the next extraction recomputes their images."
 )
 @click.option(
     "--keep",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Manifest whose images stay while all others go; may be repeated.",
+    help="Keep only the features of this manifest's images; may be repeated.",
 )
 @click.option(
-    "--exports", is_flag=True, help="Remove networks exported to OpenVINO; they are made again when needed."
+    "--exports",
+    is_flag=True,
+    help="Also remove networks exported to OpenVINO; they are exported again when needed.",
 )
 @click.option(
     "--runs",
@@ -193,7 +180,7 @@ def _named_keys(
     type=click.Path(path_type=Path),
     default=[Path("reports")],
     show_default=True,
-    help="Folder of runs and reports to look at too; may be repeated.",
+    help="Folder of runs and reports to tidy too; may be repeated.",
 )
 @flags.ROOT
 @flags.CACHE
@@ -208,20 +195,17 @@ def prune(
     allow_outside: bool,
     **given: Any,
 ) -> None:
-    """Remove what killed processes left behind.
+    """Remove temporary files that killed processes left behind.
 
-    What a living process is writing stays. Damaged blocks and the images that --keep does not name are removed only
-    while nobody extracts into the store.
+    Files that a running process is writing are kept. Damaged blocks, and images that --keep does not name, are removed
+    only while no extraction writes to the store.
     """
+    from featx.features import manifest_keys, prune_exports
     from featx.features import prune as run_prune
-    from featx.features import prune_exports
     from featx.files import remove_leftovers
 
-    wanted = (
-        {key for manifest in keep for key in _named_keys(manifest, root, cache, allow_outside)[1]}
-        if keep
-        else None
-    )
+    place: dict[str, Any] = {"root": root, "cache": cache, "allow_outside": allow_outside}
+    wanted = {key for manifest in keep for key in manifest_keys(manifest, **place)[1]} if keep else None
     verb = "would be removed" if given["dry_run"] else "removed"
     if exports:
         count, size = prune_exports(cache, dry_run=given["dry_run"])
@@ -230,7 +214,7 @@ def prune(
     def one(path: Path) -> None:
         done = run_prune(path, keep=wanted, **given)
         for line in done.left:
-            click.echo(f"featx: warning: left: {line}", err=True)
+            click.echo(f"featx: warning: not removed: {line}", err=True)
         click.echo(
             f"{path}: {len(done.leftovers)} leftovers, {len(done.damaged)} damaged blocks, {done.rows} rows {verb}",
             err=True,

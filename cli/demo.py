@@ -1,4 +1,4 @@
-"""`featx demo`: the whole line on drawn images."""
+"""`featx demo`: a whole study on synthetic images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .bars import progress
 from .study import tell
 
 
-@click.command()
+@click.command(epilog=flags.example("featx demo -o reports/demo"))
 @flags.output("reports/demo", "The study's folder: weights, runs and the report.")
 @flags.CACHE
 @flags.SEED
 def demo(output: Path, cache: Path, seed: int) -> int:
-    """Run a small version of the paper on drawn images, in about three minutes.
+    """Run a small version of the paper on synthetic images, in about three minutes.
 
-    It is the shipped study `demo`. The images are drawn by featx, so the AUCs say how featx works and nothing
-    about skin lesions. A second run reuses what is finished, and a run that was stopped goes on.
+    This is the shipped study `demo`. The images are synthetic: the AUCs show how featx works, and nothing about skin
+    lesions. Finished jobs are reused, and the same command resumes an interrupted run.
     """
     from featx.study import run_demo
 

@@ -1,9 +1,11 @@
-"""Options that several commands share, each with one spelling and one help text."""
+"""Flags of the command line, made from the options of the verbs, and the keys of configuration files."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +13,8 @@ import click
 
 from featx.documents import parse_toml, read_text
 from featx.errors import ConfigError, listing
+from featx.features import ExtractSettings
+from featx.options import FoldOptions, ImageOptions, Option, Options, option_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -70,79 +74,125 @@ CONFIG = click.option(
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="TOML file with options of this command (keys as the long options); flags win.",
+    help="TOML file with options of this command: keys are the long option names. Options on the command line take "
+    "precedence.",
 )
 
 
-ALLOW_OUTSIDE = click.option(
-    "--allow-outside", is_flag=True, help="Follow paths that lead out of their folder; for files you trust."
-)
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers joined by commas, or a list of a configuration file."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text, or a list, into numbers."""
+        try:
+            return tuple(float(number) for number in (value.split(",") if isinstance(value, str) else value))
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a list of numbers separated by commas, such as 1,3", param, ctx)
 
 
-def ROOT(command: _Command) -> _Command:
-    """Add what says where a manifest's images may stand."""
-    root = click.option(
-        "--root", type=click.Path(path_type=Path), help="Folder that image paths are relative to and stay in."
+def of(
+    kind: type[Options], *, only: Collection[str] = (), leave: Collection[str] = (), defaults: bool = False
+) -> Callable[[_Command], _Command]:
+    """Make a decorator that gives a command a flag for each option of a verb.
+
+    A flag that is not given has the value None, or () if it can be repeated, unless `defaults` asks for the option's
+    default: the library knows its defaults and presets. `given` leaves such values out.
+    """
+    wanted = [
+        item
+        for item in dataclasses.fields(kind)
+        if option_of(item).command and item.name not in leave and (not only or item.name in only)
+    ]
+    # What has a short form is used most, and comes first in the help.
+    wanted.sort(key=lambda item: not option_of(item).short)
+
+    def decorate(command: _Command) -> _Command:
+        for item in reversed(wanted):
+            command = _flag(item, defaults)(command)
+        return command
+
+    return decorate
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given on the command line or in the configuration file."""
+    return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def _flag(item: dataclasses.Field[Any], defaults: bool) -> Callable[[_Command], _Command]:
+    option = option_of(item)
+    long = f"--{option.flag or item.name.replace('_', '-')}"
+    required = item.default is dataclasses.MISSING
+    more: dict[str, Any] = {"default": None if required or not defaults else item.default}
+    if option.kind is bool:
+        if item.default is not False or option.off:
+            long += f"/--{option.off or 'no-' + long[2:]}"
+        more["is_flag"] = True
+    else:
+        more["type"] = _type(option)
+        more["multiple"] = option.many and not option.joined and " " not in option.metavar
+        more["nargs"] = len(option.metavar.split()) if " " in option.metavar else 1
+    names = [name for name in (option.short, long, item.name) if name]
+    return click.option(
+        *names,
+        required=required,
+        metavar=option.metavar or None,
+        envvar=option.environment or None,
+        help=_help(item, option, long),
+        **more,
     )
-    return root(ALLOW_OUTSIDE(command))
 
 
-TASK = click.option(
-    "--task",
-    default="labels",
-    show_default=True,
-    help="Named task, TOML file, or POSITIVE:NEGATIVE with labels joined by + (NEGATIVE may be `rest`).",
-)
+def _type(option: Option) -> click.ParamType[Any]:
+    low, high = (bound if math.isfinite(bound) else None for bound in (option.low, option.high))
+    if option.joined:
+        return Numbers()
+    if option.values:
+        return click.Choice(option.values)
+    if option.kind is int:
+        return click.IntRange(None if low is None else int(low), None if high is None else int(high))
+    if option.kind is float:
+        return click.FloatRange(low, high, min_open=option.open, max_open=option.open)
+    return click.Path(path_type=Path) if option.kind is Path else click.STRING
 
 
-STRICT_LABELS = click.option(
-    "--strict-labels",
-    is_flag=True,
-    help="Refuse labels under `rest` that may be meant for another class, instead of warning.",
-)
+def _help(item: dataclasses.Field[Any], option: Option, long: str) -> str:
+    """Give the help of an option with its default, as click writes defaults."""
+    default = option.default_text
+    if not default and not any(item.default is none for none in (dataclasses.MISSING, None, (), False)):
+        default = _shown(item.default, long)
+    notes = [f"environment: {option.environment}"] if option.environment else []
+    notes += [f"default: {default}"] if default else []
+    return f"{option.help}  [{'; '.join(notes)}]" if notes else option.help
 
 
-PROTOCOL = click.option(
-    "--protocol",
-    default="5x2",
-    show_default=True,
-    help="5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), or a fold file.",
-)
+def _shown(value: Any, long: str) -> str:
+    if value is True:
+        return long.partition("/")[0][2:]
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(value)
 
 
-SEED = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
-)
+def example(line: str) -> str:
+    """Make the end of a command's help: a line that runs as it is."""
+    return f"\b\nExample:\n  {line}"
 
 
-WORKERS = click.option(
-    "--workers",
-    "-j",
-    type=click.IntRange(min=1),
-    help="Threads at work beside the network.  [default: cores]",
-)
-
-
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace finished results of the same name.")
-
-
-STOOD = "this file stood there already, with the same content"
-
-
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
-
-
+ALLOW_OUTSIDE = of(ImageOptions, only=["allow_outside"], defaults=True)
+ROOT = of(ImageOptions, only=["root", "allow_outside"], defaults=True)
+CACHE = of(ImageOptions, only=["cache"], defaults=True)
+WORKERS = of(ImageOptions, only=["workers"], defaults=True)
+OVERWRITE = of(ImageOptions, only=["overwrite"], defaults=True)
+TASK = of(FoldOptions, only=["task"], defaults=True)
+STRICT_LABELS = of(FoldOptions, only=["strict_labels"], defaults=True)
+PROTOCOL = of(FoldOptions, only=["protocol"], defaults=True)
+SEED = of(FoldOptions, only=["seed"], defaults=True)
+STOOD = "the file was there already, with the same content"
+DRY_RUN = of(ExtractSettings, only=["dry_run"], defaults=True)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-
-
-CACHE = click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    envvar="FEATX_CACHE",
-    default=Path("cache"),
-    show_default=True,
-    help="Folder of caches (environment: FEATX_CACHE).",
-)
 
 
 def output(default: str, text: str) -> Callable[[_Command], _Command]:

@@ -16,24 +16,21 @@ from featx import __version__
 from featx.errors import FeatxError, InputError
 from featx.process import Interrupted, interruptible, quieten_tensorflow
 
+from .flags import example
 from .synonyms import explained
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-# verb: module of this package that holds a click command of the same name.
-COMMANDS = {
-    "cache": "cache",
-    "data": "data",
-    "demo": "demo",
-    "extract": "extract",
-    "finetune": "finetune",
-    "protocol": "protocol",
-    "report": "report",
-    "saliency": "saliency",
-    "study": "study",
-    "train-svm": "train_svm",
-    "zoo": "zoo",
+# The commands by the step of a study in which they are used, in the order of the help. The module of a command has its
+# name with underscores, and holds a click command of that name.
+STEPS = {
+    "Prepare data": ("data", "protocol"),
+    "Extract, fine-tune and train": ("extract", "finetune", "train-svm"),
+    "Report": ("report", "saliency"),
+    "Whole studies": ("study", "demo"),
+    "Networks and caches": ("zoo", "cache"),
 }
+COMMANDS = tuple(sorted(name for names in STEPS.values() for name in names))
 
 
 class _Verbs(click.Group):
@@ -41,26 +38,38 @@ class _Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the verbs."""
-        return sorted(COMMANDS)
+        return [name for names in STEPS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{COMMANDS[cmd_name]}", __package__)
-        command = getattr(module, COMMANDS[cmd_name])
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f".{name}", __package__), name)
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs by step."""
+        width = max(map(len, COMMANDS))
+        for step, names in STEPS.items():
+            with formatter.section(step):
+                formatter.write_dl([(name.ljust(width), self._summary(ctx, name)) for name in names])
 
-@click.group(cls=_Verbs, context_settings=_CONTEXT)
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        assert command is not None
+        return command.get_short_help_str(limit=100)
+
+
+@click.group(cls=_Verbs, context_settings=_CONTEXT, epilog=example("featx demo"))
 @click.version_option(__version__, prog_name="featx")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error, and TensorFlow's own notes.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and the messages of TensorFlow.")
 def featx(debug: bool) -> None:
     """Which pre-trained network, transferred how, separates my classes best?
 
-    Extract penultimate-layer features of images with networks of the Keras zoo, train linear SVMs on them
-    with cross-validated C, fine-tune the networks, and report AUC with honest intervals.
+    Extract features of images with pre-trained networks of the Keras zoo, fine-tune the networks, train linear SVMs
+    on the features with cross-validated C, and report AUC with confidence intervals.
     """
 
 
@@ -88,7 +97,9 @@ def run(arguments: list[str]) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         return _interrupted(error)
     except click.UsageError as error:
-        explained(error).show()
+        told = explained(error)
+        hint = f" (see {error.ctx.command_path} -h)" if error.ctx else ""
+        click.echo(f"featx: error: {told.format_message()}{hint}", err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()

@@ -7,39 +7,43 @@ from typing import Any
 
 import click
 
+from . import flags
 from .bars import progress
-from .flags import CACHE, CONFIG, ROOT, output
 
 __all__ = ["saliency"]
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--manifest", required=True, type=click.Path(path_type=Path), help="Manifest with the image files."
+@click.command(
+    epilog=flags.example("featx saliency reports/runs/frozen --manifest lesions.csv -o reports/saliency")
 )
-@ROOT
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--manifest", required=True, type=click.Path(path_type=Path), help="Manifest of the images.")
+@flags.ROOT
 @click.option(
     "--image",
     "images",
     multiple=True,
     metavar="ID",
-    help="Map this image; may be repeated.  [default: the most confident mistakes]",
+    help="Id of an image to map; may be repeated.  [default: the most confident mistakes]",
 )
-@click.option("--layer", help="Layer of the network to map.  [default: its last map before the pooling]")
-@click.option("--weights", help="Weights of the network.  [default: as the feature store in the cache tells]")
-@output("reports/saliency", "Folder for the pictures and saliency.json.")
-@CACHE
-@CONFIG
-def saliency(runs: tuple[Path, ...], **given: Any) -> None:
-    """Map what in an image speaks for the class that an SVM takes it for.
+@click.option("--layer", help="Layer of the network.  [default: the last feature map before the pooling]")
+@click.option(
+    "--weights",
+    "-w",
+    help="Weights source, as for `featx extract`.  [default: as recorded by the feature store in the cache]",
+)
+@flags.output("reports/saliency", "Folder for the images and saliency.json.")
+@flags.CACHE
+@flags.CONFIG
+def saliency(runs: tuple[Path, ...], **values: Any) -> None:
+    """Map which parts of an image raise the decision function value of the class that an SVM predicts.
 
-    Grad-CAM towards the decision value of each of RUNS (run folders of train-svm, or folders that hold some), as
-    pictures over the images: mind who may see them. Prints the pictures' paths; `featx report --saliency` shows them.
+    Grad-CAM of each of RUNS (run folders of train-svm, or folders that hold some), drawn over the images. Note who may
+    see these images. Prints the paths of the images; `featx report --saliency` shows them.
     """
     from featx.saliency_maps import saliency as work
 
-    done = work(runs, progress=progress(), **given)
+    done = work(runs, progress=progress(), **values)
     for item in done.maps:
         click.echo(str(done.output / item.file))
     for text in done.warnings:

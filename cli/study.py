@@ -10,8 +10,8 @@ import click
 
 from featx.errors import ConfigError
 
+from . import flags
 from .bars import progress
-from .flags import ALLOW_OUTSIDE, CACHE, JSON, STRICT_LABELS, print_json
 
 if TYPE_CHECKING:
     from featx.study import StudyOutcome
@@ -30,30 +30,30 @@ def _manifests(
         name, sign, path = value.partition("=")
         if not (name and sign and path):
             raise ConfigError(
-                f"--manifest {value}: give NAME=PATH, the name being a source or target of the study"
+                f"--manifest {value}: give NAME=PATH, where NAME is a source or target of the study"
             )
         found[name] = Path(path)
     return found
 
 
 def _study(command: _Command) -> _Command:
-    """Add what all subcommands take: the study, where it lives, and its data."""
+    """Add what all subcommands take: the study, its folder, and its manifests."""
     for decorate in (
+        flags.ALLOW_OUTSIDE,
+        flags.CACHE,
         click.option(
             "--manifest",
             "manifests",
             multiple=True,
             metavar="NAME=PATH",
             callback=_manifests,
-            help="Manifest of a source or target, instead of the file's; may be given for each.",
+            help="Manifest of the images, of the source or target NAME; replaces that of the study file; may be repeated.",
         ),
-        ALLOW_OUTSIDE,
-        CACHE,
         click.option(
             "--output",
             "-o",
             type=click.Path(path_type=Path),
-            help="The study's folder.  [default: reports/NAME of the study]",
+            help="Folder of the study.  [default: reports/NAME of the study]",
         ),
         click.argument("file"),
     ):
@@ -63,91 +63,49 @@ def _study(command: _Command) -> _Command:
 
 @click.group()
 def study() -> None:
-    """Run whole studies: data sets, tasks and arms declared in one file.
+    """Run whole studies: data sets, tasks, networks and arms declared in one file.
 
-    FILE is a study file (TOML), or the name of a shipped study; `featx study list` names them.
+    FILE is a study file (TOML), the name of a shipped study (`featx study list`), or the folder of a study.
     """
 
 
-@study.command("list")
-@JSON
+@study.command("list", epilog=flags.example("featx study list"))
+@flags.JSON
 def list_studies(as_json: bool) -> None:
-    """Name the shipped studies."""
+    """List the shipped studies."""
     from featx.study import read_study, shipped_studies
 
     found = {name: read_study(name).title or "" for name in shipped_studies()}
     if as_json:
-        print_json(found)
+        flags.print_json(found)
         return
     for name, title in found.items():
         click.echo(f"{name:16} {title}")
 
 
-@study.command()
+@study.command(epilog=flags.example("featx study run demo --workers 2"))
 @_study
 @click.option(
-    "--jobs",
+    "--workers",
     "-j",
+    "--jobs",
+    "jobs",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Jobs at once; cores and GPUs are shared out among them.",
+    help="Number of workers: processes that run jobs at once and share the cores and GPUs. Results do not depend on it.",
 )
-@click.option("--retry-failed", is_flag=True, help="Try jobs again that failed before.")
-@STRICT_LABELS
-def run(
-    file: str,
-    output: Path | None,
-    cache: Path,
-    manifests: dict[str, Path],
-    allow_outside: bool,
-    jobs: int,
-    retry_failed: bool,
-    strict_labels: bool,
-) -> int:
-    """Do what is left of a study, and write its reports.
+@click.option("--retry-failed", is_flag=True, help="Retry jobs that failed before.")
+@flags.STRICT_LABELS
+def run(file: str, **given: Any) -> int:
+    """Run the unfinished jobs of a study, and write its reports.
 
-    Finished jobs are skipped. Ctrl-C, SIGTERM and SIGHUP keep what the running jobs have committed; the same command
-    goes on from there. Paths of the reports go to stdout. Exit code 1 if jobs failed.
+    Finished jobs are skipped. Ctrl-C, SIGTERM and SIGHUP stop the running jobs at their next checkpoint; the same
+    command resumes from it. Prints the paths of the reports. The exit code is 1 if jobs failed.
     """
     from featx.study import run_study
 
-    outcome = run_study(
-        file,
-        output=output,
-        cache=cache,
-        manifests=manifests,
-        allow_outside=allow_outside,
-        jobs=jobs,
-        retry_failed=retry_failed,
-        strict_labels=strict_labels,
-        progress=progress(),
-    )
-    return _tell_reports(outcome)
-
-
-@study.command()
-@_study
-def report(
-    file: str, output: Path | None, cache: Path, manifests: dict[str, Path], allow_outside: bool
-) -> None:
-    """Write the reports over what is finished; `featx report FILE` has more options."""
-    from featx.study import report_study
-
-    for done in report_study(
-        file,
-        folder=output,
-        cache=cache,
-        manifests=manifests,
-        allow_outside=allow_outside,
-        progress=progress(),
-    ):
-        click.echo(done.html)
-        for finding in done.findings:
-            click.echo(finding.lead, err=True)
-
-
-def _tell_reports(outcome: StudyOutcome) -> int:
+    outcome = run_study(file, progress=progress(), **given)
     for report in outcome.reports:
         click.echo(report.folder / "report.html")
         for finding in report.findings:
@@ -155,83 +113,60 @@ def _tell_reports(outcome: StudyOutcome) -> int:
     return tell(outcome)
 
 
+@study.command(epilog=flags.example("featx study report demo"))
+@_study
+def report(file: str, output: Path | None, **given: Any) -> None:
+    """Write the reports of the finished jobs; `featx report FILE` has more options."""
+    from featx.study import report_study
+
+    for done in report_study(file, folder=output, progress=progress(), **given):
+        click.echo(done.html)
+        for finding in done.findings:
+            click.echo(finding.lead, err=True)
+
+
 def tell(outcome: StudyOutcome) -> int:
-    """Say what an execution did."""
+    """Print what a run did, and return the exit code: 1 if jobs failed."""
     failed, blocked = len(outcome.failed), len(outcome.blocked)
     click.echo(
-        f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not begun",
+        f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not started",
         err=True,
     )
     for label, reason in outcome.failed.items():
         click.echo(f"failed: {label}: {reason}", err=True)
     if failed:
-        click.echo("`--retry-failed` tries failed jobs again", err=True)
+        click.echo("`featx study run --retry-failed` retries failed jobs", err=True)
     return 1 if failed else 0
 
 
-@study.command()
+@study.command(epilog=flags.example("featx study plan demo"))
 @_study
-@STRICT_LABELS
-@JSON
-def plan(
-    file: str,
-    output: Path | None,
-    cache: Path,
-    manifests: dict[str, Path],
-    allow_outside: bool,
-    strict_labels: bool,
-    as_json: bool,
-) -> None:
-    """List every job of a study: what it needs, whether it is finished, and its time.
+@flags.STRICT_LABELS
+@flags.JSON
+def plan(file: str, as_json: bool, **given: Any) -> None:
+    """List every job of a study: the jobs it needs, its state, and its time.
 
-    All that can be known beforehand is checked, as `run` does before its first job.
+    Checks the study first, as `run` does before its first job.
     """
     from featx.study import study_overview
 
-    found = study_overview(
-        file,
-        output=output,
-        cache=cache,
-        manifests=manifests,
-        allow_outside=allow_outside,
-        strict_labels=strict_labels,
-        ready=True,
-        progress=progress(),
-    )
+    found = study_overview(file, ready=True, progress=progress(), **given)
     if as_json:
-        print_json(found.as_json())
-        return
-    numbers = {row.job.digest: number for number, row in enumerate(found.rows, 1)}
-    for number, row in enumerate(found.rows, 1):
-        needs = ",".join(str(numbers[key]) for key in row.job.needs)
-        time = f"{row.seconds:.0f} s" if row.seconds is not None else ""
-        notes = [f"needs {needs}"] * bool(needs) + [row.note] * (row.state == "pending" and bool(row.note))
-        more = f"  ({'; '.join(notes)})" if notes else ""
-        click.echo(f"{number:4}  {row.state:8} {time:>8}  {row.job.label}{more}")
-    for line in found.lines():
-        click.echo(line)
+        flags.print_json(found.as_json())
+    else:
+        click.echo("\n".join([*found.job_lines(), *found.lines()]))
 
 
-@study.command()
+@study.command(epilog=flags.example("featx study status demo"))
 @_study
-@JSON
-def status(
-    file: str,
-    output: Path | None,
-    cache: Path,
-    manifests: dict[str, Path],
-    allow_outside: bool,
-    as_json: bool,
-) -> None:
-    """Say how far a study is: jobs done, running, failed and left."""
+@flags.JSON
+def status(file: str, as_json: bool, **given: Any) -> None:
+    """Show the progress of a study: jobs done, running, failed and left."""
     from featx.study import study_overview
 
-    found = study_overview(file, output=output, cache=cache, manifests=manifests, allow_outside=allow_outside)
+    found = study_overview(file, **given)
     if as_json:
-        print_json(found.as_json())
+        flags.print_json(found.as_json())
         return
-    click.echo(
-        f"{found.plan.study.name} in {found.plan.output}: " + ("running" if found.running else "not running")
-    )
-    for line in found.lines():
-        click.echo(line)
+    state = "running" if found.running else "not running"
+    click.echo("\n".join([f"{found.plan.study.name} in {found.plan.output}: {state}", *found.lines()]))

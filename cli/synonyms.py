@@ -92,8 +92,7 @@ OPTION_WORDS = (
         "--device gpu",
         note="a GPU that the backend of Keras sees is used; CUDA_VISIBLE_DEVICES chooses among several",
     ),
-    _word("n-jobs num-workers n-workers jobs nproc threads", "--workers", "--jobs"),
-    _word("workers", "--jobs"),
+    _word("n-jobs num-workers n-workers jobs nproc threads", "--workers"),
     _word("random-state random-seed rng", "--seed"),
     _word("out outdir out-dir output-dir save save-dir results-dir dest", "--output"),
     _word("force overwrite-existing", "--overwrite"),
@@ -187,7 +186,7 @@ def _option_message(given: str, context: click.Context) -> str:
     if commands := next((row.meant for row in COMMAND_WORDS if word in row.words), ()):
         return f"{said}; did you mean the command `featx {commands[0]}`?"
     near = difflib.get_close_matches(f"--{word}", sorted(known), 2)
-    return f"{said}; did you mean {_either(near)}?" if near else f"{said}; --help names those of this command"
+    return f"{said}; did you mean {_either(near)}?" if near else f"{said}; this command has no similar option"
 
 
 def _names(command: click.Command) -> set[str]:
@@ -225,7 +224,7 @@ def _command_message(given: str, context: click.Context) -> str:
     meant = inside or same or list(row.meant) or ours or difflib.get_close_matches(word, paths, 2)
     said = f"No such command '{given}'"
     if not meant:
-        return f"{said}; --help names those there are"
+        return f"{said}; there is no similar command"
     more = f" ({row.note})" if row.note and meant == list(row.meant) else ""
     return f"{said}; did you mean {_either([f'`featx {path}`' for path in meant[:2]])}?{more}"
 

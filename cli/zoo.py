@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .flags import JSON, print_json, print_table
+from .flags import JSON, example, print_json, print_table
 
 if TYPE_CHECKING:
     from featx.zoo import Backbone
@@ -15,35 +15,36 @@ if TYPE_CHECKING:
 
 @click.group()
 def zoo() -> None:
-    """Show the networks that features can come from, and fetch their weights."""
+    """List the pre-trained networks, and download or convert their weights."""
 
 
-@zoo.command("list")
+@zoo.command("list", epilog=example("featx zoo list"))
 @JSON
 def list_command(as_json: bool) -> None:
     """List all backbones: input size, penultimate layer, feature width, weights."""
-    from featx.zoo import list_backbones
+    from featx.zoo import describe_backbone, list_backbones
 
     rows = list_backbones()
     if as_json:
-        print_json([_facts(row) for row in rows])
+        print_json([describe_backbone(row) for row in rows])
         return
     head = ("backbone", "input", "preprocessing", "layer", "width", "parameters", "weights")
     print_table([head, *(_cells(row) for row in rows)])
 
 
-@zoo.command("show")
+@zoo.command("show", epilog=example("featx zoo show resnet50"))
 @click.argument("name")
-@click.option("--layers", is_flag=True, help="Build the network and name its layers (imports keras: slow).")
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Also build the network and list its layers; this imports Keras and takes seconds.",
+)
 @JSON
 def show_command(name: str, layers: bool, as_json: bool) -> None:
-    """Show one backbone: what it expects, what it gives, where its weights are looked for."""
-    from featx.zoo import find_backbone
+    """Show one backbone: its input, its features, and where its weights are expected."""
+    from featx.zoo import describe_backbone, find_backbone
 
-    backbone = find_backbone(name)
-    facts = _facts(backbone)
-    if layers:
-        facts["layers"] = _layers(backbone)
+    facts = describe_backbone(find_backbone(name), layers=layers)
     if as_json:
         print_json(facts)
         return
@@ -57,12 +58,12 @@ def show_command(name: str, layers: bool, as_json: bool) -> None:
         )
 
 
-@zoo.command("fetch")
+@zoo.command("fetch", epilog=example("featx zoo fetch resnet50 mobilenet_v2"))
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def fetch_command(names: tuple[str, ...]) -> None:
-    """Download the published weights of backbones, so that a machine without a network has them.
+    """Download the published weights of backbones, for later use offline.
 
-    They go to the folder that FEATX_WEIGHTS_DIR names, else to Keras' own. Prints the files' paths.
+    They are stored in the folder that FEATX_WEIGHTS_DIR names, else in Keras' own. Prints the paths of the files.
     """
     from featx.zoo import fetch_weights, find_backbone
 
@@ -73,12 +74,16 @@ def fetch_command(names: tuple[str, ...]) -> None:
         click.echo(fetch_weights(row, progress()))
 
 
-@zoo.command("convert")
+@zoo.command("convert", epilog=example("featx zoo convert imagenet-vgg-m.mat -o vgg_m.weights.h5"))
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--backbone", help="Architecture of the file; a MatConvNet file tells its own.")
+@click.option(
+    "--backbone",
+    "-m",
+    help="Pre-trained network of the zoo that the file holds; a MatConvNet file names its own.",
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write, ending in .weights.h5.")
 def convert_command(file: Path, backbone: str | None, output: Path | None) -> None:
-    """Make a weights file of another framework into one of Keras. Prints the path of the new file."""
+    """Convert a weights file of PyTorch or MatConvNet to Keras. Prints the path of the new file."""
     from featx.zoo import convert_weights
 
     click.echo(convert_weights(file, backbone=backbone, output=output))
@@ -94,41 +99,6 @@ def _cells(row: Backbone) -> tuple[str, ...]:
         f"{row.parameters:,}",
         "imagenet" if row.imagenet else "preset" if row.preset else "",
     )
-
-
-def _facts(row: Backbone) -> dict[str, Any]:
-    from featx.zoo import MULTIPLY_ADDS, weights_folder, weights_formats
-
-    published, preset = row.published, row.preset
-    file = published.file if published else preset.name if preset else None
-    return {
-        "name": row.name,
-        "family": row.family,
-        "reference": row.reference,
-        "builder": row.builder,
-        "arguments": dict(row.arguments),
-        "image_size": row.image_size,
-        "min_size": row.min_size,
-        "preprocessing": row.preprocessing,
-        "layer": row.layer,
-        "width": row.width,
-        "parameters": row.parameters,
-        "multiply_adds": MULTIPLY_ADDS.get(row.name),
-        "imagenet": row.imagenet,
-        "formats": ["Keras", *weights_formats(row.name)],
-        "preset": preset.name if preset else None,
-        "trained_on": preset.trained_on if preset else None,
-        "weights_url": published.url if published else f"kaggle:{preset.handle}" if preset else None,
-        "weights_file": str(weights_folder() / file) if file else None,
-    }
-
-
-def _layers(row: Backbone) -> list[dict[str, Any]]:
-    from featx.zoo import build_backbone, layer_names, resolve_weights
-
-    model = build_backbone(row, resolve_weights("random", row)[0])
-    named = layer_names(model)
-    return [{"name": name, "shape": list(layer.output.shape[1:])} for name, layer in named.items()]
 
 
 def _plain(value: Any) -> str:

@@ -67,6 +67,8 @@ class Option:
         Short form, such as ``-j``.
     flag : str
         Long form, if it is not the field's name with hyphens.
+    off : str
+        Long form that turns a switch off, if it is not ``no-`` and the long form.
     metavar : str
         What the help shows in place of the type.
     default_text : str
@@ -89,6 +91,7 @@ class Option:
     joined: bool = False
     short: str = ""
     flag: str = ""
+    off: str = ""
     metavar: str = ""
     default_text: str = ""
     environment: str = ""
@@ -438,7 +441,7 @@ class ImageOptions(Options):
     cache: Path | str = path(Path("cache"), "Folder of caches.", environment="FEATX_CACHE")
     workers: int | None = whole(
         None,
-        "Number of threads that load images or train folds; results do not depend on it.",
+        "Number of workers: threads that load images or train folds. Results do not depend on it.",
         low=1,
         short="-j",
         default_text="number of cores",

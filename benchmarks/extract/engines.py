@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.errors import ConfigError
-from featx.features.engines import Device, KerasEngine, deviation
-from featx.features.openvino_engine import TOLERANCE, OpenVinoEngine, export_network
+from featx.features.engines import TOLERANCE, Device, KerasEngine, OpenVinoEngine, deviation, export_network
 from featx.zoo import build_network, find_backbone, list_backbones, resolve_weights
 
 _BATCH = 4

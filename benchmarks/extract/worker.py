@@ -92,8 +92,7 @@ def forward_alone(engine: str):
     def prepare(name: str, folder: Path, batch: int) -> Run:
         import numpy as np
 
-        from featx.features.engines import Device, KerasEngine
-        from featx.features.openvino_engine import OpenVinoEngine, export_network
+        from featx.features.engines import Device, KerasEngine, OpenVinoEngine, export_network
 
         network = network_of(name)
         if engine == "openvino":

@@ -1,15 +1,6 @@
-from .audit import FoldAudit, audit_folds
-from .check import (
-    NEAR,
-    SIDE,
-    ManifestCheck,
-    Picture,
-    SheetRow,
-    SheetSection,
-    as_json,
-    check_manifest,
-    contact_sheet,
-)
+from .audit import FoldAudit, audit_fold_files
+from .check import ManifestCheck, check_manifest
+from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
 from .folds import (
     Fold,
@@ -22,53 +13,47 @@ from .folds import (
     write_folds,
 )
 from .importers.registry import IMPORTERS, import_dataset
-from .importers.source import read_text_table
-from .manifest import Manifest, image_name, leaves, read_manifest
-from .protocols import check_inner, merged_groups, split_folds
+from .manifest import Manifest, leaves, read_manifest
+from .protocols import check_inner, describe_folds, make_fold_file, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
 
 __all__ = [
     "IMPORTERS",
-    "NEAR",
-    "SIDE",
     "Fold",
     "FoldAudit",
     "Folds",
     "Labelled",
     "Manifest",
     "ManifestCheck",
-    "Picture",
-    "SheetRow",
-    "SheetSection",
     "Task",
     "apply_task",
     "archives",
-    "as_json",
-    "audit_folds",
+    "audit_fold_files",
     "check_folds",
     "check_inner",
     "check_manifest",
-    "contact_sheet",
     "deal",
+    "describe_folds",
     "draw_dermoscopy",
     "draw_retina",
     "fetch_archive",
     "find_archive",
-    "image_name",
     "import_dataset",
     "inner_splits",
     "known_test_images",
     "leaves",
     "leaves_one_out",
+    "make_fold_file",
     "merged_groups",
     "read_folds",
     "read_manifest",
     "read_task",
-    "read_text_table",
     "refuse_other_folds",
     "split_folds",
     "validation_split",
+    "write_check_page",
     "write_folds",
+    "write_preparation_page",
 ]

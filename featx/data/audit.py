@@ -1,7 +1,7 @@
-"""What published fold lists really hold, before anything is trained on them.
+"""Audit of published folds, before anything is trained on them.
 
-The findings are those that change results without a word: partitions that repeat, images that drop out, images
-that were never listed, and pictures of one lesion in both halves.
+It finds what changes results silently: repeated partitions, images that scripts drop, labelled images in no fold, and
+images of one lesion in both the training and the test set.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.data.folds import Fold, ListPair, read_fold_lists, read_folds, without_ending
-from featx.data.manifest import Manifest
-from featx.errors import listing
+from featx.data.importers.source import read_text_table
+from featx.data.manifest import Manifest, image_name, read_manifest
+from featx.errors import ProtocolError, listing
 
-__all__ = ["FoldAudit", "FoldFinding", "audit_folds"]
+__all__ = ["FoldAudit", "FoldFinding", "audit_fold_files", "audit_folds"]
 
-# What photographers add to the name of a second picture: bis, ter, a letter, a number behind a mark.
+# What photographers add to the name of a second image of a lesion: bis, ter, a letter, or a number in brackets.
 _SECOND_PICTURE = re.compile(r"(?<=\d)(bis|ter|[a-z])$|[-_ ]?\(\d+\)$")
 _MOST_NAMES = 8
 
 
 @dataclass(frozen=True)
 class FoldFinding:
-    """One thing to know about a fold file.
+    """One finding about a fold file.
 
     Attributes
     ----------
@@ -34,7 +35,7 @@ class FoldFinding:
     text : str
         A sentence.
     items : tuple of str
-        The images or folds that it is about.
+        Ids of the images, or names of the folds.
     """
 
     kind: str
@@ -44,18 +45,18 @@ class FoldFinding:
 
 @dataclass(frozen=True)
 class FoldAudit:
-    """What an audit saw and found.
+    """Counts and findings of an audit.
 
     Attributes
     ----------
     source : Path
         The fold file.
     folds, partitions, images : int
-        How many folds, distinct partitions among them, and distinct images it holds.
-    train, test : tuple of int
-        Fewest and most images of a training and of a test part: (fewest, most).
+        Number of folds, of distinct partitions, and of distinct images.
+    train, test : (int, int)
+        Sizes of the smallest and the largest training set, and test set.
     findings : tuple of FoldFinding
-        What was found; empty if all is well.
+        Empty if nothing was found.
     """
 
     source: Path
@@ -67,31 +68,83 @@ class FoldAudit:
     findings: tuple[FoldFinding, ...]
 
 
-def audit_folds(
-    path: Path | str, labels: Manifest | None = None, groups: Mapping[str, str] | None = None
-) -> FoldAudit:
-    """Audit a fold file.
+def audit_fold_files(
+    path: Path | str,
+    *,
+    labels: Path | str | None = None,
+    groups: Path | str | None = None,
+    group_column: str = "group",
+    root: Path | str | None = None,
+) -> list[FoldAudit]:
+    """Audit a fold file, or all YAML lists of a folder.
 
     Parameters
     ----------
     path : Path or str
-        A fold file of any form that `featx.data.folds.read_folds` reads.
-    labels : Manifest, optional
-        The labelled images that the folds are about, to find images in no fold and folds without a label; its
-        groups are looked at too where it has some.
-    groups : mapping of str to str, optional
-        Image id to patient, case or lesion, from elsewhere.
+        A fold file, or a folder of YAML lists.
+    labels : Path or str, optional
+        Table of the labelled images. If not given, the CSV file of the same name beside each fold file, if any.
+    groups : Path or str, optional
+        Table with the columns ``image`` and `group_column`.
+    group_column : str
+        Column of `groups` with the patient, case or lesion.
+    root : Path or str, optional
+        Folder that image paths are relative to, to find labels without an image file.
 
     Returns
     -------
-    FoldAudit
-        Counts and findings.
+    list of FoldAudit
+        One for each fold file, in the order of their names.
 
     Raises
     ------
     ProtocolError
-        If the file cannot be read.
+        If a file cannot be read, or a folder has no fold lists.
+    ManifestError
+        If a table cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "protocol.yml").write_text("Fold_1: [[a, b], [b, c]]")
+    ...     (audit,) = audit_fold_files(folder)
+    >>> audit.images, audit.findings[0].text
+    (3, 'fold holdout: 1 images are in both training and test set: b')
     """
+    known = _read_groups(Path(groups), group_column) if groups is not None else None
+    audits = []
+    for file in _fold_files(Path(path)):
+        beside = file.with_suffix(".csv")
+        table = labels or (beside if beside.is_file() and beside != file else None)
+        manifest = (
+            read_manifest(table, root=root, check_files=False, allow_outside=True)
+            if table is not None
+            else None
+        )
+        audits.append(audit_folds(file, manifest, known))
+    return audits
+
+
+def _fold_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in {".yml", ".yaml"})
+    if not found:
+        raise ProtocolError(f"{path}: no fold lists (*.yml) in this folder; give a fold file")
+    return found
+
+
+def _read_groups(path: Path, column: str) -> dict[str, str]:
+    table = read_text_table(path, columns=("image", column))
+    named = table[table[column] != ""]
+    return dict(zip(named["image"].map(image_name), named[column], strict=True))
+
+
+def audit_folds(
+    path: Path | str, labels: Manifest | None = None, groups: Mapping[str, str] | None = None
+) -> FoldAudit:
+    """Audit one fold file against the labelled images and the group of each image id, where these are known."""
     source = Path(path)
     folds = read_folds(source).folds
     pairs = read_fold_lists(source) if source.suffix.lower() in {".yml", ".yaml"} else ()
@@ -126,13 +179,15 @@ def _range(sizes: Iterable[int]) -> tuple[int, int]:
 
 
 def _repeats(folds: Sequence[Fold], pairs: Sequence[ListPair], partitions: int) -> list[FoldFinding]:
-    """Find folds that are the same, and what running the first half in both directions would repeat."""
+    """Find equal folds, and the repeats that a script makes which runs the first half in both directions."""
     found = []
     counts = Counter((fold.train, fold.test) for fold in folds)
     same = [fold.name for fold in folds if counts[fold.train, fold.test] > 1]
     if same:
         found.append(
-            FoldFinding("same-split", f"folds {listing(same, _MOST_NAMES)} are not all distinct", tuple(same))
+            FoldFinding(
+                "same-split", f"some of the folds {listing(same, _MOST_NAMES)} are equal", tuple(same)
+            )
         )
     half = [fold for fold in folds[: len(folds) // 2] for _ in range(2)]
     turned = [(f.train, f.test) if turn % 2 == 0 else (f.test, f.train) for turn, f in enumerate(half)]
@@ -155,14 +210,14 @@ def _bare_entries(pairs: Sequence[ListPair]) -> list[FoldFinding]:
     names = tuple(sorted({entry for entries in bare.values() for entry in entries}))
     lists = [f"{place}: {', '.join(entries)}" for place, entries in bare.items()]
     text = (
-        f"{len(lists)} lists hold entries without the file ending ({listing(lists, 4)}); a script that matches exact "
+        f"{len(lists)} lists have entries without a file ending ({listing(lists, 4)}); a script that matches exact "
         "file names drops them silently, featx reads them as images"
     )
     return [FoldFinding("no-ending", text, names)]
 
 
 def _unlisted(images: set[str], folds: Sequence[Fold]) -> list[FoldFinding]:
-    """Find images that some folds use and others leave out."""
+    """Find images that are in some folds but not in others."""
     found = []
     for fold in folds:
         out = tuple(sorted(images - {*fold.train, *fold.test}))
@@ -196,15 +251,13 @@ def _overlaps(folds: Sequence[Fold]) -> list[FoldFinding]:
     for fold in folds:
         both = tuple(sorted(set(fold.train) & set(fold.test)))
         if both:
-            text = (
-                f"fold {fold.name} trains and tests on {len(both)} same images: {listing(both, _MOST_NAMES)}"
-            )
+            text = f"fold {fold.name}: {len(both)} images are in both training and test set: {listing(both, _MOST_NAMES)}"
             found.append(FoldFinding("overlap", text, both))
     return found
 
 
 def _straddling(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[FoldFinding]:
-    """Find groups with images in both parts of a fold."""
+    """Find groups with images in both the training and the test set of a fold."""
     found: dict[str, list[str]] = {}
     for fold in folds:
         trained = {groups[name] for name in fold.train if name in groups}
@@ -216,13 +269,15 @@ def _straddling(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[FoldFi
     shown = [f"{group} (folds {listing(names, 3)})" for group, names in found.items()]
     return [
         FoldFinding(
-            "group-straddles", f"{len(found)} groups are in both parts: {listing(shown)}", tuple(found)
+            "group-straddles",
+            f"{len(found)} groups are in both training and test set: {listing(shown)}",
+            tuple(found),
         )
     ]
 
 
 def _second_pictures(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[FoldFinding]:
-    """Find images named like second pictures of another that sit in the other part of a fold."""
+    """Find images whose name says second image of a lesion, and whose first image is in the other set of a fold."""
     images = {name for fold in folds for name in (*fold.train, *fold.test)}
     pairs = {name: _SECOND_PICTURE.sub("", name) for name in sorted(images)}
     parts = [(fold.name, frozenset(fold.train), frozenset(fold.test)) for fold in folds]
@@ -244,14 +299,14 @@ def _second_pictures(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[F
         for pair, names in apart.items()
     ]
     text = (
-        f"{len(apart)} pairs named like two pictures of one lesion sit in different halves: {listing(shown)}; make "
-        "sure that they are not one lesion, or group them"
+        f"{len(apart)} pairs of images, by their names of one lesion, are split between training and test set: "
+        f"{listing(shown)}; check that they show different lesions, or give them one group"
     )
     return [FoldFinding("second-picture", text, tuple(apart))]
 
 
 def _cases(pair: str, groups: Mapping[str, str]) -> str:
-    """Say what the groups, where known, say of a pair."""
+    """Name the groups of a pair, where they are known."""
     first, second = (groups.get(name) for name in pair.split(" / "))
     if first is None or second is None:
         return ""

@@ -1,14 +1,13 @@
-"""What is in a data set, and what is wrong with it: unreadable images, copies, odd labels, leaks between parts."""
+"""Check of a data set: unreadable images, duplicates, doubtful labels, leaks between splits."""
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,72 +15,48 @@ from PIL import Image
 
 from featx.data.data_warnings import group_columns, group_remarks, rare_labels, spelled_like
 from featx.data.manifest import Manifest, straddling
-from featx.data.tasks import Task, doubtful_labels
+from featx.data.tasks import Task, doubtful_labels, read_task
 from featx.digest import canonical
 from featx.errors import ImageError, listing
 from featx.files import open_regular
+from featx.images import content_keys, decode_image
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
-__all__ = [
-    "NEAR",
-    "SIDE",
-    "CheckFinding",
-    "ManifestCheck",
-    "NearPair",
-    "Picture",
-    "SheetRow",
-    "SheetSection",
-    "as_json",
-    "check_manifest",
-    "contact_sheet",
-    "near_pairs",
-]
-
+__all__ = ["NEAR", "CheckFinding", "ManifestCheck", "NearPair", "check_manifest", "near_pairs"]
 
 NEAR = 32
-
-
 """Bits of 256 in which the perceptual hashes of near duplicates may differ.
 
-Among 1,500 images of ISIC 2017 the three closest pairs, which are pictures of one lesion, differ in 0, 0 and 10 bits
-and all others in 44 or more.
+Among 1,500 images of ISIC 2017 the three closest pairs, which show one lesion each, differ in 0, 0 and 10 bits and all
+others in 44 or more.
 """
 
-
 _HASH_SIDE = 16
-
-
-_LOOK_SIDE = 64
-
-
+_DECODED_SIDE = 64
 _BLOCK = 256
-
-
 _MOST_NAMES = 6
-
-
 _Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """One thing that is wrong, or worth a look.
+    """One finding of a check.
 
     Attributes
     ----------
     kind : str
         Stable name, such as ``"unreadable"``.
-    grave : bool
-        Whether results would be wrong or images lost; else it is a hint.
+    severity : {"error", "warning"}
+        An error makes results wrong or loses images; a warning may be intended.
     text : str
         A sentence.
     items : tuple of str
-        Image ids, or ids of a pair joined by `` = ``.
+        Image ids, or the ids of duplicates joined by `` = ``.
     """
 
     kind: str
-    grave: bool
+    severity: Literal["error", "warning"]
     text: str
     items: tuple[str, ...]
 
@@ -105,14 +80,14 @@ class NearPair:
 
 @dataclass(frozen=True)
 class ManifestCheck:
-    """What a check saw.
+    """Counts and findings of a check.
 
     Attributes
     ----------
     source : str
         The manifest.
     images, readable, groups : int
-        How many images, how many of them can be decoded, and how many groups.
+        Number of images, of images that can be decoded, and of groups.
     classes : mapping of str to int
         Images of each label.
     splits : mapping of str to mapping of str to int
@@ -120,9 +95,9 @@ class ManifestCheck:
     sizes : mapping of str to int
         Images of each ``WIDTHxHEIGHT``, most frequent first.
     near : tuple of NearPair
-        Near duplicates that are no byte-identical copies, closest first.
-    findings : tuple of Finding
-        What was found, grave ones first.
+        Near duplicates that are not byte-identical, closest first.
+    findings : tuple of CheckFinding
+        Errors first, then warnings.
     """
 
     source: str
@@ -135,10 +110,22 @@ class ManifestCheck:
     near: tuple[NearPair, ...]
     findings: tuple[CheckFinding, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the check into JSON types.
+
+        Returns
+        -------
+        dict
+            The attributes; ``sizes`` becomes a list, which keeps its order.
+        """
+        value: dict[str, Any] = canonical(self)
+        value["sizes"] = [{"size": size, "images": count} for size, count in self.sizes.items()]
+        return value
+
 
 @dataclass(frozen=True)
 class _Seen:
-    """Size and perceptual hash of an image, or why there is none."""
+    """Size and perceptual hash of an image, or the reason why it cannot be read."""
 
     size: str = ""
     hash: bytes = b""
@@ -147,32 +134,27 @@ class _Seen:
 
 def check_manifest(
     manifest: Manifest,
-    keys: Mapping[str, str],
-    decode: Callable[[str, int], Image.Image],
     *,
-    task: Task | None = None,
+    task: str | Path | Task | None = None,
     near: int | None = NEAR,
+    cache: Path | str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> ManifestCheck:
-    """Look at every image of a manifest.
+    """Check every image and label of a manifest.
 
     Parameters
     ----------
     manifest : Manifest
-        What to check; its files need not all be there.
-    keys : mapping of str to str
-        Path to SHA-256 of the file's bytes, for the files that can be read
-        (`featx.images.content.content_keys`).
-    decode : callable
-        Path and side to an RGB image, at least twice that side or whole; raises `ImageError`
-        (`featx.images.decode.decode`).
-    task : Task, optional
-        Also name the labels that it takes for others although they may be meant for one of its classes.
+        Images to check; files may be missing (`read_manifest` with ``check_files=False, check_groups=False``).
+    task : str, Path or Task, optional
+        Task, as `read_task` takes it: labels that it counts as others are checked too.
     near : int or None
-        Bits of 256 in which near duplicates may differ; None does not look for them.
+        Bits of 256 in which the perceptual hashes of near duplicates may differ; None does not look for them.
+    cache : Path or str, optional
+        Folder that remembers the SHA-256 of unchanged files.
     workers : int, optional
-        Threads; as many as there are cores if not given.
+        Number of threads; the number of cores if not given.
     progress : Progress, optional
         Receiver of progress.
 
@@ -180,8 +162,19 @@ def check_manifest(
     -------
     ManifestCheck
         Counts and findings.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import draw_dermoscopy, read_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check = check_manifest(read_manifest(draw_dermoscopy(folder, images=4, size=32)), near=None)
+    >>> check.readable, check.sizes
+    (4, {'32x32': 4})
     """
-    seen = _look(manifest.paths, decode, near is not None, workers, progress or Silent())
+    applied = None if task is None else read_task(task)
+    keys = content_keys(manifest.paths, cache=cache, workers=workers, progress=progress).keys
+    seen = _decode_all(manifest.paths, near is not None, workers, progress or Silent())
     table = manifest.table
     readable = [not one.failure for one in seen]
     copies = _copies(manifest, keys)
@@ -194,13 +187,13 @@ def check_manifest(
         *_unreadable(manifest, seen),
         *_copy_findings(manifest, copies),
         *_near_findings(manifest, pairs),
-        *(CheckFinding("groups-across-splits", True, text, ()) for text in straddling(table)),
+        *(CheckFinding("groups-across-splits", "error", text, ()) for text in straddling(table)),
         *_class_findings(manifest),
         *(
-            CheckFinding("no-groups", False, text, tuple(group_columns(manifest)))
+            CheckFinding("no-groups", "warning", text, tuple(group_columns(manifest)))
             for text in group_remarks(manifest)
         ),
-        *_label_findings(Counter(table["label"]), task),
+        *_label_findings(Counter(table["label"]), applied),
     ]
     return ManifestCheck(
         str(manifest.source),
@@ -211,30 +204,24 @@ def check_manifest(
         splits,
         dict(Counter(one.size for one in seen if one.size).most_common()),
         pairs,
-        tuple(sorted(findings, key=lambda finding: not finding.grave)),
+        tuple(sorted(findings, key=lambda finding: finding.severity)),
     )
 
 
-def _look(
-    paths: Sequence[str],
-    decode: Callable[[str, int], Image.Image],
-    hashed: bool,
-    workers: int | None,
-    progress: Progress,
-) -> list[_Seen]:
+def _decode_all(paths: Sequence[str], hashed: bool, workers: int | None, progress: Progress) -> list[_Seen]:
     seen = []
-    progress.start("look at images", len(paths))
+    progress.start("decode images", len(paths))
     with ThreadPoolExecutor(workers or usable_cores()) as pool:
-        for one in pool.map(lambda path: _look_at(path, decode, hashed), paths):
+        for one in pool.map(lambda path: _decode(path, hashed), paths):
             seen.append(one)
             progress.advance()
     progress.finish()
     return seen
 
 
-def _look_at(path: str, decode: Callable[[str, int], Image.Image], hashed: bool) -> _Seen:
+def _decode(path: str, hashed: bool) -> _Seen:
     try:
-        image = decode(path, _LOOK_SIDE)
+        image = decode_image(Path(path), side=_DECODED_SIDE)
         with open_regular(path) as file, Image.open(file) as header:
             size = f"{header.width}x{header.height}"
     except (ImageError, OSError) as error:
@@ -249,12 +236,7 @@ def _hash(image: Image.Image) -> bytes:
 
 
 def near_pairs(hashes: _Hashes, most: int) -> Iterator[tuple[int, int, int]]:
-    """Find all pairs of hashes that differ in few bits.
-
-    Parameters
-    ----------
-    hashes : numpy.ndarray of uint64, shape (n, words)
-        A row for each image.
+    """Yield the row numbers and distance of all pairs of rows that differ in at most `most` bits: shape (n, words).
 
     Examples
     --------
@@ -274,7 +256,7 @@ def near_pairs(hashes: _Hashes, most: int) -> Iterator[tuple[int, int, int]]:
 def _named_pairs(
     manifest: Manifest, seen: Sequence[_Seen], keys: Mapping[str, str], near: int
 ) -> tuple[NearPair, ...]:
-    """Find near duplicates among different files, each file once."""
+    """Find near duplicates among files of different content."""
     first: dict[str, int] = {}
     for index, path in enumerate(manifest.paths):
         if seen[index].hash:
@@ -302,29 +284,29 @@ def _unreadable(manifest: Manifest, seen: Sequence[_Seen]) -> list[CheckFinding]
     if not bad:
         return []
     text = f"{len(bad)} images cannot be read: {listing([reason for _, reason in bad], 3)}"
-    return [CheckFinding("unreadable", True, text, tuple(name for name, _ in bad))]
+    return [CheckFinding("unreadable", "error", text, tuple(name for name, _ in bad))]
 
 
 def _copy_findings(manifest: Manifest, copies: Iterable[list[int]]) -> list[CheckFinding]:
-    kinds = {
-        "copies-with-other-labels": ("label", True, "byte-identical images have different labels"),
-        "copies-across-splits": ("split", True, "byte-identical images are in different splits"),
-        "copies-across-groups": ("group", False, "byte-identical images are in different groups"),
+    kinds: dict[str, tuple[str, Literal["error", "warning"], str]] = {
+        "copies-with-other-labels": ("label", "error", "byte-identical images have different labels"),
+        "copies-across-splits": ("split", "error", "byte-identical images are in different splits"),
+        "copies-across-groups": ("group", "warning", "byte-identical images are in different groups"),
     }
     ids, found = manifest.ids, []
     sets = {" = ".join(ids[row] for row in rows): manifest.table.iloc[rows] for rows in copies}
     if sets:
         text = f"{len(sets)} sets of byte-identical images: {listing(list(sets), _MOST_NAMES)}"
-        found.append(CheckFinding("copies", False, text, tuple(sets)))
-    for kind, (column, grave, words) in kinds.items():
+        found.append(CheckFinding("copies", "warning", text, tuple(sets)))
+    for kind, (column, severity, words) in kinds.items():
         odd = tuple(name for name, rows in sets.items() if rows[column].nunique() > 1)
         if odd and (column != "group" or manifest.has_groups):
-            found.append(CheckFinding(kind, grave, f"{words}: {listing(odd, _MOST_NAMES)}", odd))
+            found.append(CheckFinding(kind, severity, f"{words}: {listing(odd, _MOST_NAMES)}", odd))
     return found
 
 
 def _near_findings(manifest: Manifest, pairs: Sequence[NearPair]) -> list[CheckFinding]:
-    """Find near duplicates, and those that a split by group would tear apart."""
+    """Find near duplicates, and those that a split by group may separate."""
     rows = manifest.table.set_index("id")
     kinds: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
         "near-duplicates": ("pairs of near duplicates", lambda a, b: True),
@@ -347,7 +329,7 @@ def _near_findings(manifest: Manifest, pairs: Sequence[NearPair]) -> list[CheckF
         if here:
             names = tuple(f"{pair.first} = {pair.second}" for pair in here)
             found.append(
-                CheckFinding(kind, False, f"{len(here)} {words}: {listing(names, _MOST_NAMES)}", names)
+                CheckFinding(kind, "warning", f"{len(here)} {words}: {listing(names, _MOST_NAMES)}", names)
             )
     return found
 
@@ -359,13 +341,16 @@ def _class_findings(manifest: Manifest) -> list[CheckFinding]:
         return []
     return [
         CheckFinding(
-            "one-group", False, f"labels with one group only, which no fold can split: {listing(few)}", few
+            "one-group",
+            "warning",
+            f"labels with one group only, which no fold can split: {listing(few)}",
+            few,
         )
     ]
 
 
 def _label_findings(counts: Mapping[str, int], task: Task | None) -> list[CheckFinding]:
-    """Name labels that may be slips: spelled like a more frequent one, or of one or two images."""
+    """Find labels that may be misspelled: spelled like a more frequent one, or of one or two images."""
     found = []
     alike = {
         label: name
@@ -375,124 +360,12 @@ def _label_findings(counts: Mapping[str, int], task: Task | None) -> list[CheckF
     if alike:
         shown = [f"{label!r} ({counts[label]}, {name!r} {counts[name]})" for label, name in alike.items()]
         text = f"labels spelled like a more frequent one: {listing(shown, _MOST_NAMES)}"
-        found.append(CheckFinding("labels-alike", False, text, tuple(alike)))
+        found.append(CheckFinding("labels-alike", "warning", text, tuple(alike)))
     if rare := rare_labels(counts):
         text = f"labels of one or two images: {listing(rare, _MOST_NAMES)}"
-        found.append(CheckFinding("rare-labels", False, text, rare))
+        found.append(CheckFinding("rare-labels", "warning", text, rare))
     if task is not None:
-        found += [CheckFinding("doubtful-labels", False, text, ()) for text in doubtful_labels(task, counts)]
+        found += [
+            CheckFinding("doubtful-labels", "warning", text, ()) for text in doubtful_labels(task, counts)
+        ]
     return found
-
-
-def as_json(check: ManifestCheck) -> dict[str, Any]:
-    """Turn a check into JSON types.
-
-    Parameters
-    ----------
-    check : ManifestCheck
-        What to turn.
-
-    Returns
-    -------
-    dict
-        Its fields.
-    """
-    value: dict[str, Any] = canonical(check)
-    # Sizes keep their order, most frequent first.
-    value["sizes"] = [{"size": size, "images": count} for size, count in check.sizes.items()]
-    return value
-
-
-SIDE = 160
-
-
-"""Longer side of a picture on a sheet, in pixels."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture with its caption.
-
-    Attributes
-    ----------
-    caption : str
-        What stands below it, and is read to who cannot see it.
-    image : PIL.Image.Image
-        RGB, shown as large as it is.
-    """
-
-    caption: str
-    image: Image.Image
-
-    @property
-    def source(self) -> str:
-        """The picture as a ``data:`` address."""
-        buffer = BytesIO()
-        self.image.save(buffer, "JPEG", quality=85)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-@dataclass(frozen=True)
-class SheetRow:
-    """Pictures that stand side by side.
-
-    Attributes
-    ----------
-    caption : str
-        What stands above them; may be empty.
-    pictures : tuple of Picture
-        From left to right.
-    """
-
-    caption: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class SheetSection:
-    """Rows under a heading.
-
-    Attributes
-    ----------
-    title, note : str
-        Heading, and a sentence below it that may be empty.
-    rows : tuple of Row
-        From top to bottom.
-    """
-
-    title: str
-    note: str
-    rows: tuple[SheetRow, ...]
-
-
-def contact_sheet(title: str, lines: Sequence[str], sections: Sequence[SheetSection]) -> str:
-    """Make a page of pictures.
-
-    Parameters
-    ----------
-    title : str
-        Heading.
-    lines : sequence of str
-        Paragraphs below it.
-    sections : sequence of Section
-        What it shows.
-
-    Returns
-    -------
-    str
-        HTML that needs no other file and no network.
-
-    Examples
-    --------
-    >>> picture = Picture("a <b>", Image.new("RGB", (4, 4)))
-    >>> page = contact_sheet("t", [], [SheetSection("s", "", (SheetRow("", (picture,)),))])
-    >>> "a &lt;b&gt;" in page, "data:image/jpeg" in page
-    (True, True)
-    """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("featx.data"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    template = environment.get_template("sheet.html.j2")
-    return template.render(title=title, lines=lines, sections=sections, side=SIDE)

@@ -1,6 +1,7 @@
-"""What in a manifest may be a mistake that no rule forbids: groups that nothing names, labels that are slips.
+"""Warnings about a manifest: no groups, and labels that may be misspelled or meant for another class.
 
-Nothing here decides anything: remarks are told to the user and stand in the records of runs.
+The warnings are shown to the user and recorded in runs; they do not change results. A thesaurus of diagnoses and their
+spellings decides which labels mean the same.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class Diagnosis:
     Attributes
     ----------
     name : str
-        Its name.
+        Name in the thesaurus.
     under : str or None
-        The next wider one.
+        Name of the next broader diagnosis.
     spelled : tuple of str
-        Further spellings, patterns allowed.
+        Further spellings; may be patterns.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Diagnosis:
 
 @cache
 def thesaurus() -> Mapping[str, Diagnosis]:
-    """Read the shipped thesaurus.
+    """Read the thesaurus that featx includes.
 
     Examples
     --------
@@ -71,12 +72,7 @@ def thesaurus() -> Mapping[str, Diagnosis]:
 
 
 def find_diagnosis(label: str) -> str | None:
-    """Look a label up.
-
-    Returns
-    -------
-    str or None
-        Name of the diagnosis, or None for a label that the thesaurus does not know.
+    """Find the name of a label's diagnosis; None if the thesaurus does not have the label.
 
     Examples
     --------
@@ -91,7 +87,7 @@ def find_diagnosis(label: str) -> str | None:
 
 
 def is_under(name: str, wider: str) -> bool:
-    """Tell whether a diagnosis is another, or under it.
+    """Tell whether a diagnosis equals another, or is a kind of it.
 
     Examples
     --------
@@ -105,7 +101,7 @@ def is_under(name: str, wider: str) -> bool:
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """List the ways to spell a diagnosis and those under it.
+    """List the spellings of a diagnosis and of its kinds.
 
     Examples
     --------
@@ -120,7 +116,7 @@ def spellings(name: str) -> tuple[str, ...]:
 
 @cache
 def _spellings() -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
-    """Split the spellings into plain ones and patterns, each with its diagnosis."""
+    """Map plain spellings to their diagnosis, and list patterns with theirs."""
     every = [
         (plain_label(text), row.name) for row in thesaurus().values() for text in (row.name, *row.spelled)
     ]
@@ -129,7 +125,7 @@ def _spellings() -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
 
 
 def plain_label(label: str) -> str:
-    """Reduce a label to what counts for looking it up.
+    """Normalise a label for comparison: lower case, spaces, American spelling.
 
     Examples
     --------
@@ -140,7 +136,7 @@ def plain_label(label: str) -> str:
     return " ".join(text.split()).replace("ae", "e").replace("oe", "e")
 
 
-# A label of so few images, where another has so many times as many.
+# A label is rare if it has at most so many images, and another label at least so many times as many.
 _RARE = 2
 
 
@@ -162,7 +158,7 @@ _GROUP_NAME = re.compile(
 )
 
 
-# What a column needs, beside values that repeat, to look like names of groups without such a name.
+# A column without such a name looks like groups if it has at least so many values, and so many images each on average.
 _FEWEST_VALUES = 10
 
 
@@ -176,13 +172,10 @@ _OF_FILES = re.compile(r"sha|md5|hash|file|path|url|date|time", re.IGNORECASE)
 
 
 def group_columns(manifest: Manifest) -> dict[str, int]:
-    """Find the columns that look like names of groups.
+    """Find the columns that look like groups: number of values of each, most values first.
 
-    Returns
-    -------
-    dict of str to int
-        Column to number of its values, most values first. A column's name counts (patient, lesion id, case); where
-        none has such a name, values that look like identifiers, many of them, and some shared by several images.
+    A column's name counts (patient, lesion id, case). If no column has such a name, those count whose values look like
+    identifiers that several images share.
     """
     found = {name: _values(manifest.table[name]) for name in manifest.strata}
     shared = {name: counts for name, counts in found.items() if 2 < len(counts) < counts.sum()}
@@ -201,7 +194,7 @@ def _named(column: str) -> bool:
 
 
 def _identifiers(column: str, counts: pd.Series[int]) -> bool:
-    """Tell whether values look like identifiers: letters and digits, or whole numbers in a column named after them."""
+    """Tell whether values look like identifiers: letters and digits, or whole numbers in a column called so."""
     values = counts.index.to_series()
     many = len(counts) >= max(_FEWEST_VALUES, int(counts.sum()) / _MOST_IMAGES_EACH)
     numbers = values.str.fullmatch(r"\d+").all() and _NUMBERED.fullmatch(column)
@@ -210,55 +203,52 @@ def _identifiers(column: str, counts: pd.Series[int]) -> bool:
 
 
 def group_remarks(manifest: Manifest) -> tuple[str, ...]:
-    """Say that a manifest names no groups, and which of its columns may."""
+    """Warn that a manifest has no groups, and name the columns that look like groups."""
     if manifest.has_groups:
         return ()
     columns = [f"{name!r} ({count} values)" for name, count in group_columns(manifest).items()]
     if columns:
-        mend = f"these columns look like groups: {listing(columns)}; rename the one that is meant to 'group'"
+        advice = f"these columns look like groups: {listing(columns)}; rename the right one to 'group'"
     else:
-        mend = (
-            "add a column 'group' (patient, case or lesion), equal to the id where all images are independent"
+        advice = (
+            "add a column 'group' (patient, case or lesion); if all images are independent, equal to the id"
         )
     return (
         "the manifest has no column 'group', so the split is by image, and images of one patient or lesion may be in "
-        f"both training and test set: {mend}",
+        f"both training and test set: {advice}",
     )
 
 
 def label_remarks(
     absorbed: Mapping[str, int], named: Iterable[str], fate: str, rare: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Name the labels that a task treats as others although they may be meant for one of its classes.
+    """Describe labels that count as others although they may be meant for a named class.
 
-    Returns
-    -------
-    tuple of str
-        A sentence for labels near to a class, and one for labels of one or two images; none where there are none.
+    Gives a sentence on labels similar to a class, and one on labels of one or two images, if there are any. `fate` says
+    what happens to them.
     """
     patterns = tuple(named)
     near = {label: name for label in sorted(absorbed) if (name := meant_for(label, patterns))}
     few = [label for label in sorted(absorbed) if label in rare and label not in near]
     found = []
     if near:
-        shown = [f"{label!r} ({_images(absorbed[label])}, near {name!r})" for label, name in near.items()]
-        found.append(f"labels near to a named class {fate}: {listing(shown, 12)}; {_MEND}")
+        shown = [
+            f"{label!r} ({_images(absorbed[label])}, similar to {name!r})" for label, name in near.items()
+        ]
+        found.append(f"labels similar to a named class {fate}: {listing(shown, 12)}; {_ADVICE}")
     if few:
         shown = [f"{label!r} ({_images(absorbed[label])})" for label in few]
-        found.append(f"labels of one or two images {fate}: {listing(shown, 12)}; {_MEND}")
+        found.append(f"labels of one or two images {fate}: {listing(shown, 12)}; {_ADVICE}")
     return tuple(found)
 
 
-_MEND = "correct the labels, or list them under a class or under exclude in a task file if this is meant"
+_ADVICE = (
+    "correct the labels, or, if this is intended, list them under a class or under exclude in a task file"
+)
 
 
 def rare_labels(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """List the labels of one or two images.
-
-    Returns
-    -------
-    tuple of str
-        Sorted; those of labels that are rare beside the most frequent one, and so may be slips.
+    """List the labels of one or two images that are rare beside the most frequent one, sorted.
 
     Examples
     --------
@@ -275,13 +265,10 @@ def _images(count: int) -> str:
 
 
 def meant_for(label: str, patterns: Iterable[str]) -> str | None:
-    """Find the name that a label may be a slip, or a kind, of.
+    """Find the name that a label may be a misspelling or a kind of.
 
-    Returns
-    -------
-    str or None
-        The name: spelled alike, or within the label as a word, or its diagnosis is that of the label or a wider
-        one; None where the label is another diagnosis, or like none of them.
+    The name is spelled similarly, or is a word of the label, or names the label's diagnosis or a broader one. None if the
+    label is another diagnosis, or similar to no name.
 
     Examples
     --------
@@ -304,12 +291,9 @@ def meant_for(label: str, patterns: Iterable[str]) -> str | None:
 
 
 def spelled_like(label: str, names: Iterable[str]) -> str | None:
-    """Find the name that is spelled most like a label.
+    """Find the name with the most similar spelling; None if there is none.
 
-    Returns
-    -------
-    str or None
-        None where none is alike; names with other numbers and other known diagnoses are not.
+    Names with other numbers, and names of other known diagnoses, do not count as similar.
 
     Examples
     --------
@@ -328,7 +312,7 @@ def spelled_like(label: str, names: Iterable[str]) -> str | None:
 
 
 def _names(pattern: str) -> tuple[str, ...]:
-    """Give the names that a pattern stands for; none for one that is all wildcards."""
+    """List the names that a pattern matches; none for a pattern of wildcards only."""
     if pattern.startswith("@"):
         return spellings(pattern[1:])
     plain = re.sub(r"\[.*?\]|[*?]", "", pattern).strip()

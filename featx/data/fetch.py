@@ -1,9 +1,9 @@
-"""Downloads of open data sets: resumed where they broke off, checked, unpacked.
+"""Downloads of open data sets: resumed, checked and unpacked.
 
-`pooch` keeps the files and compares checksums; the downloader here, which it calls, keeps what has arrived in a
-``.part`` file and asks the server for the rest. The archive publishes no checksums, so the SHA-256 of each file
-is written to ``SHA256SUMS`` when it first arrives whole (by length, and for ZIP archives by the checksum of every
-member), and is compared ever after; ``sha256sum -c SHA256SUMS`` does the same.
+`pooch` stores the files and compares checksums. It calls the downloader of this file, which keeps an unfinished download
+in a ``.part`` file and asks the server for the rest. The archive publishes no checksums, so the SHA-256 of each file is
+written to ``SHA256SUMS`` after the first complete download (checked by length, and for ZIP archives by the checksum of
+every member), and is compared from then on; ``sha256sum -c SHA256SUMS`` does the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
 # Seconds to wait for a connection, then for each piece of data.
 _PATIENCE = (10.0, 60.0)
-# Attempts in a row that bring nothing, and seconds of rest before each.
+# Attempts in a row without new data after which a download fails, and seconds of rest before each.
 _ATTEMPTS = 5
 _REST = 1.0
 
@@ -41,9 +41,9 @@ class RemoteFile:
     Attributes
     ----------
     url : str
-        Where it is.
+        Its address.
     sha256 : str
-        Its checksum; empty where none is published.
+        Its checksum; empty if none is published.
     """
 
     url: str
@@ -57,22 +57,22 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """A data set that may be downloaded.
+    """An open data set.
 
     Attributes
     ----------
     name : str
-        What the command line calls it.
+        Name on the command line.
     title : str
-        What it is.
+        Title.
     format : str
-        The importer that reads it.
+        Name of the importer that reads it.
     licence : str
-        On which terms it may be used.
+        Name and address of its licence.
     cite : str
-        What to cite.
+        Publication to cite.
     files : tuple of RemoteFile
-        What to download.
+        Its files.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Archive:
 
 @cache
 def archives() -> Mapping[str, Archive]:
-    """Read the shipped list of open data sets.
+    """Read the list of open data sets that featx includes.
 
     Returns
     -------
@@ -110,15 +110,15 @@ def fetch_archive(
 ) -> tuple[Path, ...]:
     """Download a data set and unpack its ZIP archives.
 
-    Files that are there and whole are not downloaded again, and archives whose members are there are not
-    unpacked again; a download that broke off goes on where it stopped.
+    Complete files are not downloaded again, and archives are not unpacked again if their members exist. An interrupted
+    download is resumed.
 
     Parameters
     ----------
     archive : Archive
-        A row of `archives`. Show its licence first.
+        One of `archives`. Show its licence first.
     folder : Path or str
-        Where to put the files, the unpacked images and ``SHA256SUMS``.
+        Folder for the files, the unpacked images and ``SHA256SUMS``.
     progress : Progress, optional
         Receiver of progress, in bytes.
 
@@ -130,7 +130,7 @@ def fetch_archive(
     Raises
     ------
     FeatxError
-        If a download fails again and again, or what arrives is damaged or not what was known.
+        If a download fails repeatedly, or a file is damaged or does not have the known checksum.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -143,11 +143,11 @@ def fetch_archive(
 
 
 def _fetch(file: RemoteFile, folder: Path, progress: Progress) -> Path:
-    """Download one file, unless it is there with the checksum it had."""
+    """Download one file, unless it exists with the known checksum."""
     import pooch
     import requests
 
-    # pooch tells checksums and progress to its own logger; featx has a receiver for both.
+    # pooch writes checksums and progress to its own logger; featx has its own receiver of progress.
     pooch.get_logger().setLevel("WARNING")
     sums = _read_sums(folder)
     known = file.sha256 or sums.get(file.name, "")
@@ -163,13 +163,12 @@ def _fetch(file: RemoteFile, folder: Path, progress: Progress) -> Path:
         )
     except (requests.RequestException, OSError) as error:
         raise FeatxError(
-            f"{file.url}: cannot be downloaded ({type(error).__name__}: {error}); run the same command again to go on "
-            "from where it stopped"
+            f"{file.url}: the download failed ({type(error).__name__}: {error}); run the same command again to resume it"
         ) from error
     except ValueError as error:
         raise FeatxError(
-            f"{file.url}: what arrived does not have the known SHA-256 {known}; if the file was published anew, "
-            f"take its line out of {folder / _SUMS}"
+            f"{file.url}: the SHA-256 of the downloaded file is not the known {known}; if a new version was published, "
+            f"remove its line from {folder / _SUMS}"
         ) from error
     if not known:
         _check_zip(path)
@@ -183,7 +182,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
         return {}
     rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if any(len(row) != 2 for row in rows):
-        raise ConfigError(f"{path}: each line must be a SHA-256 and a file name; mend it, or remove it")
+        raise ConfigError(f"{path}: each line must be a SHA-256 and a file name; correct or remove the file")
     return {name: checksum for checksum, name in rows}
 
 
@@ -192,7 +191,7 @@ def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:
 
 
 def _check_zip(path: Path) -> None:
-    """Check every member's own checksum, where the whole file's is not known."""
+    """Check the checksum of every member, because that of the file is not known."""
     if path.suffix != ".zip":
         return
     try:
@@ -202,16 +201,20 @@ def _check_zip(path: Path) -> None:
         bad = str(error)
     if bad is not None:
         path.unlink()
-        raise FeatxError(f"{path}: arrived damaged ({bad}) and was removed; run the same command again")
+        raise FeatxError(
+            f"{path}: the downloaded file is damaged ({bad}) and was removed; run the same command again"
+        )
 
 
 def _unpack(path: Path, folder: Path, progress: Progress) -> None:
-    """Unpack what is not there in full size."""
+    """Unpack the members that are missing or incomplete."""
     with zipfile.ZipFile(path) as archive:
         members = [
             member for member in archive.infolist() if not member.is_dir() and not _is_junk(member.filename)
         ]
-        missing = [member for member in members if not _stands(folder / member.filename, member.file_size)]
+        missing = [
+            member for member in members if not _is_complete(folder / member.filename, member.file_size)
+        ]
         progress.start(f"unpack {path.name}", len(missing), "files")
         for member in missing:
             archive.extract(member, folder)
@@ -219,17 +222,17 @@ def _unpack(path: Path, folder: Path, progress: Progress) -> None:
         progress.finish()
 
 
-def _stands(path: Path, size: int) -> bool:
+def _is_complete(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
 def _is_junk(name: str) -> bool:
-    """Tell whether a member is what a Mac adds to an archive."""
+    """Tell whether a member is one that macOS adds to archives."""
     return name.startswith("__MACOSX/") or name.endswith(".DS_Store")
 
 
 class _Resuming:
-    """A downloader for pooch that goes on where the last attempt stopped."""
+    """A downloader for pooch that resumes interrupted downloads."""
 
     def __init__(self, part: Path, progress: Progress) -> None:
         self._part = part
@@ -259,12 +262,12 @@ class _Resuming:
         return self._part.stat().st_size if self._part.is_file() else 0
 
     def _attempt(self, url: str) -> None:
-        """Ask for what is missing and append it; raise a connection error if less came than was promised."""
+        """Request the missing bytes and append them; raise a connection error if fewer came than announced."""
         import requests
 
         start = self._size()
         tag = self._tag.read_text(encoding="utf-8") if start and self._tag.is_file() else ""
-        # Without a tag nobody can tell whether the file on the server is still the one that was begun.
+        # Without a tag it is unknown whether the server still has the same version of the file.
         start = start if tag else 0
         headers = {"Range": f"bytes={start}-", "If-Range": tag} if start else {}
         with requests.get(
@@ -272,7 +275,9 @@ class _Resuming:
         ) as answer:
             if answer.status_code == 416:
                 self._part.unlink(missing_ok=True)
-                raise requests.ConnectionError("the part on the disk does not fit the file; beginning anew")
+                raise requests.ConnectionError(
+                    "the unfinished download does not fit the file and was removed"
+                )
             answer.raise_for_status()
             start = start if answer.status_code == 206 else 0
             total = start + int(answer.headers.get("Content-Length", 0))
@@ -287,7 +292,7 @@ class _Resuming:
             raise requests.ConnectionError(f"{self._size()} of {total} bytes arrived")
 
     def _keep_tag(self, headers: Mapping[str, str]) -> None:
-        """Remember the server's name for this version of the file; weak names do not promise equal bytes."""
+        """Store the server's tag of this version of the file; weak tags do not guarantee equal bytes."""
         tag = headers.get("ETag", "")
         tag = "" if tag.startswith("W/") else tag
         self._tag.write_text(tag or headers.get("Last-Modified", ""), encoding="utf-8")
@@ -304,7 +309,7 @@ def find_archive(name: str) -> Archive:
     Returns
     -------
     Archive
-        Its row.
+        The data set of this name.
 
     Raises
     ------
@@ -318,5 +323,5 @@ def find_archive(name: str) -> Archive:
     """
     found = archives()
     if name not in found:
-        raise ConfigError(f"no open data set {name!r}; known: {listing(list(found), 20)}")
+        raise ConfigError(f"no open data set {name!r}; give one of {listing(list(found), 20)}")
     return found[name]

@@ -1,8 +1,7 @@
-"""Folds: which images train and which test, in memory and in files.
+"""Folds: training and test sets, in memory and in files.
 
 A fold file is JSON, ``{protocol, seed, folds: [{name, train: [ids], test: [ids]}]}``; CSV with the columns
-``fold``, ``id`` and ``part`` (``train`` or ``test``); or YAML lists of file names as Menegola et al. 2017 publish
-theirs (`featx.data.folds`).
+``fold``, ``id`` and ``part`` (``train`` or ``test``); or YAML lists of file names, as published by Menegola et al. 2017.
 """
 
 from __future__ import annotations
@@ -46,20 +45,12 @@ __all__ = [
 FOLDS_LIMIT = 2**26
 
 
-"""Bytes of a fold file: ten folds of a hundred thousand images have 20 MB."""
+"""Most bytes of a fold file: ten folds of a hundred thousand images have 20 MB."""
 
 
 @dataclass(frozen=True)
 class ListPair:
-    """Two lists of one entry of the file.
-
-    Attributes
-    ----------
-    name : str
-        Such as ``"Fold_1"``.
-    first, second : tuple of str
-        Entries as they stand there.
-    """
+    """The two lists of one fold of a YAML file, such as ``Fold_1``, with their entries unchanged."""
 
     name: str
     first: tuple[str, ...]
@@ -67,33 +58,28 @@ class ListPair:
 
     @staticmethod
     def ids(entries: Sequence[str]) -> tuple[str, ...]:
-        """Make entries image ids, sorted."""
+        """Convert entries to image ids, sorted."""
         return tuple(sorted(image_name(entry) for entry in entries))
 
 
 def read_fold_lists(path: Path) -> tuple[ListPair, ...]:
-    """Read the lists as they are."""
+    """Read YAML lists, their entries unchanged."""
     # Every entry is text: a file may be called 1e5 or no.
     value = parse_yaml(read_text(path, FOLDS_LIMIT), plain=True)
     if not isinstance(value, dict) or not value:
-        raise ValueError("the top must be Fold_1, Fold_2, … with two lists of images each")
+        raise ValueError("expected Fold_1, Fold_2, … with two lists of images each")
     return tuple(_pair(str(name), lists) for name, lists in value.items())
 
 
 def _pair(name: str, lists: object) -> ListPair:
     if not isinstance(lists, list) or len(lists) != 2 or not all(isinstance(part, list) for part in lists):
-        raise ValueError(f"{name} must be two lists of images")
+        raise ValueError(f"{name} must have two lists of images")
     first, second = (tuple(str(entry).strip() for entry in part) for part in lists)
     return ListPair(name, first, second)
 
 
 def without_ending(pairs: Sequence[ListPair]) -> dict[str, list[str]]:
-    """Find entries that lack the ending which most entries have.
-
-    Returns
-    -------
-    dict of str to list of str
-        ``"Fold_1, first list"`` and so on to its entries without ending; empty where no entry has one.
+    """Map each list to its entries without a file ending; empty if no entry of the file has an ending.
 
     Examples
     --------
@@ -114,7 +100,7 @@ def without_ending(pairs: Sequence[ListPair]) -> dict[str, list[str]]:
 
 
 def ending_notes(pairs: Sequence[ListPair]) -> tuple[str, ...]:
-    """Say which entries lacked the ending and are read as images all the same.
+    """Name the entries without a file ending, which are read as images too.
 
     Examples
     --------
@@ -135,11 +121,10 @@ PARTS = {
 }
 
 
-"""Names of parts in lower case, and which part of a fold they are: validation images train."""
+"""Names of splits in lower case, and the set of a fold that they belong to: validation images are training images."""
 
-
-# Training and test set look exchanged where so many of both are of the other published split, or the test set is so many
-# times as large; halves of uneven groups are not.
+# Training and test set may be exchanged if this fraction of both is in the other published split, or if the test set is
+# so many times as large. Halves of uneven groups differ less.
 _MOST = 0.9
 
 
@@ -148,7 +133,7 @@ _TIMES_LARGER = 1.5
 
 @dataclass(frozen=True)
 class Fold:
-    """One pair of a training and a test part.
+    """A training set and a test set.
 
     Attributes
     ----------
@@ -170,13 +155,13 @@ class Folds:
     Attributes
     ----------
     protocol : str
-        How they were made, such as ``"5x2"``.
+        Protocol that made them, such as ``"5x2"``.
     seed : int
-        Seed that they were made with.
+        Random seed that made them.
     folds : tuple of Fold
-        In the order to run them.
+        In the order of running.
     notes : tuple of str
-        What was repaired or left out when they were read.
+        Changes made on reading, such as images left out.
     """
 
     protocol: str
@@ -186,7 +171,7 @@ class Folds:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the folds' names and ids; how they were made does not matter."""
+        """SHA-256 of the folds' names and ids; protocol, seed and notes do not count."""
         return digest(self.folds)
 
     @property
@@ -195,17 +180,7 @@ class Folds:
         return tuple(fold.name for fold in self.folds)
 
     def select(self, names: Iterable[str]) -> Folds:
-        """Keep the folds named.
-
-        Parameters
-        ----------
-        names : iterable of str
-            Names of folds; none keeps all.
-
-        Returns
-        -------
-        Folds
-            Those folds, in their own order.
+        """Keep the folds of some names, in their own order; all folds if there are no names.
 
         Raises
         ------
@@ -216,7 +191,7 @@ class Folds:
         unknown = sorted(wanted - set(self.names))
         if unknown:
             raise ProtocolError(
-                f"no fold {listing(unknown)} in {self.protocol}; folds: {listing(self.names, 20)}"
+                f"no fold {listing(unknown)} in the protocol {self.protocol}; give some of {listing(self.names, 20)}"
             )
         kept = tuple(fold for fold in self.folds if fold.name in wanted)
         return replace(self, folds=kept) if wanted else self
@@ -228,16 +203,24 @@ def write_folds(path: Path | str, folds: Folds, *, replace: bool = True) -> None
     Parameters
     ----------
     path : Path or str
-        A JSON file.
+        JSON file to write.
     folds : Folds
-        What it shall hold.
+        Its content.
     replace : bool
-        Replace a file that stands there; if not, only the same may.
+        Whether to replace an existing file of other content.
 
     Raises
     ------
     InputError
-        If another file stands there and is not to be replaced.
+        If a file of other content exists and is not to be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_folds(f"{folder}/folds.json", Folds("mine", 0, (Fold("1", ("a", "b"), ("c",)),)))
+    ...     read_folds(f"{folder}/folds.json").folds[0].train
+    ('a', 'b')
     """
     value = canonical(folds)
     if not folds.notes:
@@ -247,31 +230,41 @@ def write_folds(path: Path | str, folds: Folds, *, replace: bool = True) -> None
 
 
 def read_folds(path: Path | str) -> Folds:
-    """Read a fold file.
+    r"""Read a fold file.
 
     Parameters
     ----------
     path : Path or str
-        JSON as `write_folds` writes it; CSV with the columns ``fold``, ``id`` and ``part``, whose parts are
-        ``train``, ``val`` (counted as training) and ``test``; or YAML lists, of which the first of a pair
-        trains and the second tests.
+        JSON, as `write_folds` writes it; CSV with the columns ``fold``, ``id`` and ``part``, which is
+        ``train``, ``val`` (counts as training) or ``test``; or YAML lists, the first of each pair for training and the
+        second for testing.
 
     Returns
     -------
     Folds
-        With the ids of each part sorted.
+        With sorted ids.
 
     Raises
     ------
     ProtocolError
-        If the file cannot be read, or its folds cannot be used.
+        If the file cannot be read, or its folds are not valid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "mine.csv").write_text("fold,id,part\n1,b,train\n1,a,val\n1,c,test\n")
+    ...     read_folds(f"{folder}/mine.csv").folds
+    (Fold(name='1', train=('a', 'b'), test=('c',)),)
     """
     source = Path(path)
     try:
         folds = _READERS.get(source.suffix.lower(), _read_json)(source)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, pd.errors.ParserError) as error:
         reason = (
-            f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+            f"{error} is missing"
+            if isinstance(error, KeyError)
+            else getattr(error, "strerror", None) or error
         )
         raise ProtocolError(f"{source}: cannot be read as a fold file: {reason}") from error
     _check_form(folds, source)
@@ -281,26 +274,27 @@ def read_folds(path: Path | str) -> Folds:
 def _read_json(source: Path) -> Folds:
     value: dict[str, Any] = parse_json(read_text(source, FOLDS_LIMIT))
     if not isinstance(value, dict):
-        raise ValueError(
-            f"the top must be an object with protocol, seed and folds, got {type(value).__name__}"
-        )
+        raise ValueError(f"expected an object with protocol, seed and folds, got {type(value).__name__}")
     folds = tuple(Fold(str(row["name"]), _ids(row["train"]), _ids(row["test"])) for row in value["folds"])
     return Folds(str(value["protocol"]), int(value["seed"]), folds, tuple(value.get("notes", ())))
 
 
 def _ids(values: Sequence[object]) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise TypeError(f"a part must be a list of image ids, got {values!r}")
+        raise TypeError(f"train and test must be lists of image ids, got {values!r}")
     return tuple(sorted(str(value) for value in values))
 
 
 def _read_csv(source: Path) -> Folds:
     table = pd.read_csv(StringIO(read_text(source, FOLDS_LIMIT)), dtype=str, keep_default_na=False)
+    lacking = [name for name in ("fold", "id", "part") if name not in table]
+    if lacking:
+        raise ValueError(f"no column {listing(lacking)}; expected the columns fold, id and part")
     table = table[["fold", "id", "part"]].apply(lambda column: column.str.strip().map(unguarded))
     parts = table["part"].str.lower().map(PARTS)
     if parts.isna().any():
         odd = sorted(set(table["part"][parts.isna()]))
-        raise ValueError(f"the column part must hold train, val or test, got {listing(odd)}")
+        raise ValueError(f"the column part must be train, val or test, got {listing(odd)}")
     folds = []
     for name, here in table.assign(part=parts).groupby("fold", sort=False):
         train, test = (here["id"][here["part"] == part].tolist() for part in ("train", "test"))
@@ -309,7 +303,7 @@ def _read_csv(source: Path) -> Folds:
 
 
 def _read_lists(source: Path) -> Folds:
-    """Read YAML lists: pairs that follow each other swapped are the two directions of one repeat."""
+    """Read YAML lists: if each pair is followed by its swap, these are the two directions of one repeat."""
     pairs = read_fold_lists(source)
     folds = tuple(Fold(pair.name, pair.ids(pair.first), pair.ids(pair.second)) for pair in pairs)
     notes = list(ending_notes(pairs))
@@ -331,46 +325,48 @@ _READERS: dict[str, Callable[[Path], Folds]] = {".csv": _read_csv, ".yml": _read
 
 def _check_form(folds: Folds, source: Path) -> None:
     if not folds.folds:
-        raise ProtocolError(f"{source}: holds no folds")
+        raise ProtocolError(f"{source}: has no folds; give a file with at least one")
     doubled = [name for name, count in Counter(folds.names).items() if count > 1]
     if doubled:
-        raise ProtocolError(f"{source}: fold {listing(doubled)} stands there more than once; rename one")
+        raise ProtocolError(f"{source}: the fold name {listing(doubled)} is repeated; rename one fold")
     for fold in folds.folds:
         for part, ids in (("train", fold.train), ("test", fold.test)):
             twice = [name for name, count in Counter(ids).items() if count > 1]
             if twice:
                 raise ProtocolError(
-                    f"{source}: fold {fold.name} lists {listing(twice)} more than once in {part}"
+                    f"{source}: fold {fold.name} repeats {listing(twice)} in {part}; remove the repeats"
                 )
         if not fold.train:
-            raise ProtocolError(f"{source}: fold {fold.name} trains on no image")
+            raise ProtocolError(
+                f"{source}: fold {fold.name} has no training images; remove it, or add images"
+            )
 
 
 def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Check that folds fit a data set and let nothing leak.
+    """Check that folds fit a data set, and that no test image is known from training.
 
     Parameters
     ----------
     folds : Folds
-        What to check.
+        Folds to check.
     labelled : Labelled
         The data set under its task.
     keys : sequence of str, optional
-        SHA-256 of each image's bytes, in the order of ``labelled.ids``.
+        SHA-256 of each image file, in the order of ``labelled.ids``.
 
     Returns
     -------
     tuple of str
-        Warnings: what was repaired on reading, test parts that lack a class, parts that look exchanged, folds that
-        repeat another, images in no fold, copies of different classes. Where folds leave one group out, test parts
-        that lack a class are counted, and what a report makes of them is said.
+        Notes: changes made on reading, test sets that lack a class, training and test sets that may be exchanged, equal
+        folds, images in no fold, identical files of different classes. If each fold leaves one group out, the number of
+        test sets that lack a class, and how reports deal with them.
 
     Raises
     ------
     LeakError
-        If an image, its group or a byte-identical copy is in both parts of a fold.
+        If an image, its group or an identical file is in both the training and the test set of a fold.
     ProtocolError
-        If a fold names images that are not in the data set, or its training part lacks a class.
+        If a fold has images that are not in the data set, or its training set lacks a class.
     """
     known = {name: index for index, name in enumerate(labelled.ids)}
     lacking: defaultdict[str, list[str]] = defaultdict(list)
@@ -378,7 +374,7 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
         unknown = sorted({*fold.train, *fold.test} - set(known))
         if unknown:
             raise ProtocolError(
-                f"fold {fold.name} names {len(unknown)} images that the manifest and task do not hold: {listing(unknown)}"
+                f"fold {fold.name} has {len(unknown)} images that are not in the manifest, or that the task leaves out: {listing(unknown)}; correct the folds, or drop these images (--absent drop)"
             )
         _check_leaks(fold, known, labelled, keys)
         for name in _absent_classes(fold, known, labelled):
@@ -394,20 +390,19 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
 
 
 def leaves_one_out(protocol: str, tested: Sequence[Collection[str]]) -> bool:
-    """Tell whether folds leave one group out each.
+    """Tell whether each fold leaves one group out.
 
     Parameters
     ----------
     protocol : str
         Name of the protocol.
     tested : sequence of collection of str
-        Distinct groups of each fold's test part.
+        Distinct groups in the test set of each fold.
 
     Returns
     -------
     bool
-        True where the protocol says so, whose groups may be several merged by copies; and where each fold tests one
-        group, and no group is tested twice.
+        True for the protocol of this name, and if each test set has one group, and no group is in two test sets.
 
     Examples
     --------
@@ -420,7 +415,7 @@ def leaves_one_out(protocol: str, tested: Sequence[Collection[str]]) -> bool:
 
 
 def _lacking(folds: Folds, labelled: Labelled, lacking: Mapping[str, list[str]]) -> list[str]:
-    """Say which test parts lack a class, or that folds which leave one group out have no area of their own."""
+    """Name the test sets that lack a class; if folds leave one group out, say that these folds have no AUC."""
     if not lacking:
         return []
     groups = dict(zip(labelled.ids, labelled.groups.tolist(), strict=True))
@@ -429,16 +424,18 @@ def _lacking(folds: Folds, labelled: Labelled, lacking: Mapping[str, list[str]])
         return [f"no test image of {name} in fold {listing(found)}" for name, found in lacking.items()]
     without = {name for found in lacking.values() for name in found}
     return [
-        f"{len(without)} of {len(folds.folds)} folds leave out a group that lacks a class, so they have no AUC of their "
-        "own: a report pools the decision values of all folds to one AUC"
+        f"{len(without)} of {len(folds.folds)} folds have a test set that lacks a class, so they have no AUC of their own; "
+        "reports compute one AUC from the decision function values of all folds"
     ]
 
 
 def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Sequence[str] | None) -> None:
     both = sorted(set(fold.train) & set(fold.test))
     if both:
-        raise LeakError(f"fold {fold.name}: {listing(both)} both train and test; take them out of one part")
-    for what, values in (("group", labelled.groups), ("byte-identical copies, SHA-256", keys)):
+        raise LeakError(
+            f"fold {fold.name}: {listing(both)} are in both training and test set; remove them from one"
+        )
+    for what, values in (("group", labelled.groups), ("SHA-256", keys)):
         if values is None:
             continue
         trained = {str(values[known[name]]): name for name in fold.train}
@@ -448,25 +445,27 @@ def _check_leaks(fold: Fold, known: dict[str, int], labelled: Labelled, keys: Se
         if shared:
             name, value = shared[0]
             raise LeakError(
-                f"fold {fold.name}: {what} {value} straddles: {trained[value]} trains, {name} tests "
-                f"({len(shared)} such test images); make the folds by group, with `featx protocol make`"
+                f"fold {fold.name}: training image {trained[value]} and test image {name} have the same {what} {value} "
+                f"({len(shared)} such test images); split by group, as `featx protocol make` does"
             )
 
 
 def _absent_classes(fold: Fold, known: dict[str, int], labelled: Labelled) -> list[str]:
-    """Name the classes that a fold's test part lacks; its training part may lack none."""
+    """Name the classes that a fold's test set lacks; its training set must have all."""
     trained = {int(labelled.targets[known[name]]) for name in fold.train}
     tested = {int(labelled.targets[known[name]]) for name in fold.test}
     names = labelled.task.classes
     lacking = [name for index, name in enumerate(names) if index not in trained]
     if lacking:
-        raise ProtocolError(f"fold {fold.name} has no training image of {listing(lacking)}; use other folds")
+        raise ProtocolError(
+            f"fold {fold.name} has no training images of {listing(lacking)}; use fewer folds, or add images"
+        )
     absent = [name for index, name in enumerate(names) if index not in tested]
     return absent if fold.test else []
 
 
 def _exchanged(fold: Fold, known: dict[str, int], labelled: Labelled) -> list[str]:
-    """Say where a fold trains on the published test set, or tests on far more images than it trains on."""
+    """Warn if a fold trains on the published test set, or has far more test than training images."""
     trained, tested = (
         Counter(PARTS.get(str(labelled.splits[known[name]]).lower()) for name in part)
         for part in (fold.train, fold.test)
@@ -489,7 +488,7 @@ def _repeats(folds: Folds) -> list[str]:
     same: defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
     for fold in folds.folds:
         same[fold.train, fold.test].append(fold.name)
-    return [f"folds {', '.join(names)} are the same split" for names in same.values() if len(names) > 1]
+    return [f"folds {', '.join(names)} are equal" for names in same.values() if len(names) > 1]
 
 
 def _conflicts(labelled: Labelled, keys: Sequence[str]) -> list[str]:
@@ -509,7 +508,7 @@ def _unused(folds: Folds, labelled: Labelled) -> list[str]:
 def known_test_images(
     fold: Fold, labelled: Labelled, keys: Sequence[str], trained: Collection[str] | None
 ) -> tuple[str, ...]:
-    """Find the test images that a network was trained on, or on another image of their group.
+    """Find the test images that a network was trained on, or whose group it was trained on.
 
     Parameters
     ----------
@@ -520,12 +519,12 @@ def known_test_images(
     keys : sequence of str
         SHA-256 of each image's bytes, in the order of ``labelled.ids``.
     trained : collection of str, optional
-        SHA-256 of each image that the network was trained on; None or none where it was trained on nothing known.
+        SHA-256 of each image that the network was trained on; empty or None if unknown.
 
     Returns
     -------
     tuple of str
-        Ids, in the fold's order.
+        Image ids, in the fold's order.
     """
     if not trained:
         return ()
@@ -536,25 +535,12 @@ def known_test_images(
 
 
 def refuse_other_folds(path: Path, folds: Folds) -> None:
-    """Refuse to add runs to a folder whose runs have other folds.
-
-    Parameters
-    ----------
-    path : Path
-        The fold file beside the runs; it need not exist.
-    folds : Folds
-        The folds to run.
-
-    Raises
-    ------
-    ProtocolError
-        If other folds stand there, or the file cannot be read.
-    """
+    """Raise `ProtocolError` if the fold file beside earlier runs, which need not exist, has other folds."""
     if not path.exists():
         return
     standing = read_folds(path)
     if standing.digest != folds.digest:
         raise ProtocolError(
-            f"{path}: runs with other folds stand here (seed {standing.seed}, {len(standing.folds)} folds), from "
+            f"{path}: this folder has runs with other folds (seed {standing.seed}, {len(standing.folds)} folds), from "
             "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
         )

@@ -1,23 +1,24 @@
-"""Manifests: which images there are, what they show, and what must stay together.
+"""Manifests: the images of a data set, with labels, groups and splits.
 
-A manifest is a CSV, TSV or Parquet file with a row for each image, or a folder of class folders. Columns:
+A manifest is a CSV, TSV or Parquet file with one row for each image, or a folder with a folder of images for each class.
+Columns:
 
 ``image``
     Path of the image, relative to the manifest's folder or to a given root. A name without an ending is
-    looked up in its folder, as the published lists of the field leave the ending out.
+    looked up in its folder, because published lists often leave the ending out.
 ``label``
-    What the data set says of the image; the column may be absent where no task needs it.
+    Diagnosis or class that the data set gives; the column may be absent where no task needs it.
 ``id``
-    Name of the image; the file's name without its ending where the column is absent.
+    Unique name of the image; the file's name without its ending if the column is absent.
 ``group``
-    Patient, case or lesion: images of one group never straddle a split. The id where the column is absent.
+    Patient, case or lesion: images of one group are never in both training and test set. The id if the column is absent.
 ``split``
-    Part that the publishers of the data set put the image in, such as ``train`` or ``test``.
+    Published split, such as ``train`` or ``test``.
 
-Every other column is a stratum: a quantity to break results down by.
+Every other column is a stratum: a variable that defines subgroups.
 
-Paths stay below the manifest's folder, or the given root, as they are written: what ``..`` or an absolute path leads out
-of it is refused unless it is allowed. A link below the root that leads elsewhere counts as below it.
+Paths must stay in the manifest's folder, or in the given root. Paths that lead out of it by ``..`` or because they are
+absolute are refused, unless they are allowed. Links are not followed: a link in the root counts as in the root.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ __all__ = [
 ]
 
 MANIFEST_LIMIT = 2**27
-"""Bytes of a manifest: half a million images with ten columns have about 60 MB."""
+"""Most bytes of a manifest: half a million images with ten columns have about 60 MB."""
 CELLS_LIMIT = 2**24
-"""Rows times columns of a manifest: 1.6 million images with ten columns."""
+"""Most rows times columns of a manifest: 1.6 million images with ten columns."""
 
 IMAGE_ENDINGS = (".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -65,25 +66,36 @@ _MOST_COLUMNS = 1000
 _LONGEST_SHOWN = 100
 _LONGEST_NAME = 4096
 _NAMES = ("image", "id", "label", "group", "split")
-# Control characters and line breaks; and bytes of a file's name that are not UTF-8, as Python stands them in.
+# Control characters, line breaks, and the surrogates that Python puts in place of bytes that are not UTF-8.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Images with their labels, groups and strata, checked as a whole.
+    r"""Images with their labels, groups and strata. `read_manifest` makes and checks it.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        A row for each image, all columns text: ``id``, ``path`` (absolute), ``label`` (empty if none),
+        One row for each image, all columns text: ``id``, ``path`` (absolute), ``label`` (empty if none),
         ``group`` (the id if none), ``split`` (empty if none), then the strata.
     source : Path
-        The file or folder it was read from.
+        File or folder that it was read from.
     strata : tuple of str
-        Names of the columns behind the first five.
+        Names of the columns after the first five.
     has_groups : bool
-        Whether the source names groups.
+        Whether the source has a column ``group``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "skin.csv").write_text("image,label,site\na.png,nevus,arm\nb.png,melanoma,leg\n")
+    ...     manifest = read_manifest(f"{folder}/skin.csv", check_files=False)
+    >>> len(manifest), manifest.name, manifest.ids, manifest.strata, manifest.has_groups
+    (2, 'skin', ['a', 'b'], ('site',), False)
+    >>> manifest.table[["id", "label", "group"]].to_numpy().tolist()
+    [['a', 'nevus', 'a'], ['b', 'melanoma', 'b']]
     """
 
     table: pd.DataFrame
@@ -97,7 +109,7 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Name of the source without its ending; of its folder, where the file is just called manifest."""
+        """Name of the file without its ending, or of its folder if the file is called ``manifest``."""
         named = self.source.absolute()
         if named.is_dir():
             return named.name
@@ -129,22 +141,22 @@ def read_manifest(
     check_groups: bool = True,
     allow_outside: bool = False,
 ) -> Manifest:
-    """Read a manifest and check it as a whole.
+    """Read and check a manifest.
 
     Parameters
     ----------
     source : Path, str or Manifest
-        CSV (comma or semicolon), TSV or Parquet file; a folder that holds ``manifest.csv``; or a folder whose
-        subfolders are classes. A `Manifest` is returned as it is.
+        CSV (comma or semicolon), TSV or Parquet file; a folder that contains ``manifest.csv``; or a folder with a folder
+        of images for each class. A `Manifest` is returned unchanged.
     root : Path or str, optional
         Folder that a file's image paths are relative to; the file's own folder by default.
     check_files : bool
-        Whether every image file has to exist.
+        Whether every image file must exist.
     check_groups : bool
-        Whether a group may be in one split only; False is for looking at a data set, not for working with it.
+        Whether each group must be in one split only. `check_manifest` reports such groups, so set it to False for that.
     allow_outside : bool
-        Whether image paths may lead out of the root. Those that `featx.data.importers.registry.import_dataset` wrote
-        may, to where it found the images, as long as the manifest stays where it was written.
+        Whether image paths may lead out of the root. A manifest written by `import_dataset` may always name the images
+        that it found, as long as the manifest is not moved.
 
     Returns
     -------
@@ -154,15 +166,26 @@ def read_manifest(
     Raises
     ------
     ManifestError
-        If the source cannot be read, or its rows cannot be used: all findings in one message, with their
-        rows as a spreadsheet counts them (the header is row 1).
+        If the source cannot be read or used. One message lists all errors, with row numbers as in a spreadsheet (the
+        header is row 1).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import draw_retina
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = read_manifest(draw_retina(folder, images=4, size=16))
+    >>> manifest.table[["id", "group"]].to_numpy().tolist()[:2]
+    [['eye00000_left', 'patient00000'], ['eye00000_right', 'patient00000']]
     """
     if isinstance(source, Manifest):
         return source
     path = Path(source)
     for place in (path.absolute(), Path(root or "").absolute()):
         if _UNPRINTABLE.search(str(place)):
-            raise ManifestError(f"{_shown(place)}: a folder or file whose name is not plain UTF-8; rename it")
+            raise ManifestError(
+                f"{_shown(place)}: the name is not valid UTF-8, or has control characters; rename the file or folder"
+            )
     if os.path.isfile(path / _INSIDE):  # noqa: PTH113 - no error for a name that is too long
         path = path / _INSIDE
     whole = os.path.isdir(path)  # noqa: PTH112
@@ -189,7 +212,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
             relative = file.relative_to(folder)
             if _UNPRINTABLE.search(str(relative)):
                 raise ManifestError(
-                    f"{folder}: {_shown(relative)} has a name that is not plain UTF-8; rename it"
+                    f"{folder}: the name {_shown(relative)} is not valid UTF-8, or has control characters; rename the file"
                 )
             rows.append((relative.as_posix(), entry.name, relative.with_suffix("").as_posix()))
     if not rows:
@@ -203,7 +226,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     """Read a table as text, its index counting rows as a spreadsheet does."""
     if not os.path.lexists(path):
         raise ManifestError(
-            f"{_cut(str(path))}: there is no such manifest; give a CSV, TSV or Parquet file or a folder"
+            f"{_cut(str(path))}: no such file or folder; give a manifest (CSV, TSV or Parquet), or a folder of class folders"
         )
     try:
         frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_text(path)
@@ -231,20 +254,20 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _check_parquet(data: bytes) -> None:
-    """Compare what a Parquet file says that it unpacks to with the bounds, before it is unpacked."""
+    """Check the size that a Parquet file states for its unpacked content, before unpacking it."""
     from pyarrow.parquet import ParquetFile
 
     facts = ParquetFile(BytesIO(data)).metadata
     _check_cells(facts.num_rows, facts.num_columns)
     size = sum(facts.row_group(index).total_byte_size for index in range(facts.num_row_groups))
     if size > MANIFEST_LIMIT:
-        raise ValueError(f"it unpacks to {size:,} bytes, more than the {MANIFEST_LIMIT:,} that are read")
+        raise ValueError(f"its unpacked size is {size:,} bytes; at most {MANIFEST_LIMIT:,} are read")
 
 
 def _check_cells(rows: int, columns: int) -> None:
     if columns > _MOST_COLUMNS or rows * columns > CELLS_LIMIT:
         raise ValueError(
-            f"{rows:,} rows of {columns:,} columns are more than are read ({_MOST_COLUMNS:,} columns, {CELLS_LIMIT:,} cells)"
+            f"it has {rows:,} rows and {columns:,} columns; at most {_MOST_COLUMNS:,} columns and {CELLS_LIMIT:,} cells are read"
         )
 
 
@@ -255,7 +278,7 @@ def _read_text(path: Path) -> pd.DataFrame:
     if separator == "," and "," not in header and ";" in header:
         separator = ";"
     _check_cells(text.count("\n"), header.count(separator) + 1)
-    # The header is read as a row: pandas would quietly rename a column that stands there twice.
+    # The header is read as a row, because pandas would silently rename a repeated column.
     frame = pd.read_csv(
         StringIO(text, newline=""),
         sep=separator,
@@ -271,7 +294,7 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 
 def _checked(raw: pd.DataFrame, source: Path, root: Path) -> tuple[Manifest, list[str]]:
-    """Bring a table into a manifest's form, rows still counted as in the file, and say what is wrong in it."""
+    """Convert a table to a manifest, whose index counts rows as the file does, and list the errors in it."""
     images = raw["image"]
     paths, ambiguous = _locate(images, root)
     ids = raw["id"] if "id" in raw else images.map(image_name)
@@ -299,12 +322,14 @@ def _column_findings(raw: pd.DataFrame) -> list[str]:
     names = list(raw.columns)
     if "image" not in names:
         return [
-            f"no column 'image' among {listing(names, 12)}; rename the column that holds the files' paths"
+            f"no column 'image', got {listing(names, 12)}; rename the column with the paths of the images to 'image'"
         ]
     twice = [name for name, count in Counter(names).items() if count > 1]
-    findings = [f"column {name!r} stands there more than once; rename one" for name in twice]
+    findings = [f"column {name!r} is repeated; rename one" for name in twice]
     if "path" in names:
-        findings.append("the column name 'path' is taken by featx; rename it, or call it 'image'")
+        findings.append(
+            "the column name 'path' is reserved; rename it, to 'image' if it has the paths of the images"
+        )
     if "" in names:
         findings.append(f"column {names.index('') + 1} has no name; give it one")
     if raw.empty:
@@ -318,19 +343,19 @@ def _empty_findings(raw: pd.DataFrame) -> list[str]:
         if name in raw:
             rows = raw.index[raw[name] == ""]
             if len(rows):
-                findings.append(f"empty {name} in {_rows(rows)}; fill it in, or leave the rows out")
+                findings.append(f"empty {name} in {_rows(rows)}; fill it in, or remove the rows")
     return findings
 
 
 def _name_findings(raw: pd.DataFrame) -> list[str]:
-    """Name what no table or line of text can hold as it is: line breaks and control characters, bytes of no character."""
+    """Find names that do not fit into one line of a table: with line breaks, control characters or invalid UTF-8."""
     findings = []
     for name in _NAMES:
         odd = {row: text for row, text in raw.get(name, pd.Series(dtype=str)).items() if _odd(text)}
         if odd:
             first = _shown(next(iter(odd.values())))
             findings.append(
-                f"{name} in {_rows(odd)} has a line break, a control character or more than {_LONGEST_NAME} characters ({first}); rename it"
+                f"{name} in {_rows(odd)} has a line break, a control character or more than {_LONGEST_NAME} characters, got {first}; rename it"
             )
     return findings
 
@@ -340,7 +365,7 @@ def _odd(text: str) -> bool:
 
 
 def leaves(path: Path | str, root: Path | str) -> bool:
-    """Tell whether a path leads out of a folder, as it is written: links are not followed.
+    """Tell whether a path leads out of a folder; links are not followed.
 
     Parameters
     ----------
@@ -352,7 +377,7 @@ def leaves(path: Path | str, root: Path | str) -> bool:
     Returns
     -------
     bool
-        False for what is below it.
+        False for paths in the folder.
 
     Examples
     --------
@@ -375,24 +400,21 @@ def _outside_findings(images: pd.Series[str], source: Path, root: Path) -> list[
         return []
     shown = listing([f"row {row} ({_cut(image)})" for row, image in odd])
     return [
-        f"{len(odd)} of {len(images)} image paths lead out of {root.absolute()}: {shown}; give --root with a folder above "
-        "them, or --allow-outside if you trust this manifest"
+        f"{len(odd)} of {len(images)} image paths lead out of {root.absolute()}: {shown}; give a folder that contains them "
+        "(--root), or allow them if you trust this manifest (--allow-outside)"
     ]
 
 
 def origin_file(manifest: Path) -> Path:
-    """Name the note beside an imported manifest that says where its images were found.
+    """Return the path of the JSON file beside an imported manifest that says where its images were found.
 
-    Returns
-    -------
-    Path
-        ``{"manifest": its absolute path, "images": absolute folder above all images}``, as JSON.
+    Its content is ``{"manifest": absolute path of the manifest, "images": absolute folder that contains all images}``.
     """
     return manifest.with_name(f"{manifest.name}.origin.json")
 
 
 def _origin(manifest: Path) -> str | None:
-    """Read where an import found a manifest's images; None where it was not written for this very place."""
+    """Read the folder where an import found a manifest's images; None if the manifest has been moved since."""
     try:
         note = parse_json(read_text(origin_file(manifest)))
         here = os.path.abspath(manifest)  # noqa: PTH100
@@ -402,7 +424,7 @@ def _origin(manifest: Path) -> str | None:
 
 
 def _shown(name: object) -> str:
-    """Write a name so that it stands on one line, whatever it is made of."""
+    """Write a name on one line, whatever characters it has."""
     return _cut(repr(str(name)))
 
 
@@ -412,7 +434,7 @@ def _cut(text: str) -> str:
 
 def _duplicate_findings(ids: pd.Series[str], files: pd.Series[str] | None, given: bool) -> list[str]:
     doubled = ids[(ids != "") & ids.duplicated(keep=False)]
-    hint = "make ids unique" if given else "add a column 'id', since ids come from file names"
+    hint = "make ids unique" if given else "add a column 'id': without it, ids are file names"
     if files is not None:
         hint = "rename all but one, or give a manifest file with a column 'id'"
     findings = [
@@ -423,12 +445,7 @@ def _duplicate_findings(ids: pd.Series[str], files: pd.Series[str] | None, given
 
 
 def straddling(table: pd.DataFrame) -> list[str]:
-    """Find groups that are in more than one split.
-
-    Returns
-    -------
-    list of str
-        One sentence that names them with their rows, by the table's index; or none.
+    """Find groups that are in more than one split: one sentence that names them with their rows, or none.
 
     Examples
     --------
@@ -453,7 +470,7 @@ def _missing_findings(paths: pd.Series[str]) -> list[str]:
     if not shown:
         return []
     return [
-        f"{len(shown)} of {len(paths)} image files missing: {listing(shown)} (mend the paths, or give --root)"
+        f"{len(shown)} of {len(paths)} image files are missing: {listing(shown)} (correct the paths, or give their folder with --root)"
     ]
 
 
@@ -463,17 +480,7 @@ def _rows(index: Iterable[object]) -> str:
 
 
 def image_name(image: str) -> str:
-    """Name an image file without its folder and ending.
-
-    Parameters
-    ----------
-    image : str
-        A path, with slashes or backslashes.
-
-    Returns
-    -------
-    str
-        The file's name; an ending that is none of an image's stays.
+    """Return the name of an image file without folder and ending; an ending that is not an image format's is kept.
 
     Examples
     --------
@@ -486,7 +493,7 @@ def image_name(image: str) -> str:
 
 
 def _locate(images: pd.Series[str], root: Path) -> tuple[pd.Series[str], list[str]]:
-    """Make paths absolute, and find the files whose names come without an ending."""
+    """Make paths absolute, and find the files of names without an ending."""
     base = root.absolute()
     listings: dict[Path, dict[str, list[str]]] = {}
     paths, findings = [], []
@@ -497,14 +504,14 @@ def _locate(images: pd.Series[str], root: Path) -> tuple[pd.Series[str], list[st
                 listings[path.parent] = _by_stem(path.parent)
             found = listings[path.parent].get(path.name, [])
             if len(found) > 1:
-                findings.append(f"row {row}: {image} may be {listing(found)}; give the ending")
+                findings.append(f"row {row}: {image} matches {listing(found)}; give the ending")
             path = path.with_name(found[0]) if found else path
         paths.append(str(path))
     return pd.Series(paths, index=images.index, dtype=str), findings
 
 
 def _by_stem(folder: Path) -> dict[str, list[str]]:
-    """List a folder's images by their names without ending; a file without ending stands for itself."""
+    """List a folder's images by their names without ending; a file without an ending comes first."""
     found: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():  # noqa: PTH112, PTH208
         found.setdefault(image_name(name), []).append(name)

@@ -1,4 +1,4 @@
-"""Splits by group and class: folds, inner splits and a validation set."""
+"""Splitting by group and class: into folds, and into inner training and validation sets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 # Weight of the parts' sizes against their classes: enough to settle ties, too little for more.
 _SIZE_WEIGHT = 1e-3
-# Deals to choose from where groups are too uneven for one to come out even.
+# Number of deals of which the best is taken, if groups are too uneven for an even deal.
 _DEALS = 4
 
 
 def deal(
     targets: npt.ArrayLike, groups: npt.ArrayLike, shares: Sequence[float], rng: np.random.Generator
 ) -> _Ints:
-    """Deal groups into parts so that each part has its share of every class.
+    """Split groups into parts so that each part has its fraction of every class.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ def deal(
     groups : array_like, shape (n,)
         Group of each row.
     shares : sequence of float
-        Share of each part; they sum to 1.
+        Fraction of each part; they sum to 1.
     rng : numpy.random.Generator
-        Decides which groups of one kind go where.
+        Random numbers; they decide which groups of equal class counts go where.
 
     Returns
     -------
     numpy.ndarray of int64, shape (n,)
-        Part of each row. Rows of a group have the same part. A class with as many groups as there are
-        parts is in every part, wherever groups that hold several classes do not rule it out.
+        Part of each row. Rows of a group are in the same part. A class with at least as many groups as there are parts
+        is in every part, unless groups of several classes make this impossible.
 
     Examples
     --------
@@ -52,19 +52,7 @@ def deal(
 
 
 def class_groups(targets: npt.ArrayLike, groups: npt.ArrayLike) -> _Ints:
-    """Count the groups that hold each class.
-
-    Parameters
-    ----------
-    targets : array_like, shape (n,)
-        Class of each row.
-    groups : array_like, shape (n,)
-        Group of each row.
-
-    Returns
-    -------
-    numpy.ndarray of int64, shape (classes,)
-        For each class that occurs, in rising order.
+    """Count the groups of each class that occurs, in ascending order of the classes: shape (classes,).
 
     Examples
     --------
@@ -85,7 +73,7 @@ def _class_counts(targets: npt.ArrayLike, group_of_row: _Ints) -> _Ints:
 
 
 def _deal_groups(counts: _Ints, shares: _Floats, rng: np.random.Generator) -> _Ints:
-    """Give every group its part: the best of some deals, or the first that is even to the row."""
+    """Return the part of each group: the best of some deals, or the first in which parts differ by less than a row."""
     kinds, kind_of_group = np.unique(counts, axis=0, return_inverse=True)
     sized = np.column_stack([kinds, kinds.sum(axis=1)]).astype(np.float64)
     total = np.bincount(kind_of_group) @ sized
@@ -105,7 +93,7 @@ def _deal_groups(counts: _Ints, shares: _Floats, rng: np.random.Generator) -> _I
 def _deal_once(
     kind_of_group: _Ints, sized: _Floats, weights: _Floats, need: _Floats, rng: np.random.Generator
 ) -> tuple[_Ints, _Floats]:
-    """Deal all groups, largest kinds first; return their parts and the rows that parts still need."""
+    """Deal all groups, largest first; return their parts and the rows that parts still need."""
     parts = np.empty(len(kind_of_group), dtype=np.int64)
     for kind in np.argsort(-sized[:, -1], kind="stable"):
         groups = rng.permutation(np.flatnonzero(kind_of_group == kind))
@@ -117,10 +105,10 @@ def _deal_once(
 
 
 def _apportion(fitting: _Floats, groups: int, rng: np.random.Generator) -> _Ints:
-    """Share groups of one kind out, by how many of them still fit into each part.
+    """Distribute groups of equal class counts in proportion to the number that still fits into each part.
 
-    What is left of a group after whole numbers falls by chance: were it given to the part that needs most, the
-    largest groups would all be in the largest part, and validation would never see them.
+    Fractions of a group are rounded at random. Rounding towards the part that needs most would put all of the largest
+    groups into the largest part, and none into validation sets.
     """
     open_to = np.maximum(fitting, 0.0) if np.any(fitting > 0) else np.ones(len(fitting))
     exact = groups * open_to / open_to.sum()
@@ -136,9 +124,9 @@ def _apportion(fitting: _Floats, groups: int, rng: np.random.Generator) -> _Ints
 
 
 def _complete(counts: _Ints, parts: _Ints, number: int, rng: np.random.Generator) -> None:
-    """Move groups, in place, into parts that lack a class, where another part can spare one."""
+    """Move groups, in place, into parts that lack a class, if their own part keeps all its classes."""
     holds = counts > 0
-    held = np.zeros((number, counts.shape[1]), dtype=np.int64)  # groups of each part that hold each class
+    held = np.zeros((number, counts.shape[1]), dtype=np.int64)  # groups of each class in each part
     np.add.at(held, parts, holds)
     for name in np.argsort(holds.sum(axis=0), kind="stable"):
         for part in range(number):
@@ -147,7 +135,7 @@ def _complete(counts: _Ints, parts: _Ints, number: int, rng: np.random.Generator
             candidates = rng.permutation(np.flatnonzero(holds[:, name]))
             sizes = counts[candidates].sum(axis=1)
             for group in candidates[np.argsort(sizes, kind="stable")]:
-                # Its part keeps all its classes without the group.
+                # The group's part keeps all its classes without it.
                 if np.all(held[parts[group], holds[group]] > 1):
                     held[parts[group]] -= holds[group]
                     held[part] += holds[group]
@@ -163,11 +151,11 @@ def inner_splits(
     held_out: float = 0.1,
     seed: int = 0,
 ) -> list[tuple[_Ints, _Ints]]:
-    """Split a training part again and again into a part to fit and a part to validate on.
+    """Split a training set repeatedly into an inner training and a validation set.
 
-    Rows without groups are split by scikit-learn's `StratifiedShuffleSplit`, as Menegola et al. 2017 do,
-    unless a class is so rare that it could miss the validation part. Groups are dealt whole (`deal`), with
-    the same share held out.
+    Rows without groups are split by scikit-learn's `StratifiedShuffleSplit`, as Menegola et al. 2017 do, unless a class
+    is so rare that it could be missing from a validation set. Groups are kept whole (`deal`), with the same fraction
+    held out.
 
     Parameters
     ----------
@@ -176,22 +164,22 @@ def inner_splits(
     groups : array_like, shape (n,), optional
         Group of each row; rows of one group stay together.
     splits : int
-        How many splits.
+        Number of splits.
     held_out : float
-        Share of the rows to validate on, above 0 and below 1.
+        Fraction of the rows in the validation set, above 0 and below 1.
     seed : int
-        Seed of the shuffling.
+        Random seed.
 
     Returns
     -------
     list of (numpy.ndarray of int64, numpy.ndarray of int64)
-        Row numbers to fit and to validate on, each sorted. Every class with two groups or more is in both,
-        wherever groups that hold several classes do not rule it out.
+        Row numbers of the inner training and the validation set, each sorted. Every class with at least two groups is in
+        both, unless groups of several classes make this impossible.
 
     Raises
     ------
     ProtocolError
-        If no class has two groups, so that nothing can be held out, or an argument is out of range.
+        If no class has two groups, or an argument is out of range.
 
     Examples
     --------
@@ -202,7 +190,7 @@ def inner_splits(
     classes = np.asarray(targets)
     if not 0 < held_out < 1 or splits < 1:
         raise ProtocolError(
-            f"held_out must lie between 0 and 1 and splits be at least 1, got {held_out} and {splits}"
+            f"held_out must be between 0 and 1, and splits at least 1, got {held_out} and {splits}"
         )
     unique, group_of_row = np.unique(
         np.arange(len(classes)) if groups is None else groups, return_inverse=True
@@ -210,7 +198,8 @@ def inner_splits(
     counts = _class_counts(classes, group_of_row)
     if not np.any((counts > 0).sum(axis=0) > 1):
         raise ProtocolError(
-            f"nothing can be held out of {len(classes)} images in {len(unique)} groups: no class has two groups"
+            f"no validation set can be taken from {len(classes)} images in {len(unique)} groups: no class has two groups; "
+            "add images"
         )
     if len(unique) == len(classes) and _shuffle_split_serves(counts.sum(axis=0), held_out):
         return _shuffle_splits(classes, splits, held_out, seed)
@@ -223,7 +212,7 @@ def inner_splits(
 
 
 def _shuffle_split_serves(sizes: _Ints, held_out: float) -> bool:
-    """Tell whether a plain stratified shuffle puts at least one row of each class into the held-out part."""
+    """Tell whether a stratified shuffle puts at least one row of each class into the validation set."""
     total = int(sizes.sum())
     return bool(int(sizes.min()) * int(np.ceil(held_out * total)) >= total)
 
@@ -242,7 +231,7 @@ def _shuffle_splits(
 def validation_split(
     targets: npt.ArrayLike, groups: npt.ArrayLike | None = None, *, held_out: float = 0.1, seed: int = 0
 ) -> tuple[_Ints, _Ints]:
-    """Split a training part once, for the training of a network.
+    """Split a training set once into an inner training and a validation set, to train a network.
 
     Parameters
     ----------
@@ -252,7 +241,7 @@ def validation_split(
     Returns
     -------
     (numpy.ndarray of int64, numpy.ndarray of int64)
-        Row numbers to fit and to validate on, each sorted.
+        Row numbers of the inner training and the validation set, each sorted.
 
     Raises
     ------

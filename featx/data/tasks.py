@@ -1,9 +1,9 @@
-"""Tasks: what classes a study makes of a data set's labels.
+"""Tasks: mappings of a data set's labels to classes.
 
-A task is declared, not coded: patterns of labels under each class, labels to leave out, and in a two-class
-task which class is positive. A pattern ``@melanoma`` stands for a diagnosis however the data set spells it
-(see `featx.data.data_warnings`). The tasks of Menegola et al. 2017 and of the ISIC challenges are shipped; others
-are TOML files of the same form, or written on the command line as ``POSITIVE:NEGATIVE``.
+A task lists patterns of labels for each class, labels to leave out, and the positive one of two classes. The pattern
+``@melanoma`` matches every spelling and kind of a diagnosis (see `featx.data.data_warnings`). The tasks of Menegola et
+al. 2017 and of the ISIC challenges are included; others are TOML files of the same form, or written on the command line
+as ``POSITIVE:NEGATIVE``.
 """
 
 from __future__ import annotations
@@ -49,22 +49,21 @@ class Task:
     Attributes
     ----------
     name : str
-        What reports call it.
+        Name in reports.
     classes : tuple of str
         All classes; in a two-class task the positive one last. Empty in the task ``"labels"`` until it is
         applied to a manifest.
     mapping : tuple of (str, str)
         Label pattern (``*``, ``?`` and ``[...]`` as in file names, case ignored; ``@`` and the name of a
-        diagnosis for all its spellings and kinds) and its class; the first that matches wins.
+        diagnosis for all its spellings and kinds) and its class; the first match counts.
     exclude : tuple of str
-        Patterns of labels to leave out; they win over `mapping`.
+        Patterns of labels to leave out; they override `mapping`.
     positive : str or None
         The positive class of a two-class task.
     others : str
         What to do with labels that no pattern matches: ``"fail"`` or ``"leave-out"``.
     complete : bool
-        Whether every pattern has to match a label: so for a task written on the command line, where it
-        would be a slip of the pen.
+        Whether every pattern must match a label; True for tasks written on the command line, to find typing errors.
     """
 
     name: str
@@ -83,28 +82,28 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A manifest under a task: the rows that the task keeps, sorted by id.
+    """Images of a manifest with their classes under a task, sorted by id.
 
     Attributes
     ----------
     manifest : Manifest
         All rows.
     task : Task
-        With its classes resolved.
-    ids, paths : tuple of str
-        Of the rows kept.
+        The task, with its classes.
+    ids, paths : tuple of str, length n
+        Of the images that the task keeps.
     classes : numpy.ndarray of str, shape (n,)
-        Class of each row.
+        Class of each image.
     targets : numpy.ndarray of int64, shape (n,)
-        Its place in ``task.classes``.
+        Index of the class in ``task.classes``.
     groups, splits : numpy.ndarray of str, shape (n,)
         As in the manifest.
     strata : dict of str to tuple of str
-        Value of each row, for each stratum column.
+        Value of each image, for each stratum.
     left_out : int
-        Rows that the task left out.
+        Number of images that the task leaves out.
     remarks : tuple of str
-        What may be a mistake: no groups, labels that may be slips.
+        Possible mistakes: no groups, doubtful labels.
     """
 
     manifest: Manifest
@@ -121,7 +120,7 @@ class Labelled:
 
     @cached_property
     def class_digests(self) -> dict[str, str]:
-        """For each class the SHA-256 of the ids of its images: what the task is, whatever it is called."""
+        """SHA-256 of the image ids of each class; equal for tasks that differ only in their names."""
         ids = np.array(self.ids)
         return {
             name: digest(ids[self.targets == place].tolist()) for place, name in enumerate(self.task.classes)
@@ -133,7 +132,7 @@ class Labelled:
 
 
 def shipped_tasks() -> tuple[str, ...]:
-    """Name the tasks that come with featx.
+    """List the names of the tasks that featx includes.
 
     Examples
     --------
@@ -152,19 +151,19 @@ def read_task(spec: str | Path | Task) -> Task:
     Parameters
     ----------
     spec : str, Path or Task
-        ``"labels"`` (every label its own class); the name of a shipped task; a TOML file;
+        ``"labels"`` (every label is a class); the name of an included task; a TOML file;
         ``"POSITIVE:NEGATIVE"`` with labels or patterns joined by ``+``, where NEGATIVE may be ``rest`` (all
-        other labels; without it they are left out). A `Task` is returned as it is.
+        other labels; without it they are left out). A `Task` is returned unchanged.
 
     Returns
     -------
     Task
-        For ``"labels"`` without classes: they are known once it is applied.
+        The task ``"labels"`` has no classes until it is applied.
 
     Raises
     ------
     TaskError
-        If there is no such task, or its declaration cannot be used.
+        If there is no such task, or it is not valid.
 
     Examples
     --------
@@ -181,7 +180,7 @@ def read_task(spec: str | Path | Task) -> Task:
         return Task(LABELS, (), ())
     if text in shipped_tasks():
         source = resources.files("featx.data") / "declared" / "tasks" / f"{text}.toml"
-        return _parse(source.read_text(encoding="utf-8"), f"shipped task {text}", text)
+        return _parse(source.read_text(encoding="utf-8"), f"included task {text}", text)
     path = Path(spec)
     if path.suffix.lower() == ".toml" or path.is_file():
         try:
@@ -193,7 +192,7 @@ def read_task(spec: str | Path | Task) -> Task:
     if ":" in text:
         return _inline(text)
     raise TaskError(
-        f"no task {text!r}; shipped: {', '.join((LABELS, *shipped_tasks()))}; or give a TOML file or POSITIVE:NEGATIVE"
+        f"no task {text!r}; give one of {', '.join((LABELS, *shipped_tasks()))}, a TOML file, or POSITIVE:NEGATIVE"
     )
 
 
@@ -201,11 +200,11 @@ def _inline(text: str) -> Task:
     sides = [[label.strip() for label in side.split("+")] for side in text.split(":")]
     if len(sides) != 2 or not all(label for side in sides for label in side):
         raise TaskError(
-            f"the task {text!r} must be POSITIVE:NEGATIVE, labels joined by +, such as melanoma+bcc:nevus"
+            f"the task must be POSITIVE:NEGATIVE with labels joined by +, such as melanoma+bcc:nevus; got {text!r}"
         )
     positive, negative = ("+".join(side) for side in sides)
     if positive == negative:
-        raise TaskError(f"the task {text!r} has the same labels on both sides; name two different classes")
+        raise TaskError(f"the task {text!r} has the same labels on both sides; give two different classes")
     rest = sides[1] == ["rest"]
     _check_diagnoses([label for side in sides for label in side], f"task {text!r}")
     mapping = [(label, positive) for label in sides[0]]
@@ -226,7 +225,7 @@ def _parse(text: str, where: str, name: str) -> Task:
     classes = table.get("classes")
     if not isinstance(classes, dict) or len(classes) < 2:
         raise TaskError(
-            f"{where}: needs a table [classes] with at least two classes and their label patterns"
+            f"{where}: no table [classes] with at least two classes; list the label patterns of each class there"
         )
     for key in ("exclude", *classes):
         patterns = table.get(key, []) if key == "exclude" else classes[key]
@@ -257,37 +256,48 @@ def _positive(table: dict[str, Any], classes: Sequence[str], where: str) -> str 
             f"{where}: positive must name one of the two classes {' and '.join(classes)}, got {positive!r}"
         )
     if len(classes) > 2 and positive is not None:
-        raise TaskError(f"{where}: positive is for two classes only, got {len(classes)}; leave it out")
+        raise TaskError(f"{where}: positive is for two classes only, got {len(classes)} classes; remove it")
     return positive
 
 
 def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bool = False) -> Labelled:
-    """Give every row of a manifest its class.
+    r"""Map the labels of a manifest to classes.
 
     Parameters
     ----------
     manifest : Manifest
-        Rows with labels.
+        Images with labels.
     task : Task, str or Path
-        What `read_task` takes.
+        Task, as `read_task` takes it.
     strict_labels : bool
-        Refuse labels that may be slips (`doubtful_labels`) instead of remarking on them.
+        Raise an error for doubtful labels instead of a warning: labels that count as others although they may be meant
+        for a named class.
 
     Returns
     -------
     Labelled
-        The rows that the task keeps, sorted by id.
+        The images that the task keeps, sorted by id.
 
     Raises
     ------
     TaskError
-        If a label is in no class, a class has no image, or fewer than two classes are left; the message
-        lists the counts. With `strict_labels` also if a label may be a slip.
+        If a label has no class, a class has no image, or there are fewer than two classes; the message lists the number
+        of images of each label. With `strict_labels` also if a label is doubtful.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import read_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "m.csv").write_text("image,label,group\nb,nevus,1\na,melanoma,2\nc,nevus,3\n")
+    ...     labelled = apply_task(read_manifest(f"{folder}/m.csv", check_files=False), "melanoma:rest")
+    >>> labelled.ids, labelled.classes.tolist(), labelled.targets.tolist()
+    (('a', 'b', 'c'), ['melanoma', 'rest', 'rest'], [1, 0, 0])
     """
     resolved = read_task(task)
     counts = Counter(manifest.table["label"])
     if set(counts) == {""}:
-        raise TaskError(f"{manifest.source}: the task {resolved.name!r} needs labels; add a column 'label'")
+        raise TaskError(f"{manifest.source}: no labels for the task {resolved.name!r}; add a column 'label'")
     if not resolved.classes:
         resolved = _every_label(resolved, counts)
     classes = {label: _class_of(label, resolved) for label in counts}
@@ -315,18 +325,15 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
 
 
 def doubtful_labels(task: Task, counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Name the labels that a task takes for others although they may be meant for one of its classes.
+    """Describe the labels that a task counts as others although they may be meant for one of its classes.
 
-    Returns
-    -------
-    tuple of str
-        Sentences on labels that only ``*`` matches, or that are left out because nothing does: those near to a
-        label that the task names and, under ``*``, those of one or two images.
+    These are labels that only ``*`` matches, or none: those similar to a label that the task names and, under ``*``,
+    those of one or two images.
 
     Examples
     --------
     >>> doubtful_labels(read_task("melanoma:rest"), {"melanoma": 9, "nevus": 30, "melanom": 3})[0].split(";")[0]
-    "labels near to a named class count as 'rest': 'melanom' (3 images, near 'melanoma')"
+    "labels similar to a named class count as 'rest': 'melanom' (3 images, similar to 'melanoma')"
     """
     named = [pattern for pattern, _ in task.mapping if pattern != _ALL]
     excluded = {label for label in counts if any(_matches(label, pattern) for pattern in task.exclude)}
@@ -351,13 +358,13 @@ def _every_label(task: Task, counts: Counter[str]) -> Task:
 
 
 def _natural(label: str) -> list[tuple[int, int, str]]:
-    """Sort key under which grade10 stands behind grade9."""
+    """Sort key that puts grade10 after grade9."""
     parts = re.split(r"(\d+)", label)
     return [(1, 0, part) if index % 2 == 0 else (0, int(part), part) for index, part in enumerate(parts)]
 
 
 def _class_of(label: str, task: Task) -> str | None:
-    """Find a label's class: empty where it is left out, None where nothing matches."""
+    """Find a label's class: empty if it is left out, None if no pattern matches."""
     if any(_matches(label, pattern) for pattern in task.exclude):
         return ""
     for pattern, name in task.mapping:
@@ -380,13 +387,13 @@ def _check_mapping(
     if unmapped:
         shown = listing([f"{label!r} ({counts[label]} images)" for label in unmapped], 12)
         raise TaskError(
-            f"{manifest.source}: the task {task.name!r} has no class for {shown}; add a pattern, or exclude them"
+            f"{manifest.source}: the task {task.name!r} has no class for the labels {shown}; add patterns for them, or exclude them"
         )
     unused = [pattern for pattern, _ in task.mapping if not any(_matches(label, pattern) for label in counts)]
     if task.complete and unused:
         raise TaskError(
-            f"{manifest.source}: no label {listing(unused)}, which the task {task.name!r} names; "
-            f"labels: {listing(sorted(counts), 20)}"
+            f"{manifest.source}: no image has the label {listing(unused)} of the task {task.name!r}; "
+            f"the labels are {listing(sorted(counts), 20)}"
         )
 
 
@@ -396,10 +403,10 @@ def _check_classes(task: Task, found: Counter[str], manifest: Manifest) -> None:
     counts = listing([f"{label!r}: {count}" for label, count in sorted(labels.items())], 20)
     if len(task.classes) < 2:
         raise TaskError(
-            f"{manifest.source}: the task {task.name!r} finds one class only, labels {counts}; at least two are needed"
+            f"{manifest.source}: the task {task.name!r} has only one class, from the labels {counts}; give a task with at least two"
         )
     if empty:
         raise TaskError(
-            f"{manifest.source}: the task {task.name!r} has no image of {listing(empty)}, labels {counts}; "
-            "mend the task or the manifest"
+            f"{manifest.source}: the task {task.name!r} has no image of {listing(empty)}, the labels are {counts}; "
+            "correct the task or the manifest"
         )

@@ -4,7 +4,7 @@ from .extraction import Extraction, extract, failure_message, summarise_extracti
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
 from .store import RECIPE, FeatureStore
-from .upkeep import compact, export, facts, prune, prune_exports
+from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
 __all__ = [
     "RECIPE",
@@ -19,6 +19,7 @@ __all__ = [
     "facts",
     "failure_message",
     "find_stores",
+    "manifest_keys",
     "missing_keys",
     "prune",
     "prune_exports",

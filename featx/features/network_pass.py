@@ -18,9 +18,8 @@ from featx.errors import ConfigError, ExtractionError
 from featx.images import PRESETS, apply_view, halton_views, load_image
 from featx.zoo import Cost
 
-from .engines import keras_backend, set_threads
+from .engines import is_exported, keras_backend, set_threads
 from .extract_settings import Device, ExtractSettings
-from .openvino_engine import is_exported
 from .pipeline import (
     Array,
     BlockWriter,

@@ -28,10 +28,20 @@ from featx.zoo import (
     resolve_weights,
 )
 
-from .engines import Engine, KerasEngine, Outputs, PrecisionCheck, reference_outputs
+from .engines import (
+    Engine,
+    KerasEngine,
+    OpenVinoEngine,
+    Outputs,
+    PrecisionCheck,
+    export_costs,
+    export_network,
+    exported,
+    is_exported,
+    reference_outputs,
+)
 from .extract_settings import Device, FeatureOptions
 from .feature_recipe import Recipe, folder_name
-from .openvino_engine import OpenVinoEngine, export_costs, export_network, exported, is_exported
 from .store import RECIPE, TRAINED_ON, FeatureStore
 
 if TYPE_CHECKING:

@@ -9,14 +9,26 @@ from shutil import rmtree
 
 import numpy as np
 
-from featx.errors import ConfigError, MissingFeaturesError, StoreError
+from featx.data import read_manifest
+from featx.errors import ConfigError, ImageError, MissingFeaturesError, StoreError
 from featx.files import remove_leftovers, write_aside
+from featx.images import content_keys
 
 from .blocks import Features, is_current, read_features, read_index
-from .openvino_engine import EXPORTS
+from .engines import EXPORTS
 from .store import FeatureStore
 
-__all__ = ["EXPORT_FORMATS", "Pruned", "StoreFacts", "compact", "export", "facts", "prune", "prune_exports"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "Pruned",
+    "StoreFacts",
+    "compact",
+    "export",
+    "facts",
+    "manifest_keys",
+    "prune",
+    "prune_exports",
+]
 
 _COMPACT_BYTES = 64 << 20
 
@@ -329,6 +341,27 @@ def export(
     with write_aside(target) as aside:
         EXPORT_FORMATS[format](aside, list(names), features)
     return Path(target)
+
+
+def manifest_keys(
+    manifest: Path | str,
+    *,
+    root: Path | str | None = None,
+    cache: Path | str = "cache",
+    allow_outside: bool = False,
+) -> tuple[list[str], list[str]]:
+    """Return the ids of a manifest's images, and the keys of their rows in feature stores.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    """
+    table = read_manifest(manifest, root=root, allow_outside=allow_outside)
+    found = content_keys(table.paths, cache=Path(cache))
+    if found.failures:
+        raise ImageError(str(next(iter(found.failures.values()))))
+    return table.ids, [found.keys[path] for path in table.paths]
 
 
 def _write_h5(path: Path, names: list[str], features: Features) -> None:

@@ -1,4 +1,8 @@
-"""Decoding, preparation and views of images."""
+"""From image files to pixels.
+
+Files of any common format come in. They are decoded to upright 8-bit sRGB, cropped and resized by a preparation, and
+augmented. Out go arrays of uint8 pixels, and the SHA-256 of each file.
+"""
 
 import lazy_loader
 

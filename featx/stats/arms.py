@@ -18,7 +18,6 @@ from .validation import FloatArray, IntArray
 __all__ = [
     "POOLED",
     "FoldScores",
-    "Stratum",
     "align",
     "count_images",
     "fold_aucs",
@@ -79,28 +78,6 @@ class FoldScores:
     def binary(self) -> bool:
         """Whether this is a two-class task."""
         return self.scores.ndim == 1
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """An arm on the images of one subgroup.
-
-    Attributes
-    ----------
-    level : str
-        Value of the subgroup's column.
-    n : int
-        Number of distinct test images.
-    positives : int or None
-        Number of test images of the positive class; None if there are several classes.
-    summary : FoldSummary
-        AUC over the folds, with its interval.
-    """
-
-    level: str
-    n: int
-    positives: int | None
-    summary: FoldSummary
 
 
 def fold_scores(

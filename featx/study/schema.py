@@ -1,13 +1,13 @@
-"""What a study file may say: its tables, their keys, and the values allowed."""
+"""Study files: their tables, keys and allowed values; readers of study files."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,15 +24,20 @@ from pydantic import (
 from featx.data import leaves
 from featx.documents import parse_json, parse_toml, parse_yaml, read_text
 from featx.errors import ConfigError, FeatxError, listing
+from featx.features import ExtractSettings
+from featx.options import options_of
+from featx.svm import SvmSettings, TrainSvmSettings
+
+_T = TypeVar("_T")
 
 __all__ = [
+    "EXTRACT_KEYS",
     "KEPT",
+    "SVM_KEYS",
     "Arm",
     "DataSet",
-    "Extract",
     "SourceData",
     "Study",
-    "Svm",
     "SyntheticImages",
     "TargetData",
     "is_study",
@@ -53,7 +58,7 @@ def _path(text: str, info: ValidationInfo) -> str:
     base = (info.context or {}).get("within")
     if base is not None and leaves(Path(text).expanduser(), base):
         raise ValueError(
-            f"leads out of the study file's folder {base}; give --allow-outside if you trust this file"
+            f"is outside the folder {base} of the study file; give --allow-outside if you trust this file"
         )
     return str(_near(text, info))
 
@@ -73,16 +78,21 @@ def _several(value: Any) -> Any:
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
-        raise ValueError("must name each thing once")
+        raise ValueError("must not repeat a name")
     return names
 
 
-def _checked(check: Callable[[], object]) -> None:
-    """Let a check of another room speak as one of pydantic's."""
+def _checked(check: Callable[[], _T]) -> _T:
+    """Turn an error of another room's check into one of pydantic's."""
     try:
-        check()
+        return check()
     except FeatxError as error:
         raise ValueError(str(error)) from error
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
@@ -123,7 +133,7 @@ class _Table(BaseModel):
 
 
 class SyntheticImages(_Table):
-    """A drawn data set, for demonstrations: ``drawn = {kind = "dermoscopy", images = 400}``."""
+    """A synthetic data set, for demonstrations: ``drawn = {kind = "dermoscopy", images = 400}``."""
 
     kind: Literal["dermoscopy", "retina"]
     images: int = Field(default=400, ge=10)
@@ -132,7 +142,7 @@ class SyntheticImages(_Table):
 
 
 class DataSet(_Table):
-    """Images with labels: a manifest, or drawn ones."""
+    """Images with labels: a manifest, or synthetic images."""
 
     manifest: FilePath | None = None
     root: FilePath | None = None
@@ -142,7 +152,7 @@ class DataSet(_Table):
     @model_validator(mode="after")
     def _one_origin(self) -> DataSet:
         if (self.manifest is None) == (self.drawn is None):
-            raise ValueError("give either `manifest` or `drawn`")
+            raise ValueError("give either `manifest` or `drawn` (synthetic images)")
         return self
 
     @field_validator("preparation")
@@ -181,61 +191,51 @@ class Arm(_Table):
     backbones: Names = ()
 
 
-class Extract(_Table):
-    """Options of `featx.extract`."""
-
-    layers: Names = Field(default=(), max_length=1)
-    pool: str = "avg"
-    image_size: int | None = Field(default=None, ge=8)
-    precision: Literal["float32", "tf32", "bfloat16", "float16"] | None = None
-    views: int = Field(default=1, ge=1)
-    view_ranges: str = "paper"
-    view_pool: Literal["mean", "keep"] = "mean"
-    engine: str = "auto"
-    batch_size: int = Field(default=32, ge=1)
-    device: str = "auto"
-    on_error: Literal["finish", "skip", "fail"] = "finish"
-
-    @model_validator(mode="after")
-    def _usable(self) -> Extract:
-        from featx.features import FeatureOptions
-        from featx.zoo import check_pool
-
-        _checked(lambda: check_pool(self.pool))
-        _checked(lambda: FeatureOptions(**self.model_dump(exclude={"on_error"})))
-        return self
+# What a study file may say of `featx extract` and `featx train-svm`; the study decides their other options.
+EXTRACT_KEYS = (
+    "layers",
+    "pool",
+    "image_size",
+    "precision",
+    "views",
+    "view_ranges",
+    "view_pool",
+    "engine",
+    "batch_size",
+    "device",
+    "on_error",
+)
+SVM_KEYS = (*options_of(SvmSettings), "missing")
 
 
-class Svm(_Table):
-    """Options of `featx.train_svm`."""
+def _given(table: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """Name the options of a table as the verb does; None is an option that is not given."""
+    values = {key.replace("-", "_"): value for key, value in table.items() if value is not None}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown key `{key}`{_nearest(key, known)}")
+    return values
 
-    preset: str = "default"
-    loss: str | None = None
-    bias: str | None = None
-    class_weight: str | None = None
-    scaling: Names | None = None
-    costs: tuple[float, ...] | None = None
-    inner: str | None = None
-    inner_splits: int | None = None
-    held_out: float | None = None
-    rule: str | None = None
-    widen: bool | None = None
-    refine: int | None = None
-    shared_cost: bool | None = None
-    views: str | None = None
-    pool: str | None = None
-    group_scores: str | None = None
-    calibrate: str | None = None
-    solver: str | None = None
-    missing: Literal["fail", "leave-out"] = "fail"
 
-    @model_validator(mode="after")
-    def _resolvable(self) -> Svm:
-        from featx.svm import SvmSettings
+def _extract_table(table: dict[str, Any]) -> dict[str, Any]:
+    """Check the options of `featx extract`, and complete them with its defaults."""
+    made = _checked(lambda: ExtractSettings(backbone="any", **_given(table, EXTRACT_KEYS)))
+    if len(made.layers) > 1:
+        raise ValueError(
+            f"The 'layers' parameter must name one layer in a study. Got {made.layers!r} instead."
+        )
+    return {name: getattr(made, name) for name in EXTRACT_KEYS}
 
-        chosen = self.model_dump(exclude={"missing"}, exclude_none=True)
-        _checked(lambda: SvmSettings.make(chosen))
-        return self
+
+def _svm_table(table: dict[str, Any]) -> dict[str, Any]:
+    """Check the options of `featx train-svm`; those that are not given stay with their preset."""
+    values = _given({"preset": "default", "missing": "fail", **table}, SVM_KEYS)
+    made = _checked(lambda: TrainSvmSettings.make({"arm": "any", **values}))
+    return {name: getattr(made, name) for name in SVM_KEYS if name in values}
+
+
+ExtractTable = Annotated[dict[str, Any], AfterValidator(_extract_table)]
+SvmTable = Annotated[dict[str, Any], AfterValidator(_svm_table)]
 
 
 class Study(_Table):
@@ -249,9 +249,9 @@ class Study(_Table):
     targets: dict[Name, TargetData] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
     weights: dict[Name, dict[str, WeightsSource]] = Field(default_factory=dict)
-    extract: Extract = Extract()
+    extract: ExtractTable = Field(default_factory=dict, validate_default=True)
     finetune: Training = Field(default_factory=dict)
-    svm: Svm = Svm()
+    svm: SvmTable = Field(default_factory=dict, validate_default=True)
     strata: tuple[str, ...] | None = None
     planned: tuple[tuple[str, str], ...] = ()
 
@@ -271,7 +271,7 @@ class Study(_Table):
             found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
             if arm.training and not arm.finetune:
-                found.append(f"`arms.{name}.training` is of no use without `finetune = true`")
+                found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
         found += self._odd_plans()
@@ -331,8 +331,6 @@ _TABLES: dict[str, type[BaseModel]] = {
     "sources": SourceData,
     "targets": TargetData,
     "arms": Arm,
-    "extract": Extract,
-    "svm": Svm,
 }
 
 
@@ -464,9 +462,7 @@ def _closest(place: tuple[int | str, ...]) -> str:
         if len(place) > 1
         else Study
     )
-    known = list(table.model_fields)
-    near = difflib.get_close_matches(str(place[-1]), known, 1)
-    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
+    return _nearest(str(place[-1]), list(table.model_fields))
 
 
 def _with_manifests(study: Study, manifests: Mapping[str, Path | str], called: str) -> Study:

@@ -1,6 +1,6 @@
 from .model import SvmModel, load_model
 from .scaling import Scaler, row_lengths
-from .settings import SvmSettings
+from .settings import SvmSettings, TrainSvmSettings
 from .solvers.scikit import LinearSVM
 from .svm_records import run_auc
 from .train import check_inner_folds, train_svm
@@ -10,6 +10,7 @@ __all__ = [
     "Scaler",
     "SvmModel",
     "SvmSettings",
+    "TrainSvmSettings",
     "check_inner_folds",
     "load_model",
     "row_lengths",

@@ -1,22 +1,21 @@
 from .backbones import Backbone, find_backbone, list_backbones, published_weights
-from .cost import MULTIPLY_ADDS, Cost, count_costs, estimated_multiply_adds
+from .cost import Cost, count_costs, estimated_multiply_adds
 from .downloads import WEIGHTS_DIR, fetch_weights, find_preset, find_published, is_preset, weights_folder
-from .formats.keras_files import elsewhere, weights_formats
+from .formats.keras_files import elsewhere
 from .formats.matching import layer_names
 from .network import (
     Network,
     build_backbone,
     build_network,
-    check_pool,
     checked_size,
     convert_weights,
+    describe_backbone,
     save_backbone,
 )
 from .weights import BACKBONE_FILE, TRAINED_ON_FILE, Weights, backend_name, resolve_weights
 
 __all__ = [
     "BACKBONE_FILE",
-    "MULTIPLY_ADDS",
     "TRAINED_ON_FILE",
     "WEIGHTS_DIR",
     "Backbone",
@@ -26,10 +25,10 @@ __all__ = [
     "backend_name",
     "build_backbone",
     "build_network",
-    "check_pool",
     "checked_size",
     "convert_weights",
     "count_costs",
+    "describe_backbone",
     "elsewhere",
     "estimated_multiply_adds",
     "fetch_weights",
@@ -43,5 +42,4 @@ __all__ = [
     "resolve_weights",
     "save_backbone",
     "weights_folder",
-    "weights_formats",
 ]

@@ -94,7 +94,7 @@ def test_verify_and_prune_name_a_block_of_another_recipe_and_leave_it(store, cac
     assert f"{block}: a block of another recipe" in capsys.readouterr().out
     assert run(["cache", "prune", "--damaged", *cache]) == 0
     err = capsys.readouterr().err
-    assert f"left: {block}: a block of another recipe" in err
+    assert f"not removed: {block}: a block of another recipe" in err
     assert "0 damaged blocks" in err
     assert block.exists()
 

@@ -96,7 +96,7 @@ def test_an_interrupted_extraction_exits_130(manifest, capsys, monkeypatch):
     def interrupted(*args, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.features.extraction.run_job", interrupted)
+    monkeypatch.setattr("featx.features.extraction.run_networks", interrupted)
     assert run(line(manifest)) == 130
     assert "the same command resumes" in capsys.readouterr().err
 

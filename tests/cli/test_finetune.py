@@ -34,8 +34,6 @@ def test_flags_reach_the_library(called: dict[str, Any]) -> None:
     assert run(line.split()) == 0
     wanted = {
         "backbone": "tiny",
-        "weights": "imagenet",
-        "recipe": None,
         "folds": ("1x1", "1x2"),
         "batch_size": 8,
         "final_weights": (1.0, 3.0),
@@ -78,7 +76,7 @@ def test_a_configuration_file_gives_fields_and_flags_win(called: dict[str, Any],
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--final-weights", "a"], "no list of numbers"),
+        (["--final-weights", "a"], "not a list of numbers"),
         (["--optimizer", "adam"], "'adamw', 'sgd'"),
         (["--seed", "-1"], "--seed"),
     ],

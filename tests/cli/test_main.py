@@ -98,12 +98,12 @@ def test_a_configuration_file_gives_defaults_and_flags_win(tmp_path, monkeypatch
     seen = {}
     import click
 
-    from featx_cli import options
+    from featx_cli import flags
 
     @click.command()
-    @options.CONFIG
-    @options.SEED
-    @options.TASK
+    @flags.CONFIG
+    @flags.SEED
+    @flags.TASK
     def probe(seed, task):
         seen.update(seed=seed, task=task)
 

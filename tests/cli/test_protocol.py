@@ -38,9 +38,9 @@ def test_make_writes_folds_that_keep_copies_together(
 
 def test_make_does_not_replace_unasked(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make(manifest, "--protocol", "kfold:2") == 0
-    assert "stood there" not in capsys.readouterr().err
+    assert "was there already" not in capsys.readouterr().err
     assert make(manifest, "--protocol", "kfold:2") == 0
-    assert "this file stood there already, with the same content" in capsys.readouterr().err
+    assert "the file was there already, with the same content" in capsys.readouterr().err
     assert make(manifest) == 2
     assert "give --overwrite" in capsys.readouterr().err
     assert make(manifest, "--overwrite", "--seed", "3") == 0
@@ -66,7 +66,10 @@ def test_make_warns_of_missing_groups_and_doubtful_labels(
     err = capsys.readouterr().err
     assert "warning: the manifest has no column 'group'" in err
     assert "'lesion_id' (4 values); rename" in err
-    assert "warning: labels near to a named class count as 'rest': 'nevs' (1 image, near 'nevus')" in err
+    assert (
+        "warning: labels similar to a named class count as 'rest': 'nevs' (1 image, similar to 'nevus')"
+        in err
+    )
     assert make(manifest, "--overwrite", "--task", "nevus:rest", "--strict-labels") == 2
     assert "'nevs'" in capsys.readouterr().err
 
@@ -78,7 +81,7 @@ def test_make_from_published_lists(manifest: Path, capsys: pytest.CaptureFixture
     lists.write_text(f"Fold_1:\n - [{first}]\n - [{second}]\n")
     given = ("--protocol", str(lists), "--names-only")
     assert make(manifest, *given) == 2
-    assert "do not hold: gone" in capsys.readouterr().err
+    assert "or that the task leaves out: gone" in capsys.readouterr().err
     assert make(manifest, *given, "--absent", "drop") == 0
     assert "1 of 17 listed images are not in the manifest and were dropped: gone" in capsys.readouterr().err
 

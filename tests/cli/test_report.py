@@ -38,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the figures out: these tests are about the command line."""
-    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: {})
 
 
 @pytest.mark.usefixtures("quick")

@@ -70,14 +70,14 @@ def test_failed_jobs_end_with_1_and_their_reasons(
     assert run(["study", "run", str(study)]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert "0 jobs done, 0 finished before, 1 failed, 1 not begun" in told.err
+    assert "0 jobs done, 0 finished before, 1 failed, 1 not started" in told.err
     assert "failed: extract tiny random:0 of skin: its process ended with exit code 3" in told.err
     assert "--retry-failed" in told.err
 
 
 def test_a_report_before_anything_is_done(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["study", "report", str(study)]) == 2
-    assert "no SVM is finished yet; `featx study run` goes on with it" in capsys.readouterr().err
+    assert "no SVM is finished yet; run `featx study run` first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def spelled(path: str) -> set[str]:
 
 def told(line: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert run(line) == 2
-    return next(text for text in capsys.readouterr().err.splitlines() if text.startswith("Error: "))
+    return next(text for text in capsys.readouterr().err.splitlines() if text.startswith("featx: error: "))
 
 
 @pytest.mark.parametrize("row", OPTION_WORDS, ids=lambda row: row.words[0])
@@ -59,7 +59,7 @@ def test_every_command_that_is_suggested_exists(row, capsys: pytest.CaptureFixtu
     for word in row.words:
         assert word not in COMMANDS
         text = told([word], capsys)
-        assert text.startswith(f"Error: No such command '{word}'; did you mean `featx ")
+        assert text.startswith(f"featx: error: No such command '{word}'; did you mean `featx ")
         assert set(re.findall(r"`featx ([^`]+)`", text)) <= set(ALL)
 
 
@@ -76,14 +76,13 @@ def test_every_command_that_is_suggested_exists(row, capsys: pytest.CaptureFixtu
         ("extract --epochs 8", "No such option --epochs; `featx finetune` has --epochs"),
         ("train-svm --cv 5", "No such option --cv; did you mean --protocol kfold:5 or --fold?"),
         ("train-svm --n_jobs 4", "No such option --n_jobs; did you mean --workers?"),
-        ("study run --n-jobs 4", "No such option --n-jobs; did you mean --jobs?"),
-        ("study run --workers 4", "No such option --workers; did you mean --jobs?"),
+        ("study run --n-jobs 4", "No such option --n-jobs; did you mean --workers?"),
         ("report --out here", "No such option --out; did you mean --output?"),
         ("train-svm --test x", "No such option --test; did you mean --protocol holdout?"),
         ("extract --fit", "No such option --fit; did you mean the command `featx train-svm`?"),
         ("extract --data x.csv", "No such option --data; did you mean the argument MANIFEST, without an option?"),
         ("train-svm --presett paper", "No such option --presett; did you mean --preset?"),
-        ("report --zzzz", "No such option --zzzz; --help names those of this command"),
+        ("report --zzzz", "No such option --zzzz; this command has no similar option"),
         ("infer", "No such command 'infer'; did you mean `featx train-svm`? (give new images the value `test`"),
         ("apply", "No such command 'apply'; did you mean `featx train-svm`? (give new images"),
         ("predict", "No such command 'predict'; did you mean `featx train-svm`?"),
@@ -96,8 +95,8 @@ def test_every_command_that_is_suggested_exists(row, capsys: pytest.CaptureFixtu
         ("study start", "No such command 'start'; did you mean `featx study run`?"),
         ("study repot", "No such command 'repot'; did you mean `featx study report`?"),
         ("data validate", "No such command 'validate'; did you mean `featx data check`?"),
-        ("data zzzz", "No such command 'zzzz'; --help names those there are"),
+        ("data zzzz", "No such command 'zzzz'; there is no similar command"),
     ],
 )  # fmt: skip
 def test_what_users_of_other_tools_type(line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(line.split(), capsys).startswith(f"Error: {message}")
+    assert told(line.split(), capsys).startswith(f"featx: error: {message}")

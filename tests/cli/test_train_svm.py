@@ -58,8 +58,8 @@ def test_leaving_one_group_out_is_said_before_training_and_summed_up_pooled(data
     err = capsys.readouterr().err
     said = "60 of 60 folds leave out a group that lacks a class, so they have no AUC of their own"
     assert said in err
-    assert err.index(said) < err.index("no AUC, a class is missing")
-    assert "of the pooled decision values of 60 folds" in err.splitlines()[-1]
+    assert err.index(said) < err.index("no AUC, because a class is missing")
+    assert "of the pooled decision function values of 60 folds" in err.splitlines()[-1]
 
 
 def test_options_reach_the_run(data, tmp_path, capsys) -> None:

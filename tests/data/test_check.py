@@ -9,39 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from featx.data.check import ManifestCheck, as_json, check_manifest, near_pairs
+from featx.data.check import ManifestCheck, check_manifest, near_pairs
 from featx.data.manifest import read_manifest
 from featx.data.synthetic import draw_dermoscopy
-from featx.data.tasks import read_task
-from featx.digest import digest_file
-from featx.errors import ImageError
-
-
-def decode(path: str, side: int) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise ImageError(f"{path}: {error}") from error
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> Path:
-    """Six drawn images of other lesions, a byte-identical copy, a smaller copy, and a broken file."""
+def images(tmp_path: Path) -> Path:
+    """Six synthetic images of different lesions, a byte-identical copy, a smaller copy, and a broken file."""
     draw_dermoscopy(tmp_path, images=7, size=64)
-    images = tmp_path / "images"
-    (images / "copy.jpg").write_bytes((images / "derm00000.jpg").read_bytes())
-    with Image.open(images / "derm00001.jpg") as image:
-        image.resize((48, 48)).save(images / "smaller.png")
-    (images / "broken.jpg").write_bytes(b"no image")
+    folder = tmp_path / "images"
+    (folder / "copy.jpg").write_bytes((folder / "derm00000.jpg").read_bytes())
+    with Image.open(folder / "derm00001.jpg") as image:
+        image.resize((48, 48)).save(folder / "smaller.png")
+    (folder / "broken.jpg").write_bytes(b"no image")
     return tmp_path
 
 
 def check(folder: Path, rows: list[str], **options: object) -> ManifestCheck:
     (folder / "m.csv").write_text("\n".join(["image,label,group,split", *rows]))
     manifest = read_manifest(folder / "m.csv", root=folder / "images", check_files=False)
-    keys = {path: digest_file(path) for path in manifest.paths if Path(path).is_file()}
-    return check_manifest(manifest, keys, decode, workers=1, **options)  # type: ignore[arg-type]
+    return check_manifest(manifest, workers=1, **options)  # type: ignore[arg-type]
 
 
 CLEAN = [
@@ -56,8 +44,8 @@ def kinds(found: ManifestCheck) -> list[str]:
     return [finding.kind for finding in found.findings]
 
 
-def test_a_clean_data_set_has_counts_and_no_findings(drawn: Path) -> None:
-    found = check(drawn, CLEAN)
+def test_a_clean_data_set_has_counts_and_no_findings(images: Path) -> None:
+    found = check(images, CLEAN)
     assert (found.images, found.readable, found.groups) == (4, 4, 4)
     assert found.classes == {"mel": 2, "nevus": 2}
     assert found.splits == {"train": {"nevus": 1, "mel": 1}, "test": {"nevus": 1, "mel": 1}}
@@ -65,28 +53,28 @@ def test_a_clean_data_set_has_counts_and_no_findings(drawn: Path) -> None:
     assert found.findings == ()
 
 
-def test_unreadable_and_missing_images_are_grave(drawn: Path) -> None:
-    found = check(drawn, [*CLEAN, "broken,mel,g4,", "gone.jpg,mel,g5,"])
+def test_unreadable_and_missing_images_are_errors(images: Path) -> None:
+    found = check(images, [*CLEAN, "broken,mel,g4,", "gone.jpg,mel,g5,"])
     assert found.readable == 4
     assert kinds(found) == ["unreadable"]
-    assert found.findings[0].grave
+    assert found.findings[0].severity == "error"
     assert found.findings[0].items == ("broken", "gone")
 
 
-def test_copies_with_other_labels_splits_and_groups(drawn: Path) -> None:
-    found = check(drawn, [*CLEAN, "copy,mel,g4,test"])
-    assert [(finding.kind, finding.grave) for finding in found.findings] == [
-        ("copies-with-other-labels", True),
-        ("copies-across-splits", True),
-        ("copies", False),
-        ("copies-across-groups", False),
+def test_copies_with_other_labels_splits_and_groups(images: Path) -> None:
+    found = check(images, [*CLEAN, "copy,mel,g4,test"])
+    assert [(finding.kind, finding.severity) for finding in found.findings] == [
+        ("copies-with-other-labels", "error"),
+        ("copies-across-splits", "error"),
+        ("copies", "warning"),
+        ("copies-across-groups", "warning"),
     ]
     assert found.findings[0].items == ("derm00000 = copy",)
     assert found.near == ()
 
 
-def test_near_duplicates_are_found_with_what_they_would_leak(drawn: Path) -> None:
-    found = check(drawn, [*CLEAN, "smaller,mel,g4,train"])
+def test_near_duplicates_are_found_with_what_they_would_leak(images: Path) -> None:
+    found = check(images, [*CLEAN, "smaller,mel,g4,train"])
     (pair,) = found.near
     assert (pair.first, pair.second) == ("derm00001", "smaller")
     assert pair.distance <= 32
@@ -97,17 +85,17 @@ def test_near_duplicates_are_found_with_what_they_would_leak(drawn: Path) -> Non
         "near-duplicates-across-groups",
     ]
     assert found.sizes == {"64x64": 4, "48x48": 1}
-    assert check(drawn, [*CLEAN, "smaller,mel,g4,train"], near=None).findings == ()
+    assert check(images, [*CLEAN, "smaller,mel,g4,train"], near=None).findings == ()
 
 
-def test_a_label_of_one_group_is_told(drawn: Path) -> None:
-    found = check(drawn, ["derm00000,nevus,g0,", "derm00001,nevus,g1,", "derm00002,mel,g2,"])
+def test_a_label_with_one_group_is_a_warning(images: Path) -> None:
+    found = check(images, ["derm00000,nevus,g0,", "derm00001,nevus,g1,", "derm00002,mel,g2,"])
     assert kinds(found) == ["one-group"]
     assert found.findings[0].items == ("mel",)
 
 
-def test_it_goes_into_json(drawn: Path) -> None:
-    value = json.loads(json.dumps(as_json(check(drawn, [*CLEAN, "copy,mel,g4,test"]))))
+def test_it_goes_into_json(images: Path) -> None:
+    value = json.loads(json.dumps(check(images, [*CLEAN, "copy,mel,g4,test"]).to_dict()))
     assert value["images"] == 5
     assert value["sizes"] == [{"size": "64x64", "images": 5}]
     assert value["findings"][0]["items"] == ["derm00000 = copy"]
@@ -133,30 +121,31 @@ def test_near_pairs_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(near_pairs(hashes, 0)) == [(0, 3, 0), (1, 4, 0)]
 
 
-def test_groups_across_splits_are_found_not_refused(drawn: Path) -> None:
-    (drawn / "m.csv").write_text("image,label,group,split\nderm00000,a,g,train\nderm00001,b,g,test\n")
-    manifest = read_manifest(drawn / "m.csv", root=drawn / "images", check_groups=False)
-    found = check_manifest(manifest, {}, decode, near=None)
-    assert [(finding.kind, finding.grave) for finding in found.findings] == [
-        ("groups-across-splits", True),
-        ("one-group", False),
+def test_groups_across_splits_are_found_not_refused(images: Path) -> None:
+    (images / "m.csv").write_text("image,label,group,split\nderm00000,a,g,train\nderm00001,b,g,test\n")
+    manifest = read_manifest(images / "m.csv", root=images / "images", check_groups=False)
+    found = check_manifest(manifest, near=None)
+    assert [(finding.kind, finding.severity) for finding in found.findings] == [
+        ("groups-across-splits", "error"),
+        ("one-group", "warning"),
     ]
 
 
-def test_missing_groups_and_labels_that_may_be_slips_are_told(tmp_path: Path) -> None:
+def test_missing_groups_and_doubtful_labels_are_warnings(tmp_path: Path) -> None:
     rows = [f"{n}.png,{'melanoma' if n % 2 else 'nevus'},L{n // 2}" for n in range(30)]
     rows += ["30.png,melanom,L15", "31.png,melanoma in situ,L15"]
     (tmp_path / "m.csv").write_text("image,label,lesion_id\n" + "\n".join(rows) + "\n")
     manifest = read_manifest(tmp_path / "m.csv", check_files=False)
 
     def findings(task: str | None) -> dict[str, str]:
-        given = None if task is None else read_task(task)
-        check = check_manifest(manifest, {}, decode, task=given, near=None)
-        return {finding.kind: finding.text for finding in check.findings if not finding.grave}
+        check = check_manifest(manifest, task=task, near=None)
+        return {finding.kind: finding.text for finding in check.findings if finding.severity == "warning"}
 
     found = findings(None)
     assert "'lesion_id' (16 values); rename" in found["no-groups"]
     assert found["labels-alike"] == "labels spelled like a more frequent one: 'melanom' (1, 'melanoma' 15)"
     assert found["rare-labels"] == "labels of one or two images: melanom, melanoma in situ"
     assert "doubtful-labels" not in found
-    assert "'melanoma in situ' (1 image, near 'melanoma')" in findings("melanoma:rest")["doubtful-labels"]
+    assert (
+        "'melanoma in situ' (1 image, similar to 'melanoma')" in findings("melanoma:rest")["doubtful-labels"]
+    )

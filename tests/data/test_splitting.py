@@ -156,5 +156,5 @@ def test_validation_split_is_the_first_inner_split() -> None:
 def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(ProtocolError, match="no class has two groups"):
         inner_splits([0, 0, 1, 1], ["a", "a", "b", "b"])
-    with pytest.raises(ProtocolError, match="held_out must lie between 0 and 1"):
+    with pytest.raises(ProtocolError, match="held_out must be between 0 and 1"):
         inner_splits([0, 1, 0, 1], held_out=1.0)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError
-from featx.features.engines import KerasEngine
-from featx.features.extract_settings import Device
-from featx.features.extraction import extract
-from featx.features.openvino_engine import (
+from featx.features.engines import (
     TOLERANCE,
+    KerasEngine,
     OpenVinoEngine,
     export_costs,
     export_network,
     exported,
     is_exported,
 )
+from featx.features.extract_settings import Device
+from featx.features.extraction import extract
 from featx.features.store import FeatureStore
 from featx.zoo import count_costs
 
@@ -136,7 +136,7 @@ def test_an_extraction_by_openvino_fills_the_store_of_keras(pictures, tmp_path):
 
 def test_the_converter_sends_no_telemetry():
     code = (
-        "import featx.features.openvino_engine\n"
+        "import featx.features.engines\n"
         "from openvino.tools.ovc import convert_impl\n"
         "print(convert_impl.tm.__name__)"
     )

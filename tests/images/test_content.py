@@ -14,7 +14,7 @@ import pytest
 
 from featx.errors import ImageError
 from featx.images import content
-from featx.images.content import content_keys, earlier_keys, read_and_key
+from featx.images.content import content_keys, earlier_keys
 
 TABLE = "content-keys.sqlite"
 
@@ -57,7 +57,6 @@ def test_keys_are_the_sha256_of_the_bytes(tmp_path: Path) -> None:
     assert keys == {str(path): sha(path) for path in paths}
     assert list(keys) == [str(path) for path in paths]
     assert failures == {}
-    assert read_and_key(paths[0]) == (b"image 0", sha(paths[0]))
 
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path, reads: list[str]) -> None:
@@ -129,11 +128,6 @@ def test_failures_are_told_apart_and_none_is_lost(tmp_path: Path) -> None:
     assert list(found.failures) == [str(path) for path in bad]
     assert "No such file" in str(found.failures[str(bad[0])])
     assert all(isinstance(error, ImageError) for error in found.failures.values())
-
-
-def test_read_and_key_of_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"gone\.png: cannot be read \(No such file"):
-        read_and_key(tmp_path / "gone.png")
 
 
 def test_rows_of_other_machines_are_not_used(

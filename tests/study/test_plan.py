@@ -74,7 +74,7 @@ def test_missing_groups_and_doubtful_labels_are_warned_of(
     groups, near = plan(path, tmp_path).warnings
     assert groups.startswith("skin, melanoma:rest: the manifest has no column 'group'")
     assert "'lesion' (12 values)" in groups
-    assert "'melanom' (2 images, near 'melanoma')" in near
+    assert "'melanom' (2 images, similar to 'melanoma')" in near
     with pytest.raises(TaskError, match="'melanom'"):
         plan_study(path, output=tmp_path / "out", cache=tmp_path / "cache", strict_labels=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import ConfigError
-from featx.study.schema import Extract, Study, Svm, read_study, shipped_studies
+from featx.study.schema import EXTRACT_KEYS, Study, read_study, shipped_studies
 
 ARM = '[arms.frozen]\nweights = "imagenet"\n'
 
@@ -39,7 +38,7 @@ def test_the_papers_arms(name: str) -> None:
         "F": ("imagenet", ("retinopathy",), True),
     }
     assert study.backbones == ("vgg_m", "vgg16")
-    assert study.svm.preset == "paper"
+    assert study.svm["preset"] == "paper"
     assert study.finetune["recipe"] == "paper"
     assert study.sources["retinopathy"].training["recipe"] == "paper"
     assert study.sources["retinopathy"].preparation == "retina"
@@ -55,21 +54,20 @@ def test_depth_compares_ten_backbones() -> None:
     assert len(read_study("depth").backbones) == 10
 
 
-def test_options_are_those_of_the_verbs() -> None:
-    from featx.features import extract
-    from featx.svm import train_svm
-    from featx.svm.settings import SvmSettings
-
-    assert set(Extract.model_fields) <= set(inspect.signature(extract).parameters)
-    assert "missing" in inspect.signature(train_svm).parameters
-    assert set(Svm.model_fields) == {"missing", *(item.name for item in dataclasses.fields(SvmSettings))}
-
-
-def test_defaults_of_extraction_are_those_of_the_verb() -> None:
+def test_a_table_without_keys_has_the_defaults_of_the_verb(write_study: Callable[..., Path]) -> None:
     from featx.features import extract
 
+    study = read_study(write_study(ARM))
     defaults = {name: item.default for name, item in inspect.signature(extract).parameters.items()}
-    assert Extract().model_dump() == {name: defaults[name] for name in Extract.model_fields}
+    assert study.extract == {name: defaults[name] for name in EXTRACT_KEYS}
+    assert study.svm == {"preset": "default", "missing": "fail"}
+
+
+def test_options_of_a_preset_are_left_to_it_and_a_kept_study_may_hold_none(tmp_path: Path) -> None:
+    study = read_study("menegola2017", {"atlas": tmp_path / "a.csv", "retinopathy": tmp_path / "r.csv"})
+    kept = study.model_dump(mode="json")
+    kept["svm"] |= {"loss": None, "costs": None}
+    assert Study.model_validate(kept).svm == study.svm
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     )
     with pytest.raises(
         ConfigError,
-        match=r"`sources\.eyes\.manifest`: leads out of the study file's folder .*'/data/eyes\.csv'",
+        match=r"`sources\.eyes\.manifest`: is outside the folder .*'/data/eyes\.csv'",
     ):
         read_study(path)
     study = read_study(path, allow_outside=True)
@@ -149,20 +147,24 @@ def test_a_study_reads_back_from_its_own_record() -> None:
             '[arms.frozen]\nsources = ["eyes"]',
             r"`arms.frozen.sources` names 'eyes', which the study does not have",
         ),
-        ("[arms.frozen]\ntraining = { epochs = 3 }", r"`arms.frozen.training` is of no use without"),
+        ("[arms.frozen]\ntraining = { epochs = 3 }", r"`arms.frozen.training` has no effect without"),
         (ARM + '[sources.skin]\nmanifest = "x.csv"', r"`sources` and `targets` both have 'skin'"),
         (ARM + "[sources.eyes]", r"`sources.eyes`: give either `manifest` or `drawn`"),
         (ARM + '[sources.eyes]\ndrawn = { kind = "feet" }', r"`sources.eyes.drawn.kind`: .*got 'feet'"),
         (ARM + '[sources.eyes]\ndrawn = { kind = "retina", imges = 9 }', r"did you mean `images`\?"),
         (
             ARM + "[finetune]\nepoch = 3",
-            r"`finetune`: a training recipe has no field 'epoch'; did you mean 'epochs'\?",
+            r"`finetune`: Unknown parameter 'epoch' of a training recipe; did you mean 'epochs'\?",
         ),
         (ARM + "[finetune]\nrecipe = 3", r"`finetune`: the recipe must be a name or a TOML file"),
         (ARM + '[finetune]\nrecipe = "old"', r"`finetune`: unknown training recipe 'old'"),
         (ARM + '[svm]\nloss = "log"', r"`svm`: .*'loss'"),
-        (ARM + "[extract]\nviews = 0", r"`extract.views`: .*got 0"),
-        (ARM + '[extract]\nlayers = ["a", "b"]', r"`extract.layers`: "),
+        (ARM + '[extract]\nlayer = "fc1"', r"`extract`: unknown key `layer`; did you mean `layers`\?"),
+        (
+            ARM + "[extract]\nviews = 0",
+            r"`extract`: The 'views' parameter must be a whole number of at least 1. Got 0",
+        ),
+        (ARM + '[extract]\nlayers = ["a", "b"]', r"`extract`: The 'layers' parameter must name one layer"),
         (ARM + "[weights.ours]\nvgg16 = 'a.h5'", r"`weights.ours` names 'vgg16'"),
         ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
         ('[arms.a]\ntitle = "same"\n[arms.same]', r"`arms`: two arms have the same title"),
@@ -242,7 +244,7 @@ def test_paths_that_lead_out_of_the_file_s_folder_are_refused(tmp_path: Path, ke
     path = tmp_path / "study" / "mine.toml"
     more = "" if "arms" in line else "arms.one.weights = 'random'\n"
     path.write_text(f"name = 'mine'\nbackbones = 'tiny'\n{line}\n{more}")
-    with pytest.raises(ConfigError, match=f"`{key}.*leads out of the study file's folder .*--allow-outside"):
+    with pytest.raises(ConfigError, match=f"`{key}.*is outside the folder .*--allow-outside"):
         read_study(path)
     read_study(path, allow_outside=True)
 

@@ -1,7 +1,7 @@
 """PH2 (Hospital Pedro Hispano) and derm7pt (the Interactive Atlas of Dermoscopy).
 
-The annotations of PH2 come as ``PH2_dataset.xlsx``, whose table begins under some lines of legend and marks classes
-with X, and as ``PH2_dataset.txt``, whose cells stand between double and single bars and whose classes are 0 to 2.
+The annotations of PH2 come as ``PH2_dataset.xlsx``, whose table begins below a legend and marks classes with X, and as
+``PH2_dataset.txt``, whose cells are separated by double and single bars and whose classes are 0 to 2.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _STRATA_PH2 = {
 
 
 def read_ph2(source: PublishedFiles) -> pd.DataFrame:
-    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` where the text is missing or in another form."""
+    """Read ``PH2_dataset.txt``, or ``PH2_dataset.xlsx`` if the text is missing or has another form."""
     found = source.find("PH2_dataset.txt", "PH2_dataset.xlsx")
     if not found:
         raise ManifestError(
-            f"{source.folder}: no table PH2_dataset.txt or PH2_dataset.xlsx below this folder"
+            f"{source.folder}: no table PH2_dataset.txt or PH2_dataset.xlsx in this folder or its subfolders"
         )
     failures = []
     for path in found:
@@ -57,12 +57,12 @@ def _rows(path: Path) -> pd.DataFrame:
         labels = marks.idxmax(axis=1).map(_MARKS).where(marks.sum(axis=1) == 1)
     odd = sorted(table["Name"][labels.isna()])
     if odd:
-        raise ManifestError(f"{path}: no single diagnosis for {listing(odd)}; mend the table")
+        raise ManifestError(f"{path}: not exactly one diagnosis for {listing(odd)}; correct the table")
     return with_strata(pd.DataFrame({"image": table["Name"], "label": labels}), table, _STRATA_PH2)
 
 
 def _from_text(path: Path) -> pd.DataFrame:
-    """Read the lines between bars; empty cells count, since most lesions have no histology."""
+    """Read the cells between bars; empty cells count, since most lesions have no histology."""
     text = read_regular(path, TABLE_LIMIT).decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
     rows = [[cell.strip() for cell in re.split(r"\|\|?", line.strip("|"))] for line in lines]
@@ -70,25 +70,25 @@ def _from_text(path: Path) -> pd.DataFrame:
     body = [row for row in rows[1:] if re.fullmatch(r"IMD\d+", row[0])]
     if not {"Name", "Clinical Diagnosis"} <= set(head) or not body or max(map(len, body)) > len(head):
         raise ManifestError(
-            f"{path}: not the published table; expected lines of cells between bars (|| Name || ... ||), the first "
-            "of them with the columns Name and Clinical Diagnosis"
+            f"{path}: not the published table; expected rows of cells between bars (|| Name || ... ||), the first "
+            "with the columns Name and Clinical Diagnosis"
         )
     return pd.DataFrame([row + [""] * (len(head) - len(row)) for row in body], columns=head, dtype=str)
 
 
 def _from_sheet(path: Path) -> pd.DataFrame:
-    """Find the line that names the columns, and read what stands below it."""
+    """Find the row that names the columns, and read the rows below it."""
     cells = _read_sheet(path).fillna("").astype(str).apply(lambda column: column.str.strip())
     heads = cells.index[(cells == "Image Name").any(axis=1)]
     table = cells.loc[heads[0] + 1 :].copy() if len(heads) else cells.iloc[:0].copy()
     if len(heads):
-        # Some heads carry a legend in a second line of the cell.
+        # Some column names have a legend in a second line of the cell.
         table.columns = [text.partition("\n")[0].strip() for text in cells.loc[heads[0]]]
     table = table.rename(columns={"Image Name": "Name"})
     if not {"Name", *_MARKS} <= set(table) or not table["Name"].str.fullmatch(r"IMD\d+").any():
         raise ManifestError(
-            f"{path}: not the published table; expected a line with the columns Image Name, {', '.join(_MARKS)}, "
-            "and below it a line for each image"
+            f"{path}: not the published table; expected a row with the columns Image Name, {', '.join(_MARKS)}, "
+            "and below it a row for each image"
         )
     found: pd.DataFrame = table[table["Name"].str.fullmatch(r"IMD\d+")].reset_index(drop=True)
     return found

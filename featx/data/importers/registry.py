@@ -1,4 +1,4 @@
-"""The importers, a row each, and the way from a published data set to a manifest."""
+"""Table of the importers, and the conversion of a published data set to a manifest."""
 
 from __future__ import annotations
 
@@ -31,13 +31,7 @@ __all__ = ["IMPORTERS", "Imported", "Importer", "find_importer", "import_dataset
 
 
 def read_class_folders(source: PublishedFiles) -> pd.DataFrame:
-    """List the images of each class folder.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``image`` and ``id`` (the path below the folder), ``label`` (the class folder).
-    """
+    """List the images of each class folder; the id is the path in the source folder."""
     table = read_manifest(source.path).table
     return pd.DataFrame({"image": table["path"], "id": table["id"], "label": table["label"]})
 
@@ -52,14 +46,14 @@ class Importer:
     Attributes
     ----------
     name : str
-        What the command line calls it.
+        Name on the command line.
     title : str
-        The data set.
+        Name of the data set.
     expects : str
         What to give as source.
     read : callable
-        Its tables as rows: ``image`` (published name) and ``label``, where known ``id``, ``group``, ``split``, and
-        strata.
+        Function that reads the data set's tables. It returns the columns ``image`` (published name) and ``label``, if
+        known ``id``, ``group`` and ``split``, and strata.
     """
 
     name: str
@@ -70,16 +64,16 @@ class Importer:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made.
+    """Result of an import.
 
     Attributes
     ----------
     manifest : Path
-        The manifest.
+        Manifest written.
     labels : mapping of str to int
-        Images of each label.
+        Number of images of each label.
     left_out : tuple of str
-        Published names of images that are not there.
+        Published names of images that are missing.
     """
 
     manifest: Path
@@ -88,7 +82,7 @@ class Imported:
 
     @property
     def images(self) -> int:
-        """Rows of the manifest."""
+        """Number of images in the manifest."""
         return sum(self.labels.values())
 
 
@@ -122,7 +116,7 @@ def find_importer(name: str) -> Importer:
     for row in IMPORTERS:
         if row.name == name:
             return row
-    raise ManifestError(f"no importer {name!r}; known: {', '.join(row.name for row in IMPORTERS)}")
+    raise ManifestError(f"no format {name!r}; give one of {', '.join(row.name for row in IMPORTERS)}")
 
 
 def import_dataset(
@@ -141,32 +135,43 @@ def import_dataset(
     name : str
         Format, as in `IMPORTERS`.
     source : Path or str
-        What the format expects: a folder, or a table.
+        Folder or table of the data set.
     output : Path or str
-        The manifest to write (CSV), with image paths relative to its folder.
+        Manifest to write (CSV), with image paths relative to its folder.
     images : Path or str, optional
-        Folder below which the images lie, if not the source's own.
+        Folder of the images; the source's folder if not given.
     missing : {"fail", "leave-out"}
-        What to do with images that are listed but not there.
+        What to do with listed images that are missing.
     replace : bool
-        Replace a file that stands there; if not, only the same may.
+        Whether to replace an existing file of other content.
 
     Returns
     -------
     Imported
-        The manifest, its rows and what was left out.
+        The manifest, the number of images of each label, and the images left out.
 
     Raises
     ------
     ManifestError
         If the format is unknown, tables are missing or damaged, images are missing or their names ambiguous, or
-        the manifest would not pass `read_manifest`.
+        the manifest would not be valid.
     InputError
-        If another file stands there and is not to be replaced.
+        If a file of other content exists and is not to be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("nevus", "melanoma"):
+    ...         Path(folder, "skin", name).mkdir(parents=True)
+    ...         Image.new("RGB", (8, 8)).save(Path(folder, "skin", name, "1.png"))
+    ...     import_dataset("class-folders", f"{folder}/skin", f"{folder}/skin.csv").labels
+    {'melanoma': 1, 'nevus': 1}
     """
     importer, path, target = find_importer(name), Path(source), Path(output)
     if not path.exists():
-        raise ManifestError(f"{path}: there is no such source; give {importer.expects}")
+        raise ManifestError(f"{path}: no such file or folder; give {importer.expects}")
     found = PublishedFiles(
         path, Path(images) if images is not None else path if path.is_dir() else path.parent
     )
@@ -183,7 +188,7 @@ def import_dataset(
 
 
 def _note_origin(target: Path, images: pd.Series[str]) -> None:
-    """Note where images outside the manifest's folder were found, so that this manifest may name them."""
+    """Record where images outside the manifest's folder were found, so that this manifest may name them."""
     files = [os.path.normpath(target.parent / image) for image in images]
     if any(leaves(file, target.parent) for file in files):
         folder = os.path.commonpath([os.path.dirname(file) for file in files])  # noqa: PTH120
@@ -200,13 +205,13 @@ def _located(
     ambiguous = [f"{name} ({listing([str(file) for file in files], 2)})" for name, files in zip(rows["image"], hits, strict=True) if len(files) > 1]  # fmt: skip
     if ambiguous:
         raise ManifestError(
-            f"{len(ambiguous)} image names fit several files: {listing(ambiguous, 3)}; give the folder with --images"
+            f"{len(ambiguous)} image names match several files: {listing(ambiguous, 3)}; give the folder of the images with --images"
         )
     gone = tuple(name for name, files in zip(rows["image"], hits, strict=True) if not files)
     if len(gone) == len(rows) or (gone and missing == "fail"):
         raise ManifestError(
-            f"{len(gone)} of {len(rows)} images are not below {source.images}: {listing(gone)}; give --images, "
-            "or --missing leave-out"
+            f"{len(gone)} of {len(rows)} images are not in {source.images}: {listing(gone)}; give their folder with --images, "
+            "or leave them out with --missing leave-out"
         )
     base = target.absolute().parent
     relative = [

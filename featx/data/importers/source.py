@@ -1,4 +1,4 @@
-"""What a published data set is on the disk: tables and images somewhere below a folder."""
+"""Files of a published data set: tables and images in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -28,20 +28,12 @@ __all__ = [
 ]
 
 TABLE_LIMIT = 2**26
-"""Bytes of a published table: the largest, of 33,126 images, has 2 MB."""
+"""Most bytes of a published table: the largest, of 33,126 images, has 2 MB."""
 
 
 @dataclass(frozen=True)
 class PublishedFiles:
-    """A data set as it was unpacked.
-
-    Attributes
-    ----------
-    path : Path
-        A folder, or one table of it.
-    images : Path
-        Folder below which the images lie.
-    """
+    """An unpacked data set: `path` is its folder, or one of its tables, and `images` the folder of the images."""
 
     path: Path
     images: Path
@@ -53,13 +45,13 @@ class PublishedFiles:
 
     @cached_property
     def _files(self) -> list[Path]:
-        """All files, the least deep first."""
+        """All files, those in fewer subfolders first."""
         found = [Path(base) / name for base, _, names in os.walk(self.folder) for name in names]
         return sorted(found, key=lambda file: (len(file.parts), file.as_posix()))
 
     @cached_property
     def _images(self) -> Mapping[str, list[Path]]:
-        """Images by their name in lower case without ending."""
+        """Images by their names in lower case without ending."""
         found: dict[str, list[Path]] = {}
         for base, _, names in os.walk(self.images):
             for name in sorted(names):
@@ -68,7 +60,7 @@ class PublishedFiles:
         return found
 
     def find(self, *patterns: str) -> list[Path]:
-        """Find files by name; of files of one name the least deep."""
+        """Find files by name; of files of one name, that in the fewest subfolders."""
         found: dict[str, Path] = {}
         for pattern in patterns:
             hits = [file for file in self._files if fnmatchcase(file.name.lower(), pattern.lower())]
@@ -77,20 +69,20 @@ class PublishedFiles:
         return list(found.values())
 
     def first(self, *patterns: str) -> Path:
-        """Find the first file that is there."""
+        """Find the first file that exists."""
         found = self.find(*patterns)
         if not found:
             raise ManifestError(
-                f"{self.folder}: no table {' or '.join(patterns)} below this folder; give the unpacked data set"
+                f"{self.folder}: no table {' or '.join(patterns)} in this folder or its subfolders; give the folder of the unpacked data set"
             )
         return found[0]
 
     def table(self, *patterns: str, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
-        """Read the first table that is there."""
+        """Read the first table that exists."""
         return read_text_table(self.first(*patterns), columns=columns, header=header)
 
     def locate(self, name: str) -> list[Path]:
-        """Find the image of a published name."""
+        """Find the files of a published image name."""
         wanted = name.replace("\\", "/").lower()
         folder = wanted.rpartition("/")[0]
         hits = self._images.get(image_name(wanted), [])
@@ -98,31 +90,15 @@ class PublishedFiles:
 
 
 def read_text_table(path: Path, *, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
-    """Read a table as text: comma, semicolon or tab separated, UTF-8 or the older Windows encoding.
+    """Read a table separated by comma, semicolon or tab, in UTF-8 or Windows-1252, that must have some columns.
 
-    Parameters
-    ----------
-    path : Path
-        The table.
-    columns : sequence of str
-        Columns that it must have.
-    header : bool
-        Whether the first line names the columns; else they are numbered as text.
-
-    Returns
-    -------
-    pandas.DataFrame
-        All columns text, values stripped, empty rows gone.
-
-    Raises
-    ------
-    ManifestError
-        If it cannot be read, lacks a column or has no rows; the message names the file and what is expected.
+    All values are text without surrounding spaces; empty rows are left out. Without a header, columns are numbered from
+    "0". Raises `ManifestError` if the table cannot be read, lacks a column or has no rows.
     """
     try:
         data = read_regular(path, TABLE_LIMIT)
         if b"\0" in data:
-            raise ValueError("it holds binary data")
+            raise ValueError("it has binary data")
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -187,7 +163,7 @@ def with_strata(rows: pd.DataFrame, table: pd.DataFrame, strata: Mapping[str, st
 
 
 def filled(column: pd.Series[str], other: pd.Series[str]) -> pd.Series[str]:
-    """Fill what is empty or called unknown from another column.
+    """Fill values that are empty or unknown from another column.
 
     Examples
     --------

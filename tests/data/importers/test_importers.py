@@ -323,7 +323,9 @@ def test_labels_suit_the_shipped_tasks(tmp_path: Path) -> None:
 def test_missing_images_are_named_or_left_out(tmp_path: Path) -> None:
     isic2016(tmp_path)
     (tmp_path / "ISBI2016_ISIC_Part3_Test_Data/ISIC_0000013.jpg").unlink()
-    with pytest.raises(ManifestError, match=r"1 of 4 images are not below .*: ISIC_0000013; give --images"):
+    with pytest.raises(
+        ManifestError, match=r"1 of 4 images are not in .*: ISIC_0000013; give their folder with --images"
+    ):
         import_dataset("isic2016", tmp_path, tmp_path / "m.csv")
     assert not (tmp_path / "m.csv").exists()
     done = import_dataset("isic2016", tmp_path, tmp_path / "m.csv", missing="leave-out")
@@ -333,7 +335,7 @@ def test_missing_images_are_named_or_left_out(tmp_path: Path) -> None:
 def test_images_elsewhere_and_ambiguous(tmp_path: Path) -> None:
     isic2016(tmp_path / "data")
     images(tmp_path / "data", "small/ISIC_0000000.png")
-    with pytest.raises(ManifestError, match="1 image names fit several files: ISIC_0000000"):
+    with pytest.raises(ManifestError, match="1 image names match several files: ISIC_0000000"):
         import_dataset("isic2016", tmp_path / "data", tmp_path / "m.csv")
     small = tmp_path / "small"
     images(small, *(f"ISIC_{n}.png" for n in ("0000000", "0000002", "0000003", "0000013")))
@@ -350,7 +352,7 @@ def test_images_elsewhere_and_ambiguous(tmp_path: Path) -> None:
         ("ham10000", "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL,I,wart\n", "the column dx must hold MEL, .*, got wart"),
         ("kaggle-dr", "trainLabels.csv", "image,level\n10-left,0\n", "must be named NUMBER_left"),
         ("aptos2019", "train.csv", "image,level\n10_left,0\n", "train.csv: no column id_code, diagnosis in this table"),
-        ("ph2", "PH2_dataset.txt", "|| Name || Clinical Diagnosis ||\n|| IMD001 || 7 ||\n", "no single diagnosis for IMD001"),
+        ("ph2", "PH2_dataset.txt", "|| Name || Clinical Diagnosis ||\n|| IMD001 || 7 ||\n", "not exactly one diagnosis for IMD001"),
         ("menegola2017", "protocol1.csv", "image,level\nael514,2\n", "give one of the published tables"),
         ("class-folders", "x.txt", "", "no images in class folders"),
     ],
@@ -429,9 +431,9 @@ def test_row_numbers_must_be_numbers_of_rows(tmp_path: Path) -> None:
 
 
 def test_unknown_formats_and_sources(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no importer 'isic'; known: isic2016"):
+    with pytest.raises(ManifestError, match="no format 'isic'; give one of isic2016"):
         find_importer("isic")
-    with pytest.raises(ManifestError, match="no such source; give folder PH2Dataset"):
+    with pytest.raises(ManifestError, match="no such file or folder; give folder PH2Dataset"):
         import_dataset("ph2", tmp_path / "gone", tmp_path / "m.csv")
 
 
