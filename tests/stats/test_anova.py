@@ -59,7 +59,7 @@ def test_balanced_design_by_hand() -> None:
     assert found.warnings == ()
 
 
-def test_what_matters_is_found() -> None:
+def test_an_effect_is_found() -> None:
     analysed = factorial_anova(design(2), "auc", ["net", "start"], block="fold", overlapping=False)
     found = {one.name: one for one in analysed.effects}
     assert found["start"].p < 1e-6
@@ -67,7 +67,7 @@ def test_what_matters_is_found() -> None:
     assert found["start"].eta_squared > 10 * found["net"].eta_squared
 
 
-def test_rows_that_share_images_have_effect_sizes_and_no_p() -> None:
+def test_rows_that_share_images_have_effect_sizes_but_no_p() -> None:
     alone = factorial_anova(design(2), "auc", ["net", "start"], block="fold", overlapping=False)
     shared = factorial_anova(design(2), "auc", ["net", "start"], block="fold")
     assert np.isnan([one.p for one in shared.effects]).all()

@@ -44,7 +44,7 @@ def test_areas_of_two_and_of_several_classes() -> None:
     assert count_images([fold_scores("1", ids, actual, scores)]) == (12, None)
 
 
-def test_sizes_of_the_parts() -> None:
+def test_ratio_of_test_to_training_size() -> None:
     parts = [
         fold_scores(str(part), [f"{part}{row}" for row in range(4)], [0, 1, 0, 1], range(4))
         for part in range(5)
@@ -61,7 +61,7 @@ def test_repeats_need_both_directions() -> None:
     assert two_fold_repeats(folds[4:]) is None
 
 
-def test_repeated_test_parts_are_named() -> None:
+def test_repeated_test_sets_are_named() -> None:
     folds = [fold_scores(str(name), [image], [1], [0.1]) for name, image in enumerate("abcab")]
     assert partition_warnings(folds) == ("repeated test sets: 3 = 0, 4 = 1",)
     assert partition_warnings(folds[:3]) == ()
@@ -102,7 +102,7 @@ def test_intervals_of_areas_stay_between_zero_and_one() -> None:
     assert summarise_folds(fold_aucs(folds), ratio=0.25).high > 1
 
 
-def test_strata_keep_their_rows_and_lose_undefined_folds_openly() -> None:
+def test_subgroups_keep_their_rows_and_count_undefined_folds() -> None:
     rng = np.random.default_rng(0)
     folds = [
         fold_scores(str(part), [f"{part}{row}" for row in range(6)], [0, 1, 0, 1, 0, 0], rng.normal(size=6))
@@ -146,7 +146,7 @@ def test_few_groups_of_the_smaller_class_are_warned_of() -> None:
     assert summarise_arm(alone).warnings == ()
 
 
-def test_pooled_folds_have_one_area_with_its_caveat() -> None:
+def test_pooled_folds_have_one_auc_with_a_warning() -> None:
     rng = np.random.default_rng(0)
     folds = [
         fold_scores(

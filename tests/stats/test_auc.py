@@ -148,6 +148,11 @@ def test_mean_curve_of_one_fold_passes_through_its_points() -> None:
     assert np.isnan(mean.sd).all()
 
 
+def test_spread_of_the_mean_curve_divides_by_one_fewer_than_the_folds() -> None:
+    mean = mean_roc([([0, 1], [0, 1]), ([0, 1], [1, 0])], points=3)
+    np.testing.assert_allclose(mean.sd, [0, 0.5**0.5, 0.5**0.5, 0])
+
+
 def test_mean_curve_counts_folds_without_a_curve() -> None:
     mean = mean_roc([([0, 1], [0, 1]), ([1, 1], [0, 1])])
     assert (mean.folds, mean.undefined) == (1, 1)

@@ -102,7 +102,7 @@ def test_several_classes_sum_to_one(method: str) -> None:
     np.testing.assert_array_equal(calibrate(fitted, scores[:1]), found[:1])
 
 
-def test_rows_that_no_curve_wants_are_shared_out() -> None:
+def test_rows_with_probability_zero_for_all_classes_get_equal_probabilities() -> None:
     nothing = Calibration("isotonic", (IsotonicCurve((0.0,), (0.0,)),) * 4, 9, (1, 2, 3, 3))
     assert calibrate(nothing, np.zeros((1, 4))).tolist() == [[0.25] * 4]
 
@@ -212,7 +212,7 @@ def test_intervals_hold_the_truth_where_images_are_tested_five_times() -> None:
     assert by_row < 0.8
 
 
-def test_what_does_not_exist_is_missing_and_said() -> None:
+def test_undefined_values_are_nan_with_a_warning() -> None:
     one = fit_recalibration([0, 0], [0.2, 0.3])
     assert np.isnan(one.observed_expected.value)
     assert "only one class" in one.warnings[0]
@@ -227,7 +227,7 @@ def test_what_does_not_exist_is_missing_and_said() -> None:
         fit_recalibration([0, 1], [0.2, 1.3])
 
 
-def test_the_smooth_curve_shows_what_is_off_and_skips_what_has_no_neighbours() -> None:
+def test_the_smooth_curve_shows_miscalibration_and_omits_undefined_points() -> None:
     actual, chances = draw_logistic(3000, shift=0.0, slope=0.5)
     where, observed = smooth_calibration_curve(actual, chances)
     inner = (where > 0.1) & (where < 0.7)
@@ -237,7 +237,7 @@ def test_the_smooth_curve_shows_what_is_off_and_skips_what_has_no_neighbours() -
     assert np.isfinite(steps).all()
 
 
-def test_isotonic_steps_say_what_their_rows_support() -> None:
+def test_isotonic_steps_are_supported_by_their_rows() -> None:
     rng = np.random.default_rng(3)
     said, truth = [], []
     for _ in range(200):
@@ -253,6 +253,11 @@ def test_isotonic_steps_say_what_their_rows_support() -> None:
         truth.append(expit(2 * scores[lowest]).mean())
         assert 0 < calibrate(fitted, scores).min() <= calibrate(fitted, scores).max() < 1
     assert abs(np.mean(said) - np.mean(truth)) < 0.6 * np.mean(truth)  # 0 is off by all of it
+
+
+def test_outer_isotonic_steps_follow_laplaces_rule() -> None:
+    (curve,) = fit_calibration([0, 0, 0, 1, 1, 1, 1], range(7), method="isotonic").curves
+    assert (curve.probabilities[0], curve.probabilities[-1]) == pytest.approx((1 / 5, 5 / 6))
 
 
 def test_isotonic_on_few_rows_is_warned_about() -> None:

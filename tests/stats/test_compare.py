@@ -1,4 +1,4 @@
-"""The front of the comparisons: which test is taken, what is left out, and what is said of it."""
+"""Comparisons of arms: the choice of the test, excluded folds, corrections and warnings."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_5x2_is_compared_by_the_corrected_t_and_shows_the_5x2cv_tests() -> None:
 
 
 @pytest.mark.parametrize("test", ["combined-f", "dietterich-t"])
-def test_a_5x2cv_test_is_the_answer_on_request(test: str) -> None:
+def test_a_5x2cv_test_is_the_main_test_on_request(test: str) -> None:
     a, b = draw(1, NAMES_5X2, shift=1.5), draw(2, NAMES_5X2)
     pairs = (fold_aucs(a) - fold_aucs(b)).reshape(5, 2)
     found = compare_pair(a, b, protocol="5x2", test=test)
@@ -114,7 +114,7 @@ def test_known_training_sizes_are_used() -> None:
     assert "1/5 + 1" in small.finding.correction
 
 
-def test_folds_of_one_class_are_left_out_and_named() -> None:
+def test_folds_of_one_class_are_excluded_and_named() -> None:
     a, b = draw(1, list("12345")), draw(2, list("12345"))
     alone = np.flatnonzero(a[0].actual == 1)
 
@@ -142,7 +142,7 @@ def test_one_defined_fold_allows_no_test() -> None:
     assert found.values == (1.0, 0.5)
 
 
-def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
+def test_incomplete_repeats_are_excluded_from_the_5x2cv_tests() -> None:
     a, b = draw(1, NAMES_5X2[:-1]), draw(2, NAMES_5X2[:-1])
     found = compare_pair(a, b, protocol="5x2", test="combined-f")
     assert found.finding.freedom == (8, 4)

@@ -1,4 +1,4 @@
-"""Intervals against pROC's published ones, by hand, and by their coverage."""
+"""Intervals against the published ones of pROC, by hand, and by their coverage."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from featx.stats.intervals import (
     corrected_variance,
     delong_covariance,
     delong_interval,
+    few_warning,
     summarise_folds,
 )
 
@@ -48,7 +49,7 @@ def test_logit_interval_is_the_plain_one_on_the_logit_scale(asah: dict[str, np.n
 
 @pytest.mark.parametrize("scale", ["plain", "logit"])
 def test_coverage(scale: str) -> None:
-    """Normal scores whose true area is known: about 95 % of the intervals hold it."""
+    """Normal scores whose true area is known: about 95 % of the intervals contain it."""
     from scipy.stats import norm
 
     rng = np.random.default_rng(0)
@@ -137,7 +138,7 @@ def test_logit_summary_of_folds_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12), st.floats(0.05, 1.0))
-def test_logit_bounds_hold_the_mean_and_stay_inside(values: list[float], ratio: float) -> None:
+def test_logit_bounds_contain_the_mean_and_stay_between_zero_and_one(values: list[float], ratio: float) -> None:
     summary = summarise_folds(values, ratio=ratio, scale="logit")
     if np.isnan(summary.low):
         assert np.ptp(values) < 1e-9
@@ -233,7 +234,7 @@ def test_groups_of_one_row_change_nothing(asah: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(grouped.covariance, alone.covariance, rtol=1e-12)
 
 
-def test_copies_within_a_group_add_no_certainty(asah: dict[str, np.ndarray]) -> None:
+def test_copies_within_a_group_do_not_reduce_the_variance(asah: dict[str, np.ndarray]) -> None:
     scores = np.column_stack([asah["s100b"], asah["ndka"]])
     alone = delong_covariance(asah["poor"], scores)
     twice = np.tile(np.arange(113), 2)
@@ -282,6 +283,11 @@ def test_groups_are_counted_where_rows_depend_on_each_other() -> None:
     assert (found.positives, found.fewest) == (50, 5)
     assert auc_warnings(found) == ("only 5 groups in the smaller class: the normal approximation is poor",)
     assert auc_warnings(delong_covariance(actual, rng.normal(size=250))) == ()
+
+
+def test_fewer_than_ten_rows_of_a_class_give_a_warning() -> None:
+    assert few_warning(9, grouped=False) == "only 9 rows in the smaller class"
+    assert few_warning(10, grouped=False) == ""
 
 
 def test_one_group_has_no_variance() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
@@ -53,13 +54,13 @@ def test_sensitivity_is_no_predictive_value() -> None:
     assert (found.n, found.positives, found.negatives) == (100, 10, 90)
 
 
-def test_a_share_of_nothing_is_undefined() -> None:
+def test_a_fraction_with_denominator_zero_is_undefined() -> None:
     found = confusion([0, 0], [0, 0])
     assert np.isnan([found.sensitivity, found.positive_predictive_value, found.balanced_accuracy]).all()
     assert found.specificity == 1
 
 
-def test_threshold_belongs_to_the_positives() -> None:
+def test_a_score_equal_to_the_threshold_is_positive() -> None:
     assert confusion_at([0, 1, 1], [-0.1, 0.0, 0.3]) == Confusion(2, 0, 0, 1)
     assert confusion_at([0, 1, 1], [-0.1, 0.0, 0.3], threshold=0.1).sensitivity == 0.5
 
@@ -111,6 +112,12 @@ def test_a_rate_that_equals_the_floor_meets_it() -> None:
     assert sensitivity_at_specificity(actual, scores, 0.95).sensitivity == 1.0
 
 
+def test_a_sensitivity_that_equals_the_floor_but_for_rounding_meets_it() -> None:
+    actual = [1] * 10 + [0] * 10
+    scores = [*range(20, 23), *range(7), *range(7, 17)]
+    assert specificity_at_sensitivity(actual, scores, 0.1 + 0.2).specificity == 1.0
+
+
 def test_points_with_one_class_are_undefined() -> None:
     for point in (youden_point([1, 1], [0, 1]), sensitivity_at_specificity([0, 0], [0, 1], 0.9)):
         assert np.isnan([point.threshold, point.sensitivity, point.specificity]).all()
@@ -136,7 +143,7 @@ def test_independent_rows_have_wilsons_interval(hits: int, count: int) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=3, max_size=30), st.integers(2, 5))
-def test_testing_an_image_again_is_no_new_evidence(hits: list[bool], times: int) -> None:
+def test_repeated_tests_of_an_image_do_not_narrow_the_interval(hits: list[bool], times: int) -> None:
     once, often = proportion(hits), proportion(hits * times, images=list(range(len(hits))) * times)
     assert often.value == pytest.approx(once.value)
     assert often.high - often.low >= (once.high - once.low) * (1 - 1e-9)
@@ -145,6 +152,21 @@ def test_testing_an_image_again_is_no_new_evidence(hits: list[bool], times: int)
 def test_groups_that_agree_have_the_interval_of_their_number() -> None:
     found = proportion(np.ones(30), groups=np.repeat(np.arange(6), 5))
     assert found[1:] == pytest.approx(tuple(float(end[0]) for end in wilson([1.0], [6])))
+
+
+def test_interval_of_rows_in_groups_by_hand() -> None:
+    """Korn & Graubard's effective number of rows: p (1 - p) / variance, times (z / t)²."""
+    groups = np.repeat(np.arange(8), 5)
+    hits = np.repeat([0, 1, 1, 0, 1, 0, 1, 1], 5)
+    hits[::7] = 1 - hits[::7]
+    fraction = hits.mean()
+    totals = np.array([(hits[groups == group] - fraction).sum() for group in range(8)])
+    variance = 8 * totals.var(ddof=1) / 40**2
+    rows = fraction * (1 - fraction) / variance * (norm.ppf(0.975) / t.ppf(0.975, 7)) ** 2
+    assert rows < 40
+    assert proportion(hits, groups=groups)[1:] == pytest.approx(
+        tuple(float(bound[0]) for bound in wilson([fraction], [rows]))
+    )
 
 
 def test_no_rows_have_no_proportion() -> None:

@@ -1,4 +1,4 @@
-"""Power by simulation: a difference that is called detectable is found as often as promised."""
+"""Power by simulation: the minimum detectable difference is found with the stated power."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def arms(seed: int, better: float, n: int = 300) -> tuple[np.ndarray, np.ndarray
     return actual, a, b
 
 
-def test_promised_power_is_kept_by_delong() -> None:
+def test_stated_power_is_reached_by_delong() -> None:
     found = detectable_by_delong(*arms(0, 1.0, n=3000), power=0.8)
     error = found.error * np.sqrt(10)  # a tenth of the rows
     wanted = norm.cdf(0.5) + (norm.ppf(0.975) + norm.ppf(0.8)) * error
@@ -50,7 +50,7 @@ def test_promised_power_is_kept_by_delong() -> None:
     assert found.difference == pytest.approx((norm.ppf(0.975) + norm.ppf(0.8)) * found.error)
 
 
-def test_promised_power_is_kept_over_independent_folds() -> None:
+def test_stated_power_is_reached_over_independent_folds() -> None:
     """With a correction of next to nothing, the test is a plain t test of independent differences."""
     rng = np.random.default_rng(0)
     true = detectable_over_folds(np.array([-1.0, 1.0] * 5) * np.sqrt(0.9), 1e-9, power=0.8)
@@ -76,6 +76,12 @@ def test_hanley_mcneil_equals_their_example() -> None:
     assert 0.0315 < hanley_mcneil_variance(0.893, 51, 58) ** 0.5 < 0.0335
 
 
+def test_hanley_mcneil_by_hand() -> None:
+    both_positive, both_negative = 0.75 / 1.25, 2 * 0.75**2 / 1.75
+    expected = (0.75 * 0.25 + 2 * (both_positive - 0.75**2) + 4 * (both_negative - 0.75**2)) / 15
+    assert hanley_mcneil_variance(0.75, 3, 5) == pytest.approx(expected)
+
+
 def fold(seed: int, name: str, images: int) -> FoldScores:
     rng = np.random.default_rng(seed)
     actual = np.tile([0, 1], images // 2)
@@ -84,7 +90,7 @@ def fold(seed: int, name: str, images: int) -> FoldScores:
     )
 
 
-def test_front_follows_the_protocol() -> None:
+def test_the_method_follows_the_protocol() -> None:
     a, b = fold(0, "holdout", 60), fold(1, "holdout", 60)
     assert smallest_difference([a], [b]) == detectable_by_delong(a.actual, a.scores, b.scores)
     groups = tuple(f"lesion {row // 2}" for row in range(60))
@@ -96,7 +102,7 @@ def test_front_follows_the_protocol() -> None:
     assert found == replace(expected, n=300, positives=150)
 
 
-def test_no_variance_no_answer() -> None:
+def test_without_variance_the_difference_is_nan() -> None:
     actual, a, _ = arms(0, 1.0)
     assert np.isnan(detectable_by_delong(actual, a, a).difference)
     one, other = (fold_scores("holdout", "ab", [0, 1], np.eye(2)[row]) for row in (0, 1))
@@ -107,7 +113,7 @@ def test_no_variance_no_answer() -> None:
     assert "no variance" in found.warnings[0]
 
 
-def test_a_difference_that_no_arms_can_have_is_not_given() -> None:
+def test_an_impossible_difference_is_nan() -> None:
     found = detectable_over_folds([0.3, -0.2], 1.0)
     assert np.isnan(found.difference)
     assert found.error > 0
@@ -127,5 +133,7 @@ def test_bad_parameters_are_refused() -> None:
         planned_difference(0, 10)
     with pytest.raises(ConfigError, match=r"must be greater than \(1 - level\) / 2"):
         detectable_over_folds([0.1, 0.2], 1.0, power=0.02)
+    with pytest.raises(ConfigError, match=r"must be greater than \(1 - level\) / 2"):
+        planned_difference(10, 10, power=(1 - 0.95) / 2)
     with pytest.raises(InputError, match="at least two finite numbers"):
         detectable_over_folds([0.1], 1.0)

@@ -64,7 +64,7 @@ def test_best_arm_has_rank_one() -> None:
     assert (ranking.finding.p, ranking.finding.statistic) == (0.0, np.inf)
 
 
-def test_ties_everywhere_show_nothing() -> None:
+def test_ties_everywhere_have_a_p_of_one() -> None:
     found = friedman(np.ones((4, 3)))
     assert (found.p, found.statistic) == (1.0, 0.0)
 
@@ -72,6 +72,7 @@ def test_ties_everywhere_show_nothing() -> None:
 def test_cliques_are_the_largest_sets() -> None:
     assert cliques([1, 2, 3, 4], list("abcd"), 5) == (("a", "b", "c", "d"),)
     assert cliques([1, 2, 3, 4], list("abcd"), 0.5) == ()
+    assert cliques([1, 2, 3, 4], list("abcd"), 1.0) == ()  # a difference of exactly the gap is significant
     assert cliques([3, 1, 2.5], list("abc"), 1.6) == (("b", "c"), ("c", "a"))
 
 
@@ -83,7 +84,7 @@ def test_overlapping_blocks_are_named() -> None:
     assert (np.isnan(found.p), found.statistic) == (True, friedman(table).statistic)
 
 
-def test_overlapping_blocks_have_ranks_alone() -> None:
+def test_overlapping_blocks_have_only_ranks() -> None:
     table = np.random.default_rng(0).normal(size=(5, 3))
     alone, shared = (rank_arms(table, list("abc"), overlapping=one) for one in (False, True))
     assert shared.ranks == alone.ranks
