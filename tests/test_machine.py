@@ -109,4 +109,4 @@ def test_nothing_asks_for_the_cores_of_the_whole_machine() -> None:
     asking = [
         path.name for path in package.rglob("*.py") if "cpu_count()" in path.read_text(encoding="utf-8")
     ]
-    assert asking == ["limits.py"]  # in its example alone
+    assert asking == ["machine.py"]  # in its example alone

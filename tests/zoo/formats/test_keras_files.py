@@ -82,11 +82,11 @@ def test_no_code_of_an_archive_is_read(tmp_path, small):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "an empty file"),
+        (b"", "the file is empty"),
         (b"<!DOCTYPE html><html>", "a web page"),
-        (b"\x80\x02}q\x00", "not a weights file that featx knows"),
+        (b"\x80\x02}q\x00", "not a weights file in a known format"),
         (b"\x89HDF\r\n\x1a\n cut off", "damaged weights file"),
-        (b"PK\x03\x04 cut off", "not a weights file that featx knows"),
+        (b"PK\x03\x04 cut off", "not a weights file in a known format"),
     ],
 )
 def test_other_files_are_told(tmp_path, content, message):
