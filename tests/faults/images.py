@@ -418,12 +418,12 @@ _DECODE = """
 import json, sys, warnings
 from pathlib import Path
 from featx.errors import ImageError
-from featx.images.decode import decode
+from featx.images.decode import decode_image
 warnings.simplefilter("ignore")
 for line in sys.stdin:
     Path("/proc/self/clear_refs").write_text("5")
     try:
-        image = decode(Path(json.loads(line)))
+        image = decode_image(Path(json.loads(line)))
         image.getpixel((image.width - 1, image.height - 1))
         came, said = "pixels", f"{image.width} x {image.height}"
         del image
@@ -457,7 +457,7 @@ class Decoder:
             self._lines.put(line)
         self._lines.put("")
 
-    def decode(self, path: Path) -> tuple[str, str, float] | None:
+    def decode_image(self, path: Path) -> tuple[str, str, float] | None:
         """Decode a file: what came of it, what was said, and the peak of memory in MB; None if it takes too long."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(str(path)) + "\n")
@@ -478,7 +478,7 @@ def judge(files: Iterable[tuple[Path, str]], kind: str) -> Counts:
     """Decode files, each with what is wanted of it."""
     counts, decoder = Counts(kind), Decoder()
     for path, wanted in files:
-        found = decoder.decode(path)
+        found = decoder.decode_image(path)
         if found is None:
             counts.hung.append(path.name)
         elif text := _wrong(*found, wanted):

@@ -128,7 +128,7 @@ def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: 
 @pytest.mark.parametrize(
     ("sick", "options", "message"),
     [
-        (2, {}, "fold 1x2: no validation set can be taken from its training set .* healthy 1, sick 1"),
+        (2, {}, "fold 1x2: no validation set can be taken from its training set.* healthy 1, sick 1"),
         (3, {"calibrate": "sigmoid"}, "fold 1x1: .* two groups of every class .* healthy 1, sick 2"),
     ],
 )
