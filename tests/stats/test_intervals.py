@@ -138,7 +138,9 @@ def test_logit_summary_of_folds_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12), st.floats(0.05, 1.0))
-def test_logit_bounds_contain_the_mean_and_stay_between_zero_and_one(values: list[float], ratio: float) -> None:
+def test_logit_bounds_contain_the_mean_and_stay_between_zero_and_one(
+    values: list[float], ratio: float
+) -> None:
     summary = summarise_folds(values, ratio=ratio, scale="logit")
     if np.isnan(summary.low):
         assert np.ptp(values) < 1e-9

@@ -177,7 +177,9 @@ def test_an_allowance_is_used_up(tmp_path: Path) -> None:
     (tmp_path / "w.h5").write_bytes(bytes(100))
     allowance = Allowance(tmp_path / "w.h5")
     allowance.take(SPARE + 400)
-    with pytest.raises(WeightsError, match=r"w\.h5: its 100 bytes would unpack to more than 4 times its size"):
+    with pytest.raises(
+        WeightsError, match=r"w\.h5: its 100 bytes would unpack to more than 4 times its size"
+    ):
         allowance.take(1)
 
 
