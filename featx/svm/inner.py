@@ -1,6 +1,6 @@
-"""Inner scores: decision values of a training part's images by SVMs that were not trained on them.
+"""Inner scores: decision values of the training set by inner cross-validation.
 
-Thresholds and calibrations are fitted on them, so that nothing of the test part enters either.
+Thresholds and calibrations are fitted on them. The test set is not used.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class InnerScores:
-    """A training part as SVMs saw it that were trained on the rest of it.
+    """Decision values of a training set by inner cross-validation.
 
     Attributes
     ----------
     rows : tuple of Prediction
-        One for each image, or group; its fold is the number of the part.
+        One for each image or group; ``fold`` is the number of the inner fold.
     folds : int
-        Parts.
+        Number of inner folds.
     residuals : ndarray of float64
-        How far each of the fits is from its optimum, by the solver's measure.
+        Distance of each fit from its optimum, by the solver's measure.
     steps : int
-        Their steps.
+        Total steps of the fits.
     """
 
     rows: tuple[Prediction, ...]
@@ -64,13 +64,13 @@ class InnerScores:
     steps: int
 
     def thresholds(self, names: Sequence[str]) -> dict[str, dict[str, float | None]]:
-        """Fix thresholds for each scored class.
+        """Determine thresholds for each scored class.
 
         Returns
         -------
         dict
-            Class to the name of each of `featx.stats.operating.RULES` to its threshold; None where it would call
-            nothing positive.
+            For each class, the threshold of each rule in `featx.stats.operating.RULES`; None if the threshold would
+            call no image positive.
         """
         found = {}
         for name in names:
@@ -81,19 +81,19 @@ class InnerScores:
 
 
 def inner_parts(groups: npt.NDArray[np.str_], kinds: npt.NDArray[Any], seed: int) -> Ints:
-    """Deal a training part into parts that share no group, each class in every part if it can be.
+    """Split a training set into inner folds that share no group, stratified by class where possible.
 
     Parameters
     ----------
     groups : ndarray of str, shape (m,)
         Group of each image.
     kinds : ndarray, shape (m,)
-        Class of each, by which the parts are stratified.
+        Class of each image; the inner folds are stratified by it.
 
     Returns
     -------
     ndarray of int64, shape (m,)
-        Number of each image's part: five parts, or as many as the rarest class has groups.
+        Inner fold of each image: five folds, or as many as the rarest class has groups.
 
     Examples
     --------
@@ -104,15 +104,15 @@ def inner_parts(groups: npt.NDArray[np.str_], kinds: npt.NDArray[Any], seed: int
     count = min(_FOLDS, fewest)
     if count < 2:
         raise TrainingError(
-            "two groups of every class are needed in the training part, to score each by an SVM that has not seen it; "
-            "got one"
+            "the training set needs two groups of every class for inner cross-validation; a class has one group. Add "
+            "images of it"
         )
     parts = deal(kinds, groups, (1.0 / count,) * count, np.random.default_rng((seed, count)))
     for part, kind in ((part, kind) for part in np.unique(parts) for kind in np.unique(kinds)):
         if not (kinds[parts != part] == kind).any():
             raise TrainingError(
-                f"all groups of a class are in part {part} of the training part, so that no SVM can be trained without "
-                "it; groups hold several classes"
+                f"all groups of a class are in inner fold {part} of the training set, so the other inner folds lack the "
+                "class; add groups of this class, or correct groups that hold several classes"
             )
     return np.unique(parts, return_inverse=True)[1]
 
@@ -128,16 +128,16 @@ def score_parts(
     pool: str,
     predictions: Callable[[Ints, Floats], list[Prediction]],
 ) -> InnerScores:
-    """Score each part of a training part by SVMs trained on the others.
+    """Score each inner fold by SVMs trained on the other inner folds.
 
     Parameters
     ----------
     train : ndarray of int64, shape (m,)
-        Numbers of the images of the training part; nothing else is looked at.
+        Indices of the images of the training set; no other image is used.
     targets : ndarray of bool, shape (n, k)
-        For each image and each scored class whether the image is of it.
+        Whether each image belongs to each scored class.
     parts : ndarray of int64, shape (m,)
-        From `inner_parts`.
+        Inner fold of each image, from `inner_parts`.
     """
     count = int(parts.max()) + 1
     scores = np.empty((len(train), targets.shape[1]))
@@ -158,7 +158,7 @@ def _job(train: Ints, positive: Bools, parts: Ints, part: int, views: int) -> Fi
 
 
 def fit_on_inner(inner: InnerScores, task: Task, method: str) -> Calibration:
-    """Fit a calibration on the inner scores of a training part."""
+    """Fit a calibration on the inner scores of a training set."""
     return fit_calibration(
         np.array([task.classes.index(row.actual) for row in inner.rows]),
         np.array([[row.scores[name] for name in task.scored] for row in inner.rows]),
@@ -169,12 +169,12 @@ def fit_on_inner(inner: InnerScores, task: Task, method: str) -> Calibration:
 
 
 def calibration_summary(calibration: Calibration, names: Sequence[str], folds: int) -> dict[str, Any]:
-    """State method, folds and curves in JSON types, for a run's record.
+    """Return method, inner folds and curves of a calibration in JSON types, for `run.json`.
 
     Returns
     -------
     dict
-        ``method``, ``folds``, ``n``, and for each class its curve and number of positives.
+        ``method``, ``folds``, ``n``, and the curve and number of positives of each class.
     """
     stated = calibration_record(calibration)
     classes = zip(names, stated["curves"], stated["positives"], strict=True)
@@ -187,7 +187,7 @@ def calibration_summary(calibration: Calibration, names: Sequence[str], folds: i
 
 
 def calibration_record(calibration: Calibration) -> dict[str, Any]:
-    """Write a calibration in JSON types.
+    """Convert a calibration to JSON types.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def _plain(value: Any) -> Any:
 
 
 def calibration_from(stated: dict[str, Any]) -> Calibration:
-    """Read a calibration from JSON types.
+    """Create a calibration from JSON types.
 
     Examples
     --------

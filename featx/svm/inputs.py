@@ -1,4 +1,4 @@
-"""Which feature store serves which fold, and what must not meet in one."""
+"""Inputs of training: images, feature stores of each fold, and checks for leaks."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Images:
     Attributes
     ----------
     labelled : Labelled
-        The manifest under its task: every row that the task keeps.
+        The rows of the manifest that the task keeps, with their classes.
     keys : tuple of str
-        SHA-256 of each image's bytes, in the order of ``labelled.ids``; its path for a file that cannot be read.
+        SHA-256 of each image's bytes, in the order of ``labelled.ids``; the path if the file cannot be read.
     left_out : tuple of str
-        Ids of images without features, which take no part. Folds are made with them, so that arms that lack
-        different images are compared on the same folds.
+        Ids of images without features. They are not trained on and not scored. Folds are made with them, so that
+        arms that lack different images are compared on the same folds.
     changed : tuple of str
-        Those of them whose files had features before they were changed.
+        Ids in ``left_out`` whose files were changed after their features were extracted.
     """
 
     labelled: Labelled
@@ -68,9 +68,11 @@ def find_images(
     missing: str,
     progress: Progress,
 ) -> Images:
-    """Find the images' content keys and those that some store lacks."""
+    """Compute the content keys of the images and list the images that a store lacks."""
     if missing not in MISSING:
-        raise ConfigError(f"The 'missing' must be one of {', '.join(MISSING)}. Got {missing!r} instead.")
+        raise ConfigError(
+            f"The 'missing' parameter must be one of {', '.join(MISSING)}. Got {missing!r} instead."
+        )
     known, _ = content_keys(labelled.paths, cache=str(cache), workers=workers, progress=progress)
     keys = tuple(known.get(path, path) for path in labelled.paths)
     lacking: dict[str, FeatureStore] = {}
@@ -81,11 +83,11 @@ def find_images(
     changed = _changed(labelled, keys, lacking, str(cache))
     if left_out and (missing == "fail" or len(left_out) == len(keys)):
         since = (
-            f", {len(changed)} of them since their files were changed after extraction ({listing(changed)})"
+            f", {len(changed)} of them because their files were changed after extraction ({listing(changed)})"
         )
         raise MissingFeaturesError(
             f"{lacking[left_out[0]].path}: {len(left_out)} of {len(keys)} images have no features "
-            f"({listing(left_out)}){since if changed else ''}; run `featx extract` on them, or go on without them by "
+            f"({listing(left_out)}){since if changed else ''}; run `featx extract` on them, or leave them out with "
             "--missing leave-out"
         )
     return Images(labelled, keys, left_out, changed)
@@ -94,7 +96,7 @@ def find_images(
 def _changed(
     labelled: Labelled, keys: Sequence[str], lacking: Mapping[str, FeatureStore], cache: str
 ) -> tuple[str, ...]:
-    """Name the images without features of whose files' earlier content the store has features."""
+    """List the images without features whose earlier file content has features in the store."""
     if not lacking:
         return ()
     rows = zip(labelled.ids, labelled.paths, keys, strict=True)
@@ -107,21 +109,21 @@ def _changed(
 
 
 def default_arm(stores: Sequence[FeatureStore]) -> str:
-    """Name an arm after the backbone and the weights of its features.
+    """Return the default name of an arm: backbone and weights of its features.
 
     Returns
     -------
     str
-        ``backbone-weights``, without the fold that the weights were fine-tuned on.
+        ``backbone-weights``; the fold of fine-tuned weights is not part of the name.
     """
     names = sorted({_name(store) for store in stores})
     if not names:
         raise ConfigError(
-            "no feature store given; give --features with a folder that `featx extract` has printed"
+            "no feature store was given; give --features with a folder that `featx extract` printed"
         )
     if len(names) > 1:
         raise ConfigError(
-            f"the stores are of several arms ({listing(names)}); train one at a time, or name --arm"
+            f"the feature stores belong to several arms ({listing(names)}); train one arm at a time, or give --arm"
         )
     return names[0]
 
@@ -139,7 +141,7 @@ def _fold(store: FeatureStore) -> str:
 def assign_stores(
     stores: Sequence[FeatureStore], folds: Folds, alternatives: bool = False
 ) -> dict[str, tuple[FeatureStore, ...]]:
-    """Say which store serves which fold."""
+    """Assign feature stores to folds."""
     if len(stores) == 1:
         return dict.fromkeys(folds.names, (stores[0],))
     serving = {name: tuple(store for store in stores if _fold(store) in ("", name)) for name in folds.names}
@@ -147,37 +149,37 @@ def assign_stores(
     if lacking:
         served = sorted({_fold(store) for store in stores})
         raise StoreError(
-            f"no store serves fold {listing(lacking)}; extract with the weights fine-tuned on it, or name the folds "
-            f"to run by --fold (served: {listing(served, 20)})"
+            f"no feature store for fold {listing(lacking)}; got stores for {listing(served, 20)}. Extract features with "
+            "the weights fine-tuned on this fold, or choose the folds to run with --fold"
         )
     for name, found in serving.items():
         if len(found) > 1 and not alternatives:
             raise ConfigError(
-                f"{listing([str(store.path) for store in found])} serve fold {name} alike; give one of them, or let "
-                "each fold choose one by --choose-features"
+                f"fold {name} has {len(found)} feature stores ({listing([str(store.path) for store in found])}); give one "
+                "of them, or choose one in each fold with --choose-features"
             )
     return serving
 
 
 def refuse_leaks(store: FeatureStore, fold: Fold, images: Images) -> None:
-    """Refuse features whose weights have seen an image that the fold tests, or one of its group."""
+    """Raise an error if the weights behind the features were trained on a test image or on its group."""
     leaked = known_test_images(fold, images.labelled, images.keys, store.train_keys())
     if leaked:
         raise LeakError(
-            f"{store.path}: its weights were trained on {len(leaked)} images (or their groups) that fold {fold.name} "
-            f"tests ({listing(leaked)}); use weights fine-tuned on this fold's training part"
+            f"{store.path}: the weights were trained on {len(leaked)} images (or their groups) of the test set of fold "
+            f"{fold.name} ({listing(leaked)}); use weights that were fine-tuned on the training set of this fold"
         )
 
 
 def read_rows(
     store: FeatureStore, images: Images, rows: npt.NDArray[np.int64], views: str = "mean"
 ) -> npt.NDArray[np.float32]:
-    """Read the features of some images.
+    """Read the features of images.
 
     Parameters
     ----------
     rows : ndarray of int64, shape (m,)
-        Places in ``images.keys``.
+        Indices into ``images.keys``.
 
     Returns
     -------
@@ -199,7 +201,7 @@ def read_rows(
 
 
 def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:
-    """Bring features into the rows that an SVM works on.
+    """Convert features to the rows that an SVM is trained on.
 
     Parameters
     ----------
@@ -209,7 +211,7 @@ def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.ND
     Returns
     -------
     ndarray of float, shape (n, rows, d)
-        Of the same dtype; one row without views or with their mean.
+        Features of the same dtype; one row for each image without views or with averaged views.
 
     Examples
     --------

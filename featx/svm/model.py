@@ -1,6 +1,6 @@
-"""Trained SVMs: scores, and files that are read without running code from them.
+"""Trained SVMs: decision values, predicted probabilities, and model files.
 
-A model belongs to the recipe of the features that it was trained on and refuses any other.
+Reading a model file runs no code from it. A model accepts only features of the recipe that it was trained on.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ MODEL = "model.skops"
 _FORMAT = 2
 
 
-# Bytes of a model file: 1,000 classes on a thousand components of 20,000 features have less.
+# Largest size of a model file in bytes: 1,000 classes with 1,000 components of 20,000 features need less.
 _LIMIT = 2**28
 
 
-# A model file holds a dict of texts, numbers and arrays. Any other type is refused before anything is built.
+# A model file holds a dict of texts, numbers and arrays. A file with another type is refused before it is loaded.
 _ARRAYS = ("center", "factor", "components", "weights")
 
 
@@ -56,17 +56,17 @@ class SvmModel:
     Attributes
     ----------
     recipe_digest : str
-        Digest of the recipe of the features that it needs.
+        Digest of the recipe of the features that the model was trained on.
     classes, scored : tuple of str
-        All classes of the task, and those that have a score.
+        All classes of the task, and the classes that have a score.
     decisions : tuple of Decision
         One for each scored class.
     views : str
-        ``"mean"``: features are averaged over views; ``"rows"``: scores are pooled over them.
+        ``"mean"``: features are averaged over views; ``"rows"``: scores are pooled over views.
     pool : str
         How scores are pooled.
     calibration : Calibration or None
-        Curves from scores to probabilities, if they were fitted.
+        Curves from decision values to predicted probabilities, if they were fitted.
     """
 
     recipe_digest: str
@@ -78,51 +78,54 @@ class SvmModel:
     calibration: Calibration | None = None
 
     def scores(self, features: npt.NDArray[np.floating[Any]], recipe_digest: str) -> Floats:
-        """Score images.
+        """Compute decision values of images.
 
         Parameters
         ----------
         features : ndarray of float32, shape (n, d) or (n, views, d)
             Features of images.
         recipe_digest : str
-            Digest of the recipe that they follow, such as `FeatureStore.digest`.
+            Digest of the recipe of these features, such as `FeatureStore.digest`.
 
         Returns
         -------
         ndarray of float64, shape (n, scored classes)
-            Decision values, higher for the class.
+            Decision values; a higher value means the class is more likely.
 
         Raises
         ------
         StaleStoreError
-            If the features follow another recipe than the model was trained on, or have another width.
+            If the recipe or the width of the features differs from that of the training set.
         """
         if recipe_digest != self.recipe_digest:
             raise StaleStoreError(
                 f"the model was trained on features of recipe {short(self.recipe_digest)}, got features of recipe "
-                f"{short(recipe_digest)}; extract with the model's own recipe"
+                f"{short(recipe_digest)}; extract the features with the recipe of the model"
             )
         images = arrange_views(features, self.views)
         rows = images.reshape(-1, images.shape[2])
         width = _width(self.decisions[0])
         if width is not None and rows.shape[1] != width:
-            raise StaleStoreError(f"the model needs features of width {width}, got {rows.shape[1]}")
+            raise StaleStoreError(
+                f"the model needs features of width {width}, got {rows.shape[1]}; extract the features with the recipe of "
+                "the model"
+            )
         columns = [one.scaler.scores(rows, one.weights[:, None]) + one.intercept for one in self.decisions]
         scores = np.concatenate(columns, axis=1)
         return pool_scores(scores.reshape(*images.shape[:2], len(columns)), self.pool)
 
     def probabilities(self, scores: Floats) -> Floats:
-        """Turn scores into probabilities.
+        """Convert decision values to predicted probabilities.
 
         Parameters
         ----------
         scores : ndarray of float64, shape (n, scored classes)
-            From `scores`; pooled over groups, if the model was trained with pooled scores.
+            Decision values from `scores`; pooled over groups if the model was trained with pooled scores.
 
         Returns
         -------
         ndarray of float64, shape (n, scored classes)
-            Probability of each scored class.
+            Predicted probability of each scored class.
 
         Raises
         ------
@@ -130,7 +133,10 @@ class SvmModel:
             If the model was trained without calibration.
         """
         if self.calibration is None:
-            raise RunError("the model has no calibration; train with --calibrate sigmoid or isotonic")
+            raise RunError(
+                "the model has no calibration, so it gives no predicted probabilities; train it with --calibrate sigmoid or "
+                "--calibrate isotonic"
+            )
         return calibrate(self.calibration, scores).reshape(scores.shape)
 
 
@@ -168,7 +174,7 @@ def model_bytes(model: SvmModel) -> bytes:
 
 
 def _without_chance(data: bytes) -> bytes:
-    """Take times and memory addresses out of a skops file: they would differ between equal models."""
+    """Remove times and memory addresses from a skops file, so that equal models have equal bytes."""
     source = zipfile.ZipFile(io.BytesIO(data))
     count = itertools.count()
     files: list[tuple[str, str]] = []
@@ -196,7 +202,7 @@ def _without_chance(data: bytes) -> bytes:
 
 
 def load_model(source: Path | str | bytes) -> SvmModel:
-    """Read a model; nothing in the file is run.
+    """Read a model. No code in the file is run.
 
     Parameters
     ----------
@@ -211,7 +217,7 @@ def load_model(source: Path | str | bytes) -> SvmModel:
     Raises
     ------
     RunError
-        If the file is missing, damaged or changed since its run finished, or holds a type that no model needs.
+        If the file is missing, damaged, or changed after its run finished, or holds a type that no model has.
     """
     import skops.io
 
@@ -219,11 +225,14 @@ def load_model(source: Path | str | bytes) -> SvmModel:
     try:
         foreign = skops.io.get_untrusted_types(data=data)
         content = None if foreign else skops.io.loads(data)
-    except Exception as error:  # skops raises what its parts raise: zip, JSON, numpy, its own
-        raise RunError(f"{name}: cannot be read as a model ({error}); train this run again") from error
+    except Exception as error:  # skops raises errors of zip, JSON, numpy and its own
+        raise RunError(
+            f"{name}: the file cannot be read as a model ({error}); train this run again"
+        ) from error
     if foreign:
         raise RunError(
-            f"{name}: holds types that no SVM model needs ({', '.join(sorted(foreign))}); not loaded"
+            f"{name}: the file holds types that an SVM model does not have ({', '.join(sorted(foreign))}) and was not "
+            "loaded; train this run again"
         )
     return _model(content, name)
 
@@ -239,13 +248,13 @@ def _read(source: Path | str | bytes) -> tuple[str, bytes]:
         return str(path), read_regular(path, _LIMIT)
     except OSError as error:
         raise RunError(
-            f"{path}: no model there ({error.strerror}); give a run of `featx train-svm`"
+            f"{path}: there is no model ({error.strerror}); give the folder of a run of `featx train-svm`"
         ) from error
 
 
 def _model(content: Any, name: str) -> SvmModel:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunError(f"{name}: not an SVM model of format {_FORMAT}; train this run again")
+        raise RunError(f"{name}: this is not an SVM model of format {_FORMAT}; train this run again")
     try:
         decisions = tuple(_decision(one) for one in content["decisions"])
         classes, scored = tuple(content["classes"]), tuple(content["scored"])

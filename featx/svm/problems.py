@@ -1,4 +1,4 @@
-"""What a solver is asked and what it answers: splits with labels, curves along C, fitted SVMs."""
+"""Inputs and outputs of the solvers: problems, results along a grid of C, fitted SVMs, pooled scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Ints = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.floating[Any]]
 
 
-# libsvm stops at 1e-3 by its own single precision kernel; measured in double precision it is a little more.
+# libsvm stops at 1e-3, measured on its kernel in single precision; in double precision the value is slightly larger.
 MEASURES = {
     "hinge": ("largest violation of an optimality condition", 2e-3),
     "squared_hinge": ("duality gap over objective", 1e-6),
@@ -46,12 +46,12 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class FitProblem:
-    """One split of one two-class problem.
+    """One inner split of one two-class problem.
 
     Attributes
     ----------
     train, test : ndarray of int64
-        Row numbers.
+        Row indices.
     labels : ndarray of float64, shape (rows of train,)
         -1 or 1, both present.
     """
@@ -63,14 +63,14 @@ class FitProblem:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a job's SVMs say along the grid of C.
+    """Decision values and convergence of one problem along the grid of C.
 
     Attributes
     ----------
     scores : ndarray of float64, shape (rows of test, c)
         Decision values.
     residuals : ndarray of float64, shape (c,)
-        How far from the optimum, by the solver's measure.
+        Distance from the optimum, by the solver's measure.
     iterations : ndarray of int64, shape (c,)
         Steps taken.
     """
@@ -82,20 +82,20 @@ class Curve:
 
 @dataclass(frozen=True)
 class Decision:
-    """One fitted SVM with the scaling in front of it.
+    """One fitted SVM and its scaling.
 
     Attributes
     ----------
     scaler : Scaler
-        Fitted on the training rows.
+        Scaling, fitted on the training rows.
     weights : ndarray of float64, shape (k,)
-        Of the scaled features.
+        Weights of the scaled features.
     intercept : float
-        Bias.
+        Intercept.
     cost : float
         C.
     residual : float
-        How far from the optimum, by the solver's measure.
+        Distance from the optimum, by the solver's measure.
     iterations : int
         Steps taken.
     """
@@ -109,14 +109,14 @@ class Decision:
 
 
 class Solver(Protocol):
-    """Fits SVMs on rows of one feature matrix.
+    """Interface of solvers, which fit SVMs on rows of one feature matrix.
 
     Attributes
     ----------
     measure : str
-        What tells how far a fit is from its optimum.
+        Name of the measure of the distance from the optimum.
     tolerance : float
-        A fit with more than this has not converged.
+        A fit whose measure is larger has not converged.
     """
 
     measure: str
@@ -130,7 +130,7 @@ class Solver(Protocol):
 
 
 def balanced_weights(labels: Floats, class_weight: str) -> Floats:
-    """Weigh rows by their class, as scikit-learn's ``class_weight="balanced"`` does.
+    """Compute row weights from class frequencies, as scikit-learn's ``class_weight="balanced"`` does.
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ def balanced_weights(labels: Floats, class_weight: str) -> Floats:
 
 
 def rows_of(jobs: Sequence[FitProblem]) -> Ints:
-    """Number the rows that take part in some job, ascending.
+    """Return the indices of all rows that the problems use, ascending.
 
     Returns
     -------
     ndarray of int64, shape (m,)
-        Row numbers, each once.
+        Row indices, each once.
 
     Examples
     --------
@@ -195,12 +195,13 @@ def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray
 def pool_groups(
     predictions: Sequence[Prediction], pool: str, positive: str | None = None
 ) -> list[Prediction]:
-    """Make one prediction for each group.
+    """Pool predictions of images to one prediction for each group.
 
     Returns
     -------
     list of Prediction
-        One for each group, under the group's name, sorted by it. A stratum in which its images differ is empty.
+        One prediction for each group, sorted by the name of the group. A stratum is empty if the images of the group
+        differ in it.
     """
     groups: dict[str, list[Prediction]] = {}
     for row in predictions:
@@ -212,7 +213,8 @@ def _pooled(name: str, rows: list[Prediction], pool: str, positive: str | None) 
     classes = sorted({row.actual for row in rows})
     if len(classes) > 1 and positive not in classes:
         raise TaskError(
-            f"group {name} holds images of {', '.join(classes)}, so that it has no class of its own; score by image"
+            f"group {name} holds images of several classes ({', '.join(classes)}); a group needs one class. Score images "
+            "with --group-scores none, or correct the groups"
         )
     actual = classes[0] if len(classes) == 1 else str(positive)
     scores = np.array([list(row.scores.values()) for row in rows])
@@ -229,17 +231,17 @@ def _pooled(name: str, rows: list[Prediction], pool: str, positive: str | None) 
 
 
 def view_rows(images: Ints, views: int) -> Ints:
-    """Number the rows of images that have several each, one behind the other.
+    """Return the row indices of images; each image has consecutive rows, one for each view.
 
     Parameters
     ----------
     images : ndarray of int64, shape (m,)
-        Numbers of images.
+        Indices of images.
 
     Returns
     -------
     ndarray of int64, shape (m * views,)
-        Row numbers.
+        Row indices.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What is done to features before the SVM, fitted on the rows that the SVM is trained on and no others."""
+"""Scaling of features, fitted on the training rows of each SVM."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ROWWISE", "Scaler", "fit_scaler", "row_lengths"]
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating[Any]]
 
-# Scalings that look at one row at a time: nothing is fitted, so that one Gram matrix serves every split.
+# Scalings of single rows: nothing is fitted, so all splits can use one Gram matrix.
 ROWWISE = frozenset({"l2", "none"})
-# Share of the variance that the components kept by `pca` and `whiten` explain.
+# Fraction of the variance that the components of `pca` and `whiten` explain.
 VARIANCE = 0.99
-# Rows converted to double precision at a time: a few megabytes.
+# Rows converted to double precision at a time; they take a few megabytes.
 _BLOCK = 128
 
 
@@ -31,11 +31,11 @@ class Scaler:
     name : str
         One of ``l2``, ``none``, ``zscore``, ``pca``, ``whiten``.
     center : ndarray of float64, shape (d,)
-        Subtracted from each row; empty for row-wise scalings.
+        Subtracted from each row; empty for ``l2`` and ``none``.
     factor : ndarray of float64, shape (d,)
-        Multiplied into each column; empty but for ``zscore``.
+        Factor of each column; empty except for ``zscore``.
     components : ndarray of float64, shape (d, k)
-        Projection; empty but for ``pca`` and ``whiten``.
+        Projection; empty except for ``pca`` and ``whiten``.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Scaler:
         return block @ self.components if self.components.size else block
 
     def scores(self, rows: Rows, weights: Floats) -> Floats:
-        """Multiply scaled rows by weights, without keeping the scaled rows.
+        """Scale rows and multiply them by weights, block by block.
 
         Parameters
         ----------
@@ -86,16 +86,16 @@ class Scaler:
         return np.concatenate([self._block(block) @ weights for block in _blocks(rows)])
 
     def pull_back(self, features: Rows, numbers: npt.NDArray[np.int64], coefficients: Floats) -> Floats:
-        """Sum scaled rows with coefficients: the weights of an SVM from its representer form.
+        """Compute the weights of an SVM from its dual coefficients.
 
         Parameters
         ----------
         features : ndarray of float, shape (all, d)
             Features, unscaled.
         numbers : ndarray of int64, shape (n,)
-            The training rows among them.
+            Indices of the training rows.
         coefficients : ndarray of float64, shape (n, c)
-            One for each.
+            Coefficient of each training row.
 
         Returns
         -------
@@ -111,7 +111,7 @@ def _blocks(rows: Rows) -> Iterator[Rows]:
 
 
 def row_lengths(rows: Rows) -> Floats:
-    """Measure the Euclidean length of each row, 1 for a row of zeros.
+    """Compute the Euclidean length of each row; a row of zeros gets length 1.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def row_lengths(rows: Rows) -> Floats:
     Returns
     -------
     ndarray of float64, shape (n,)
-        Lengths; multiplying the rows by a power of two multiplies them exactly.
+        Lengths. If the rows are multiplied by a power of two, the lengths are multiplied by it exactly.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def fit_scaler(name: str, rows: Rows) -> Scaler:
     full -= center
     if name == "zscore":
         spread = np.sqrt(np.einsum("ij,ij->j", full, full) / len(full))
-        # A constant column's mean is off by rounding, so that its spread is not exactly 0.
+        # The mean of a constant column has a rounding error, so its standard deviation is not exactly 0.
         varying = spread > 1e-7 * np.abs(center)
         return Scaler(
             name, center, np.divide(1.0, spread, out=np.zeros_like(spread), where=varying), np.empty((0, 0))
@@ -172,12 +172,12 @@ def _principal_components(centred: Floats, whiten: bool) -> Floats:
     small = count <= width
     values, vectors = np.linalg.eigh(centred @ centred.T if small else centred.T @ centred)
     values, vectors = values[::-1].clip(0.0), vectors[:, ::-1]
-    # Directions of no variance at all would be scaled up from rounding.
+    # Directions without variance hold rounding errors only; whitening would amplify them.
     positive = int((values > values[0] * 1e-12).sum())
     share = np.cumsum(values[:positive]) / max(values[:positive].sum(), np.finfo(np.float64).tiny)
     kept = min(positive, int(np.searchsorted(share, VARIANCE)) + 1)
     values, vectors = values[:kept], vectors[:, :kept]
     components = centred.T @ (vectors / np.sqrt(values)) if small else vectors
     scaled = components / np.sqrt(values / count) if whiten else components
-    # With no variance there is no direction: one of zeros keeps the shapes whole.
+    # Without variance there is no component; one component of zeros keeps the shapes valid.
     return np.ascontiguousarray(scaled) if kept else np.zeros((width, 1))

@@ -1,4 +1,4 @@
-"""The search for C inside a training part: inner splits, the grid, the whole curve kept."""
+"""Search for C by inner cross-validation of the training set."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from featx.svm.settings import SvmSettings
 __all__ = ["Curves", "Search", "choose", "roc_auc_columns", "search_cost"]
 
 
-# Means of AUCs that differ by less are equal: the order of a sum decides here, no pair of rows does.
+# Mean AUCs that differ by less than this count as equal: such a difference is a rounding error of the sum.
 _EQUAL = 1e-12
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Inner results of one two-class problem.
+    """Results of the inner splits of one two-class problem.
 
     Attributes
     ----------
     costs : ndarray of float64, shape (c,)
         Values of C, ascending.
     aucs : ndarray of float64, shape (splits, c)
-        ROC AUC of the held-out rows; NaN where a split lacks a class.
+        ROC AUC of the held-out rows; NaN if a split lacks a class.
     residuals : ndarray of float64, shape (splits, c)
-        How far each fit is from its optimum, by the solver's measure; NaN where there was none.
+        Distance of each fit from its optimum, by the solver's measure; NaN if there was no fit.
     iterations : ndarray of int64, shape (splits, c)
         Steps of each fit.
     """
@@ -42,21 +42,21 @@ class Curves:
 
     @property
     def used(self) -> int:
-        """Splits that have an AUC."""
+        """Number of inner splits that have an AUC."""
         return int(np.isfinite(self.aucs).all(axis=1).sum())
 
     def mean(self) -> Floats:
-        """Average over the splits that have an AUC; NaN without any."""
+        """Mean over the inner splits that have an AUC; NaN if none has one."""
         return _over_splits(self.aucs, np.mean)
 
     def deviation(self) -> Floats:
-        """Standard deviation over the splits (n - 1 in the denominator); 0 for one split."""
+        """Standard deviation over the inner splits (n - 1 in the denominator); 0 for one split."""
         return _over_splits(
             self.aucs, lambda values, axis: np.std(values, axis=axis, ddof=min(1, len(values) - 1))
         )
 
     def joined(self, other: Curves) -> Curves:
-        """Merge with the curves of further values of C."""
+        """Merge with the curves of other values of C."""
         costs = np.concatenate([self.costs, other.costs])
         order = np.argsort(costs, kind="stable")
         parts = ("aucs", "residuals", "iterations")
@@ -64,7 +64,7 @@ class Curves:
         return Curves(costs[order], *merged)
 
     def record(self) -> dict[str, Any]:
-        """Return the curves in JSON types; undefined numbers are None."""
+        """Return the curves in JSON types; NaN becomes None."""
         return {
             "C": self.costs.tolist(),
             "auc": [_plain(row) for row in self.aucs],
@@ -86,9 +86,9 @@ def _over_splits(values: Floats, function: Any) -> Floats:
 
 
 def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
-    """Area under the ROC curve of every column of scores.
+    """Compute the ROC AUC of every column of scores.
 
-    The same number as `featx.stats.auc.roc_auc` for each column, from one ranking of all.
+    Each value equals that of `featx.stats.auc.roc_auc` for the column.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
     Returns
     -------
     ndarray of float64, shape (c,)
-        Areas; NaN if `actual` holds one class only.
+        AUCs; NaN if `actual` holds one class only.
 
     Examples
     --------
@@ -118,12 +118,12 @@ def roc_auc_columns(actual: Bools, scores: Floats) -> Floats:
 
 
 def choose(curves: Curves, rule: str = "best") -> int:
-    """Choose a place on the grid.
+    """Choose C from the grid.
 
     Returns
     -------
     int
-        Place in ``curves.costs``; without any AUC the place of the C nearest to 1.
+        Index into ``curves.costs``; if there is no AUC, the index of the C nearest to 1.
 
     Examples
     --------
@@ -151,13 +151,13 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-# A grid is widened by these factors, away from its edge.
+# Factors by which a grid is extended beyond its boundary.
 _WIDER = (10.0, 100.0)
 
 
 @dataclass(frozen=True)
 class Search:
-    """A finished search.
+    """Result of a search for C.
 
     Attributes
     ----------
@@ -166,12 +166,11 @@ class Search:
     curves : tuple of Curves
         One for each problem.
     edges : tuple of str
-        For each problem ``"lower"`` or ``"upper"`` if the choice is at that edge of the grid, however wide it
-        was made; else empty.
+        For each problem ``"lower"`` or ``"upper"`` if the chosen C is at that boundary of the final grid, else empty.
     score : float
-        Mean inner AUC of the choice, over the problems; NaN if there is none.
+        Inner AUC at the chosen C, mean over the problems; NaN if there is none.
     warnings : tuple of str
-        What a reader of the result has to know.
+        Warnings for the record of the run.
     """
 
     costs: tuple[float, ...]
@@ -196,16 +195,16 @@ def search_cost(
     settings: SvmSettings,
     views: int = 1,
 ) -> Search:
-    """Choose C for each problem by its inner splits.
+    """Choose C for each problem by inner splits.
 
     Parameters
     ----------
     targets : ndarray of bool, shape (n, k)
-        For each image and each problem whether the image is positive.
+        Whether each image is positive in each problem.
     train : ndarray of int64, shape (m,)
-        Numbers of the images of the training part; nothing else is looked at.
+        Indices of the images of the training set; no other image is used.
     splits : sequence of (ndarray of int64, ndarray of int64)
-        Places in `train` to fit and to validate on.
+        Indices into `train` of the rows to fit on and the rows to validate on.
     """
     problems = range(targets.shape[1])
     inner = _Inner(
@@ -231,7 +230,7 @@ def search_cost(
 
 @dataclass(frozen=True, eq=False)
 class _Inner:
-    """The inner splits of a training part, in numbers of images."""
+    """The inner splits of a training set, as indices of images."""
 
     solver: Solver
     targets: Bools
@@ -240,7 +239,7 @@ class _Inner:
     pool: str
 
     def curves(self, costs: Sequence[float]) -> list[Curves]:
-        """Fit and score every split of every problem for some values of C."""
+        """Fit and score every inner split of every problem for each C."""
         problems = range(self.targets.shape[1])
         wanted = [(j, part) for j in problems for part in range(len(self.parts)) if self._usable(j, part)]
         jobs = [self._job(j, part) for j, part in wanted]
@@ -277,7 +276,7 @@ def _extended(curves: list[Curves], inner: _Inner, further: set[float]) -> list[
 
 
 def _picks(curves: Sequence[Curves], settings: SvmSettings) -> list[int]:
-    """Choose a place on the grid for each problem."""
+    """Choose the index of C on the grid for each problem."""
     if settings.shared_cost and len(curves) > 1:
         together = Curves(
             curves[0].costs,
@@ -314,11 +313,14 @@ def _warnings(curves: Sequence[Curves], edges: Sequence[str], costs: Sequence[fl
     found = []
     for one, edge, cost in zip(curves, edges, costs, strict=True):
         if not one.used:
-            found.append(f"no inner split has both classes on both sides; C = {cost:g} was not searched for")
+            found.append(
+                f"no inner split has both classes in both parts, so C was not searched; C = {cost:g} is used"
+            )
         elif one.used < len(one.aucs):
             found.append(
-                f"{len(one.aucs) - one.used} of {len(one.aucs)} inner splits lack a class and were left out"
+                f"{len(one.aucs) - one.used} of {len(one.aucs)} inner splits lack a class; they were left out of the "
+                "inner AUC"
             )
         if edge:
-            found.append(f"the best C, {cost:g}, is at the {edge} edge of the grid")
+            found.append(f"the best C ({cost:g}) is at the {edge} boundary of the grid")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Options of `featx train-svm`, each written once: two presets, and options that take precedence over them."""
+"""Options of `featx train-svm`: two presets, and options that take precedence over them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from featx.options import (
 
 __all__ = ["SvmSettings", "TrainSvmSettings"]
 
-# The names in `featx.stats`, which imports numpy; a test compares them.
+# Copied from `featx.stats`, because importing it imports numpy; a test compares both.
 POOLINGS = ("mean", "max", "extreme")
 _BIAS_OF_LOSS = {"hinge": "free", "squared_hinge": "penalised"}
 _LOSS_OF_SOLVER = {"liblinear": "squared_hinge", "libsvm": "hinge"}
@@ -34,9 +34,9 @@ _LOSS_OF_SOLVER = {"liblinear": "squared_hinge", "libsvm": "hinge"}
 
 @dataclass(frozen=True, kw_only=True)
 class SvmSettings(Options):
-    """Everything that decides the search for C and the final fit; it is part of a run's record.
+    """Options of the search for C and of the final fit; they are part of `run.json`.
 
-    The preset ``paper`` is the decision layer of Menegola et al. 2017; ``default`` is recommended (measured in
+    The preset ``paper`` is the decision layer of Menegola et al. 2017; ``default`` is recommended (see
     docs/svm.md).
 
     Raises
@@ -140,14 +140,14 @@ class SvmSettings(Options):
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> Self:
-        """Make settings from what was given; None stands for what the preset says, and a loss brings its bias."""
+        """Create settings from options; None means the value of the preset, and the loss sets the default bias."""
         known = {name: value for name, value in given.items() if value is not None}
         if "bias" not in known and known.get("loss") in _BIAS_OF_LOSS:
             known["bias"] = _BIAS_OF_LOSS[known["loss"]]
         return super().make(known)
 
     def check(self) -> None:
-        """Refuse values that exclude each other."""
+        """Raise an error for values that exclude each other."""
         if self.loss == "hinge" and self.bias != "free":
             raise ConfigError(
                 "The 'bias' parameter must be 'free' for the loss 'hinge'. Got 'penalised' instead."
@@ -211,9 +211,10 @@ class TrainSvmSettings(ImageOptions, SvmSettings, FoldOptions):
     output: Path | str = path(Path("reports/runs"), "Folder of runs.", short="-o")
 
     def check(self) -> None:
-        """Refuse values that exclude each other, and a call without features."""
+        """Raise an error for values that exclude each other, or if neither features nor an arm is given."""
         super().check()
         if not self.features and self.arm is None:
             raise ConfigError(
-                "Give features: a store, a folder of stores, or the arm that `featx extract --arm NAME` has named"
+                "Neither features nor an arm was given; give a feature store, a folder of feature stores, or the name of an "
+                "arm (`featx extract --arm NAME`)"
             )

@@ -1,4 +1,4 @@
-"""The choice of a solver, and the one for more rows than columns."""
+"""Solvers on a Gram matrix or in the weights, and the choice between them."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _BLOCK_BYTES = 1 << 21
 
 
 _ADVICE = (
-    "use fewer --workers, or the loss squared_hinge with a row-wise scaling (l2 or none), which gets by with the "
-    "features alone, or select fewer images"
+    "use fewer --workers, or the loss squared_hinge with the scaling l2 or none, which needs memory for the features "
+    "only, or select fewer images"
 )
 
 
 class _Grams:
-    """Gram matrices of rows that a row-wise scaling has scaled; the last one is kept.
+    """Gram matrices of rows under a row-wise scaling; the last matrix is cached.
 
-    With fewer rows than columns one of all rows serves every outer and inner split; else it would outgrow the
-    features, and each training part gets its own.
+    With fewer rows than columns, all outer and inner splits use one matrix of all rows. With more rows, that matrix would
+    be larger than the features, so each training set has its own matrix.
     """
 
     def __init__(self, features: Matrix, scaling: str, workers: int) -> None:
@@ -59,7 +59,7 @@ class _Grams:
         self._gram = np.empty((0, 0))
 
     def missing(self, jobs: Sequence[FitProblem]) -> int:
-        """Count the rows of the matrix that would have to be made for some jobs; 0 if it is there."""
+        """Return the number of rows of the matrix that must be computed for the problems; 0 if it is cached."""
         rows = self._needed(jobs)
         return 0 if np.array_equal(rows, self._rows) else len(rows)
 
@@ -67,7 +67,7 @@ class _Grams:
         return np.arange(len(self._features)) if self._whole else rows_of(jobs)
 
     def of(self, jobs: Sequence[FitProblem]) -> tuple[Ints, Floats]:
-        """Return a matrix that holds all rows of the jobs, and the numbers of its rows, ascending."""
+        """Return the row indices, ascending, and a Gram matrix of all rows that the problems use."""
         rows = self._needed(jobs)
         if not np.array_equal(rows, self._rows):
             self._rows, self._gram = rows, np.empty((0, 0))
@@ -76,7 +76,7 @@ class _Grams:
 
 
 def gram_matrix(features: Matrix, rows: Ints, lengths: Floats, workers: int) -> Floats:
-    """Compute inner products of rows, in blocks of a fixed size: equal bytes for any number of threads."""
+    """Compute inner products of rows in blocks of a fixed size, so the result does not depend on the threads."""
     count = len(rows)
     gram = np.empty((count, count))
     step = max(64, _BLOCK_BYTES // (8 * features.shape[1]))
@@ -102,8 +102,8 @@ class GramSolver:
     features : ndarray of float32, shape (n, d)
         All rows, unscaled.
     scaling : str
-        Name of the scaling. A row-wise one needs one Gram matrix for many splits; others are fitted on each
-        training part and need one each.
+        Name of the scaling. A row-wise scaling needs one Gram matrix for many splits; other scalings are fitted on each
+        training set and need one matrix for each.
     """
 
     def __init__(self, features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1) -> None:
@@ -115,7 +115,7 @@ class GramSolver:
         self._grams = _Grams(features, scaling, workers) if scaling in ROWWISE else None
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C."""
+        """Solve every problem for every C."""
         if not jobs:
             return []
         self._require(jobs)
@@ -124,10 +124,10 @@ class GramSolver:
         return in_threads(lambda job: self._curve(job, grid, shared), jobs, self._workers)
 
     def _require(self, jobs: Sequence[FitProblem]) -> None:
-        """Ask for the memory of the shared matrix and of what all workers take beside it at once.
+        """Check that the shared matrix and the arrays of all workers fit into memory.
 
-        Each worker copies its split's part of the matrix; a step of squared hinge holds the system of the rows inside
-        the margin beside it. Where the scaling is fitted, it holds the split's scaled rows too.
+        Each worker copies the rows of its split from the matrix. A step of squared hinge also holds the linear system
+        of the rows inside the margin. A fitted scaling also holds the scaled rows of the split.
         """
         train, test = max(len(job.train) for job in jobs), max(len(job.test) for job in jobs)
         share = train * (train + test) + (train**2 if self._settings.loss == "squared_hinge" else 0)
@@ -163,7 +163,7 @@ class GramSolver:
         Parameters
         ----------
         train : ndarray of int64, shape (m,)
-            Row numbers.
+            Row indices.
         labels : ndarray of float64, shape (m,)
             -1 or 1, both present.
         """
@@ -191,30 +191,31 @@ class GramSolver:
         )
 
 
-# Steps on a Gram matrix cost the cube of the rows inside the margin, steps in the weights products with all rows
-# and the cube of the columns: below this many rows a column the first are cheaper.
+# The cost of a step on a Gram matrix grows with the cube of the rows inside the margin. A step in the weights costs
+# products with all rows and the cube of the columns. Below this many rows per column, the Gram matrix is cheaper.
 _ROWS_PER_COLUMN = 1.5
 
 
-# The last step of a fit would change no decision value by more than this times the largest: in a search, and at its end.
+# A fit stops when a step changes no decision value by more than this fraction of the largest: in a search, and in the
+# final fit.
 _SEARCH = 1e-4
 
 
 _FINAL = 1e-6
 
 
-# Problems solved side by side.
+# Problems solved together.
 _BATCH = 32
 
 
-# Paths begin at or below this C, where all rows are inside the margin and the first step hits.
+# Paths start at or below this C. There all rows are inside the margin, and the first step finds the minimum.
 _FIRST_COST = 1e-2
 
 
 def make_solver(
     features: Matrix, scaling: str, settings: SvmSettings, workers: int = 1, rows: int | None = None
 ) -> Solver:
-    """Choose the solver for some features.
+    """Choose the solver for features.
 
     Parameters
     ----------
@@ -224,8 +225,8 @@ def make_solver(
     Returns
     -------
     Solver
-        On Gram matrices for hinge and for few rows, else in the weights: both find the same optimum. Or
-        the one of scikit-learn that the settings name.
+        For hinge and for few rows a solver on Gram matrices, else a solver in the weights; both find the same optimum.
+        If the settings name an estimator of scikit-learn, that estimator.
     """
     give_back_freed()
     if settings.solver != "auto":
@@ -238,7 +239,7 @@ def make_solver(
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """One problem solved along the grid; weights at its end, the bias last."""
+    """Solutions of one problem along the grid; weights of the last C, with the intercept at the end."""
 
     outputs: Floats
     residuals: Floats
@@ -247,7 +248,7 @@ class _Solved:
 
 
 class PrimalSolver:
-    """Solves squared hinge in the weights.
+    """Solves squared hinge in the weights (primal).
 
     Parameters
     ----------
@@ -265,7 +266,7 @@ class PrimalSolver:
         self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C."""
+        """Solve every problem for every C."""
         if self._scaling not in ROWWISE:
             return [self._fitted_curve(job, costs) for job in jobs]
         found: list[Curve] = []
@@ -278,7 +279,7 @@ class PrimalSolver:
         return found
 
     def _fitted_curve(self, job: FitProblem, costs: Sequence[float]) -> Curve:
-        """Solve one job with a scaling of its own."""
+        """Solve one problem with a scaling that is fitted on its training rows."""
         scaler = fit_scaler(self._scaling, self._features[job.train])
         scaled = scaler.apply(self._features[np.concatenate([job.train, job.test])]).astype(np.float32)
         inner = make_solver(
@@ -295,7 +296,7 @@ class PrimalSolver:
         Parameters
         ----------
         train : ndarray of int64, shape (m,)
-            Row numbers.
+            Row indices.
         labels : ndarray of float64, shape (m,)
             -1 or 1, both present.
         """
@@ -352,7 +353,7 @@ class PrimalSolver:
 
 
 def _approach(cost: float) -> list[float]:
-    """List powers of ten before a grid that begins high, so that its first solution has a neighbour to start from."""
+    """Return smaller values of C before the grid, in factors of 10, as starting points for its first solution."""
     approach: list[float] = []
     lower = cost / 10.0
     while lower >= _FIRST_COST:

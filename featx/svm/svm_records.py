@@ -1,4 +1,4 @@
-"""What stands in a run's record: what decided the run, what came out of it, how well its fits converged."""
+"""Records of runs (`run.json`): inputs, results, and convergence of the fits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["FoldOutcome", "extraction_speeds", "record_of_inputs", "run_auc", "w
 _Ints = npt.NDArray[np.int64]
 
 
-_FORMAT = 2  # of a run, as `featx.runs` lists them
+_FORMAT = 2  # format of a run, as listed in `featx.runs`
 
 
 _VERSIONS = ("featx", "numpy", "scipy", "scikit-learn")
@@ -32,26 +32,26 @@ _VERSIONS = ("featx", "numpy", "scipy", "scikit-learn")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoldOutcome:
-    """What came out of a fold.
+    """Results of one fold.
 
     Attributes
     ----------
     train, test : ndarray of int64
-        Numbers of the images of each part.
+        Indices of the images of the training set and of the test set.
     search : mapping
-        The search for C in JSON types, and what was chosen.
+        The search for C and the chosen values, in JSON types.
     measure : str
-        What tells how far a fit is from its optimum.
+        Name of the measure of the distance from the optimum.
     tolerance : float
-        A fit with more than this has not converged.
+        A fit whose measure is larger has not converged.
     inner : ndarray of float64
-        Measures of the fits of the inner splits.
+        Measure of each fit of the inner splits.
     final : ndarray of float64
-        Those of the fits that the model is made of.
+        Measure of each final fit.
     steps : int
-        Steps of all fits.
+        Total steps of all fits.
     warnings : tuple of str
-        What a reader has to know.
+        Warnings for the record of the run.
     """
 
     train: _Ints
@@ -75,11 +75,11 @@ def record_of_inputs(
     settings: SvmSettings,
     warnings: tuple[str, ...],
 ) -> RunRecord:
-    """Write down what decides a run."""
+    """Create the record of a run from its inputs."""
     task = images.labelled.task
     manifest = images.labelled.manifest
     stated = {**canonical(settings), "left_out": digest(images.left_out) if images.left_out else ""}
-    changed = f", {len(images.changed)} of them since their files were changed after extraction"
+    changed = f", {len(images.changed)} of them because their files were changed after extraction"
     left_out = (
         f"{len(images.left_out)} images have no features and were left out{changed if images.changed else ''}",
     )
@@ -111,7 +111,7 @@ def record_of_inputs(
 
 
 def _features(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
-    """State the features; of alternatives what they have in common, and each of them."""
+    """Return the features in JSON types; for alternatives their common recipe and each recipe."""
     recipes = [recipe_key(store.recipe) for store in stores]
     if len(stores) == 1:
         return {"digest": stores[0].digest, "recipe": recipes[0], **_network_cost(stores[0])}
@@ -137,19 +137,19 @@ def _network_cost(store: FeatureStore) -> dict[str, Any]:
 
 
 def extraction_speeds(stores: tuple[FeatureStore, ...]) -> dict[str, Any]:
-    """State how fast features were extracted, which differs from time to time."""
+    """Return the extraction throughput of each store; it is metadata, not part of the digest."""
     named = ("images_per_second", "device", "engine", "networks")
     costs = {store.digest: store.cost for store in stores}
     return {key: {name: cost[name] for name in named} for key, cost in costs.items() if cost}
 
 
 def _concerns(warning: str, fold: str) -> bool:
-    """Tell whether a warning about the folds is about this one, or about all."""
+    """Return whether a warning concerns this fold or all folds."""
     return not warning.startswith("fold ") or warning.startswith((f"fold {fold} ", f"fold {fold}:"))
 
 
 def with_outcome(record: RunRecord, images: Images, found: FoldOutcome) -> RunRecord:
-    """Add what came out to what went in."""
+    """Add the results to the record."""
     labelled = images.labelled
     parts = (("train", found.train), ("test", found.test))
     counts = {part: dict(sorted(Counter(labelled.classes[rows].tolist()).items())) for part, rows in parts}
@@ -187,7 +187,7 @@ def _convergence(found: FoldOutcome) -> dict[str, Any]:
 
 
 def run_auc(run: Run) -> float:
-    """Area under the ROC curve of a run's test part.
+    """Compute the ROC AUC of the test set of a run.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def run_auc(run: Run) -> float:
     Returns
     -------
     float
-        In a task of several classes the mean over the classes; NaN without test images or with one class.
+        ROC AUC; the mean over the classes if there are several. NaN if the test set is empty or has one class only.
     """
     scored = run.record.scored
     if not run.predictions:

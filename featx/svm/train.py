@@ -1,4 +1,4 @@
-"""Training: one SVM run for each fold, chosen and fitted inside the fold's training part."""
+"""Training: one run for each fold, with C chosen by inner cross-validation of its training set."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SvmWork:
-    """What every fold of an arm has in common.
+    """Inputs that all folds of an arm share.
 
     Attributes
     ----------
     images : Images
-        Labelled images and their keys.
+        Labelled images and their content keys.
     settings : Settings
-        The search's.
+        Options of the search.
     seed : int
-        Seed of inner splits.
+        Random seed of the inner splits.
     workers : int
-        Threads.
+        Number of threads.
     protocol : tuple of Fold
-        All folds, run now or not.
+        All folds of the protocol, including folds that are not run now.
     """
 
     images: Images
@@ -76,7 +76,7 @@ class SvmWork:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """Features under one scaling, which the search may choose; each image has `views` rows."""
+    """Features with one scaling, a candidate of the search; each image has `views` rows."""
 
     store: FeatureStore
     scaling: str
@@ -86,7 +86,7 @@ class _Candidate:
 
 @dataclass(frozen=True, eq=False)
 class _Shelf:
-    """What the folds of the same stores share: numbers of the images in it, and the candidates."""
+    """Data that folds with the same feature stores share: indices of the images, and the candidates."""
 
     rows: _Ints
     candidates: tuple[_Candidate, ...]
@@ -99,13 +99,13 @@ class FoldJob:
     Attributes
     ----------
     fold : Fold
-        Its images.
+        Images of the training set and of the test set.
     stores : tuple of FeatureStore
-        Features that serve it: alternatives, where there are several.
+        Feature stores of the fold; several stores are alternatives.
     folder : Path
-        Where the run goes.
+        Folder of the run.
     record : RunRecord
-        What decides it.
+        Record of the inputs.
     """
 
     fold: Fold
@@ -115,7 +115,7 @@ class FoldJob:
 
 
 def make_shelf(work: SvmWork, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> _Shelf:
-    """Read what the folds of the same stores share."""
+    """Read the features that folds with the same feature stores share."""
     place = {name: row for row, name in enumerate(work.images.labelled.ids)}
     rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
     largest = max(len(fold.train) for fold in served)
@@ -133,7 +133,7 @@ def _candidates(work: SvmWork, store: FeatureStore, rows: _Ints, largest: int) -
 
 
 def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> Run:
-    """Search, fit, calibrate, score, and write the run."""
+    """Search for C, fit, calibrate, score the test set, and write the run."""
     labelled = work.images.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
     train = np.searchsorted(shelf.rows, np.array([place[name] for name in sorted(job.fold.train)]))
@@ -183,7 +183,7 @@ def _fit(taken: _Candidate, train: _Ints, positive: npt.NDArray[np.bool_], cost:
 def _search(
     work: SvmWork, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
 ) -> tuple[_Candidate, Search]:
-    """Search with every candidate; the first of those with the highest mean AUC is taken."""
+    """Search with every candidate; choose the first candidate with the highest inner AUC."""
     splits = inner_splits(
         work.images.labelled.targets[shelf.rows[train]],
         _groups(work, shelf.rows[train]) if work.settings.inner == "grouped" else None,
@@ -199,7 +199,7 @@ def _search(
 
 
 def _groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:
-    """Name the groups of images, those joined by byte-identical copies alike."""
+    """Return the group of each image; groups that share byte-identical images are merged."""
     return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
 
 
@@ -211,7 +211,10 @@ def _inner(
     targets: npt.NDArray[np.bool_],
     costs: tuple[float, ...],
 ) -> tuple[InnerScores | None, tuple[str, ...]]:
-    """Score the training part by inner folds; where that cannot be, say why, and refuse if it was asked for."""
+    """Score the training set by inner cross-validation.
+
+    If this is not possible, return a warning, or raise an error if a calibration was requested.
+    """
     images = shelf.rows[train]
 
     def predictions(parts: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
@@ -229,9 +232,9 @@ def _inner(
     except TrainingError as error:
         if work.settings.calibrate != "none":
             raise TrainingError(
-                f"a calibration is not possible: {error}. Train without --calibrate"
+                f"calibration is not possible: {error}, or train without --calibrate"
             ) from error
-        return None, (f"no thresholds are fixed on the training part: {error}",)
+        return None, (f"no thresholds were determined on the training set: {error}",)
     views, pool = taken.views, work.settings.pool
     return score_parts(
         taken.solver, train, targets, costs, parts, views=views, pool=pool, predictions=predictions
@@ -336,18 +339,19 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
     Returns
     -------
     tuple of Run
-        One for each fold; finished runs with the same inputs are read, not trained again.
+        One for each fold; finished runs with the same inputs are read and not recomputed.
 
     Raises
     ------
     LeakError
-        If a test image, its group or a copy of it trains, or has trained the weights behind the features.
+        If a test image, its group or a duplicate is in the training set, or was used to train the weights behind the
+        features.
     MissingFeaturesError
         If images have no features and `missing` is ``"fail"``.
     InputError
-        If something else that was given cannot be used.
+        If another input cannot be used.
     TrainingError
-        If the training set cannot be fitted.
+        If an SVM cannot be fitted on the training set.
 
     Examples
     --------
@@ -393,11 +397,11 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
 
 
 def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:
-    """Open the stores that `features` stands for, or those of the arm."""
+    """Open the feature stores given by `features`, or the feature stores of the arm."""
     if options.features:
         places = [Path(place) for place in _several(options.features)]
     else:
-        assert options.arm is not None, "the options ask for features or an arm"
+        assert options.arm is not None, "the options require features or an arm"
         places = [arm_file(options.cache, options.arm)]
     return tuple(
         FeatureStore(store) for store in dict.fromkeys(path for place in places for path in read_arm(place))
@@ -409,7 +413,7 @@ def _several(features: Path | str | Sequence[Path | str]) -> Sequence[Path | str
 
 
 def _named_by_file(features: Path | str | Sequence[Path | str]) -> str | None:
-    """Name an arm after the file that `extract --arm` wrote, if that alone was given."""
+    """Return the name of the arm if only the file that `extract --arm` wrote was given."""
     given = [Path(place) for place in _several(features)]
     return given[0].stem if len(given) == 1 and given[0].suffix == ".json" and given[0].is_file() else None
 
@@ -439,7 +443,7 @@ def _fold_jobs(
 
 
 def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds, tuple[str, ...]]:
-    """Make the folds, and say what a reader of the results has to know of data set and folds."""
+    """Create the folds and the warnings about data set and folds."""
     labelled = images.labelled
     folds = split_folds(labelled, protocol, seed, images.keys)
     return folds, (*labelled.remarks, *check_folds(folds, labelled, images.keys))
@@ -448,23 +452,23 @@ def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds,
 def check_inner_folds(
     folds: Sequence[Fold], labelled: Labelled, keys: Sequence[str], settings: SvmSettings
 ) -> None:
-    """Check that the training set of every fold, run now or not, can be split again as the settings need it.
+    """Check that the training set of every fold can be split for inner cross-validation.
 
     Parameters
     ----------
     folds : sequence of Fold
         All folds of the protocol.
     labelled : Labelled
-        The data set under its task.
+        The images and their classes in the task.
     keys : sequence of str
         SHA-256 of each image's bytes, in the order of ``labelled.ids``.
     settings : Settings
-        The search's.
+        Options of the search.
 
     Raises
     ------
     ProtocolError
-        As `featx.data.protocols.check_inner`.
+        If a training set cannot be split; see `featx.data.protocols.check_inner`.
     """
     check_inner(folds, labelled, keys, grouped=settings.inner == "grouped")
     if settings.calibrate != "none":
@@ -472,14 +476,14 @@ def check_inner_folds(
 
 
 def _without(fold: Fold, images: Images) -> Fold:
-    """Take the images without features out of a fold; every class must stay in the training part."""
+    """Remove the images without features from a fold; the training set must keep every class."""
     out = frozenset(images.left_out)
     train, test = (tuple(name for name in part if name not in out) for part in (fold.train, fold.test))
     classes = dict(zip(images.labelled.ids, images.labelled.classes.tolist(), strict=True))
     lost = sorted({classes[name] for name in fold.train} - {classes[name] for name in train})
     if lost:
         raise MissingFeaturesError(
-            f"fold {fold.name}: no training image of {listing(lost)} has features; extract them first"
+            f"fold {fold.name}: no image of {listing(lost)} in the training set has features; run `featx extract` on them"
         )
     return Fold(fold.name, train, test)
 
@@ -501,9 +505,9 @@ def _run_all(work: SvmWork, jobs: Sequence[FoldJob], overwrite: bool, progress: 
 
 
 def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) -> list[Run]:
-    """Run the folds that the same stores serve, on all rows that train in any of them.
+    """Run the folds that have the same feature stores, on all rows of their training sets.
 
-    Whichever of the folds are run now, the rows are the same: sums of other blocks of rows would round otherwise.
+    The rows do not depend on which folds are run now, because other blocks of rows would give other rounding errors.
     """
     begun = time.perf_counter()
     stores = jobs[0].stores
@@ -523,7 +527,7 @@ def _auc_text(run: Run) -> str:
     if not run.predictions:
         return "no test images"
     area = run_auc(run)
-    return f"AUC {area:.4f}" if area == area else "no AUC, a class is missing in its test part"
+    return f"AUC {area:.4f}" if area == area else "no AUC, because a class is missing in the test set"
 
 
 def _costs_text(run: Run) -> str:

@@ -58,7 +58,7 @@ def test_leaving_one_group_out_is_said_before_training_and_summed_up_pooled(data
     err = capsys.readouterr().err
     said = "60 of 60 folds have a test set that lacks a class, so they have no AUC of their own"
     assert said in err
-    assert err.index(said) < err.index("no AUC, a class is missing")
+    assert err.index(said) < err.index("no AUC, because a class is missing")
     assert "of the pooled decision function values of 60 folds" in err.splitlines()[-1]
 
 

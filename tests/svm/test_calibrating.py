@@ -78,7 +78,7 @@ def test_inner_folds_share_no_group_and_are_scored_unseen(
         jobs.append(FitProblem(*given))
         return jobs[-1]
 
-    monkeypatch.setattr(inner, "Job", spy)
+    monkeypatch.setattr(inner, "FitProblem", spy)
     # With "stratified" the search ignores groups; inner scores, for thresholds and calibrations, never do.
     options = _options(tmp_path, inner="stratified")
     runs = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)

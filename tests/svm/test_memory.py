@@ -19,7 +19,7 @@ CODE = """
 import sys
 from pathlib import Path
 import numpy as np
-from featx.svm.solvers.linalg import give_back_freed
+from featx.machine import give_back_freed
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

@@ -30,5 +30,5 @@ def test_solutions_are_those_of_the_square(count: int, step: int, columns: int, 
 def test_what_is_not_positive_definite_is_told() -> None:
     system = PackedSystem(np.empty(packed_size(3)), 3)
     system.put(0, np.array([[1.0, 0, 0], [2.0, 1.0, 0], [0.0, 0.0, 1.0]]))
-    with pytest.raises(TrainingError, match="not positive definite to working precision"):
+    with pytest.raises(TrainingError, match="not positive definite in working precision"):
         system.solve(np.ones((3, 1)))

@@ -86,7 +86,7 @@ def test_a_grid_that_must_not_grow_reports_the_edge() -> None:
     search = _run(solver, preset="paper")
     assert search.costs == (1e4,)
     assert max(solver.asked) == 1e4
-    assert "upper edge" in search.warnings[0]
+    assert "upper boundary" in search.warnings[0]
 
 
 def test_refinement_looks_between_the_neighbours() -> None:
@@ -103,5 +103,5 @@ def test_one_class_in_every_held_out_part_is_said() -> None:
     splits = [(np.arange(8), np.arange(8, 12))]
     search = search_cost(GramSolver(features, "l2", settings), targets, np.arange(12), splits, settings)
     assert search.costs == (1.0,)
-    assert "was not searched for" in search.warnings[0]
+    assert "C was not searched" in search.warnings[0]
     assert np.isnan(search.score)

@@ -268,13 +268,13 @@ def test_images_changed_since_their_extraction_are_told_from_new_ones(
     content_keys(sorted((tmp_path / "images").iterdir()), cache=tmp_path / "cache")  # as an extraction does
     (tmp_path / "images" / "i0007.png").write_bytes(b"cropped")
     options = {"features": [store], "task": TASK, "cache": tmp_path / "cache", "output": tmp_path / "runs"}
-    said = r"2 of 60 images have no features \(i0003, i0007\), 1 of them since their files were changed"
+    said = r"2 of 60 images have no features \(i0003, i0007\), 1 of them because their files were changed"
     with pytest.raises(
         MissingFeaturesError, match=said + r" after extraction \(i0007\); run `featx extract`"
     ):
         train_svm(manifest, **options)
     (run,) = train_svm(manifest, missing="leave-out", protocol="1x2", folds=["1x1"], **options)
-    assert any("left out, 1 of them since their files were changed" in line for line in run.record.warnings)
+    assert any("left out, 1 of them because their files were changed" in line for line in run.record.warnings)
 
 
 def test_copies_of_an_image_never_straddle(make: Make, relu_features: Draw, tmp_path: Path) -> None:
@@ -330,16 +330,16 @@ def test_fine_tuned_stores_serve_their_own_fold_only(make: Make, relu_features: 
     runs = train_svm(manifest, features=stores, output=tmp_path / "tuned", **options)
     assert [run.record.arm for run in runs] == ["tiny-run", "tiny-run"]
     assert runs[0].record.features["digest"] != runs[1].record.features["digest"]
-    with pytest.raises(StoreError, match="no store serves fold 2"):
+    with pytest.raises(StoreError, match="no feature store for fold 2"):
         train_svm(
             manifest,
             features=[stores[0], _fine_tuned(make, manifest, "3", [], features, labels)],
             arm="x",
             **options,
         )
-    with pytest.raises(LeakError, match=r"trained on 30 images .* fold 2 tests"):
+    with pytest.raises(LeakError, match=r"trained on 30 images .* test set of fold 2"):
         train_svm(manifest, features=[stores[0]], output=tmp_path / "leak", **options)
-    with pytest.raises(ConfigError, match="serve fold 1 alike"):
+    with pytest.raises(ConfigError, match="fold 1 has 2 feature stores"):
         train_svm(manifest, features=[plain, stores[0]], arm="x", output=tmp_path / "mixed", **options)
 
 

@@ -1,1 +1,1 @@
-"""Solvers of linear SVMs: exact ones on a Gram matrix or in the weights, and those of scikit-learn."""
+"""Solvers of linear SVMs: on a Gram matrix, in the weights, and the estimators of scikit-learn."""

@@ -1,14 +1,14 @@
-"""Squared hinge SVMs solved exactly: Newton steps on a Gram matrix.
+"""Solvers on a Gram matrix: squared hinge by exact Newton steps, hinge by libsvm.
 
-The objective is liblinear's (Fan et al. 2008, "LIBLINEAR: a library for large linear classification", eq. 3)
+The objective of squared hinge is that of liblinear (Fan et al. 2008, "LIBLINEAR: a library for large linear classification", eq. 3)
 
     ``1/2 |w|^2 [+ 1/2 b^2] + sum_i c_i max(0, 1 - y_i (w.x_i + b))^2``
 
-and the method that of Chapelle (2007), "Training a support vector machine in the primal", eq. 10: with
-``w = sum_i beta_i x_i`` the objective is piecewise quadratic, and the minimum of the piece in which the rows of
-the set ``a`` lie inside the margin solves ``(K_aa + diag(1 / 2 c_a)) beta_a = y_a``. A step goes towards that
-minimum, as far as an exact line search says. The step that finds the set unchanged has reached the optimum, to
-rounding; no tolerance decides. Solutions for a grid of C start from their neighbour, where few rows change sides.
+and the method is that of Chapelle (2007), "Training a support vector machine in the primal", eq. 10. With
+``w = sum_i beta_i x_i`` the objective is piecewise quadratic. The minimum of the piece in which the rows ``a`` lie
+inside the margin solves ``(K_aa + diag(1 / 2 c_a)) beta_a = y_a``. A step goes towards that minimum; an exact line
+search determines its length. If a step leaves the rows inside the margin unchanged, it has reached the optimum up to
+rounding errors; there is no tolerance. The solution for each C of a grid starts from that for the previous C.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_STEPS = 100
 _LINE_STEPS = 60
 
 
-# Below this the objective's decrease is rounding of the sums that make it up.
+# A smaller relative decrease of the objective is a rounding error.
 _ROUNDING = 1e-13
 
 
@@ -44,13 +44,13 @@ class Path:
     Attributes
     ----------
     coefficients : ndarray of float64, shape (n, c)
-        ``beta``: the weights are the rows' sum ``features.T @ coefficients``.
+        ``beta``: the weights are ``features.T @ coefficients``.
     outputs : ndarray of float64, shape (n, c)
         Decision values of the rows, intercept included.
     intercepts : ndarray of float64, shape (c,)
         ``b``.
     residuals : ndarray of float64, shape (c,)
-        How far from the optimum: for squared hinge the duality gap over the primal objective, for hinge the
+        Distance from the optimum: for squared hinge the duality gap over the primal objective, for hinge the
         largest violation of an optimality condition.
     iterations : ndarray of int64, shape (c,)
         Steps taken.
@@ -65,7 +65,7 @@ class Path:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Inner products; a penalised bias is the weight of one more column, of ones."""
+    """Inner products; a regularised intercept is the weight of an additional column of ones."""
 
     gram: Floats
     penalise_bias: bool
@@ -91,7 +91,7 @@ class _Kernel:
 class _State:
     beta: Floats
     bias: float
-    outputs: Floats  # decision values of the training rows, bias included
+    outputs: Floats  # decision values of the training rows, intercept included
 
 
 def squared_hinge_path(
@@ -107,12 +107,12 @@ def squared_hinge_path(
     Parameters
     ----------
     gram : ndarray of float64, shape (n, n)
-        Inner products of the training rows. Left as it is.
+        Inner products of the training rows; it is not changed.
     labels : ndarray of float64, shape (n,)
         -1 or 1.
     weights : ndarray of float64, shape (n,)
-        Cost of each row's loss relative to C, at least 0. Rows of no weight are scored like all others, so that
-        one Gram matrix serves training parts that differ.
+        Weight of each row's loss relative to C, at least 0. Rows with weight 0 are scored too, so training sets that
+        differ can use one Gram matrix.
     grid : ndarray of float64, shape (c,)
         Values of C, ascending.
 
@@ -186,7 +186,7 @@ def _piece_minimum(
 
 
 def _line_search(labels: Floats, costs: Floats, start: _State, target: _State) -> _State:
-    """Minimise along the line by Newton's method within a bracket: the slope is piecewise linear and rises."""
+    """Minimise along a line by Newton's method with a bracket; the derivative is piecewise linear and increasing."""
     inner, change = start.outputs - start.bias, target.beta - start.beta
     curve = float(change @ (target.outputs - target.bias - inner))
     slope = float(change @ inner)
@@ -213,14 +213,14 @@ def _line_search(labels: Floats, costs: Floats, start: _State, target: _State) -
 
 
 def _gap(kernel: _Kernel, labels: Floats, costs: Floats, state: _State) -> float:
-    """Relative duality gap.
+    """Compute the relative duality gap.
 
-    The dual objective is ``sum a - 1/2 |sum a_i y_i x_i|^2 - sum a_i^2 / 4 c_i`` for multipliers ``a >= 0``, here
-    those that ``beta`` stands for.
+    The dual objective is ``sum a - 1/2 |sum a_i y_i x_i|^2 - sum a_i^2 / 4 c_i`` for multipliers ``a >= 0``; here
+    ``a = y beta``.
     """
     multipliers = labels * state.beta
     norm = float(state.beta @ (state.outputs - state.bias))
-    if (multipliers < 0.0).any():  # stopped between two pieces
+    if (multipliers < 0.0).any():  # the last step ended between two pieces
         multipliers = np.maximum(multipliers, 0.0)
         norm = float((labels * multipliers) @ kernel.times(labels * multipliers))
     used = multipliers > 0.0
@@ -230,7 +230,7 @@ def _gap(kernel: _Kernel, labels: Floats, costs: Floats, state: _State) -> float
     return abs(primal - dual) / max(primal, np.finfo(np.float64).tiny)
 
 
-# libsvm keeps rows of the kernel in single precision: as many as fit here, whatever the matrix that they come from.
+# Size of the kernel cache of libsvm, which holds rows in single precision.
 _CACHE_MEGABYTES = 64
 
 
@@ -246,7 +246,7 @@ def hinge_path(
     labels : ndarray of float64, shape (n,)
         -1 or 1, both present.
     weights : ndarray of float64, shape (n,)
-        Cost of each row's loss relative to C.
+        Weight of each row's loss relative to C.
     grid : ndarray of float64, shape (c,)
         Values of C.
 
@@ -262,13 +262,13 @@ def hinge_path(
     coefficients = np.zeros((len(labels), len(grid)), order="F")
     intercepts, residuals = np.empty(len(grid)), np.empty(len(grid))
     iterations = np.empty(len(grid), dtype=np.int64)
-    # Rows of no weight are taken out here: libsvm takes them out too, but then counts its rows anew.
+    # Rows with weight 0 are removed here. libsvm removes them too, but then its row indices change.
     rows = np.flatnonzero(weights > 0.0)
     part = gram if len(rows) == len(gram) else gram[np.ix_(rows, rows)]
     for column, cost in enumerate(grid):
         machine = SVC(C=cost, kernel="precomputed", tol=tolerance, cache_size=_CACHE_MEGABYTES)
         with warnings.catch_warnings():
-            # What this warning says is measured below, for every fit.
+            # The convergence of every fit is measured below.
             warnings.simplefilter("ignore", ConvergenceWarning)
             machine.fit(part, labels[rows], sample_weight=weights[rows])
         beta = coefficients[:, column]
@@ -280,16 +280,16 @@ def hinge_path(
 
 
 def violation(inner: Floats, labels: Floats, costs: Floats, beta: Floats) -> float:
-    """Measure how far a hinge SVM is from its optimum.
+    """Measure the distance of a hinge SVM from its optimum.
 
-    The largest violation of an optimality condition, in units of the margin: what libsvm's tolerance bounds (Fan, Chen
-    & Lin 2005, "Working set selection using second order information", eq. 6 and 7). A duality gap would not do: with
-    separable classes and a large C it is made of rounding times C.
+    The measure is the largest violation of an optimality condition, in units of the margin. The tolerance of libsvm
+    bounds it (Fan, Chen & Lin 2005, "Working set selection using second order information", eq. 6 and 7). The duality
+    gap is not used: with separable classes and a large C it consists of rounding errors times C.
 
     Parameters
     ----------
     inner : ndarray of float64, shape (n,)
-        Decision values of the training rows without the bias.
+        Decision values of the training rows without the intercept.
     labels : ndarray of float64, shape (n,)
         -1 or 1.
     costs : ndarray of float64, shape (n,)

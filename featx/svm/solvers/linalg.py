@@ -1,7 +1,7 @@
-"""LAPACK routines that work in place and leave the interpreter to other threads.
+"""LAPACK routines that work in place and release the GIL, packed linear systems, and threads.
 
-scipy's own wrappers hold Python's lock while they run, and numpy's Cholesky copies its argument and takes twice as
-long. The routines here are those that scipy exports for Cython, called by their address.
+The wrappers of scipy hold the GIL while they run; the Cholesky factorisation of numpy copies its argument and takes
+twice as long. This module calls the routines that scipy exports for Cython by their address.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _ARGUMENTS = {"dpotrf": 5, "dpotrs": 8, "dpftrf": 5, "dpftrs": 8}
 
 
 INDEFINITE = (
-    "the Gram matrix of the features is not positive definite to working precision; scale the features"
+    "the Gram matrix of the features is not positive definite in working precision; scale the features, for example "
+    "with --scaling l2"
 )
 
 
@@ -57,12 +58,12 @@ def _routine(name: str) -> Any:
     interface.PyCapsule_GetPointer.restype = _POINTER
     interface.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     address = interface.PyCapsule_GetPointer(capsule, interface.PyCapsule_GetName(capsule))
-    # A function of this kind releases the lock while it runs.
+    # A function of this type releases the GIL while it runs.
     return ctypes.CFUNCTYPE(None, *[_POINTER] * _ARGUMENTS[name])(address)
 
 
 def _call(name: str, *arguments: str | int | Floats) -> int:
-    """Call a routine; its last argument, the status, is returned."""
+    """Call a routine and return its last argument, the status."""
     status = ctypes.c_int(0)
     _routine(name)(*[_reference(one) for one in arguments], ctypes.byref(status))
     return status.value
@@ -71,12 +72,12 @@ def _call(name: str, *arguments: str | int | Floats) -> int:
 def _reference(one: str | int | Floats) -> Any:
     if isinstance(one, str):
         return one.encode()
-    # An array's address, not a pointer that holds it: such pointers live on until the garbage collector comes.
+    # The address of the array; a pointer object would keep the array in memory until garbage collection.
     return ctypes.byref(ctypes.c_int(one)) if isinstance(one, int) else one.ctypes.data
 
 
 def cholesky(system: Floats) -> Floats:
-    """Factorise a positive definite matrix in its own memory.
+    """Factorise a positive definite matrix in place.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def cholesky(system: Floats) -> Floats:
     Returns
     -------
     ndarray of float64, shape (n, n)
-        ``L`` in the lower triangle, the rest as it was: the same array, if that was in C order.
+        ``L`` in the lower triangle; the upper triangle is unchanged. It is the same array if that was in C order.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def cholesky(system: Floats) -> Floats:
     [[2.0, 0.0], [1.0, 2.0]]
     """
     count, system = len(system), np.ascontiguousarray(system)
-    # What is a lower triangle by rows is an upper one by columns, as LAPACK reads it.
+    # A lower triangle in C order is an upper triangle in Fortran order, which LAPACK uses.
     if count and _call("dpotrf", "U", count, system, count):
         raise TrainingError(INDEFINITE)
     return system
@@ -108,7 +109,7 @@ def cholesky_solve(factor: Floats, right: Floats) -> Floats:
     factor : ndarray of float64, shape (n, n), C order
         From `cholesky`.
     right : ndarray of float64, shape (n, k)
-        Right sides.
+        Right-hand sides.
 
     Returns
     -------
@@ -127,26 +128,26 @@ def cholesky_solve(factor: Floats, right: Floats) -> Floats:
 
 
 def packed_cholesky(matrix: Floats) -> None:
-    """Factorise a positive definite matrix in rectangular full packed format in its own memory.
+    """Factorise a positive definite matrix in rectangular full packed format in place.
 
     Parameters
     ----------
     matrix : ndarray of float64, shape (n / 2, n + 1), C order
-        As `featx.svm.solvers.linalg` lays it out; overwritten by the factor.
+        In the layout of `PackedSystem`; it is overwritten by the factor.
     """
     if _call("dpftrf", "N", "U", matrix.shape[1] - 1, matrix):
         raise TrainingError(INDEFINITE)
 
 
 def packed_solve(factor: Floats, right: Floats) -> Floats:
-    """Solve a system by its packed factor.
+    """Solve a linear system with its packed factor.
 
     Parameters
     ----------
     factor : ndarray of float64, shape (n / 2, n + 1), C order
         From `packed_cholesky`.
     right : ndarray of float64, shape (n, k)
-        Right sides.
+        Right-hand sides.
 
     Returns
     -------
@@ -160,7 +161,7 @@ def packed_solve(factor: Floats, right: Floats) -> Floats:
 
 
 def packed_size(count: int) -> int:
-    """Tell how many numbers a system of so many lines takes.
+    """Return the number of elements of a packed system with `count` rows.
 
     Examples
     --------
@@ -172,14 +173,14 @@ def packed_size(count: int) -> int:
 
 
 class PackedSystem:
-    """A symmetric positive definite matrix, filled line by line.
+    """A symmetric positive definite matrix in packed format, filled row by row.
 
-    An odd number of lines is filled up by one of the unit matrix.
+    If the number of rows is odd, one row of the identity matrix is added.
 
     Parameters
     ----------
     memory : ndarray of float64, shape (packed_size(count) or more,)
-        Where the matrix goes.
+        Memory for the matrix.
 
     Examples
     --------
@@ -195,16 +196,16 @@ class PackedSystem:
         self._packed = memory[: packed_size(count)].reshape(self._half, 2 * self._half + 1)
 
     def put(self, first: int, lines: Floats) -> None:
-        """Put in some lines of the lower triangle; earlier ones have to be there already.
+        """Set rows of the lower triangle, after all earlier rows.
 
         Parameters
         ----------
         lines : ndarray of float64, shape (m, first + m)
-            The lines, each up to the last one's diagonal; what is beyond its own is not looked at.
+            The rows, up to the diagonal of the last row; elements beyond the diagonal of each row are ignored.
         """
         half = self._half
         early = min(max(half - first, 0), len(lines))
-        if early:  # what this puts beside the triangle later lines overwrite
+        if early:  # later rows overwrite the elements outside of the triangle
             end = first + early
             self._packed[:end, half + 1 + first : half + 1 + end] = lines[:early, :end].T
         if early < len(lines):
@@ -219,24 +220,24 @@ class PackedSystem:
         self._packed += value
 
     def add_diagonal(self, values: Floats) -> None:
-        """Add numbers to the diagonal.
+        """Add values to the diagonal.
 
         Parameters
         ----------
         values : ndarray of float64, shape (count,)
-            The numbers.
+            Values to add.
         """
         half, flat = self._half, self._packed.reshape(-1)
         flat[half + 1 :: 2 * half + 2] += values[:half]
         flat[half :: 2 * half + 2][: self.count - half] += values[half:]
 
     def solve(self, right: Floats) -> Floats:
-        """Solve for right sides; the matrix is lost.
+        """Solve for right-hand sides; the matrix is overwritten.
 
         Parameters
         ----------
         right : ndarray of float64, shape (count, k)
-            Right sides.
+            Right-hand sides.
 
         Returns
         -------
@@ -259,7 +260,7 @@ _Result = TypeVar("_Result")
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Keep linear algebra on one thread a call: our own threads do the rest, and sums keep their order."""
+    """Limit BLAS to one thread, so that sums keep their order; `in_threads` runs tasks in parallel."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
@@ -267,7 +268,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> list[_Result]:
-    """Map over items in threads.
+    """Apply a function to items in threads.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Squared hinge SVMs with more rows than columns: all splits at once, in the weights.
+"""Squared hinge SVMs with more rows than columns, solved in the weights (primal) for all splits together.
 
-The objective is that of `featx.svm.solvers.gram`. There, a step costs the cube of the rows; here all problems of a batch
-take their steps together and share the work. While many rows are inside the margin, directions come from conjugate
-gradients (`featx.svm.solvers.primal`); where few are, from linear systems of these rows (`featx.svm.solvers.primal`), exactly. Gradients,
-decision values, line searches and the duality gap are in double precision.
+The objective is that of `featx.svm.solvers.gram`, where the cost of a step grows with the cube of the rows. Here all
+problems of a batch take their steps together. While many rows are inside the margin, directions come from conjugate
+gradients (`ConjugateGradients`). When few rows are inside, directions are the exact solutions of linear systems of
+these rows (`piece_minima`). Gradients, decision values, line searches and the duality gap are in double precision.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ Singles = npt.NDArray[np.float32]
 _MAX_PRODUCTS = 150
 
 
-# A direction is good enough once its residual has fallen by this factor.
+# Conjugate gradients stop when the residual has decreased by this factor.
 _FORCING = 1e-2
 
 
-# With more products than this for one direction a new preconditioner pays.
+# If one direction takes more products than this, a new preconditioner is computed.
 _STALE = 20
 
 
-# What is added to a Hessian that rounding has made indefinite, in units of its largest element; then ten times that.
+# Added to the diagonal of a Hessian that is indefinite by rounding errors, relative to its largest element; ten times
+# as much after each failure.
 _FIRST_RIDGE = 1e-6
 
 
@@ -51,12 +52,12 @@ _RIDGES = 4
 
 
 class ConjugateGradients:
-    """Solves Newton's equations; keeps a preconditioner from one C to the next while it serves.
+    """Solves Newton's equations; reuses the preconditioner for the next C until it needs too many products.
 
     Parameters
     ----------
     penalty : ndarray of float64, shape (d + 1,)
-        Weight of each squared weight in the objective, the bias last.
+        Factor of each squared weight in the objective, the intercept last.
     """
 
     def __init__(self, rows: Rows, penalty: Floats) -> None:
@@ -67,33 +68,33 @@ class ConjugateGradients:
         self._cost = 0.0
 
     def forget(self) -> None:
-        """Give the memory of the preconditioner back."""
+        """Free the memory of the preconditioner."""
         self._gram = self._factor = None
 
     def directions(
         self, weights: Floats, cost: float, gradient: Floats
     ) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """Find the directions to the minima of quadratic pieces.
+        """Compute the directions to the minima of quadratic pieces.
 
         Parameters
         ----------
         weights : ndarray of float64, shape (n, m)
-            Cost of each row in each problem, relative to C; 0 outside the margin.
+            Weight of each row in each problem, relative to C; 0 outside the margin.
         gradient : ndarray of float64, shape (d + 1, m)
-            Of each objective.
+            Gradient of each objective.
 
         Returns
         -------
         directions : ndarray of float64, shape (d + 1, m)
-            To each minimum, to about a hundredth of the way.
+            Direction to each minimum, with a relative error of about 0.01.
         products : ndarray of int64, shape (m,)
-            Products with the Hessian that they took.
+            Number of products with the Hessian.
         """
         if self._gram is None:
             self._gram = self._rows.weighted_gram(weights.mean(axis=1))
             self._factor = None
         if self._factor is None or cost != self._cost:
-            self._factor = None  # gives its memory back before more is taken
+            self._factor = None  # frees its memory before the next allocation
             self._factor, self._cost = _factorised(self._gram, 2.0 * cost, self._penalty), cost
         found, used = self._solve((2.0 * cost * weights).astype(np.float32), gradient)
         if used.max() > _STALE:
@@ -102,7 +103,7 @@ class ConjugateGradients:
 
     def _solve(self, curvature: Singles, gradient: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
         penalty = self._penalty[:, None].astype(np.float32)
-        # Columns are brought to length 1, so that single precision never under- or overflows.
+        # Columns are scaled to length 1, to avoid underflow and overflow in single precision.
         scale = np.linalg.norm(gradient, axis=0)
         scale[scale == 0.0] = 1.0
         residual = (-gradient / scale).astype(np.float32)
@@ -136,7 +137,7 @@ def _column_dots(first: Singles, second: Singles) -> Floats:
 
 
 def _factorised(gram: Singles, factor: float, penalty: Floats) -> Singles:
-    """Factorise ``penalty + factor * gram``, with as much more on the diagonal as rounding may have taken from it."""
+    """Factorise ``penalty + factor * gram``; increase the diagonal if rounding errors made the matrix indefinite."""
     ridge = 0.0
     for attempt in range(_RIDGES + 1):
         hessian = gram.astype(np.float64, order="F")
@@ -148,7 +149,9 @@ def _factorised(gram: Singles, factor: float, penalty: Floats) -> Singles:
         if not failed and np.isfinite(lower.diagonal()).all():
             return np.asarray(lower, dtype=np.float32, order="F")
         ridge = _FIRST_RIDGE * 10.0**attempt
-    raise TrainingError("the Hessian is not positive definite to working precision; scale the features")
+    raise TrainingError(
+        "the Hessian is not positive definite in working precision; scale the features, for example with --scaling l2"
+    )
 
 
 _STEPS = 40
@@ -164,13 +167,13 @@ class Lines:
     Attributes
     ----------
     slope, curve : ndarray of float64, shape (m,)
-        First and second derivative of the norm's part.
+        First and second derivative of the regularisation term.
     room : ndarray of float64, shape (n, m)
-        ``1 - y f`` of each row at the beginning of the line.
+        ``1 - y f`` of each row at the start of the line.
     gain : ndarray of float64, shape (n, m)
-        How much a step of length 1 takes from it.
+        Decrease of ``room`` by a step of length 1.
     costs : ndarray of float64, shape (n, m)
-        Cost of each row's loss.
+        Weight of each row's loss.
     """
 
     slope: Floats
@@ -181,9 +184,9 @@ class Lines:
 
 
 def line_minima(lines: Lines) -> Floats:
-    """Find the length of step that minimises each objective.
+    """Compute the step length that minimises each objective.
 
-    The derivative is piecewise linear and rises: Newton's method within a bracket ends in a few steps.
+    The derivative is piecewise linear and increasing; Newton's method with a bracket needs a few steps.
 
     Returns
     -------
@@ -223,23 +226,24 @@ def piece_minima(
     penalise_bias: bool,
     workers: int = 1,
 ) -> tuple[Floats, Floats]:
-    """Minimise the quadratic pieces in which given rows lie inside the margin, one for each problem.
+    """Minimise the quadratic piece of each problem in which the given rows lie inside the margin.
 
-    ``(K_aa + diag(1 / 2 c_a)) beta_a = y_a`` for the rows ``a`` inside (see `featx.svm.solvers.gram`).
+    Solves ``(K_aa + diag(1 / 2 c_a)) beta_a = y_a`` for the rows ``a`` inside (see `featx.svm.solvers.gram`).
 
     Parameters
     ----------
     labels, costs : ndarray of float64, shape (n, m)
-        -1 or 1, and the cost of each row's loss, for each problem.
+        -1 or 1, and the weight of each row's loss, for each problem.
     inside : ndarray of bool, shape (n, m)
         Rows inside the margin; their costs are above 0.
 
     Returns
     -------
     coefficients : ndarray of float64, shape (n, m)
-        Weights are the rows' sum with these.
+        Dual coefficients: the weights are ``rows.T @ coefficients``.
     biases : ndarray of float64, shape (m,)
-        Intercepts; NaN where no row is inside and the bias is free, as any is then a minimum.
+        Intercepts; NaN if no row is inside and the intercept is not regularised, because every intercept is then a
+        minimum.
 
     Examples
     --------
@@ -291,20 +295,21 @@ Bools = npt.NDArray[np.bool_]
 _MAX_STEPS = 60
 
 
-# Solutions on the way to a grid are solved until steps change decision values by less than this.
+# Tolerance of solutions before the grid, relative to the largest decision value.
 _ROUGH = 1e-1
 
 
-# A step that promises less of the objective than this is the last, too.
+# A fit also stops if the predicted decrease is less than this fraction of the objective.
 _CLOSED = 1e-9
 
 
-# A step of this length, to rounding, is a whole one.
+# A step length that differs from 1 by less than this counts as 1.
 _WHOLE = 1e-9
 
 
-# An exact step costs the cube of the rows inside the margin, an iterative one products with all rows and the cube of
-# the columns: below this many rows a column the first is cheaper, and takes 8 bytes a pair of rows.
+# The cost of an exact step grows with the cube of the rows inside the margin. An iterative step costs products with all
+# rows and the cube of the columns. Below this many rows per column the exact step is cheaper; it needs 8 bytes for each
+# pair of rows.
 _ROWS_PER_COLUMN = 1.2
 
 
@@ -320,7 +325,7 @@ class ProblemBatch:
     labels : ndarray of float64, shape (n, m)
         -1 or 1.
     weights : ndarray of float64, shape (n, m)
-        Cost of each row in each problem, relative to C; 0 for rows that a problem holds out.
+        Weight of each row in each problem, relative to C; 0 for held-out rows.
     """
 
     labels: Floats
@@ -329,9 +334,9 @@ class ProblemBatch:
 
 @dataclass
 class _State:
-    """Where the problems of a batch stand."""
+    """Current weights and decision values of the problems of a batch."""
 
-    weights: Floats  # (d + 1, m), the bias last
+    weights: Floats  # (d + 1, m), the intercept last
     outputs: Floats  # (n, m)
 
 
@@ -342,9 +347,9 @@ class Solution:
     Attributes
     ----------
     outputs : ndarray of float64, shape (n, m)
-        Decision values of all rows, those held out included.
+        Decision values of all rows, including held-out rows.
     weights : ndarray of float64, shape (d + 1, m)
-        Weights, the bias last.
+        Weights, the intercept last.
     gaps : ndarray of float64, shape (m,)
         Duality gap over primal objective.
     steps : ndarray of int64, shape (m,)
@@ -366,7 +371,7 @@ def primal_path(
     settled: float = 1e-6,
     approach: int = 0,
 ) -> Iterator[Solution]:
-    """Solve a batch of squared hinge SVMs for every C of a grid, each when it is asked for.
+    """Solve a batch of squared hinge SVMs for every C of a grid; each solution is computed on request.
 
     Parameters
     ----------
@@ -384,7 +389,7 @@ def primal_path(
 
 
 class _Minimiser:
-    """Minimises one batch, for one C after the other."""
+    """Minimises the objectives of one batch, one C after the other."""
 
     def __init__(self, rows: Rows, batch: ProblemBatch, penalty: Floats) -> None:
         self._rows = rows
@@ -408,10 +413,10 @@ class _Minimiser:
             state.weights[:, running] += length * direction
             state.outputs[:, running] += length * change
             steps[running] += 1
-            # A short step is no small one: what counts is how far the minimum of the piece is.
+            # The distance to the minimum of the piece counts, even if the line search made the step short.
             moved = np.maximum(1.0, length) * np.abs(change).max(axis=0)
             done = closed | (moved <= settled * np.abs(state.outputs[:, running]).max(axis=0))
-            if exact:  # the minimum of a piece within that piece is the minimum
+            if exact:  # a minimum of a piece that lies in this piece is the minimum of the objective
                 done |= (self._inside(state, running) == inside).all(axis=0) & (np.abs(length - 1.0) < _WHOLE)
             running = running[~done]
             if not len(running):
@@ -419,7 +424,7 @@ class _Minimiser:
         return steps
 
     def _promised(self, state: _State, which: Ints, lines: Lines) -> Floats:
-        """Tell what share of the objective a whole step would take away if the objective were one piece."""
+        """Return the fraction by which a step of length 1 would decrease the objective if it were quadratic."""
         loss = lines.costs * np.maximum(0.0, lines.room)
         weights = self._penalty[:, None] * state.weights[:, which]
         objective = 0.5 * _dots(weights, weights) + _dots(loss, np.maximum(0.0, lines.room))
@@ -431,7 +436,7 @@ class _Minimiser:
         return np.asarray((room > 0.0) & (self._batch.weights[:, which] > 0.0))
 
     def _few(self, inside: Bools) -> bool:
-        """Tell whether so few rows are inside the margin that exact steps are cheaper than iterative ones."""
+        """Return whether so few rows are inside the margin that exact steps are cheaper than iterative steps."""
         most = min(_ROWS_PER_COLUMN * self._rows.width, _MOST_ROWS)
         return bool(inside.sum(axis=0).mean() <= most)
 
@@ -456,13 +461,13 @@ class _Minimiser:
         return self._iterative.directions(inside * self._batch.weights[:, which], cost, gradient)[0]
 
     def _pull(self, state: _State, which: Ints, cost: float) -> tuple[Floats, Floats]:
-        """Return multipliers ``2 c slack`` and the rows' sum with them."""
+        """Return the multipliers ``2 c slack`` and the rows weighted by them, summed."""
         labels, weights = self._batch.labels[:, which], self._batch.weights[:, which]
         multipliers = 2.0 * cost * weights * np.maximum(0.0, 1.0 - labels * state.outputs[:, which])
         return multipliers, self._rows.summed(multipliers * labels)
 
     def gaps(self, state: _State, cost: float) -> Floats:
-        """Measure the duality gap over the objective, for the multipliers ``2 c slack`` (see `featx.svm.solvers.gram`)."""
+        """Compute the duality gap over the objective, for the multipliers ``2 c slack`` (see `featx.svm.solvers.gram`)."""
         multipliers, pull = self._pull(state, np.arange(self._batch.labels.shape[1]), cost)
         slack = np.maximum(0.0, 1.0 - self._batch.labels * state.outputs)
         loss = 0.5 * _dots(multipliers, slack)

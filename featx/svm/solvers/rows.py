@@ -1,4 +1,4 @@
-"""Rows of features that are only ever multiplied, block by block, in the precision that a product needs."""
+"""Products with rows of features, block by block, in single or double precision."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _BLOCK = 512
 _PANEL = 512
 
 
-# Lines of a band of inner products; as many rows are converted to double precision at a time.
+# Rows of a band of inner products, and rows converted to double precision at a time.
 _BAND = 256
 
 
-# Places kept free for rows to come, as a share of those asked for.
+# Free places for new rows, as a fraction of the requested rows.
 _SPARE = 0.03
 
 
@@ -41,41 +41,41 @@ _Result = TypeVar("_Result")
 
 
 class System(Protocol):
-    """Inner products of some rows, to be added to and solved: `PackedSystem`, or that of a device."""
+    """Linear system of inner products of rows: `PackedSystem`, or a system on a device."""
 
     def add(self, value: float) -> None:
         """Add a number to every element."""
 
     def add_diagonal(self, values: Floats) -> None:
-        """Add numbers to the diagonal."""
+        """Add values to the diagonal."""
 
     def solve(self, right: Floats) -> Floats:
-        """Solve for right sides; the matrix is lost."""
+        """Solve for right-hand sides; the matrix is overwritten."""
 
 
 Work = Callable[[int, Ints, System], _Result]
 
 
 class Products(Protocol):
-    """Inner products of rows, set by set: `InnerProducts`, or rows on a device."""
+    """Inner products of sets of rows: `InnerProducts`, or rows on a device."""
 
     def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
-        """Work on the products of several sets of rows."""
+        """Apply `work` to the inner products of each set of rows."""
 
 
 class Rows:
-    """Some rows of a feature matrix that are only ever multiplied.
+    """Rows of a feature matrix, for products.
 
-    Work is cut into blocks whose size does not depend on the number of threads, and summed in their order.
+    Products are computed in blocks of a fixed size and summed in order, so they do not depend on the number of threads.
 
     Parameters
     ----------
     features : ndarray of float32, shape (all, d)
         Features; may be memory-mapped.
     lengths : ndarray of float64, shape (all,)
-        What each row is divided by.
+        Divisor of each row.
     numbers : ndarray of int64, shape (n,), optional
-        Which rows, ascending; all if not given.
+        Row indices, ascending; by default all rows.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class Rows:
         self._parts = [slice(start, start + _BLOCK) for start in range(0, self.count, _BLOCK)]
 
     def gather(self) -> None:
-        """Copy the rows into a matrix of their own: products are then faster by half."""
+        """Copy the rows into a contiguous matrix; products then take about two thirds of the time."""
         if self._copy is None:
             self._copy = self._features[self._numbers]
 
     def release(self) -> None:
-        """Give the copy's memory back."""
+        """Free the memory of the copy."""
         if self._numbers is not None:
             self._copy = None
 
@@ -110,7 +110,7 @@ class Rows:
         return self._features[self._numbers[part]]
 
     def times(self, weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
-        """Multiply by columns of weights, the last row of which is the bias, in their precision."""
+        """Multiply the rows by weights, whose last row is the intercept, in the precision of the weights."""
         result = np.empty((self.count, weights.shape[1]), weights.dtype)
         slopes, biases = weights[:-1], weights[-1]
 
@@ -123,7 +123,7 @@ class Rows:
         return result
 
     def summed(self, coefficients: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
-        """Sum the rows, a 1 behind each, with columns of coefficients, in their precision."""
+        """Sum the rows (with a 1 appended) times coefficients, in the precision of the coefficients."""
 
         def part_sum(part: slice) -> npt.NDArray[Any]:
             scaled = coefficients[part] * self._factors[part, None].astype(coefficients.dtype)
@@ -136,7 +136,7 @@ class Rows:
         return total
 
     def weighted_gram(self, weights: Floats) -> npt.NDArray[np.float32]:
-        """Compute ``sum_i weights_i x_i x_i'`` (lower triangle) with a 1 behind each row, in single precision."""
+        """Compute ``sum_i weights_i x_i x_i'`` (lower triangle) with a 1 appended to each row, in single precision."""
         used = np.flatnonzero(weights)
         roots = np.sqrt(weights[used])
         gram = np.zeros((self.width + 1, self.width + 1), np.float32, order="F")
@@ -156,19 +156,19 @@ class Rows:
         return gram
 
     def products(self) -> Products:
-        """Make room for inner products of these rows."""
+        """Return an empty store for inner products of these rows."""
         return InnerProducts(self)
 
     def scaled(self, numbers: Ints) -> Floats:
-        """Take some rows, divided by their lengths, in double precision."""
+        """Return rows divided by their lengths, in double precision."""
         return self._block(numbers).astype(np.float64) * self._factors[numbers, None]
 
 
 class InnerProducts:
-    """Inner products, in double precision, of those rows that were asked for last: one triangle of a square.
+    """Inner products in double precision of the rows that were requested last (lower triangle).
 
-    Rows that are no longer asked for give their place to new ones, so that a set of rows that changes bit by bit
-    costs no second square.
+    New rows take the places of rows that are no longer requested, so a set of rows that changes slowly needs no second
+    matrix.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -177,20 +177,20 @@ class InnerProducts:
         self._places = np.full(rows.count, -1, dtype=np.int64)
         self._bands: list[
             Floats
-        ] = []  # lines of the triangle, `_BAND` at a time, up to the last one's diagonal
+        ] = []  # rows of the triangle, `_BAND` at a time, up to the diagonal of the last row
 
     def cover(self, numbers: Ints) -> None:
-        """Make sure that some rows are among those held.
+        """Compute the inner products of rows that are not held yet.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (m,)
-            Rows; those held that are not among these may be dropped.
+            Row indices; other rows may be dropped.
         """
         missing = numbers[self._places[numbers] < 0]
         free = np.setdiff1d(np.arange(len(self._held)), self._places[numbers])
         if len(missing) > len(free):
-            self._bands = []  # gives its memory back before more is taken
+            self._bands = []  # frees its memory before the next allocation
             size = len(numbers) + int(_SPARE * len(numbers))
             self._bands = [np.zeros((_BAND, start + _BAND)) for start in range(0, size, _BAND)]
             self._held, self._places[:] = np.full(len(self._bands) * _BAND, -1), -1
@@ -207,7 +207,7 @@ class InnerProducts:
         in_threads(lambda band: self._fill(band, new), range(len(self._bands)), self._rows.workers)
 
     def _fill(self, number: int, new: npt.NDArray[np.bool_]) -> None:
-        """Compute what new rows change in one band: their columns, and their lines."""
+        """Compute the columns and rows of one band that belong to new rows."""
         band, first = self._bands[number], number * _BAND
         used = self._held >= 0
         lines = np.flatnonzero(used[first : first + _BAND]) + first
@@ -222,15 +222,15 @@ class InnerProducts:
                 band[np.ix_(some - first, part)] = left @ self._rows.scaled(self._held[part]).T
 
     def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
-        """Work on the products of several sets of rows.
+        """Apply `work` to the inner products of each set of rows.
 
         Parameters
         ----------
         inside : ndarray of bool, shape (n, m)
-            The sets, one a column.
+            The sets, one in each column.
         """
         self.cover(np.flatnonzero(inside.any(axis=1)))
-        # A system for each thread, taken once: what threads take and give back themselves stays with them.
+        # Memory of one system for each thread, allocated once: memory that threads allocate and free stays in their arenas.
         largest = int(inside.sum(axis=0).max())
         systems: SimpleQueue[Floats] = SimpleQueue()
         for _ in range(min(workers, inside.shape[1])):
@@ -246,21 +246,21 @@ class InnerProducts:
         return in_threads(one, range(inside.shape[1]), workers)
 
     def piece(self, numbers: Ints, memory: Floats) -> tuple[Ints, PackedSystem]:
-        """Take the products of some rows with each other.
+        """Return the inner products of rows with each other.
 
         Parameters
         ----------
         numbers : ndarray of int64, shape (m,)
-            Rows, covered.
+            Row indices, passed to `cover` before.
         memory : ndarray of float64, shape (packed_size(m) or more,)
-            Where the matrix goes.
+            Memory for the matrix.
 
         Returns
         -------
         numbers : ndarray of int64, shape (m,)
-            The same rows in the order of the matrix.
+            The same row indices in the order of the matrix.
         matrix : PackedSystem
-            Products.
+            Inner products.
         """
         places = np.sort(self._places[numbers])
         matrix = PackedSystem(memory, len(places))

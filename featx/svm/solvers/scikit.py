@@ -1,4 +1,4 @@
-"""scikit-learn's own estimators behind the interface of our solvers, to check and to compare."""
+"""Estimators of scikit-learn as solvers, and the Gram matrix solver as an estimator of scikit-learn."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from featx.svm.solvers.linalg import in_threads
 __all__ = ["LinearSVM", "ScikitSolver"]
 
 
-# Ten times scikit-learn's: at its own, liblinear stops short of a large C.
+# Ten times the default of scikit-learn, at which liblinear does not converge for a large C.
 _MAX_ITERATIONS = 10_000
 
 
 class ScikitSolver:
-    """Fits ``LinearSVC`` or ``SVC(kernel="linear")`` anew for each split and C.
+    """Fits ``LinearSVC`` or ``SVC(kernel="linear")`` for each split and C.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class ScikitSolver:
         self._workers = workers
         self.measure, self.tolerance = MEASURES[settings.loss]
         if settings.loss == "squared_hinge":
-            # liblinear's tolerance is on the gradient; the gap that it leaves is about this.
+            # The tolerance of liblinear bounds the gradient; the duality gap is then about this.
             self.tolerance = 1e-3
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
-        """Solve every job for every C."""
+        """Solve every problem for every C."""
         return in_threads(lambda job: self._curve(job, costs), jobs, self._workers)
 
     def _curve(self, job: FitProblem, costs: Sequence[float]) -> Curve:
@@ -63,7 +63,7 @@ class ScikitSolver:
         Parameters
         ----------
         train : ndarray of int64, shape (m,)
-            Row numbers.
+            Row indices.
         labels : ndarray of float64, shape (m,)
             -1 or 1, both present.
         """
@@ -80,7 +80,7 @@ def _liblinear(scaler: Scaler, rows: Floats, labels: Floats, costs: Floats, cost
 
     machine = LinearSVC(C=1.0, dual="auto", max_iter=_MAX_ITERATIONS, random_state=0)
     with warnings.catch_warnings():
-        # What this warning says is measured below, for every fit.
+        # The convergence of every fit is measured below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         machine.fit(rows, labels, sample_weight=costs)
     weights, bias = machine.coef_[0], float(machine.intercept_[0])
@@ -108,30 +108,30 @@ _LOSSES = ("squared_hinge", "hinge")
 
 
 class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Linear support vector machine, one against the rest, solved on the Gram matrix of the rows.
+    """Linear support vector machine, one-vs-rest, solved on the Gram matrix of the rows.
 
-    With squared hinge the objective is that of `sklearn.svm.LinearSVC`, solved exactly whatever C; with hinge it is
+    With squared hinge the objective is that of `sklearn.svm.LinearSVC`, solved exactly for every C. With hinge it is
     that of ``sklearn.svm.SVC(kernel="linear")``, solved by the same libsvm.
 
     Parameters
     ----------
     penalise_bias : bool
-        Count the intercept in the norm, as ``LinearSVC`` does. Hinge does not, whatever is given.
+        Regularise the intercept, as ``LinearSVC`` does. With hinge the intercept is never regularised.
     tol : float
-        libsvm's tolerance, for hinge. Squared hinge needs none.
+        Tolerance of libsvm, for hinge. Squared hinge has no tolerance.
 
     Attributes
     ----------
     classes_ : ndarray of shape (k,)
         Classes, sorted.
     coef_ : ndarray of float64, shape (1, d) or (k, d)
-        Weights: of the second class with two, else of each.
+        Weights: of the second class if there are two classes, else of each class.
     intercept_ : ndarray of float64, shape (1,) or (k,)
         Intercepts.
     n_iter_ : int
-        The most steps of any of the fits.
+        Largest number of steps of a fit.
     residual_ : float
-        How far the worst fit is from its optimum: duality gap over objective, or for hinge the largest violation of
+        Largest distance of a fit from its optimum: duality gap over objective, or for hinge the largest violation of
         an optimality condition.
 
     Examples
@@ -157,7 +157,7 @@ class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.tol = tol
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearSVM:
-        """Fit.
+        """Fit the SVM.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array_like of shape (n,)
             Classes.
         sample_weight : array_like of shape (n,), optional
-            Factors of C for each row.
+            Factor of C of each row.
         """
         if self.loss not in _LOSSES:
             raise ValueError(
@@ -182,7 +182,8 @@ class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
         present = np.unique(targets[weights > 0])
         if len(present) < 2:
             raise ValueError(
-                f"LinearSVM needs rows of at least 2 classes, got {len(present)} class: {present.tolist()}"
+                f"LinearSVM needs rows of at least 2 classes, got {len(present)} class: {present.tolist()}. Add rows of "
+                "another class"
             )
         columns = [1] if len(self.classes_) == 2 else range(len(self.classes_))
         gram = rows @ rows.T
