@@ -1,4 +1,4 @@
-"""Squared hinge by Newton steps against liblinear, and against its own optimality conditions."""
+"""Solvers on a Gram matrix: squared hinge against liblinear and its optimality conditions, hinge against libsvm."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from featx.errors import TrainingError
 from featx.svm.problems import balanced_weights
-from featx.svm.solvers.gram import squared_hinge_path
+from featx.svm.solvers.gram import hinge_path, squared_hinge_path
 
 GRID = 10.0 ** np.arange(-3, 5)
 
@@ -69,7 +69,7 @@ def test_converges_on_anything_small(seed: int, count: int, width: int, penalise
     assert path.residuals.max() < 1e-8
 
 
-def test_rows_of_no_weight_do_not_count(relu_features) -> None:
+def test_squared_hinge_ignores_rows_with_weight_0(relu_features) -> None:
     rows, labels = _problem(relu_features, 60, 20)
     weights = np.where(np.arange(60) < 40, 1.0, 0.0)
     whole = squared_hinge_path(rows @ rows.T, labels, weights, GRID)
@@ -82,3 +82,41 @@ def test_rows_of_no_weight_do_not_count(relu_features) -> None:
 def test_a_matrix_that_is_no_gram_matrix_is_refused() -> None:
     with pytest.raises(TrainingError, match="not positive definite"):
         squared_hinge_path(-10.0 * np.eye(3), np.array([-1.0, 1.0, 1.0]), np.ones(3), np.array([1.0]))
+
+
+def test_decisions_agree_with_libsvm_on_the_features(relu_features) -> None:
+    features, positive = relu_features(120, 200)
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True).astype(np.float64)
+    labels = np.where(positive, 1.0, -1.0)
+    train, test = rows[::2], rows[1::2]
+    path = hinge_path(
+        train @ train.T, labels[::2], balanced_weights(labels[::2], "balanced"), GRID, tolerance=1e-8
+    )
+    scores = test @ (train.T @ path.coefficients) + path.intercepts
+    for column, cost in enumerate(GRID):
+        wanted = SVC(kernel="linear", C=cost, class_weight="balanced", tol=1e-8).fit(train, labels[::2])
+        expected = wanted.decision_function(test)
+        assert np.abs(scores[:, column] - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert path.residuals.max() < 1e-5
+
+
+def test_the_residual_shows_a_fit_that_stopped_early(relu_features) -> None:
+    features, positive = relu_features(100, 50)
+    gram = features.astype(np.float64) @ features.T.astype(np.float64)
+    labels = np.where(positive, 1.0, -1.0)
+    loose = hinge_path(gram, labels, np.ones(100), np.array([1.0]), tolerance=1.0)
+    tight = hinge_path(gram, labels, np.ones(100), np.array([1.0]), tolerance=1e-6)
+    assert 1e-2 < loose.residuals[0] <= 1.0
+    assert tight.residuals[0] < 1e-5
+
+
+def test_hinge_ignores_rows_with_weight_0(relu_features) -> None:
+    features, positive = relu_features(60, 100)
+    gram = features.astype(np.float64) @ features.T.astype(np.float64)
+    labels = np.where(positive, 1.0, -1.0)
+    weights = np.where(np.arange(60) % 3 == 0, 0.0, 1.0)
+    kept = np.flatnonzero(weights)
+    whole = hinge_path(gram, labels, weights, np.array([0.1]), tolerance=1e-8)
+    part = hinge_path(gram[np.ix_(kept, kept)], labels[kept], np.ones(40), np.array([0.1]), tolerance=1e-8)
+    np.testing.assert_array_equal(whole.coefficients[kept], part.coefficients)
+    assert not whole.coefficients[weights == 0.0].any()

@@ -10,13 +10,12 @@ import pytest
 from featx.errors import TrainingError
 from featx.svm import solving as solve
 from featx.svm.problems import FitProblem
-from featx.svm.scaling import row_lengths
 from featx.svm.search import search_cost
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers import primal, rows
 from featx.svm.solvers.primal import ProblemBatch, primal_path
-from featx.svm.solvers.rows import InnerProducts, Rows
-from featx.svm.solving import GramSolver, PrimalSolver, make_solver
+from featx.svm.solvers.rows import Rows
+from featx.svm.solving import GramSolver, PrimalSolver
 
 GRID = 10.0 ** np.arange(-3, 5)
 
@@ -102,66 +101,8 @@ def test_several_classes_and_many_splits_are_solved_in_batches(relu_features, mo
     np.testing.assert_allclose(ours.curves[2].aucs, theirs.curves[2].aucs, atol=1e-6)
 
 
-def test_rows_multiply_as_matrices_do(relu_features) -> None:
-    features, _ = relu_features(600, 25)
-    lengths = row_lengths(features)
-    scaled = np.column_stack([features / lengths[:, None], np.ones(600)])
-    some = Rows(features, lengths, 2)
-    rng = np.random.default_rng(0)
-    columns, sums = rng.normal(size=(26, 3)), rng.normal(size=(600, 3))
-    np.testing.assert_allclose(some.times(columns), scaled @ columns, atol=1e-12)
-    np.testing.assert_allclose(some.summed(sums), scaled.T @ sums, atol=1e-12)
-    weights = rng.uniform(size=600) * (rng.random(600) < 0.5)
-    gram = some.weighted_gram(weights)
-    np.testing.assert_allclose(np.tril(gram), np.tril((scaled.T * weights) @ scaled), rtol=1e-4, atol=1e-4)
-
-
 def test_numbers_too_large_for_any_precision_are_an_error() -> None:
     features = (1e30 * np.random.default_rng(0).normal(size=(40, 2))).astype(np.float32)
     labels = np.where(np.arange(40) % 2 == 0, 1.0, -1.0)[:, None]
     with pytest.raises(TrainingError, match="scale the features"), np.errstate(all="ignore"):
         list(primal_path(Rows(features, np.ones(40)), ProblemBatch(labels, np.ones((40, 1))), GRID))
-
-
-def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:
-    features, _ = relu_features(100, 50)
-    squared, hinge = SvmSettings(), SvmSettings.make({"preset": "paper"})
-    assert isinstance(make_solver(features, "l2", squared), PrimalSolver)
-    assert isinstance(make_solver(features, "l2", squared, rows=50), GramSolver)
-    assert isinstance(make_solver(features, "l2", hinge), GramSolver)
-
-
-def test_inner_products_follow_a_changing_set_of_rows(relu_features, monkeypatch) -> None:
-    monkeypatch.setattr(rows, "_BAND", 16)
-    features, _ = relu_features(120, 20)
-    lengths = row_lengths(features)
-    wanted = (features / lengths[:, None]) @ (features / lengths[:, None]).T
-    products = InnerProducts(Rows(features, lengths, 2))
-    rng = np.random.default_rng(4)
-    numbers = np.arange(0, 60)
-    for _ in range(6):
-        products.cover(numbers)
-        some = rng.permutation(numbers)[:40]
-        order, piece = products.piece(some, np.empty(2000))
-        assert sorted(order) == sorted(some)
-        piece.add_diagonal(np.ones(40))
-        right = rng.normal(size=(40, 2))
-        solved = np.linalg.solve(wanted[np.ix_(order, order)] + np.eye(40), right)
-        np.testing.assert_allclose(piece.solve(right), solved, atol=1e-6)
-        # A tenth of the rows leave, others come; at the end more than there is room for.
-        numbers = np.union1d(
-            rng.permutation(numbers)[:54], rng.integers(0, 120, 5 if len(numbers) < 62 else 60)
-        )
-
-
-def test_memory_of_the_copy_is_given_back_without_a_change(relu_features) -> None:
-    features, _ = relu_features(100, 10)
-    some = np.arange(0, 100, 3)
-    part = Rows(features, row_lengths(features), numbers=some)
-    columns = np.random.default_rng(0).normal(size=(11, 2))
-    before = part.times(columns)
-    part.gather()
-    assert np.array_equal(part.times(columns), before)
-    part.release()
-    assert np.array_equal(part.times(columns), before)
-    np.testing.assert_allclose(before, Rows(features[some], row_lengths(features)[some]).times(columns))

@@ -1,4 +1,4 @@
-"""Pooling of views and of groups."""
+"""Pooled scores of views and of groups, and row weights."""
 
 from __future__ import annotations
 

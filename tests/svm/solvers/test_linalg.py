@@ -1,4 +1,4 @@
-"""Packed systems against dense ones."""
+"""Packed linear systems against dense systems."""
 
 from __future__ import annotations
 
