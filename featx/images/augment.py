@@ -1,8 +1,8 @@
-"""Views: one image, zoomed, turned, sheared, shifted or mirrored.
+"""Augmentation: images are zoomed, rotated, sheared, shifted and flipped.
 
-A `View` is plain numbers. It comes from a Halton sequence (test-time augmentation: always the same views) or
-from a random generator (training), and is applied to the prepared pixels with one bilinear interpolation. Turns
-by multiples of 90 degrees and flips on their own move pixels exactly, without interpolation.
+A `View` has the parameters of one augmented view. Views come from a Halton sequence (test-time augmentation: always the
+same views) or from a random generator (training), and are applied to prepared pixels with one bilinear interpolation.
+Flips and rotations by multiples of 90 degrees alone move pixels exactly, without interpolation.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _REFERENCE_SIDE = 224.0
 
 @dataclass(frozen=True)
 class Ranges:
-    """Ranges that views are drawn from.
+    """Augmentation ranges.
 
     Attributes
     ----------
     zoom : float
-        Largest magnification; the smallest is its inverse. Log-uniform, across and down independently.
+        Largest magnification; the smallest is its inverse. Log-uniform, horizontally and vertically independent.
     rotation : float
-        Angles from 0 up to this many degrees.
+        Largest rotation in degrees; the smallest is 0.
     rotation_step : float
-        Angles are multiples of this many degrees; 0 for any angle.
+        Rotations are multiples of this, in degrees; 0 for any rotation.
     shear : float
-        Shear angles from minus to plus this many degrees.
+        Largest shear angle in degrees; the smallest is its negative.
     translation : float
-        Shifts from minus to plus this many pixels of an image 224 pixels wide; in proportion for other sizes.
+        Largest shift in pixels of an image 224 pixels wide, in proportion for other sizes; the smallest is its negative.
     flip : bool
-        Whether half of the views are mirrored left to right.
+        Whether half of the views are flipped left to right.
     fill : {"black", "reflect"}
-        What lies beyond the image: black, or the image mirrored at its edges.
+        Pixels outside the image: black, or the image mirrored at its edges.
     """
 
     zoom: float = 1.0
@@ -73,30 +73,30 @@ class Ranges:
 
 NONE = Ranges()
 PAPER = Ranges(zoom=1.3, rotation=360.0, shear=30.0, translation=30.0, flip=True)
-"""The ranges of Menegola et al. 2017, on black."""
+"""The ranges of Menegola et al. 2017, with black outside the image."""
 TURNS = Ranges(rotation=360.0, rotation_step=90.0, flip=True)
-"""The eight exact views: quarter turns and their mirror images."""
+"""The eight exact views: rotations by multiples of 90 degrees, with and without a flip."""
 PRESETS: dict[str, Ranges] = {"none": NONE, "paper": PAPER, "turns": TURNS}
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at an image; the default leaves it as it is.
+    """Parameters of an augmented view; the defaults leave the image unchanged.
 
     Attributes
     ----------
     zoom_x, zoom_y : float
-        Magnification across and down.
+        Horizontal and vertical magnification.
     rotation : float
         Degrees, counterclockwise.
     shear : float
-        Degrees: how far upright lines lean.
+        Angle of vertical lines to the vertical, in degrees.
     shift_x, shift_y : float
-        Pixels to the right and down, in an image of 224 pixels.
+        Shift to the right and down in pixels of an image 224 pixels wide.
     flip : bool
-        Mirrored left to right, before all else.
+        Whether the image is flipped left to right, before all else.
     fill : {"black", "reflect"}
-        What lies beyond the image.
+        Pixels outside the image.
     """
 
     zoom_x: float = 1.0
@@ -110,21 +110,21 @@ class View:
 
 
 def halton_views(n: int, ranges: Ranges = PAPER) -> tuple[View, ...]:
-    """Draw views that cover the ranges evenly, always the same ones.
+    """List views that cover the ranges evenly, for test-time augmentation.
 
     Parameters
     ----------
     n : int
-        How many, at least 1.
+        Number of views, at least 1.
     ranges : Ranges
-        What to draw from.
+        Augmentation ranges.
 
     Returns
     -------
     tuple of View
-        Points 1 to `n` of the unscrambled Halton sequence in seven dimensions (point 0, a corner of the ranges,
-        is left out); where the ranges hold a finite number of views, such as `TURNS`, these in turn, the
-        unchanged image first. The first views of a longer series are those of a shorter one.
+        Points 1 to `n` of the unscrambled Halton sequence in seven dimensions, without point 0, a corner of the ranges.
+        Ranges with a finite number of views, such as `TURNS`, give these in order, the unchanged image first. The first
+        views of a longer list are those of a shorter one.
 
     Raises
     ------
@@ -157,14 +157,14 @@ def halton_views(n: int, ranges: Ranges = PAPER) -> tuple[View, ...]:
 
 
 def random_view(rng: np.random.Generator, ranges: Ranges = PAPER) -> View:
-    """Draw one view.
+    """Choose a random view, for training.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of chance; seven numbers are drawn whatever the ranges are.
+        Random generator; each view takes seven numbers, whatever the ranges.
     ranges : Ranges
-        What to draw from.
+        Augmentation ranges.
 
     Returns
     -------
@@ -194,15 +194,15 @@ def _view(point: Sequence[float], ranges: Ranges) -> View:
     )
 
 
-def _angle(share: float, ranges: Ranges) -> float:
+def _angle(fraction: float, ranges: Ranges) -> float:
     angles = _angles(ranges)
     if not angles:
-        return ranges.rotation * share
-    return angles[min(math.floor(share * len(angles)), len(angles) - 1)]
+        return ranges.rotation * fraction
+    return angles[min(math.floor(fraction * len(angles)), len(angles) - 1)]
 
 
 def _angles(ranges: Ranges) -> tuple[float, ...]:
-    """List the angles of stepped ranges; none where any angle may come."""
+    """List the rotations of stepped ranges; none if any rotation is possible."""
     if not ranges.rotation:
         return (0.0,)
     if not ranges.rotation_step:
@@ -213,22 +213,20 @@ def _angles(ranges: Ranges) -> tuple[float, ...]:
 
 
 def apply_view(array: _PIXELS, view: View) -> _PIXELS:
-    """Look at an image by a view.
-
-    The image is mirrored, then sheared, zoomed and turned about its centre, then shifted.
+    """Apply an augmented view to an image: flip, shear, zoom and rotate about the centre, then shift.
 
     Parameters
     ----------
     array : ndarray of uint8, shape (height, width, 3)
         Prepared pixels.
     view : View
-        How to look.
+        Parameters of the view.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 3)
-        Contiguous; a new array also where nothing changes. Exact for flips and quarter turns on their own (on
-        an oblong image: half turns); else bilinear, once.
+        Contiguous; always a new array. Exact for flips and rotations by multiples of 90 degrees (of 180 degrees if the
+        image is not square) alone; else with one bilinear interpolation.
 
     Examples
     --------
@@ -260,9 +258,9 @@ def _warp(array: _PIXELS, view: View) -> _PIXELS:
 
 
 def _to_source(view: View, width: int, height: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the 2 x 3 matrix from a place in the result to its place in the image, both in pixels."""
+    """Return the 2 x 3 matrix from pixel coordinates of the result to those of the image."""
     angle = math.radians(view.rotation)
-    # Image rows count downwards, so the sine's sign is that of a counterclockwise turn as seen.
+    # Image rows count downwards; these signs of the sine give a counterclockwise rotation.
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     zoom = np.diag([view.zoom_x, view.zoom_y])
     lean = np.array([[1.0, math.tan(math.radians(view.shear))], [0.0, 1.0]])
@@ -273,7 +271,7 @@ def _to_source(view: View, width: int, height: int) -> np.ndarray[Any, np.dtype[
 
 
 def _overhang(matrix: np.ndarray[Any, np.dtype[np.float64]], width: int, height: int) -> int:
-    """Return by how many pixels the result's corners reach beyond the image."""
+    """Return how many pixels the result's corners are outside the image."""
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix.T
     beyond = max(float(-corners.min()), float((corners - [width, height]).max()))
     return max(math.ceil(beyond) + 1, 0)

@@ -1,10 +1,10 @@
-"""Content keys: the SHA-256 of each file's bytes, without reading unchanged files again.
+"""Content keys: the SHA-256 of image files. Unchanged files are not read again.
 
-A side table, ``content-keys.sqlite`` in the cache folder, remembers the key of each file by machine, path, size
-and times of change (to the nanosecond). It only ever saves work: where it is missing, locked, read-only or
-damaged, files are read. A file changed less than two seconds before it was read is not remembered, since a
-later change could leave the same times. Rows of other machines are never used. Keys that a changed file had before are
-kept too, so that a message can tell a changed file from a new one (`earlier_keys`).
+A table in the cache folder, ``content-keys.sqlite``, stores the key of each file by machine, path, size and times of
+change in nanoseconds. It only saves time: if it is missing, locked, read-only or damaged, files are read. The key of a
+file changed less than two seconds before is not stored, because another change could leave the same times. Rows of other
+machines are never used. Earlier keys of changed files are kept, so that messages can distinguish changed files from new
+ones (`earlier_keys`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from featx.digest import digest_bytes
 from featx.errors import ImageError
-from featx.files import open_regular
+from featx.files import open_regular, read_regular
+from featx.images.decode import FILE_LIMIT
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
-__all__ = ["ContentKeys", "content_keys", "earlier_keys"]
+__all__ = ["ContentKeys", "content_keys", "earlier_keys", "read_and_key"]
 
 _TABLE = "content-keys.sqlite"
 _SETTLED_NS = 2_000_000_000
@@ -52,24 +54,33 @@ CREATE TABLE IF NOT EXISTS earlier_keys (
 
 
 class ContentKeys(NamedTuple):
-    """Keys of files, and the files that have none.
+    """Result of `content_keys`.
 
     Attributes
     ----------
     keys : dict of str to str
-        Path, as given, to the SHA-256 of the file's bytes (64 hexadecimal digits), in the order given.
+        Path, as given, to the SHA-256 of the file (64 hexadecimal digits), in the order given.
     failures : dict of str to ImageError
-        Path, as given, to why the file cannot be read.
+        Path, as given, to the reason why the file cannot be read.
     """
 
     keys: dict[str, str]
     failures: dict[str, ImageError]
 
 
+def read_and_key(path: Path | str) -> tuple[bytes, str]:
+    """Read a file once, for its bytes and its content key."""
+    try:
+        data = read_regular(path, FILE_LIMIT)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return data, digest_bytes(data)
+
+
 def _unreadable(path: Path | str, error: OSError | ValueError) -> ImageError:
     return ImageError(
         f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); "
-        "check the path and its permissions or take its row out of the manifest"
+        "check the path and its permissions, or remove its row from the manifest"
     )
 
 
@@ -80,34 +91,43 @@ def content_keys(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> ContentKeys:
-    """Find the content keys of files, reading only those that are new or changed.
+    """Find the content keys of files. Only new and changed files are read.
 
     Parameters
     ----------
     paths : iterable of Path or str
-        Files; each is looked at once, however often it is named.
+        Files; repeated paths are read once.
     cache : Path or str, optional
-        Folder of the side table, made if need be. All files are read if not given.
+        Folder of the table of keys, created if it does not exist. If not given, all files are read.
     workers : int, optional
-        Threads that read; as many as there are cores for this process if not given.
+        Number of threads; the number of cores if not given.
     progress : Progress, optional
         Receiver of the number of files read.
 
     Returns
     -------
     ContentKeys
-        ``keys`` and ``failures``: together they hold every path.
+        ``keys`` and ``failures``; each path is in one of them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.png").write_bytes(b"1")
+    ...     keys, failures = content_keys([f"{folder}/a.png", f"{folder}/missing.png"])
+    >>> [key[:8] for key in keys.values()], len(failures)
+    (['6b86b273'], 1)
     """
     names = list(dict.fromkeys(str(path) for path in paths))
-    facts, failures = _look_at(names)
+    facts, failures = _file_facts(names)
     places = _places(facts)
     receiver = progress or Silent()
-    with _SideTable(cache) as table:
+    with _KeyTable(cache) as table:
         remembered = table.look_up(list(places.values()))
         keys = {name: key for name, fact in facts.items() if (key := remembered.get((places[name], fact)))}
         new = [name for name in facts if name not in keys]
         if new:
-            receiver.start("hashing", len(new), "files")
+            receiver.start("hash", len(new), "files")
         for name, outcome in _hash_all(new, workers):
             receiver.advance()
             if isinstance(outcome, ImageError):
@@ -124,24 +144,24 @@ def content_keys(
 
 
 def earlier_keys(known: Mapping[str, str], cache: Path | str) -> dict[str, frozenset[str]]:
-    """Find the keys that files had before they were changed.
+    """Find the keys of files before they were changed.
 
     Parameters
     ----------
     known : mapping of str to str
-        Files and the keys that they have now.
+        Paths and their present keys.
     cache : Path or str
-        Folder of the side table.
+        Folder of the table of keys.
 
     Returns
     -------
     dict of str to frozenset of str
-        Those files that are known to have had other keys, and these keys.
+        Paths of changed files, and their earlier keys as far as they are known.
     """
     places = _places(known)
     names = {place: name for name, place in places.items()}
     found: dict[str, set[str]] = {}
-    with _SideTable(cache) as table:
+    with _KeyTable(cache) as table:
         for place, key in table.history(list(names)):
             if key != known[names[place]]:
                 found.setdefault(names[place], set()).add(key)
@@ -149,7 +169,7 @@ def earlier_keys(known: Mapping[str, str], cache: Path | str) -> dict[str, froze
 
 
 class _Facts(NamedTuple):
-    """What must be unchanged for a remembered key to hold."""
+    """Size and times of a file; if they are unchanged, its stored key is valid."""
 
     size: int
     modified: int
@@ -157,7 +177,7 @@ class _Facts(NamedTuple):
 
 
 class _Hashed(NamedTuple):
-    """A file's key, and its facts if they can be relied on."""
+    """A file's key, and its size and times, unless the file was changed too recently."""
 
     sha256: str
     facts: _Facts | None
@@ -167,7 +187,7 @@ def _facts(status: os.stat_result) -> _Facts:
     return _Facts(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _look_at(names: Sequence[str]) -> tuple[dict[str, _Facts], dict[str, ImageError]]:
+def _file_facts(names: Sequence[str]) -> tuple[dict[str, _Facts], dict[str, ImageError]]:
     facts, failures = {}, {}
     for name in names:
         try:
@@ -178,14 +198,14 @@ def _look_at(names: Sequence[str]) -> tuple[dict[str, _Facts], dict[str, ImageEr
         if stat.S_ISREG(status.st_mode):
             facts[name] = _facts(status)
         else:
-            failures[name] = ImageError(f"{name}: not a file; take its row out of the manifest")
+            failures[name] = ImageError(f"{name}: not a file; remove its row from the manifest")
     return facts, failures
 
 
 def _places(names: Iterable[str]) -> dict[str, str]:
-    """Resolve the folder of each file, each folder once.
+    """Resolve links in the folder of each file, each folder once.
 
-    A link to a file keeps its own name: the facts are those of the file that it leads to.
+    A link to a file keeps its own name; size and times are those of the file.
     """
     folders: dict[str, str] = {}
     places = {}
@@ -223,7 +243,7 @@ def _hash(name: str) -> _Hashed | ImageError:
 
 
 def _machine() -> str:
-    """Tell this machine from others that share the cache folder."""
+    """Identify this machine, since several machines may share the cache folder."""
     try:
         identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -231,8 +251,8 @@ def _machine() -> str:
     return f"{platform.node()}/{identity}"
 
 
-class _SideTable:
-    """The remembered keys of this machine; any trouble with the file turns it off, with one warning."""
+class _KeyTable:
+    """The stored keys of this machine; an error in the file gives one warning, and the table is not used any more."""
 
     def __init__(self, cache: Path | str | None) -> None:
         self._file = Path(cache) / _TABLE if cache is not None else None
@@ -241,7 +261,7 @@ class _SideTable:
         self._writable = False
         self._waiting: list[tuple[str, str, int, int, int, str]] = []
 
-    def __enter__(self) -> _SideTable:
+    def __enter__(self) -> _KeyTable:
         if self._file is not None:
             try:
                 self._connection = self._connect(self._file)
@@ -273,7 +293,7 @@ class _SideTable:
         return connection
 
     def look_up(self, places: Sequence[str]) -> dict[tuple[str, _Facts], str]:
-        """Return the keys remembered for these places, by place and facts."""
+        """Return the stored keys of these paths, by path, size and times."""
         found: dict[tuple[str, _Facts], str] = {}
         if self._connection is None:
             return found
@@ -292,7 +312,7 @@ class _SideTable:
         return found
 
     def history(self, places: Sequence[str]) -> list[tuple[str, str]]:
-        """Return places with every key that they are known to have had; a table of an earlier version tells less."""
+        """Return paths with all their known keys; tables of earlier versions have only the last key."""
         if self._connection is None:
             return []
         found: list[tuple[str, str]] = []
@@ -306,7 +326,7 @@ class _SideTable:
         return found
 
     def add(self, place: str, hashed: _Hashed) -> None:
-        """Remember a key, if its facts can be relied on."""
+        """Store a key, unless the file was changed too recently."""
         if self._connection is None or not self._writable or hashed.facts is None:
             return
         self._waiting.append((self._machine, place, *hashed.facts, hashed.sha256))
@@ -335,7 +355,7 @@ class _SideTable:
             self._connection.close()
         self._connection = None
         warnings.warn(
-            f"{self._file}: cannot be used ({error}), so that files are read again; delete it if this stays",
+            f"{self._file}: cannot be used ({error}), so all files are read; delete it if this happens again",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -1,30 +1,29 @@
-"""Files of any kind to upright 8-bit sRGB pixels, by rules that have a version.
+"""Decoding: image files to upright 8-bit sRGB pixels, by versioned rules.
 
-`DECODE_VERSION` stands in every recipe, since each rule decides pixels:
+`DECODE_VERSION` is part of every recipe, because each of these rules changes pixels:
 
-- JPEG is decoded at the smallest DCT scale (1/8, 1/4, 1/2 or 1) whose shorter side keeps at least twice the
-  wanted side.
+- JPEG is decoded at the smallest DCT scale (1/8, 1/4, 1/2 or 1) whose shorter side has at least twice the pixels of
+  the input size.
 - EXIF orientation is applied.
-- An embedded ICC profile is converted to sRGB (relative colorimetric). A profile that moves no colour of a test
-  cube by more than 2 of 255 is taken for sRGB itself and changes nothing; one that cannot be used gives a
-  warning, and the pixels count as sRGB.
+- Colours with an ICC profile are converted to sRGB (relative colorimetric). A profile that changes no colour of a test
+  cube by more than 2 of 255 counts as sRGB and is ignored. A profile that cannot be used gives a warning, and the
+  colours count as sRGB.
 - CMYK without a profile is converted by Pillow's plain formula; CMYK in a JPEG is read as inverted, as Adobe
   writes it.
-- 16-bit grey and colour keep their upper 8 bits: the full range, never stretched to the image's own range.
-- Grey, 1-bit and palette images become RGB. Transparent pixels are laid over black, as the surround of a
-  dermatoscope or a fundus camera is black.
-- Refused: files that hold several pictures (animations, multi-page TIFF), since featx cannot know which one is
-  meant; the first picture of a JPEG with further ones (MPO) is the photograph itself and is taken. Also refused:
-  32-bit grey, float and Lab pixels (they have no stated range here), anything truncated or damaged, and what is
-  beyond the bounds below, which keep every file within 500 MB of memory and a few seconds.
-- Bounds: `PIXEL_LIMIT` pixels in memory at once; those of JPEG 2000 and WebP count 2.5 times, those of a JPEG of several
-  scans 1.5 times, as their decoders need so much more memory. A JPEG of one scan counts at the scale it is decoded at,
-  and may have `JPEG_LIMIT` pixels in all; scans times pixels of a JPEG are `SCANNED_LIMIT` at most. Files are regular
-  ones of `FILE_LIMIT` bytes at most.
+- Of 16-bit values, the upper 8 bits are kept: the full range, not the range of the image.
+- Grey, 1-bit and palette images are converted to RGB. Transparent pixels are put on black, as the surround of
+  dermatoscopes and fundus cameras is black.
+- Refused: files with several images (animations, multi-page TIFF), since it is unknown which one is meant; of a JPEG
+  with further images (MPO), the first is the photograph and is taken. Also refused: 32-bit grey, float and Lab pixels
+  (their range is not defined), truncated or damaged files, and files beyond the following limits, which keep decoding
+  within 500 MB of memory and a few seconds.
+- Limits: `PIXEL_LIMIT` pixels in memory at once; those of JPEG 2000 and WebP count 2.5 times, those of a JPEG of several
+  scans 1.5 times, because their decoders need that much more memory. A JPEG of one scan counts at the scale at which it
+  is decoded, and has at most `JPEG_LIMIT` pixels; scans times pixels of a JPEG are at most `SCANNED_LIMIT`. Files are
+  regular files of at most `FILE_LIMIT` bytes.
 
-Decoding is safe in threads and touches no global setting of Pillow or of `warnings`. What Pillow warns of in a
-readable image (a damaged EXIF tag, say) reaches Python's warnings; where these are errors, it is an
-`ImageError`.
+Decoding is thread-safe and changes no global setting of Pillow or of `warnings`. Pillow's warnings about readable images
+(such as a damaged EXIF tag) become Python warnings; if these are errors, an `ImageError`.
 """
 
 from __future__ import annotations
@@ -56,13 +55,13 @@ __all__ = [
 
 DECODE_VERSION = 1
 PIXEL_LIMIT = 50_000_000
-"""Pixels in memory at once: 7,000 x 7,000 and a little more, 4 bytes each in Pillow and twice that while they change."""
+"""Most pixels in memory at once: 7,000 x 7,000, of 4 bytes each in Pillow and 8 during conversions."""
 JPEG_LIMIT = 2**27
-"""Pixels of a JPEG that is decoded at a smaller scale: 134,217,728."""
+"""Most pixels of a JPEG that is decoded at a smaller scale."""
 SCANNED_LIMIT = 10**9
-"""Scans times pixels of a JPEG: a progressive one has about ten scans, and each goes over all pixels."""
+"""Most scans times pixels of a JPEG: a progressive JPEG has about ten scans, each over all pixels."""
 FILE_LIMIT = 2**28
-"""Bytes of a file: an uncompressed picture of `PIXEL_LIMIT` pixels has 200 MB at most."""
+"""Most bytes of a file: an uncompressed image of `PIXEL_LIMIT` pixels has at most 200 MB."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 
 _ORIENTATION = 0x0112
@@ -79,13 +78,13 @@ _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
 _PLAIN = {"1", "L", "P", "RGB", "RGBX", "YCbCr"}
 _WITH_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _SRGB_TOLERANCE = 2
-# How many times as much memory a decoder needs: it holds integers, a second canvas, or the coefficients of all scans.
+# Factor of memory that a decoder needs for integers, a second canvas, or the coefficients of all scans.
 _LAVISH, _SCANNED = {"JPEG2000": 2.5, "WEBP": 2.5}, 1.5
 _STRIP = 2**20
-# A marker of a JPEG that begins a segment, or ends the picture; within a scan there are others.
+# A JPEG marker that begins a segment or ends the image; scans contain others.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
-# Kinds that cameras and clinics write and featx does not read: where their signs stand, what they are, and the way out.
+# Formats of cameras and clinics that featx does not read: offset and bytes of their signature, name, and command.
 _FOREIGN = (
     (
         4,
@@ -97,7 +96,7 @@ _FOREIGN = (
     (128, (b"DICM",), "a DICOM file", "dcm2img --write-png FILE FILE.png (DCMTK)"),
 )
 
-# Each module registers its format: once, here, rather than in whichever thread comes first.
+# Each module registers its format here, once, instead of in the first thread that decodes.
 for _plugin in ("Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
     import_module(f"PIL.{_plugin}ImagePlugin")
 
@@ -112,10 +111,10 @@ def decode_image(
     data : bytes, Path or str
         The file's content, or its path.
     side : int, optional
-        Side in pixels that the image will be resized to: a JPEG's shorter side is then decoded to no less than
-        twice this. All pixels are decoded if not given.
+        Size in pixels to which the image will be resized: the shorter side of a JPEG is decoded to at least twice this.
+        If not given, all pixels are decoded.
     name : str, optional
-        What to call the image in messages; the path if not given.
+        Name of the image in messages; the path if not given.
 
     Returns
     -------
@@ -125,7 +124,7 @@ def decode_image(
     Raises
     ------
     ImageError
-        If the image is missing, empty, no image, truncated, damaged, too large or of a kind that is refused.
+        If the file is missing, empty, truncated, damaged, too large, not an image, or of a kind that is refused.
 
     Examples
     --------
@@ -139,13 +138,11 @@ def decode_image(
     called = name or ("image" if isinstance(data, bytes) else str(data))
     _refuse_lenient_pillow()
     if not content:
-        raise ImageError(
-            f"{called}: the file is empty; put the image back or take its row out of the manifest"
-        )
+        raise ImageError(f"{called}: the file is empty; replace it, or remove its row from the manifest")
     if len(content) > FILE_LIMIT:
         raise ImageError(
-            f"{called}: it has more than the {FILE_LIMIT:,} bytes that are read; "
-            "make a smaller copy or take its row out of the manifest"
+            f"{called}: the file has {len(content):,} bytes, at most {FILE_LIMIT:,} are read; "
+            "make a smaller copy, or remove its row from the manifest"
         )
     try:
         with _open(content, called) as image:
@@ -154,10 +151,10 @@ def decode_image(
             return _pixels(image, called)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # what a damaged file makes Pillow raise is of no fixed type
+    except Exception as error:  # Pillow raises errors of any type on damaged files
         raise ImageError(
             f"{called}: truncated or damaged ({_reason(error)}); "
-            "put an intact file in its place or take its row out of the manifest"
+            "replace the file, or remove its row from the manifest"
         ) from error
 
 
@@ -167,14 +164,14 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be read ({error.strerror or error}); "
-            "check the path and its permissions or take its row out of the manifest"
+            "check the path and its permissions, or remove its row from the manifest"
         ) from error
 
 
 def _refuse_lenient_pillow() -> None:
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this program, which lets half images pass; set it to False"
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True in this program, which allows incomplete images; set it to False"
         )
 
 
@@ -183,9 +180,9 @@ def _reason(error: Exception) -> str:
 
 
 def _open(content: bytes, called: str) -> ImageFile.ImageFile:
-    """Read the header by the first format that takes it.
+    """Read the header by the first format that accepts it.
 
-    `Image.open` does the same, but warns of images that featx allows and knows formats that run programs.
+    `Image.open` does the same, but warns about large images that featx allows, and has formats that run programs.
     """
     reasons = []
     for kind in FORMATS:
@@ -199,34 +196,34 @@ def _open(content: bytes, called: str) -> ImageFile.ImageFile:
     if reasons:
         raise ImageError(
             f"{called}: truncated or damaged ({'; '.join(reasons)}); "
-            "put an intact file in its place or take its row out of the manifest"
+            "replace the file, or remove its row from the manifest"
         )
     for place, signs, kind, way in _FOREIGN:
         if content.startswith(signs, place):
             raise ImageError(
-                f"{called}: {kind}, which featx does not read; make a PNG of it, for instance by `{way}`, "
-                "or take its row out of the manifest"
+                f"{called}: {kind}, which featx does not read; convert it to PNG, for instance by `{way}`, "
+                "or remove its row from the manifest"
             )
     raise ImageError(
-        f"{called}: not an image that featx reads (it begins with {content[:8]!r}; known are {', '.join(FORMATS)}); "
-        "convert it to PNG or take its row out of the manifest"
+        f"{called}: not an image that featx reads (its first bytes are {content[:8]!r}; formats: {', '.join(FORMATS)}); "
+        "convert it to PNG, or remove its row from the manifest"
     )
 
 
 def _check(image: ImageFile.ImageFile, called: str) -> None:
-    # Whether there is a second picture, not how many: counting those of a hostile TIFF takes minutes.
+    # Look for a second image only: counting the images of a malicious TIFF takes minutes.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(
-            f"{called}: holds several pictures where one is wanted; save the one you mean as a file of its own"
+            f"{called}: the file has several images, expected one; save the right one as a file of its own"
         )
     if image.mode not in _PLAIN | _WITH_ALPHA | _SIXTEEN_BIT | {"CMYK"}:
         raise ImageError(
-            f"{called}: pixels of mode {image.mode!r} have no stated range; save it as 8-bit or 16-bit PNG"
+            f"{called}: the range of pixels of mode {image.mode!r} is not defined; save it as 8-bit or 16-bit PNG"
         )
 
 
 def _scale(image: ImageFile.ImageFile, side: int | None, content: bytes, called: str) -> None:
-    """Choose the scale that a JPEG is decoded at, and refuse more pixels than fit into the memory meant for them."""
+    """Choose the scale at which a JPEG is decoded, and refuse images that need too much memory or time."""
     size, full = image.size, image.size[0] * image.size[1]
     times = _LAVISH.get(str(image.format), 1.0)
     held = times * full
@@ -234,23 +231,23 @@ def _scale(image: ImageFile.ImageFile, side: int | None, content: bytes, called:
         scans = _scans(content)
         if scans * full > SCANNED_LIMIT:
             raise ImageError(
-                f"{called}: a JPEG whose {scans:,} scans go over {full:,} pixels each, more than {SCANNED_LIMIT:,} in "
-                "all; save it as baseline JPEG or take its row out of the manifest"
+                f"{called}: a JPEG of {scans:,} scans of {full:,} pixels each, at most {SCANNED_LIMIT:,} pixels in all scans are "
+                "decoded; save it as baseline JPEG, or remove its row from the manifest"
             )
         if side is not None:
             image.draft(None, (2 * side, 2 * side))
-        # Several scans are put together at full size, whatever the scale.
+        # Several scans are combined at full size, whatever the scale.
         times = _SCANNED if scans > 1 else 1.0
         held = times * full if scans > 1 else image.size[0] * image.size[1]
     if held > PIXEL_LIMIT:
         raise ImageError(
             f"{called}: {size[0]} x {size[1]} pixels are more than the {int(PIXEL_LIMIT / times):,} that featx "
-            f"decodes of this kind of {image.format}; make a smaller copy or take its row out of the manifest"
+            f"decodes of this kind of {image.format}; make a smaller copy, or remove its row from the manifest"
         )
 
 
 def _scans(content: bytes) -> int:
-    """Count the scans of a JPEG's first picture, without those of thumbnails in its header."""
+    """Count the scans of the first image of a JPEG, without those of thumbnails in its header."""
     scans, marker = 0, _MARKER.search(content, 2)
     while marker and marker[0] != b"\xff\xd9":
         scans += marker[0] == b"\xff\xda"
@@ -272,7 +269,7 @@ def _pixels(image: ImageFile.ImageFile, called: str) -> Image.Image:
 
 
 def _in_strips(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Change an image's colours pixel by pixel, some rows at a time: a large one is in memory twice, not five times."""
+    """Convert colours some rows at a time, so that a large image is in memory twice instead of five times."""
     width, height = image.size
     rows = max(_STRIP // max(width, 1), 1)
     if rows >= height:
@@ -304,24 +301,24 @@ def _to_srgb(image: Image.Image, mode: str, transform: ImageCms.ImageCmsTransfor
 def _conversion(
     profile: bytes | None, mode: str, called: str
 ) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """Find the mode in which colours are converted to sRGB, and the conversion; None where they count as sRGB."""
+    """Find the mode in which colours are converted to sRGB, and the conversion; None if they count as sRGB."""
     if not profile:
         return mode, None
     reason: str | None = None
-    # A colour profile on grey pixels is common and meaningful once the pixels are colour.
+    # Grey images often have a colour profile, which applies after conversion to RGB.
     for source in dict.fromkeys((mode, "RGB")):
         transform, reason = _transform(profile, source)
         if transform is not None or reason is None:
             return source, transform
     warnings.warn(
-        f"{called}: its ICC profile cannot be used ({reason}); its colours count as sRGB", stacklevel=2
+        f"{called}: its ICC profile cannot be used ({reason}), so its colours count as sRGB", stacklevel=2
     )
     return mode, None
 
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, str | None]:
-    """Make the transform to sRGB; none and no reason if it changes nothing, none and a reason if it fails."""
+    """Make the transform to sRGB; None without a reason if it changes nothing, None with a reason if it fails."""
     try:
         transform = ImageCms.buildTransform(
             io.BytesIO(profile),

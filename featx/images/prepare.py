@@ -1,8 +1,7 @@
-"""Preparations: which part of an image counts, and its way to the network's input size.
+"""Preparation: crop an image and resize it to the input size of a network.
 
-A preparation picks a box; the box is resized in one step by Pillow's bilinear filter, whose support grows with
-the reduction (antialiasing). Name and version of the preparation stand in the recipe. The preparations `atlas`
-and `retina` are those of Menegola et al. 2017.
+A preparation chooses a box, which is resized in one step by Pillow's bilinear filter with antialiasing. Name and version
+of the preparation are part of the recipe. `atlas` and `retina` are the preparations of Menegola et al. 2017.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ Box = tuple[float, float, float, float]
 _FUZZ = 0.2
 _CENTRAL = 0.95
 _WIDE = 1.2
-_SURROUND_SHARE = 32
+_SURROUND_FRACTION = 32
 _LIT = 10
 _LEAST_DISC = 0.8
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A named way to pick the part of an image that counts.
+    """A named rule for cropping.
 
     Attributes
     ----------
     name : str
         As in ``--preparation``.
     version : int
-        Raised whenever the pixels change.
+        Incremented whenever the pixels change.
     box : callable
-        Takes an RGB image, returns left, top, right, bottom of the part to keep, in pixels.
+        Function of an RGB image that returns left, top, right, bottom of the box to keep, in pixels.
     text : str
-        What it does, in a line.
+        Description in one line.
     """
 
     name: str
@@ -69,11 +68,11 @@ def _trimmed_centre(image: Image.Image) -> Box:
 
 
 def _without_black_border(pixels: np.ndarray[Any, Any]) -> Box:
-    """Find what ImageMagick's ``-bordercolor black -border 1 -fuzz 20% -trim`` keeps.
+    """Find the box that ImageMagick's ``-bordercolor black -border 1 -fuzz 20% -trim`` keeps.
 
-    A row or column of the border holds nothing but black: colours whose distance from black is at most the fuzz
-    share of the distance from black to white. Without the added black frame ImageMagick would trim what
-    resembles the corner's colour, smooth skin included, where a picture has no border.
+    Rows and columns of the border are black: the distance of their colours from black is at most 20 % of the distance
+    from black to white. Without the added black frame ImageMagick would trim the colour of the corner, which is skin if
+    an image has no border.
     """
     height, width, _ = pixels.shape
     bright = (pixels.astype(np.int32) ** 2).sum(axis=2) > 3 * (255 * _FUZZ) ** 2
@@ -86,14 +85,14 @@ def _without_black_border(pixels: np.ndarray[Any, Any]) -> Box:
 def _lit_disc(image: Image.Image) -> Box:
     """Find the bounding box of the retina, as the winning solutions of 2015 and Menegola et al. 2017 do.
 
-    Foreground is what is brighter than the brightest pixel of the outer columns by more than 10, after a 5 x 5
-    blur. A box narrower or lower than .8 of the height is no disc: the central square is taken.
+    The foreground is brighter than the brightest pixel of the outer columns by more than 10, after a 5 x 5 blur. If the
+    box is narrower or lower than 0.8 of the height, the central square is taken.
     """
     width, height = image.size
     if width <= _WIDE * height:
         return _central_square(image)
     pixels = np.asarray(image.filter(ImageFilter.BLUR)).astype(np.int16)
-    columns = max(width // _SURROUND_SHARE, 1)
+    columns = max(width // _SURROUND_FRACTION, 1)
     surround = np.maximum(pixels[:, :columns].max(axis=(0, 1)), pixels[:, -columns:].max(axis=(0, 1)))
     lit = (pixels > surround + _LIT).any(axis=2)
     across, down = np.flatnonzero(lit.any(axis=0)), np.flatnonzero(lit.any(axis=1))
@@ -105,7 +104,7 @@ def _lit_disc(image: Image.Image) -> Box:
 PREPARATIONS: dict[str, Preparation] = {
     row.name: row
     for row in (
-        Preparation("resize", 1, _whole, "the whole image; its sides may change their ratio"),
+        Preparation("resize", 1, _whole, "the whole image; the aspect ratio may change"),
         Preparation("center-square", 1, _central_square, "the largest square around the centre"),
         Preparation(
             "atlas",
@@ -113,7 +112,7 @@ PREPARATIONS: dict[str, Preparation] = {
             _trimmed_centre,
             "black border trimmed (fuzz 20 %), then the central 95 % of each side",
         ),
-        Preparation("retina", 1, _lit_disc, "the lit disc of a wide photograph, else the central square"),
+        Preparation("retina", 1, _lit_disc, "the bright disc of a wide photograph, else the central square"),
     )
 }
 
@@ -126,7 +125,7 @@ def _find(name: str) -> Preparation:
 
 
 def preparation_key(name: str) -> dict[str, Any]:
-    """Return what a recipe says of a preparation.
+    """Return the entry of a preparation in a recipe.
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def preparation_key(name: str) -> dict[str, Any]:
 
 
 def prepare_image(image: Image.Image, preparation: str, size: int | tuple[int, int]) -> np.ndarray[Any, Any]:
-    """Cut out what counts and resize it.
+    """Crop and resize an image.
 
     Parameters
     ----------
@@ -203,7 +202,7 @@ def load_image(
     size : int or (int, int)
         Height and width of the result in pixels; one number for both.
     name : str, optional
-        What to call the image in messages; the path if not given.
+        Name of the image in messages; the path if not given.
 
     Returns
     -------
@@ -216,6 +215,14 @@ def load_image(
         If the image cannot be decoded.
     ConfigError
         If there is no such preparation or the size is not positive.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (40, 30), (200, 100, 0)).save(file, "PNG")
+    >>> load_image(file.getvalue(), "resize", 8)[0, 0].tolist()
+    [200, 100, 0]
     """
     side = size if isinstance(size, int) else max(size)
     return prepare_image(decode_image(data, side=side, name=name), preparation, size)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from featx.data.audit import FoldAudit, _second_pictures, audit_folds
+from featx.data.audit import FoldAudit, audit_fold_files, audit_folds
 from featx.data.folds import Fold, Folds, write_folds
 from featx.data.manifest import Manifest, read_manifest
+from featx.errors import ProtocolError
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "menegola2017"
 
@@ -147,7 +148,7 @@ def test_the_authors_files() -> None:
 
 
 class CountedPart(tuple):
-    """A part of a fold that counts how often it is gone through."""
+    """A part of a fold that counts how often it is iterated."""
 
     passes = 0
 
@@ -156,13 +157,32 @@ class CountedPart(tuple):
         return super().__iter__()
 
 
-def test_second_pictures_go_through_a_part_no_more_often_for_more_images() -> None:
+def test_second_images_need_no_more_passes_over_a_fold_for_more_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     passes = []
     for count in (5, 50):
         first = CountedPart(f"i{number}" for number in range(count))
         second = CountedPart(f"i{number}bis" for number in range(count))
+        folds = Folds("mine", 0, (Fold("1", first, second),))
+        monkeypatch.setattr("featx.data.audit.read_folds", lambda path, folds=folds: folds)
         CountedPart.passes = 0
-        (finding,) = _second_pictures([Fold("1", first, second)], {})
+        (finding,) = audit_folds("folds.json").findings
         assert len(finding.items) == count
         passes.append(CountedPart.passes)
     assert passes[0] == passes[1]
+
+
+def test_all_lists_of_a_folder_with_labels_beside_and_groups(tmp_path: Path) -> None:
+    (tmp_path / "p.yml").write_text("Fold_1: [[a1.tiff], [b1.tiff]]\n")
+    (tmp_path / "q.yaml").write_text("Fold_1: [[a1.tiff], [c1.tiff]]\n")
+    (tmp_path / "p.csv").write_text("image,label\na1,0\nb1,1\nd1,1\n")
+    (tmp_path / "groups.csv").write_text("image,case\na1.tiff,7\nc1.tiff,7\nb1.tiff,\n")
+    first, second = audit_fold_files(tmp_path, groups=tmp_path / "groups.csv", group_column="case")
+    assert [(item.kind, item.items) for item in first.findings] == [("in-no-fold", ("d1",))]
+    assert [(item.kind, item.items) for item in second.findings] == [("group-straddles", ("7",))]
+
+
+def test_a_folder_without_lists_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError, match="no fold lists"):
+        audit_fold_files(tmp_path)

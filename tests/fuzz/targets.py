@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from io import BytesIO
@@ -19,6 +20,12 @@ from featx.finetuning import read_recipe
 from featx.study import read_study
 from featx.zoo.formats.keras_files import read_weights
 from featx.zoo.formats.matconvnet import guess_backbone
+
+with suppress(ImportError):
+    # Imported before the readers' processes are forked, since importing alone would exceed their memory limit.
+    import ml_dtypes  # noqa: F401
+    import safetensors  # noqa: F401
+    import torch  # noqa: F401
 
 SEEDS = Path(__file__).parent / "seeds"
 _RECIPE = "ab" * 32

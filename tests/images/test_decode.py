@@ -208,7 +208,7 @@ def test_useless_profile_warns_and_names_the_image() -> None:
 def test_several_pictures_are_refused(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     data = written(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="holds several pictures where one is wanted"):
+    with pytest.raises(ImageError, match="the file has several images, expected one"):
         decode_image(data)
 
 
@@ -221,7 +221,7 @@ def test_first_picture_of_a_camera_jpeg_with_several() -> None:
 
 @pytest.mark.parametrize("array", [np.ones((2, 2), np.float32), np.ones((2, 2), np.int32)])
 def test_pixels_without_a_stated_range_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(ImageError, match="no stated range; save it as 8-bit or 16-bit PNG"):
+    with pytest.raises(ImageError, match="is not defined; save it as 8-bit or 16-bit PNG"):
         decode_image(written(Image.fromarray(array), "TIFF"))
 
 
@@ -247,7 +247,7 @@ def test_an_image_of_a_hundred_megapixels_is_no_reason_to_warn() -> None:
         (b"%PDF-1.7 and so on, which is no image", "not an image that featx reads"),
         (
             b"\0\0\0\x18ftypheic\0\0\0\0",
-            "a HEIC photograph, .*make a PNG of it, for instance by `heif-convert",
+            "a HEIC photograph, .*convert it to PNG, for instance by `heif-convert",
         ),
         (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF photograph, .*by `avifdec"),
         (b"\0" * 128 + b"DICM\x02\0", "a DICOM file, .*by `dcm2img"),
@@ -271,7 +271,7 @@ def test_what_is_no_image(tmp_path: Path, content: bytes, message: str) -> None:
 def test_truncated(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = written(Image.fromarray(noise), kind)
-    with pytest.raises(ImageError, match=r"^mole: truncated or damaged .*put an intact file in its place"):
+    with pytest.raises(ImageError, match=r"^mole: truncated or damaged .*replace the file"):
         decode_image(data[: len(data) // 2], name="mole")
 
 
@@ -292,7 +292,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_a_lenient_pillow_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    with pytest.raises(ImageError, match="LOAD_TRUNCATED_IMAGES is set"):
+    with pytest.raises(ImageError, match="LOAD_TRUNCATED_IMAGES is True"):
         decode_image(written(Image.new("RGB", (2, 2)), "PNG"))
 
 
@@ -401,7 +401,7 @@ def test_a_tiff_of_many_directories_is_refused_without_counting_them(monkeypatch
         raise AssertionError("counted")
 
     monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.n_frames", property(count))
-    with pytest.raises(ImageError, match="holds several pictures"):
+    with pytest.raises(ImageError, match="the file has several images"):
         decode_image(data)
 
 
@@ -441,7 +441,7 @@ def test_scans_are_counted_in_the_picture_alone() -> None:
 def test_too_many_scans() -> None:
     data = written(Image.fromarray(smooth()), "JPEG", progressive=True)
     last = data.rfind(b"\xff\xda")
-    with pytest.raises(ImageError, match=r"a JPEG whose 5\d\d,\d\d\d scans go over 2,400 pixels each"):
+    with pytest.raises(ImageError, match=r"a JPEG of 5\d\d,\d\d\d scans of 2,400 pixels each"):
         decode_image(data[:-2] + data[last:-2] * 500_000 + data[-2:])
 
 

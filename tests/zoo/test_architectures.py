@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -218,11 +218,10 @@ class Evil:
         return os.mkdir, (str(self.folder),)
 
 
-def test_an_archive_never_runs_code(tmp_path):
+def test_an_archive_never_runs_code(torch, tmp_path):
     path, mark = tmp_path / "evil.pth", tmp_path / "mark"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("evil/data.pkl", pickle.dumps({"weight": Evil(mark)}, protocol=2))
-    with pytest.raises(WeightsError, match=r"holds posix\.mkdir, which would run code on loading"):
+    torch.save({"weight": Evil(mark)}, path)
+    with pytest.raises(WeightsError, match=r"contains posix\.mkdir, which could run code on loading"):
         read_weights(path, "resnet50_torch")
     assert not mark.exists()
 
@@ -234,19 +233,19 @@ def test_a_tensor_cannot_reach_beyond_its_storage(torch, tmp_path):
         for name in old.namelist():
             data = old.read(name)
             new.writestr(name, data.replace(b"K\x08K\x08", b"K\x08K\x7f") if name.endswith(".pkl") else data)
-    with pytest.raises(WeightsError, match="beyond its storage"):
+    with pytest.raises(WeightsError, match="damaged weights file"):
         read_weights(path, "resnet50_torch")
 
 
 def test_files_that_cannot_serve_are_told(torch, tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
-    with pytest.raises(WeightsError, match=r"would run code on loading; save `model\.state_dict\(\)` alone"):
+    with pytest.raises(WeightsError, match=r"could run code on loading; save `model\.state_dict\(\)` alone"):
         read_weights(tmp_path / "whole.pth", "resnet50_torch")
     torch.save({"epoch": 1}, tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="without a state dict"):
         read_weights(tmp_path / "none.pth", "resnet50_torch")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    with pytest.raises(WeightsError, match="would run code on loading"):
+    with pytest.raises(WeightsError, match="could run code on loading"):
         read_weights(tmp_path / "old.pth", "resnet50_torch")
     torch.save({"a": torch.ones(100)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "old.pth").write_bytes((tmp_path / "old.pth").read_bytes()[:-8])
@@ -278,6 +277,26 @@ def test_damaged_safetensors_are_told(tmp_path, header):
     path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0\0\0\0")
     with pytest.raises(WeightsError, match="damaged weights file"):
         read_weights(path, "resnet50_torch")
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [("a.pth", "torch", "torch"), ("a.safetensors", "safetensors", "safetensors")],
+)
+def test_a_missing_library_is_named(torch, tmp_path, monkeypatch, name, module, extra):
+    torch.save({"conv1.weight": torch.ones(8, 3, 3, 3)}, tmp_path / "a.pth")
+    write_safetensors(tmp_path / "a.safetensors", {"fc.bias": np.ones(3, "float32")})
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(WeightsError, match=rf"{name}: .*pip install 'featx\[{extra}\]'"):
+        read_weights(tmp_path / name, "resnet50_torch")
+
+
+@pytest.mark.parametrize("version", ["2.5.1", "2.9.1"])
+def test_an_unsafe_version_of_torch_is_refused(torch, tmp_path, monkeypatch, version):
+    torch.save({"conv1.weight": torch.ones(8, 3, 3, 3)}, tmp_path / "a.pth")
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
+    with pytest.raises(WeightsError, match=rf"PyTorch {version} does not load untrusted files safely"):
+        read_weights(tmp_path / "a.pth", "resnet50_torch")
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickletools
 import zipfile
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from featx.errors import WeightsError
 
-__all__ = ["PICKLE_LIMIT", "SPARE", "TIMES", "Allowance", "Contents", "StoredLayer", "check_pickle"]
+__all__ = ["SPARE", "TIMES", "Allowance", "Contents", "StoredLayer"]
 
 
 TIMES = 4
@@ -26,15 +24,6 @@ SPARE = 2**26
 
 
 """Bytes allowed beside that, for small files whose weights are all alike."""
-
-
-PICKLE_LIMIT = 2**22
-
-
-"""Bytes of the pickle that describes the tensors of a PyTorch file: those of 2,000 tensors have half a megabyte."""
-
-
-_OPCODES = 2**20
 
 
 class Allowance:
@@ -63,15 +52,6 @@ class Allowance:
             raise ValueError(f"{dataset.name} holds no numbers")
         self.take(dataset.size * dataset.dtype.itemsize)
         return dataset
-
-
-def check_pickle(data: bytes) -> None:
-    """Walk through a pickle without building it: lengths beyond its end, or far places of its memory, take gigabytes."""
-    for count, (opcode, argument, place) in enumerate(pickletools.genops(BytesIO(data))):
-        if count > _OPCODES or (place or 0) > PICKLE_LIMIT:
-            raise ValueError("its description of the tensors is too long")
-        if "PUT" in opcode.name and isinstance(argument, int) and argument > count:
-            raise ValueError("its description of the tensors has gaps")
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ from featx.zoo.formats.torch_files import (
     from_state_dict,
     is_safetensors,
     is_torch_archive,
-    read_old_torch,
     read_safetensors,
-    read_torch_archive,
+    read_torch,
 )
 
 __all__ = ["elsewhere", "read_weights", "weights_formats"]
@@ -124,7 +123,7 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
         if is_safetensors(head, file.stat().st_size):
             return from_state_dict(file, read_safetensors(file), backbone)
         if head.startswith(OLD_TORCH):
-            return from_state_dict(file, read_old_torch(file), backbone)
+            return from_state_dict(file, read_torch(file), backbone)
         if head.startswith(_MATLAB):
             return read_matconvnet(file, backbone)
     except _DAMAGE as error:
@@ -183,7 +182,7 @@ def _read_archive(file: Path, backbone: str) -> Contents:
             raise ValueError("its members are longer than the file")
         Allowance(file).take_archive(archive)
         if is_torch_archive(archive):
-            return from_state_dict(file, read_torch_archive(file, archive), backbone)
+            return from_state_dict(file, read_torch(file), backbone)
         if _ARCHIVED not in archive.namelist():
             raise WeightsError(f"{file}: a zip archive without {_ARCHIVED}; give a .keras file of Keras 3")
         with h5py.File(io.BytesIO(archive.read(_ARCHIVED)), "r") as group:

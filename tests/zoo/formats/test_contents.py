@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -18,14 +19,14 @@ import numpy as np
 import pytest
 
 from featx.errors import WeightsError
-from featx.zoo.formats.contents import SPARE, Allowance, check_pickle
+from featx.zoo.formats.contents import SPARE, Allowance
 from featx.zoo.formats.keras_files import read_weights
 
 GIGABYTE = 2**30
 
 
-# The reader's process may have this much: Python, NumPy and HDF5 take a third of it.
-MEMORY = GIGABYTE
+# What a reader may allocate beside the libraries that it has imported.
+MEMORY = GIGABYTE // 2
 
 
 def _zeros(count: int) -> bytes:
@@ -63,6 +64,7 @@ def _torch(path: Path, shape: str) -> None:
     storage = "(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI1\ntQ"
     text = f"(dVweight\nctorch._utils\n_rebuild_tensor_v2\n({storage}I0\n{shape}I00\nccollections\nOrderedDict\n(tRtRs."
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data.pkl", text)
         archive.writestr("archive/data/0", struct.pack("<f", 1.0))
 
@@ -75,12 +77,14 @@ def large_view(path: Path) -> None:
 def far_memory(path: Path) -> None:
     """Write a ``.pth`` whose pickle puts something at place 1,000,000,000 of its memory."""
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data.pkl", b"\x80\x02}r" + struct.pack("<I", 10**9) + b".")
 
 
 def long_string(path: Path) -> None:
     """Write a ``.pth`` whose pickle begins a string of 4 GB."""
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data.pkl", b"\x80\x02X" + struct.pack("<I", 2**32 - 1) + b"abc")
 
 
@@ -137,9 +141,11 @@ BOMBS: tuple[Callable[[Path], None], ...] = (
 
 _READ = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+import ml_dtypes, safetensors, torch
 from featx.errors import WeightsError
 from featx.zoo.formats.keras_files import read_weights
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
 for path in sys.argv[1:]:
     try:
         read_weights(path, "vgg16")
@@ -150,6 +156,7 @@ for path in sys.argv[1:]:
 
 
 def test_bombs_are_refused_in_little_memory(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
     paths = [tmp_path / bomb.__name__ for bomb in BOMBS]
     for bomb, path in zip(BOMBS, paths, strict=True):
         bomb(path)
@@ -162,7 +169,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path) -> None:
     assert len(said) == len(BOMBS)
     for bomb, line in zip(BOMBS, said, strict=True):
         assert bomb.__name__ in line
-        assert "would unpack to more than" in line or "damaged" in line, line
+        assert re.search("would unpack to more than|damaged|without a state dict", line), line
         assert "MemoryError" not in line
 
 
@@ -172,10 +179,6 @@ def test_an_allowance_is_used_up(tmp_path: Path) -> None:
     allowance.take(SPARE + 400)
     with pytest.raises(WeightsError, match=r"w\.h5: its 100 bytes would unpack to more than 4 times as many"):
         allowance.take(1)
-
-
-def test_a_pickle_of_tensors_is_no_reason_to_refuse() -> None:
-    check_pickle(pickle.dumps({str(index): list(range(50)) for index in range(500)}, 2))
 
 
 def test_a_named_pipe_is_no_weights_file(tmp_path: Path) -> None:

@@ -1,5 +1,3 @@
-"""Remarks: no groups where a column names them, labels that may be meant for a named class."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featx.data.data_warnings import group_columns, group_remarks, meant_for, rare_labels, spelled_like
+from featx.data.data_warnings import (
+    find_diagnosis,
+    group_columns,
+    group_remarks,
+    is_under,
+    meant_for,
+    rare_labels,
+    spelled_like,
+    thesaurus,
+)
 from featx.data.manifest import Manifest, read_manifest
 from featx.data.tasks import apply_task, doubtful_labels, read_task
 from featx.errors import TaskError
@@ -121,3 +128,49 @@ def test_a_letter_left_out_is_alike(label: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(label) - 1))
     slip = label[:at] + label[at + 1 :]
     assert spelled_like(slip, [label]) == label
+
+
+def test_every_diagnosis_leads_up_to_a_root_and_is_found_by_its_name() -> None:
+    for name, row in thesaurus().items():
+        assert row.under is None or row.under in thesaurus()
+        assert find_diagnosis(name) == name
+        assert is_under(name, name)
+    roots = {name for name, row in thesaurus().items() if row.under is None}
+    assert roots == {"benign", "malignant", "premalignant", "miscellaneous", "undetermined"}
+
+
+def test_no_spelling_stands_under_two_diagnoses() -> None:
+    for row in thesaurus().values():
+        for text in row.spelled:
+            if "*" not in text:
+                assert find_diagnosis(text) == row.name, text
+
+
+@pytest.mark.parametrize(
+    ("label", "diagnosis"),
+    [
+        ("Clark Nevus", "atypical nevus"),
+        ("dysplastic naevus", "atypical nevus"),
+        ("NV", "nevus"),
+        ("Melanoma (less than 0.76 mm)", "melanoma"),
+        ("melanoma (0.76 to 1.5 mm)", "melanoma"),
+        ("melanoma (in situ)", "melanoma in situ"),
+        ("Seborrhoeic Keratosis", "seborrheic keratosis"),
+        ("basal-cell_carcinoma", "basal cell carcinoma"),
+        ("Haemangioma", "vascular lesion"),
+        ("reed or spitz nevus", "spitz nevus"),
+        ("bkl", "benign keratosis"),
+        ("benign keratosis-like lesions", "benign keratosis"),
+        ("melanomatosis", None),
+        ("", None),
+    ],
+)
+def test_labels_of_published_data_sets(label: str, diagnosis: str | None) -> None:
+    assert find_diagnosis(label) == diagnosis
+
+
+def test_kinds_are_under_their_wider_diagnosis() -> None:
+    assert is_under("melanoma metastasis", "malignant")
+    assert is_under("solar lentigo", "benign")
+    assert not is_under("malignant", "melanoma")
+    assert not is_under("actinic keratosis", "malignant")
