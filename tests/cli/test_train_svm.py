@@ -95,6 +95,7 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
         (["--fold", "9x9"], 2, "no fold 9x9"),
         (["--protocol", "sixfold"], 2, "no protocol 'sixfold'"),
         (["--loss", "log"], 2, "log"),
+        (["--solver", "gpu"], 2, "Invalid value for '--solver': 'gpu' was removed; use auto"),
         (["--features", "nowhere"], 2, "nowhere: no such file or folder"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from featx.errors import (
     StoreError,
     TaskError,
 )
+from featx.features import arm_file
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
 from featx.images import content, content_keys
@@ -128,7 +130,7 @@ def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: 
 @pytest.mark.parametrize(
     ("sick", "options", "message"),
     [
-        (2, {}, "fold 1x2: no validation set can be taken from its training set .* healthy 1, sick 1"),
+        (2, {}, "fold 1x2: no validation set can be taken from its training set, .* healthy 1, sick 1"),
         (3, {"calibrate": "sigmoid"}, "fold 1x1: .* two groups of every class .* healthy 1, sick 2"),
     ],
 )
@@ -341,6 +343,33 @@ def test_fine_tuned_stores_serve_their_own_fold_only(make: Make, relu_features: 
         train_svm(manifest, features=[stores[0]], output=tmp_path / "leak", **options)
     with pytest.raises(ConfigError, match="fold 1 has 2 feature stores"):
         train_svm(manifest, features=[plain, stores[0]], arm="x", output=tmp_path / "mixed", **options)
+
+
+def test_features_are_found_by_arm_by_file_and_by_folder(
+    small: tuple[Path, Path], tmp_path: Path, monkeypatch
+) -> None:
+    manifest, store = small
+    cache = tmp_path / "cache"
+    kept = cache / "features" / "one"
+    shutil.copytree(store, kept)
+    write_json(arm_file(cache, "tuned"), {"format": 1, "arm": "tuned", "stores": ["features/one"]})
+    options = {"task": TASK, "protocol": "kfold:2", "costs": [1.0], "cache": cache}
+    wanted = train_svm(manifest, features=kept, output=tmp_path / "store", **options)
+    assert {run.record.arm for run in wanted} == {"tiny-random0"}
+    for name, given, arm in [
+        ("name", {"arm": "tuned"}, "tuned"),
+        ("file", {"features": cache / "arms" / "tuned.json"}, "tuned"),
+        ("renamed", {"features": str(cache / "arms" / "tuned.json"), "arm": "mine"}, "mine"),
+        ("folder", {"features": [cache, kept]}, "tiny-random0"),
+    ]:
+        runs = train_svm(manifest, output=tmp_path / name, **given, **options)
+        assert {run.record.arm for run in runs} == {arm}
+        assert [run.predictions for run in runs] == [run.predictions for run in wanted]
+        assert [run.record.features for run in runs] == [run.record.features for run in wanted]
+    with pytest.raises(StoreError, match=r"no features of an arm 'tune'; did you mean 'tuned'"):
+        train_svm(manifest, arm="tune", **options)
+    with pytest.raises(ConfigError, match="Neither features nor an arm was given"):
+        train_svm(manifest, **options)
 
 
 def test_weights_that_saw_the_group_of_a_test_image_are_refused(
