@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from featx.errors import ProtocolError, RunError
+from featx.errors import ProtocolError, RunError, TrainingError
 from featx.features import FeatureStore
 from featx.reporting import report_runs
-from featx.runs import inner_scores
+from featx.runs import Prediction, inner_scores
 from featx.stats import fixed_thresholds
 from featx.svm import inner
-from featx.svm.inner import calibration_record
+from featx.svm.inner import InnerScores, calibration_record, fit_on_inner, inner_parts, score_parts
 from featx.svm.model import load_model
-from featx.svm.problems import FitProblem
+from featx.svm.problems import Curve, FitProblem
 from featx.svm.train import train_svm
 
 Make = Callable[..., tuple[Path, Path]]
@@ -238,3 +239,73 @@ def test_isotonic_on_few_images_is_warned_about_and_never_certain(
     (run, _) = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
     assert any("isotonic calibration was fitted on" in text for text in run.record.warnings)
     assert all(0.0 < row.probabilities["sick"] < 1.0 for row in run.predictions)
+
+
+class _RowTimesCost:
+    """A solver whose decision value is the index of the row times C."""
+
+    measure, tolerance = "none", 1.0
+
+    def curves(self, jobs: list[FitProblem], costs: list[float]) -> list[Curve]:
+        return [
+            Curve(job.test[:, None] * np.array(costs), np.zeros(1), np.full(1, 3, dtype=np.int64))
+            for job in jobs
+        ]
+
+
+def test_each_class_is_scored_with_its_own_cost_and_pool() -> None:
+    given: list[np.ndarray] = []
+
+    def predictions(parts: np.ndarray, scores: np.ndarray) -> list[Prediction]:
+        given.append(scores)
+        return []
+
+    parts, train = np.array([0, 1, 0, 1]), np.arange(4)
+    targets = np.array([[True, False], [True, False], [False, True], [False, True]])
+    found = score_parts(
+        _RowTimesCost(), train, targets, (0.5, 10.0), parts, views=2, pool="max", predictions=predictions
+    )
+    assert given[0].tolist() == [[0.5, 10.0], [1.5, 30.0], [2.5, 50.0], [3.5, 70.0]]
+    assert (found.folds, found.steps, len(found.residuals)) == (2, 12, 4)
+
+
+def _scored(*rows: tuple[str, str, float]) -> InnerScores:
+    made = [
+        Prediction(str(place), str(place % 2), group, actual, {"sick": score}, {}, {})
+        for place, (group, actual, score) in enumerate(rows)
+    ]
+    return InnerScores(tuple(made), 2, np.zeros(2), 2)
+
+
+def test_a_threshold_that_calls_nothing_positive_is_none() -> None:
+    scores = _scored(("a", "sick", 1.0), ("b", "healthy", 1.0))
+    found = scores.thresholds(["sick"])["sick"].values()
+    assert None in found
+    assert all(value is None or np.isfinite(value) for value in found)
+
+
+def test_calibration_knows_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inner, "fit_calibration", lambda *given, **named: named)
+    task = SimpleNamespace(classes=("healthy", "sick"), scored=("sick",))
+    scores = _scored(("a", "sick", 1.0), ("a", "sick", 2.0), ("b", "healthy", 0.0))
+    found = fit_on_inner(scores, task, "sigmoid")
+    assert found == {"method": "sigmoid", "folds": ["0", "1", "0"], "groups": ["a", "a", "b"]}
+
+
+def test_inner_folds_follow_the_seed() -> None:
+    groups, kinds = np.arange(40).astype(str), np.arange(40) % 2
+    first, again, other = (inner_parts(groups, kinds, seed) for seed in (0, 0, 1))
+    assert first.tolist() == again.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize(("parts", "refused"), [([0, 1, 2, 0, 1], False), ([0, 1, 2, 0, 0], True)])
+def test_an_inner_fold_may_lack_a_class_but_not_hold_all_of_it(
+    parts: list[int], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inner, "deal", lambda *given: np.array(parts))
+    groups, kinds = np.array(list("abcde")), np.array([0, 0, 0, 1, 1])
+    if refused:
+        with pytest.raises(TrainingError, match="all groups of a class are in inner fold 0"):
+            inner_parts(groups, kinds, 0)
+    else:
+        assert inner_parts(groups, kinds, 0).tolist() == parts

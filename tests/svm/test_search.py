@@ -32,6 +32,7 @@ def test_columns_have_the_area_of_the_single_function(rows: list[tuple[bool, int
 
 def test_the_smallest_cost_wins_among_equals_whatever_the_order_of_the_sum() -> None:
     assert choose(_curves([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]])) == 0
+    assert choose(_curves([[0.3, 0.1], [0.2, 0.2], [0.1, 0.3]])) == 0
 
 
 def test_one_standard_error_takes_the_smallest_cost_within_it() -> None:
@@ -105,3 +106,57 @@ def test_one_class_in_every_held_out_part_is_said() -> None:
     assert search.costs == (1.0,)
     assert "C was not searched" in search.warnings[0]
     assert np.isnan(search.score)
+
+
+def test_the_standard_error_is_that_of_the_mean_over_splits() -> None:
+    curves = _curves([[0.76, 0.7], [0.76, 0.9], [0.76, 0.7], [0.76, 0.9]])
+    assert curves.deviation() == pytest.approx([0.0, np.std([0.7, 0.9, 0.7, 0.9], ddof=1)])
+    assert choose(curves, "one-se") == 0
+    assert _curves([[0.5, 0.6]]).deviation().tolist() == [0.0, 0.0]
+
+
+def test_a_split_whose_fitted_rows_lack_a_class_is_left_out() -> None:
+    targets = (np.arange(80) % 40 >= 20)[:, None]
+    whole, lacking = (np.arange(40), np.arange(40, 80)), (np.arange(20), np.arange(40, 80))
+    search = search_cost(_Peak(1.0), targets, np.arange(80), [whole, lacking], SvmSettings())
+    (curves,) = search.curves
+    assert curves.used == curves.record()["splits"] == 1
+    assert np.isnan(curves.aucs[1]).all()
+    assert search.warnings == ("1 of 2 inner splits lack a class; they were left out of the inner AUC",)
+
+
+def test_refinement_includes_the_lowest_neighbour() -> None:
+    search = _run(_Peak(1e-2), refine=1, widen=False)
+    assert search.curves[0].costs[1] == pytest.approx(10**-2.5)
+
+
+class _TwoProblems:
+    """A solver whose first problem has the highest AUC at C = 1 and whose second has it at C = 10."""
+
+    measure, tolerance = "none", 1.0
+
+    def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
+        found = []
+        for job in jobs:
+            first = job.labels[0] > 0
+            positive = (np.arange(40) < 20) == first
+            places = np.flatnonzero(positive)
+            scores = np.stack([positive.astype(float)] * 2, axis=1)
+            for column, wrong in enumerate((0, 2) if first else (10, 0)):
+                scores[places[:wrong], column] = 0.0
+            found.append(Curve(scores, np.zeros(2), np.ones(2, dtype=np.int64)))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("shared", "costs", "score"), [(True, (10.0, 10.0), 0.975), (False, (1.0, 10.0), 1.0)]
+)
+def test_a_shared_cost_has_the_highest_mean_over_classes(
+    shared: bool, costs: tuple[float, ...], score: float
+) -> None:
+    first = np.arange(80) % 40 < 20
+    settings = SvmSettings.make({"shared_cost": shared, "costs": [1.0, 10.0], "widen": False})
+    split = (np.arange(40), np.arange(40, 80))
+    search = search_cost(_TwoProblems(), np.stack([first, ~first], axis=1), np.arange(80), [split], settings)
+    assert search.costs == costs
+    assert search.score == pytest.approx(score)
