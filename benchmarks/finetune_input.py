@@ -24,8 +24,8 @@ from PIL import Image
 
 from featx.finetuning import read_recipe
 from featx.finetuning.learner import Learner
-from featx.finetuning.sampling import ImageBatch, Part, training_batches
-from featx.finetuning.training_images import TrainingImages, load_pixels
+from featx.finetuning.sampling import ImageBatch, ImageSubset, training_batches
+from featx.finetuning.training_images import TrainingImages, load_images
 from featx.zoo import build_backbone, find_backbone, resolve_weights
 
 
@@ -37,9 +37,9 @@ def write_images(folder: Path, images: int) -> list[str]:
     return paths
 
 
-def part_of(pixels: TrainingImages) -> Part:
+def part_of(pixels: TrainingImages) -> ImageSubset:
     targets = np.arange(len(pixels)) % 2
-    return Part(pixels, np.arange(len(pixels)), targets, [str(row) for row in range(len(pixels))], 2)
+    return ImageSubset(pixels, np.arange(len(pixels)), targets, [str(row) for row in range(len(pixels))], 2)
 
 
 def speed(learner: Learner, batches: Iterable[ImageBatch]) -> float:
@@ -65,8 +65,8 @@ def main() -> None:
     learner = Learner(network, 2, recipe, given.images // recipe.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_images(Path(folder), given.images)
-        kept = part_of(load_pixels(paths, "resize", given.image_size, workers=given.workers))
-        streamed = part_of(load_pixels(paths, "resize", given.image_size, memory_gib=0))
+        kept = part_of(load_images(paths, "resize", given.image_size, memory_gib=4, workers=given.workers))
+        streamed = part_of(load_images(paths, "resize", given.image_size, memory_gib=0))
         preloaded = next(training_batches(kept, recipe, np.ones(2), 0, 0))
         learner.train(preloaded, 1e-4)
         speeds: dict[str, list[float]] = {"preloaded": [], "memory": [], "streamed": []}

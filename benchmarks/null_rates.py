@@ -39,7 +39,7 @@ from featx.stats import (
     friedman,
     mcnemar_test,
     nemenyi,
-    swap_test,
+    permutation_test,
 )
 
 LEVEL = 0.05
@@ -72,7 +72,9 @@ def one_test_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, floa
             "image bootstrap": bootstrap_test(
                 actual, a, b, resamples=RESAMPLES, seed=int(rng.integers(1 << 31))
             ).p,
-            "permutation": swap_test(actual, a, b, resamples=RESAMPLES, seed=int(rng.integers(1 << 31))).p,
+            "permutation": permutation_test(
+                actual, a, b, resamples=RESAMPLES, seed=int(rng.integers(1 << 31))
+            ).p,
             "McNemar, exact": mcnemar_test(actual, a > 0.55, b > 0.55).p,
         }
 
@@ -89,7 +91,7 @@ def grouped_test_set(rng: np.random.Generator, sets: int) -> Iterator[dict[str, 
             "group bootstrap": bootstrap_test(
                 actual, a, b, groups=groups, resamples=RESAMPLES, seed=seeds[0]
             ).p,
-            "permutation by groups": swap_test(
+            "permutation by groups": permutation_test(
                 actual, a, b, groups=groups, resamples=RESAMPLES, seed=seeds[1]
             ).p,
             "DeLong as if images were independent": delong_test(actual, a, b).p,
@@ -291,7 +293,8 @@ class Study:
                 costs=(0.01, 1.0, 100.0),
                 group_scores="mean" if self.images > 1 else "none",
             )
-        found = featx.report(folder / "runs", output=folder / "report", figures=False).as_json()["tables"]
+        (report,) = featx.report(folder / "runs", output=folder / "report", figures=False)
+        found = report.as_json()["tables"]
         ((pair,),) = [rows for name, rows in found.items() if name.startswith("pairs-")]
         return float(pair["p"])
 

@@ -133,7 +133,7 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
-    help="Manifest of the images to export, by id and in its order.  [default: all images, by SHA-256]",
+    help="Manifest of the images, to export these only, by id and in its order.  [default: all images, by SHA-256]",
 )
 @flags.ROOT
 @flags.CACHE

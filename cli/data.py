@@ -20,7 +20,7 @@ def data() -> None:
     """Import, check, preview and download data sets."""
 
 
-@data.command("import")
+@data.command("import", epilog=flags.example("featx data import isic2016 downloads/isic2016 -o lesions.csv"))
 @click.argument("format", required=False)
 @click.argument("source", required=False, type=click.Path(path_type=Path))
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Manifest to write (CSV).")
@@ -32,7 +32,7 @@ def data() -> None:
     type=click.Choice(["fail", "leave-out"]),
     default="fail",
     show_default=True,
-    help="What to do with listed images that are missing.",
+    help="What missing images lead to. For image files that do not exist: an error, or a manifest without them.",
 )
 @click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
 @flags.OVERWRITE
@@ -73,10 +73,15 @@ def import_command(
     click.echo(f"{done.images} images: {labels}{left}", err=True)
 
 
-@data.command("check")
+@data.command(
+    "check",
+    epilog=flags.example("featx data check lesions.csv --task melanoma:rest --html check.html"),
+)
 @flags.MANIFEST
 @flags.ROOT
-@click.option("--task", help="Task whose treatment of labels to check too, such as melanoma:rest.")
+@click.option(
+    "--task", help="Named task, TOML file, or POSITIVE:NEGATIVE, whose use of the labels is checked too."
+)
 @click.option(
     "--near",
     type=click.IntRange(0, 128),
@@ -150,11 +155,14 @@ def _print_check(check: ManifestCheck) -> None:
         click.echo("no errors, no warnings")
 
 
-@data.command("preview")
+@data.command("preview", epilog=flags.example("featx data preview lesions.csv -o preview.html"))
 @flags.MANIFEST
 @flags.ROOT
 @click.option(
-    "--preparation", "preparations", multiple=True, help="Preparation to show; repeatable.  [default: all]"
+    "--preparation",
+    "preparations",
+    multiple=True,
+    help="Which part of an image is resized to the input size; may be repeated.  [default: all preparations]",
 )
 @click.option("--images", type=click.IntRange(min=1), default=8, show_default=True, help="Number of images.")
 @click.option("--id", "ids", multiple=True, help="Image to show; repeatable.  [default: chosen by --seed]")
@@ -185,12 +193,15 @@ def preview_command(
     click.echo(str(output))
 
 
-@data.command("fetch")
+@data.command("fetch", epilog=flags.example("featx data fetch isic2016 -o downloads/isic2016"))
 @click.argument("name", required=False)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder to put the data set in.")
 @click.option("--accept-licence", is_flag=True, help="Accept the licence without being asked.")
 @click.option(
-    "--list", "list_names", is_flag=True, help="List the open data sets with their licences and stop."
+    "--list",
+    "list_names",
+    is_flag=True,
+    help="List the open data sets with their licences and stop.",
 )
 def fetch_command(name: str | None, output: Path | None, accept_licence: bool, list_names: bool) -> None:
     """Download an open data set of the ISIC archive: NAME --output FOLDER.

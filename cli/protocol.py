@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from featx.options import ImageOptions
+
 from . import flags
 from .bars import progress
 
@@ -21,7 +23,10 @@ def protocol() -> None:
     """Make, show and audit folds: training and test sets."""
 
 
-@protocol.command("make")
+@protocol.command(
+    "make",
+    epilog=flags.example("featx protocol make lesions.csv --task melanoma:rest --protocol 5x2 -o folds.json"),
+)
 @flags.MANIFEST
 @flags.TASK
 @flags.STRICT_LABELS
@@ -93,9 +98,12 @@ def make_command(
     )
 
 
-@protocol.command("show")
+@protocol.command(
+    "show",
+    epilog=flags.example("featx protocol show folds.json --manifest lesions.csv --task melanoma:rest"),
+)
 @_FOLDS
-@click.option("--manifest", type=click.Path(path_type=Path), help="Labelled images, to count classes.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="Manifest of the images, to count classes.")
 @flags.TASK
 @flags.JSON
 def show_command(folds: Path, manifest: Path | None, task: str, as_json: bool) -> None:
@@ -125,7 +133,7 @@ def _fold_rows(folds: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [head, *rows]
 
 
-@protocol.command("audit")
+@protocol.command("audit", epilog=flags.example("featx protocol audit folds.json"))
 @_FOLDS
 @click.option(
     "--labels",
@@ -136,11 +144,7 @@ def _fold_rows(folds: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 @click.option(
     "--group-column", default="group", show_default=True, help="Column of the groups in that table."
 )
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    help="Folder of the images, to find labels without an image file.",
-)
+@flags.of(ImageOptions, only=["root"])
 @flags.JSON
 def audit_command(
     folds: Path, labels: Path | None, groups: Path | None, group_column: str, root: Path | None, as_json: bool

@@ -29,7 +29,7 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     type=click.Choice(_FORMATS),
     default="text",
     show_default=True,
-    help="Format of the AUC table on stdout; json prints all tables.",
+    help="Format, of the AUC table on stdout; json prints all tables.",
 )
 @click.option("--watch", is_flag=True, help="Keep running, and report again whenever runs are finished.")
 @click.option(

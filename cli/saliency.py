@@ -17,9 +17,7 @@ __all__ = ["saliency"]
     epilog=flags.example("featx saliency reports/runs/frozen --manifest lesions.csv -o reports/saliency")
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--manifest", required=True, type=click.Path(path_type=Path), help="Manifest with the image files."
-)
+@click.option("--manifest", required=True, type=click.Path(path_type=Path), help="Manifest of the images.")
 @flags.ROOT
 @click.option(
     "--image",
@@ -28,13 +26,11 @@ __all__ = ["saliency"]
     metavar="ID",
     help="Id of an image to map; may be repeated.  [default: the most confident mistakes]",
 )
-@click.option(
-    "--layer", help="Layer of the network to map.  [default: the last feature map before the pooling]"
-)
+@click.option("--layer", help="Layer of the network.  [default: the last feature map before the pooling]")
 @click.option(
     "--weights",
     "-w",
-    help="Weights source of the network.  [default: as recorded by the feature store in the cache]",
+    help="Weights source, as for `featx extract`.  [default: as recorded by the feature store in the cache]",
 )
 @flags.output("reports/saliency", "Folder for the images and saliency.json.")
 @flags.CACHE

@@ -47,7 +47,7 @@ def _study(command: _Command) -> _Command:
             multiple=True,
             metavar="NAME=PATH",
             callback=_manifests,
-            help="Manifest of the source or target NAME, instead of the study file's; may be repeated.",
+            help="Manifest of the images, of the source or target NAME; replaces that of the study file; may be repeated.",
         ),
         click.option(
             "--output",
@@ -93,7 +93,7 @@ def list_studies(as_json: bool) -> None:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Number of jobs that run at once, each in a worker process; they share the cores and GPUs.",
+    help="Number of workers: processes that run jobs at once and share the cores and GPUs. Results do not depend on it.",
 )
 @click.option("--retry-failed", is_flag=True, help="Retry jobs that failed before.")
 @flags.STRICT_LABELS

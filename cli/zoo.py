@@ -76,7 +76,11 @@ def fetch_command(names: tuple[str, ...]) -> None:
 
 @zoo.command("convert", epilog=example("featx zoo convert imagenet-vgg-m.mat -o vgg_m.weights.h5"))
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--backbone", "-m", help="Backbone of the file; a MatConvNet file names its own.")
+@click.option(
+    "--backbone",
+    "-m",
+    help="Pre-trained network of the zoo that the file holds; a MatConvNet file names its own.",
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write, ending in .weights.h5.")
 def convert_command(file: Path, backbone: str | None, output: Path | None) -> None:
     """Convert a weights file of PyTorch or MatConvNet to Keras. Prints the path of the new file."""

@@ -446,7 +446,7 @@ class ImageOptions(Options):
     cache: Path | str = path(Path("cache"), "Folder of caches.", environment="FEATX_CACHE")
     workers: int | None = whole(
         None,
-        "Number of threads that load images or train folds; results do not depend on it.",
+        "Number of workers: threads that load images or train folds. Results do not depend on it.",
         low=1,
         short="-j",
         default_text="number of cores",

@@ -114,7 +114,7 @@ class FeatureOptions(Options):
     """How a network turns an image into features; what decides their values goes into recipes."""
 
     layers: Sequence[str] = texts(
-        (), "Layer to read; may be repeated.", flag="layer", default_text="penultimate layer"
+        (), "Layer of the network; may be repeated.", flag="layer", default_text="penultimate layer"
     )
     pool: str = choice("avg", POOLS, "How a feature map becomes a vector.")
     image_size: int | None = whole(
@@ -222,8 +222,8 @@ class ExtractSettings(ImageOptions, FeatureOptions, _Networks):
     )
     arm: str | None = text(
         None,
-        "Name these features: the file arms/NAME.json in the cache folder lists their stores, and `featx train-svm "
-        "--arm NAME` finds them.",
+        "Name of the arm. The file arms/NAME.json in the cache folder lists its stores, and `featx train-svm --arm NAME` "
+        "finds them.",
         metavar="NAME",
     )
 

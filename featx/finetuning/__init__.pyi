@@ -1,13 +1,15 @@
-from .finetune_folds import finetune
-from .learner import Kept
+from .finetune_folds import finetune, train_folds
+from .finetune_plan import CompiledNetwork
+from .finetune_settings import FinetuneSettings
 from .sampling import final_weights
-from .training_recipe import RECIPES, TrainingRecipe, read_recipe
+from .training_recipe import TrainingRecipe, read_recipe
 
 __all__ = [
-    "RECIPES",
-    "Kept",
+    "CompiledNetwork",
+    "FinetuneSettings",
     "TrainingRecipe",
     "final_weights",
     "finetune",
     "read_recipe",
+    "train_folds",
 ]

@@ -1,9 +1,8 @@
-"""Checkpoints of a training: all that is needed to go on after a kill as if nothing had happened.
+"""Checkpoints of a training. A resumed training ends with the bytes of an uninterrupted one.
 
 A checkpoint is a folder with ``state.npz`` (everything that training changes, after the last whole epoch) and
-``best-EPOCH.npz`` (the network at its best epoch so far). Both are written aside and renamed, the best one
-first, so that a kill at any moment leaves a state whose best weights are there. Plain arrays; nothing in them
-can run code.
+``best-EPOCH.npz`` (the network at its best epoch so far). Both are written atomically, the best weights first, so that
+an interruption at any moment leaves a state whose best weights exist. They are plain arrays without code.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from numpy.typing import NDArray
 
 from featx.files import write_aside
 
-__all__ = ["Checkpoint", "Progressed"]
+__all__ = ["Checkpoint", "TrainingState"]
 
 Array = NDArray[Any]
 
 
 @dataclass
-class Progressed:
-    """How far a training has got.
+class TrainingState:
+    """State of a training after an epoch.
 
     Attributes
     ----------
     epoch : int
-        Whole epochs done.
+        Number of whole epochs.
     history : list of dict
         A row for each epoch, JSON types.
     best_epoch : int
@@ -57,14 +56,14 @@ class Checkpoint:
     Parameters
     ----------
     inputs : str
-        Digest of all that decides the training; a checkpoint of another training is not taken up.
+        Digest of everything that decides the training; a checkpoint of another training is ignored.
     """
 
     def __init__(self, folder: Path, inputs: str) -> None:
         self._folder, self._inputs, self._kept = folder, inputs, 0
 
-    def save(self, done: Progressed) -> None:
-        """Keep how far the training has got."""
+    def save(self, done: TrainingState) -> None:
+        """Write the state; the best weights only if they are new."""
         if done.best_epoch != self._kept:
             _write(self._best(done.best_epoch), done.best)
         facts = {
@@ -78,18 +77,18 @@ class Checkpoint:
             self._best(self._kept).unlink(missing_ok=True)
         self._kept = done.best_epoch
 
-    def load(self) -> Progressed | None:
-        """Return how far the training had got."""
+    def load(self) -> TrainingState | None:
+        """Return the state, or None if there is none for these inputs."""
         try:
             arrays, facts = _read(self._folder / "state.npz")
             if facts.get("inputs") != self._inputs:
                 return None
             best = _read(self._best(facts["best_epoch"]))[0] if facts["best_epoch"] else []
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            # Missing, or damaged on the disk: the training starts anew, which costs time and nothing else.
+            # Missing or damaged: the training starts from its first epoch.
             return None
         self._kept = facts["best_epoch"]
-        return Progressed(facts["epoch"], facts["history"], facts["best_epoch"], best, arrays)
+        return TrainingState(facts["epoch"], facts["history"], facts["best_epoch"], best, arrays)
 
     def discard(self) -> None:
         """Remove the checkpoint."""

@@ -1,6 +1,6 @@
-"""All accelerators of the machine at once: every one gets an equal share of a batch; and a processor in order.
+"""Data-parallel training on all devices of a machine, and deterministic training on a CPU.
 
-Under TensorFlow by a mirrored strategy, under JAX by `keras.distribution`; under PyTorch one device is used.
+TensorFlow uses a mirrored strategy, JAX `keras.distribution`; PyTorch uses one device.
 """
 
 from __future__ import annotations
@@ -14,38 +14,26 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Devices", "compute_in_order", "find_devices"]
+__all__ = ["Devices", "find_devices", "make_deterministic"]
 
 
 class Devices:
-    """One device: arrays go through as they are.
-
-    Attributes
-    ----------
-    count : int
-        Devices that share a batch.
-    """
+    """One device, which takes arrays as they are; `count` is the number of devices that a batch is split over."""
 
     count = 1
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Build networks in here."""
+        """Enter the scope in which networks have to be built."""
         yield
 
-    def spread(self, arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
-        """Give every device its share of the rows.
-
-        Parameters
-        ----------
-        arrays : sequence of ndarray
-            Of equal length, a multiple of `count`.
-        """
+    def split(self, arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
+        """Split arrays, whose length is a multiple of `count`, over the devices."""
         return tuple(arrays)
 
 
 class _Mirrored(Devices):
-    """TensorFlow: a copy of the network on each device, gradients summed up."""
+    """TensorFlow: a replica of the network on each device; gradients are summed."""
 
     def __init__(self, names: Sequence[str]) -> None:
         import tensorflow as tf
@@ -57,19 +45,19 @@ class _Mirrored(Devices):
         with self._strategy.scope():
             yield
 
-    def spread(self, arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
+    def split(self, arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
         import tensorflow as tf
 
-        def share(array: NDArray[Any]) -> Any:
+        def over_devices(array: NDArray[Any]) -> Any:
             parts = [tf.constant(part) for part in np.split(array, self.count)]
             pick = self._strategy.experimental_distribute_values_from_function
             return pick(lambda context: parts[context.replica_id_in_sync_group])
 
-        return tuple(share(array) for array in arrays)
+        return tuple(over_devices(array) for array in arrays)
 
 
 class _Sharded(Devices):
-    """JAX: Keras distributes batches itself once a distribution is set."""
+    """JAX: Keras splits batches itself once a distribution is set."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._distribution, self.count = keras.distribution.DataParallel(devices=list(names)), len(names)
@@ -84,19 +72,19 @@ class _Sharded(Devices):
             keras.distribution.set_distribution(before)
 
 
-def compute_in_order() -> bool:
-    """Let TensorFlow on a processor compute one operation after the other, each on all threads.
+def make_deterministic() -> bool:
+    """Make TensorFlow on a CPU run one operation at a time, each on all threads.
 
-    Where a layer's output is used more than twice, its gradients are added up, and TensorFlow begins with the one
-    whose memory it can take over. Which that is depends on what happens to be computed at the same time: sums
-    differ in the last bit, and two trainings soon in all. Ordered operations cost no measurable time, since each
-    still uses every thread.
+    Where a layer's output is used more than twice, its gradients are summed, and TensorFlow starts with the one whose
+    memory it can reuse. Which one that is depends on what runs at the same time, so that sums differ in the last bit
+    and two trainings soon diverge. Running one operation at a time costs no measurable time, since each still uses
+    every thread.
 
     Returns
     -------
     bool
-        False where TensorFlow was at work before and can no longer be told; true too where there is nothing to tell:
-        under another backend, and on a GPU, which does not repeat itself to the bit in any case.
+        False if TensorFlow was used before in this process, which fixes its settings. True also if nothing has to be
+        set: with another backend, or on a GPU, which is not bitwise reproducible in any case.
     """
     if keras.backend.backend() != "tensorflow":
         return True
@@ -115,7 +103,7 @@ def compute_in_order() -> bool:
 
 
 def find_devices(images: int) -> Devices:
-    """Find the devices to train on."""
+    """Find the devices that a batch of so many images can be split over evenly."""
     backend = keras.backend.backend()
     if backend not in _KINDS:
         return Devices()

@@ -1,4 +1,4 @@
-"""`finetune`: retrain a network on the training part of each fold, and keep each as a weights source.
+"""`finetune`: retrain a network on the training set of each fold, and keep each result as a weights source.
 
 A run folder of kind ``finetune`` holds, beside what every run holds,
 
@@ -9,22 +9,23 @@ A run folder of kind ``finetune`` holds, beside what every run holds,
 ``history.csv``
     A row for each epoch.
 ``trained-on.json``
-    The SHA-256 of every image that training or validation has seen, here or in a run that this one started
-    from, with task, protocol and fold: what keeps a test image from being scored by a network that knows it.
+    The SHA-256 of every image of the training and validation sets, of this run and of the runs that its initial
+    weights come from, with task, protocol and fold. With it, a network is never tested on an image that it has seen.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from featx.data import (
+    Folds,
+    Labelled,
     Manifest,
-    Task,
     apply_task,
     check_folds,
     check_inner,
@@ -33,258 +34,220 @@ from featx.data import (
     split_folds,
     write_folds,
 )
-from featx.errors import ConfigError
 from featx.machine import usable_cores
+from featx.options import verb
 from featx.progress import Progress, Silent
 from featx.runs import Run, finished_run
-from featx.zoo import find_backbone, resolve_weights
+from featx.zoo import Weights, find_backbone, resolve_weights
 
-from .finetune_plan import FinetunePlan, Todo, advice, choose_recipe, image_keys, plan_fold
-from .learner import Kept
-from .tensorboard_log import check_board
-from .trainer import plan_scores, scores_folder, write_scores
-from .training_images import MEMORY_GIB
-from .training_recipe import TrainingRecipe
+from .finetune_plan import (
+    CompiledNetwork,
+    FinetunePlan,
+    FoldPlan,
+    image_keys,
+    plan_fold,
+    unsuitable_recipe,
+)
+from .finetune_runs import plan_scores, scores_folder, write_scores
+from .finetune_settings import FinetuneSettings
+from .tensorboard_log import find_writer
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-__all__ = ["HEADS", "finetune"]
-
-HEADS = ("svm", "softmax")
+__all__ = ["finetune", "train_folds"]
 
 
-def finetune(
-    manifest: Path | str | Manifest,
-    *,
-    backbone: str,
-    weights: str | Path = "imagenet",
-    task: Task | str | Path = "labels",
-    strict_labels: bool = False,
-    protocol: str | Path = "5x2",
-    folds: Sequence[str] = (),
-    recipe: str | Path | TrainingRecipe | None = None,
-    arm: str | None = None,
-    head: str = "svm",
-    output: Path | str = "reports/finetuned",
-    scores: Path | str = "reports/softmax",
-    cache: Path | str = "cache",
-    root: Path | str | None = None,
-    allow_outside: bool = False,
-    seed: int = 0,
-    workers: int | None = None,
-    memory_gib: float = MEMORY_GIB,
-    tensorboard: Path | str | None = None,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    kept: Kept | None = None,
-    progress: Progress | None = None,
-    **fields: Any,
-) -> tuple[Run, ...]:
-    """Fine-tune a network on the training part of each fold.
+@verb(FinetuneSettings)
+def finetune(manifest: Manifest | Path | str, options: FinetuneSettings) -> tuple[Run, ...]:
+    """Fine-tune a network on the training set of each fold.
+
+    Every field of a training recipe is a keyword too; what is not given is the recipe's.
 
     Parameters
     ----------
-    manifest : Path, str or Manifest
-        Images and labels.
-    backbone : str
-        Name of a backbone (`featx zoo list`).
-    weights : str or Path
-        What to start from: ``random``, ``random:SEED``, ``imagenet``, a weights file, a fine-tuning run, or a
-        folder of such runs, of which each fold starts from the one of its own name.
-    task, protocol : str or Path
-        As for `train_svm`; the protocol ``none`` trains on all images, for a source task.
-    strict_labels : bool
-        As for `train_svm`.
-    folds : sequence of str
-        Names of folds; all if empty.
-    recipe : str, Path or TrainingRecipe, optional
-        ``modern``, ``scratch``, ``paper``, or a TOML file. ``scratch`` where the weights are random, else
-        ``modern``, if left out.
-    arm : str, optional
-        Name of the row in a study's table; backbone, weights and recipe if left out.
-    head : str
-        ``svm``: train networks only, whose features `extract` and `train_svm` take from here, as the paper
-        does. ``softmax``: also score each fold's test part by the network's own head, as a run of kind
-        ``softmax`` that `report` sets beside the SVMs.
-    output : Path or str
-        Runs go to ``output/arm/task/protocol/fold``.
-    scores : Path or str
-        Where runs of kind ``softmax`` go, in the same way.
-    cache : Path or str
-        Folder of caches.
-    root : Path or str, optional
-        Folder that image paths are relative to.
-    allow_outside : bool
-        Whether image paths may lead out of it.
-    seed : int
-        Seed of the folds and of all chance in the training.
-    workers : int, optional
-        Threads that decode and alter images; the number of cores if left out. Results do not depend on it.
-    memory_gib : float
-        Prepared images are kept in memory up to this size, else decoded in every epoch.
-    tensorboard : Path or str, optional
-        Folder that TensorBoard shows; the numbers of every epoch are written to ``DIR/arm/task/protocol/fold``.
-        Needs the extra ``tensorboard``.
-    overwrite : bool
-        Replace finished runs instead of reusing them.
-    dry_run : bool
-        Say what each fold would do, and stop; nothing is returned then.
-    kept : Kept, optional
-        Where a compiled network stays for the next call with the same; without, it is let go.
-    progress : Progress, optional
-        Receiver of progress; a line an epoch is said.
-    **fields
-        Fields of the recipe to replace, such as ``epochs=10``.
+    manifest : Manifest, Path or str
+        Images and labels. The protocol ``none`` trains on all of them, for a source task.
+    {options}
 
     Returns
     -------
     tuple of Run
         One of kind ``finetune`` for each fold, in the protocol's order; with ``head="softmax"`` then one of that
-        kind for each fold that has a test part.
+        kind for each fold that has a test set. Empty for a dry run.
 
     Raises
     ------
     InputError
         If manifest, task, protocol, backbone, weights or recipe cannot be used; `LeakError` if the weights
-        have seen a test image or another of its group; `ProtocolError` if runs with other folds stand there.
+        have seen a test image or another image of its group; `ProtocolError` if the output folder has runs with
+        other folds.
     ImageError
         If images cannot be read.
     TrainingError
-        If a loss stops being finite.
+        If a loss is not finite.
 
     Notes
     -----
-    On one machine and on a CPU, the same inputs and seed give the same weights. After every epoch the whole
-    state is kept beside the run's folder; the same call after a kill goes on from there and ends with the
-    weights of an uninterrupted training.
+    On the CPU of one machine, the same inputs and seed give the same weights, bit for bit. The whole state is saved
+    as a checkpoint beside the run's folder after every epoch; the same call resumes there after an interruption, and
+    ends with the weights of an uninterrupted training.
+
+    Examples
+    --------
+    ::
+
+        featx.finetune("lesions.csv", backbone="resnet50", task="melanoma:rest", epochs=10, arm="tuned")
+        featx.extract("lesions.csv", backbone="resnet50", weights="reports/finetuned/tuned", arm="tuned")
+        featx.train_svm("lesions.csv", arm="tuned", task="melanoma:rest")
     """
-    if head not in HEADS:
-        raise ConfigError(f"the 'head' parameter must be one of {', '.join(HEADS)}. Got {head!r} instead.")
-    progress = progress or Silent()
-    labelled = apply_task(
-        read_manifest(manifest, root=root, allow_outside=allow_outside), task, strict_labels=strict_labels
-    )
-    found = find_backbone(backbone)
-    sources = resolve_weights(str(weights), found)
-    plan = choose_recipe(recipe, sources, fields)
-    keys = image_keys(labelled, cache, workers)
-    ordered = [keys[name] for name in labelled.ids]
-    made = split_folds(labelled, protocol, seed, ordered)
-    warned = (*labelled.remarks, *check_folds(made, labelled, ordered))
-    if plan.validation:
-        check_inner(made.folds, labelled, ordered)
-    for line in warned:
-        progress.say(f"warning: {line}")
-    label = sources[0].label if len(sources) == 1 else Path(weights).name
-    study = FinetunePlan(
-        labelled=labelled,
-        keys=keys,
-        folds=made,
-        backbone=found,
-        recipe=plan,
-        image_size=plan.image_size or found.image_size,
-        arm=arm or f"{found.name}-{label}-{plan.name}",
-        folder=Path(output),
-        seed=seed,
-        workers=workers or usable_cores(),
-        warnings=(*warned, *advice(plan, sources)),
-    )
-    items = [plan_fold(study, fold, sources) for fold in made.select(folds).folds]
-    if not overwrite:
-        refuse_other_folds(_folds_file(items), made)
-    if dry_run:
+    compiled = CompiledNetwork()
+    try:
+        return train_folds(manifest, options, compiled)
+    finally:
+        compiled.clear()
+
+
+def train_folds(
+    manifest: Manifest | Path | str, settings: FinetuneSettings, compiled: CompiledNetwork
+) -> tuple[Run, ...]:
+    """Do what `finetune` does with a network that was compiled in an earlier call, if it fits, and keep it.
+
+    Parameters
+    ----------
+    manifest : Manifest, Path or str
+        Images and labels.
+    settings : FinetuneSettings
+        All options.
+    compiled : CompiledNetwork
+        Holds the network of the last call and, on return, that of this one.
+
+    Returns
+    -------
+    tuple of Run
+        As `finetune`.
+    """
+    progress = settings.progress or Silent()
+    plan, sources = _plan(manifest, settings, progress)
+    items = [plan_fold(plan, fold, sources) for fold in plan.folds.select(settings.folds).folds]
+    if not settings.overwrite:
+        refuse_other_folds(_folds_file(items), plan.folds)
+    if settings.dry_run:
         for item in items:
-            progress.say(_intention(item, overwrite))
+            progress.say(_intention(item, settings.overwrite))
         return ()
-    boards = None if tensorboard is None else Path(tensorboard)
-    if boards is not None:
-        check_board()
-    with _trainer(study, memory_gib, boards, progress, kept) as trainer:
-        runs = _train(study, items, trainer, overwrite, progress)
-        if head == "softmax":
-            runs += _score(study, items, runs, Path(scores), trainer, overwrite)
+    if settings.tensorboard is not None:
+        find_writer()
+
+    @cache
+    def trainer() -> Trainer:
+        # Imported where it is needed first: finished work is reused without importing keras.
+        from .trainer import Trainer
+
+        return Trainer(plan, settings, progress, compiled)
+
+    runs = _train(plan, items, trainer, settings.overwrite, progress)
+    if settings.head == "softmax":
+        runs += _score(plan, items, runs, settings, trainer)
     return tuple(runs)
 
 
-def _intention(item: Todo, overwrite: bool) -> str:
+def _plan(
+    manifest: Manifest | Path | str, settings: FinetuneSettings, progress: Progress
+) -> tuple[FinetunePlan, tuple[Weights, ...]]:
+    """Read everything that the folds have in common, and the weights sources."""
+    labelled = apply_task(
+        read_manifest(manifest, root=settings.root, allow_outside=settings.allow_outside),
+        settings.task,
+        strict_labels=settings.strict_labels,
+    )
+    backbone, recipe = find_backbone(settings.backbone), settings.training
+    sources = resolve_weights(settings.weights, backbone)
+    keys = image_keys(labelled, settings.cache, settings.workers)
+    folds, warnings = _folds(labelled, keys, settings)
+    for line in warnings:
+        progress.say(f"warning: {line}")
+    label = sources[0].label if len(sources) == 1 else Path(settings.weights).name
+    plan = FinetunePlan(
+        labelled=labelled,
+        keys=keys,
+        folds=folds,
+        backbone=backbone,
+        recipe=recipe,
+        image_size=recipe.image_size or backbone.image_size,
+        arm=settings.arm or f"{backbone.name}-{label}-{recipe.name}",
+        folder=Path(settings.output),
+        seed=settings.seed,
+        workers=settings.workers or usable_cores(),
+        warnings=(*warnings, *unsuitable_recipe(recipe, sources)),
+    )
+    return plan, sources
+
+
+def _folds(
+    labelled: Labelled, keys: dict[str, str], settings: FinetuneSettings
+) -> tuple[Folds, tuple[str, ...]]:
+    """Make and check the folds of the protocol; return them with warnings."""
+    ordered = [keys[name] for name in labelled.ids]
+    folds = split_folds(labelled, settings.protocol, settings.seed, ordered)
+    warnings = (*labelled.remarks, *check_folds(folds, labelled, ordered))
+    if settings.validation:
+        check_inner(folds.folds, labelled, ordered)
+    return folds, warnings
+
+
+def _folds_file(items: Sequence[FoldPlan]) -> Path:
+    return items[0].target.parent / "folds.json"
+
+
+def _intention(item: FoldPlan, overwrite: bool) -> str:
     if finished_run(item.target, item.record, overwrite):
-        return f"fold {item.fold.name}: finished before, reused from {item.target}"
-    parts = f"{len(item.fold.train)} images, {len(item.fold.test)} kept for testing"
-    return f"fold {item.fold.name}: train on {parts}, from {item.weights.source}, into {item.target}"
-
-
-class _Late:
-    """A trainer that is made when it is first needed: finished work is reused without importing keras."""
-
-    def __init__(
-        self, study: FinetunePlan, memory_gib: float, progress: Progress, kept: Kept, boards: Path | None
-    ) -> None:
-        self._given = (study, memory_gib, progress, kept, boards)
-        self._made: Trainer | None = None
-
-    def get(self) -> Trainer:
-        from .trainer import Trainer
-
-        self._made = self._made or Trainer(*self._given)
-        return self._made
-
-
-@contextmanager
-def _trainer(
-    study: FinetunePlan, memory_gib: float, boards: Path | None, progress: Progress, kept: Kept | None
-) -> Iterator[_Late]:
-    own = Kept()
-    try:
-        yield _Late(study, memory_gib, progress, own if kept is None else kept, boards)
-    finally:
-        own.clear()
+        return f"fold {item.fold.name}: finished, will be reused from {item.target}"
+    sets = f"{len(item.fold.train)} training and {len(item.fold.test)} test images"
+    return f"fold {item.fold.name}: will train {item.weights.source} on {sets}, into {item.target}"
 
 
 def _train(
-    study: FinetunePlan, items: Sequence[Todo], late: _Late, overwrite: bool, progress: Progress
+    plan: FinetunePlan,
+    items: Sequence[FoldPlan],
+    trainer: Callable[[], Trainer],
+    overwrite: bool,
+    progress: Progress,
 ) -> list[Run]:
     """Train the folds that have no finished run; return the runs of all."""
     finished = [finished_run(item.target, item.record, overwrite) for item in items]
     todo = [item for item, run in zip(items, finished, strict=True) if run is None]
     for item, run in zip(items, finished, strict=True):
         if run is not None:
-            # A process that was killed behind its run has not removed the checkpoint.
-            shutil.rmtree(item.workshop, ignore_errors=True)
+            # A process that was killed right after it wrote its run has not removed the checkpoint.
+            shutil.rmtree(item.checkpoint_folder, ignore_errors=True)
     if len(todo) < len(items):
-        progress.say(f"{len(items) - len(todo)} of {len(items)} folds were finished before and are reused")
+        progress.say(f"{len(items) - len(todo)} of {len(items)} folds are finished and are reused")
     if not todo:
         return [run for run in finished if run is not None]
-    trainer = late.get()
-    images = trainer.load([name for item in todo for name in item.fold.train])
+    images = trainer().load([name for item in todo for name in item.fold.train])
     if overwrite or not _folds_file(items).exists():
-        write_folds(_folds_file(items), study.folds)
-    return [run or trainer.train(item, images) for item, run in zip(items, finished, strict=True)]
-
-
-def _folds_file(items: Sequence[Todo]) -> Path:
-    return items[0].target.parent / "folds.json"
+        write_folds(_folds_file(items), plan.folds)
+    return [run or trainer().train(item, images) for item, run in zip(items, finished, strict=True)]
 
 
 def _score(
-    study: FinetunePlan,
-    items: Sequence[Todo],
+    plan: FinetunePlan,
+    items: Sequence[FoldPlan],
     runs: Sequence[Run],
-    folder: Path,
-    late: _Late,
-    overwrite: bool,
+    settings: FinetuneSettings,
+    trainer: Callable[[], Trainer],
 ) -> list[Run]:
-    """Score the test parts by the networks' own heads."""
+    """Score the test sets with the networks' own heads."""
     scored = []
     for item, run in zip(items, runs, strict=True):
         if not item.fold.test:
             continue
-        target, record = scores_folder(study, item, folder), plan_scores(study, item, run)
-        done = finished_run(target, record, overwrite)
+        target, record = scores_folder(plan, item, settings.scores), plan_scores(plan, item, run)
+        done = finished_run(target, record, settings.overwrite)
         if done is None:
             began = time.monotonic()
-            trainer = late.get()
-            scores = trainer.scores(item, run, trainer.load(item.fold.test))
-            done = write_scores(study, item, record, scores, target, time.monotonic() - began)
+            scores = trainer().scores(item, run, trainer().load(item.fold.test))
+            done = write_scores(plan, item, record, scores, target, time.monotonic() - began)
         scored.append(done)
     return scored

@@ -1,7 +1,8 @@
-"""What a fine-tuning shall do: recipe, weights and record of every fold, before any network is built."""
+"""Plan of a fine-tuning: recipe, initial weights and run record of every fold, before any network is built."""
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,17 +13,54 @@ from typing import Any
 from featx.data import Fold, Folds, Labelled, known_test_images
 from featx.digest import canonical, digest
 from featx.errors import ImageError, LeakError, WeightsError, listing
-from featx.finetuning.sampling import steps_per_epoch
-from featx.finetuning.training_recipe import TrainingRecipe, read_recipe
 from featx.images import DECODE_VERSION, content_keys, preparation_key
 from featx.machine import versions
 from featx.runs import RunRecord, run_folder
 from featx.zoo import TRAINED_ON_FILE, Backbone, Weights, backend_name
 
-__all__ = ["FinetunePlan", "Todo", "advice", "choose_recipe", "image_keys", "plan_fold", "seen_before"]
+from .training_recipe import TrainingRecipe
 
+__all__ = [
+    "CompiledNetwork",
+    "FinetunePlan",
+    "FoldPlan",
+    "image_keys",
+    "plan_fold",
+    "seen_before",
+    "unsuitable_recipe",
+]
 
 _LIBRARIES = ("featx", "keras", "numpy", "pillow")
+
+
+@dataclass
+class CompiledNetwork:
+    """The network that was compiled last, for reuse.
+
+    Compiling takes seconds and tracing more, so the folds of a protocol, and arms with the same recipe, share one
+    network. Its weights, optimizers and random states are reset for each.
+
+    Attributes
+    ----------
+    inputs : str
+        Digest of what the network was compiled for; empty if there is none.
+    learner : Learner or None
+        The network.
+    started_from : str
+        Digest of its initial weights.
+    """
+
+    inputs: str = ""
+    learner: Any = None
+    started_from: str = ""
+
+    def clear(self) -> None:
+        """Release the network and its memory."""
+        if self.learner is None:
+            return
+        self.inputs, self.learner, self.started_from = "", None, ""
+        # Keras' models are full of reference cycles: without this, several networks of one process pile up.
+        gc.collect()
 
 
 @dataclass(frozen=True)
@@ -42,15 +80,15 @@ class FinetunePlan:
     recipe : TrainingRecipe
         The resolved recipe.
     image_size : int
-        Side of the input in pixels.
+        Input size in pixels.
     arm : str
-        Name of the row in a study's table.
+        Name of the arm in reports.
     folder : Path
         Where runs go.
     seed : int
-        Seed of the folds and of all chance in the training.
+        Random seed of the folds and of the training.
     workers : int
-        Threads that prepare batches.
+        Number of data-loading threads.
     warnings : tuple of str
         What a reader of the results has to know.
     """
@@ -76,24 +114,12 @@ class FinetunePlan:
     def steps(self) -> int:
         """Optimizer steps in an epoch of the protocol's smallest fold, whichever folds are trained."""
         images = min(len(fold.train) for fold in self.folds.folds) * (1 - self.recipe.validation)
-        return steps_per_epoch(math.ceil(images), self.recipe.batch_size)
+        return self.recipe.steps_per_epoch(math.ceil(images))
 
 
 @dataclass(frozen=True)
-class Todo:
-    """One fold.
-
-    Attributes
-    ----------
-    fold : Fold
-        Its parts.
-    weights : Weights
-        What it starts from.
-    record : RunRecord
-        What decides its run.
-    target : Path
-        The run's folder.
-    """
+class FoldPlan:
+    """One fold: its images, its initial weights, and the record and folder of its run."""
 
     fold: Fold
     weights: Weights
@@ -101,30 +127,20 @@ class Todo:
     target: Path
 
     @property
-    def workshop(self) -> Path:
+    def checkpoint_folder(self) -> Path:
         """Folder beside the run's, for the checkpoint and for files that are not complete yet."""
         return self.target.with_name(f".training-{self.target.name}")
 
 
-def choose_recipe(
-    spec: str | Path | TrainingRecipe | None, sources: Sequence[Weights], fields: Mapping[str, Any]
-) -> TrainingRecipe:
-    """Resolve the recipe; where none is named, one that suits the weights."""
-    return read_recipe(spec or ("scratch" if _random(sources) else "modern"), fields)
-
-
-def advice(recipe: TrainingRecipe, sources: Sequence[Weights]) -> list[str]:
-    """Remark on a recipe that does not suit the weights."""
-    if not _random(sources) or (recipe.batch_norm == "train" and not recipe.head_epochs):
+def unsuitable_recipe(recipe: TrainingRecipe, sources: Sequence[Weights]) -> list[str]:
+    """Warn of a recipe for trained weights where the initial weights are random."""
+    random = all(source.seed is not None for source in sources)
+    if not random or (recipe.batch_norm == "train" and not recipe.head_epochs):
         return []
     return [
-        f"the recipe {recipe.name!r} is made for trained weights (head_epochs, batch_norm), these are random; "
-        "the recipe 'scratch' suits them"
+        f"the recipe {recipe.name!r} is made for trained weights (head_epochs, batch_norm), but the initial weights "
+        "are random; use the recipe 'scratch'"
     ]
-
-
-def _random(sources: Sequence[Weights]) -> bool:
-    return all(source.seed is not None for source in sources)
 
 
 def image_keys(labelled: Labelled, cache: Path | str, workers: int | None) -> dict[str, str]:
@@ -132,23 +148,25 @@ def image_keys(labelled: Labelled, cache: Path | str, workers: int | None) -> di
     found = content_keys(labelled.paths, cache=Path(cache), workers=workers)
     if found.failures:
         reasons = [str(error) for error in found.failures.values()]
-        raise ImageError(f"{len(reasons)} images cannot be read: {listing(reasons, 3)}")
+        raise ImageError(
+            f"{len(reasons)} images cannot be read: {listing(reasons, 3)}; repair them or remove them from the manifest"
+        )
     return {name: found.keys[path] for name, path in zip(labelled.ids, labelled.paths, strict=True)}
 
 
-def plan_fold(study: FinetunePlan, fold: Fold, sources: Sequence[Weights]) -> Todo:
-    """Say what a fold starts from, what decides its run, and where that goes."""
+def plan_fold(plan: FinetunePlan, fold: Fold, sources: Sequence[Weights]) -> FoldPlan:
+    """Choose the initial weights of a fold, refuse those that have seen its test images, and make its record."""
     weights = _weights_of(fold, sources)
-    keys = [study.keys[name] for name in study.labelled.ids]
-    leaked = known_test_images(fold, study.labelled, keys, seen_before(weights))
+    keys = [plan.keys[name] for name in plan.labelled.ids]
+    leaked = known_test_images(fold, plan.labelled, keys, seen_before(weights))
     if leaked:
         raise LeakError(
             f"the weights {weights.source} were trained on {len(leaked)} test images of fold {fold.name}, or on "
             f"images of their groups ({listing(leaked)}); start from weights that have not seen them"
         )
-    record = _record(study, fold, weights)
-    return Todo(
-        fold, weights, record, run_folder(study.folder, study.arm, record.task, record.protocol, fold.name)
+    record = _record(plan, fold, weights)
+    return FoldPlan(
+        fold, weights, record, run_folder(plan.folder, plan.arm, record.task, record.protocol, fold.name)
     )
 
 
@@ -165,45 +183,44 @@ def _weights_of(fold: Fold, sources: Sequence[Weights]) -> Weights:
 
 
 def seen_before(weights: Weights) -> frozenset[str]:
-    """Return the images that weights were trained on, as far as they tell."""
+    """Return the content keys of the images that weights were trained on; empty if they have no record of it."""
     if not weights.trained_on or weights.path is None:
         return frozenset()
     facts = json.loads((weights.path.parent / TRAINED_ON_FILE).read_text(encoding="utf-8"))
     return frozenset(facts["train_keys"])
 
 
-def _record(study: FinetunePlan, fold: Fold, weights: Weights) -> RunRecord:
-    manifest, task = study.labelled.manifest, study.labelled.task
+def _record(plan: FinetunePlan, fold: Fold, weights: Weights) -> RunRecord:
+    manifest, task = plan.labelled.manifest, plan.labelled.task
     network = {
-        "backbone": study.backbone.name,
+        "backbone": plan.backbone.name,
         "weights": weights.digest,
-        "image_size": study.image_size,
-        "preparation": preparation_key(study.recipe.preparation),
+        "image_size": plan.image_size,
+        "preparation": preparation_key(plan.recipe.preparation),
         "decode": DECODE_VERSION,
     }
-    where = manifest.name
     return RunRecord(
         kind="finetune",
-        arm=study.arm,
+        arm=plan.arm,
         task=task.name,
         classes=task.classes,
         scored=task.scored,
-        protocol=study.folds.protocol,
+        protocol=plan.folds.protocol,
         fold=fold.name,
-        folds_digest=study.folds.digest,
-        seed=study.seed,
+        folds_digest=plan.folds.digest,
+        seed=plan.seed,
         manifest={
             "name": manifest.name,
             "digest": manifest.digest,
-            "targets": study.labelled.class_digests,
+            "targets": plan.labelled.class_digests,
         },
         features={
             "digest": digest(network),
             "recipe": network,
-            "images": digest(sorted(study.keys[name] for name in fold.train)),
+            "images": digest(sorted(plan.keys[name] for name in fold.train)),
         },
-        settings=canonical(study.recipe),
-        lineage=(*weights.lineage, f"{where}, fold {fold.name}" if fold.test else where),
+        settings=canonical(plan.recipe),
+        lineage=(*weights.lineage, f"{manifest.name}, fold {fold.name}" if fold.test else manifest.name),
         versions=versions((*_LIBRARIES, backend_name())),
-        warnings=study.warnings,
+        warnings=plan.warnings,
     )

@@ -1,53 +1,33 @@
-"""A network under training: built and compiled once, then set back for each fold.
+"""A network in training: built and compiled once, reset for each fold; its optimizers and learning-rate schedule.
 
-Backend agnostic: Keras models, `train_on_batch` and `predict_on_batch`. Imported late, since it imports keras.
+Any backend of Keras: Keras models, `train_on_batch` and `predict_on_batch`. Imported late, since it imports keras.
 """
 
 from __future__ import annotations
 
-import gc
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.errors import TrainingError, listing
-from featx.finetuning.checkpoint import Checkpoint, Progressed
-from featx.finetuning.devices import Devices
-from featx.finetuning.optimization import (
-    learning_rate,
-    make_head_optimizer,
-    make_optimizer,
-    rate_shares,
-    vectors,
-)
-from featx.finetuning.sampling import ImageBatch, Part, draw_epoch, evaluation_batches, training_batches
-from featx.finetuning.tensorboard_log import Board
-from featx.finetuning.training_recipe import TrainingRecipe
-from featx.progress import Progress
-from featx.stats import fold_auc
+from .devices import Devices
+from .sampling import ImageBatch, ImageSubset, evaluation_batches
+from .training_recipe import TrainingRecipe
 
-__all__ = ["Fitted", "FoldTraining", "Kept", "Learner", "fit", "precision", "softmax", "validation_scores"]
-
+__all__ = ["Learner", "learning_rate", "precision", "rate_factors"]
 
 Array = NDArray[Any]
-
-
-_SETTLING = 10  # steps over which statistics are averaged at least, whatever the epoch
-
-
-_HEAD, _TORCH = 3, 4  # streams of chance, behind those of sampling and batches
+_SHORTEST_HORIZON = 10  # steps of the averages of batch normalisation, however short an epoch is
+_HEAD, _TORCH = 3, 4  # random streams; 0 to 2 are in featx.finetuning.sampling
 
 
 @contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Build layers under a dtype policy, and put the old one back."""
+    """Build layers under a dtype policy, and restore the previous one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -59,19 +39,17 @@ def precision(policy: str) -> Iterator[None]:
 class Learner:
     """A backbone with a linear head, its optimizers, and everything that training changes.
 
+    While only the head is trained, it is a model of its own on the backbone's predictions, so that no gradient is
+    computed in the backbone.
+
     Parameters
     ----------
     backbone : keras.Model
-        From images to features of shape (n, width); holds the weights to start from.
+        From images to features of shape (n, width); holds the initial weights.
     steps : int
-        Optimizer steps in an epoch, for the reach of the moving average.
+        Optimizer steps in an epoch, for the EMA horizon.
     devices : Devices, optional
         What to train on; the backbone has to be built in its scope.
-
-    Notes
-    -----
-    While only the head trains, it learns as a model of its own from the backbone's predictions: no gradient is
-    computed below.
     """
 
     def __init__(
@@ -97,14 +75,14 @@ class Learner:
         if recipe.batch_norm == "frozen":
             _freeze_normalisation(backbone)
         else:
-            _hasten_normalisation(backbone, steps * recipe.accumulate)
+            _limit_normalisation_horizon(backbone, steps * recipe.accumulate)
         if recipe.l2:
-            _penalise(self.model, recipe.l2)
+            _add_l2(self.model, recipe.l2)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-        shares = rate_shares(backbone, self.model, recipe)
+        factors = rate_factors(backbone, self.model, recipe)
         jit = "auto" if recipe.jit is None else recipe.jit
-        self.model.compile(make_optimizer(recipe, self.model, shares, steps), loss, jit_compile=jit)
-        self.head.compile(make_head_optimizer(recipe, self.head), loss, jit_compile=jit)
+        self.model.compile(_make_optimizer(recipe, self.model, factors, steps), loss, jit_compile=jit)
+        self.head.compile(_make_head_optimizer(recipe, self.head), loss, jit_compile=jit)
         # With mixed_float16 Keras has put a loss-scaling optimizer around each.
         self._optimizer, self._head_optimizer = self.model.optimizer, self.head.optimizer
         self._optimizer.build(self.model.trainable_variables)
@@ -113,7 +91,7 @@ class Learner:
             self._prepare_losses(classes)
 
     def _prepare_losses(self, classes: int) -> None:
-        """Let Keras build its losses on whole arrays, which it cannot do on shares of several devices."""
+        """Let Keras build its losses on whole arrays, which it cannot do on arrays that are split over devices."""
         for model in (self.model, self.head):
             rows = np.zeros((self._devices.count, *model.input_shape[1:]), np.float32)
             model.test_on_batch(
@@ -121,29 +99,23 @@ class Learner:
             )
 
     def reset(self, seed: int) -> None:
-        """Go back to the weights to start from, fresh optimizers, and the chance of a seed."""
+        """Restore the initial weights and optimizers, and set the random states from a seed."""
         self.restore(self._start)
         kernel = self.head.get_layer("logits").kernel
         kernel.assign(_glorot(kernel.shape, seed))
-        for number, variable in enumerate(self._chance()):
+        for number, variable in enumerate(self._random_states()):
             variable.assign(np.array([seed, number << 20]).astype(variable.dtype))
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
-        """Seed what no state of the network decides, so that an epoch depends on nothing before it."""
+        """Seed the random generators outside the network, so that an epoch depends on nothing before it."""
         if keras.backend.backend() == "torch":
             import torch
 
-            # Dropout that was built without a seed, as in published architectures, draws from this generator.
+            # Dropout layers without a seed, as in published architectures, draw from this generator.
             torch.manual_seed(int(np.random.default_rng([seed, _TORCH, epoch]).integers(2**31)))
 
     def start_from(self, weights: Sequence[Array]) -> None:
-        """Take other weights of the backbone to start from.
-
-        Parameters
-        ----------
-        weights : sequence of ndarray
-            As the backbone's `get_weights` returns them.
-        """
+        """Replace the initial weights of the backbone, given as its `get_weights` returns them."""
         self.restore(self._start)
         self.backbone.set_weights(list(weights))
         self._start = self.state()
@@ -154,12 +126,12 @@ class Learner:
         return [np.array(keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
 
     def restore(self, state: Sequence[Array]) -> None:
-        """Put back what `state` returned."""
+        """Restore what `state` returned."""
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)
 
     def weights(self) -> list[Array]:
-        """Return the network's weights as a run keeps them: averaged, if the recipe says so."""
+        """Return the weights that a run stores: the EMA of the weights, if the recipe has one."""
         raw = self.raw_weights()
         if not self.recipe.ema_epochs or not int(self._optimizer.iterations):
             return raw
@@ -169,16 +141,16 @@ class Learner:
         return averaged
 
     def raw_weights(self) -> list[Array]:
-        """Return the network's weights as they are at this step."""
+        """Return the weights of the last step, without EMA."""
         return [np.array(value) for value in self.model.get_weights()]
 
     def train(self, batch: ImageBatch, rate: float) -> float:
         """Take one optimizer step with all layers."""
         self._optimizer.learning_rate = rate
-        parts = _cut(batch, self.recipe.micro_batch)
+        parts = _micro_batches(batch, self.recipe.micro_batch)
         with self._devices.scope():
             losses = [
-                self.model.train_on_batch(*self._devices.spread(part), return_dict=True)["loss"]
+                self.model.train_on_batch(*self._devices.split(part), return_dict=True)["loss"]
                 for part in parts
             ]
         return float(np.mean(losses))
@@ -186,35 +158,29 @@ class Learner:
     def train_head(self, batch: ImageBatch, rate: float) -> float:
         """Take one optimizer step with the head alone; as `train`."""
         self._head_optimizer.learning_rate = rate
-        parts = _cut(batch, self.recipe.micro_batch)
+        parts = _micro_batches(batch, self.recipe.micro_batch)
         features = np.concatenate([self._run(self.backbone, part[0]) for part in parts])
         with self._devices.scope():
-            shares = self._devices.spread((features, batch.labels, batch.weights))
-            return float(self.head.train_on_batch(*shares, return_dict=True)["loss"])
+            arrays = self._devices.split((features, batch.labels, batch.weights))
+            return float(self.head.train_on_batch(*arrays, return_dict=True)["loss"])
 
-    def predict(self, part: Part, workers: int) -> NDArray[np.float64]:
-        """Run the network over a part.
-
-        Returns
-        -------
-        ndarray of float64, shape (n, classes)
-            The head's outputs before the softmax.
-        """
-        batches = evaluation_batches(part, self.recipe.micro_batch, workers=workers)
+    def predict(self, subset: ImageSubset, workers: int) -> NDArray[np.float64]:
+        """Return the logits of images, of shape (n, classes)."""
+        batches = evaluation_batches(subset, self.recipe.micro_batch, workers=workers)
         logits = [self._run(self.model, batch.images) for batch in batches]
-        return np.concatenate(logits)[: len(part)].astype(np.float64)
+        return np.concatenate(logits)[: len(subset)].astype(np.float64)
 
     def _run(self, model: keras.Model, images: Array) -> Array:
-        # With several copies of the network each predicts the whole batch; the first will do.
+        # With several replicas of the network, each predicts the whole batch; the first is used.
         with self._devices.scope():
             return np.asarray(model.predict_on_batch(images), np.float32)[: len(images)]
 
     def _variables(self) -> list[Any]:
         optimizers = [*self._optimizer.variables, *self._head_optimizer.variables]
-        return [*self.model.weights, *self._chance(), *optimizers]
+        return [*self.model.weights, *self._random_states(), *optimizers]
 
-    def _chance(self) -> list[Any]:
-        """Return the states of the network's random generators."""
+    def _random_states(self) -> list[Any]:
+        """Return the states of the network's random generators, such as those of dropout."""
         weights = {id(variable) for variable in self.model.weights}
         others = (variable for variable in self.model.non_trainable_variables if id(variable) not in weights)
         return [variable for variable in others if "seed_generator" in variable.path]
@@ -222,15 +188,15 @@ class Learner:
 
 def _head(width: int, classes: int, dropout: float) -> keras.Model:
     features = keras.Input((width,), name="features")
-    # Without a seed of its own, torch draws from its global generator; `reset` sets the state of this one.
+    # With a seed, the layer has a generator of its own under torch too; `reset` sets its state.
     kept = keras.layers.Dropout(dropout, seed=0, name="dropout")(features)
-    # float32 whatever the policy: the softmax of sixteen bits is too coarse.
+    # float32 whatever the policy: a softmax in 16 bits is too coarse.
     dense = keras.layers.Dense(classes, dtype="float32", name="logits")
     return keras.Model(features, dense(kept), name="head")
 
 
 def _glorot(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
-    """Draw a kernel as Glorot & Bengio 2010, the same under every backend."""
+    """Draw a kernel by the scheme of Glorot & Bengio 2010, the same under every backend."""
     limit = math.sqrt(6 / sum(shape))
     return np.random.default_rng([seed, _HEAD]).uniform(-limit, limit, shape).astype(np.float32)
 
@@ -244,32 +210,32 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def _freeze_normalisation(backbone: keras.Model) -> None:
-    """Keep batch normalisation in inference mode, which `trainable = False` means for it in Keras."""
+    """Freeze batch-norm statistics; in Keras, `trainable = False` sets the layer to inference mode."""
     for layer in _layers(backbone):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
-def _hasten_normalisation(backbone: keras.Model, steps: int) -> None:
-    """Let the statistics of batch normalisation reach back an epoch at most.
+def _limit_normalisation_horizon(backbone: keras.Model, steps: int) -> None:
+    """Limit the horizon of batch-norm's moving averages to an epoch.
 
-    Published networks average them over a thousand steps, which on small data is longer than the training: what
-    is applied to new images would still be what the statistics began with.
+    Published networks average over a thousand steps, which is longer than a training on a small data set: inference
+    would still use the initial statistics.
     """
-    shortest = math.exp(-1 / max(steps, _SETTLING))
+    shortest = math.exp(-1 / max(steps, _SHORTEST_HORIZON))
     for layer in _layers(backbone):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = min(layer.momentum, shortest)
 
 
-def _penalise(model: keras.Model, strength: float) -> None:
-    spared = {id(variable) for variable in vectors(model)}
+def _add_l2(model: keras.Model, strength: float) -> None:
+    exempt = {id(variable) for variable in _vectors(model)}
     for variable in model.trainable_variables:
-        if id(variable) not in spared:
+        if id(variable) not in exempt:
             variable.regularizer = keras.regularizers.L2(strength)
 
 
-def _cut(batch: ImageBatch, size: int) -> list[tuple[Array, Array, Array]]:
+def _micro_batches(batch: ImageBatch, size: int) -> list[tuple[Array, Array, Array]]:
     places = range(0, len(batch.images), size)
     return [
         (batch.images[at : at + size], batch.labels[at : at + size], batch.weights[at : at + size])
@@ -277,249 +243,94 @@ def _cut(batch: ImageBatch, size: int) -> list[tuple[Array, Array, Array]]:
     ]
 
 
-@dataclass(frozen=True)
-class FoldTraining:
-    """What one fold trains on.
+def _vectors(model: keras.Model) -> list[Any]:
+    """Return biases and the scales and shifts of normalisation layers, which are not regularised."""
+    return [variable for variable in model.trainable_variables if len(variable.shape) < 2]
 
-    Attributes
-    ----------
-    name : str
-        Fold, for messages.
-    train, validation : Part
-        The parts; the validation part may be empty.
-    final : ndarray of float64, shape (classes,)
-        What `featx.finetuning.sampling.final_weights` returned.
-    seed : int
-        Seed of all chance in the fold.
-    workers : int
-        Threads that prepare batches.
+
+def rate_factors(backbone: keras.Model, model: keras.Model, recipe: TrainingRecipe) -> tuple[float, ...]:
+    """Return the factor of the learning rate of each trainable variable: geometric from the first layer to the head.
+
+    Layers inside of others, such as the blocks of a transformer, count as layers.
     """
-
-    name: str
-    train: Part
-    validation: Part
-    final: NDArray[np.float64]
-    seed: int
-    workers: int
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What came out of the training of one fold.
-
-    Attributes
-    ----------
-    weights : list of ndarray
-        The network's weights at the best epoch.
-    best_epoch : int
-        From 1, head epochs counted.
-    history : tuple of dict
-        A row for each epoch with the columns of `featx.finetuning.trainer.HISTORY`.
-    images_per_second : tuple of float
-        Training speed of each epoch that this process ran.
-    resumed : int
-        Epochs taken over from a checkpoint.
-    """
-
-    weights: list[NDArray[Any]]
-    best_epoch: int
-    history: tuple[dict[str, Any], ...]
-    images_per_second: tuple[float, ...]
-    resumed: int
+    owners: dict[str, int] = {}
+    depth = {}
+    for variable in backbone.trainable_variables:
+        depth[id(variable)] = owners.setdefault(variable.path.rpartition("/")[0], len(owners))
+    exponents = [1 - depth.get(id(v), len(owners)) / max(len(owners), 1) for v in model.trainable_variables]
+    return tuple(recipe.first_layer_share**exponent for exponent in exponents)
 
 
-def fit(
-    learner: Learner,
-    job: FoldTraining,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    board: Board | None = None,
-) -> Fitted:
-    """Train one fold."""
-    recipe = learner.recipe
-    epochs = recipe.head_epochs + recipe.epochs
-    learner.reset(job.seed)
-    done = checkpoint.load() or Progressed()
-    resumed, speeds = done.epoch, []
-    if resumed:
-        learner.restore(done.arrays)
-        progress.say(f"{job.name}: going on after epoch {resumed}")
-    images = len(draw_epoch(job.train, recipe, job.final, job.seed, 0))
-    progress.start(f"fold {job.name}", (epochs - resumed) * images)
-    try:
-        while done.epoch < epochs and not _ended(done, recipe):
-            began = time.monotonic()
-            row = _epoch(learner, job, done.epoch, progress.advance)
-            speeds.append(images / (time.monotonic() - began))
-            _judge(learner, job, done, row)
-            done.arrays = learner.state()
-            checkpoint.save(done)
-            if board:
-                board.write(row, speeds[-1])
-            left = (epochs - done.epoch) * (time.monotonic() - began)
-            progress.say(_line(job.name, row, epochs, speeds[-1], left))
-    finally:
-        progress.finish()
-    return Fitted(done.best, done.best_epoch, tuple(done.history), tuple(speeds), resumed)
-
-
-def _ended(done: Progressed, recipe: TrainingRecipe) -> bool:
-    """Tell whether the validation metric has not become better for too long."""
-    return bool(recipe.patience and done.best_epoch and done.epoch - done.best_epoch >= recipe.patience)
-
-
-def _epoch(learner: Learner, job: FoldTraining, epoch: int, advance: Callable[[int], None]) -> dict[str, Any]:
-    """Train for an epoch; return the row of the history without the validation."""
-    recipe = learner.recipe
-    learner.begin_epoch(job.seed, epoch)
-    head = epoch < recipe.head_epochs
-    step = learner.train_head if head else learner.train
-    steps = len(draw_epoch(job.train, recipe, job.final, job.seed, epoch)) // recipe.batch_size
-    losses, rate = [], recipe.head_learning_rate
-    batches = training_batches(job.train, recipe, job.final, job.seed, epoch, workers=job.workers)
-    for number, batch in enumerate(batches):
-        if not head:
-            place = (epoch - recipe.head_epochs) * steps + number
-            rate = learning_rate(recipe, place, steps, recipe.epochs, recipe.learning_rate)
-        losses.append(step(batch, rate))
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(
-                f"fold {job.name}, epoch {epoch + 1}: the loss became {losses[-1]} with the images "
-                f"{listing(batch.ids, 64)}; look at these, lower --learning-rate, or use --precision float32"
-            )
-        advance(len(batch.ids))
-    phase = "head" if head else "all"
-    return {"epoch": epoch + 1, "phase": phase, "learning_rate": rate, "loss": float(np.mean(losses))}
-
-
-def _judge(learner: Learner, job: FoldTraining, done: Progressed, row: dict[str, Any]) -> None:
-    """Validate, complete the row, and keep the weights if they are the best so far.
-
-    Epochs of the head alone are shown but not chosen, since their features are the ones that training set out
-    from; unless there are no others.
-    """
-    weights = learner.weights()
-    if len(job.validation):
-        raw = learner.raw_weights()
-        learner.model.set_weights(weights)
-        row["validation_loss"], row["validation_auc"] = validation_scores(
-            learner.predict(job.validation, job.workers), job.validation.targets
-        )
-        learner.model.set_weights(raw)
-    else:
-        row["validation_loss"] = row["validation_auc"] = None
-    eligible = row["phase"] == "all" or not learner.recipe.epochs
-    row["best"] = eligible and _better(row, done, learner.recipe.metric)
-    done.epoch = row["epoch"]
-    done.history.append(row)
-    if row["best"]:
-        done.best, done.best_epoch = weights, row["epoch"]
-
-
-def _better(row: dict[str, Any], done: Progressed, metric: str) -> bool:
-    """Compare an epoch with the best so far: by the metric, then by loss; without validation the later wins."""
-    if not done.best_epoch or row["validation_loss"] is None:
-        return True
-    return _merit(row, metric) > _merit(done.history[done.best_epoch - 1], metric)
-
-
-def _merit(row: dict[str, Any], metric: str) -> tuple[float, float]:
-    auc = row["validation_auc"] if metric == "auc" and row["validation_auc"] is not None else 0.0
-    return (auc, -row["validation_loss"])
-
-
-def validation_scores(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float | None]:
-    """Score predictions.
-
-    Parameters
-    ----------
-    logits : ndarray of float64, shape (n, classes)
-        The head's outputs.
-    targets : ndarray of int64, shape (n,)
-        Classes.
-
-    Returns
-    -------
-    loss : float
-        Mean cross-entropy in nats.
-    auc : float or None
-        Area under the ROC curve, macro average of one-vs-rest for more than two classes; None if a class is
-        missing.
-
-    Examples
-    --------
-    >>> loss, auc = validation_scores(np.array([[2.0, 0.0], [0.0, 2.0]]), np.array([0, 1]))
-    >>> round(loss, 3), auc
-    (0.127, 1.0)
-    """
-    chances = softmax(logits)
-    loss = float(-np.mean(np.log(np.maximum(chances[np.arange(len(targets)), targets], 1e-30))))
-    scores = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else chances
-    auc = fold_auc(targets, scores)
-    return loss, None if math.isnan(auc) else float(auc)
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn the head's outputs into shares that sum to one.
-
-    Parameters
-    ----------
-    logits : ndarray of float64, shape (n, classes)
-        The head's outputs.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, classes)
-        Shares.
-
-    Examples
-    --------
-    >>> softmax(np.zeros((1, 2))).tolist()
-    [[0.5, 0.5]]
-    """
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
-    return shares
-
-
-def _line(fold: str, row: dict[str, Any], epochs: int, speed: float, left: float) -> str:
-    validation = ""
-    if row["validation_loss"] is not None:
-        auc = "-" if row["validation_auc"] is None else f"{row['validation_auc']:.3f}"
-        validation = (
-            f", validation loss {row['validation_loss']:.3f} AUC {auc}{' (best)' if row['best'] else ''}"
-        )
-    return (
-        f"fold {fold} epoch {row['epoch']}/{epochs} ({row['phase']}): rate {row['learning_rate']:.2g}, "
-        f"loss {row['loss']:.3f}{validation}, {speed:.0f} images/s, {left:.0f} s left"
+def _make_optimizer(
+    recipe: TrainingRecipe, model: keras.Model, factors: tuple[float, ...], steps: int
+) -> keras.optimizers.Optimizer:
+    bases = {"adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    specific: dict[str, dict[str, Any]] = {
+        "adamw": {"weight_decay": recipe.weight_decay},
+        "sgd": {"momentum": recipe.momentum, "nesterov": recipe.nesterov},
+    }
+    base = bases[recipe.optimizer]
+    maker = base if set(factors) == {1.0} else _layerwise(base, factors)
+    optimizer = maker(
+        learning_rate=float(recipe.learning_rate),
+        global_clipnorm=recipe.clip_norm or None,
+        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
+        use_ema=recipe.ema_epochs > 0,
+        ema_momentum=_ema_momentum(recipe, steps),
+        name="optimizer",
+        **specific[recipe.optimizer],
     )
+    optimizer.exclude_from_weight_decay(_vectors(model))
+    return optimizer
 
 
-@dataclass
-class Kept:
-    """The network compiled last.
+def _ema_momentum(recipe: TrainingRecipe, steps: int) -> float:
+    """Return the momentum of the EMA; Keras averages after every micro-batch."""
+    horizon = recipe.ema_epochs * steps * recipe.accumulate
+    return math.exp(-1 / horizon) if horizon else 0.0
 
-    Compiling takes seconds and tracing more, so the folds of a protocol, and arms of equal recipe, share one
-    network; weights, optimizers and chance are set anew for each.
 
-    Attributes
-    ----------
-    needs : str
-        Digest of what the network was compiled for; empty if there is none.
-    learner : Learner or None
-        The network.
-    started_from : str
-        Digest of the weights that it starts from.
+def _layerwise(base: type[Any], factors: tuple[float, ...]) -> type[Any]:
+    """Derive an optimizer with a factor of the learning rate for each variable."""
+
+    class Layerwise(base):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            factor = factors[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, learning_rate * factor)
+
+    return Layerwise
+
+
+def _make_head_optimizer(recipe: TrainingRecipe, head: keras.Model) -> keras.optimizers.Optimizer:
+    """Make the optimizer of the epochs in which only the head is trained."""
+    optimizer = keras.optimizers.AdamW(
+        learning_rate=float(recipe.head_learning_rate),
+        weight_decay=recipe.weight_decay,
+        name="head_optimizer",
+    )
+    optimizer.exclude_from_weight_decay(_vectors(head))
+    return optimizer
+
+
+def learning_rate(recipe: TrainingRecipe, step: int, steps: int, epochs: int, highest: float) -> float:
+    """Return the learning rate of one optimizer step.
+
+    Linear warm-up, whose first step is above 0, then constant or half a cosine (Loshchilov & Hutter 2017,
+    without restarts); equal to `keras.optimizers.schedules.CosineDecay` with a warm-up.
+
+    Examples
+    --------
+    >>> recipe = TrainingRecipe(warmup_epochs=1, final_share=0)
+    >>> [round(learning_rate(recipe, step, 2, 3, 1.0), 2) for step in range(6)]
+    [0.33, 0.67, 1.0, 0.85, 0.5, 0.15]
     """
-
-    needs: str = ""
-    learner: Learner | None = None
-    started_from: str = ""
-
-    def clear(self) -> None:
-        """Let the network go."""
-        if self.learner is None:
-            return
-        self.needs, self.learner, self.started_from = "", None, ""
-        # Keras' models are full of cycles: without this, several networks of one process pile up.
-        gc.collect()
+    total = steps * epochs
+    # At most half of the training is warm-up.
+    warmup = min(recipe.warmup_epochs * steps, total / 2)
+    if step < warmup:
+        return highest * (step + 1) / (warmup + 1)
+    if recipe.schedule == "constant":
+        return highest
+    progress = min((step - warmup) / (total - warmup), 1.0)
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return highest * ((1 - recipe.final_share) * cosine + recipe.final_share)

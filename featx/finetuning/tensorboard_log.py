@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: the numbers of every epoch, by tensorboardX, under any backend."""
+"""Logs for TensorBoard: the metrics of every epoch, written by tensorboardX under any backend."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 from featx.errors import ConfigError
 
-__all__ = ["Board", "check_board", "open_board"]
+__all__ = ["TensorboardLog", "find_writer", "open_log"]
 
-
-_NAMES = {
+_TAGS = {
     "loss": "loss/training",
     "validation_loss": "loss/validation",
     "validation_auc": "auc/validation",
@@ -20,41 +19,41 @@ _NAMES = {
 }
 
 
-class Board:
-    """Writer of one training's numbers."""
+class TensorboardLog:
+    """Log of one training."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
 
     def write(self, row: Mapping[str, Any], speed: float) -> None:
-        """Add an epoch."""
-        for column, name in _NAMES.items():
+        """Add an epoch: its row of the history, and its images per second."""
+        for column, tag in _TAGS.items():
             if row[column] is not None:
-                self._writer.add_scalar(name, row[column], row["epoch"])
+                self._writer.add_scalar(tag, row[column], row["epoch"])
         self._writer.add_scalar("images_per_second", speed, row["epoch"])
         self._writer.flush()
 
 
-def check_board() -> Any:
-    """Import the writer."""
+def find_writer() -> Any:
+    """Import tensorboardX's writer."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise ConfigError(f"--tensorboard: {error}; pip install 'featx[tensorboard]'") from error
+        raise ConfigError(f"--tensorboard: {error}; run `pip install 'featx[tensorboard]'`") from error
     return SummaryWriter
 
 
 @contextmanager
-def open_board(folder: Path | None) -> Iterator[Board | None]:
-    """Open the writer of one training.
+def open_log(folder: Path | None) -> Iterator[TensorboardLog | None]:
+    """Open the log of one training, if there is a folder.
 
-    A training that is taken up adds a file to the folder, and TensorBoard joins them.
+    A training that is resumed adds a file to the folder; TensorBoard joins them.
     """
     if folder is None:
         yield None
         return
-    writer = check_board()(str(folder))
+    writer = find_writer()(str(folder))
     try:
-        yield Board(writer)
+        yield TensorboardLog(writer)
     finally:
         writer.close()

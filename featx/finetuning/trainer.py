@@ -1,184 +1,199 @@
-"""One compiled network over all folds: training, validation cuts, memory that runs out, scores of the head.
-
-Imported late, since it imports keras.
-"""
+"""The training loop, and one compiled network that is trained for all folds. Imported late, since it imports keras."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.cells import csv_text
 from featx.data import Labelled, merged_groups, validation_split
-from featx.digest import digest, digest_file
-from featx.finetuning.checkpoint import Checkpoint
-from featx.finetuning.devices import compute_in_order, find_devices
-from featx.finetuning.finetune_plan import FinetunePlan, Todo, seen_before
-from featx.finetuning.learner import Fitted, FoldTraining, Kept, Learner, fit, precision
-from featx.finetuning.sampling import Part, final_weights
-from featx.finetuning.tensorboard_log import open_board
-from featx.finetuning.training_images import TrainingImages, load_pixels
-from featx.finetuning.training_recipe import TrainingRecipe
-from featx.machine import environment
+from featx.digest import digest
+from featx.errors import TrainingError, listing
 from featx.progress import Progress
-from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
-from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, Weights, build_backbone
+from featx.runs import Run, run_folder
+from featx.stats import fold_auc
+from featx.zoo import BACKBONE_FILE, Weights, build_backbone
 
-if TYPE_CHECKING:
-    from featx.finetuning.learner import Fitted, Learner
+from .checkpoint import Checkpoint, TrainingState
+from .devices import find_devices, make_deterministic
+from .finetune_plan import CompiledNetwork, FinetunePlan, FoldPlan
+from .finetune_runs import HEAD_FILE, FittedFold, write_finetuned
+from .finetune_settings import FinetuneSettings
+from .learner import Learner, learning_rate, precision
+from .sampling import ImageSubset, draw_epoch, final_weights, training_batches
+from .tensorboard_log import TensorboardLog, open_log
+from .training_images import TrainingImages, load_images
+from .training_recipe import TrainingRecipe
 
-__all__ = [
-    "HEAD_FILE",
-    "HISTORY",
-    "HISTORY_FILE",
-    "Trainer",
-    "plan_scores",
-    "scores_folder",
-    "write_finetuned",
-    "write_scores",
-]
-
-
-HEAD_FILE = "head.weights.h5"
+__all__ = ["FoldTraining", "Trainer", "fit", "validation_metrics"]
 
 
-HISTORY_FILE = "history.csv"
+@dataclass(frozen=True)
+class FoldTraining:
+    """Inputs of the training of one fold.
 
-
-HISTORY = ("epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "best")
-
-
-def write_finetuned(
-    study: FinetunePlan,
-    item: Todo,
-    learner: Learner,
-    fitted: Fitted,
-    counts: Mapping[str, Any],
-    seconds: float,
-) -> Run:
-    """Write the run of a trained fold."""
-    from featx.zoo import save_backbone
-
-    backbone, head = item.workshop / BACKBONE_FILE, item.workshop / HEAD_FILE
-    save_backbone(learner.backbone, backbone)
-    learner.head.save_weights(head)
-    record = dataclasses.replace(
-        item.record,
-        counts=counts,
-        search={"best": fitted.history[fitted.best_epoch - 1]},
-        convergence={
-            "epochs": len(fitted.history),
-            "best_epoch": fitted.best_epoch,
-            "images_at_once": learner.recipe.micro_batch,
-        },
-        warnings=(*item.record.warnings, *_remarks(study, fitted)),
-    )
-    facts = environment(
-        {"training": seconds},
-        images_per_second=[round(speed, 1) for speed in fitted.images_per_second],
-        resumed_epochs=fitted.resumed,
-    )
-    files: dict[str, bytes | Path] = {
-        BACKBONE_FILE: backbone,
-        HEAD_FILE: head,
-        HISTORY_FILE: _history(fitted.history),
-        TRAINED_ON_FILE: _trained_on(study, item),
-    }
-    return write_run(item.target, record, (), facts, files)
-
-
-def _remarks(study: FinetunePlan, fitted: Fitted) -> list[str]:
-    """Say what a reader of the result has to know."""
-    undefined = any(row["validation_auc"] is None for row in fitted.history)
-    if study.recipe.metric == "auc" and study.recipe.validation and undefined:
-        return ["a class is missing in the validation part: the epoch was chosen by loss instead of AUC"]
-    return []
-
-
-def _history(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    lines = [["" if row[name] is None else row[name] for name in HISTORY] for row in rows]
-    return csv_text([HISTORY, *lines]).encode()
-
-
-def _trained_on(study: FinetunePlan, item: Todo) -> bytes:
-    seen = {study.keys[name] for name in item.fold.train} | seen_before(item.weights)
-    facts = {
-        "train_keys": sorted(seen),
-        "task": item.record.task,
-        "protocol": item.record.protocol,
-        "fold": item.fold.name,
-        "folds_digest": item.record.folds_digest,
-        "manifest": item.record.manifest,
-        "lineage": list(item.record.lineage),
-    }
-    return (json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def scores_folder(study: FinetunePlan, item: Todo, folder: Path | str) -> Path:
-    """Name the folder of a head's scores."""
-    return run_folder(folder, study.arm, item.record.task, item.record.protocol, item.fold.name)
-
-
-def plan_scores(study: FinetunePlan, item: Todo, run: Run) -> RunRecord:
-    """Say what decides the run of a head's scores."""
-    labelled = study.labelled
-    tested = [name for name in labelled.ids if name in set(item.fold.test)]
-    classes = dict(zip(labelled.ids, labelled.classes.tolist(), strict=True))
-    counts = {name: sum(classes[row] == name for row in tested) for name in study.classes}
-    return dataclasses.replace(
-        item.record,
-        kind="softmax",
-        features={
-            **item.record.features,
-            "digest": digest_file(run.path / BACKBONE_FILE),
-            "head": digest_file(run.path / HEAD_FILE),
-        },
-        lineage=run.record.lineage,
-        counts={**run.record.counts, "test": counts},
-        search=run.record.search,
-        convergence=run.record.convergence,
-        warnings=run.record.warnings,
-    )
-
-
-def write_scores(
-    study: FinetunePlan,
-    item: Todo,
-    record: RunRecord,
-    scores: NDArray[np.float64],
-    target: Path,
-    seconds: float,
-) -> Run:
-    """Write the run of a head's scores.
-
-    Parameters
+    Attributes
     ----------
-    scores : ndarray of float64, shape (n, classes)
-        Log-odds, test images in the fold's order. They are not called probabilities: balanced resampling
-        has moved them away from the frequencies in the data.
+    name : str
+        Fold, for messages.
+    train, validation : ImageSubset
+        The two sets; the validation set may be empty.
+    final : ndarray of float64, shape (classes,)
+        What `final_weights` returned.
+    seed : int
+        Random seed of the fold.
+    workers : int
+        Number of data-loading threads.
     """
-    labelled = study.labelled
-    place = {name: row for row, name in enumerate(labelled.ids)}
-    columns = [study.classes.index(name) for name in record.scored]
-    predictions = [
-        Prediction(
-            id=name,
-            fold=item.fold.name,
-            group=str(labelled.groups[place[name]]),
-            actual=str(labelled.classes[place[name]]),
-            scores={study.classes[column]: float(row[column]) for column in columns},
-            strata={stratum: values[place[name]] for stratum, values in labelled.strata.items()},
+
+    name: str
+    train: ImageSubset
+    validation: ImageSubset
+    final: NDArray[np.float64]
+    seed: int
+    workers: int
+
+
+def fit(
+    learner: Learner,
+    job: FoldTraining,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    log: TensorboardLog | None = None,
+) -> FittedFold:
+    """Train one fold, from its checkpoint if there is one."""
+    recipe = learner.recipe
+    epochs = recipe.head_epochs + recipe.epochs
+    learner.reset(job.seed)
+    done = checkpoint.load() or TrainingState()
+    resumed, speeds = done.epoch, []
+    if resumed:
+        learner.restore(done.arrays)
+        progress.say(f"fold {job.name}: resuming after epoch {resumed}")
+    images = len(draw_epoch(job.train, recipe, job.final, job.seed, 0))
+    progress.start(f"fold {job.name}", (epochs - resumed) * images)
+    try:
+        while done.epoch < epochs and not _stops_early(done, recipe):
+            began = time.monotonic()
+            row = _train_epoch(learner, job, done.epoch, progress.advance)
+            speeds.append(images / (time.monotonic() - began))
+            _validate(learner, job, done, row)
+            done.arrays = learner.state()
+            checkpoint.save(done)
+            if log:
+                log.write(row, speeds[-1])
+            left = (epochs - done.epoch) * (time.monotonic() - began)
+            progress.say(_epoch_line(job.name, row, epochs, speeds[-1], left))
+    finally:
+        progress.finish()
+    return FittedFold(done.best, done.best_epoch, tuple(done.history), tuple(speeds), resumed)
+
+
+def _stops_early(done: TrainingState, recipe: TrainingRecipe) -> bool:
+    return bool(recipe.patience and done.best_epoch and done.epoch - done.best_epoch >= recipe.patience)
+
+
+def _train_epoch(
+    learner: Learner, job: FoldTraining, epoch: int, advance: Callable[[int], None]
+) -> dict[str, Any]:
+    """Train for an epoch; return the row of the history without the validation metrics."""
+    recipe = learner.recipe
+    learner.begin_epoch(job.seed, epoch)
+    head = epoch < recipe.head_epochs
+    step = learner.train_head if head else learner.train
+    steps = len(draw_epoch(job.train, recipe, job.final, job.seed, epoch)) // recipe.batch_size
+    losses, rate = [], recipe.head_learning_rate
+    batches = training_batches(job.train, recipe, job.final, job.seed, epoch, workers=job.workers)
+    for number, batch in enumerate(batches):
+        if not head:
+            place = (epoch - recipe.head_epochs) * steps + number
+            rate = learning_rate(recipe, place, steps, recipe.epochs, recipe.learning_rate)
+        losses.append(step(batch, rate))
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"fold {job.name}, epoch {epoch + 1}: the loss is {losses[-1]} for the batch of images "
+                f"{listing(batch.ids, 64)}; check these images, lower --learning-rate, or use --precision float32"
+            )
+        advance(len(batch.ids))
+    phase = "head" if head else "all"
+    return {"epoch": epoch + 1, "phase": phase, "learning_rate": rate, "loss": float(np.mean(losses))}
+
+
+def _validate(learner: Learner, job: FoldTraining, done: TrainingState, row: dict[str, Any]) -> None:
+    """Compute the validation metrics, complete the row, and keep the weights if they are the best so far.
+
+    Epochs of the head alone are not chosen, since their features are those of the initial weights; unless the recipe
+    has no other epochs.
+    """
+    weights = learner.weights()
+    if len(job.validation):
+        raw = learner.raw_weights()
+        learner.model.set_weights(weights)
+        row["validation_loss"], row["validation_auc"] = validation_metrics(
+            learner.predict(job.validation, job.workers), job.validation.targets
         )
-        for name, row in zip(item.fold.test, scores, strict=True)
-    ]
-    return write_run(target, record, predictions, environment({"scoring": seconds}))
+        learner.model.set_weights(raw)
+    else:
+        row["validation_loss"] = row["validation_auc"] = None
+    eligible = row["phase"] == "all" or not learner.recipe.epochs
+    row["best"] = eligible and _better(row, done, learner.recipe.metric)
+    done.epoch = row["epoch"]
+    done.history.append(row)
+    if row["best"]:
+        done.best, done.best_epoch = weights, row["epoch"]
+
+
+def _better(row: dict[str, Any], done: TrainingState, metric: str) -> bool:
+    """Compare an epoch with the best so far by the metric, then by loss; without validation the later is better."""
+    if not done.best_epoch or row["validation_loss"] is None:
+        return True
+    return _merit(row, metric) > _merit(done.history[done.best_epoch - 1], metric)
+
+
+def _merit(row: dict[str, Any], metric: str) -> tuple[float, float]:
+    auc = row["validation_auc"] if metric == "auc" and row["validation_auc"] is not None else 0.0
+    return (auc, -row["validation_loss"])
+
+
+def validation_metrics(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float | None]:
+    """Return mean cross-entropy in nats and AUC (macro average of one-vs-rest; None if a class is missing).
+
+    Examples
+    --------
+    >>> loss, auc = validation_metrics(np.array([[2.0, 0.0], [0.0, 2.0]]), np.array([0, 1]))
+    >>> round(loss, 3), auc
+    (0.127, 1.0)
+    """
+    probabilities = _softmax(logits)
+    loss = float(-np.mean(np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-30))))
+    scores = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else probabilities
+    auc = fold_auc(targets, scores)
+    return loss, None if math.isnan(auc) else float(auc)
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _epoch_line(fold: str, row: dict[str, Any], epochs: int, speed: float, left: float) -> str:
+    validation = ""
+    if row["validation_loss"] is not None:
+        auc = "undefined" if row["validation_auc"] is None else f"{row['validation_auc']:.3f}"
+        best = " (best)" if row["best"] else ""
+        validation = f", validation loss {row['validation_loss']:.3f}, validation AUC {auc}{best}"
+    return (
+        f"fold {fold}, epoch {row['epoch']}/{epochs} ({row['phase']}): learning rate {row['learning_rate']:.2g}, "
+        f"loss {row['loss']:.3f}{validation}, {speed:.0f} images/s, {left:.0f} s left"
+    )
 
 
 class Trainer:
@@ -186,166 +201,163 @@ class Trainer:
 
     Parameters
     ----------
-    memory_gib : float
-        Prepared images are kept in memory up to this size.
-    kept : Kept
-        A network compiled before, taken over if it fits; and where the one compiled here stays.
+    compiled : CompiledNetwork
+        A network compiled before, reused if it fits; and where the one compiled here is kept.
     """
 
     def __init__(
         self,
-        study: FinetunePlan,
-        memory_gib: float,
+        plan: FinetunePlan,
+        settings: FinetuneSettings,
         progress: Progress,
-        kept: Kept,
-        boards: Path | None = None,
+        compiled: CompiledNetwork,
     ) -> None:
-        self._study, self._memory_gib, self._progress, self._kept = study, memory_gib, progress, kept
-        self._boards = boards
-        self._recipe = study.recipe
+        self._plan, self._settings, self._progress, self._compiled = plan, settings, progress, compiled
+        self._recipe = plan.recipe
 
-    def load(self, ids: Sequence[str]) -> _Images:
+    def load(self, ids: Sequence[str]) -> _LoadedImages:
         """Prepare images."""
-        labelled, recipe = self._study.labelled, self._study.recipe
+        plan, labelled = self._plan, self._plan.labelled
         wanted = sorted(set(ids))
         paths = dict(zip(labelled.ids, labelled.paths, strict=True))
-        pixels = load_pixels(
+        pixels = load_images(
             [paths[name] for name in wanted],
-            recipe.preparation,
-            self._study.image_size,
-            keys=[self._study.keys[name] for name in wanted],
-            memory_gib=self._memory_gib,
-            workers=self._study.workers,
+            plan.recipe.preparation,
+            plan.image_size,
+            keys=[plan.keys[name] for name in wanted],
+            memory_gib=self._settings.memory_gib,
+            workers=plan.workers,
             progress=self._progress,
         )
-        return _Images(pixels, {name: row for row, name in enumerate(wanted)})
+        return _LoadedImages(pixels, {name: row for row, name in enumerate(wanted)})
 
-    def train(self, item: Todo, images: _Images) -> Run:
+    def train(self, item: FoldPlan, images: _LoadedImages) -> Run:
         """Train a fold and write its run."""
         began = time.monotonic()
-        job, counts = _job(self._study, item, images)
+        job, counts = _job(self._plan, item, images)
         fitted, checkpoint = self._fit(item, job)
         learner = self._ready(item.weights)
         learner.model.set_weights(fitted.weights)
-        run = write_finetuned(self._study, item, learner, fitted, counts, time.monotonic() - began)
+        run = write_finetuned(self._plan, item, learner, fitted, counts, time.monotonic() - began)
         checkpoint.discard()
         return run
 
-    def scores(self, item: Todo, run: Run, images: _Images) -> NDArray[np.float64]:
-        """Score a fold's test part by the head of its trained network.
+    def scores(self, item: FoldPlan, run: Run, images: _LoadedImages) -> NDArray[np.float64]:
+        """Score a fold's test set with the head of its trained network.
 
         Returns
         -------
         ndarray of float64, shape (n, classes)
-            Logarithm of the odds of each class, test images in the fold's order.
+            Log-odds of each class, test images in the fold's order.
         """
         learner = self._ready(item.weights)
         learner.backbone.load_weights(run.path / BACKBONE_FILE)
         learner.head.load_weights(run.path / HEAD_FILE)
-        part = _part(self._study.labelled, images, item.fold.test)
-        return _log_odds(learner.predict(part, self._study.workers))
+        subset = _subset(self._plan.labelled, images, item.fold.test)
+        return _log_odds(learner.predict(subset, self._plan.workers))
 
     def _ready(self, weights: Weights) -> Learner:
-        """Return the network, set to start from the given weights."""
-        kept, needs = self._kept, self._needs()
-        if kept.needs != needs:
-            kept.clear()
-        if kept.learner is not None and kept.started_from == weights.digest:
-            return kept.learner
-        if not compute_in_order():
+        """Return the network with the given initial weights."""
+        compiled, inputs = self._compiled, self._inputs()
+        if compiled.inputs != inputs:
+            compiled.clear()
+        learner: Learner | None = compiled.learner
+        if learner is not None and compiled.started_from == weights.digest:
+            return learner
+        if not make_deterministic():
             self._progress.say(
-                "trainings may differ in the last bits: TensorFlow was at work before and computes out of order; "
-                "set TF_NUM_INTEROP_THREADS=1 before it begins"
+                "warning: this training is not bitwise reproducible, since TensorFlow was used before in this process; "
+                "set TF_NUM_INTEROP_THREADS=1 before the process starts"
             )
         devices = find_devices(self._recipe.micro_batch)
         with devices.scope(), precision(self._recipe.precision):
-            model = build_backbone(self._study.backbone, weights, self._study.image_size)
-        if kept.learner is None:
-            classes, steps = len(self._study.classes), self._study.steps
-            kept.learner = Learner(model, classes, self._recipe, steps, devices)
+            model = build_backbone(self._plan.backbone, weights, self._plan.image_size)
+        if learner is None:
+            classes, steps = len(self._plan.classes), self._plan.steps
+            learner = Learner(model, classes, self._recipe, steps, devices)
         else:
-            kept.learner.start_from(model.get_weights())
-        kept.needs, kept.started_from = needs, weights.digest
-        return kept.learner
+            learner.start_from(model.get_weights())
+        compiled.inputs, compiled.learner, compiled.started_from = inputs, learner, weights.digest
+        return learner
 
-    def _needs(self) -> str:
-        """Stand for all that a network is compiled for."""
-        study = self._study
-        return digest([study.backbone.name, study.image_size, len(study.classes), study.steps, self._recipe])
+    def _inputs(self) -> str:
+        """Return a digest of everything that a network is compiled for."""
+        plan = self._plan
+        return digest([plan.backbone.name, plan.image_size, len(plan.classes), plan.steps, self._recipe])
 
-    def _board_folder(self, item: Todo) -> Path | None:
-        if self._boards is None:
+    def _log_folder(self, item: FoldPlan) -> Path | None:
+        if self._settings.tensorboard is None:
             return None
         record = item.record
-        return run_folder(self._boards, record.arm, record.task, record.protocol, record.fold)
+        return run_folder(self._settings.tensorboard, record.arm, record.task, record.protocol, record.fold)
 
-    def _fit(self, item: Todo, job: FoldTraining) -> tuple[Fitted, Checkpoint]:
-        """Train; where memory runs out, halve what goes through the network at once and start again."""
+    def _fit(self, item: FoldPlan, job: FoldTraining) -> tuple[FittedFold, Checkpoint]:
+        """Train; where device memory runs out, halve the micro-batch and start again."""
         while True:
-            checkpoint = Checkpoint(item.workshop, digest([item.record.id, self._recipe.accumulate]))
+            checkpoint = Checkpoint(item.checkpoint_folder, digest([item.record.id, self._recipe.accumulate]))
             try:
-                with open_board(self._board_folder(item)) as board:
-                    return fit(self._ready(item.weights), job, checkpoint, self._progress, board), checkpoint
+                with open_log(self._log_folder(item)) as log:
+                    return fit(self._ready(item.weights), job, checkpoint, self._progress, log), checkpoint
             except Exception as error:
                 if not _out_of_memory(error) or self._recipe.micro_batch == 1:
                     raise
-            self._kept.clear()
+            self._compiled.clear()
             self._recipe = _halved(self._recipe)
             self._progress.say(
-                f"out of memory: {self._recipe.micro_batch} images at once from here on, "
-                f"{self._recipe.accumulate} times for each step of {self._recipe.batch_size}"
+                f"out of memory: restarting with micro-batches of {self._recipe.micro_batch} images, "
+                f"{self._recipe.accumulate} for each batch of {self._recipe.batch_size}"
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Images:
+@dataclass(frozen=True)
+class _LoadedImages:
     pixels: TrainingImages
     rows: Mapping[str, int]
 
 
 def _halved(recipe: TrainingRecipe) -> TrainingRecipe:
-    """Cut batches into at least twice as many equal parts."""
-    parts = range(2 * recipe.accumulate, recipe.batch_size + 1)
-    accumulate = next(number for number in parts if recipe.batch_size % number == 0)
+    """Split batches into at least twice as many micro-batches of equal size."""
+    numbers = range(2 * recipe.accumulate, recipe.batch_size + 1)
+    accumulate = next(number for number in numbers if recipe.batch_size % number == 0)
     return dataclasses.replace(recipe, accumulate=accumulate)
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Recognise what the backends raise when the device's memory is full."""
+    """Recognise what the backends raise when device memory is full."""
     text = f"{type(error).__name__}: {error}".lower()
     signs = ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory")
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
-def _job(study: FinetunePlan, item: Todo, images: _Images) -> tuple[FoldTraining, dict[str, Any]]:
-    """Cut the validation part out of a fold's training part, by group."""
-    labelled, recipe, names = study.labelled, study.recipe, item.fold.train
-    at = _places(labelled, names)
-    groups = merged_groups(labelled.groups[at], [study.keys[name] for name in names])
-    seed = int(digest({"seed": study.seed, "fold": item.fold.name})[:7], 16)
+def _job(plan: FinetunePlan, item: FoldPlan, images: _LoadedImages) -> tuple[FoldTraining, dict[str, Any]]:
+    """Split a validation set off a fold's training set, by group; return also the counts for the record."""
+    labelled, recipe, names = plan.labelled, plan.recipe, item.fold.train
+    at = _positions(labelled, names)
+    groups = merged_groups(labelled.groups[at], [plan.keys[name] for name in names])
+    seed = int(digest({"seed": plan.seed, "fold": item.fold.name})[:7], 16)
     fitted, held = np.arange(len(at)), np.arange(0)
     if recipe.validation:
         fitted, held = validation_split(labelled.targets[at], groups, held_out=recipe.validation, seed=seed)
-    train, validation = (_part(labelled, images, [names[row] for row in rows]) for rows in (fitted, held))
+    train, validation = (_subset(labelled, images, [names[row] for row in rows]) for rows in (fitted, held))
     final = final_weights(recipe, labelled.task.name, labelled.task.classes)
     counts = {"train": _counts(labelled, train), "validation": _counts(labelled, validation)}
-    job = FoldTraining(item.fold.name, train, validation, final, seed, study.workers)
+    job = FoldTraining(item.fold.name, train, validation, final, seed, plan.workers)
     return job, {**counts, "left_out": labelled.left_out, "groups": len(set(groups.tolist()))}
 
 
-def _part(labelled: Labelled, images: _Images, ids: Sequence[str]) -> Part:
+def _subset(labelled: Labelled, images: _LoadedImages, ids: Sequence[str]) -> ImageSubset:
     rows = np.array([images.rows[name] for name in ids], np.int64)
-    targets = labelled.targets[_places(labelled, ids)]
-    return Part(images.pixels, rows, targets, tuple(ids), len(labelled.task.classes))
+    targets = labelled.targets[_positions(labelled, ids)]
+    return ImageSubset(images.pixels, rows, targets, tuple(ids), len(labelled.task.classes))
 
 
-def _places(labelled: Labelled, ids: Sequence[str]) -> NDArray[np.int64]:
+def _positions(labelled: Labelled, ids: Sequence[str]) -> NDArray[np.int64]:
     place = {name: index for index, name in enumerate(labelled.ids)}
     return np.array([place[name] for name in ids], np.int64)
 
 
-def _counts(labelled: Labelled, part: Part) -> dict[str, int]:
-    numbers = np.bincount(part.targets, minlength=part.classes)
+def _counts(labelled: Labelled, subset: ImageSubset) -> dict[str, int]:
+    numbers = np.bincount(subset.targets, minlength=subset.classes)
     return dict(zip(labelled.task.classes, numbers.tolist(), strict=True))
 
 

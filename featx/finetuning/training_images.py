@@ -1,4 +1,4 @@
-"""Prepared images for training: decoded once and kept in memory where they fit, else decoded as needed."""
+"""Images for training: decoded once and kept in memory if they fit, else decoded when needed; RandAugment."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from featx.files import read_regular
 from featx.images import FILE_LIMIT, load_image
 from featx.progress import Progress
 
-__all__ = ["MEMORY_GIB", "OPERATIONS", "TrainingImages", "load_pixels", "rand_augment"]
+__all__ = ["OPERATIONS", "TrainingImages", "load_images", "rand_augment"]
 
-
-# 35,000 images of 224x224 take 4.9 GiB, 28,000 take 4: what a machine with 8 GiB can spare beside a network.
-MEMORY_GIB = 4.0
+_OPERATIONS_PER_IMAGE = 2
+_LARGEST_CHANGE = 0.9  # of brightness, contrast, saturation and sharpness, at magnitude 1
+_BITS_LOST = 4  # by posterising, at magnitude 1
 
 
 class TrainingImages:
@@ -28,9 +28,9 @@ class TrainingImages:
     Parameters
     ----------
     kept : ndarray of uint8, shape (n, size, size, 3), optional
-        The images if they are in memory; else each is decoded when asked for.
+        The images if they are in memory; else each is decoded when it is indexed.
     keys : sequence of str, optional
-        SHA-256 that each file's bytes must have when they are decoded; not compared if left out.
+        SHA-256 that each file must still have when it is decoded; not checked if left out.
     """
 
     def __init__(
@@ -62,27 +62,29 @@ class TrainingImages:
 
 
 def _prepared(path: str, key: str | None, preparation: str, size: int) -> NDArray[np.uint8]:
-    """Decode and prepare a file, whose bytes must be those that its key stands for."""
+    """Decode and resize a file, and refuse it if it has changed since its key was computed."""
     try:
         data = read_regular(path, FILE_LIMIT)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
     if key is not None and digest_bytes(data) != key:
-        raise ImageError(f"{path}: changed after this training began; run the same command again")
+        raise ImageError(
+            f"{path}: the file has changed since this training started; run the same command again"
+        )
     return load_image(data, preparation, size, name=path)
 
 
-def load_pixels(
+def load_images(
     paths: Sequence[str],
     preparation: str,
     size: int,
     *,
     keys: Sequence[str] | None = None,
-    memory_gib: float = MEMORY_GIB,
+    memory_gib: float,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> TrainingImages:
-    """Prepare images for training."""
+    """Decode images for training, unless they need more memory than given."""
     if len(paths) * size * size * 3 > memory_gib * 2**30:
         return TrainingImages(paths, preparation, size, keys=keys)
     kept = np.empty((len(paths), size, size, 3), np.uint8)
@@ -106,53 +108,36 @@ def load_pixels(
     if failures:
         raise ImageError(
             f"{len(failures)} of {len(paths)} images cannot be read ({listing(failures, 3)}); "
-            "repair them or take them out of the manifest"
+            "repair them or remove them from the manifest"
         )
     return TrainingImages(paths, preparation, size, kept)
 
 
-_OPERATIONS_PER_IMAGE = 2
-
-
-_LARGEST_CHANGE = 0.9  # of brightness, contrast, saturation and sharpness, at strength 1
-
-
-_BITS_LOST = 4  # by posterising, at strength 1
-
-
-# Takes the image, the strength from 0 to 1, and a sign.
+# Each takes the image, the magnitude from 0 to 1, and a sign.
 OPERATIONS: dict[str, Callable[[Image.Image, float, int], Image.Image]] = {
-    "autocontrast": lambda image, strength, sign: ImageOps.autocontrast(image),
-    "equalize": lambda image, strength, sign: ImageOps.equalize(image),
-    "posterize": lambda image, strength, sign: ImageOps.posterize(image, 8 - round(_BITS_LOST * strength)),
-    "solarize": lambda image, strength, sign: ImageOps.solarize(image, 256 - round(256 * strength)),
-    "saturation": lambda image, strength, sign: ImageEnhance.Color(image).enhance(_factor(strength, sign)),
-    "contrast": lambda image, strength, sign: ImageEnhance.Contrast(image).enhance(_factor(strength, sign)),
-    "brightness": lambda image, strength, sign: ImageEnhance.Brightness(image).enhance(
-        _factor(strength, sign)
+    "autocontrast": lambda image, magnitude, sign: ImageOps.autocontrast(image),
+    "equalize": lambda image, magnitude, sign: ImageOps.equalize(image),
+    "posterize": lambda image, magnitude, sign: ImageOps.posterize(image, 8 - round(_BITS_LOST * magnitude)),
+    "solarize": lambda image, magnitude, sign: ImageOps.solarize(image, 256 - round(256 * magnitude)),
+    "saturation": lambda image, magnitude, sign: ImageEnhance.Color(image).enhance(_factor(magnitude, sign)),
+    "contrast": lambda image, magnitude, sign: ImageEnhance.Contrast(image).enhance(_factor(magnitude, sign)),
+    "brightness": lambda image, magnitude, sign: ImageEnhance.Brightness(image).enhance(
+        _factor(magnitude, sign)
     ),
-    "sharpness": lambda image, strength, sign: ImageEnhance.Sharpness(image).enhance(_factor(strength, sign)),
+    "sharpness": lambda image, magnitude, sign: ImageEnhance.Sharpness(image).enhance(
+        _factor(magnitude, sign)
+    ),
 }
 
 
-def _factor(strength: float, sign: int) -> float:
-    return 1 + sign * _LARGEST_CHANGE * strength
+def _factor(magnitude: float, sign: int) -> float:
+    return 1 + sign * _LARGEST_CHANGE * magnitude
 
 
 def rand_augment(
-    array: NDArray[np.uint8], generator: np.random.Generator, strength: float
+    array: NDArray[np.uint8], generator: np.random.Generator, magnitude: float
 ) -> NDArray[np.uint8]:
-    """Apply two operations drawn at random, one after the other.
-
-    Parameters
-    ----------
-    array : ndarray of uint8, shape (height, width, 3)
-        RGB pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
-        A new array.
+    """Apply two random colour operations of RandAugment (Cubuk et al. 2020) to RGB pixels of shape (h, w, 3).
 
     Examples
     --------
@@ -164,5 +149,5 @@ def rand_augment(
     image = Image.fromarray(array)
     for _ in range(_OPERATIONS_PER_IMAGE):
         number, sign = int(generator.integers(len(names))), int(generator.choice((-1, 1)))
-        image = OPERATIONS[names[number]](image, strength, sign)
+        image = OPERATIONS[names[number]](image, magnitude, sign)
     return np.array(image)

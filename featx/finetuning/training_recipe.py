@@ -1,73 +1,45 @@
-"""Training recipes: everything that decides how a network is fine-tuned, in one frozen dataclass.
+"""Training recipes: everything that decides how a network is fine-tuned, as one class of options.
 
-A field is a key of a recipe's TOML file and a flag of ``featx finetune``. Three recipes are shipped:
+A field is a key of a recipe's TOML file, a keyword of `featx.finetune` and an option of ``featx finetune``. Three
+recipes are shipped:
 
 ``modern``
-    For trained weights. The new head first, with the backbone frozen; then all layers, the first ones slower
-    than the last; AdamW, warm-up, cosine decay, label smoothing, clipping, moving average of the weights,
-    balanced resampling, early stopping on the validation AUC, batch normalisation kept as it was trained.
+    For trained weights. The new head is trained first, on a frozen backbone; then all layers, with layer-wise
+    learning-rate decay, AdamW, warm-up, cosine schedule, label smoothing, gradient clipping, an exponential moving
+    average (EMA) of the weights, balanced sampling of the classes, frozen batch-norm statistics, and early stopping
+    on the validation AUC.
 ``scratch``
-    For random weights: as ``modern``, but every layer at one, higher rate, and batch normalisation learning.
+    For random weights: as ``modern``, but with one, higher learning rate for all layers and updated batch-norm
+    statistics.
 ``paper``
-    Menegola et al. 2017 (arXiv 1703.07479): SGD with Nesterov momentum .1, rate 1e-3, L2 .005, batches of 48,
-    80 epochs, resampling whose balance decays by .975 an epoch, the epoch of the lowest validation loss.
+    Menegola et al. 2017 (arXiv 1703.07479): SGD with Nesterov momentum 0.1, learning rate 1e-3, L2 penalty 0.005,
+    batches of 48, 80 epochs, balanced sampling that is annealed by 0.975 an epoch, the epoch of the lowest
+    validation loss.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from featx.documents import parse_toml, read_text
 from featx.errors import ConfigError
+from featx.options import Options, choice, number, numbers, refuse_unknown, switch, text, whole
 
 __all__ = ["RECIPES", "TrainingRecipe", "read_recipe"]
 
 
-def _whole(default: int | None, low: int, text: str) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"type": int, "low": low, "high": math.inf, "help": text}
-    )
-
-
-def _number(default: float, low: float, high: float, text: str) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"type": float, "low": low, "high": high, "help": text}
-    )
-
-
-def _choice(default: str, choices: tuple[str, ...], text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"type": str, "choices": choices, "help": text})
-
-
-def _text(default: str, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"type": str, "choices": (), "help": text})
-
-
-def _switch(default: bool | None, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"type": bool, "help": text})
-
-
-def _numbers(text: str) -> Any:
-    return dataclasses.field(default=(), metadata={"type": tuple, "low": 0.0, "high": math.inf, "help": text})
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """Everything that decides how a network is fine-tuned.
-
-    The defaults are those of the shipped recipe ``modern``; whole numbers do for floats, lists for tuples. What
-    each field does stands in its metadata, from which the command line makes its help.
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe(Options):
+    """Everything that decides how a network is fine-tuned; the defaults are those of the recipe ``modern``.
 
     Raises
     ------
     ConfigError
-        If a value is of the wrong type or out of its range, or if two values exclude each other.
+        If a value is of the wrong type or out of its bounds, or two values exclude each other.
 
     Examples
     --------
@@ -77,86 +49,139 @@ class TrainingRecipe:
     24
     """
 
-    name: str = _text("modern", "Name of the recipe, for the record.")
-    epochs: int = _whole(30, 0, "Epochs with all layers training, at most; 0: the head alone.")
-    head_epochs: int = _whole(3, 0, "Epochs with only the new head training, before the others.")
-    batch_size: int = _whole(32, 1, "Images per optimizer step.")
-    accumulate: int = _whole(1, 1, "Parts that a batch is cut into to save memory; gradients are summed up.")
-    image_size: int | None = _whole(
-        None, 8, "Side of the network's input in pixels; the backbone's own if left out."
+    called: ClassVar[str] = "a training recipe"
+
+    name: str = text("modern", "Name of the recipe, for the record.", command=False)
+    epochs: int = whole(
+        30, "Maximum number of epochs with all layers trainable; 0: train the head only.", low=0
     )
-    preparation: str = _text("resize", "Named preparation of the images, as for `extract`.")
-    precision: str = _choice(
-        "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "Arithmetic; weights stay float32."
+    head_epochs: int = whole(
+        3, "Number of epochs before these in which the new head is trained on a frozen backbone.", low=0
     )
-    jit: bool | None = _switch(
-        None, "Compile the training step by XLA, or by PyTorch's compiler; Keras decides if left out."
+    batch_size: int = whole(32, "Images of an optimizer step.", low=1, short="-b")
+    accumulate: int = whole(
+        1,
+        "Number of micro-batches that a batch is split into to save device memory; their gradients are accumulated.",
+        low=1,
     )
-    optimizer: str = _choice("adamw", ("adamw", "sgd"), "Optimizer.")
-    learning_rate: float = _number(3e-4, 0.0, 10.0, "Highest learning rate, of the last layers.")
-    head_learning_rate: float = _number(3e-3, 0.0, 10.0, "Learning rate while only the head trains.")
-    first_layer_share: float = _number(
-        0.1, 0.0, 1.0, "Rate of the first layer as a share of the last one's; layers between, geometrically."
+    image_size: int | None = whole(
+        None, "Input size of the network in pixels.", low=8, default_text="the backbone's own"
     )
-    schedule: str = _choice("cosine", ("constant", "cosine"), "Learning rate over time, after the warm-up.")
-    warmup_epochs: float = _number(1.0, 0.0, 1e4, "Epochs in which the rate rises linearly.")
-    final_share: float = _number(0.01, 0.0, 1.0, "Rate at the end of a cosine, as a share of the highest.")
-    momentum: float = _number(0.9, 0.0, 1.0, "Momentum of sgd.")
-    nesterov: bool = _switch(True, "Nesterov's form of the momentum.")
-    weight_decay: float = _number(0.01, 0.0, 10.0, "Decoupled weight decay of adamw; kernels only.")
-    l2: float = _number(0.0, 0.0, 10.0, "L2 penalty on all kernels, added to the loss.")
-    clip_norm: float = _number(1.0, 0.0, 1e6, "Largest norm of the whole gradient; 0: no clipping.")
-    ema_epochs: float = _number(
-        0.5, 0.0, 1e3, "Reach of the moving average of the weights, in epochs; 0: the weights themselves."
+    preparation: str = text(
+        "resize", "Which part of an image is resized to the input size, as for `featx extract`."
     )
-    batch_norm: str = _choice(
-        "frozen", ("frozen", "train"), "Batch normalisation: as it was trained, or learning on."
+    precision: str = choice(
+        "float32",
+        ("float32", "mixed_bfloat16", "mixed_float16"),
+        "Arithmetic of the training; weights stay float32.",
     )
-    dropout: float = _number(0.2, 0.0, 0.95, "Share of the features dropped before the head.")
-    label_smoothing: float = _number(0.1, 0.0, 0.9, "Share of the label spread over all classes.")
-    balance: str = _choice(
+    jit: bool | None = switch(
+        None,
+        "Compile the training step with XLA, or with PyTorch's compiler.",
+        default_text="Keras decides",
+    )
+    optimizer: str = choice("adamw", ("adamw", "sgd"), "Optimizer.")
+    learning_rate: float = number(3e-4, "Peak learning rate, of the last layer.", low=0, high=10)
+    head_learning_rate: float = number(3e-3, "Learning rate while only the head is trained.", low=0, high=10)
+    first_layer_share: float = number(
+        0.1,
+        "Layer-wise learning-rate decay: learning rate of the first layer as a fraction of the last layer's, geometric "
+        "in between; 1: the same rate for all layers.",
+        low=0,
+        high=1,
+    )
+    schedule: str = choice("cosine", ("constant", "cosine"), "Learning-rate schedule after the warm-up.")
+    warmup_epochs: float = number(1.0, "Number of epochs of linear learning-rate warm-up.", low=0, high=1e4)
+    final_share: float = number(
+        0.01,
+        "Learning rate at the end of the cosine schedule, as a fraction of the peak.",
+        low=0,
+        high=1,
+    )
+    momentum: float = number(0.9, "Momentum of sgd.", low=0, high=1)
+    nesterov: bool = switch(True, "Nesterov momentum for sgd.")
+    weight_decay: float = number(
+        0.01, "Decoupled weight decay of adamw; applied to kernels only.", low=0, high=10
+    )
+    l2: float = number(0.0, "L2 penalty on all kernels, added to the loss.", low=0, high=10)
+    clip_norm: float = number(1.0, "Maximum global norm of the gradient; 0: no clipping.", low=0, high=1e6)
+    ema_epochs: float = number(
+        0.5,
+        "EMA horizon in epochs: time constant of the exponential moving average of the weights; 0: no averaging.",
+        low=0,
+        high=1e3,
+    )
+    batch_norm: str = choice(
+        "frozen", ("frozen", "train"), "Batch-norm statistics: frozen, or updated (train)."
+    )
+    dropout: float = number(0.2, "Dropout rate before the head.", low=0, high=0.95)
+    label_smoothing: float = number(
+        0.1, "Label smoothing: fraction of the label spread over all classes.", low=0, high=0.9
+    )
+    balance: str = choice(
         "resample",
         ("none", "resample", "decay", "weight"),
-        "Class imbalance: leave it, draw classes evenly, draw evenly and go over to the final weights, "
-        "or weight the loss.",
+        "Class imbalance. none: images as they are; resample: balanced sampling of the classes; decay: balanced "
+        "sampling annealed to --final-weights; weight: class weights in the loss.",
     )
-    balance_decay: float = _number(
-        0.975, 0.0, 1.0, "Factor per epoch of the balance that `decay` starts with."
+    balance_decay: float = number(
+        0.975, "Factor by which --balance decay is annealed in each epoch.", low=0, high=1
     )
-    final_weights: tuple[float, ...] = _numbers(
-        "How often `decay` draws an image of each class in the end, relatively, in the task's order of classes; "
-        "the paper's for its own tasks, else all alike."
+    final_weights: Sequence[float] = numbers(
+        (),
+        "Relative sampling weight of an image of each class at the end of --balance decay, in the task's order of "
+        "classes.",
+        low=0,
+        default_text="the paper's for its own tasks, else equal",
     )
-    zoom: float = _number(1.2, 1.0, 4.0, "Views zoom by 1/ZOOM to ZOOM, each axis by itself.")
-    rotation: float = _number(360.0, 0.0, 360.0, "Views turn by an angle from 0 to this many degrees.")
-    shear: float = _number(10.0, 0.0, 60.0, "Views shear by up to this many degrees either way.")
-    translation: float = _number(15.0, 0.0, 112.0, "Views shift by up to this many pixels of 224 either way.")
-    flip: bool = _switch(True, "Half of the views are mirrored left to right.")
-    fill: str = _choice("reflect", ("black", "reflect"), "What lies beyond the image's edges in a view.")
-    rand_augment: float = _number(
-        0.0, 0.0, 1.0, "Strength of two of RandAugment's colour operations on each view; 0: none."
+    zoom: float = number(
+        1.2, "Augmentation: zoom by 1/ZOOM to ZOOM, drawn for each axis separately.", low=1, high=4
     )
-    mixup: float = _number(0.0, 0.0, 10.0, "Alpha of MixUp's beta distribution; 0: none.")
-    cutmix: float = _number(0.0, 0.0, 10.0, "Alpha of CutMix's beta distribution; 0: none.")
-    validation: float = _number(
-        0.1, 0.0, 0.5, "Share of the training part held out, by group, to choose the epoch; 0: keep the last."
+    rotation: float = number(360.0, "Augmentation: rotate by 0 to this many degrees.", low=0, high=360)
+    shear: float = number(
+        10.0, "Augmentation: shear by up to this many degrees in either direction.", low=0, high=60
     )
-    metric: str = _choice("auc", ("auc", "loss"), "What chooses the epoch on the validation part.")
-    patience: int = _whole(
-        10, 0, "Epochs without a better validation metric before stopping; 0: never stop early."
+    translation: float = number(
+        15.0,
+        "Augmentation: shift by up to this many pixels in either direction, at 224 pixels input size.",
+        low=0,
+        high=112,
+    )
+    flip: bool = switch(True, "Augmentation: mirror half of the images left to right.")
+    fill: str = choice(
+        "reflect", ("black", "reflect"), "Augmentation: what fills pixels beyond the image's edges."
+    )
+    rand_augment: float = number(
+        0.0,
+        "Augmentation: magnitude of two of RandAugment's colour operations for each image; 0: none.",
+        low=0,
+        high=1,
+    )
+    mixup: float = number(0.0, "Alpha of MixUp's beta distribution; 0: no MixUp.", low=0, high=10)
+    cutmix: float = number(0.0, "Alpha of CutMix's beta distribution; 0: no CutMix.", low=0, high=10)
+    validation: float = number(
+        0.1,
+        "Fraction of the training set held out, by group, as validation set that chooses the epoch; 0: keep the last "
+        "epoch.",
+        low=0,
+        high=0.5,
+    )
+    metric: str = choice("auc", ("auc", "loss"), "Validation metric that chooses the epoch.")
+    patience: int = whole(
+        10,
+        "Early stopping: number of epochs without a better validation metric; 0: no early stopping.",
+        low=0,
     )
 
-    def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            object.__setattr__(self, item.name, _typed(item, getattr(self, item.name)))
-            _check(item, getattr(self, item.name), self.name)
+    def check(self) -> None:
+        """Refuse values that exclude each other."""
         if not self.epochs + self.head_epochs:
             raise ConfigError(
-                "A training recipe must have epochs. Got 0 for both 'epochs' and 'head_epochs'."
+                "A training recipe needs at least one epoch. Got 0 for both 'epochs' and 'head_epochs'."
             )
         if self.batch_size % self.accumulate:
             raise ConfigError(
-                f"The 'accumulate' parameter of a recipe must divide 'batch_size' ({self.batch_size}). "
+                f"The 'accumulate' parameter of a training recipe must divide 'batch_size' ({self.batch_size}). "
                 f"Got {self.accumulate!r} instead."
             )
 
@@ -164,6 +189,26 @@ class TrainingRecipe:
     def micro_batch(self) -> int:
         """Images that go through the network at once."""
         return self.batch_size // self.accumulate
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the number of optimizer steps of an epoch; the last batch is filled up.
+
+        Parameters
+        ----------
+        images : int
+            Number of images of the training set.
+
+        Returns
+        -------
+        int
+            The number.
+
+        Examples
+        --------
+        >>> TrainingRecipe(batch_size=32).steps_per_epoch(65)
+        3
+        """
+        return -(-images // self.batch_size)
 
     def with_values(self, values: Mapping[str, Any]) -> TrainingRecipe:
         """Return this recipe with some fields replaced.
@@ -181,7 +226,7 @@ class TrainingRecipe:
         Raises
         ------
         ConfigError
-            For an unknown field (with the closest name) or a bad value.
+            For an unknown field (with the nearest one) or a bad value.
 
         Examples
         --------
@@ -189,56 +234,11 @@ class TrainingRecipe:
         2.0
         """
         known = {item.name: item for item in dataclasses.fields(self)}
-        for name in values:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-                raise ConfigError(f"a training recipe has no field {name!r}{hint}")
+        refuse_unknown(values, known, self.called)
         return dataclasses.replace(self, **values)
 
 
-def _typed(item: dataclasses.Field[Any], value: Any) -> Any:
-    """Turn what TOML and flags hold into the field's type where nothing is lost."""
-    kind = item.metadata["type"]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is tuple and isinstance(value, list | tuple):
-        return tuple(float(number) if isinstance(number, int) else number for number in value)
-    return value
-
-
-def _check(item: dataclasses.Field[Any], value: Any, recipe: str) -> None:
-    kind, rules = item.metadata["type"], item.metadata
-    if value is None and item.default is None:
-        return
-    wanted = _wanted(kind, rules)
-    good = isinstance(value, kind) and (kind in {bool, str} or not isinstance(value, bool))
-    if good and kind is str:
-        good = bool(value) and (not rules["choices"] or value in rules["choices"])
-    elif good and kind in {int, float}:
-        good = rules["low"] <= value <= rules["high"]
-    elif good and kind is tuple:
-        good = all(isinstance(number, float) and 0 <= number < math.inf for number in value)
-    if not good:
-        raise ConfigError(
-            f"The {item.name!r} parameter of training recipe {recipe!r} must be {wanted}. Got {value!r} instead."
-        )
-
-
-def _wanted(kind: type, rules: Mapping[str, Any]) -> str:
-    if kind is str:
-        return f"one of {', '.join(rules['choices'])}" if rules["choices"] else "a name"
-    if kind is bool:
-        return "true or false"
-    if kind is tuple:
-        return "a list of numbers of at least 0"
-    noun = "a whole number" if kind is int else "a number"
-    return f"{noun} from {rules['low']:g}" + (f" to {rules['high']:g}" if rules["high"] < math.inf else "")
-
-
 _MODERN = TrainingRecipe()
-
-
 _SCRATCH = TrainingRecipe(
     name="scratch",
     epochs=60,
@@ -250,8 +250,6 @@ _SCRATCH = TrainingRecipe(
     weight_decay=0.05,
     patience=0,
 )
-
-
 _PAPER = TrainingRecipe(
     name="paper",
     epochs=80,
@@ -279,8 +277,6 @@ _PAPER = TrainingRecipe(
     metric="loss",
     patience=0,
 )
-
-
 RECIPES = {recipe.name: recipe for recipe in (_MODERN, _SCRATCH, _PAPER)}
 
 
@@ -293,7 +289,7 @@ def read_recipe(
     ----------
     spec : str, Path or TrainingRecipe
         A shipped recipe's name, a TOML file, or a recipe. The file's keys are fields, with ``_`` or ``-``; the
-        key ``base`` names the shipped recipe that gives the other fields (``modern`` if left out).
+        key ``base`` names the shipped recipe that gives the other fields (default: ``modern``).
     overrides : mapping of str to Any, optional
         Fields to replace.
 
@@ -332,7 +328,9 @@ def _read_file(path: Path) -> TrainingRecipe:
     values = {key.replace("-", "_"): value for key, value in table.items()}
     base = values.pop("base", "modern")
     if not isinstance(base, str) or base not in RECIPES:
-        raise ConfigError(f"training recipe {path}: base must be one of {', '.join(RECIPES)}, got {base!r}")
+        raise ConfigError(
+            f"training recipe {path}: the key 'base' must be one of {', '.join(RECIPES)}. Got {base!r} instead."
+        )
     try:
         return RECIPES[base].with_values({"name": path.stem, **values})
     except ConfigError as error:

@@ -22,14 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from featx.digest import digest_bytes
 from featx.errors import ImageError
-from featx.files import open_regular, read_regular
-from featx.images.decode import FILE_LIMIT
+from featx.files import open_regular
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
-__all__ = ["ContentKeys", "content_keys", "earlier_keys", "read_and_key"]
+__all__ = ["ContentKeys", "content_keys", "earlier_keys"]
 
 _TABLE = "content-keys.sqlite"
 _SETTLED_NS = 2_000_000_000
@@ -66,15 +64,6 @@ class ContentKeys(NamedTuple):
 
     keys: dict[str, str]
     failures: dict[str, ImageError]
-
-
-def read_and_key(path: Path | str) -> tuple[bytes, str]:
-    """Read a file once, for its bytes and its content key."""
-    try:
-        data = read_regular(path, FILE_LIMIT)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return data, digest_bytes(data)
 
 
 def _unreadable(path: Path | str, error: OSError | ValueError) -> ImageError:

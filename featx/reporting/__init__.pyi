@@ -1,7 +1,7 @@
 from .make_report import Report, changes, report_runs
 from .overlays import SaliencyMap, write_index
 from .report_settings import ReportSettings
-from .sections.images import find_mistakes
+from .sections.mistakes import find_mistakes
 from .series import Series, collect
 from .summary import main_class, measure, summarise
 from .tables import FORMATS, plain

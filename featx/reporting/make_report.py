@@ -1,4 +1,4 @@
-"""The verb: runs in, tables, figures and a page out."""
+"""The verb `report`: runs come in, tables, figures and a page go out."""
 
 from __future__ import annotations
 
@@ -10,47 +10,44 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from featx.data import read_manifest
 from featx.digest import canonical, digest_file
 from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
 from featx.options import verb
 from featx.progress import Silent
-from featx.reporting.figures.canvas import ReportFigure, save, svg
-from featx.reporting.figures.plots import drawings
-from featx.reporting.overlays import gallery
-from featx.reporting.page import Block, page
-from featx.reporting.report_settings import ReportSettings
-from featx.reporting.sections.all_tables import main_table, tables
-from featx.reporting.sections.images import find_mistakes, thumbnails
-from featx.reporting.sections.statements import Statement, findings
-from featx.reporting.summary import Summary, summarise
-from featx.reporting.tables import Table, plain, records, to_frame, write_tables
 from featx.runs import COMPLETE
+
+from .contents import CONTENTS, drawings, tables
+from .figures.canvas import save
+from .overlays import gallery
+from .page import PageSection, render_page
+from .report_settings import ReportSettings
+from .sections.mistakes import find_mistakes, thumbnails
+from .sections.statements import Statement, findings
+from .summary import Summary, summarise
+from .tables import Table, plain, records, to_frame, write_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["LIST", "Report", "changes", "replaced_files", "report_runs"]
 
-
+# List of a report's files, with their digests.
 LIST = "files.json"
-
 
 _Digests = Mapping[str, list[str]]
 
 
 @contextmanager
 def replaced_files(folder: Path | str) -> Iterator[tuple[Path, list[str]]]:
-    """Give a folder to fill, then move its files into a report's folder and remove those of the report before.
+    """Yield a folder to fill; then move its files into a report's folder and remove files of the earlier report.
 
     Yields
     ------
     made : Path
-        An empty folder. If the body raises, the report's folder stays as it was.
+        An empty folder. If the body raises, the report's folder is left unchanged.
     kept : list of str
-        Empty; in the end the names of files of an earlier report that stay because they were changed.
+        Empty at first; at the end the files of an earlier report that are kept because they were changed since.
     """
     target, kept = Path(folder), list[str]()
     remove_leftovers(target)
@@ -59,8 +56,8 @@ def replaced_files(folder: Path | str) -> Iterator[tuple[Path, list[str]]]:
         made.mkdir()
         yield made, kept
         old, new = _listed(target), _found(made)
-        # Both are listed before the first is moved: whoever is killed here leaves nothing that the next report does
-        # not know.
+        # Old and new files are listed before the first is moved: if the process is killed here, the next report knows
+        # all of them.
         _write(target, {name: [*old.get(name, []), *new.get(name, [])] for name in {*old, *new}})
         for name in new:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +78,7 @@ def _write(folder: Path, files: _Digests) -> None:
 
 
 def _listed(folder: Path) -> _Digests:
-    """Read the list of an earlier report: empty if there is none, without names that lead out of the folder."""
+    """Read an earlier report's list; empty if there is none, without names outside of the folder."""
     try:
         files = json.loads((folder / LIST).read_text(encoding="utf-8"))["files"]
         return {name: list(map(str, digests)) for name, digests in files.items() if _inside(name)}
@@ -94,20 +91,20 @@ def _inside(name: str) -> bool:
 
 
 def _removed(path: Path, digests: list[str]) -> bool:
-    """Remove a file if it is as it was written; whether it is gone."""
+    """Remove a file if it was not changed; tell whether it is gone."""
     if path.is_symlink() or not path.is_file():
         return not path.exists()
     if digest_file(path) not in digests:
         return False
     path.unlink()
-    with suppress(OSError):  # other files stand there
+    with suppress(OSError):  # not empty
         path.parent.rmdir()
     return True
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report as written.
+    """A written report.
 
     Attributes
     ----------
@@ -121,10 +118,10 @@ class Report:
         AUC by task and arm, as data; `to_frame` makes a pandas table of it.
     contents : tuple of Table
         All tables as data.
-    findings : tuple of Finding
+    findings : tuple of Statement
         The summary in words.
     warnings : tuple of str
-        What a reader has to know.
+        Warnings.
     """
 
     output: Path
@@ -169,7 +166,7 @@ _TITLE = "AUC of transfer learning arms"
 def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSettings) -> Report:
     """Write tables, figures and an HTML page from finished runs.
 
-    Reads runs only, no network, no features, and no images unless a manifest is given. Equal runs give equal bytes.
+    Only runs are read: no features, and images only if a manifest is given. Equal runs give equal bytes.
 
     Parameters
     ----------
@@ -185,56 +182,49 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     Raises
     ------
     RunError
-        If a folder holds no finished run, two runs stand for one arm, task and fold, an arm is mixed from runs
-        that do not belong together, or a stratum, a chosen arm or one of a planned text is in no run.
+        If a folder has no finished run, two runs have the same arm, task and fold, runs of an arm differ in folds or
+        manifest, or no run has a given column or arm.
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a folder of saliency maps was given and holds none, or the text of a planned comparison can be read in
-        several ways.
+        If a given folder has no saliency maps, or a planned comparison A:B can be split in several ways.
     InputError
-        If a planned comparison is of an arm with itself, or stands twice.
+        If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     found = summarise(given, options.strata, options.compare, options.planned or ())
     summary = replace(found, prevalence=options.prevalence)
     target = Path(options.output or "reports/report")
-    made, said = tables(summary), findings(summary)
+    filled, said = tables(summary), findings(summary)
+    made = tuple(table for several in filled.values() for table in several)
     pictures, missing = _pictures(summary, options)
     maps = gallery(options.saliency) if options.saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
-    drawn = drawings(summary) if options.figures else ()
-    tell.start("report", len(drawn) + 2, "files")
+    drawn = drawings(summary) if options.figures else {}
+    sections = [
+        PageSection(one.id, one.title, figures=drawn.get(one.id, ()), tables=filled[one.id])
+        for one in CONTENTS
+    ]
+    tell.start("report", sum(map(len, drawn.values())) + 2, "files")
     written: list[Path] = []
     with replaced_files(target) as (aside, kept):
-        for drawing in drawn:
+        for drawing in (figure for one in sections for figure in one.figures):
             written += save(drawing, aside / "figures")
             tell.advance()
         files = write_tables(made, aside / "tables")
         tell.advance()
-        write_text(
-            aside / "report.html",
-            page(
-                summary,
-                made,
-                page_figures(drawn),
-                said,
-                options.title or _TITLE,
-                pictures,
-                options.refresh,
-                maps,
-            ),
-        )
+        page = render_page(summary, sections, said, options.title or _TITLE, pictures, options.refresh, maps)
+        write_text(aside / "report.html", page)
         tell.advance()
     tell.finish()
-    changed = (f"{target / name} is of an earlier report and was changed: it stays" for name in kept)
+    changed = (f"{target / name} is kept: it is of an earlier report and was changed since." for name in kept)
     return Report(
         output=target,
         html=target / "report.html",
         tables=tuple(target / "tables" / path.name for path in files),
         figures=tuple(target / "figures" / path.name for path in written),
-        main=main_table(summary),
+        main=next(table for table in made if table.name == "auc"),
         contents=made,
         findings=said,
         warnings=(*summary.warnings, *changed),
@@ -253,21 +243,21 @@ def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str]
 def changes(
     paths: Sequence[Path | str], every: float, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[int]:
-    """Yield whenever runs have been finished or replaced since the last time.
+    """Yield whenever runs were finished or replaced.
 
     Parameters
     ----------
     paths : sequence of Path or str
-        Folders that hold runs, or will; one that does not exist yet is waited for.
+        Folders with runs; they need not exist yet.
     every : float
-        Seconds between two looks.
+        Seconds between two checks.
     sleep : callable
-        What waits.
+        Function that waits for some seconds.
 
     Yields
     ------
     int
-        How many finished runs there are, at least one. Goes on for ever.
+        Number of finished runs, at least one. The iterator never ends.
     """
     seen: frozenset[tuple[Path, int]] = frozenset()
     while True:
@@ -283,14 +273,6 @@ def _marks(paths: Sequence[Path | str]) -> frozenset[tuple[Path, int]]:
     for mark in (mark for path in paths for mark in find_files(path, COMPLETE)):
         try:
             found.add((mark, mark.stat().st_mtime_ns))
-        except FileNotFoundError:  # replaced at this moment: the next look sees it
+        except FileNotFoundError:  # replaced at this moment: the next check finds it
             continue
     return frozenset(found)
-
-
-def page_figures(figures: Sequence[ReportFigure]) -> list[Block]:
-    """Draw figures for the page, each once for wide and once for narrow screens."""
-    return [
-        Block(one.name, one.title, one.note, one.alt, Markup(svg(one) + svg(one, narrow=True)))
-        for one in figures
-    ]

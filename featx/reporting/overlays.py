@@ -1,4 +1,4 @@
-"""Saliency maps that were made before the report, read for its gallery."""
+"""Saliency maps that `featx saliency` has written, with their index, for the gallery of a report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIMIT = 2**26
 
 @dataclass(frozen=True)
 class SaliencyMap:
-    """A picture of where in an image an SVM's evidence lies.
+    """A picture of the regions of an image that an SVM's decision rests on.
 
     Attributes
     ----------
@@ -31,13 +31,13 @@ class SaliencyMap:
     image : str
         Image id.
     towards : str
-        The class whose decision value is explained.
+        Class whose decision value is explained.
     value : float
         That decision value.
     layer : str
-        Layer of the network that was mapped.
+        Layer of the network.
     file : str
-        Name of the picture, a PNG beside the index.
+        Name of the PNG file beside the index.
     """
 
     task: str
@@ -55,20 +55,20 @@ Gallery = Mapping[tuple[str, str, str, str], tuple[SaliencyMap, str]]
 
 
 def write_index(folder: Path, maps: Sequence[SaliencyMap]) -> None:
-    """Write what the pictures of a folder show.
+    """Write the index of a folder of saliency maps.
 
     Parameters
     ----------
     folder : Path
-        Where the pictures are.
+        Folder of the PNG files.
     maps : sequence of SaliencyMap
-        One for each.
+        One for each file.
     """
     write_json(folder / INDEX, {"format": _FORMAT, "maps": [canonical(item) for item in maps]})
 
 
 def read_index(folder: Path | str) -> tuple[SaliencyMap, ...]:
-    """Read what the pictures of a folder show."""
+    """Read the index of a folder of saliency maps."""
     path = Path(folder) / INDEX
     try:
         record = parse_json(read_text(path, _LIMIT))
@@ -77,17 +77,17 @@ def read_index(folder: Path | str) -> tuple[SaliencyMap, ...]:
         return tuple(SaliencyMap(**item) for item in record["maps"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path}: no saliency maps ({error}); give a folder that `featx saliency` has written"
+            f"{path}: cannot be read as an index of saliency maps ({error}). Give a folder that `featx saliency` has written"
         ) from error
 
 
 def gallery(folder: Path | str) -> Gallery:
-    """Put the pictures of a folder into ``data:`` addresses, so that a page can hold them.
+    """Read the saliency maps of a folder as ``data:`` addresses for the page.
 
     Returns
     -------
     mapping
-        Task, protocol, arm and image id to what the picture shows, and its address.
+        Task, protocol, arm and image id to the map and its address.
     """
     return {
         (item.task, item.protocol, item.arm, item.image): (item, _address(Path(folder) / item.file))
@@ -99,5 +99,5 @@ def _address(path: Path) -> str:
     try:
         data = read_regular(path, _LIMIT)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); make the saliency maps again") from error
+        raise ConfigError(f"{path}: cannot be read ({error}); run `featx saliency` again") from error
     return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"

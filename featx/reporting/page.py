@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds everything it shows and asks no network for anything."""
+"""The page: one self-contained HTML file that loads nothing from the internet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,34 @@ from markupsafe import Markup
 
 from featx import __version__
 from featx.digest import canonical, short
-from featx.reporting.overlays import Gallery, SaliencyMap
-from featx.reporting.sections.images import find_mistakes
-from featx.reporting.sections.labels import slugs, trainings
-from featx.reporting.sections.statements import Statement
-from featx.reporting.series import Series
-from featx.reporting.summary import Summary
-from featx.reporting.tables import Cell, Column, Score, Table, shown
 from featx.runs import Run
 
-__all__ = ["Block", "Cellview", "Origin", "PageSection", "Shot", "origins", "page", "places"]
+from .arm_facts import trainings
+from .figures.canvas import ReportFigure, svg
+from .overlays import Gallery, SaliencyMap
+from .sections.mistakes import find_mistakes
+from .sections.statements import Statement
+from .summary import Summary
+from .tables import Cell, Column, Score, Table, shown
+
+__all__ = ["Block", "Cellview", "Origin", "PageSection", "Shot", "origins", "relative_paths", "render_page"]
 
 
-_HEADS = ("Fold", "Run", "Folder", "Features", "Folds", "Manifest", "Train / test images")
+_HEADS = ("Fold", "Run", "Folder", "Features", "Folds", "Manifest", "Test images")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The provenance of one series.
+    """Where the numbers of one arm on one task come from.
 
     Attributes
     ----------
     id, title, hint : str
-        Anchor, heading, and what stands behind it in small.
+        Anchor, heading, and the number of runs.
     facts : tuple of (str, tuple of str)
-        Name and lines: what all runs of the series share, or how they differ.
+        Name and lines: what all runs share, or how they differ.
     heads : tuple of str
-        Headings of the list of runs.
+        Column heads of the list of runs.
     runs : tuple of tuple of str
         A row for each run.
     """
@@ -57,14 +58,8 @@ class Origin:
     runs: tuple[tuple[str, ...], ...]
 
 
-def places(runs: tuple[Run, ...]) -> dict[Path, str]:
-    """Name run folders relative to the folder that holds them all.
-
-    Returns
-    -------
-    dict of Path to str
-        The same text wherever the folder of runs lies, so that reports of equal runs are equal.
-    """
+def relative_paths(runs: tuple[Run, ...]) -> dict[Path, str]:
+    """Name run folders relative to their common folder, so that reports of equal runs are equal anywhere."""
     if not runs:
         return {}
     common = Path(os.path.commonpath([run.path.parent for run in runs]))
@@ -73,22 +68,21 @@ def places(runs: tuple[Run, ...]) -> dict[Path, str]:
 
 def origins(summary: Summary) -> tuple[Origin, ...]:
     """Collect the provenance of every series and of every arm's fine-tuning."""
-    where = places((*summary.runs, *summary.training))
-    made = [_origin(f"origin-{index + 1}", series, where) for index, series in enumerate(summary.series)]
-    for index, ((name, task), runs) in enumerate(trainings(summary).items()):
-        made.append(_made(f"training-{index + 1}", f"{name}: fine-tuning on {task}", runs, where))
+    where = relative_paths((*summary.runs, *summary.training))
+    made = [
+        _origin(f"origin-{number}", f"{one.arm}, {one.task} ({one.protocol})", one.runs, where)
+        for number, one in enumerate(summary.series, 1)
+    ]
+    for number, ((name, task), runs) in enumerate(trainings(summary.training).items(), 1):
+        made.append(_origin(f"training-{number}", f"{name}: fine-tuning on {task}", runs, where))
     return tuple(made)
 
 
-def _origin(name: str, series: Series, where: Mapping[Path, str]) -> Origin:
-    return _made(name, f"{series.arm}, {series.task} ({series.protocol})", series.runs, where)
-
-
-def _made(name: str, title: str, runs: tuple[Run, ...], where: Mapping[Path, str]) -> Origin:
+def _origin(name: str, title: str, runs: tuple[Run, ...], where: Mapping[Path, str]) -> Origin:
     records = [run.record for run in runs]
     facts = (
         ("Weights lineage", _shared([" → ".join(record.lineage) or "not recorded" for record in records])),
-        ("Recipe of the features", _fields([record.features.get("recipe") or {} for record in records])),
+        ("Feature recipe", _fields([record.features.get("recipe") or {} for record in records])),
         ("Cost", _fields([record.features.get("cost") or {} for record in records])),
         ("Settings", _fields([record.settings for record in records])),
         ("Seed", _shared([str(record.seed) for record in records])),
@@ -115,7 +109,7 @@ def _made(name: str, title: str, runs: tuple[Run, ...], where: Mapping[Path, str
 
 
 def _shared(values: Sequence[str]) -> tuple[str, ...]:
-    """Say a value once if all runs share it, else each with the runs that have it, in their order."""
+    """List the distinct values, in order, with the number of runs that have each."""
     counts = Counter(values)
     if len(counts) == 1:
         return tuple(counts)
@@ -123,7 +117,7 @@ def _shared(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fields(values: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Write mappings of several runs field by field; of numbers that differ the range, of others how many."""
+    """Write mappings of several runs field by field; numbers that differ as a range, other values as a count."""
     flat = [dict(_flattened(canonical(value))) for value in values]
     lines = []
     for name in dict.fromkeys(key for fields in flat for key in fields):
@@ -137,7 +131,7 @@ def _fields(values: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         elif len(numbers := [item for item in found if isinstance(item, int | float)]) == len(found):
             lines.append(f"{name}: {min(numbers)!r} to {max(numbers)!r}")
         else:
-            lines.append(f"{name}: {len(distinct)} values, see run.json of each run")
+            lines.append(f"{name}: {len(distinct)} values; see run.json of each run")
     return tuple(lines)
 
 
@@ -149,13 +143,10 @@ def _flattened(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{name}", item
 
 
+# Tables with at least as many rows have a filter.
 _FILTER_FROM = 8
-
-
-# Letters from which names, and other texts, stand on several lines.
+# Names, and other texts, with more letters are wrapped.
 _LONG_FROM, _WRAP_FROM = 22, 48
-
-
 # Columns that name an arm.
 _ARMS = frozenset({"arm", "a", "b"})
 
@@ -169,11 +160,11 @@ class Cellview:
     shown : str
         Text.
     sort : str
-        What sorting compares: the full number, or the text; empty for no value.
+        Value to sort by: the full number, or the text; empty for no value.
     classes : str
         CSS classes.
     link : str
-        Anchor of the provenance behind it, or empty.
+        Anchor of its provenance, or empty.
     """
 
     shown: str
@@ -189,11 +180,11 @@ class Block:
     Attributes
     ----------
     name, title, note : str
-        As in the table or drawing.
+        As in the table or figure.
     alt : str
-        Of a figure: what it shows.
+        Of a figure: text for screen readers.
     svg : Markup or None
-        Of a figure: its drawing for wide pages, and that for narrow ones, of which one is shown.
+        Of a figure: its drawings for wide and for narrow pages; the page shows one of them.
     heads : tuple of Column
         Of a table: its columns.
     rows : tuple of tuple of Cellview
@@ -222,7 +213,7 @@ class Shot:
     source : str
         A ``data:`` address.
     alt, caption : str
-        What it shows, and what stands below it.
+        Text for screen readers, and caption.
     """
 
     source: str
@@ -240,16 +231,20 @@ class PageSection:
         Anchor and heading.
     text : str
         A paragraph.
-    findings : tuple of Finding
-        The summary in words.
+    findings : tuple of Statement
+        Summary in words.
     warnings : tuple of str
-        What a reader has to know.
+        Warnings.
+    figures : tuple of ReportFigure
+        Figures.
+    tables : tuple of Table
+        Tables.
     blocks : tuple of Block
-        Tables and figures.
+        Figures and tables as the template shows them; `render_page` makes them.
     origins : tuple of Origin
-        Where the numbers come from.
+        Provenance.
     shots : tuple of Shot
-        Pictures of mistakes.
+        Images of mistakes.
     """
 
     id: str
@@ -257,22 +252,24 @@ class PageSection:
     text: str = ""
     findings: tuple[Statement, ...] = ()
     warnings: tuple[str, ...] = ()
+    figures: tuple[ReportFigure, ...] = ()
+    tables: tuple[Table, ...] = ()
     blocks: tuple[Block, ...] = ()
     origins: tuple[Origin, ...] = ()
     shots: tuple[Shot, ...] = ()
 
 
-def page(
+def render_page(
     summary: Summary,
-    tables: Sequence[Table],
-    drawings: Sequence[Block],
+    sections: Sequence[PageSection],
     findings: Sequence[Statement],
     title: str,
     pictures: Mapping[str, str] | None = None,
     refresh: float | None = None,
     saliency: Gallery | None = None,
 ) -> str:
-    """Write the page."""
+    """Write the page: summary, warnings, the sections that have figures or tables, provenance."""
+    links, shots = _links(summary), _shots(summary, pictures or {}, saliency or {})
     environment = Environment(
         loader=PackageLoader("featx.reporting"),
         autoescape=True,
@@ -281,18 +278,39 @@ def page(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    every = (
+        PageSection("summary", "Summary", findings=tuple(findings)),
+        PageSection("warnings", "Warnings", warnings=summary.warnings),
+        *(
+            replace(one, blocks=_blocks(one, links), shots=shots if one.id == "mistakes" else ())
+            for one in sections
+        ),
+        PageSection(
+            "provenance",
+            "Provenance",
+            text="Open an arm for its lineage, recipe, settings, versions and runs.",
+            origins=origins(summary),
+        ),
+    )
     return environment.get_template("report.html.j2").render(
         title=title,
         facts=_facts(summary),
-        sections=_sections(
-            summary, tables, drawings, findings, _shots(summary, pictures or {}, saliency or {})
-        ),
+        sections=[one for one in every if one.findings or one.warnings or one.blocks or one.origins],
         refresh=refresh,
-        footer=f"Made by featx {__version__} from finished runs alone. Tables and figures lie beside this page "
-        "in tables/ (CSV, LaTeX, Markdown) and figures/ (PDF, PNG).",
+        footer=f"Made by featx {__version__} from finished runs. Tables and figures are also in tables/ (CSV, LaTeX, "
+        "Markdown) and figures/ (PDF, PNG) beside this page.",
         css=Markup(_asset("report.css")),
         script=Markup(_asset("report.js")),
     )
+
+
+def _blocks(section: PageSection, links: Mapping[tuple[str, ...], str]) -> tuple[Block, ...]:
+    """Prepare a section's figures, each drawn for wide and for narrow screens, and its tables."""
+    drawn = (
+        Block(one.name, one.title, one.note, one.alt, Markup(svg(one) + svg(one, narrow=True)))
+        for one in section.figures
+    )
+    return (*drawn, *(_table(one, links) for one in section.tables))
 
 
 def _asset(name: str) -> str:
@@ -310,59 +328,9 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _sections(
-    summary: Summary,
-    tables: Sequence[Table],
-    drawings: Sequence[Block],
-    findings: Sequence[Statement],
-    shots: tuple[Shot, ...],
-) -> list[PageSection]:
-    links = _links(summary)
-
-    def blocks(*starts: str) -> tuple[Block, ...]:
-        pictures = [item for item in drawings if _begins(item.name, starts)]
-        return (*pictures, *(_table(item, links) for item in tables if _begins(item.name, starts)))
-
-    sections = [
-        PageSection("summary", "Summary", findings=tuple(findings)),
-        PageSection("warnings", "Warnings", warnings=summary.warnings),
-        PageSection("auc", "AUC", blocks=blocks("auc")),
-        PageSection(
-            "comparisons", "Comparisons", blocks=blocks("differences", "pairs", "p-", "ranks", "power")
-        ),
-        PageSection("factors", "Factors", blocks=blocks("anova")),
-        PageSection("cost", "Cost", blocks=blocks("cost", "backbones")),
-        PageSection("sizes", "Training size", blocks=blocks("training-sizes")),
-        PageSection("curves", "Curves", blocks=blocks("roc", "precision-recall")),
-        PageSection(
-            "metrics",
-            "Further metrics",
-            blocks=blocks("scores", "calibration", "metrics", "thresholds", "predictive-values", "confusion"),
-        ),
-        PageSection("folds", "By fold", blocks=blocks("folds")),
-        PageSection("classes", "By class", blocks=blocks("classes")),
-        PageSection("strata", "By stratum", blocks=blocks("strat")),
-        PageSection("groups", "By group", blocks=blocks("groups")),
-        PageSection("search", "Choice of C", blocks=blocks("search")),
-        PageSection("mistakes", "Mistakes", shots=shots, blocks=blocks("mistakes")),
-        PageSection("training", "Fine-tuning", blocks=blocks("learning")),
-        PageSection(
-            "provenance",
-            "Provenance",
-            text="Where every number comes from. Open an arm for its recipe, settings, versions and runs.",
-            origins=origins(summary),
-        ),
-    ]
-    return [item for item in sections if item.findings or item.warnings or item.blocks or item.origins]
-
-
-def _begins(name: str, starts: Sequence[str]) -> bool:
-    return any(name.startswith(start) for start in starts)
-
-
 def _links(summary: Summary) -> dict[tuple[str, ...], str]:
-    """Anchors of provenance by task, protocol and arm; by a task's own tables and arm; by a task's column and arm."""
-    names = slugs(summary)
+    """Map task, protocol and arm; a task's tables and arm; and a task's column and arm to anchors of provenance."""
+    names = summary.slugs
     links: dict[tuple[str, ...], str] = {}
     for index, series in enumerate(summary.series):
         anchor = f"origin-{index + 1}"
@@ -373,6 +341,7 @@ def _links(summary: Summary) -> dict[tuple[str, ...], str]:
 
 
 def _table(table: Table, links: Mapping[tuple[str, ...], str]) -> Block:
+    """Prepare a table for the template; the names of arms lead to their provenance."""
     names = [column.name for column in table.columns]
     slug = table.name.partition("-")[2]
     # The leading columns of text name the row.
@@ -416,15 +385,16 @@ def _cell(cell: Cell, column: Column, link: str, names: bool) -> Cellview:
 
 
 def _shots(summary: Summary, pictures: Mapping[str, str], saliency: Gallery) -> tuple[Shot, ...]:
-    """Show the mistakes of the best arm of each task, each followed by its saliency map."""
+    """Collect the mistakes of the best arm of each task, each followed by its saliency map."""
     made = []
     for setting in summary.settings:
-        items = [item for item in summary.overall if item.series.setting == setting]
-        best = max(items, key=lambda item: np.nan_to_num(item.spread.mean, nan=-1.0)).series
+        best = max(
+            summary.of_task(setting), key=lambda item: np.nan_to_num(item.spread.mean, nan=-1.0)
+        ).series
         for item in find_mistakes(best):
             if item.id in pictures:
-                alt = f"Image {item.id}: {item.actual}, taken for {item.taken}"
-                caption = f"{item.id}: {item.actual}, taken for {item.taken} by {best.arm} (margin {item.margin:.2f})"
+                alt = f"Image {item.id}: {item.actual}, predicted {item.taken}"
+                caption = f"{item.id}: {item.actual}, predicted {item.taken} by {best.arm} (margin {item.margin:.2f})"
                 made.append(Shot(pictures[item.id], alt, caption))
             if found := saliency.get((*setting, best.arm, item.id)):
                 made.append(_saliency_shot(*found))
@@ -432,9 +402,9 @@ def _shots(summary: Summary, pictures: Mapping[str, str], saliency: Gallery) -> 
 
 
 def _saliency_shot(item: SaliencyMap, source: str) -> Shot:
-    alt = f"Saliency map of image {item.image}: what speaks for {item.towards}"
+    alt = f"Saliency map of image {item.image}: evidence for {item.towards}"
     caption = (
-        f"{item.image}: what speaks for {item.towards} (decision value {item.value:.2f}, fold {item.fold}), least "
-        f"in violet, most in yellow; layer {item.layer}"
+        f"{item.image}: evidence for {item.towards} (decision value {item.value:.2f}, fold {item.fold}), from violet "
+        f"(least) to yellow (most); layer {item.layer}"
     )
     return Shot(source, alt, caption)

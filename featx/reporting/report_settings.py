@@ -66,7 +66,7 @@ class ReportSettings(Options):
         False, "Show the images of the most confident mistakes. Note who may see these images."
     )
     manifest: Path | str | Manifest | None = path(
-        None, "Manifest with the image files of --thumbnails; a study knows its own.", types=(object,)
+        None, "Manifest of the images, for --thumbnails; a study knows its own.", types=(object,)
     )
     root: Path | str | None = path(
         None, "Folder that the manifest's image paths are relative to and stay in."
@@ -74,7 +74,7 @@ class ReportSettings(Options):
     allow_outside: bool = switch(
         False, "Follow image paths that lead out of their folder; for manifests that you trust."
     )
-    cache: Path | str = path(Path("cache"), "Folder of caches, for a study.", environment="FEATX_CACHE")
+    cache: Path | str = path(Path("cache"), "Folder of caches; for a study.", environment="FEATX_CACHE")
     saliency: Path | str | None = path(
         None, "Show the maps that `featx saliency` has written to this folder."
     )

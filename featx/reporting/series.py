@@ -1,9 +1,7 @@
-"""From runs to series: an arm on a task, a run a fold."""
+"""Runs sorted into series: one arm on one task, one run for each fold, checked to belong together."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featx.data import leaves_one_out
 from featx.digest import differing
 from featx.errors import RunError, listing
-from featx.files import open_regular
 from featx.runs import Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,
@@ -26,7 +24,6 @@ from featx.stats import (
 )
 
 __all__ = [
-    "SearchFacts",
     "Series",
     "apart",
     "check_series",
@@ -34,53 +31,12 @@ __all__ = [
     "clusters",
     "collect",
     "comparability",
-    "history",
     "natural",
     "one_name_a_task",
     "scored_by_group",
-    "searches_of",
     "train_groups",
     "train_size",
 ]
-
-
-@dataclass(frozen=True)
-class SearchFacts:
-    """The search for C behind one SVM.
-
-    Attributes
-    ----------
-    scored : str
-        Class that the SVM scores.
-    grid : tuple of float
-        Values of C, rising.
-    auc : tuple of float
-        Mean AUC of the inner splits at each; NaN where no split has one.
-    chosen : float
-        The value taken.
-    edge : str
-        ``"lower"`` or ``"upper"`` if the choice stands at that edge of the grid, else empty.
-    """
-
-    scored: str
-    grid: tuple[float, ...]
-    auc: tuple[float, ...]
-    chosen: float
-    edge: str
-
-
-def searches_of(record: RunRecord) -> tuple[SearchFacts, ...]:
-    """Read the searches for C of a run."""
-    return tuple(
-        SearchFacts(
-            scored=name,
-            grid=tuple(item["curve"]["C"]),
-            auc=tuple(float("nan") if value is None else value for value in item["curve"]["mean"]),
-            chosen=item["C"],
-            edge=item["edge"],
-        )
-        for name, item in record.search.get("classes", {}).items()
-    )
 
 
 def train_size(record: RunRecord) -> int | None:
@@ -90,51 +46,16 @@ def train_size(record: RunRecord) -> int | None:
 
 
 def train_groups(record: RunRecord) -> int | None:
-    """Read how many groups a run was trained on.
-
-    Returns
-    -------
-    int or None
-        Patients, cases or lesions, and images without one; None where it was not recorded.
-    """
+    """Read how many groups (patients, cases or lesions; images without one count) a run was trained on."""
     groups = record.counts.get("groups")
     return groups.get("train") if isinstance(groups, Mapping) else None
 
 
 def scored_by_group(record: RunRecord) -> bool:
-    """Tell whether a run's predictions are one a group.
-
-    Returns
-    -------
-    bool
-        False where they are one an image, as also where every image is a group of its own.
-    """
+    """Tell whether a run has one prediction for each group; False if every image is its own group."""
     pooled = record.settings.get("group_scores", "none") != "none"
     alone = train_groups(record) is not None and train_groups(record) == train_size(record)
     return pooled and not alone
-
-
-def history(run: Run) -> tuple[dict[str, float], ...]:
-    """Read the learning curve of a fine-tuning run.
-
-    Returns
-    -------
-    tuple of dict
-        One an epoch, with the numeric columns of ``history.csv``; NaN where a field is empty. Empty without that
-        file.
-    """
-    path = run.path / "history.csv"
-    if not path.is_file():
-        return ()
-    with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
-        return tuple({name: _number(text) for name, text in row.items()} for row in csv.DictReader(file))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float({"True": 1, "False": 0}.get(text, "nan"))
 
 
 def check_series(arm: str, runs: Sequence[Run]) -> None:
@@ -146,14 +67,15 @@ def check_series(arm: str, runs: Sequence[Run]) -> None:
         where = f"arm {arm!r}, task {record.task!r}, fold {record.fold!r}"
         if record.fold in seen:
             raise RunError(
-                f"{where}: two runs, {seen[record.fold].path} and {run.path}; give one of them, or another --arm"
+                f"{where}: found two runs, {seen[record.fold].path} and {run.path}. Give only one of them, or train one "
+                "with another --arm"
             )
         seen[record.fold] = run
         lines = differing(_shared(first.record), _shared(record))
         if lines:
             raise RunError(
-                f"{where}: {run.path} does not belong with {first.path} ({listing(lines, 2)}); "
-                "train the whole arm again, or report the two apart"
+                f"{where}: {run.path} and {first.path} differ ({listing(lines, 2)}). Train all folds of the arm again, or "
+                "report the two separately"
             )
         _check_predictions(run)
 
@@ -171,23 +93,29 @@ def _check_predictions(run: Run) -> None:
     ids = [row.id for row in run.predictions]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise RunError(f"{run.path}: predictions.csv has image {twice!r} twice; train this run again")
+        raise RunError(f"{run.path}: predictions.csv has the image {twice!r} twice; train this run again")
     known = set(run.record.classes)
     for row in run.predictions:
         if row.actual not in known:
-            raise RunError(f"{run.path}: image {row.id!r} has the class {row.actual!r}, which the task lacks")
+            raise RunError(
+                f"{run.path}: image {row.id!r} has the class {row.actual!r}, which is not a class of the task; "
+                "train this run again"
+            )
         missing = [name for name in run.record.scored if name not in row.scores]
         if missing:
-            raise RunError(f"{run.path}: image {row.id!r} has no score for class {missing[0]!r}")
+            raise RunError(
+                f"{run.path}: image {row.id!r} has no score for the class {missing[0]!r}; train this run again"
+            )
         odd = [name for name, value in row.scores.items() if not math.isfinite(value)]
         if odd:
             raise RunError(
-                f"{run.path}: image {row.id!r} has the score {row.scores[odd[0]]!r} for {odd[0]!r}"
+                f"{run.path}: image {row.id!r} has the score {row.scores[odd[0]]!r} for the class {odd[0]!r}; scores must be "
+                "finite. Train this run again"
             )
 
 
 def apart(here: RunRecord, there: RunRecord) -> str:
-    """Say why two arms cannot be compared, whatever their folds are called."""
+    """Return the reason why two arms cannot be compared; empty if they can."""
     if here.manifest.get("digest") != there.manifest.get("digest"):
         return "scored on different manifests"
     if here.folds_digest != there.folds_digest:
@@ -198,7 +126,7 @@ def apart(here: RunRecord, there: RunRecord) -> str:
 
 
 def comparability(series: Sequence[tuple[str, tuple[Run, ...]]]) -> tuple[str, ...]:
-    """Say where the arms of a task were not scored alike, or were trained with mixed settings."""
+    """Collect warnings: arms of a task that were scored differently, folds of an arm with different settings."""
     lines: list[str] = []
     firsts: dict[tuple[str, str], tuple[str, tuple[Run, ...]]] = {}
     for arm, runs in series:
@@ -215,8 +143,8 @@ def _check_classes(arm: str, run: Run, other: str, first: Run) -> None:
     here, there = run.record, first.record
     if (here.classes, here.scored) != (there.classes, there.scored):
         raise RunError(
-            f"task {here.task!r} has the classes {', '.join(here.classes)} in arm {arm!r} ({run.path}) but "
-            f"{', '.join(there.classes)} in arm {other!r}; give the tasks different names, or report them apart"
+            f"Task {here.task!r} has the classes {', '.join(here.classes)} in arm {arm!r} ({run.path}) but "
+            f"{', '.join(there.classes)} in arm {other!r}. Give the tasks different names, or report them separately"
         )
 
 
@@ -226,7 +154,7 @@ def _mixed_settings(arm: str, runs: tuple[Run, ...]) -> list[str]:
         lines = differing(dict(first.settings), dict(run.record.settings))
         if lines:
             return [
-                f"{arm}, {first.task}: fold {run.record.fold} was trained with other settings than fold "
+                f"{arm}, {first.task}: fold {run.record.fold} was trained with different settings from fold "
                 f"{first.fold} ({listing(lines, 2)})."
             ]
     return []
@@ -237,24 +165,24 @@ def _differences(arm: str, runs: tuple[Run, ...], other: str, others: tuple[Run,
     both = f"{other} and {arm}, {here.task}"
     lines = []
     if here.manifest.get("digest") != there.manifest.get("digest"):
-        lines.append(f"{both}: scored on different manifests; do not compare them.")
+        lines.append(f"{both}: scored on different manifests; they are not compared.")
     if here.folds_digest != there.folds_digest:
-        lines.append(f"{both}: scored on different folds; their difference is not paired.")
+        lines.append(f"{both}: scored on different folds; they are not compared.")
         return lines
     if scored_by_group(here) != scored_by_group(there):
-        lines.append(f"{both}: {apart(here, there)}; do not compare them.")
+        lines.append(f"{both}: {apart(here, there)}; they are not compared.")
         return lines
     mine = {run.record.fold: run for run in runs}
     theirs = {run.record.fold: run for run in others}
-    alone = [*(f"{other} alone has {name}" for name in theirs if name not in mine)]
-    alone += [f"{arm} alone has {name}" for name in mine if name not in theirs]
+    alone = [*(f"only {other} has {name}" for name in theirs if name not in mine)]
+    alone += [f"only {arm} has {name}" for name in mine if name not in theirs]
     if alone:
         lines.append(
-            f"{both}: not the same folds are finished ({listing(alone, 4)}); means are over what is there."
+            f"{both}: different folds are finished ({listing(alone, 4)}); each mean is over the finished folds of its arm."
         )
     unlike = [name for name in mine if name in theirs and _ids(mine[name]) != _ids(theirs[name])]
     if unlike:
-        lines.append(f"{both}: fold {', '.join(unlike)} was not scored on the same images.")
+        lines.append(f"{both}: fold {', '.join(unlike)} was scored on different images.")
     return lines
 
 
@@ -263,13 +191,7 @@ def _ids(run: Run) -> set[str]:
 
 
 def one_name_a_task(runs: Sequence[Run]) -> list[Run]:
-    """Show all runs of a task under the names that the first of them has.
-
-    Returns
-    -------
-    list of Run
-        In the same order. Of runs that differ in nothing but such names, the first alone.
-    """
+    """Rename task and classes of all runs of a task to those of the first; keep one of runs that differ only in names."""
     firsts: dict[str, RunRecord] = {}
     for run in sorted(runs, key=lambda run: run.record.task_identity is None):
         firsts.setdefault(run.record.task_identity or "", run.record)
@@ -278,7 +200,7 @@ def one_name_a_task(runs: Sequence[Run]) -> list[Run]:
     kept: dict[str, str] = {}
     shown = []
     for run in runs:
-        # Equal inputs under two names are one run, made twice; under one name they are for `check_series` to refuse.
+        # Equal inputs under two names are one run; under one name `check_series` refuses them.
         if kept.setdefault(run.record.id, run.record.task) == run.record.task:
             shown.append(_under(run, firsts[_key(run.record)]))
     return shown
@@ -293,7 +215,7 @@ def _spelling(record: RunRecord) -> str:
 
 
 def _under(run: Run, first: RunRecord) -> Run:
-    """Show a run under the names of another of its task; classes of runs that do not tell match by their names."""
+    """Rename a run's task and classes to another's; runs of earlier versions match by the names of classes."""
     record = run.record
     if (record.task, record.classes) == (first.task, first.classes):
         return run
@@ -315,14 +237,14 @@ class Series:
     Attributes
     ----------
     arm : str
-        Name to show; a fine-tuned network's own head has " (softmax)" behind it.
+        Name of the arm, with " (softmax)" for a fine-tuned network's own head.
     task, protocol : str
         As in the records.
     runs : tuple of Run
-        One a fold, in natural order of the folds' names.
+        One for each fold, in natural order of the folds' names.
     pooled : bool
-        Whether the decision values of all folds are pooled to one test set: the folds leave one group out, and some
-        of the task's test sets lack a class, so that they have no AUC of their own.
+        Whether the decision values of all folds are pooled to one test set, because the folds leave one group out and
+        some test sets lack a class, so that they have no AUC.
     """
 
     arm: str
@@ -333,12 +255,12 @@ class Series:
 
     @property
     def folds(self) -> tuple[str, ...]:
-        """Names of the folds, or of the one that they are pooled to; one for each of `scores` and `parts`."""
+        """Names of the folds, or of the pooled one; one for each item of `scores` and `parts`."""
         return tuple(fold.name for fold in self.scores)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Classes of the task, in a two-class task the positive one last."""
+        """Classes of the task; of two classes the positive one is last."""
         return self.runs[0].record.classes
 
     @property
@@ -348,23 +270,23 @@ class Series:
 
     @property
     def setting(self) -> tuple[str, str]:
-        """Task and protocol: series that share them can be compared."""
+        """Task and protocol; arms are compared if these are equal."""
         return self.task, self.protocol
 
     @property
     def parts(self) -> tuple[tuple[Prediction, ...], ...]:
-        """The predictions of each fold, or of all of them as one where they are pooled."""
+        """Predictions of each fold, or of the pooled one."""
         several = tuple(run.predictions for run in self.runs)
         return (tuple(row for rows in several for row in rows),) if self.pooled else several
 
     @cached_property
     def scores(self) -> tuple[FoldScores, ...]:
-        """The predictions of each fold as arrays, or of all of them as one where they are pooled."""
+        """Predictions of each fold, or of the pooled one, as arrays."""
         several = tuple(_fold_scores(run) for run in self.runs)
         return (pool_folds(several),) if self.pooled else several
 
     def against_rest(self, name: str) -> tuple[FoldScores, ...]:
-        """Take one class against the rest.
+        """Return one-vs-rest scores of a class.
 
         Parameters
         ----------
@@ -374,7 +296,7 @@ class Series:
         Returns
         -------
         tuple of FoldScores
-            As `scores`, with that class as the positive one; of two classes the same.
+            As `scores`, with that class as the positive one.
         """
         if len(self.scored) == 1:
             return self.scores
@@ -384,19 +306,44 @@ class Series:
             for fold in self.scores
         )
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether every prediction has a probability of every scored class."""
+        needed = set(self.scored)
+        return all(needed <= row.probabilities.keys() for run in self.runs for row in run.predictions)
+
+    def probabilities(
+        self, name: str
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_], NDArray[np.str_]]:
+        """Gather the probabilities of a class over all folds of a calibrated arm.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n,)
+            Whether each test image is of the class, its probability, id and group; an image that several folds
+            test is repeated.
+        """
+        rows = [row for run in self.runs for row in run.predictions]
+        return (
+            np.array([row.actual == name for row in rows]),
+            np.array([row.probabilities[name] for row in rows]),
+            np.array([row.id for row in rows]),
+            np.array([row.group for row in rows]),
+        )
+
     @cached_property
     def inner(self) -> tuple[tuple[Prediction, ...], ...]:
-        """Inner scores of each run's training part; empty where a run has none."""
+        """Inner scores of each run's training set; empty if a run has none."""
         return tuple(inner_scores(run) for run in self.runs)
 
     @property
     def ratio(self) -> float | None:
-        """Size of the test parts over that of the training parts; None where unknown."""
+        """Size of the test sets divided by that of the training sets; None if unknown."""
         return size_ratio(self.scores)
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Give a sorting key that puts fold 2 before fold 10.
+    """Return a sorting key that puts fold 2 before fold 10.
 
     Examples
     --------
@@ -425,15 +372,15 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
     Raises
     ------
     RunError
-        If a folder holds no run, two runs stand for one arm, task and fold, or an arm is mixed from runs that
-        do not belong together.
+        If a folder has no run, two runs have the same arm, task and fold, or runs of an arm differ in classes, folds or
+        manifest.
     """
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in paths])]
     scored = one_name_a_task([run for run in runs if run.predictions])
     if not scored:
         raise RunError(
-            f"{runs[0].path}: none of the {len(runs)} runs has predictions (fine-tuning alone gives weights); "
-            "extract their features, run `featx train-svm`, and report on those runs"
+            f"{runs[0].path}: none of the {len(runs)} runs has predictions, because fine-tuning only gives weights. Run "
+            "`featx extract` and `featx train-svm`, and report those runs"
         )
     made: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(scored, key=lambda run: natural(run.record.fold)):
@@ -466,7 +413,7 @@ def _pooled(arms: Sequence[Sequence[Run]]) -> bool:
 
 
 def _arm(run: Run) -> str:
-    # A fine-tuned network's own head stands beside the SVM that was trained on its features.
+    # A fine-tuned network's own head is an arm beside the SVM that was trained on its features.
     return f"{run.record.arm} (softmax)" if run.record.kind != "svm" else run.record.arm
 
 
@@ -475,7 +422,7 @@ def choose(series: tuple[Series, ...], arms: Sequence[str]) -> tuple[Series, ...
     known = sorted({item.arm for item in series}, key=natural)
     for name in arms:
         if name not in known:
-            raise RunError(f"no run has the arm {name!r}; arms of these runs: {', '.join(known)}")
+            raise RunError(f"No run has the arm {name!r}; arms of these runs: {', '.join(known)}")
     return tuple(item for item in series if item.arm in arms)
 
 
@@ -483,7 +430,7 @@ def _fold_scores(run: Run) -> FoldScores:
     """Gather a run's predictions; class 1 is the positive one in a two-class task."""
     names = run.record.scored if len(run.record.scored) > 1 else run.record.classes
     groups = train_groups(run.record)
-    # Of a run scored by group whose record has no number of groups, images must not stand in for them.
+    # If a run is scored by group but recorded no number of groups, the number of images must not replace it.
     unknown = groups is None and scored_by_group(run.record)
     return fold_scores(
         run.record.fold,
@@ -496,12 +443,12 @@ def _fold_scores(run: Run) -> FoldScores:
     )
 
 
-# Folds of one protocol differ by a few groups: sizes this near count as one.
+# Sizes of folds that differ by a smaller factor count as one: folds of one protocol differ by a few groups.
 NEAR = 1.1
 
 
 def clusters(folds: Sequence[FoldScores]) -> list[tuple[FoldScores, ...]]:
-    """Sort folds by the size of their training parts, sizes within a tenth of the smallest together.
+    """Cluster folds by the size of their training sets: sizes within 10 % of the smallest are one cluster.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The AUC of every fold of every series, over all images and over strata.
+"""What a report is made of: the AUC of every arm in every fold and subgroup, and the comparisons of arms.
 
-Nothing is averaged away: a fold whose test part holds one class only has no AUC, stands as NaN and is counted.
+A fold whose test set lacks a class has no AUC: it is NaN, and counted.
 """
 
 from __future__ import annotations
@@ -11,20 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from featx.errors import ConfigError, RunError
-from featx.reporting.series import (
-    Series,
-    apart,
-    choose,
-    clusters,
-    collect,
-    comparability,
-    natural,
-)
 from featx.runs import Run
 from featx.stats import (
     Comparison,
@@ -39,11 +29,9 @@ from featx.stats import (
     summarise_arm,
 )
 
-if TYPE_CHECKING:
-    from featx.reporting.series import Series
+from .series import Series, apart, choose, clusters, collect, comparability, natural
 
 __all__ = [
-    "BINNED",
     "LEVEL",
     "MACRO",
     "MOST_LEVELS",
@@ -66,32 +54,25 @@ __all__ = [
 ]
 
 
+# Columns of the manifest with more values than this are binned if they are numbers, else left out.
 MOST_LEVELS = 12
-
-
-BINNED = (
-    f"Columns of more than {MOST_LEVELS} different numbers are binned over all test images: ages by decade, others at their "
-    "quartiles."
-)
-
 
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
 
-
-# Whole numbers that lie between 0 and this, and span as much, are taken for ages and binned by decade.
+# Whole numbers from 0 to this that span at least as much are treated as ages and binned by decade.
 _OLDEST, _SPAN = 119, 20
 
 
 @dataclass(frozen=True)
 class SubgroupColumn:
-    """A column that results are broken down by.
+    """A column of the manifest that results are broken down by.
 
     Attributes
     ----------
     name : str
         Name of the column.
     edges : tuple of float
-        Highest number of every bin but the last; empty where the column's values are taken as they are.
+        Upper edge of every bin but the last; empty if the column's values are not binned.
     labels : tuple of str
         Levels, in order: names of the bins, or the column's values.
     """
@@ -101,7 +82,7 @@ class SubgroupColumn:
     labels: tuple[str, ...]
 
     def level(self, text: str) -> str:
-        """Find the level of a value.
+        """Look up the level of a value.
 
         Examples
         --------
@@ -123,22 +104,24 @@ def find_strata(
 
     Returns
     -------
-    strata : tuple of Stratum
-        In natural order of their names, or in the order wanted.
+    strata : tuple of SubgroupColumn
+        In natural order of their names, or in the given order.
     notes : tuple of str
-        Columns that were left out, and why.
+        Columns that were left out, with the reason.
     """
     columns = _columns(series)
     missing = sorted(set(wanted or ()) - set(columns))
     if missing:
         known = ", ".join(sorted(columns)) or "none"
-        raise RunError(f"no run has the stratum {missing[0]!r}; columns of these runs: {known}")
+        raise RunError(
+            f"No run has the column {missing[0]!r} to break results down by; columns of these runs: {known}"
+        )
     names = sorted(columns, key=natural) if wanted is None else dict.fromkeys(wanted)
     found = [_stratum(name, columns[name].values()) for name in names]
     if wanted is not None:
         return tuple(found), ()
     notes = [
-        f"Column {one.name!r} has {len(one.labels)} values: no breakdown is made of more than {MOST_LEVELS}."
+        f"Column {one.name!r} has {len(one.labels)} values: results are broken down by at most {MOST_LEVELS} values."
         for one in found
         if len(one.labels) > MOST_LEVELS
     ]
@@ -146,7 +129,7 @@ def find_strata(
 
 
 def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
-    """Gather each column's value of every image, an image that is tested several times once."""
+    """Gather each column's value of every image; an image that several folds test counts once."""
     values: dict[str, dict[tuple[str, str], str]] = {}
     for run in (run for one in series for run in one.runs):
         data = str(run.record.manifest.get("digest"))
@@ -169,7 +152,7 @@ def _given(text: str) -> bool:
 
 
 def _numbers(values: Sequence[str]) -> list[float]:
-    """Read a column's values as numbers; none if one of them is not."""
+    """Read a column's values as numbers; return none if one of them is not a number."""
     try:
         return [number for value in values if math.isfinite(number := float(value))]
     except ValueError:
@@ -177,7 +160,7 @@ def _numbers(values: Sequence[str]) -> list[float]:
 
 
 def _bins(numbers: np.ndarray) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Cut by decade where the numbers are like ages, else at the quartiles."""
+    """Bin numbers by decade if they look like ages, else at their quartiles."""
     low, high = float(numbers.min()), float(numbers.max())
     whole = bool((numbers == numbers.round()).all())
     if whole and low >= 0 and high <= _OLDEST and high - low >= _SPAN:
@@ -191,7 +174,7 @@ def _bins(numbers: np.ndarray) -> tuple[tuple[float, ...], tuple[str, ...]]:
 
 
 def levels(values: Iterable[str]) -> list[str]:
-    """Order the levels of a stratum: known scales as people say them, all others naturally.
+    """Order the levels of a column: known scales from low to high, all others naturally.
 
     Examples
     --------
@@ -205,16 +188,11 @@ def levels(values: Iterable[str]) -> list[str]:
     return sorted(found, key=natural)
 
 
+# Differences with a smaller adjusted p are statistically significant.
 LEVEL = 0.05
 
-
-"""Differences with a smaller adjusted p are called statistically significant."""
-
-
+# Probability with which a test finds the minimum detectable difference.
 POWER = 0.8
-
-
-"""Chance of finding a difference that counts as one the data could show."""
 
 
 def resolve(planned: Sequence[str | tuple[str, str]], arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -237,13 +215,13 @@ def _split(text: str, arms: Sequence[str]) -> tuple[str, str]:
     ]
     if not found:
         raise RunError(
-            f"planned comparison {text!r}: give two arms as A:B; arms of these runs: {', '.join(arms)}"
+            f"Planned comparison {text!r} does not name two arms as A:B; arms of these runs: {', '.join(arms)}"
         )
     if len(found) > 1:
         ways = " or ".join(f"{a!r} against {b!r}" for a, b in found)
         raise ConfigError(
-            f"planned comparison {text!r}: can be read as {ways}; name it in a study file, or as a pair of names "
-            "in Python"
+            f"Planned comparison {text!r} can be read as {ways}. Write it in a study file, or as a pair of names in "
+            "Python"
         )
     return found[0]
 
@@ -251,12 +229,12 @@ def _split(text: str, arms: Sequence[str]) -> tuple[str, str]:
 def compare(
     series: Sequence[Series], planned: Sequence[tuple[str, str]] = ()
 ) -> dict[tuple[str, str], Comparisons]:
-    """Compare every pair of arms of every task, over the folds and images that the two share.
+    """Compare every pair of arms of every task, on the folds and images that both have.
 
     Returns
     -------
     dict
-        Task and protocol to the comparisons; tasks of one arm are left out, unless something was planned.
+        Task and protocol to the comparisons; tasks with one arm are left out, unless a comparison was planned.
     """
     found = {}
     for setting in dict.fromkeys(one.setting for one in series):
@@ -280,7 +258,7 @@ def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
     Returns
     -------
     dict of str to Comparison
-        By the name of the other arm; differences still are first minus second of ``Comparison.arms``.
+        By the name of the other arm; differences remain first minus second of ``Comparison.arms``.
     """
     return {
         pair.arms[1] if pair.arms[0] == arm else pair.arms[0]: pair
@@ -290,7 +268,7 @@ def against(comparisons: Comparisons, arm: str) -> dict[str, Comparison]:
 
 
 def ahead(pair: Comparison, arm: str) -> float:
-    """Say by how much an arm is ahead of the other one of a pair."""
+    """Return an arm's AUC minus that of the other arm of a pair."""
     difference = pair.values[0] - pair.values[1]
     return difference if pair.arms[0] == arm else -difference
 
@@ -301,13 +279,7 @@ def significant(pair: Comparison) -> bool:
 
 
 def smallest(pair: Comparison) -> Power:
-    """Find the smallest difference that two arms' runs could have shown.
-
-    Returns
-    -------
-    Power
-        With the chance `POWER`, at `LEVEL` over the number of comparisons that the pair's p is corrected for.
-    """
+    """Compute a pair's minimum detectable difference, with `POWER` at `LEVEL` over the number of comparisons."""
     return detectable(pair.finding, auc=pair.values, power=POWER, level=1 - LEVEL / pair.family)
 
 
@@ -316,18 +288,18 @@ MACRO = "mean of classes"
 
 @dataclass(frozen=True)
 class Measure:
-    """AUC of a series in every fold, for one scored class, over all images or one level of a stratum.
+    """AUC of an arm in every fold, for one scored class, over all images or one level of a column.
 
     Attributes
     ----------
     series : Series
         The arm on its task.
     scored : str
-        Class that counts as positive, or `MACRO`: the mean over all classes.
+        The positive class, or `MACRO`: the mean over all classes.
     stratum, level : str
-        Column and value that the images are limited to; empty for all images.
+        Column and level that the images are restricted to; empty for all images.
     scores : tuple of FoldScores
-        What enters of each fold; a fold may hold no image of the level.
+        Scores of each fold; a fold may have no image of the level.
     """
 
     series: Series
@@ -343,7 +315,7 @@ class Measure:
 
     @cached_property
     def auc(self) -> tuple[float, ...]:
-        """One AUC a fold; NaN where the fold lacks a class."""
+        """The AUC of each fold; NaN where the fold lacks a class."""
         return tuple(fold_aucs(self.scores).tolist())
 
     @property
@@ -358,7 +330,7 @@ class Measure:
 
     @cached_property
     def distinct(self) -> tuple[int, int]:
-        """Test images, and positive ones, an image that several folds test counted once."""
+        """Number of test images and of positive ones; an image that several folds test counts once."""
         actual = {
             image: index
             for fold in self.scores
@@ -373,11 +345,11 @@ class Measure:
 
     @cached_property
     def spread(self) -> FoldSummary:
-        """Mean, standard deviation and 95 % interval over the folds; of a single test set DeLong's interval."""
+        """Mean, standard deviation and 95 % interval over the folds; for a single test set DeLong's interval."""
         return summarise_arm(self.scores, ratio=self.series.ratio)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
     """What a report is made of.
 
@@ -386,20 +358,20 @@ class Summary:
     series : tuple of Series
         Sorted by task, protocol and arm.
     overall : tuple of Measure
-        One a series: AUC over all test images.
+        For each series the AUC over all test images.
     classes : tuple of Measure
-        Of tasks with several scored classes, one a series and class.
+        For each series and class of tasks with several scored classes.
     strata : tuple of Measure
-        One a series, stratum and level.
+        For each series, column and level.
     training : tuple of Run
         Fine-tuning runs, which have no scores.
     comparisons : mapping of (str, str) to Comparisons
-        Task and protocol to the tests of every pair of its arms, those that cannot be compared included; absent
-        where there is one arm and nothing was planned.
+        Task and protocol to the comparisons of every pair of its arms, untested ones included; absent if there is one
+        arm and no comparison was planned.
     warnings : tuple of str
-        What a reader has to know.
+        Warnings.
     prevalence : float or None
-        Share of positives at which predictive values are stated; None for that of each training part.
+        Prevalence for predictive values; None for that of each training set.
     """
 
     series: tuple[Series, ...]
@@ -416,6 +388,30 @@ class Summary:
         """Tasks with their protocols, in order."""
         return tuple(dict.fromkeys(series.setting for series in self.series))
 
+    def heading(self, setting: tuple[str, str]) -> str:
+        """Name a task in a heading, with its protocol if there are several."""
+        alone = len({protocol for _, protocol in self.settings}) == 1
+        return setting[0] if alone else f"{setting[0]}, {setting[1]}"
+
+    @cached_property
+    def slugs(self) -> dict[tuple[str, str], str]:
+        """Each task's name in file names: letters, digits, dots and hyphens, all different."""
+        names: dict[tuple[str, str], str] = {}
+        protocols = {protocol for _, protocol in self.settings}
+        for task, protocol in self.settings:
+            text = task if len(protocols) == 1 else f"{task}-{protocol}"
+            words = "".join(char if char.isalnum() or char in "._" else " " for char in text).split()
+            base = "-".join(words) or "task"
+            name, number = base, 2
+            while name.casefold() in {other.casefold() for other in names.values()}:
+                name, number = f"{base}-{number}", number + 1
+            names[task, protocol] = name
+        return names
+
+    def of_task(self, setting: tuple[str, str]) -> tuple[Measure, ...]:
+        """Select the AUCs of a task's arms, over all test images."""
+        return tuple(item for item in self.overall if item.series.setting == setting)
+
     @property
     def arms(self) -> tuple[str, ...]:
         """Arms, in natural order."""
@@ -428,7 +424,7 @@ class Summary:
 
 
 def measure(series: Series, scored: str) -> Measure:
-    """Compute a series' AUC in every fold.
+    """Compute an arm's AUC in every fold.
 
     Parameters
     ----------
@@ -440,13 +436,13 @@ def measure(series: Series, scored: str) -> Measure:
     Returns
     -------
     Measure
-        One AUC a fold, by `featx.stats.auc`, over all test images.
+        The AUC of each fold over all test images.
     """
     return Measure(series, scored, "", "", series.scores if scored == MACRO else series.against_rest(scored))
 
 
 def _by_level(series: Series, column: SubgroupColumn) -> list[Measure]:
-    """Compute a series' AUC at each level of a column that it has images of."""
+    """Compute an arm's AUC at each level of a column that has images."""
     images: dict[str, set[str]] = {}
     for row in (row for rows in series.parts for row in rows):
         images.setdefault(column.level(row.strata.get(column.name, "")), set()).add(row.id)
@@ -464,13 +460,13 @@ def _by_level(series: Series, column: SubgroupColumn) -> list[Measure]:
 
 
 def _only(fold: FoldScores, images: set[str]) -> FoldScores:
-    """Keep some images of a fold, or none."""
+    """Keep some images of a fold, possibly none."""
     nothing = replace(fold, ids=(), groups=(), actual=fold.actual[:0], scores=fold.scores[:0])
     return next(iter(select_rows([fold], images)), nothing)
 
 
 def restricted(item: Measure, folds: Sequence[str]) -> Measure:
-    """Limit a measure to some folds, so that arms are quoted on what they share."""
+    """Restrict an arm's AUC to some folds, such as those that several arms share."""
     known = {fold for fold, auc in zip(item.folds, item.auc, strict=True) if np.isfinite(auc)}
     if known == set(folds):
         return item
@@ -493,7 +489,7 @@ def summarise(
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
     columns, notes = find_strata(series, strata)
     by_stratum = tuple(found for column in columns for item in series for found in _by_level(item, column))
-    # Folds of one training say the same: once is enough.
+    # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
     texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said)
@@ -501,7 +497,7 @@ def summarise(
 
 
 def main_class(series: Series) -> str:
-    """Name what the main table of a series scores.
+    """Name the positive class of an arm in the main table.
 
     Parameters
     ----------
@@ -517,7 +513,7 @@ def main_class(series: Series) -> str:
 
 
 def _doubts(overall: Sequence[Measure]) -> list[str]:
-    """Collect what is doubtful about the AUC of arms, the same of several arms of a task in one line."""
+    """Collect the warnings about AUCs; equal ones of several arms of a task are one line."""
     arms: dict[tuple[str, str, str], list[str]] = {}
     for item in overall:
         for text in item.spread.warnings:
@@ -531,8 +527,8 @@ def _mixed_sizes(series: Series) -> str:
         return ""
     low, high = (part[0].train_size for part in (parts[0], parts[-1]))
     return (
-        f"{series.arm}, {series.task}: the folds' training parts hold from {low} to {high} images and more, and the mean is "
-        "over all of them; see the table by training-set size."
+        f"{series.arm}, {series.task}: the training sets of the folds have {low} to {high} images or more, and the mean AUC "
+        "is over all of them; see the table by training-set size."
     )
 
 
@@ -541,7 +537,7 @@ def _texts(run: Run) -> list[str]:
 
 
 def _said(series: Sequence[Series]) -> list[str]:
-    """Collect the runs' own warnings, equal ones of a series in one line."""
+    """Collect the warnings that runs recorded; equal ones of an arm are one line."""
     lines = []
     for item in series:
         folds: dict[str, list[str]] = {}

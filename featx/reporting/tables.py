@@ -1,14 +1,14 @@
-"""Tables as rows, written as Markdown, CSV, LaTeX (booktabs) and plain text.
+"""Tables as data, written as Markdown, CSV, LaTeX (booktabs) and plain text.
 
-A `Table` knows nothing of runs. Its cells are text, whole numbers, numbers, `Score` (mean, standard deviation
-and number of folds in one cell) or None for "there is no such value", shown as a dash and never as zero.
+Cells are texts, integers, numbers, `Score` (mean, standard deviation and number of folds) or None for a missing
+value, which is shown as a dash.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +26,13 @@ __all__ = [
     "FORMATS",
     "Cell",
     "Column",
+    "Filled",
     "Score",
     "Table",
     "csv_text",
     "latex",
     "markdown",
+    "p_text",
     "plain",
     "records",
     "shown",
@@ -49,15 +51,15 @@ class Score:
     Attributes
     ----------
     mean : float
-        Mean over the folds; NaN where no fold has a value.
+        Mean over the folds; NaN if no fold has a value.
     sd : float
         Standard deviation over the folds; NaN for a single fold.
     folds : int
-        Folds that the mean is taken over.
+        Number of folds in the mean.
     best : bool
-        Show in bold.
+        Whether it is printed in bold.
     mark : str
-        A mark behind the number, such as ``"†"``.
+        Mark after the number, such as ``"†"``.
     """
 
     mean: float
@@ -83,17 +85,17 @@ class Column:
     Attributes
     ----------
     name : str
-        Its heading in CSV files and data frames.
+        Column name in CSV files and data frames.
     title : str
-        Its heading where people read.
+        Column head elsewhere.
     digits : int or None
-        Decimals shown of its numbers; None shows six significant digits. CSV always holds the full number.
+        Decimals of its numbers; None shows six significant digits. CSV files have the full number.
     text : bool
-        Align to the left.
+        Whether it holds text, which is aligned to the left.
     least : float
-        Numbers below it are shown as ``< least``: a p value is never 0.
+        Smaller numbers are shown as ``< least``, such as p values.
     unit : float
-        What people read is the number over this; CSV holds the number itself.
+        Numbers are divided by it for display; CSV files have the undivided number.
     """
 
     name: str
@@ -115,7 +117,7 @@ class Table:
     title : str
         Heading.
     note : str
-        What a reader must know to read it rightly.
+        Caption: how to read the table.
     columns : tuple of Column
         Columns, in order.
     rows : tuple of tuple of Cell
@@ -129,8 +131,17 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
+@dataclass(frozen=True)
+class Filled:
+    """What the runs give for a table: columns, rows and what its caption says of these runs alone."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    more: str = ""
+
+
 def shown(cell: Cell, column: Column) -> str:
-    """Write a cell for people.
+    """Format a cell for display.
 
     Examples
     --------
@@ -149,23 +160,36 @@ def shown(cell: Cell, column: Column) -> str:
     return str(cell)
 
 
+def p_text(value: float) -> str:
+    """Format a p value.
+
+    Examples
+    --------
+    >>> p_text(0.0421), p_text(0.00002)
+    ('p = 0.042', 'p < 0.001')
+    """
+    if not math.isfinite(value):
+        return "no p value"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
 def _lines(table: Table) -> list[list[str]]:
     pairs = [list(zip(row, table.columns, strict=True)) for row in table.rows]
     return [[" ".join(shown(cell, column).split()) for cell, column in row] for row in pairs]
 
 
 def plain(table: Table) -> str:
-    """Write a table as aligned text, for a terminal.
+    """Write a table as aligned text for a terminal.
 
     Parameters
     ----------
     table : Table
-        What to write.
+        Table to write.
 
     Returns
     -------
     str
-        Heading, rule and a line for each row.
+        Column heads, a rule and a line for each row.
 
     Examples
     --------
@@ -195,7 +219,7 @@ def markdown(table: Table) -> str:
     Returns
     -------
     str
-        A heading, a pipe table and the note; characters that Markdown would read as its own are escaped.
+        A heading, a pipe table and the note; special characters of Markdown are escaped.
 
     Examples
     --------
@@ -228,7 +252,7 @@ def markdown(table: Table) -> str:
 
 
 def csv_text(table: Table) -> str:
-    r"""Write a table as CSV with full numbers; no value is an empty field.
+    r"""Write a table as CSV with full numbers; a missing value is an empty field.
 
     Returns
     -------
@@ -251,7 +275,7 @@ def csv_text(table: Table) -> str:
 
 
 def _spread_out(table: Table) -> tuple[list[str], list[list[str | int | float | None]]]:
-    """Give `Score` columns three fields each, and None to every number that is not finite."""
+    """Split `Score` columns into three fields each, and replace numbers that are not finite by None."""
     wide = [any(isinstance(row[index], Score) for row in table.rows) for index in range(len(table.columns))]
     names: list[str] = []
     for column, scores in zip(table.columns, wide, strict=True):
@@ -273,7 +297,7 @@ def _finite(cell: str | int | float | None) -> str | int | float | None:
 
 
 def latex(table: Table) -> str:
-    r"""Write a table as LaTeX, no wider than a page, as `featx.reporting.typesetting` does.
+    r"""Write a table as LaTeX, no wider than a page.
 
     Examples
     --------

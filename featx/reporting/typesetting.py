@@ -1,4 +1,4 @@
-"""LaTeX tables that fit a page: what is too wide or too long is set in several tables, the first columns first."""
+"""LaTeX tables that fit a page: tables that are too wide or too long are split, leading columns first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 __all__ = ["Grid", "typeset"]
 
-# Points: the width of a page of the class article, and what lies between two columns.
+# Points: text width of the class article, and space between two columns.
 _PAGE, _GAP = 345.0, 6.0
-# A text column wider than this is broken into lines where the page is too narrow for it; the least width of one.
+# Points: text columns wider than the first are wrapped if the page is too narrow; their least width.
 _COMFORT, _LEAST = 95.0, 24
 _DASH = "–"
-# Points: the height of a page with its rules and gaps taken off, a line of a caption, and one of a table.
+# Points: text height without rules and gaps, height of a line of a caption, and of a line of a table.
 _HEIGHT, _CAPTION_LINE, _LINE = 500.0, 12.0, 9.5
-# Letters of a caption are of 10 points, and TeX leaves room where it ends a line.
+# Captions are set in 10 points, and TeX does not fill every line.
 _CAPTION_STRETCH = 1.35
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -46,7 +46,7 @@ _ESCAPES = {
     "ω": r"$\omega$",
     "²": r"$^2$",
 }
-# Points that letters take at most in Computer Modern of 8 points (\footnotesize).
+# Largest widths of letters in Computer Modern of 8 points (\footnotesize), in points.
 _WIDTHS: Mapping[str, float] = {
     **dict.fromkeys("ijl.,:;'!|", 2.4),
     **dict.fromkeys("ftrsI()[]/ -", 3.5),
@@ -65,11 +65,11 @@ class Grid:
     heads : tuple of str
         Titles of the columns.
     text : tuple of bool
-        Which columns hold text, and stand at the left.
+        Which columns hold text, which is aligned to the left.
     rows : tuple of tuple of str
         Cells.
     bold : frozenset of (int, int)
-        Row and column of the cells to be set in bold.
+        Row and column of the cells in bold.
     """
 
     heads: tuple[str, ...]
@@ -92,8 +92,8 @@ class Grid:
 def typeset(name: str, title: str, note: str, grid: Grid) -> str:
     r"""Write a table as LaTeX, with the packages array and booktabs, no wider than a page.
 
-    Of a table that is too wide, text and counts that are the same in every row go into the caption; what then is
-    still too wide is set in several tables, each with the columns that name its rows. Long tables go on in a next one.
+    If a table is too wide, texts and counts that are equal in every row move to the caption. If it is still too wide, it
+    is split into several tables, each with the columns that name its rows. Long tables are split into several, too.
 
     Examples
     --------
@@ -131,12 +131,12 @@ def _width(text: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    """Split a text where TeX may begin a new line: behind spaces and hyphens."""
+    """Split a text where TeX may break a line: after spaces and hyphens."""
     return re.findall(r"[^\s-]*-+|[^\s-]+", text)
 
 
 def _naturals(grid: Grid) -> list[float]:
-    """Widths of columns whose cells stand on one line; heads may be broken."""
+    """Compute the widths of columns without line breaks in cells; heads may be broken."""
     return [
         max([_width(word) for word in head.split()] + [_width(row[place]) for row in grid.rows])
         for place, head in enumerate(grid.heads)
@@ -144,7 +144,7 @@ def _naturals(grid: Grid) -> list[float]:
 
 
 def _leasts(grid: Grid) -> list[float]:
-    """Widths below which a word or a number would be broken."""
+    """Compute the widths below which a word or a number would be broken."""
     cells = [[head, *(row[place] for row in grid.rows)] for place, head in enumerate(grid.heads)]
     longest = [max(_width(word) for cell in column for word in _words(cell) or [""]) for column in cells]
     triples = zip(longest, _naturals(grid), grid.text, strict=True)
@@ -156,7 +156,7 @@ def _total(widths: Sequence[float]) -> float:
 
 
 def _without_constants(grid: Grid) -> tuple[Grid, str]:
-    """Take text and counts that are the same in every row out of a table that is too wide, and say it in words."""
+    """Move texts and counts that are equal in every row out of a table that is too wide, into a sentence."""
     if len(grid.rows) < 2 or _total(_naturals(grid)) <= _PAGE:
         return grid, ""
     same = [
@@ -165,7 +165,7 @@ def _without_constants(grid: Grid) -> tuple[Grid, str]:
         if len({row[place] for row in grid.rows}) == 1 and (text or grid.rows[0][place].isdecimal())
     ]
     if not any(text for place, text in enumerate(grid.text) if place not in same):
-        same = [place for place in same if place]  # something has to name the rows
+        same = [place for place in same if place]  # a column must name the rows
     kept = [place for place in range(len(grid.heads)) if place not in same]
     told = [place for place in same if grid.rows[0][place] != _DASH]
     facts = "; ".join(f"{grid.heads[place]}: {grid.rows[0][place]}" for place in told)
@@ -173,11 +173,11 @@ def _without_constants(grid: Grid) -> tuple[Grid, str]:
 
 
 def _parts(grid: Grid) -> list[list[int]]:
-    """Deal the columns out to tables; each has the leading columns of text, which name its rows."""
+    """Distribute the columns over tables; each has the leading text columns, which name its rows."""
     naturals = _naturals(grid)
     if _total(naturals) <= _PAGE:
         return [list(range(len(naturals)))]
-    # The leading columns of text name the rows; where all are text, the first does.
+    # The leading text columns name the rows; if all are text, the first does.
     names = list(range(next((place for place, text in enumerate(grid.text) if not text), 1) or 1))
     widths = [
         min(natural, _COMFORT) if text else natural for natural, text in zip(naturals, grid.text, strict=True)
@@ -192,9 +192,9 @@ def _parts(grid: Grid) -> list[list[int]]:
 
 
 def _widths(grid: Grid, room: float) -> list[float]:
-    """Share a width out among columns: what each needs if possible; else the widest of text are broken into lines."""
+    """Distribute a width over columns: as much as each needs if possible; else the widest text columns are wrapped."""
     naturals, whole = _naturals(grid), _leasts(grid)
-    # Words are broken only where nothing else helps, numbers never.
+    # Words are broken only as a last resort, numbers never.
     broken = [0.0 if text else natural for natural, text in zip(naturals, grid.text, strict=True)]
     for leasts in (whole, broken):
         for top in range(max(math.ceil(max(naturals)), _LEAST), _LEAST - 1, -1):
@@ -206,13 +206,13 @@ def _widths(grid: Grid, room: float) -> list[float]:
 
 
 def _room(caption: str, head: int) -> int:
-    """Count the lines of rows that find room on a page with a caption and a head of some lines."""
+    """Count the lines of rows that fit on a page with a caption and a head of some lines."""
     lines = math.ceil(_CAPTION_STRETCH * _width(caption) / _PAGE)
     return max(int((_HEIGHT - _CAPTION_LINE * lines) / _LINE) - head, 1)
 
 
 def _pieces(grid: Grid, first: str, title: str) -> list[Grid]:
-    """Cut a table that is too long for a page, whose first piece has another caption than the further ones."""
+    """Split a table that is too long for a page; its first piece has another caption than the others."""
     widths = _widths(grid, _PAGE)
     head = max(len(_stacked(name, width)) for name, width in zip(grid.heads, widths, strict=True))
     starts, used = [0], 0
@@ -289,7 +289,7 @@ def _head(title: str, width: float, text: bool) -> str:
 
 
 def _breakable(text: str, width: float) -> str:
-    """Mark places inside words that are wider than their column (by a zero character)."""
+    """Mark places for line breaks inside words that are wider than their column, by a zero character."""
     letters = max(int(width / 7.0), 1)
     return " ".join(
         "\0".join(textwrap.wrap(word, letters, break_on_hyphens=False))

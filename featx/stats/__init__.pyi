@@ -20,22 +20,22 @@ from .auc import (
 )
 from .calibration import (
     Calibration,
+    IsotonicCurve,
     Recalibration,
     Sigmoid,
-    Steps,
     brier_score,
     calibrate,
     calibration_warnings,
     fit_calibration,
     fit_recalibration,
     reliability,
-    smooth_curve,
+    smooth_calibration_curve,
 )
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
-from .grouping import POOLINGS, pool_by_group, pool_fold, pool_runs
+from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
 from .operating import (
-    RULES,
+    THRESHOLD_RULES,
     Confusion,
     Estimate,
     balanced_accuracy,
@@ -59,14 +59,14 @@ from .significance import (
     delong_test,
     dietterich_t,
     mcnemar_test,
-    swap_test,
+    permutation_test,
 )
 from .validation import group_codes
 
 __all__ = [
     "POOLED",
     "POOLINGS",
-    "RULES",
+    "THRESHOLD_RULES",
     "Anova",
     "Calibration",
     "Comparison",
@@ -75,10 +75,10 @@ __all__ = [
     "Estimate",
     "FoldScores",
     "FoldSummary",
+    "IsotonicCurve",
     "Power",
     "Recalibration",
     "Sigmoid",
-    "Steps",
     "TestResult",
     "average_precision",
     "balanced_accuracy",
@@ -113,11 +113,12 @@ __all__ = [
     "mean_roc",
     "nemenyi",
     "partial_auc",
+    "permutation_test",
     "planned_difference",
     "pool_by_group",
     "pool_fold",
     "pool_folds",
-    "pool_runs",
+    "pool_rows",
     "precision_recall_curve",
     "predictive_values",
     "proportion",
@@ -127,10 +128,9 @@ __all__ = [
     "select_rows",
     "sensitivity_at_specificity",
     "size_ratio",
-    "smooth_curve",
+    "smooth_calibration_curve",
     "specificity_at_sensitivity",
     "summarise_arm",
     "summarise_folds",
-    "swap_test",
     "youden_point",
 ]

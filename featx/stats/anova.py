@@ -1,4 +1,4 @@
-"""Factorial analysis of variance: which of a study's choices matter, and how much."""
+"""Factorial analysis of variance: the effect of each factor of a study on a metric."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .validation import FloatArray
 
 __all__ = ["Anova", "Effect", "factorial_anova"]
 
-_OVERLAP = "rows are folds that share images: they allow effect sizes, but no p value"
+_OVERLAP = "rows are folds that share images: effect sizes are valid, p values are not"
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one factor, or several together, explain.
+    """The effect of one factor, or the interaction of several.
 
     Attributes
     ----------
     factors : tuple of str
         One for a main effect, several for an interaction.
     sum_of_squares : float
-        Explained beyond all effects that do not hold this one (type II).
+        Type II: explained beyond all effects that do not contain this one.
     freedom : float
         Degrees of freedom.
     statistic, p : float
-        F and its p value; p is NaN where rows share images.
+        F and its p value; p is NaN if rows share images.
     eta_squared : float
-        Share of the total sum of squares; what the successor of the paper reports.
+        Fraction of the total sum of squares.
     partial_eta_squared : float
-        Share of what the other effects leave.
+        Fraction of the sum of squares that the other effects do not explain.
     omega_squared : float
-        `eta_squared` without its upward bias; below 0 where the effect explains less than chance would.
+        `eta_squared` with a correction of its bias; negative if F is below 1.
     """
 
     factors: tuple[str, ...]
@@ -52,7 +52,7 @@ class Effect:
 
     @property
     def name(self) -> str:
-        """Factors joined by a multiplication sign."""
+        """Names of the factors, joined by a multiplication sign."""
         return " × ".join(self.factors)
 
 
@@ -63,19 +63,19 @@ class Anova:
     Attributes
     ----------
     test : str
-        What was done.
+        Name of the analysis.
     effects : tuple of Effect
-        Main effects first, then interactions; the block last.
+        Main effects first, then interactions, then the block.
     residual_sum_of_squares, residual_freedom : float
-        What no effect explains.
+        Sum of squares that no effect explains, and its degrees of freedom.
     n : int
-        Rows.
+        Number of rows.
     r_squared : float
-        Share of the total sum of squares that the model explains.
+        Fraction of the total sum of squares that the model explains.
     correction : str
-        What p values are corrected for; ``"none"``.
+        Correction of the p values, or ``"none"``.
     warnings : tuple of str
-        Assumptions that fail, one sentence each.
+        Assumptions that do not hold, one sentence each.
     """
 
     test: str
@@ -97,11 +97,10 @@ def factorial_anova(
     block: str | None = None,
     overlapping: bool = True,
 ) -> Anova:
-    """Analyse how a study's factors explain a metric, as Valle et al. 2020 (Neurocomputing 383, 303-313).
+    """Analyse the effects of a study's factors on a metric, as in Valle et al. 2020 (Neurocomputing 383, 303-313).
 
-    An ordinary least-squares fit with sum-to-zero contrasts and type II sums of squares (statsmodels), so
-    that unbalanced studies, where an arm is missing, have an answer too. Every p value, of independent rows, is
-    for its effect alone.
+    An ordinary least-squares fit with sum-to-zero contrasts and type II sums of squares (statsmodels), which also
+    allow unbalanced designs. p values are not corrected for the number of effects.
 
     Parameters
     ----------
@@ -110,15 +109,15 @@ def factorial_anova(
     value : str
         Key of the metric.
     factors : sequence of str
-        Keys of the factors; their values are taken as names, numbers too.
+        Keys of the factors. Their values are categories, also if they are numbers.
     interactions : int
-        Largest number of factors that may act together: 1 for main effects alone.
+        Highest order of the interactions: 1 for main effects only.
     block : str, optional
-        Key of what repeats the design, such as the fold: its own effect is taken out, and it interacts with
-        nothing.
+        Key of the block that repeats the design, such as the fold. The model has its main effect and no interaction
+        with it.
     overlapping : bool
-        Whether rows share images, as folds of one data set do. F then follows no F distribution, p would be far too
-        small, and is NaN.
+        Whether rows share images, as folds of one data set do. F then has no F distribution, and p is NaN, since it
+        would be far too small.
 
     Returns
     -------
@@ -128,10 +127,10 @@ def factorial_anova(
     Raises
     ------
     InputError
-        If a row lacks a key or its metric is not finite, a factor has one level only, there are not more rows
-        than parameters, or factors change together, so that their effects cannot be told apart.
+        If a row has no value for a key, its metric is not finite, a factor has only one level, there are too few rows
+        for the parameters, or factors are confounded.
     ConfigError
-        If there are no factors, a factor is named twice, or `interactions` is below 1.
+        If there are no factors, a factor is repeated, or `interactions` is below 1.
 
     Examples
     --------
@@ -150,8 +149,8 @@ def factorial_anova(
     names = [*factors, *([block] if block is not None else [])]
     if not factors or len(set(names)) < len(names) or interactions < 1:
         raise ConfigError(
-            f"an analysis needs factors, each once and none of them the block, and 'interactions' of at least 1. "
-            f"Got {names} and {interactions!r} instead."
+            "an analysis of variance needs one or more different factors, other than the block, and 'interactions' of at "
+            f"least 1. Got {names} and {interactions!r} instead."
         )
     values, levels = _columns(rows, value, names)
     places = range(len(factors))
@@ -166,7 +165,7 @@ def factorial_anova(
     effects = [_effect(table, term, names, residual, total) for term in terms]
     notes: tuple[str, ...] = (_OVERLAP,) if overlapping else ()
     if not _balanced(levels):
-        notes += ("the design is not balanced: effects overlap, and their shares do not add up",)
+        notes += ("the design is not balanced: effects overlap, and their fractions do not add up to 1",)
     return Anova(
         test="factorial analysis of variance, type II",
         effects=tuple(replace(one, p=float("nan")) if overlapping else one for one in effects),
@@ -181,46 +180,45 @@ def factorial_anova(
 def _columns(
     rows: Sequence[Mapping[str, object]], value: str, names: Sequence[str]
 ) -> tuple[FloatArray, list[list[str]]]:
-    """Take the metric and the levels of each factor out of the rows."""
+    """Extract the metric and the levels of each factor from the rows."""
     for index, row in enumerate(rows):
         lacking = [name for name in (value, *names) if name not in row]
         if lacking:
-            raise InputError(f"row {index} of the analysis lacks {listing(lacking)}.")
+            raise InputError(f"row {index} of the analysis has no value for {listing(lacking)}.")
     values = np.array([row[value] for row in rows], dtype=np.float64)
     if not np.isfinite(values).all():
         raise InputError(
-            f"the metric must be finite; leave undefined runs out. "
-            f"Row {int(np.argmin(np.isfinite(values)))} is not."
+            f"the metric must be finite. Got {values[~np.isfinite(values)][0]} in row "
+            f"{int(np.argmin(np.isfinite(values)))}. Exclude the rows without a metric."
         )
     levels = [[str(row[name]) for row in rows] for name in names]
     lonely = [name for name, level in zip(names, levels, strict=True) if len(set(level)) < 2]
     if lonely:
-        raise InputError(f"a factor needs at least two levels. These have one: {listing(lonely)}.")
+        raise InputError(f"a factor needs at least two levels. Factors with one level: {listing(lonely)}.")
     return values, levels
 
 
 def _check_size(levels: list[list[str]], terms: list[tuple[int, ...]], rows: int) -> None:
-    """Refuse a model with as many parameters as rows, or with cells that no row fills."""
+    """Refuse a model with too many parameters, empty cells, or confounded effects."""
     parameters = 1 + sum(prod(len(set(levels[place])) - 1 for place in term) for term in terms)
     if parameters >= rows:
         raise InputError(
-            f"the analysis has {parameters} parameters for {rows} rows: lower 'interactions', or add folds."
+            f"the analysis has {parameters} parameters for {rows} rows. Lower 'interactions' or add folds."
         )
     for term in terms:
         filled = len(set(zip(*(levels[place] for place in term), strict=True)))
         if filled < prod(len(set(levels[place])) for place in term):
             raise InputError(
-                "some combinations of the factors have no row: lower 'interactions', or run those arms."
+                "some combinations of the factors have no row. Lower 'interactions' or run these arms."
             )
     if np.linalg.matrix_rank(_design(levels, terms)) < parameters:
         raise InputError(
-            "the effects cannot be told apart, since factors change together: lower 'interactions', or leave a factor "
-            "out."
+            "the factors are confounded, so their effects cannot be separated. Lower 'interactions' or remove a factor."
         )
 
 
 def _design(levels: list[list[str]], terms: list[tuple[int, ...]]) -> FloatArray:
-    """Code every effect as columns of 0 and 1, without the first level of each factor."""
+    """Code each effect as columns of 0 and 1, without the first level of each factor."""
     coded = []
     for column in levels:
         names = np.unique(column)[1:]
@@ -235,7 +233,7 @@ def _design(levels: list[list[str]], terms: list[tuple[int, ...]]) -> FloatArray
 
 
 def _balanced(levels: list[list[str]]) -> bool:
-    """Say whether every combination of all factors has the same number of rows."""
+    """Whether all combinations of the factors have the same number of rows."""
     counts = Counter(zip(*levels, strict=True))
     return len(counts) == prod(len(set(level)) for level in levels) and len(set(counts.values())) == 1
 
@@ -243,7 +241,7 @@ def _balanced(levels: list[list[str]]) -> bool:
 def _fit(
     values: FloatArray, levels: list[list[str]], terms: list[tuple[int, ...]]
 ) -> tuple[Mapping[str, Mapping[str, float]], float]:
-    """Fit by least squares and analyse; factors are called f0, f1, … so that any key will do."""
+    """Fit by least squares; factors are renamed to f0, f1, … so that any key is valid in the formula."""
     import pandas as pd
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
@@ -265,7 +263,7 @@ def _effect(
     residual: tuple[float, float],
     total: float,
 ) -> Effect:
-    """Take one effect out of the table, with its sizes."""
+    """Read one effect from the table and compute its effect sizes."""
     squares, freedom = (float(table[column][_term(places)]) for column in ("sum_sq", "df"))
     error = residual[0] / residual[1]
     return Effect(

@@ -1,4 +1,4 @@
-"""The scores of an arm on its folds: alignment of arms, their areas, breakdown by stratum."""
+"""The scores of an arm on its folds: alignment of arms, AUCs, subgroups, and the summary of an arm."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ __all__ = [
 ]
 
 POOLED = "pooled"
-"""Name of the one fold that `pool_folds` makes."""
+"""Name of the fold that `pool_folds` returns."""
 _DIRECTION = re.compile(r"(\d+)x([12])")
 
 
 @dataclass(frozen=True, eq=False)
 class FoldScores:
-    """What an arm says of the test part of one fold. Make it with `fold_scores`, which checks the arrays.
+    """Scores of an arm on the test set of one fold. Create it with `fold_scores`, which checks the arrays.
 
     Attributes
     ----------
     name : str
-        Name of the fold, ``"repeat x direction"`` in 5x2.
+        Name of the fold; in 5x2 the repeat and the direction, such as ``"3x1"``.
     ids : tuple of str
-        Image ids, each once.
+        Image ids, unique.
     groups : tuple of str
-        Patient, case or lesion of each image; the image id where there are no groups.
+        Patient, case or lesion of each image; the image id if there are no groups.
     actual : ndarray of int64, shape (n,)
         Class index of each image; 1 is positive in a two-class task.
     scores : ndarray of float64, shape (n,) or (n, k)
-        Decision values: one a row in a two-class task, else one a class.
+        Decision values: one per row in a two-class task, else one per class.
     train_size : int or None
-        Images in the training part; None where unknown.
+        Number of images in the training set; None if unknown.
     train_groups : int or None
-        Groups in the training part; None where unknown.
+        Number of groups in the training set; None if unknown.
     models : int
-        Trained models whose decision values these are: more than one only where folds were pooled.
+        Number of trained models that gave the decision values; more than one only if folds were pooled.
     """
 
     name: str
@@ -70,7 +70,7 @@ class FoldScores:
 
     @property
     def train_rows(self) -> int | None:
-        """Size of the training part, counted as the rows are: in groups where each row stands for its group."""
+        """Size of the training set in the unit of the rows: groups if each row is a group, else images."""
         grouped = self.train_groups is not None and self.ids == self.groups
         return self.train_groups if grouped else self.train_size
 
@@ -90,32 +90,32 @@ def fold_scores(
     train_size: int | None = None,
     train_groups: int | None = None,
 ) -> FoldScores:
-    """Gather and check the scores of one fold.
+    """Collect and check the scores of one fold.
 
     Parameters
     ----------
     name : str
         Name of the fold.
     ids : sequence of str
-        Image ids, each once.
+        Image ids, unique.
     actual : array_like of int, shape (n,)
         Class index of each image; 1 is positive in a two-class task.
     scores : array_like of shape (n,), (n, 1) or (n, k)
         Decision values.
     groups : sequence of str, optional
-        Patient, case or lesion of each image; the ids where left out.
+        Patient, case or lesion of each image. By default the image ids.
     train_size, train_groups : int, optional
-        Images and groups in the training part, for the correction of overlapping folds.
+        Number of images and groups in the training set, for the correction for overlapping training sets.
 
     Returns
     -------
     FoldScores
-        Rows sorted by image id, so that arms align whatever the order of their files.
+        Rows sorted by image id, so that the rows of several arms match.
 
     Raises
     ------
     InputError
-        If lengths differ, an id stands twice, or `fold_auc` refuses the arrays.
+        If lengths differ, an id is repeated, or `fold_auc` refuses the arrays.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def fold_scores(
     owners = tuple(ids) if groups is None else tuple(groups)
     if not len(ids) == len(owners) == len(values) or len(set(ids)) < len(ids):
         raise InputError(
-            f"fold {name!r} needs one group and one score for each image id, and no id twice. Got {len(ids)} "
+            f"fold {name!r} needs one group and one score for each image id, and unique image ids. Got {len(ids)} "
             f"ids ({len(set(ids))} distinct), {len(owners)} groups and {len(values)} scores."
         )
     fold_auc(actual, values)
@@ -144,7 +144,7 @@ def fold_scores(
 
 
 def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
-    """Put the folds of several arms into one order, and check that they scored the same images.
+    """Put the folds of several arms into the same order, and check that the arms scored the same images.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
         if not folds or len(found) < len(folds) or found.keys() != set(names):
             odd = sorted(found.keys() ^ set(names)) or sorted(fold.name for fold in folds)
             raise InputError(
-                f"arms need the same folds, each once, to be compared. These differ: {listing(odd)}."
+                f"arms must have the same folds, without repeats, to be compared. These differ: {listing(odd)}."
             )
         aligned.append([found[name] for name in names])
     for row in zip(*aligned, strict=True):
@@ -169,7 +169,7 @@ def align(arms: Sequence[Sequence[FoldScores]]) -> list[list[FoldScores]]:
 
 
 def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
-    """Area under the ROC curve of each fold, macro average where there are several classes.
+    """AUC of each fold; the macro average of the one-vs-rest AUCs if there are several classes.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (folds,)
-        NaN for a fold in which a class is missing, or that has no images.
+        NaN for a fold in which a class is missing or that has no images.
 
     Examples
     --------
@@ -190,14 +190,7 @@ def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
 
 
 def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
-    """Count the images that an arm was tested on, each once.
-
-    Returns
-    -------
-    n : int
-        Distinct images.
-    positives : int or None
-        Those of the positive class; None where there are several classes.
+    """Count the distinct test images, and those of the positive class (None if there are several classes).
 
     Examples
     --------
@@ -212,19 +205,19 @@ def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
 
 
 def size_ratio(folds: Sequence[FoldScores]) -> float | None:
-    """Mean size of the test parts over that of the training parts.
+    """Mean ratio of the test set size to the training set size.
 
     Parameters
     ----------
     folds : sequence of FoldScores
-        The folds of one arm. Test and training parts are counted in the same unit: in groups where each row
-        stands for its group, else in images. Where the training size is unknown, all rows that some other fold
-        tests count as training rows, which holds for (repeated) k-fold and 5x2.
+        The folds of one arm. Test and training sets are counted in the same unit: groups if each row is a group, else
+        images. If the training size is unknown, all rows that other folds test count as training rows, which is right
+        for (repeated) k-fold and 5x2.
 
     Returns
     -------
     float or None
-        The ratio; None where nothing is known of the training parts.
+        The ratio; None if the sizes of the training sets are unknown.
 
     Examples
     --------
@@ -240,13 +233,9 @@ def size_ratio(folds: Sequence[FoldScores]) -> float | None:
 
 
 def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | None:
-    """Find the two directions of each repeat of a repeated two-fold split.
+    """Find the positions of directions 1 and 2 of each complete repeat of a repeated two-fold split.
 
-    Returns
-    -------
-    list of (int, int) or None
-        Positions of directions 1 and 2 for each complete repeat, in the order of the repeats; None where a
-        name is another or no repeat is complete.
+    None if a fold has another name, or if no repeat is complete.
 
     Examples
     --------
@@ -266,27 +255,27 @@ def two_fold_repeats(folds: Sequence[FoldScores]) -> list[tuple[int, int]] | Non
 
 
 def pool_folds(folds: Sequence[FoldScores]) -> FoldScores:
-    """Pool the decision values of folds that test different images, as if one model had given them all.
+    """Pool the decision values of folds with different test images, as if one model had given all of them.
 
-    For folds whose test parts lack a class, such as those that leave one group out: none of them has an area under
-    the ROC curve of its own. Each fold's decision values come from a model of its own, so the pooled area also
-    depends on how well the models' scales and thresholds agree, and is mostly lower than each model's own
-    (Airola et al. 2011, Computational Statistics & Data Analysis 55, 1828-1844).
+    For folds without all classes in their test sets, such as leave-one-group-out folds: such a fold has no AUC. The
+    decision values of each fold come from a different model, so the pooled AUC also depends on how well the scales of
+    the models agree, and is usually lower than the AUC of each model (Airola et al. 2011, Computational Statistics &
+    Data Analysis 55, 1828-1844).
 
     Parameters
     ----------
     folds : sequence of FoldScores
-        The folds of one arm; no image stands in two of them.
+        The folds of one arm, without common images.
 
     Returns
     -------
     FoldScores
-        One fold named `POOLED`, with the mean size of the training parts.
+        One fold named `POOLED`, with the mean size of the training sets.
 
     Raises
     ------
     InputError
-        If there are no folds, or an image stands in two of them.
+        If there are no folds, or two folds have a common image.
 
     Examples
     --------
@@ -296,7 +285,7 @@ def pool_folds(folds: Sequence[FoldScores]) -> FoldScores:
     (('w', 'x', 'y'), [0, 1, 0], 2, array([0.5]))
     """
     if not folds:
-        raise InputError("pooling needs at least one fold. Got none instead.")
+        raise InputError("pooling needs at least one fold. Got none.")
     sizes = [fold.train_size for fold in folds if fold.train_size is not None]
     pooled = fold_scores(
         POOLED,
@@ -310,12 +299,12 @@ def pool_folds(folds: Sequence[FoldScores]) -> FoldScores:
 
 
 def partition_warnings(folds: Sequence[FoldScores]) -> tuple[str, ...]:
-    """Say which folds repeat a test part, so that they do not count as new evidence.
+    """Warn of folds with the same test images, which are no additional evidence.
 
     Examples
     --------
     >>> partition_warnings([fold_scores(name, ["x"], [1], [0.3]) for name in ("1", "2")])
-    ('repeated test parts: 2 = 1',)
+    ('repeated test sets: 2 = 1',)
     """
     seen: dict[tuple[str, ...], str] = {}
     repeated = [
@@ -323,23 +312,23 @@ def partition_warnings(folds: Sequence[FoldScores]) -> tuple[str, ...]:
         for fold in folds
         if seen.setdefault(fold.ids, fold.name) != fold.name
     ]
-    return (f"repeated test parts: {listing(repeated)}",) if repeated else ()
+    return (f"repeated test sets: {listing(repeated)}",) if repeated else ()
 
 
 def select_rows(folds: Sequence[FoldScores], images: set[str]) -> list[FoldScores]:
-    """Keep some images of each fold, such as those of one stratum.
+    """Select images of each fold, such as those of one subgroup.
 
     Parameters
     ----------
     folds : sequence of FoldScores
         The folds of one arm.
     images : set of str
-        Image ids to keep.
+        Image ids to select.
 
     Returns
     -------
     list of FoldScores
-        The folds with these images; folds without any are left out.
+        The folds with only these images; folds without any of them are omitted.
 
     Examples
     --------
@@ -366,25 +355,25 @@ def select_rows(folds: Sequence[FoldScores], images: set[str]) -> list[FoldScore
 def summarise_arm(
     folds: Sequence[FoldScores], *, ratio: float | None = None, level: float = 0.95
 ) -> FoldSummary:
-    """Summarise an arm's area under the ROC curve with the interval that its protocol allows.
+    """Summarise the AUC of an arm with the confidence interval that fits its protocol.
 
     Parameters
     ----------
     folds : sequence of FoldScores
         The folds of one arm.
     ratio : float, optional
-        Size of the test part over that of the training part; `size_ratio` of the folds where left out.
-        Give that of the whole folds for the rows of one stratum.
+        Size of the test set divided by that of the training set. By default `size_ratio` of the folds. For a subgroup,
+        pass the ratio of the complete folds.
     level : float
-        Confidence.
+        Confidence level.
 
     Returns
     -------
     FoldSummary
-        One two-class fold: its area with DeLong's interval on the logit scale, by groups where a group has
-        several images. Several folds: mean, standard deviation and the corrected resampled t interval on the
-        logit scale. One fold of several classes: the area alone. The warnings say where few images, or groups,
-        of a class stand behind it, and where decision values of several models are pooled.
+        One two-class fold: its AUC with DeLong's interval on the logit scale, by groups if a group has several
+        images. Several folds: mean, standard deviation and the corrected resampled t interval on the logit scale. One
+        fold with several classes: the AUC without an interval. Warnings name few images or groups of a class, and
+        decision values that are pooled from several models.
 
     Raises
     ------
@@ -398,7 +387,7 @@ def summarise_arm(
     'DeLong, logit'
     """
     if not folds:
-        raise InputError("an arm needs at least one fold to be summarised. Got none instead.")
+        raise InputError("the summary of an arm needs at least one fold. Got none.")
     if len(folds) == 1 and folds[0].binary:
         summary = _by_delong(folds[0], level)
         notes: tuple[str, ...] = ()
@@ -432,31 +421,31 @@ def _by_delong(fold: FoldScores, level: float) -> FoldSummary:
 
 
 def _few(folds: Sequence[FoldScores]) -> list[str]:
-    """Warn of few independent images, or groups, of the smaller class over all folds."""
+    """Warn of few independent images or groups of the smaller class over all folds."""
     units: dict[int, set[str]] = {}
     for fold in folds:
         for group, index in zip(fold.groups, fold.actual.tolist(), strict=True):
             units.setdefault(index, set()).add(group)
     grouped = any(len(set(fold.groups)) < len(fold.groups) for fold in folds)
     few = few_warning(min(map(len, units.values()), default=0), grouped=grouped)
-    return [f"{few}: the estimate rests on these"] if few else []
+    return [f"{few}: the estimate is imprecise"] if few else []
 
 
 def _pooled(folds: Sequence[FoldScores]) -> list[str]:
-    """State the caveat of pooled decision values."""
+    """Warn of decision values that are pooled from several models."""
     return [
-        f"decision values of {fold.models} models are pooled to one area, as if their scales agreed"
+        f"decision values of {fold.models} models are pooled for one AUC, assuming that their scales agree"
         for fold in folds
         if fold.models > 1
     ]
 
 
 def _check_same(first: FoldScores, other: FoldScores) -> None:
-    """Refuse folds of two arms that do not test the same images of the same classes."""
+    """Refuse folds of two arms with different images or different classes."""
     odd = sorted(set(first.ids) ^ set(other.ids))
     if odd:
         raise InputError(
             f"arms must score the same images in fold {first.name!r}. These differ: {listing(odd)}."
         )
     if (first.actual != other.actual).any() or first.scores.shape != other.scores.shape:
-        raise InputError(f"arms must have the same task in fold {first.name!r}: their classes differ.")
+        raise InputError(f"arms must have the same task in fold {first.name!r}. Their classes differ.")

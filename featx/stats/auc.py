@@ -1,8 +1,8 @@
-"""Ranking metrics: ROC curve and area, precision-recall curve and average precision.
+"""Ranking metrics: ROC curve and its area (AUC), precision-recall curve and average precision.
 
-**Where a value does not exist.** With one class only there is nothing to rank: every area here is NaN then,
-and so is a macro average of which one class has no area. NaN is for the caller to count; `mean_roc` and
-`featx.stats.intervals.summarise_folds` count it in their results. No function puts 0.5 or 0 in its place.
+With only one class the AUC is undefined. Every function then returns NaN, and so does a macro average if one class has
+no AUC; NaN is never replaced by 0.5 or 0. `mean_roc` and `featx.stats.summarise_folds` report how many folds are
+undefined.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RocCurve:
     Attributes
     ----------
     false_positive_rate, true_positive_rate : ndarray of float64, shape (m,)
-        1 - specificity and sensitivity, both never falling; NaN where that class is missing.
+        1 - specificity and sensitivity, both non-decreasing; NaN where the class is missing.
     thresholds : ndarray of float64, shape (m,)
         A row counts as positive if its score is at least this; the first is infinity.
     """
@@ -52,12 +52,12 @@ class RocCurve:
 
 @dataclass(frozen=True)
 class PrecisionRecallCurve:
-    """A precision-recall curve: one point for each distinct score, recall rising.
+    """A precision-recall curve: one point for each distinct score, in the order of increasing recall.
 
     Attributes
     ----------
     recall, precision : ndarray of float64, shape (m,)
-        Recall is NaN where there are no positives.
+        Recall is NaN if there are no positives.
     thresholds : ndarray of float64, shape (m,)
         A row counts as positive if its score is at least this.
     """
@@ -74,16 +74,16 @@ class MeanRoc:
     Attributes
     ----------
     false_positive_rate : ndarray of float64, shape (points + 1,)
-        The common grid, with 0 twice: the curve starts in the corner (0, 0) and climbs there.
+        The common grid. It contains 0 twice, so that the curve can rise vertically from (0, 0).
     mean : ndarray of float64, shape (points + 1,)
         Mean sensitivity over the folds.
     sd : ndarray of float64, shape (points + 1,)
-        Standard deviation over the folds (n - 1); NaN with fewer than two. It describes the folds' spread, it
-        is no confidence band.
+        Standard deviation over the folds (n - 1); NaN with fewer than two folds. It describes the spread of the
+        folds and is not a confidence band.
     folds : int
-        How many curves were averaged.
+        Number of curves that were averaged.
     undefined : int
-        How many folds held one class only and have no curve.
+        Number of folds with only one class, which have no curve.
     """
 
     false_positive_rate: FloatArray
@@ -94,10 +94,10 @@ class MeanRoc:
 
 
 def roc_auc(actual: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve.
+    """Area under the ROC curve (AUC).
 
-    The share of pairs of a positive and a negative in which the positive scores higher; a tie counts one half
-    (the Mann-Whitney statistic; Hanley & McNeil 1982, Radiology 143, 29-36).
+    The fraction of pairs of a positive and a negative in which the positive has the higher score; a tie counts one
+    half (the Mann-Whitney statistic; Hanley & McNeil 1982, Radiology 143, 29-36).
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def roc_auc(actual: ArrayLike, scores: ArrayLike) -> float:
     Returns
     -------
     float
-        0 to 1; NaN if `actual` holds one class only.
+        0 to 1; NaN if `actual` has only one class.
 
     Raises
     ------
@@ -133,19 +133,7 @@ def roc_auc(actual: ArrayLike, scores: ArrayLike) -> float:
 
 
 def one_vs_rest_auc(targets: ArrayLike, scores: ArrayLike) -> FloatArray:
-    """Area under the ROC curve of each class against all others.
-
-    Parameters
-    ----------
-    targets : array_like of int, shape (n,)
-        Class index of each row, 0 to k - 1.
-    scores : array_like of shape (n, k)
-        One score a class.
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        NaN for a class that no row, or every row, has.
+    """One-vs-rest AUC of each class, shape (k,); NaN for a class that no row or every row has.
 
     Examples
     --------
@@ -157,19 +145,9 @@ def one_vs_rest_auc(targets: ArrayLike, scores: ArrayLike) -> FloatArray:
 
 
 def macro_auc(targets: ArrayLike, scores: ArrayLike) -> float:
-    """Mean of the one-vs-rest areas, every class with the same weight.
+    """Unweighted mean of the one-vs-rest AUCs.
 
-    Parameters
-    ----------
-    targets : array_like of int, shape (n,)
-        Class index of each row, 0 to k - 1.
-    scores : array_like of shape (n, k)
-        One score a class.
-
-    Returns
-    -------
-    float
-        NaN if one class has no area: a mean over the others would be another quantity.
+    NaN if one class has no AUC, since the mean over the other classes would be another quantity.
 
     Examples
     --------
@@ -180,24 +158,24 @@ def macro_auc(targets: ArrayLike, scores: ArrayLike) -> float:
 
 
 def fold_auc(targets: ArrayLike, scores: ArrayLike) -> float:
-    """Area of one fold: `roc_auc` for one score a row, `macro_auc` for one score a class.
+    """AUC of one fold: `roc_auc` for two classes, the macro average of the one-vs-rest AUCs for several.
 
     Parameters
     ----------
     targets : array_like of int, shape (n,)
-        Class indices; 0 and 1, with 1 positive, where there is one score a row.
+        Class indices; with one score per row, 1 is positive and 0 negative.
     scores : array_like of shape (n,), (n, 1) or (n, k)
-        Scores.
+        One score per row, or one score per class.
 
     Returns
     -------
     float
-        0 to 1, or NaN where it does not exist.
+        0 to 1; NaN if a class is missing.
 
     Raises
     ------
     InputError
-        As `roc_auc` and `macro_auc`.
+        If the shapes differ, a label is not a class index, or a score is not finite.
 
     Examples
     --------
@@ -211,7 +189,7 @@ def fold_auc(targets: ArrayLike, scores: ArrayLike) -> float:
 
 
 def roc_curve(actual: ArrayLike, scores: ArrayLike) -> RocCurve:
-    """Trace the ROC curve through every distinct score.
+    """Compute the ROC curve, with one point for each distinct score.
 
     Parameters
     ----------
@@ -223,7 +201,7 @@ def roc_curve(actual: ArrayLike, scores: ArrayLike) -> RocCurve:
     Returns
     -------
     RocCurve
-        Tied scores share one point, so the trapezoids under it sum to `roc_auc`.
+        Tied scores share one point, so the area by the trapezoidal rule equals `roc_auc`.
 
     Raises
     ------
@@ -246,7 +224,7 @@ def roc_curve(actual: ArrayLike, scores: ArrayLike) -> RocCurve:
 
 
 def precision_recall_curve(actual: ArrayLike, scores: ArrayLike) -> PrecisionRecallCurve:
-    """Trace precision against recall through every distinct score.
+    """Compute the precision-recall curve, with one point for each distinct score.
 
     Parameters
     ----------
@@ -258,7 +236,7 @@ def precision_recall_curve(actual: ArrayLike, scores: ArrayLike) -> PrecisionRec
     Returns
     -------
     PrecisionRecallCurve
-        Steps, not to be joined by straight lines (Davis & Goadrich 2006).
+        A step function; linear interpolation would be too optimistic (Davis & Goadrich 2006).
 
     Raises
     ------
@@ -276,19 +254,19 @@ def precision_recall_curve(actual: ArrayLike, scores: ArrayLike) -> PrecisionRec
 
 
 def average_precision(actual: ArrayLike, scores: ArrayLike) -> float:
-    """Precision averaged over recall: the sum of precision times the step in recall, without interpolation.
+    """Average precision: the sum of precision times the increase in recall, without interpolation.
 
     Parameters
     ----------
     actual : array_like of shape (n,)
         True or 1 for positive, False or 0 for negative.
     scores : array_like of shape (n,)
-        Higher for positive. Its chance level is the share of positives, not 0.5.
+        Higher for positive. For random scores the result is the fraction of positives, not 0.5.
 
     Returns
     -------
     float
-        0 to 1; NaN if `actual` holds one class only.
+        0 to 1; NaN if `actual` has only one class.
 
     Raises
     ------
@@ -310,17 +288,16 @@ def average_precision(actual: ArrayLike, scores: ArrayLike) -> float:
 def mean_roc(folds: Sequence[tuple[ArrayLike, ArrayLike]], points: int = 201) -> MeanRoc:
     """Average the ROC curves of folds vertically on a common grid.
 
-    At each false positive rate of the grid, sensitivities are averaged (Fawcett 2006, Pattern Recognition
-    Letters 27, algorithm 3). Between two points of a curve the value lies on the straight line; where a curve
-    climbs vertically, its upper end counts. The area under the mean curve therefore is the mean of the areas,
-    but for the grid's coarseness.
+    The sensitivities are averaged at each false positive rate of the grid (Fawcett 2006, Pattern Recognition
+    Letters 27, algorithm 3). Curves are interpolated linearly; at a vertical step the upper end is used. The area
+    under the mean curve is the mean of the AUCs, up to the resolution of the grid.
 
     Parameters
     ----------
     folds : sequence of (actual, scores)
-        Labels and scores of each fold, as `roc_curve` takes them.
+        Labels and scores of each fold, as in `roc_curve`.
     points : int
-        Points of the grid from 0 to 1, at least 2.
+        Number of grid points from 0 to 1, at least 2.
 
     Returns
     -------
@@ -330,7 +307,7 @@ def mean_roc(folds: Sequence[tuple[ArrayLike, ArrayLike]], points: int = 201) ->
     Raises
     ------
     InputError
-        As `roc_curve`, or if there are no folds.
+        If there are no folds, or as in `roc_curve`.
     ConfigError
         If `points` is below 2.
 
@@ -343,7 +320,7 @@ def mean_roc(folds: Sequence[tuple[ArrayLike, ArrayLike]], points: int = 201) ->
     if points < 2:
         raise ConfigError(f"The 'points' parameter must be at least 2. Got {points!r} instead.")
     if not folds:
-        raise InputError("a mean ROC curve needs at least one fold. Got none instead.")
+        raise InputError("a mean ROC curve needs at least one fold. Got none.")
     grid = np.linspace(0, 1, points)
     curves = [roc_curve(*fold) for fold in folds]
     rows = [
@@ -368,15 +345,15 @@ def _counts(labels: np.ndarray, values: FloatArray) -> tuple[FloatArray, FloatAr
     """Count true and false positives at each distinct score, highest first."""
     order = np.argsort(-values, kind="stable")
     ranked = values[order]
-    last = np.flatnonzero(np.diff(ranked, append=-np.inf))  # last row of each run of equal scores
+    last = np.flatnonzero(np.diff(ranked, append=-np.inf))  # last row of each set of equal scores
     true = np.cumsum(labels[order], dtype=np.float64)[last]
     return true, last + 1.0 - true, ranked[last]
 
 
 def _at(grid: FloatArray, curve: RocCurve) -> FloatArray:
-    """Read a curve's sensitivity at given false positive rates, the upper end of vertical steps."""
+    """Interpolate the sensitivity at given false positive rates; a vertical step counts with its upper end."""
     x, y = curve.false_positive_rate, curve.true_positive_rate
-    left = np.searchsorted(x, grid, side="right") - 1  # last point not beyond the grid's
+    left = np.searchsorted(x, grid, side="right") - 1  # last point of the curve at or before each grid point
     right = np.minimum(left + 1, len(x) - 1)
     run = np.where(x[right] > x[left], x[right] - x[left], 1.0)
     return np.asarray(y[left] + (y[right] - y[left]) * (grid - x[left]) / run)
@@ -394,7 +371,7 @@ def partial_auc(
     focus: str = "specificity",
     standardised: bool = True,
 ) -> float:
-    """Area under the ROC curve between two specificities, or two sensitivities.
+    """Partial AUC: the area under the ROC curve between two specificities or two sensitivities.
 
     Parameters
     ----------
@@ -406,22 +383,22 @@ def partial_auc(
         Bounds of the rate that `focus` names, 0 <= low < high <= 1.
     focus : str
         ``"specificity"``: the area below the curve over this range of specificities. ``"sensitivity"``: the
-        area beside the curve over this range of sensitivities.
+        area to the right of the curve over this range of sensitivities.
     standardised : bool
-        Rescale so that chance is 0.5 and perfection 1 (McClish 1989, Medical Decision Making 9, 190-195);
-        otherwise the bare area, at most high - low.
+        Rescale so that random scores have 0.5 and a perfect ranking has 1 (McClish 1989, Medical Decision Making 9,
+        190-195); otherwise return the area itself, at most high - low.
 
     Returns
     -------
     float
-        NaN if `actual` holds one class only.
+        NaN if `actual` has only one class.
 
     Raises
     ------
     InputError
         If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
     ConfigError
-        If the bounds are not in order within 0 and 1, or the focus is unknown.
+        If not 0 <= low < high <= 1, or `focus` is unknown.
 
     Examples
     --------
@@ -432,12 +409,12 @@ def partial_auc(
     """
     if not 0 <= low < high <= 1:
         raise ConfigError(
-            f"The 'low' and 'high' parameters must be in order within 0 and 1. Got {low!r} and {high!r}."
+            f"The 'low' and 'high' parameters must satisfy 0 <= low < high <= 1. Got {low!r} and {high!r} instead."
         )
     if focus not in _FOCUSES:
         raise ConfigError(f"The 'focus' parameter must be one of {_FOCUSES}. Got {focus!r} instead.")
     labels, values = binary(actual, scores)
-    if focus == "sensitivity":  # the same curve seen from the negatives
+    if focus == "sensitivity":  # the same curve with the classes exchanged
         labels, values = ~labels, -values
     curve = roc_curve(labels, values)
     ends = np.array([1 - high, 1 - low])
@@ -449,7 +426,7 @@ def partial_auc(
 
 
 def _area_up_to(ends: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Area under a curve of straight lines from 0 to each end."""
+    """Area under a piecewise linear curve from 0 to each end."""
     if not np.isfinite(x + y).all():
         return np.full(len(ends), np.nan)
     whole = np.concatenate([[0.0], np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2)])

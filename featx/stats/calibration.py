@@ -1,7 +1,7 @@
-"""Probabilities from decision values, and how far to believe them.
+"""Calibration: predicted probabilities from decision values, and measures of their quality.
 
-A calibration is fitted on scores of images that the scored model was not trained on: decision values gathered
-over inner folds of the training part, folds that share no group. `fit_calibration` refuses folds that do.
+A calibration is fitted on images that the scoring model was not trained on: decision values from the inner folds of the
+training set. `fit_calibration` refuses inner folds that share a group.
 """
 
 from __future__ import annotations
@@ -21,27 +21,25 @@ from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, grou
 __all__ = [
     "METHODS",
     "Calibration",
+    "IsotonicCurve",
     "Recalibration",
     "Reliability",
     "Sigmoid",
-    "Steps",
     "brier_score",
     "calibrate",
     "calibration_warnings",
     "fit_calibration",
     "fit_recalibration",
     "reliability",
-    "smooth_curve",
+    "smooth_calibration_curve",
 ]
 
 
 METHODS = ("sigmoid", "isotonic")
-
-
 _SPACINGS = ("uniform", "quantile")
-
-
-_ISOTONIC = 1000  # rows of the smaller class from which it does at least as well as a sigmoid
+_ISOTONIC = 1000  # with fewer rows of the smaller class, a sigmoid is better
+_UNDEFINED = Estimate(float("nan"), float("nan"), float("nan"))
+_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Sigmoid:
     Attributes
     ----------
     slope, intercept : float
-        Its parameters; a falling curve (slope below 0) means that the scores rank backwards.
+        Its parameters. A negative slope means that higher scores belong to the negative class.
     """
 
     slope: float
@@ -59,13 +57,13 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """An isotonic curve: straight lines between points, constant beyond them.
+class IsotonicCurve:
+    """An isotonic curve: linear between its points, constant outside of them.
 
     Attributes
     ----------
     scores, probabilities : tuple of float
-        The points, both rising.
+        The points, both non-decreasing.
     """
 
     scores: tuple[float, ...]
@@ -80,32 +78,34 @@ class Calibration:
     ----------
     method : str
         ``"sigmoid"`` or ``"isotonic"``.
-    curves : tuple of Sigmoid or Steps
-        One for a two-class task, else one a class.
-    n, positives : tuple of int
-        Images that each curve was fitted on, and those of its class.
+    curves : tuple of Sigmoid or IsotonicCurve
+        One for a two-class task, else one per class.
+    n : int
+        Number of images that the curves were fitted on.
+    positives : tuple of int
+        Number of images of the class of each curve.
     """
 
     method: str
-    curves: tuple[Sigmoid | Steps, ...]
+    curves: tuple[Sigmoid | IsotonicCurve, ...]
     n: int
     positives: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """A reliability diagram: bins of like probability, and what became of them.
+    """A reliability diagram: predicted probability and observed fraction of positives in bins.
 
     Attributes
     ----------
     predicted : ndarray of float64, shape (bins,)
-        Mean probability in each bin that holds images.
+        Mean predicted probability of each bin that is not empty.
     observed : ndarray of float64, shape (bins,)
-        Share of positives in it.
+        Observed fraction of positives.
     low, high : ndarray of float64, shape (bins,)
-        95 % interval of that share, `featx.stats.operating.proportion`'s.
+        95 % interval of this fraction, from `proportion`.
     counts : ndarray of int64, shape (bins,)
-        Rows in it.
+        Number of rows.
     """
 
     predicted: FloatArray
@@ -130,28 +130,28 @@ def fit_calibration(
     targets : array_like of int, shape (n,)
         Class index of each image; 1 is positive in a two-class task.
     scores : array_like of shape (n,), (n, 1) or (n, k)
-        Decision values of images that the model which scored them did not see: gathered over inner folds.
+        Decision values from models that were not trained on the scored images: those of inner cross-validation.
     method : str
-        ``"sigmoid"`` (Platt 1999, with his smoothed targets; two parameters, the choice for few images) or
-        ``"isotonic"`` (Zadrozny & Elkan 2002; any rising curve; makes ties, and wants about 1,000 rows of the smaller
-        class, see `calibration_warnings`). Its lowest step never says 0 nor its highest 1: a step of m rows without a
-        positive says 1 / (m + 2), Laplace's rule of succession, or what the next step says if that is less.
+        ``"sigmoid"`` (Platt 1999, with smoothed targets; two parameters, suitable for few images) or ``"isotonic"``
+        (Zadrozny & Elkan 2002; any non-decreasing curve; it gives ties and needs about 1,000 rows of the smaller class,
+        see `calibration_warnings`). Isotonic probabilities are never exactly 0 or 1: a lowest step of m rows without a
+        positive has the probability 1 / (m + 2), Laplace's rule of succession, or that of the next step if it is lower.
     folds, groups : array_like of shape (n,), optional
-        Inner fold in which each image was scored, and its group, for the check that no group is in two folds.
+        Inner fold and group of each image, for the check that no group is in two folds.
 
     Returns
     -------
     Calibration
-        One curve, or with several classes one of each class against all others.
+        One curve; with several classes, one one-vs-rest curve per class.
 
     Raises
     ------
     InputError
-        If the arrays do not fit, or a class has no image.
+        If the shapes do not match, or a class has no image.
     ConfigError
-        For an unknown method.
+        If `method` is unknown.
     LeakError
-        If a group was scored in two inner folds: one of the two models was then trained on it.
+        If a group is in two inner folds: one of the two models was then trained on it.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def fit_calibration(
     for index, (labels, _) in enumerate(columns):
         if labels.all() or not labels.any():
             raise InputError(
-                f"a calibration needs images within and without each class. Curve {index} has one kind only."
+                f"a calibration needs positive and negative images for each curve. Curve {index} has only one class."
             )
     return Calibration(
         method,
@@ -179,7 +179,7 @@ def fit_calibration(
 
 
 def calibrate(calibration: Calibration, scores: ArrayLike) -> FloatArray:
-    """Turn decision values into probabilities.
+    """Compute predicted probabilities from decision values.
 
     Parameters
     ----------
@@ -191,24 +191,24 @@ def calibrate(calibration: Calibration, scores: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (n,) or (n, k)
-        Probability of the positive class; or of each class, scaled to sum to 1 (all alike where every curve
+        Probability of the positive class, or of each class, normalised to sum to 1 (equal probabilities if every curve
         gives 0).
 
     Raises
     ------
     InputError
-        If there is not one score for each curve.
+        If the number of columns is not the number of curves.
 
     Examples
     --------
-    >>> calibrate(Calibration("isotonic", (Steps((0.0, 1.0), (0.2, 0.8)),), 9, (4,)), [-1, 0.5, 3])
+    >>> calibrate(Calibration("isotonic", (IsotonicCurve((0.0, 1.0), (0.2, 0.8)),), 9, (4,)), [-1, 0.5, 3])
     array([0.2, 0.5, 0.8])
     """
     values = np.asarray(scores, dtype=np.float64)
     columns = values[:, None] if values.ndim == 1 else values
     if columns.shape[1] != len(calibration.curves):
         raise InputError(
-            f"scores must have {len(calibration.curves)} columns, as fitted. Got {columns.shape[1]} instead."
+            f"scores must have {len(calibration.curves)} columns, as in the fit. Got {columns.shape[1]} instead."
         )
     found = np.column_stack(
         [_read(curve, columns[:, index]) for index, curve in enumerate(calibration.curves)]
@@ -220,7 +220,7 @@ def calibrate(calibration: Calibration, scores: ArrayLike) -> FloatArray:
 
 
 def calibration_warnings(calibration: Calibration) -> tuple[str, ...]:
-    """Say where a calibration was fitted on too few rows.
+    """Warn of a calibration that was fitted on too few rows.
 
     Parameters
     ----------
@@ -230,43 +230,43 @@ def calibration_warnings(calibration: Calibration) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        One sentence, or nothing. Below about 1,000 rows isotonic regression overfits and a sigmoid does better
-        (Niculescu-Mizil & Caruana 2005, ICML, 625-632); with rare positives the rows of the smaller class count.
+        One sentence, or empty. With fewer than about 1,000 rows, isotonic regression overfits, and a sigmoid is better
+        (Niculescu-Mizil & Caruana 2005, ICML, 625-632). The rows of the smaller class are counted.
 
     Examples
     --------
-    >>> calibration_warnings(Calibration("isotonic", (Steps((0.0,), (0.5,)),), 900, (80,)))
-    ('isotonic calibration was fitted on 80 rows of the smaller class; below about 1,000 it overfits, use sigmoid',)
+    >>> calibration_warnings(Calibration("isotonic", (IsotonicCurve((0.0,), (0.5,)),), 900, (80,)))
+    ('isotonic calibration was fitted on 80 rows of the smaller class; with fewer than about 1,000 it overfits, use sigmoid',)
     """
     fewest = min(min(count, calibration.n - count) for count in calibration.positives)
     if calibration.method != "isotonic" or fewest >= _ISOTONIC:
         return ()
     return (
-        f"isotonic calibration was fitted on {fewest} rows of the smaller class; below about {_ISOTONIC:,} it "
-        "overfits, use sigmoid",
+        f"isotonic calibration was fitted on {fewest} rows of the smaller class; with fewer than about "
+        f"{_ISOTONIC:,} it overfits, use sigmoid",
     )
 
 
 def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean squared error of probabilities.
+    """Brier score: the mean squared error of predicted probabilities.
 
     Parameters
     ----------
     targets : array_like of int, shape (n,)
         Class index of each image; 1 is positive in a two-class task.
     probabilities : array_like of shape (n,) or (n, k)
-        Of the positive class: the mean of the squared error is taken, 0 to 1. Of each class: the squared
-        errors of the classes are summed, 0 to 2 (Brier 1950, Monthly Weather Review 78, 1-3).
+        Of the positive class: the result is the mean squared error, 0 to 1. Of each class: the squared errors are
+        summed over the classes, 0 to 2 (Brier 1950, Monthly Weather Review 78, 1-3).
 
     Returns
     -------
     float
-        0 is best. It depends on the prevalence; NaN without images.
+        0 is best. It depends on the prevalence; NaN if there are no images.
 
     Raises
     ------
     InputError
-        If the arrays do not fit or a probability is not within 0 and 1.
+        If the shapes do not match or a probability is not between 0 and 1.
 
     Examples
     --------
@@ -291,7 +291,7 @@ def reliability(
     images: ArrayLike | None = None,
     groups: ArrayLike | None = None,
 ) -> Reliability:
-    """Compare predicted probabilities with observed frequencies, bin by bin.
+    """Compare predicted probabilities with observed fractions of positives in bins.
 
     Parameters
     ----------
@@ -300,24 +300,25 @@ def reliability(
     probabilities : array_like of shape (n,)
         Of the positive class.
     bins : int
-        How many bins, at least 1.
+        Number of bins, at least 1.
     spacing : str
-        ``"uniform"``: bins of equal width. ``"quantile"``: bins of about equally many images; equal
-        probabilities share a bin, so there may be fewer.
+        ``"uniform"``: bins of equal width. ``"quantile"``: bins with about the same number of images; equal
+        probabilities share a bin, so there may be fewer bins.
     images, groups : array_like of shape (n,), optional
-        Image of each row, if images are tested more than once, and its group: rows of one are dependent.
+        Image of each row, if images are tested more than once, and its patient, case or lesion. Rows of the same image
+        or group are not assumed to be independent.
 
     Returns
     -------
     Reliability
-        Bins that hold images.
+        The bins that are not empty.
 
     Raises
     ------
     InputError
-        If the arrays do not fit or a probability is not within 0 and 1.
+        If the shapes do not match or a probability is not between 0 and 1.
     ConfigError
-        For an unknown spacing or fewer than one bin.
+        If `spacing` is unknown or `bins` is below 1.
 
     Examples
     --------
@@ -348,13 +349,13 @@ def reliability(
 
 
 def _check_disjoint(folds: np.ndarray, groups: np.ndarray) -> None:
-    """Refuse groups that were scored in two inner folds."""
+    """Refuse groups that are in two inner folds."""
     pairs = np.unique(np.column_stack([groups.astype(str), folds.astype(str)]), axis=0)
     names, counts = np.unique(pairs[:, 0], return_counts=True)
     shared = names[counts > 1].tolist()
     if shared:
         raise LeakError(
-            f"inner folds for a calibration must not share groups, split by group. Shared: {listing(shared)}."
+            f"the inner folds of a calibration must not share groups. Shared: {listing(shared)}. Split by group."
         )
 
 
@@ -368,7 +369,7 @@ def _one_vs_rest(targets: ArrayLike, scores: ArrayLike) -> list[tuple[ArrayLike,
 
 
 def _fit_sigmoid(labels: BoolArray, scores: FloatArray) -> Sigmoid:
-    """Fit Platt's curve by maximum likelihood to targets that are smoothed against overfitting."""
+    """Fit Platt's curve by maximum likelihood; its smoothed targets reduce overfitting."""
     positives = labels.sum()
     wanted = np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
     centre, spread = scores.mean(), scores.std() or 1.0
@@ -383,19 +384,19 @@ def _fit_sigmoid(labels: BoolArray, scores: FloatArray) -> Sigmoid:
     return Sigmoid(float(slope / spread), float(intercept - slope * centre / spread))
 
 
-def _fit_steps(labels: BoolArray, scores: FloatArray) -> Steps:
-    """Fit a rising curve by least squares."""
+def _fit_steps(labels: BoolArray, scores: FloatArray) -> IsotonicCurve:
+    """Fit a non-decreasing curve by least squares."""
     from sklearn.isotonic import IsotonicRegression
 
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
         scores, labels.astype(np.float64)
     )
     heights = np.clip(fitted.y_thresholds_, *_supported(fitted.predict(scores)))
-    return Steps(tuple(fitted.X_thresholds_.tolist()), tuple(heights.tolist()))
+    return IsotonicCurve(tuple(fitted.X_thresholds_.tolist()), tuple(heights.tolist()))
 
 
 def _supported(heights: FloatArray) -> tuple[float, float]:
-    """Bound the heights of steps at 0 and 1 by what their rows support: Laplace's rule, without passing a neighbour."""
+    """Replace probabilities 0 and 1 of the outer steps by Laplace's rule, without passing the next step."""
     levels, counts = np.unique(heights, return_counts=True)
     low, high = float(levels[0]), float(levels[-1])
     if low == 0.0:
@@ -405,42 +406,39 @@ def _supported(heights: FloatArray) -> tuple[float, float]:
     return low, max(low, high)
 
 
-def _read(curve: Sigmoid | Steps, scores: FloatArray) -> FloatArray:
-    """Read probabilities from a curve."""
+def _read(curve: Sigmoid | IsotonicCurve, scores: FloatArray) -> FloatArray:
+    """Evaluate a curve."""
     if isinstance(curve, Sigmoid):
         return np.asarray(expit(curve.slope * scores + curve.intercept))
     return np.interp(scores, curve.scores, curve.probabilities)
 
 
 def _probabilities(values: ArrayLike) -> FloatArray:
-    """Check that values are within 0 and 1."""
+    """Check that values are between 0 and 1."""
     numbers = np.asarray(values, dtype=np.float64)
-    if not ((numbers >= 0) & (numbers <= 1)).all():
-        raise InputError("probabilities must be within 0 and 1; calibrate decision values first.")
+    outside = numbers[~((numbers >= 0) & (numbers <= 1))]
+    if outside.size:
+        raise InputError(
+            f"probabilities must be between 0 and 1. Got {outside[0]}. Calibrate decision values first."
+        )
     return numbers
-
-
-_NONE = Estimate(float("nan"), float("nan"), float("nan"))
-
-
-_STEPS = 200
 
 
 @dataclass(frozen=True)
 class Recalibration:
-    """How far probabilities are off.
+    """Calibration slope, intercept and observed/expected ratio of predicted probabilities.
 
     Attributes
     ----------
     slope : Estimate
-        Logistic recalibration slope: 1 is right, below 1 the probabilities are too extreme.
+        Logistic recalibration slope. 1 is ideal; below 1 the probabilities are too extreme.
     intercept : Estimate
-        Calibration in the large, the intercept with the slope fixed at 1: 0 is right, below 0 the probabilities are
-        too high.
+        Calibration in the large: the intercept with the slope fixed at 1. 0 is ideal; below 0 the probabilities are too
+        high.
     observed_expected : Estimate
-        Positives over the sum of the probabilities: 1 is right.
+        Number of positives divided by the sum of the probabilities. 1 is ideal.
     warnings : tuple of str
-        Why a value is missing.
+        Reasons for undefined values.
     """
 
     slope: Estimate
@@ -452,7 +450,7 @@ class Recalibration:
 def fit_recalibration(
     actual: ArrayLike, probabilities: ArrayLike, *, groups: ArrayLike | None = None
 ) -> Recalibration:
-    """Measure calibration by logistic recalibration and by counts.
+    """Measure calibration by logistic recalibration and by observed over expected positives.
 
     Parameters
     ----------
@@ -461,20 +459,19 @@ def fit_recalibration(
     probabilities : array_like of shape (n,)
         Of the positive class.
     groups : array_like of shape (n,), optional
-        Patient, lesion, or image that is tested several times, of each row: intervals are then cluster-robust (Liang
-        & Zeger 1986, Biometrika 73, 13-22) with a t quantile of as many degrees of freedom as there are groups, less
-        one.
+        Patient, lesion, or repeatedly tested image of each row. Intervals are then cluster-robust (Liang & Zeger 1986,
+        Biometrika 73, 13-22), with a t quantile with one degree of freedom fewer than groups.
 
     Returns
     -------
     Recalibration
-        Values and 95 % intervals; NaN, with a warning, with one class only, with probabilities of exactly 0 or 1, and
-        the slope where the probabilities separate the classes.
+        Estimates and 95 % intervals. All are NaN, with a warning, if there is only one class; slope and intercept if a
+        probability is exactly 0 or 1; the slope if the probabilities separate the classes.
 
     Raises
     ------
     InputError
-        If the arrays do not fit or a probability is not within 0 and 1.
+        If the shapes do not match or a probability is not between 0 and 1.
 
     Examples
     --------
@@ -482,42 +479,43 @@ def fit_recalibration(
     >>> round(found.slope.value, 3), round(found.intercept.value, 3), found.observed_expected.value
     (0.474, 0.0, 1.0)
     """
-    labels, values = binary(actual, probabilities)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise InputError("probabilities must be within 0 and 1; calibrate decision values first.")
+    labels, values = binary(actual, _probabilities(probabilities))
     if labels.all() or not labels.any():
-        return Recalibration(_NONE, _NONE, _NONE, ("one class only: nothing to recalibrate",))
+        return Recalibration(
+            _UNDEFINED, _UNDEFINED, _UNDEFINED, ("only one class: calibration is undefined",)
+        )
     codes = None if groups is None else group_codes(groups, len(labels))
     if codes is not None and len(np.unique(codes)) == len(codes):
         codes = None
     ratio = _observed_expected(labels, values, codes)
     if ((values == 0) | (values == 1)).any():
         return Recalibration(
-            _NONE, _NONE, ratio, ("probabilities of exactly 0 or 1 have no logit: no slope",)
+            _UNDEFINED,
+            _UNDEFINED,
+            ratio,
+            ("probabilities of exactly 0 or 1 have no finite logit: slope and intercept are undefined",),
         )
     line, one = logit(values), np.ones((len(values), 1))
     intercept = _last(_logistic(labels, one, line, codes))
-    if _separated(labels, line):
-        return Recalibration(_NONE, intercept, ratio, ("the probabilities separate the classes: no slope",))
+    inside, outside = line[labels], line[~labels]
+    if inside.min() >= outside.max() or inside.max() <= outside.min():
+        return Recalibration(
+            _UNDEFINED, intercept, ratio, ("the probabilities separate the classes: the slope is undefined",)
+        )
     slope = _last(_logistic(labels, np.column_stack([one, line]), np.zeros(len(values)), codes))
     return Recalibration(slope, intercept, ratio)
-
-
-def _separated(labels: BoolArray, line: FloatArray) -> bool:
-    inside, outside = line[labels], line[~labels]
-    return bool(inside.min() >= outside.max() or inside.max() <= outside.min())
 
 
 def _logistic(
     labels: BoolArray, design: FloatArray, offset: FloatArray, codes: IntArray | None
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Fit by Newton's method; coefficients, their standard errors, and the quantile for the interval."""
+    """Logistic regression by Newton's method: coefficients, standard errors, and quantile of the interval."""
     beta = np.zeros(design.shape[1])
-    for _ in range(_STEPS):
+    for _ in range(_ITERATIONS):
         chance = expit(offset + design @ beta)
         bread = (design * (chance * (1 - chance))[:, None]).T @ design
         step = np.linalg.solve(bread, design.T @ (labels - chance))
-        # A longer step could leave the region in which the quadratic model holds.
+        # Limit the step: the quadratic approximation holds only near the current coefficients.
         beta = beta + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-10:
             break
@@ -539,7 +537,7 @@ def _last(fitted: tuple[FloatArray, FloatArray, float]) -> Estimate:
 
 
 def _observed_expected(labels: BoolArray, values: FloatArray, codes: IntArray | None) -> Estimate:
-    """Ratio of sums with the interval of its logarithm, by linearisation."""
+    """Observed/expected ratio, with the interval of its logarithm by linearisation."""
     positives = float(labels.sum())
     ratio = positives / values.sum()
     residuals = labels - ratio * values
@@ -552,19 +550,19 @@ def _observed_expected(labels: BoolArray, values: FloatArray, codes: IntArray | 
 
 
 def _few(codes: IntArray) -> float:
-    """Correct a variance between groups for their number."""
+    """Small-sample correction of a variance between groups: m / (m - 1) for m groups."""
     clusters = len(np.unique(codes))
     return clusters / (clusters - 1) if clusters > 1 else float("nan")
 
 
-def smooth_curve(
+def smooth_calibration_curve(
     actual: ArrayLike, probabilities: ArrayLike, *, points: int = 101
 ) -> tuple[FloatArray, FloatArray]:
-    """Smooth what happened over the probabilities: a calibration curve without bins.
+    """Smooth calibration curve: the observed fraction of positives over the predicted probability, without bins.
 
     Local linear regression over the nearest three quarters of the rows (loess, Cleveland 1979, J. American Statistical
-    Association 74, 829-836, without its steps against outliers), as Austin & Steyerberg 2014 (Statistics in Medicine
-    33, 517-535) use it.
+    Association 74, 829-836, without its robustness iterations), as in Austin & Steyerberg 2014 (Statistics in Medicine
+    33, 517-535).
 
     Parameters
     ----------
@@ -573,18 +571,19 @@ def smooth_curve(
     probabilities : array_like of shape (n,)
         Of the positive class.
     points : int
-        Places between the lowest and the highest probability.
+        Number of points between the lowest and the highest probability.
 
     Returns
     -------
     probability, observed : ndarray of float64, shape (m,)
-        The curve, within 0 and 1; without places whose neighbours are all alike, empty for fewer than ten rows.
+        The curve, between 0 and 1. Points whose neighbours all have the same probability are omitted; with fewer than
+        ten rows the curve is empty.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> chance = rng.uniform(size=2000)
-    >>> where, observed = smooth_curve(rng.uniform(size=2000) < chance, chance)
+    >>> where, observed = smooth_calibration_curve(rng.uniform(size=2000) < chance, chance)
     >>> bool(np.abs(where - observed).max() < 0.06)
     True
     """

@@ -1,23 +1,22 @@
-"""Two arms, or several, compared by the test that their protocol allows.
+"""Comparison of two or more arms by the test that fits their protocol.
 
-=======================  ==================================================  ================================
-protocol                 test                                                also reported
-=======================  ==================================================  ================================
-one test set, 2 classes  DeLong; by groups where a group has several images
-one test set, more       bootstrap of the images, or of the groups
-5x2                      corrected resampled t (Nadeau & Bengio 2003)        combined 5x2cv F, 5x2cv paired t
-any other folds          corrected resampled t (Nadeau & Bengio 2003)
-=======================  ==================================================  ================================
+=========================  ==================================================  ================================
+protocol                   test                                                also reported
+=========================  ==================================================  ================================
+one test set, 2 classes    DeLong; by groups if a group has several images
+one test set, 3 or more    bootstrap of the images, or of the groups
+5x2                        corrected resampled t (Nadeau & Bengio 2003)        combined 5x2cv F, 5x2cv paired t
+any other folds            corrected resampled t (Nadeau & Bengio 2003)
+=========================  ==================================================  ================================
 
-Folds share training images, so none of these treats them as independent. Of several arms, every pair is compared
-over the folds and images that the two of them share. DeLong's test and the bootstrap on one test set compare two
-trained models, not two ways of training.
+Folds share training images, so none of these tests treats them as independent. With several arms, each pair is
+compared over the folds and images that both arms share. DeLong's test and the bootstrap on one test set compare two
+trained models, not two training procedures.
 
-The 5x2cv tests take the two directions of a repeat as independent. With a linear classifier on many features
-they are not: what is learnt on one half fits the other half as well as the reverse, both differences agree,
-and the tests find too much (`benchmarks/null_rates.py`: 2 features, the level is kept; 10 features, three
-times the level and more). So they are reported, and taken as the answer on request only
-(``test="combined-f"``).
+The 5x2cv tests assume that the two directions of a repeat are independent. With a linear classifier on many features
+they are correlated, and the tests have too many false positives (`benchmarks/null_rates.py`: 5 % with 2 features, 14 to
+17 % with 10 features). They are therefore reported beside the corrected resampled t, and are the main test only on
+request (``test="combined-f"``).
 """
 
 from __future__ import annotations
@@ -59,42 +58,42 @@ __all__ = [
 
 CORRECTIONS = ("holm", "none")
 TESTS = ("auto", "combined-f", "dietterich-t")
-_EAGER = "finds too much where training noise matters, as with few images and many features"
+_EAGER = "too many false positives with few images and many features, where the variance of training matters"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms compared.
+    """Comparison of two arms.
 
     Attributes
     ----------
     arms : tuple of str
         Names of arm a and arm b.
     values : tuple of float
-        Area under the ROC curve of each, the mean over the folds that entered.
+        AUC of each arm, the mean over `folds`.
     finding : TestResult
-        The test that the protocol allows; `finding.estimate` is a - b, and its interval is that of this pair
-        alone. Without a test, `p` is NaN and the warnings say why.
+        The test that fits the protocol. `finding.estimate` is a - b, and its interval is not corrected for other
+        comparisons. If no test is possible, `p` is NaN and the warnings say why.
     adjusted_p : float
-        `finding.p` corrected for the number of comparisons; equal to it where there was one.
+        `finding.p` corrected for the number of comparisons; the same value if there is only one comparison.
     adjustment : str
-        How it was corrected, such as ``"Holm over 3 comparisons"``; ``"none"``.
+        The correction, such as ``"Holm over 3 comparisons"``, or ``"none"``.
     undefined : int
-        Folds left out because a class is missing in their test part.
+        Number of folds that are excluded because a class is missing in their test set.
     others : tuple of TestResult
-        Further tests of the same difference, for the record; the answer is `finding`.
+        Further tests of the same difference, for information; the main test is `finding`.
     folds : tuple of str
-        Names of the folds that entered: those in which both arms have an area.
+        Names of the folds used: those in which both arms have an AUC.
     differences : tuple of float
-        The difference a - b in each of them.
+        The difference a - b in each of these folds.
     family : int
-        Number of comparisons that the correction counted.
+        Number of comparisons in the correction.
     adjusted_low, adjusted_high : float
-        Simultaneous interval of the difference: that of confidence 1 - (1 - level) / `family` (Bonferroni),
-        so that all intervals of the family hold together with confidence `finding.level`. It can hold 0 where
-        Holm's test, which is the sharper one, still gives an `adjusted_p` below 1 - level.
+        Simultaneous interval of the difference, with confidence 1 - (1 - level) / `family` (Bonferroni): all intervals
+        of the family contain the true differences together with confidence `finding.level`. It can contain 0 although
+        Holm's test, which has more power, gives an `adjusted_p` below 1 - level.
     planned : bool
-        Whether the comparison was planned before the results were seen.
+        Whether the comparison was planned before the results were known.
     """
 
     arms: tuple[str, str]
@@ -119,24 +118,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Several arms compared.
+    """Comparison of several arms.
 
     Attributes
     ----------
     arms : tuple of str
-        Names, in the order given.
+        Names in the given order.
     values : tuple of float
-        Area under the ROC curve of each ranked arm, the mean over `folds`; NaN for arms that are not ranked.
+        AUC of each ranked arm, the mean over `folds`; NaN for arms that are not ranked.
     pairs : tuple of Comparison
-        Every pair, with `adjusted_p`: planned ones first, as they were written, then the others. Pairs that
-        cannot be compared are among them, without a p value.
+        Every pair with its `adjusted_p`: planned pairs first, in the given order, then the others. Pairs that cannot
+        be compared are included without a p value.
     ranking : Ranking or None
-        Mean ranks of the ranked arms over `folds` with Friedman's test and Nemenyi's critical difference; None
-        with fewer than three such arms or two folds.
+        Mean ranks of the ranked arms over `folds`, with Friedman's test and Nemenyi's critical difference; None if
+        there are fewer than three such arms or fewer than two folds.
     folds : tuple of str
-        Names of the folds over which arms are ranked. Ranked are the arms of which each pair was compared over
-        exactly these folds, so that the ranks never contradict a pair; of several such sets, the one with the
-        most arms times folds.
+        Names of the folds over which arms are ranked. All pairs of ranked arms were compared over exactly these folds,
+        so the ranks never contradict a pair. If several sets of arms fulfil this, the set with the largest number of
+        arms times folds is used.
     """
 
     arms: tuple[str, ...]
@@ -147,7 +146,7 @@ class Comparisons:
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """Names of the ranked arms, the highest value first."""
+        """Names of the ranked arms, in the order of decreasing AUC."""
         known = [place for place, value in enumerate(self.values) if np.isfinite(value)]
         return tuple(self.arms[place] for place in sorted(known, key=lambda place: -self.values[place]))
 
@@ -178,37 +177,37 @@ def compare_pair(
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Compare the areas under the ROC curve of two arms by the test that their protocol allows.
+    """Compare the AUCs of two arms by the test that fits their protocol.
 
     Parameters
     ----------
     a, b : sequence of FoldScores
-        The folds of each arm, in any order; the same folds and images in both.
+        The folds of each arm, in any order. Both arms need the same folds and images.
     protocol : str
-        The protocol's name. ``"5x2"`` adds the 5x2cv tests; every other choice follows from the folds.
+        Name of the protocol. ``"5x2"`` adds the 5x2cv tests; all other choices follow from the folds.
     test : str
-        ``"auto"``: as the table above says. ``"combined-f"`` or ``"dietterich-t"``: that 5x2cv test is the
-        answer.
+        ``"auto"``: the test that fits the protocol. ``"combined-f"`` or ``"dietterich-t"``: this 5x2cv test is the
+        main test.
     names : tuple of str
         Names of the arms.
     level : float
-        Confidence of the interval of the difference.
+        Confidence level of the interval of the difference.
     seed : int
-        Seed of the bootstrap, which one test set of several classes needs.
+        Random seed of the bootstrap, which is used for one test set with several classes.
 
     Returns
     -------
     Comparison
-        With the interval of the mean difference; that of the combined F test, which has none, is the
-        corrected resampled t interval. Folds whose test part lacks a class are left out, counted and named in
-        the warnings; p is NaN where no test is possible.
+        With the interval of the mean difference. The combined F test has no interval; the corrected resampled t
+        interval is given instead. Folds without all classes in the test set are excluded, counted, and named in the
+        warnings. p is NaN if no test is possible.
 
     Raises
     ------
     InputError
         If the arms were not scored on the same folds and images.
     ConfigError
-        If `level` is not between 0 and 1, `test` is unknown, or a 5x2cv test is asked of another protocol.
+        If `level` is not between 0 and 1, `test` is unknown, or a 5x2cv test is requested for another protocol.
 
     Examples
     --------
@@ -221,8 +220,8 @@ def compare_pair(
     """
     if test not in TESTS or (test != "auto" and protocol != "5x2"):
         raise ConfigError(
-            f"The 'test' parameter must be one of {TESTS}, and 'auto' unless the protocol is 5x2. Got {test!r} "
-            f"for protocol {protocol!r} instead."
+            f"The 'test' parameter must be one of {TESTS}; protocols other than 5x2 allow only 'auto'. "
+            f"Got {test!r} for the protocol {protocol!r} instead."
         )
     first, second = align([a, b])
     if len(first) == 1:
@@ -231,11 +230,11 @@ def compare_pair(
 
 
 def untested(names: tuple[str, str], why: str) -> Comparison:
-    """Stand for two arms that cannot be compared.
+    """Make a `Comparison` without a test, for two arms that cannot be compared.
 
     Examples
     --------
-    >>> untested(("a", "b"), "scored on other folds").tested
+    >>> untested(("a", "b"), "scored on different folds").tested
     False
     """
     nothing = float("nan")
@@ -254,37 +253,37 @@ def compare_many(
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparisons:
-    """Compare several arms, every pair by the test that the protocol allows, over the folds that the two share.
+    """Compare every pair of several arms by the test that fits the protocol, over the folds that both arms share.
 
     Parameters
     ----------
     arms : mapping of str to sequence of FoldScores
-        The folds of each arm by name, at least two arms, or one where comparisons were planned.
+        Name of each arm to its folds. At least two arms, or one if comparisons are planned.
     protocol, test, level, seed
-        As `compare_pair` takes them.
+        As in `compare_pair`.
     correction : str
-        ``"holm"`` (Holm 1979, Scandinavian Journal of Statistics 6, 65-70) keeps the chance of any false
-        finding below the level; ``"none"`` leaves the p values as they are.
+        ``"holm"`` (Holm 1979, Scandinavian Journal of Statistics 6, 65-70) controls the probability of one or more
+        false positives; ``"none"`` does not correct the p values.
     planned : sequence of (str, str)
-        Pairs that were chosen before the results were seen, first minus second. They are corrected among
-        themselves, all others, which are exploratory, among themselves.
+        Pairs that were chosen before the results were known, first minus second. Planned pairs are corrected as one
+        family, and all other pairs, which are exploratory, as another.
     apart : mapping of (str, str) to str, optional
-        Pairs, in the order of the arms, that must not be compared although their folds have the same names, and
-        why.
+        Pairs, in the order of the arms, that must not be compared although their folds have the same names, and the
+        reason.
 
     Returns
     -------
     Comparisons
-        Pairs that share no fold are in it without a p value, their finding's warning says why. Such pairs do not
-        count in the correction, except planned ones: their number was fixed before.
+        Pairs that share no fold have no p value, and the warnings of their `finding` say why. They do not count in the
+        correction unless they are planned: the number of planned comparisons was fixed in advance.
 
     Raises
     ------
     InputError
-        If there are too few arms, a planned pair is not two different arms or stands twice, or the classes of
-        two arms differ.
+        If there are too few arms, a planned pair is repeated or names the same arm twice, or the classes of two arms
+        differ.
     ConfigError
-        For an unknown correction, or as `compare_pair`.
+        If `correction` is unknown, or as in `compare_pair`.
 
     Examples
     --------
@@ -327,11 +326,7 @@ def compare_many(
 def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Comparison, ...]:
     """Correct the p values and intervals of comparisons for their number.
 
-    Returns
-    -------
-    tuple of Comparison
-        The same with `adjusted_p`, `adjustment`, `family` and the simultaneous interval. Comparisons without a p
-        value do not count, except planned ones, which count as if their p were 1.
+    Comparisons without a p value do not count, except planned ones, which count as if their p were 1.
 
     Examples
     --------
@@ -362,7 +357,7 @@ def adjust(pairs: Sequence[Comparison], correction: str = "holm") -> tuple[Compa
 
 
 def _corrected(pair: Comparison, p: float, label: str, family: int) -> Comparison:
-    """Enter a corrected p value and the simultaneous interval of its family."""
+    """Add a corrected p value and the simultaneous interval of its family."""
     found = pair.finding
     low, high = bounds(found.estimate, found.error, found.error_freedom, 1 - (1 - found.level) / family)
     return replace(
@@ -376,16 +371,15 @@ def _corrected(pair: Comparison, p: float, label: str, family: int) -> Compariso
 
 
 def _possible(difference: float) -> float:
-    """Keep the end of an interval between -1 and 1: no two areas differ by more."""
+    """Clip the bound of an interval to -1 and 1, since two AUCs cannot differ by more."""
     return float(np.clip(difference, -1.0, 1.0))
 
 
 def holm(p: ArrayLike) -> FloatArray:
-    """Correct p values by Holm's step-down method.
+    """Correct p values by Holm's step-down method (Holm 1979, Scandinavian Journal of Statistics 6, 65-70).
 
-    Holm 1979 (Scandinavian Journal of Statistics 6, 65-70): the smallest times their number, the next times
-    one less, and so on, never falling, at most 1. (statsmodels has it too, with a full garbage collection in
-    each call.)
+    The smallest of m values is multiplied by m, the next by m - 1, and so on; the results are made non-decreasing and at
+    most 1. (statsmodels runs a full garbage collection in each call, which is slow.)
 
     Parameters
     ----------
@@ -395,7 +389,7 @@ def holm(p: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (tests,)
-        In the order given.
+        In the given order.
 
     Examples
     --------
@@ -411,12 +405,12 @@ def holm(p: ArrayLike) -> FloatArray:
 
 
 def _check_planned(planned: Sequence[tuple[str, str]]) -> None:
-    """Refuse planned comparisons of an arm with itself, or that stand twice."""
+    """Refuse planned comparisons of an arm with itself, and repeated ones."""
     seen: set[frozenset[str]] = set()
     for pair in planned:
         if len(set(pair)) != 2 or frozenset(pair) in seen:
             raise InputError(
-                f"a planned comparison must be of two different arms, and stand once. Got {' against '.join(pair)}."
+                f"planned comparisons must be of two different arms and must not be repeated. Got {':'.join(pair)}."
             )
         seen.add(frozenset(pair))
 
@@ -431,7 +425,7 @@ def _pair(
     level: float,
     seed: int,
 ) -> Comparison:
-    """Compare two of several arms over the folds that both have scored on the same images."""
+    """Compare two of several arms over the folds in which both scored the same images."""
     missing = [name for name in names if name not in arms]
     if missing or apart:
         return untested(names, apart or f"no scores of {' and '.join(missing)}")
@@ -440,7 +434,7 @@ def _pair(
     both = [(fold, theirs[fold.name]) for fold in first if fold.name in theirs]
     same = [pair for pair in both if pair[0].ids == pair[1].ids]
     if not same:
-        return untested(names, "no fold on the same images" if both else "no fold that both have")
+        return untested(names, "no common fold with the same images" if both else "no common fold")
     a, b = map(list, zip(*same, strict=True))
     found = compare_pair(a, b, protocol=protocol, test=test, names=names, level=level, seed=seed)
     notes = _left_out(names, (len(first), len(second)), both, same)
@@ -454,19 +448,19 @@ def _left_out(
     both: Sequence[tuple[FoldScores, FoldScores]],
     same: Sequence[tuple[FoldScores, FoldScores]],
 ) -> tuple[str, ...]:
-    """Say which folds of two arms do not enter their comparison."""
+    """Name the folds of two arms that are excluded from their comparison."""
     notes = []
     if max(counts) > len(both):
         had = " and ".join(f"{count} of {name}" for count, name in zip(counts, names, strict=True))
-        notes.append(f"over the {len(both)} fold{'s' * (len(both) > 1)} that both have, of {had}")
+        notes.append(f"over the {len(both)} common fold{'s' * (len(both) > 1)}, of {had}")
     if len(both) > len(same):
         odd = [first.name for first, second in both if first.ids != second.ids]
-        notes.append(f"folds left out, not scored on the same images: {listing(odd)}")
+        notes.append(f"folds excluded, since the arms scored different images: {listing(odd)}")
     return tuple(notes)
 
 
 def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Choose the arms to rank, each pair of which was compared over exactly the same folds, and these folds."""
+    """Choose the arms to rank, all pairs of which were compared over exactly the same folds, and these folds."""
     shared = {frozenset(pair.arms): frozenset(pair.folds) for pair in pairs}
     best: tuple[int, list[str], tuple[str, ...]] = (0, [], ())
     for pair in pairs:
@@ -480,7 +474,7 @@ def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[
 
 
 def _areas(arm: Sequence[FoldScores], names: Sequence[str]) -> FloatArray:
-    """Areas of an arm in some of its folds."""
+    """AUCs of an arm in the folds with these names."""
     folds = {fold.name: fold for fold in arm}
     return fold_aucs([folds[name] for name in names])
 
@@ -490,7 +484,7 @@ def _on_one_set(a: FoldScores, b: FoldScores, names: tuple[str, str], level: flo
     values = fold_aucs([a, b])
     if np.isnan(values).any():
         nothing = float("nan")
-        lost = _impossible(0, "a class is missing in the test part")
+        lost = _impossible(0, "a class is missing in the test set")
         return Comparison(names, (nothing, nothing), lost, nothing, undefined=1)
     groups = a.groups if len(set(a.groups)) < len(a.groups) else None
     if a.binary:
@@ -519,7 +513,7 @@ def _on_folds(
     notes = partition_warnings(entered)
     if not kept.all():
         lost = [fold.name for fold, keep in zip(a, kept, strict=True) if not keep]
-        notes += (f"folds left out, a class is missing in their test part: {', '.join(lost)}",)
+        notes += (f"folds excluded, since a class is missing in their test set: {', '.join(lost)}",)
     differences = values[:, 0] - values[:, 1]
     found = {"auto": _resampled(differences[kept], _ratio(a, b), level)}
     if halves:
@@ -535,9 +529,7 @@ def _on_folds(
         )
         for name, one in found.items()
     }
-    answer = (
-        found.pop(test) if test in found else _impossible(len(entered), "no repeat has both its directions")
-    )
+    answer = found.pop(test) if test in found else _impossible(len(entered), "no repeat has both directions")
     mean = values[kept].mean(axis=0) if kept.any() else np.full(2, np.nan)
     return Comparison(
         names,
@@ -552,23 +544,23 @@ def _on_folds(
 
 
 def _ratio(a: list[FoldScores], b: list[FoldScores]) -> float | None:
-    """Take the larger ratio of test to training part of two arms: that of the one trained on less."""
+    """Larger ratio of test set to training set size of two arms: that of the arm with less training data."""
     return max((ratio for one in (a, b) if (ratio := size_ratio(one)) is not None), default=None)
 
 
 def _resampled(differences: FloatArray, ratio: float | None, level: float) -> TestResult:
-    """Test differences over folds that may overlap, or say why that is impossible."""
+    """Test differences over folds with overlapping training sets, or say why that is not possible."""
     if len(differences) < 2:
         return _impossible(len(differences), "fewer than two folds have all classes")
     if ratio is None:
-        return _impossible(len(differences), "the training parts' sizes are unknown")
+        return _impossible(len(differences), "the sizes of the training sets are unknown")
     return corrected_t(differences, ratio, level)
 
 
 def _five_by_two(
     differences: FloatArray, folds: list[FoldScores], resampled: TestResult
 ) -> dict[str, TestResult]:
-    """Make the 5x2cv tests over the repeats of which both directions have a difference."""
+    """Run the 5x2cv tests over the repeats in which both directions have a difference."""
     places = [list(pair) for pair in two_fold_repeats(folds) or []]
     repeats = [differences[pair] for pair in places if np.isfinite(differences[pair]).all()]
     if not repeats:
@@ -589,7 +581,7 @@ def _five_by_two(
 
 
 def _impossible(folds: int, why: str) -> TestResult:
-    """Say that there is no test."""
+    """Make a result without a p value that says why there is no test."""
     nothing = float("nan")
     return TestResult(
         "none", nothing, nothing, "none", folds=folds, warnings=(f"{why}: no test is possible",)

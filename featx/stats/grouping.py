@@ -1,4 +1,4 @@
-"""One score for a group: what an arm says of a patient or lesion that has several images."""
+"""Patient-level or lesion-level scores: one score for each group of images."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from featx.errors import ConfigError, InputError, listing
 from featx.stats.arms import FoldScores, fold_scores
 from featx.stats.validation import FloatArray, IntArray, group_codes
 
-__all__ = ["POOLINGS", "GroupScores", "pool_by_group", "pool_fold", "pool_runs"]
+__all__ = ["POOLINGS", "GroupScores", "pool_by_group", "pool_fold", "pool_rows"]
 
 
 POOLINGS = ("mean", "max", "extreme")
 
 
-def pool_runs(
+def pool_rows(
     values: npt.NDArray[np.floating[Any]], starts: npt.NDArray[np.integer[Any]], pooling: str
 ) -> npt.NDArray[Any]:
-    """Pool runs of rows, each column by itself.
+    """Pool consecutive rows, each column separately.
 
     Parameters
     ----------
     values : ndarray of float, shape (n,) or (n, k)
-        Decision values around 0, those that are pooled together one behind the other.
+        Decision values centred at 0; rows that are pooled together must be consecutive.
     starts : ndarray of int, shape (m,)
-        Row at which each run begins, rising from 0.
+        First row of each set of rows, increasing from 0.
     pooling : str
-        ``"mean"``, ``"max"``, or ``"extreme"``: the value farthest from 0, the positive one of two that are equally
-        far (the pooling of Valle et al. 2020, Neurocomputing 383, 303-313).
+        ``"mean"``, ``"max"``, or ``"extreme"``: the value with the largest magnitude, the positive one of a tie (Valle
+        et al. 2020, Neurocomputing 383, 303-313).
 
     Returns
     -------
     ndarray of float, shape (m,) or (m, k)
-        One value for each run and column.
+        One value for each set of rows and each column.
 
     Examples
     --------
-    >>> pool_runs(np.array([-3.0, 1.0, -2.0, 2.0]), np.array([0, 2]), "extreme").tolist()
+    >>> pool_rows(np.array([-3.0, 1.0, -2.0, 2.0]), np.array([0, 2]), "extreme").tolist()
     [-3.0, 2.0]
     """
     if pooling == "mean":
@@ -56,20 +56,20 @@ def pool_runs(
 
 @dataclass(frozen=True, eq=False)
 class GroupScores:
-    """One row for each group, sorted by name.
+    """Scores with one row for each group, sorted by name.
 
     Attributes
     ----------
     groups : tuple of str
-        Names.
+        Names of the groups.
     actual : ndarray of int64, shape (groups,)
         Class index of each group.
     scores : ndarray of float64, shape (groups,) or (groups, k)
         Pooled scores.
     sizes : ndarray of int64, shape (groups,)
-        Images in each group.
+        Number of images in each group.
     mixed : tuple of str
-        Groups whose images differ in class; they count as positive.
+        Groups with images of both classes; they count as positive.
     """
 
     groups: tuple[str, ...]
@@ -89,23 +89,23 @@ def pool_by_group(
     actual : array_like of int, shape (n,)
         Class index of each image; 1 is positive in a two-class task.
     scores : array_like of shape (n,) or (n, k)
-        Decision values around 0. Probabilities, whose centre is 0.5, have no ``"extreme"``.
+        Decision values centred at 0. ``"extreme"`` is not meaningful for probabilities, which are centred at 0.5.
     groups : array_like of shape (n,)
         Patient, case or lesion of each image.
     pooling : str
-        As `featx.stats.grouping.pool_runs` takes it. Several classes are pooled each by itself.
+        ``"mean"``, ``"max"`` or ``"extreme"``, as in `pool_rows`. Each class is pooled separately.
 
     Returns
     -------
     GroupScores
-        A group of a two-class task is positive if one of its images is.
+        In a two-class task, a group is positive if at least one of its images is.
 
     Raises
     ------
     InputError
-        If the lengths differ, or the images of a group differ in class where there are several classes.
+        If the lengths differ, or a group has images of different classes in a task with three or more classes.
     ConfigError
-        For an unknown pooling.
+        If `pooling` is unknown.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def pool_by_group(
     labels, values = np.asarray(actual).astype(np.int64), np.asarray(scores, dtype=np.float64)
     if labels.ndim != 1 or len(labels) != len(values) or not len(labels):
         raise InputError(
-            f"actual and scores must be of one length, at least 1. Got {len(labels)} and {len(values)}."
+            f"actual and scores must have the same length, at least 1. Got {len(labels)} and {len(values)}."
         )
     codes = group_codes(groups, len(labels))
     names = np.unique(np.asarray(groups))
@@ -128,38 +128,39 @@ def pool_by_group(
     mixed = [str(name) for name in names[highest != lowest]]
     if mixed and values.ndim > 1:
         raise InputError(
-            f"images of a group must be of one class in a task of several. These differ: {listing(mixed)}."
+            "the images of a group must have the same class in a task with three or more classes. Groups with several "
+            f"classes: {listing(mixed)}."
         )
     sizes = np.bincount(codes).astype(np.int64)
     return GroupScores(
         tuple(str(name) for name in names),
         highest,
-        pool_runs(values[order], starts, pooling),
+        pool_rows(values[order], starts, pooling),
         sizes,
         tuple(mixed),
     )
 
 
 def pool_fold(fold: FoldScores, *, pooling: str = "mean") -> FoldScores:
-    """Pool a fold's images by group, so that an arm is judged patient by patient.
+    """Pool the images of a fold by group, for patient-level or lesion-level evaluation.
 
     Parameters
     ----------
     fold : FoldScores
         A fold of one arm.
     pooling : str
-        As `pool_by_group` takes it.
+        As in `pool_by_group`.
 
     Returns
     -------
     FoldScores
-        One row a group, named after it. Where the number of training groups is unknown and that of the images
-        is known, it is taken to be in the same proportion as in the test part.
+        One row per group, with the name of the group as its id. If only the number of training images is known, the
+        number of training groups is estimated with the ratio of groups to images in the test set.
 
     Raises
     ------
     InputError, ConfigError
-        As `pool_by_group`.
+        As in `pool_by_group`.
 
     Examples
     --------

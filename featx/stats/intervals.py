@@ -1,4 +1,4 @@
-"""Intervals of an area under the ROC curve, and results of tests: DeLong's covariance, and summaries over folds."""
+"""Confidence intervals of the AUC: DeLong's covariance, means over folds, and the result of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm, rankdata, t
 
 from featx.errors import ConfigError, InputError
-from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, check_share, group_codes
+from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, check_fraction, group_codes
 
 __all__ = [
     "AucCovariance",
@@ -28,25 +28,25 @@ __all__ = [
 ]
 
 
-_FEW_ROWS = 10  # rows, or groups, of a class below which the normal approximation is warned about
+_FEW_ROWS = 10  # fewer rows (or groups) of a class than this give a warning about the normal approximation
 
 
 @dataclass(frozen=True)
 class AucCovariance:
-    """Areas under the ROC curves of k scores of the same rows, with their covariance.
+    """AUCs of k scores of the same rows, with their covariance.
 
     Attributes
     ----------
     auc : ndarray of float64, shape (k,)
-        NaN with one class only.
+        NaN if there is only one class.
     covariance : ndarray of float64, shape (k, k)
         NaN with fewer than two rows (or groups) of a class.
     n, positives : int
-        Rows, and those of the positive class.
+        Number of rows, and of rows of the positive class.
     groups : int
-        Independent units: rows, or groups of rows.
+        Number of independent units: rows, or groups of rows.
     fewest : int
-        Independent units of the smaller class: its rows, or the groups that hold any of them.
+        Number of independent units of the smaller class: its rows, or the groups that contain any of them.
     """
 
     auc: FloatArray
@@ -58,12 +58,12 @@ class AucCovariance:
 
 
 def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> AucCovariance:
-    """Estimate the covariance of the areas of several scores of the same rows.
+    """Estimate the covariance of the AUCs of several scores of the same rows.
 
     DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44, 837-845), from midranks in O(n log n) as in Sun & Xu
-    2014 (IEEE Signal Processing Letters 21, 1389-1393). With groups, rows of one group may depend on each
-    other: the structural components are summed by group (Obuchowski 1997, Biometrics 53, 567-578); groups of
-    one row give DeLong's result.
+    2014 (IEEE Signal Processing Letters 21, 1389-1393). With `groups`, rows of one group may be correlated: the
+    structural components are summed by group (Obuchowski 1997, Biometrics 53, 567-578). Groups of one row give
+    DeLong's result.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | 
     scores : array_like of shape (n,) or (n, k)
         One column for each of k readers, models or arms.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row; without it, rows are independent.
+        Patient, case or lesion of each row. By default, rows are independent.
 
     Returns
     -------
     AucCovariance
-        Areas and covariance.
+        AUCs and their covariance.
 
     Raises
     ------
@@ -112,21 +112,21 @@ def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | 
 
 
 def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
-    """Say where the normal approximation of an area fails.
+    """List the assumptions of the normal approximation of an AUC that do not hold.
 
     Examples
     --------
     >>> auc_warnings(delong_covariance([1, 1], [0, 1]))
-    ('one class only: there is no area under the ROC curve',)
+    ('only one class: the AUC is undefined',)
     """
     if not found.fewest:
-        return ("one class only: there is no area under the ROC curve",)
+        return ("only one class: the AUC is undefined",)
     notes = []
     if not np.isfinite(found.covariance).all():
-        notes.append("fewer than two independent rows of a class: there is no variance")
+        notes.append("fewer than two independent rows of a class: the variance is undefined")
     elif (np.diagonal(found.covariance) <= 0).any():
         notes.append(
-            "perfect separation or constant scores: the estimated variance is 0, which is no certainty"
+            "perfect separation or constant scores: the estimated variance is 0, so there is no interval"
         )
     if few := few_warning(found.fewest, grouped=found.groups < found.n):
         notes.append(f"{few}: the normal approximation is poor")
@@ -134,7 +134,7 @@ def auc_warnings(found: AucCovariance) -> tuple[str, ...]:
 
 
 def few_warning(fewest: int, *, grouped: bool) -> str:
-    """Say that a class has few independent units.
+    """Warn if a class has few independent units.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def few_warning(fewest: int, *, grouped: bool) -> str:
 
 
 def _components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Find for each positive the share of negatives below it, for each negative that of positives above."""
+    """Compute the fraction of negatives below each positive, and of positives above each negative."""
     high, low = values[labels], values[~labels]
     ranks = rankdata(values, axis=0)
     above = (ranks[labels] - rankdata(high, axis=0)) / len(low)
@@ -155,7 +155,7 @@ def _components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, Floa
 
 
 def _independent(high: FloatArray, low: FloatArray) -> FloatArray:
-    """Covariance of the areas from components of independent rows."""
+    """Covariance of the AUCs from the components of independent rows."""
     total = np.zeros((high.shape[1], high.shape[1]))
     for part in (high, low):
         centred = part - part.mean(axis=0)
@@ -164,7 +164,7 @@ def _independent(high: FloatArray, low: FloatArray) -> FloatArray:
 
 
 def _grouped(labels: BoolArray, high: FloatArray, low: FloatArray, codes: IntArray) -> FloatArray:
-    """Covariance of the areas from components summed by group."""
+    """Covariance of the AUCs from the components summed by group."""
     area, count = high.mean(axis=0), int(codes.max()) + 1
     sums = np.zeros((2, count, high.shape[1]))
     np.add.at(sums[0], codes[labels], high - area)
@@ -178,12 +178,8 @@ def _grouped(labels: BoolArray, high: FloatArray, low: FloatArray, codes: IntArr
 
 
 _SCALES = ("plain", "logit")
-
-
-_FEW = 5  # folds below which an interval is warned about
-
-
-_SAME = 1e-12  # values of folds that lie nearer together than this differ by rounding alone
+_FEW = 5  # fewer folds than this give a warning about the interval
+_SAME = 1e-12  # a smaller range of the values of the folds is due to rounding
 
 
 @dataclass(frozen=True)
@@ -193,15 +189,15 @@ class Interval:
     Attributes
     ----------
     estimate, low, high : float
-        The value and its bounds; bounds are NaN where there is no interval, and a warning says why.
+        The point estimate and the bounds; bounds are NaN if there is no interval, and a warning says why.
     level : float
-        Confidence, such as 0.95.
+        Confidence level, such as 0.95.
     method : str
-        How it was made.
+        Name of the method.
     n, positives : int or None
-        Rows, and those of the positive class; None where there are several classes.
+        Number of rows, and of rows of the positive class (None if there are several classes).
     warnings : tuple of str
-        Assumptions that fail, one sentence each.
+        Assumptions that do not hold, one sentence each.
     """
 
     estimate: float
@@ -221,20 +217,20 @@ class FoldSummary:
     Attributes
     ----------
     mean, sd : float
-        Over the folds in which the metric exists; the standard deviation has n - 1 in its denominator and is
-        NaN with fewer than two folds.
+        Over the folds in which the metric is defined. The standard deviation divides by n - 1 and is NaN with fewer
+        than two folds.
     n : int
-        Folds in which the metric exists.
+        Number of folds in which the metric is defined.
     undefined : int
-        Folds in which it does not (NaN); they are left out of mean and standard deviation.
+        Number of folds in which it is undefined (NaN); mean and standard deviation exclude them.
     low, high : float
-        The corrected resampled t interval; NaN where there is none.
+        The corrected resampled t interval; NaN if there is none.
     level : float
-        Confidence.
+        Confidence level.
     method : str
-        How the interval was made.
+        Name of the method of the interval.
     warnings : tuple of str
-        Assumptions that fail, one sentence each.
+        Assumptions that do not hold, one sentence each.
     """
 
     mean: float
@@ -256,7 +252,7 @@ def delong_interval(
     level: float = 0.95,
     scale: str = "plain",
 ) -> Interval:
-    """Confidence interval of one area under the ROC curve.
+    """Confidence interval of one AUC.
 
     Parameters
     ----------
@@ -267,24 +263,24 @@ def delong_interval(
     groups : array_like of shape (n,), optional
         Patient, case or lesion of each row; see `delong_covariance`.
     level : float
-        Confidence.
+        Confidence level.
     scale : str
-        ``"plain"``: area ± z standard errors, cut off at 0 and 1. ``"logit"``: the same on the logit of the
-        area and transformed back, which covers better near 1 (Qin & Hotilovac 2008, Statistical Methods in
-        Medical Research 17, 207-221).
+        ``"plain"``: AUC ± z standard errors, clipped to 0 and 1. ``"logit"``: the same on the logit of the AUC,
+        transformed back, which has better coverage near 1 (Qin & Hotilovac 2008, Statistical Methods in Medical
+        Research 17, 207-221).
 
     Returns
     -------
     Interval
-        Bounds are NaN where the variance does not exist (fewer than two rows, or groups, of a class) or is
-        zero because the scores separate the classes perfectly or are constant.
+        Bounds are NaN if the variance is undefined (fewer than two rows, or groups, of a class) or zero (the scores
+        separate the classes perfectly or are constant).
 
     Raises
     ------
     InputError
         If the lengths differ, a label is neither 0 nor 1, or a score is not finite.
     ConfigError
-        For an unknown scale, or a level that is not between 0 and 1.
+        If `scale` is unknown, or `level` is not between 0 and 1.
 
     Examples
     --------
@@ -295,7 +291,7 @@ def delong_interval(
     _check_scale(scale)
     found = delong_covariance(actual, np.asarray(scores, dtype=np.float64).reshape(-1), groups)
     area, variance = float(found.auc[0]), float(found.covariance[0, 0])
-    reach = float(norm.ppf((1 + check_share("level", level)) / 2)) * float(np.sqrt(variance))
+    reach = float(norm.ppf((1 + check_fraction("level", level)) / 2)) * float(np.sqrt(variance))
     if not reach > 0:
         low = high = float("nan")
     elif scale == "logit":
@@ -309,15 +305,10 @@ def delong_interval(
 
 
 def corrected_variance(values: ArrayLike, ratio: float) -> float:
-    """Variance of a mean over folds whose training parts overlap.
+    """Variance of a mean over n folds whose training sets overlap.
 
     (1/n + test size / training size) times the sample variance (Nadeau & Bengio 2003, Machine Learning 52,
-    239-281), in place of 1/n times the sample variance.
-
-    Parameters
-    ----------
-    values : array_like of shape (n,)
-        One finite value a fold, at least two.
+    239-281), instead of 1/n times the sample variance. There must be at least two finite values.
 
     Examples
     --------
@@ -343,32 +334,32 @@ def summarise_folds(
     Parameters
     ----------
     values : array_like of shape (folds,)
-        One value a fold; NaN where the metric does not exist.
+        One value per fold; NaN where the metric is undefined.
     ratio : float or None
-        Size of the test part over that of the training part: 1 for 5x2, 1 / (K - 1) for K folds. None: no
-        interval is wanted, or the sizes are unknown.
+        Size of the test set divided by that of the training set: 1 for 5x2, 1 / (K - 1) for K folds. None if the
+        sizes are unknown or no interval is needed.
     level : float
-        Confidence.
+        Confidence level.
     scale : str
-        ``"plain"``: mean ± t standard errors, cut off at neither end. ``"logit"``, for metrics between 0 and 1
-        such as an area under the ROC curve: the same on the logit of the mean by the delta method, with
-        standard error / (mean (1 - mean)), and transformed back. Near 1 it covers, where the plain interval
-        does not (`benchmarks/coverage.py`).
+        ``"plain"``: mean ± t standard errors, without clipping. ``"logit"``, for metrics between 0 and 1 such as the
+        AUC: the same on the logit of the mean by the delta method, with standard error / (mean (1 - mean)),
+        transformed back. Near 1 it keeps its coverage, where the plain interval does not
+        (`benchmarks/coverage.py`).
     names : sequence of str
-        Names of the folds, for the warning about those without a value.
+        Names of the folds, for the warning about undefined folds.
 
     Returns
     -------
     FoldSummary
-        Mean, standard deviation, counts and the corrected resampled t interval (`corrected_variance`, with n
-        - 1 degrees of freedom). Bounds are NaN where the values do not vary: a warning says so.
+        Mean, standard deviation, counts and the corrected resampled t interval with n - 1 degrees of freedom. Bounds
+        are NaN, with a warning, if the values do not vary.
 
     Raises
     ------
     InputError
-        If there are no folds, a value is infinite, or not between 0 and 1 on the logit scale.
+        If there are no folds, a value is infinite, or a value is not between 0 and 1 on the logit scale.
     ConfigError
-        For an unknown scale, or if `ratio` is not positive, or `level` not between 0 and 1.
+        If `scale` is unknown, `ratio` is not positive, or `level` is not between 0 and 1.
 
     Examples
     --------
@@ -382,7 +373,7 @@ def summarise_folds(
     (0.98, 0.892, 0.997)
     """
     numbers = _fold_values(values, scale)
-    check_share("level", level)
+    check_fraction("level", level)
     known = numbers[~np.isnan(numbers)]
     mean = float(known.mean()) if len(known) else float("nan")
     sd = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
@@ -395,10 +386,10 @@ def summarise_folds(
             low, high = _logit_bounds(mean, reach) if scale == "logit" else (mean - reach, mean + reach)
         else:
             notes.append(
-                f"all {len(known)} folds have the value {mean:.3g}: without variation there is no interval"
+                f"all {len(known)} folds have the value {mean:.3g}: no variation, so there is no interval"
             )
         if len(known) < _FEW:
-            notes.append(f"only {len(known)} folds: the interval is hardly informative")
+            notes.append(f"only {len(known)} folds: the interval is imprecise")
     method = "none" if np.isnan(low) else "corrected resampled t" + (", logit" if scale == "logit" else "")
     return FoldSummary(
         mean, sd, len(known), len(numbers) - len(known), low, high, level, method, tuple(notes)
@@ -411,7 +402,7 @@ def _check_scale(scale: str) -> None:
 
 
 def _fold_values(values: ArrayLike, scale: str) -> FloatArray:
-    """Check one value a fold."""
+    """Check that there is one finite value or NaN for each fold."""
     _check_scale(scale)
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not len(numbers) or np.isinf(numbers).any():
@@ -420,24 +411,24 @@ def _fold_values(values: ArrayLike, scale: str) -> FloatArray:
         )
     if scale == "logit" and ((numbers < 0) | (numbers > 1)).any():
         raise InputError(
-            f"values must lie between 0 and 1 for an interval on the logit scale. Got {numbers.tolist()} instead."
+            f"values must be between 0 and 1 for an interval on the logit scale. Got {numbers.tolist()} instead."
         )
     return numbers
 
 
 def _lost(numbers: FloatArray, names: Sequence[str]) -> list[str]:
-    """Name the folds in which a metric does not exist."""
+    """Name the folds in which a metric is undefined."""
     lost = np.flatnonzero(np.isnan(numbers)).tolist()
     if not lost:
         return []
     where = f" ({', '.join(names[index] for index in lost)})" if names else ""
-    text = f"the metric does not exist in {len(lost)} of {len(numbers)} folds{where}"
+    text = f"the metric is undefined in {len(lost)} of {len(numbers)} folds{where}"
     kept = len(numbers) - len(lost)
     return [f"{text}; mean and standard deviation are over the other {kept}" if kept else text]
 
 
 def _logit_bounds(mean: float, reach: float) -> tuple[float, float]:
-    """Bounds on the logit scale by the delta method; NaN at 0 and 1, where it ends."""
+    """Bounds on the logit scale by the delta method; NaN at 0 and 1, where the logit is infinite."""
     if not 0 < mean < 1:
         return float("nan"), float("nan")
     step = reach / (mean * (1 - mean))
@@ -453,34 +444,34 @@ class TestResult:
     test : str
         The test and its source.
     p : float
-        The p value; NaN where the test cannot be made, and a warning says why.
+        The p value; NaN if the test is not possible, and a warning says why.
     statistic : float
         The test statistic.
     statistic_name : str
         Its name, such as ``"z"`` or ``"F"``.
     freedom : tuple of float
-        Degrees of freedom; empty where the reference distribution has none.
+        Degrees of freedom; empty if the reference distribution has none.
     estimate : float
-        What was tested: the difference a - b of a metric; NaN where the test has no such estimate.
+        The tested difference a - b of a metric; NaN if the test has no such estimate.
     low, high : float
-        Confidence interval of the estimate; NaN where there is none.
+        Confidence interval of the estimate; NaN if there is none.
     level : float
-        Its confidence.
+        Confidence level of the interval.
     interval : str
-        How it was made, ``"none"`` where there is none.
+        Name of the method of the interval, or ``"none"``.
     error : float
-        Standard error of the estimate; NaN where there is none.
+        Standard error of the estimate; NaN if there is none.
     error_freedom : float
-        Degrees of freedom of the error's t distribution; infinite where it is taken as normal.
+        Degrees of freedom of the t distribution of the estimate; infinite for the normal distribution.
     correction : str
-        What was corrected for overlapping folds, groups or multiple testing; ``"none"``.
+        Correction for overlapping folds, groups or multiple testing, or ``"none"``.
     n, positives : int or None
-        Images, and those of the positive class; None where the test does not see images, `positives` also
-        None with several classes.
+        Number of images, and of images of the positive class. None if the test does not use images; `positives` is
+        also None with several classes.
     folds : int
-        Folds (or blocks) that entered; 1 for one test set.
+        Number of folds (or blocks) used; 1 for one test set.
     warnings : tuple of str
-        Assumptions that fail, one sentence each.
+        Assumptions that do not hold, one sentence each.
     """
 
     test: str
@@ -505,12 +496,9 @@ class TestResult:
 def bounds(
     estimate: float, error: float, freedom: float = float("inf"), level: float = 0.95
 ) -> tuple[float, float]:
-    """Confidence interval of an estimate from its standard error.
+    """Confidence interval (low, high) of an estimate from its standard error.
 
-    Returns
-    -------
-    low, high : float
-        NaN where the error is 0 or does not exist: an estimate that did not vary is no certainty.
+    NaN if the error is 0 or NaN: an estimate without variation does not show that it is exact.
 
     Examples
     --------
@@ -518,7 +506,7 @@ def bounds(
     >>> round(low, 4), round(high, 4)
     (0.0004, 0.0396)
     """
-    reach = float(t.ppf((1 + check_share("level", level)) / 2, freedom)) * error
+    reach = float(t.ppf((1 + check_fraction("level", level)) / 2, freedom)) * error
     if not reach > 0:
         return float("nan"), float("nan")
     return estimate - reach, estimate + reach

@@ -1,8 +1,8 @@
-"""Decisions at a threshold: confusion counts, sensitivity, specificity, and the points at which to work.
+"""Operating points: confusion counts, sensitivity, specificity, predictive values, and thresholds.
 
-Sensitivity here is TP / (TP + FN) and specificity TN / (TN + FP), the shares of the *actual* positives and
-negatives. TP / (TP + FP) and TN / (TN + FN), which some programs print under these names, are the predictive
-values. A share of nothing is NaN.
+Sensitivity is TP / (TP + FN) and specificity TN / (TN + FP), fractions of the *actual* positives and negatives.
+TP / (TP + FP) and TN / (TN + FN), which some programs call sensitivity and specificity, are the predictive values. A
+fraction with denominator 0 is NaN.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from scipy.stats import norm, t
 
 from featx.errors import InputError
 from featx.stats.auc import roc_curve
-from featx.stats.validation import FloatArray, IntArray, binary, check_share, group_codes
+from featx.stats.validation import FloatArray, IntArray, binary, check_fraction, group_codes
 
 __all__ = [
-    "RULES",
+    "THRESHOLD_RULES",
     "Confusion",
     "Estimate",
     "OperatingPoint",
@@ -38,20 +38,18 @@ __all__ = [
 ]
 
 
-_DECIMALS = 12  # sums of rates that are equal but for rounding are equal
-
-
-_ROUNDING = 1e-12  # a rate of 19/20 meets a wanted 0.95
+_DECIMALS = 12  # sums of rates that differ only by rounding count as equal
+_ROUNDING = 1e-12  # a rate of 19/20 counts as at least 0.95
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of a two-class decision.
+    """Confusion counts of a two-class task.
 
     Attributes
     ----------
     true_positive, false_negative, false_positive, true_negative : int
-        Rows by actual class and decision.
+        Number of rows by predicted and actual class.
     """
 
     true_positive: int
@@ -61,47 +59,47 @@ class Confusion:
 
     @property
     def n(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return self.positives + self.negatives
 
     @property
     def positives(self) -> int:
-        """Rows that are actually positive."""
+        """Number of actual positives."""
         return self.true_positive + self.false_negative
 
     @property
     def negatives(self) -> int:
-        """Rows that are actually negative."""
+        """Number of actual negatives."""
         return self.true_negative + self.false_positive
 
     @property
     def sensitivity(self) -> float:
-        """Share of the actual positives that are called positive (recall, true positive rate)."""
+        """Fraction of the actual positives that are predicted positive (recall, true positive rate)."""
         return _share(self.true_positive, self.positives)
 
     @property
     def specificity(self) -> float:
-        """Share of the actual negatives that are called negative (true negative rate)."""
+        """Fraction of the actual negatives that are predicted negative (true negative rate)."""
         return _share(self.true_negative, self.negatives)
 
     @property
     def positive_predictive_value(self) -> float:
-        """Share of those called positive that are positive (precision); depends on the prevalence."""
+        """Fraction of the predicted positives that are positive (precision); depends on the prevalence."""
         return _share(self.true_positive, self.true_positive + self.false_positive)
 
     @property
     def negative_predictive_value(self) -> float:
-        """Share of those called negative that are negative; depends on the prevalence."""
+        """Fraction of the predicted negatives that are negative; depends on the prevalence."""
         return _share(self.true_negative, self.true_negative + self.false_negative)
 
     @property
     def accuracy(self) -> float:
-        """Share of the rows that are called right."""
+        """Fraction of the rows with a correct prediction."""
         return _share(self.true_positive + self.true_negative, self.n)
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean of sensitivity and specificity; 0.5 by chance whatever the prevalence."""
+        """Mean of sensitivity and specificity; 0.5 for random predictions at any prevalence."""
         return (self.sensitivity + self.specificity) / 2
 
     @property
@@ -117,9 +115,9 @@ class OperatingPoint:
     Attributes
     ----------
     threshold : float
-        A row counts as positive if its score is at least this; infinity calls nothing positive.
+        A row counts as positive if its score is at least this; with infinity, no row is positive.
     sensitivity, specificity : float
-        What this gives on the rows it was read from.
+        Their values on the rows on which the threshold was chosen.
     """
 
     threshold: float
@@ -128,7 +126,7 @@ class OperatingPoint:
 
 
 def confusion(actual: ArrayLike, predicted: ArrayLike) -> Confusion:
-    """Count decisions.
+    """Count the predictions of a two-class task by actual class.
 
     Parameters
     ----------
@@ -151,8 +149,9 @@ def confusion(actual: ArrayLike, predicted: ArrayLike) -> Confusion:
     Confusion(true_positive=1, false_negative=1, false_positive=1, true_negative=2)
     """
     truth, called = binary(actual, predicted)
-    if not np.isin(called, (0, 1)).all():
-        raise InputError("predicted must hold 0 and 1 only; use confusion_at for scores.")
+    odd = called[~np.isin(called, (0, 1))]
+    if odd.size:
+        raise InputError(f"predicted must contain only 0 and 1. Got {odd[0]}. Use confusion_at for scores.")
     decided = called == 1
     return Confusion(
         int((truth & decided).sum()),
@@ -163,7 +162,7 @@ def confusion(actual: ArrayLike, predicted: ArrayLike) -> Confusion:
 
 
 def confusion_at(actual: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -> Confusion:
-    """Count the decisions that a threshold makes.
+    """Count the predictions at a threshold by actual class.
 
     Parameters
     ----------
@@ -172,8 +171,7 @@ def confusion_at(actual: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -
     scores : array_like of shape (n,)
         Scores.
     threshold : float
-        A row counts as positive if its score is at least this. 0 is where a linear SVM decides; probabilities
-        want 0.5.
+        A row counts as positive if its score is at least this. A linear SVM uses 0; for probabilities, pass 0.5.
 
     Returns
     -------
@@ -195,7 +193,7 @@ def confusion_at(actual: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -
 
 
 def confusion_matrix(targets: ArrayLike, predicted: ArrayLike, classes: int) -> IntArray:
-    """Count decisions among several classes.
+    """Confusion matrix of several classes.
 
     Parameters
     ----------
@@ -207,7 +205,7 @@ def confusion_matrix(targets: ArrayLike, predicted: ArrayLike, classes: int) -> 
     Returns
     -------
     ndarray of int64, shape (classes, classes)
-        Rows: actual class. Columns: decision.
+        Rows: actual class. Columns: predicted class.
 
     Raises
     ------
@@ -224,25 +222,25 @@ def confusion_matrix(targets: ArrayLike, predicted: ArrayLike, classes: int) -> 
     truth, called = np.asarray(targets), np.asarray(predicted)
     if truth.ndim != 1 or truth.shape != called.shape:
         raise InputError(
-            f"targets and predicted must be one-dimensional and of one length. Got shapes {truth.shape} and "
+            f"targets and predicted must be one-dimensional and have the same length. Got shapes {truth.shape} and "
             f"{called.shape} instead."
         )
     for values in (truth, called):
         outside = values[~np.isin(values, np.arange(classes))]
         if outside.size:
-            raise InputError(f"class indices must be 0 to {classes - 1}. Got {outside[0]} instead.")
+            raise InputError(f"class indices must be from 0 to {classes - 1}. Got {outside[0]} instead.")
     matrix = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(matrix, (truth.astype(np.int64), called.astype(np.int64)), 1)
     return matrix
 
 
 def balanced_accuracy(matrix: ArrayLike) -> float:
-    """Mean over the classes of the share that is called right.
+    """Balanced accuracy: the mean over the classes of the fraction of correct predictions.
 
     Parameters
     ----------
     matrix : array_like of int, shape (classes, classes)
-        As `confusion_matrix` returns it.
+        From `confusion_matrix`.
 
     Returns
     -------
@@ -261,8 +259,8 @@ def balanced_accuracy(matrix: ArrayLike) -> float:
 def youden_point(actual: ArrayLike, scores: ArrayLike) -> OperatingPoint:
     """Find the threshold with the largest sensitivity + specificity.
 
-    On the rows it was picked on, this point looks better than it is: pick it on training scores and apply it
-    to the test part, or read it as a description.
+    The result is optimistic on the rows on which the threshold was chosen. Choose it on scores of the training set and
+    apply it to the test set.
 
     Parameters
     ----------
@@ -274,7 +272,7 @@ def youden_point(actual: ArrayLike, scores: ArrayLike) -> OperatingPoint:
     Returns
     -------
     OperatingPoint
-        Among equally good points the one with the highest sensitivity; NaN throughout with one class only.
+        Of equally good points, the one with the highest sensitivity; all values are NaN if there is only one class.
 
     Raises
     ------
@@ -299,13 +297,12 @@ def sensitivity_at_specificity(actual: ArrayLike, scores: ArrayLike, specificity
     scores : array_like of shape (n,)
         Higher for positive.
     specificity : float
-        Lowest specificity allowed, between 0 and 1. No value is interpolated between two thresholds.
+        Lowest allowed specificity, between 0 and 1. Values are not interpolated between thresholds.
 
     Returns
     -------
     OperatingPoint
-        Of those with this sensitivity, the one with the highest specificity; NaN throughout with one class
-        only.
+        Of equally good points, the one with the highest specificity; all values are NaN if there is only one class.
 
     Raises
     ------
@@ -319,7 +316,7 @@ def sensitivity_at_specificity(actual: ArrayLike, scores: ArrayLike, specificity
     >>> sensitivity_at_specificity([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.9)
     OperatingPoint(threshold=0.8, sensitivity=0.5, specificity=1.0)
     """
-    floor = check_share("specificity", specificity) - _ROUNDING
+    floor = check_fraction("specificity", specificity) - _ROUNDING
     return _best(actual, scores, lambda sens, spec: (np.where(spec >= floor, sens, -1.0), spec))
 
 
@@ -333,13 +330,12 @@ def specificity_at_sensitivity(actual: ArrayLike, scores: ArrayLike, sensitivity
     scores : array_like of shape (n,)
         Higher for positive.
     sensitivity : float
-        Lowest sensitivity allowed, between 0 and 1. No value is interpolated between two thresholds.
+        Lowest allowed sensitivity, between 0 and 1. Values are not interpolated between thresholds.
 
     Returns
     -------
     OperatingPoint
-        Of those with this specificity, the one with the highest sensitivity; NaN throughout with one class
-        only.
+        Of equally good points, the one with the highest sensitivity; all values are NaN if there is only one class.
 
     Raises
     ------
@@ -353,12 +349,12 @@ def specificity_at_sensitivity(actual: ArrayLike, scores: ArrayLike, sensitivity
     >>> specificity_at_sensitivity([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.9)
     OperatingPoint(threshold=0.35, sensitivity=1.0, specificity=0.5)
     """
-    floor = check_share("sensitivity", sensitivity) - _ROUNDING
+    floor = check_fraction("sensitivity", sensitivity) - _ROUNDING
     return _best(actual, scores, lambda sens, spec: (np.where(sens >= floor, spec, -1.0), sens))
 
 
-# Ways to fix a threshold on scores of a training part: their names, and the point of the ROC curve that they take.
-RULES: Mapping[str, Callable[[ArrayLike, ArrayLike], OperatingPoint]] = {
+# Rules that choose a threshold on scores of the training set: name, and function that returns the operating point.
+THRESHOLD_RULES: Mapping[str, Callable[[ArrayLike, ArrayLike], OperatingPoint]] = {
     "0.90 sensitivity": lambda actual, scores: specificity_at_sensitivity(actual, scores, 0.9),
     "0.90 specificity": lambda actual, scores: sensitivity_at_specificity(actual, scores, 0.9),
     "Youden": youden_point,
@@ -366,10 +362,10 @@ RULES: Mapping[str, Callable[[ArrayLike, ArrayLike], OperatingPoint]] = {
 
 
 def fixed_thresholds(actual: ArrayLike, scores: ArrayLike) -> dict[str, float]:
-    """Fix thresholds on scores, to be applied to others.
+    """Choose thresholds on the scores of a training set.
 
-    A threshold that is read off the rows which it then decides reports a better point than it gives on new ones. Give
-    the scores of a training part by models that were not trained on them, and apply the thresholds to the test part.
+    A threshold that is chosen on the test set is optimistic. Pass scores of the training set from models that were not
+    trained on these images (inner cross-validation), and apply the thresholds to the test set.
 
     Parameters
     ----------
@@ -381,8 +377,8 @@ def fixed_thresholds(actual: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        For each of `RULES` its threshold: a row counts as positive if its score is at least this. Infinity calls
-        nothing positive; NaN with one class only.
+        Threshold of each rule of `THRESHOLD_RULES`: a row counts as positive if its score is at least this. With infinity, no row
+        is positive; NaN if there is only one class.
 
     Raises
     ------
@@ -394,7 +390,7 @@ def fixed_thresholds(actual: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     >>> fixed_thresholds([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     {'0.90 sensitivity': 0.35, '0.90 specificity': 0.8, 'Youden': 0.35}
     """
-    return {name: rule(actual, scores).threshold for name, rule in RULES.items()}
+    return {name: rule(actual, scores).threshold for name, rule in THRESHOLD_RULES.items()}
 
 
 def _best(
@@ -402,7 +398,7 @@ def _best(
     scores: ArrayLike,
     worth: Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]],
 ) -> OperatingPoint:
-    """Find the point of the ROC curve with the largest worth; a second worth decides among equals."""
+    """Find the point of the ROC curve with the largest first criterion; the second one breaks ties."""
     curve = roc_curve(actual, scores)
     sensitivity, specificity = curve.true_positive_rate, 1 - curve.false_positive_rate
     if not np.isfinite(sensitivity + specificity).all():
@@ -415,17 +411,17 @@ def _best(
 
 
 def _share(part: int, whole: int) -> float:
-    """Divide, NaN for a share of nothing."""
+    """Divide; NaN if the denominator is 0."""
     return part / whole if whole else float("nan")
 
 
 class Estimate(NamedTuple):
-    """A value and its 95 % interval.
+    """A point estimate with its 95 % confidence interval.
 
     Attributes
     ----------
     value, low, high : float
-        NaN where there is no value, or no interval.
+        NaN if there is no estimate or no interval.
     """
 
     value: float
@@ -436,16 +432,7 @@ class Estimate(NamedTuple):
 def wilson(shares: ArrayLike, counts: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Wilson's 95 % interval of proportions (Wilson 1927, J. American Statistical Association 22, 209-212).
 
-    Parameters
-    ----------
-    shares : array_like of shape (n,)
-        Proportions.
-    counts : array_like of shape (n,)
-        Independent rows behind each; need not be whole.
-
-    Returns
-    -------
-    low, high : ndarray of float64, shape (n,)
+    `counts` has the number of independent rows of each proportion, which need not be an integer.
 
     Examples
     --------
@@ -461,27 +448,28 @@ def wilson(shares: ArrayLike, counts: ArrayLike) -> tuple[FloatArray, FloatArray
 
 
 def proportion(hits: ArrayLike, images: ArrayLike | None = None, groups: ArrayLike | None = None) -> Estimate:
-    """Estimate a proportion of rows, some of which may be of one image or of one patient.
+    """Estimate a proportion of rows that may repeat an image or belong to the same patient.
 
-    Wilson's interval, for independent rows with their number. Rows that depend on one another count for less: the
-    variance of the proportion is estimated between groups (by linearisation, Cochran 1977, Sampling Techniques), and
-    the interval is Wilson's for as many independent rows as would have that variance (Korn & Graubard 1998, Survey
-    Methodology 24, 193-201; compared in Dean & Pagano 2015, J. Survey Statistics and Methodology 3, 484-503). Unlike
-    a bootstrap it has a width where all groups agree.
+    For independent rows, the interval is Wilson's. For correlated rows, the variance of the proportion is estimated
+    between groups (by linearisation, Cochran 1977, Sampling Techniques), and the interval is Wilson's with the effective
+    number of rows, which gives the same variance (Korn & Graubard 1998, Survey Methodology 24, 193-201; compared in Dean
+    & Pagano 2015, J. Survey Statistics and Methodology 3, 484-503). Unlike a bootstrap interval, it has a width even if
+    all groups agree.
 
     Parameters
     ----------
     hits : array_like of shape (n,)
         True or 1 for a hit, False or 0 for none.
     images : array_like of shape (n,), optional
-        Image of each row, where images are tested more than once. There are never more independent rows than images.
+        Image of each row, if images are tested more than once. The effective number of rows is at most the number of
+        images.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row; its image where left out.
+        Patient, case or lesion of each row. By default its image.
 
     Returns
     -------
     Estimate
-        NaN throughout without rows.
+        All values are NaN if there are no rows.
 
     Examples
     --------
@@ -502,12 +490,12 @@ def proportion(hits: ArrayLike, images: ArrayLike | None = None, groups: ArrayLi
 
 
 def _independent(residuals: FloatArray, share: float, images: np.ndarray, codes: np.ndarray) -> float:
-    """Count the independent rows that would have the variance between groups."""
+    """Effective number of rows: as many independent rows have the variance that is estimated between groups."""
     count, clusters = len(residuals), len(np.unique(codes))
     if clusters == count:
         return float(count)
     spread = float((np.bincount(codes, weights=residuals) ** 2).sum())
-    if share in (0.0, 1.0) or clusters == 1:  # nothing differs: groups are what is independent for sure
+    if share in (0.0, 1.0) or clusters == 1:  # no variance: only the groups are independent
         return float(clusters)
     variance = clusters / (clusters - 1) * spread / count**2
     few = float((norm.ppf(0.975) / t.ppf(0.975, clusters - 1)) ** 2)
@@ -518,24 +506,24 @@ def _independent(residuals: FloatArray, share: float, images: np.ndarray, codes:
 def predictive_values(
     sensitivity: Estimate, specificity: Estimate, prevalence: float
 ) -> tuple[Estimate, Estimate]:
-    """Predictive values that a sensitivity and a specificity give at a prevalence.
+    """Predictive values at a prevalence, from sensitivity and specificity.
 
-    Bayes' rule: with prevalence q the positive predictive value is ``q / (q + (1 - q) r)`` for
-    ``r = (1 - specificity) / sensitivity``, and the negative one likewise for ``(1 - sensitivity) / specificity``. The
-    interval of such a ratio comes from those of its parts, taken as independent (Donner & Zou 2012, Statistical
-    Methods in Medical Research 21, 347-359).
+    Bayes' rule: with prevalence q, the positive predictive value is ``q / (q + (1 - q) r)`` with
+    ``r = (1 - specificity) / sensitivity``, and the negative one accordingly with ``(1 - sensitivity) / specificity``.
+    The interval of such a ratio is computed from those of sensitivity and specificity, assuming that they are
+    independent (Donner & Zou 2012, Statistical Methods in Medical Research 21, 347-359).
 
     Parameters
     ----------
     sensitivity, specificity : Estimate
         With their intervals.
     prevalence : float
-        Share of positives among those to be tested.
+        Fraction of positives in the population.
 
     Returns
     -------
     positive, negative : Estimate
-        Predictive values; NaN where nothing would be called positive, or negative.
+        Predictive values; NaN if no row would be predicted positive, or negative.
 
     Raises
     ------
@@ -548,7 +536,7 @@ def predictive_values(
     >>> [round(value, 3) for value in positive], [round(value, 3) for value in negative]
     ([0.333, 0.28, 0.401], [0.986, 0.973, 0.993])
     """
-    share = check_share("prevalence", prevalence)
+    share = check_fraction("prevalence", prevalence)
     odds = (1 - share) / share
     positive = _ratio(_other(specificity), sensitivity)
     negative = _ratio(_other(sensitivity), specificity)
@@ -564,7 +552,7 @@ def _inverted(ratio: Estimate, odds: float) -> Estimate:
 
 
 def _ratio(top: Estimate, bottom: Estimate) -> Estimate:
-    """Divide two estimates of proportions."""
+    """Ratio of two estimates of proportions, with its interval."""
     if not bottom.value > 0:
         none = float("inf") if top.value > 0 else float("nan")
         return Estimate(none, float("nan"), float("nan"))

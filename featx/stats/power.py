@@ -1,4 +1,4 @@
-"""Power: the smallest difference of areas under the ROC curve that a data set could show."""
+"""Power: the minimum detectable difference of two AUCs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.stats import nct, norm, t
 from featx.errors import ConfigError
 
 from .intervals import TestResult
-from .validation import check_share
+from .validation import check_fraction
 
 __all__ = [
     "Power",
@@ -23,23 +23,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Power:
-    """The smallest difference that a test would probably show.
+    """The minimum detectable difference of a test.
 
     Attributes
     ----------
     difference : float
-        A true difference of this size is found with the chance `power`; NaN where there is no variance to go
-        by, or where it would be larger than any difference of two areas can be; a warning says which.
+        A true difference of this size is found with the probability `power`. NaN, with a warning, if the variance is
+        unknown or if two AUCs cannot differ by so much.
     power, level : float
-        That chance, and the confidence of the two-sided test.
+        The power, and the confidence level of the two-sided test (1 - its significance level).
     error : float
         Standard error of the difference.
     method : str
-        How the error was found.
+        Source of the standard error.
     n, positives : int or None
-        Images, and those of the positive class; None where the method does not see them.
+        Number of images, and of images of the positive class; None if the method does not use images.
     warnings : tuple of str
-        Assumptions that fail, one sentence each.
+        Assumptions that do not hold, one sentence each.
     """
 
     difference: float
@@ -59,29 +59,28 @@ def detectable(
     power: float = 0.8,
     level: float = 0.95,
 ) -> Power:
-    """Smallest difference that a test could show, from the standard error that it found.
+    """Minimum detectable difference of a test, from its standard error.
 
     Parameters
     ----------
     finding : TestResult
-        A test of a difference of two areas.
+        A test of the difference of two AUCs.
     auc : tuple of float, optional
-        The areas of the two arms. With them, a difference counts as possible up to what separates the lower one
-        from 1, or the higher one from 0.5, whichever is more; without them up to 1.
+        The AUCs of the two arms. They limit the difference to the larger of 1 - lower AUC and higher AUC - 0.5. By
+        default, the limit is 1.
     power, level : float
-        Wanted chance of finding the difference, and confidence of the test: 1 - 0.05 / m for one of m
-        comparisons.
+        Power, and confidence level of the test: 1 - 0.05 / m for one of m comparisons.
 
     Returns
     -------
     Power
-        Standard error times the noncentrality at which the test finds the difference with the wanted chance: from
-        the noncentral t distribution with the error's degrees of freedom, or from the normal distribution.
+        The standard error times the noncentrality at which the test has this power, from the noncentral t
+        distribution with the degrees of freedom of the test, or from the normal distribution.
 
     Raises
     ------
     ConfigError
-        If `power` or `level` is not between 0 and 1, or `power` does not exceed (1 - level) / 2.
+        If `power` or `level` is not between 0 and 1, or `power` is not above (1 - level) / 2.
 
     Examples
     --------
@@ -106,17 +105,17 @@ def detectable(
 
 
 def _largest(one: float, other: float) -> float:
-    """Say by how much two areas could differ: the lower from a perfect one, the higher from chance."""
+    """Largest possible difference: between the lower AUC and 1, or between the higher AUC and 0.5."""
     return max(1.0 - min(one, other), max(one, other) - 0.5)
 
 
 def _within(found: Power, limit: float) -> Power:
-    """Suppress a difference that no two areas can have."""
+    """Replace a difference that two AUCs cannot have by NaN and a warning."""
     if not found.difference > limit:
         return found
     why = (
-        f"even a difference of {limit:.3f}, the largest that is possible, would not be found with "
-        f"{found.power * 100:.0f} % chance"
+        f"the power for the largest possible difference, {limit:.3f}, is below {found.power * 100:.0f} %: "
+        "there is no minimum detectable difference"
     )
     return replace(found, difference=float("nan"), warnings=(*found.warnings, why))
 
@@ -130,30 +129,30 @@ def planned_difference(
     power: float = 0.8,
     level: float = 0.95,
 ) -> Power:
-    """Smallest difference that a test set of given size could show, before any arm has run.
+    """Minimum detectable difference for a test set of a given size, before any arm was run.
 
     Parameters
     ----------
     positives, negatives : int
-        Images of each class in the test set.
+        Number of images of each class in the test set.
     auc : float
-        Area that is expected of both arms.
+        Expected AUC of both arms.
     correlation : float
-        Expected correlation of the two areas' estimates, -1 to 1; arms that score the same images with
-        related networks reach 0.5 and more.
+        Expected correlation of the two AUC estimates, at least -1 and below 1. It is often 0.5 or more if related
+        networks score the same images.
     power, level : float
-        Wanted chance of finding the difference, and confidence of the test.
+        Power, and confidence level of the test.
 
     Returns
     -------
     Power
-        From Hanley & McNeil's variance of each area (Hanley & McNeil 1983, Radiology 148, 839-843). NaN, with a
-        warning, where the difference is larger than what separates `auc` from 1 and from 0.5.
+        From the variance of Hanley & McNeil (1983, Radiology 148, 839-843). The difference is NaN, with a warning, if
+        it is larger than 1 - `auc` and `auc` - 0.5.
 
     Raises
     ------
     ConfigError
-        If a class has no image, or a share is out of range.
+        If a class has no image, or a parameter is out of range.
 
     Examples
     --------
@@ -178,19 +177,21 @@ def planned_difference(
 
 
 def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
-    """Variance of an area under the ROC curve from its size and the classes' alone.
+    """Variance of an AUC from its value and the sizes of the classes alone.
 
-    Hanley & McNeil 1982 (Radiology 143, 29-36), for scores that are about exponential; for planning, where
-    there are no scores for DeLong's variance yet.
+    Hanley & McNeil 1982 (Radiology 143, 29-36), for scores with about exponential distributions. It is for planning,
+    when there are no scores for DeLong's variance yet.
 
     Examples
     --------
     >>> round(hanley_mcneil_variance(0.893, 51, 58) ** 0.5, 4)
     0.0325
     """
-    check_share("auc", auc)
+    check_fraction("auc", auc)
     if positives < 1 or negatives < 1:
-        raise ConfigError(f"each class needs an image. Got {positives} positives and {negatives} negatives.")
+        raise ConfigError(
+            f"each class needs at least one image. Got {positives} positives and {negatives} negatives."
+        )
     two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     spread = (
         auc * (1 - auc)
@@ -201,12 +202,12 @@ def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
 
 
 def _noncentrality(power: float, level: float, freedom: float = float("inf")) -> float:
-    """Standard errors that a difference must measure to be found with the wanted chance."""
-    wanted = check_share("power", power)
-    edge = float(t.ppf((1 + check_share("level", level)) / 2, freedom))
+    """Difference, in standard errors, that the test finds with this power."""
+    wanted = check_fraction("power", power)
+    edge = float(t.ppf((1 + check_fraction("level", level)) / 2, freedom))
     if wanted <= (1 - level) / 2:
         raise ConfigError(
-            f"The 'power' parameter must exceed (1 - level) / 2. Got {power!r} for level {level!r} instead."
+            f"The 'power' parameter must be greater than (1 - level) / 2. Got {power!r} for level {level!r} instead."
         )
     if np.isinf(freedom):
         return edge + float(norm.ppf(wanted))

@@ -1,4 +1,4 @@
-"""Several arms by their ranks: Friedman's test, Nemenyi's critical difference and its diagram's cliques."""
+"""Mean ranks of several arms: Friedman's test, Nemenyi's critical difference and the critical-difference diagram."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from scipy.stats import f, rankdata, studentized_range
 from featx.errors import InputError
 
 from .intervals import TestResult
-from .validation import FloatArray, check_share
+from .validation import FloatArray, check_fraction
 
 __all__ = ["Ranking", "cliques", "critical_difference", "friedman", "nemenyi", "rank_arms"]
 
-_OVERLAP = "blocks are folds of one data set and share images: they allow mean ranks, but no p value"
+_OVERLAP = "blocks are folds of one data set and share images: mean ranks are valid, p values are not"
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Arms by their mean ranks over blocks.
+    """Mean ranks of arms over blocks.
 
     Attributes
     ----------
     arms : tuple of str
-        Names, in the order given.
+        Names in the order of the columns.
     ranks : tuple of float
-        Mean rank of each, 1 is best; ties share their mean rank.
+        Mean rank of each arm, 1 is best; tied arms have the mean of their ranks.
     finding : TestResult
-        Friedman's test that all arms are alike.
+        Friedman's test of the hypothesis that all arms perform the same.
     level : float
-        Confidence of the critical difference.
+        Confidence level of the critical difference.
     critical_difference : float
-        Mean ranks that differ by less are not significantly different (Nemenyi); NaN where blocks share images.
+        Mean ranks that differ by less are not significantly different (Nemenyi); NaN if blocks share images.
     p : tuple of tuple of float
-        Nemenyi's p value of each pair, corrected for all pairs; NaN where blocks share images.
+        Nemenyi's p value of each pair, corrected for all pairs; NaN if blocks share images.
     cliques : tuple of tuple of str
-        The bars of the critical-difference diagram: largest sets of arms that are not significantly different, each
-        in the order of the ranks; empty where blocks share images.
+        The bars of the critical-difference diagram: maximal sets of arms that are not significantly different, each
+        in the order of the ranks; empty if blocks share images.
     """
 
     arms: tuple[str, ...]
@@ -54,13 +54,10 @@ class Ranking:
 def rank_arms(
     table: ArrayLike, names: Sequence[str], *, level: float = 0.95, overlapping: bool = False
 ) -> Ranking:
-    """Rank arms over blocks, as Demšar 2006 (Journal of Machine Learning Research 7, 1-30).
+    """Rank arms over blocks (Demšar 2006, Journal of Machine Learning Research 7, 1-30).
 
-    Parameters
-    ----------
-    table : array_like of shape (blocks, arms)
-        A metric, higher is better, of each arm on each block: data set, task or fold. At least two blocks and
-        three arms.
+    `table` has shape (blocks, arms) and contains a metric, higher is better, of each arm on each block: a data set, a
+    task or a fold. There must be at least two blocks and three arms.
 
     Examples
     --------
@@ -88,23 +85,23 @@ def rank_arms(
 
 
 def friedman(table: ArrayLike, *, overlapping: bool = False) -> TestResult:
-    """Friedman's test that all arms have the same rank on average, in the F form of Iman & Davenport 1980.
+    """Friedman's test of equal mean ranks, in the F form of Iman & Davenport 1980.
 
-    The chi-squared form is too timid for few blocks (Demšar 2006); the F form follows from it as
-    (blocks - 1) chi² / (blocks (arms - 1) - chi²). Ties are corrected for.
+    The chi-squared form is conservative with few blocks (Demšar 2006). The F statistic is
+    (blocks - 1) chi² / (blocks (arms - 1) - chi²), with a correction for ties.
 
     Parameters
     ----------
     table : array_like of shape (blocks, arms)
         A metric, higher is better; at least two blocks and three arms.
     overlapping : bool
-        Whether blocks share images: p is then NaN, and a warning says why.
+        Whether blocks share images. If so, p is NaN, and a warning says why.
 
     Returns
     -------
     TestResult
-        F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. Of independent blocks, p is 1 where all arms
-        tie everywhere and 0 where every block has the same strict order.
+        F with arms - 1 and (arms - 1)(blocks - 1) degrees of freedom. With independent blocks, p is 1 if all arms are
+        tied in every block, and 0 if all blocks have the same strict order.
 
     Raises
     ------
@@ -138,7 +135,7 @@ def friedman(table: ArrayLike, *, overlapping: bool = False) -> TestResult:
 
 
 def nemenyi(table: ArrayLike) -> FloatArray:
-    """Nemenyi's test of every pair of arms by their mean ranks, corrected for all pairs.
+    """Nemenyi's test of every pair of arms from their mean ranks, corrected for all pairs.
 
     Parameters
     ----------
@@ -148,7 +145,7 @@ def nemenyi(table: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (arms, arms)
-        p values from the studentized range; symmetric, 1 on the diagonal.
+        p values from the studentized range distribution; symmetric, with 1 on the diagonal.
 
     Raises
     ------
@@ -172,29 +169,19 @@ def nemenyi(table: ArrayLike) -> FloatArray:
 
 
 def critical_difference(arms: int, blocks: int, level: float = 0.95) -> float:
-    """Difference of mean ranks from which on Nemenyi's test tells two arms apart.
+    """Smallest difference of mean ranks that is significant in Nemenyi's test.
 
     Examples
     --------
     >>> round(critical_difference(4, 14), 2)
     1.25
     """
-    quantile = float(studentized_range.ppf(check_share("level", level), arms, np.inf))
+    quantile = float(studentized_range.ppf(check_fraction("level", level), arms, np.inf))
     return quantile * float(np.sqrt(arms * (arms + 1) / (12 * blocks)))
 
 
 def cliques(ranks: ArrayLike, names: Sequence[str], gap: float) -> tuple[tuple[str, ...], ...]:
-    """Find the largest sets of arms whose mean ranks differ by less than a gap.
-
-    Parameters
-    ----------
-    ranks : array_like of shape (arms,)
-        Mean ranks.
-
-    Returns
-    -------
-    tuple of tuple of str
-        Sets of two arms and more, none within another, in the order of the ranks.
+    """Find the maximal sets of at least two arms whose mean ranks differ by less than `gap`, in the order of the ranks.
 
     Examples
     --------
@@ -214,17 +201,17 @@ def cliques(ranks: ArrayLike, names: Sequence[str], gap: float) -> tuple[tuple[s
 
 
 def _ranks(values: FloatArray) -> FloatArray:
-    """Rank the arms of each block, the highest first."""
+    """Rank the arms within each block; the highest value has rank 1."""
     return np.asarray(rankdata(-values, axis=1), dtype=np.float64)
 
 
 def _table(table: ArrayLike, arms: int | None = None) -> FloatArray:
-    """Check a table of blocks and arms."""
+    """Check the shape and the values of a table of blocks and arms."""
     values = np.asarray(table, dtype=np.float64)
     fits = values.ndim == 2 and len(values) > 1 and values.shape[1] > 2 and arms in (None, values.shape[-1])
     if not fits or not np.isfinite(values).all():
         raise InputError(
-            f"ranking needs finite values of at least two blocks and three arms, with a name for each. Got "
+            "the ranking needs finite values for at least two blocks and three arms, and one name per arm. Got "
             f"shape {values.shape} instead."
         )
     return values

@@ -1,8 +1,7 @@
-"""Bootstrap by image or by group, stratified by class, with every resample weighed instead of copied.
+"""Bootstrap by image or by group, stratified by class.
 
-A resample is a row of weights: how often each image was drawn. The area under the ROC curve of thousands of
-resamples then costs one sort and a few cumulative sums. scipy draws the resamples and makes the intervals
-(plain percentiles, or bias-corrected and accelerated).
+A resample is a row of weights: the number of times that each image was drawn. The AUCs of thousands of resamples then
+need one sort and a few cumulative sums. scipy draws the resamples and computes the intervals (percentile or BCa).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from featx.errors import ConfigError
 
 from .auc import fold_auc
 from .intervals import Interval
-from .validation import FloatArray, IntArray, binary, check_share, group_codes, several
+from .validation import FloatArray, IntArray, binary, check_fraction, group_codes, several
 
 __all__ = [
     "Metric",
@@ -33,7 +32,7 @@ __all__ = [
     "weighted_macro_auc",
 ]
 
-_BATCH = 2_000_000  # weights held at a time, 16 MB
+_BATCH = 2_000_000  # number of weights in memory at a time (16 MB)
 Metric = Callable[[ArrayLike, ArrayLike], float]
 Weigher = Callable[[FloatArray], FloatArray]
 
@@ -45,9 +44,9 @@ class Resampled:
     Attributes
     ----------
     low, high : float
-        Bounds of the interval; NaN where there is none.
+        Bounds of the interval; NaN if there is none.
     values : ndarray of float64, shape (resamples,)
-        The statistic of every resample.
+        The statistic of each resample.
     """
 
     low: float
@@ -56,21 +55,7 @@ class Resampled:
 
 
 def weighted_auc(actual: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> FloatArray:
-    """Area under the ROC curve under each of many weightings of the rows.
-
-    Parameters
-    ----------
-    actual : array_like of shape (n,)
-        True or 1 for positive, False or 0 for negative.
-    scores : array_like of shape (n,)
-        Higher for positive.
-    weights : array_like of shape (resamples, n)
-        How often each row counts.
-
-    Returns
-    -------
-    ndarray of float64, shape (resamples,)
-        NaN where all weight is on one class.
+    """AUC of each resample, given by weights of shape (resamples, n); NaN where one class has no weight.
 
     Examples
     --------
@@ -79,7 +64,7 @@ def weighted_auc(actual: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Fl
     """
     labels, values = binary(actual, scores)
     order = np.argsort(values, kind="stable")
-    starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))  # first row of each run of equal scores
+    starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))  # first row of each set of equal scores
     mass = np.asarray(weights, dtype=np.float64)[:, order]
     positive = np.add.reduceat(mass * labels[order], starts, axis=1)
     negative = np.add.reduceat(mass * ~labels[order], starts, axis=1)
@@ -89,21 +74,7 @@ def weighted_auc(actual: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Fl
 
 
 def weighted_macro_auc(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> FloatArray:
-    """Mean of the one-vs-rest areas under each of many weightings of the rows.
-
-    Parameters
-    ----------
-    targets : array_like of int, shape (n,)
-        Class index of each row, 0 to k - 1.
-    scores : array_like of shape (n, k)
-        One score a class.
-    weights : array_like of shape (resamples, n)
-        How often each row counts.
-
-    Returns
-    -------
-    ndarray of float64, shape (resamples,)
-        NaN where a class has no weight.
+    """Mean of the one-vs-rest AUCs of each resample, as `weighted_auc`; NaN where a class has no weight.
 
     Examples
     --------
@@ -116,20 +87,10 @@ def weighted_macro_auc(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike
 
 
 def strata_of_groups(targets: IntArray, codes: IntArray) -> list[IntArray]:
-    """Split groups by the classes that they hold, for a bootstrap that keeps the classes' shares.
+    """Split the groups into strata by the classes of their rows, so that resamples keep the class frequencies.
 
-    Parameters
-    ----------
-    targets : ndarray of int64, shape (n,)
-        Class index of each row.
-    codes : ndarray of int64, shape (n,)
-        Group number of each row, 0 to groups - 1.
-
-    Returns
-    -------
-    list of ndarray of int64
-        Group numbers: a stratum for each combination of classes. All groups in one stratum where a
-        combination has a single group, which would be drawn every time.
+    Returns the group numbers of each stratum, one stratum for each combination of classes. If a combination has only
+    one group, which would then be drawn every time, all groups are in one stratum.
 
     Examples
     --------
@@ -156,40 +117,40 @@ def bootstrap_interval(
 ) -> Interval:
     """Bootstrap interval of a metric on one test set.
 
-    Rows, or whole groups, are drawn with replacement, separately for each class (or combination of classes
-    within a group), so that every resample holds as many of each as the data.
+    Rows, or whole groups, are drawn with replacement within each class (or combination of classes of a group), so
+    that every resample has as many of each class as the data.
 
     Parameters
     ----------
     actual : array_like of int, shape (n,)
         Class index of each row; 1 is positive in a two-class task.
     scores : array_like of shape (n,) or (n, k)
-        Scores.
+        One score per row, or one score per class.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row, drawn as a whole.
+        Patient, case or lesion of each row; whole groups are drawn.
     metric : callable, optional
-        Takes labels and scores of a resample, returns a number; `featx.stats.auc.fold_auc`, computed for all
-        resamples at once, where left out.
+        Takes labels and scores of a resample and returns a number. By default `fold_auc`, computed for all resamples
+        at once.
     method : str
         ``"bca"`` (bias-corrected and accelerated, Efron 1987) or ``"percentile"``.
     resamples : int
-        How many resamples to draw.
+        Number of resamples.
     level : float
-        Confidence.
+        Confidence level.
     seed : int
-        Seed of the resamples.
+        Random seed of the resamples.
 
     Returns
     -------
     Interval
-        Bounds are NaN, with a warning, where the metric does not exist or does not vary over the resamples.
+        Bounds are NaN, with a warning, if the metric is undefined or does not vary over the resamples.
 
     Raises
     ------
     InputError
         If the arrays do not fit the metric.
     ConfigError
-        For an unknown method, or a level that is not between 0 and 1.
+        If `method` is unknown, or `level` is not between 0 and 1.
 
     Examples
     --------
@@ -199,19 +160,19 @@ def bootstrap_interval(
     """
     if method not in ("bca", "percentile"):
         raise ConfigError(f"The 'method' parameter must be 'bca' or 'percentile'. Got {method!r} instead.")
-    check_share("level", level)
+    check_fraction("level", level)
     estimate = (metric or fold_auc)(actual, scores)
     labels, values = np.asarray(actual).astype(np.int64), np.asarray(scores, dtype=np.float64)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
     low = high = float("nan")
-    notes: tuple[str, ...] = ("the metric does not exist on these rows",)
+    notes: tuple[str, ...] = ("the metric is undefined on these rows",)
     if np.isfinite(estimate) and codes.max() > 0:
         weigh = weigher(labels, values, metric)
         found = resample(weigh, labels, codes, method=method, resamples=resamples, level=level, seed=seed)
         low, high = found.low, found.high
         known = np.isfinite(low + high)
-        notes = () if known else ("the metric is missing from, or equal in, all or some resamples",)
+        notes = () if known else ("the metric is undefined in some resamples, or does not vary over them",)
     unit = "group" if groups is not None else "image"
     positives = int((labels == 1).sum()) if values.ndim == 1 else None
     method = f"{unit} bootstrap, {method}"
@@ -228,12 +189,7 @@ def resample(
     level: float,
     seed: int,
 ) -> Resampled:
-    """Let scipy bootstrap a statistic of weighted rows.
-
-    Parameters
-    ----------
-    labels, codes : ndarray of int64, shape (n,)
-        Class index and group number of each row.
+    """Bootstrap a statistic of weighted rows, given the class index and the group number of each row.
 
     Examples
     --------
@@ -257,7 +213,7 @@ def resample(
         return weigh(counts[:, codes].astype(np.float64)).reshape(chosen.shape[:-1])
 
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # said in the interval's own warnings
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the interval has its own warning
         found = stats.bootstrap(
             strata,
             statistic,
@@ -273,19 +229,7 @@ def resample(
 
 
 def weigher(labels: IntArray, scores: FloatArray, metric: Metric | None) -> Weigher:
-    """Turn a metric of labels and scores into a function of weights.
-
-    Parameters
-    ----------
-    labels : ndarray of int64, shape (n,)
-        Class index of each row.
-    scores : ndarray of float64, shape (n,) or (n, k)
-        Scores.
-
-    Returns
-    -------
-    callable
-        Takes whole weights of shape (resamples, n), returns an array of shape (resamples,).
+    """Turn a metric of labels and scores into a function of integer weights, shape (resamples, n).
 
     Examples
     --------

@@ -1,10 +1,11 @@
-"""Tests of the difference of two arms: on the rows of one test set, and over folds whose training sets overlap."""
+"""Tests of the difference of two arms: on one test set, and over folds whose training sets overlap."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, f, norm, permutation_test, rankdata, t
+from scipy import stats
+from scipy.stats import binomtest, f, norm, rankdata, t
 
 from featx.errors import InputError
 from featx.stats.auc import fold_auc
@@ -20,14 +21,14 @@ __all__ = [
     "delong_test",
     "dietterich_t",
     "mcnemar_test",
-    "swap_test",
+    "permutation_test",
 ]
 
 
-_SAME = "both arms order the rows alike"
-
-
-_BATCH = 2_000_000  # scores held at a time, 16 MB
+_SAME = "both arms rank the rows in the same order"
+_BATCH = 2_000_000  # number of scores in memory at a time (16 MB)
+_FEW = 5  # fewer folds or repeats than this give a warning
+_NO_VARIANCE = "the differences do not vary: no test is possible"
 
 
 def delong_test(
@@ -38,26 +39,26 @@ def delong_test(
     groups: ArrayLike | None = None,
     level: float = 0.95,
 ) -> TestResult:
-    """Compare two areas under the ROC curve on the same rows.
+    """DeLong's test of two AUCs on the same rows.
 
-    DeLong, DeLong & Clarke-Pearson 1988; with groups Obuchowski 1997 (see `featx.stats.intervals`).
+    DeLong, DeLong & Clarke-Pearson 1988; with groups Obuchowski 1997 (see `delong_covariance`).
 
     Parameters
     ----------
     actual : array_like of shape (n,)
         True or 1 for positive, False or 0 for negative.
     scores_a, scores_b : array_like of shape (n,)
-        Scores of the two arms, each on its own scale.
+        Scores of the two arms; their scales may differ.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row; without it, rows are independent.
+        Patient, case or lesion of each row. By default, rows are independent.
     level : float
-        Confidence of the interval.
+        Confidence level of the interval.
 
     Returns
     -------
     TestResult
-        z statistic of the difference of the areas, a - b. p is 1 where the scores of the arms order the rows
-        alike, NaN with one class only.
+        z statistic of the difference of the AUCs, a - b. p is 1 if both arms rank the rows in the same order, and NaN
+        if there is only one class.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def delong_test(
     contrast = np.array([1.0, -1.0])
     estimate = float(contrast @ found.auc)
     variance = float(contrast @ found.covariance @ contrast)
-    error = variance**0.5 if variance >= 0 else 0.0 * variance  # rounding can leave -1e-20; NaN stays NaN
+    error = variance**0.5 if variance >= 0 else 0.0 * variance  # rounding can give -1e-20; NaN stays NaN
     statistic, why = _standardised(estimate, error)
     low, high = bounds(estimate, error, level=level)
     return TestResult(
@@ -111,11 +112,10 @@ def bootstrap_test(
     level: float = 0.95,
     seed: int = 0,
 ) -> TestResult:
-    """Compare any metric of two arms on the same rows by a paired bootstrap.
+    """Paired bootstrap test of any metric of two arms on the same rows.
 
-    The difference over its standard deviation in the resamples is taken as normal, as in the R package pROC
-    (Robin et al. 2011, BMC Bioinformatics 12, 77). Resamples are drawn as in
-    `featx.stats.resampling.bootstrap_interval`.
+    The difference divided by its standard deviation over the resamples is assumed to be normal, as in the R package
+    pROC (Robin et al. 2011, BMC Bioinformatics 12, 77). Resamples are drawn as in `bootstrap_interval`.
 
     Parameters
     ----------
@@ -124,21 +124,21 @@ def bootstrap_test(
     scores_a, scores_b : array_like of shape (n,) or (n, k)
         Scores of the two arms.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row, drawn as a whole.
+        Patient, case or lesion of each row; whole groups are drawn.
     metric : callable, optional
-        Takes labels and scores, returns a number; `featx.stats.auc.fold_auc` where left out.
+        Takes labels and scores and returns a number. By default `fold_auc`.
     resamples : int
-        How many resamples to draw.
+        Number of resamples.
     level : float
-        Confidence of the interval.
+        Confidence level of the interval.
     seed : int
-        Seed of the resamples.
+        Random seed of the resamples.
 
     Returns
     -------
     TestResult
-        z statistic of the difference of the metric, a - b. p is NaN where the metric does not exist on the
-        rows or in a resample.
+        z statistic of the difference of the metric, a - b. p is NaN if the metric is undefined on the rows or in a
+        resample.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def bootstrap_test(
     )
 
 
-def swap_test(
+def permutation_test(
     actual: ArrayLike,
     scores_a: ArrayLike,
     scores_b: ArrayLike,
@@ -200,12 +200,11 @@ def swap_test(
     resamples: int = 2000,
     seed: int = 0,
 ) -> TestResult:
-    """Compare two areas under the ROC curve on the same rows by a permutation test.
+    """Permutation test of two AUCs on the same rows.
 
-    If the arms are alike, the ranks that they give a row can be swapped (Bandos, Rockette & Gur 2005,
-    Statistics in Medicine 24, 2873-2893). Scores are replaced by ranks first, since arms have scales of their
-    own; rows of a group are swapped together. All swaps are tried where there are no more than `resamples` of
-    them.
+    Under the null hypothesis, the ranks that the two arms give a row can be exchanged (Bandos, Rockette & Gur 2005,
+    Statistics in Medicine 24, 2873-2893). Scores are first replaced by ranks, since the scales of the arms may differ.
+    Rows of a group are exchanged together. If there are at most `resamples` permutations, all are used.
 
     Parameters
     ----------
@@ -216,16 +215,15 @@ def swap_test(
     groups : array_like of shape (n,), optional
         Patient, case or lesion of each row.
     resamples : int
-        How many random swaps to try.
+        Number of random permutations.
     seed : int
-        Seed of the swaps.
+        Random seed of the permutations.
 
     Returns
     -------
     TestResult
-        The statistic is the difference of the areas, a - b. It also reacts to curves that cross with equal
-        areas, so it is a test of exchangeable arms rather than of equal areas alone. p is NaN with one class
-        only.
+        The statistic is the difference of the AUCs, a - b. The test is one of exchangeable arms rather than of equal
+        AUCs: ROC curves that cross can also make it significant. p is NaN if there is only one class.
 
     Raises
     ------
@@ -234,7 +232,7 @@ def swap_test(
 
     Examples
     --------
-    >>> finding = swap_test([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6])
+    >>> finding = permutation_test([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [3, 1, 5, 2, 4, 6])
     >>> round(finding.estimate, 3), round(finding.p, 3)
     (0.222, 0.125)
     """
@@ -254,7 +252,7 @@ def swap_test(
                 np.where(swapped, ranks[0], ranks[1]), labels
             )
 
-        p = permutation_test(
+        p = stats.permutation_test(
             (np.arange(units), np.arange(units) + units),
             statistic,
             permutation_type="samples",
@@ -269,7 +267,7 @@ def swap_test(
         statistic=estimate,
         statistic_name="difference",
         estimate=estimate,
-        correction="none" if groups is None else f"groups swapped whole ({units})",
+        correction="none" if groups is None else f"permutation of {units} whole groups",
         n=len(labels),
         positives=positives,
         warnings=notes,
@@ -279,27 +277,27 @@ def swap_test(
 def mcnemar_test(
     actual: ArrayLike, decisions_a: ArrayLike, decisions_b: ArrayLike, *, groups: ArrayLike | None = None
 ) -> TestResult:
-    """Compare the accuracy of two arms' decisions on the same rows by McNemar's exact test.
+    """McNemar's exact test of the accuracy of two arms on the same rows.
 
-    Among the rows that one arm alone gets right, each arm is right half of the time if they are alike
+    Under the null hypothesis, each arm is right in half of the rows that only one of them classifies correctly
     (McNemar 1947, Psychometrika 12, 153-157; exact binomial form).
 
     Parameters
     ----------
     actual : array_like of shape (n,)
-        True or 1 for positive, False or 0 for negative. Give the positives alone to compare sensitivities,
-        the negatives alone to compare specificities.
+        True or 1 for positive, False or 0 for negative. Pass only the positives to compare sensitivities, only the
+        negatives to compare specificities.
     decisions_a, decisions_b : array_like of shape (n,)
-        True or 1 where the arm calls the row positive, at an operating point that was chosen elsewhere.
+        True or 1 where the arm predicts the positive class, at a threshold that was chosen on other data.
     groups : array_like of shape (n,), optional
-        Patient, case or lesion of each row. The test takes rows as independent; a warning says where they are
-        not.
+        Patient, case or lesion of each row. The test assumes independent rows; a warning says if groups have several
+        rows.
 
     Returns
     -------
     TestResult
-        The estimate is the difference of the accuracies, a - b; the statistic how many rows arm a alone gets
-        right. The exact p keeps the level, and usually stays below it.
+        The estimate is the difference of the accuracies, a - b. The statistic is the number of rows that only arm a
+        classifies correctly. The exact test is usually conservative.
 
     Raises
     ------
@@ -321,25 +319,27 @@ def mcnemar_test(
         test="McNemar, exact",
         p=float(binomtest(a_alone, a_alone + b_alone).pvalue) if a_alone + b_alone else 1.0,
         statistic=float(a_alone),
-        statistic_name="rows that a alone gets right",
+        statistic_name="rows that only a classifies correctly",
         estimate=(a_alone - b_alone) / len(truth) if len(truth) else float("nan"),
         n=len(truth),
         positives=int(truth.sum()),
-        warnings=("groups hold several rows, which this test takes as independent",) if clustered else (),
+        warnings=("groups have several rows, which this test assumes to be independent",)
+        if clustered
+        else (),
     )
 
 
 def _standardised(estimate: float, error: float) -> tuple[float, tuple[str, ...]]:
-    """Divide a difference by its standard error, or say why that is impossible."""
+    """Divide a difference by its standard error; NaN, with a warning, if that is not possible."""
     if error > np.finfo(np.float64).eps:
         return estimate / error, ()
     if estimate == 0 and error >= 0:
         return 0.0, (_SAME,)
-    return float("nan"), ("the difference does not exist or has no variance: no test is possible",)
+    return float("nan"), ("the difference is undefined or has no variance: no test is possible",)
 
 
 def _area(values: FloatArray, labels: BoolArray) -> FloatArray:
-    """Area under the ROC curve of each row of a matrix of scores."""
+    """AUC of each row of a matrix of scores."""
     positives = labels.sum()
     pairs = positives * (labels.shape[-1] - positives)
     return np.asarray(
@@ -347,24 +347,17 @@ def _area(values: FloatArray, labels: BoolArray) -> FloatArray:
     )
 
 
-_FEW = 5
-
-
-_NO_VARIANCE = "the differences do not vary: no test is possible"
-
-
 def dietterich_t(differences: ArrayLike) -> TestResult:
     """5x2cv paired t test.
 
-    Dietterich 1998 (Neural Computation 10, 1895-1923): the first difference over the root of the mean of the
-    repeats' variances, t distributed with as many degrees of freedom as there are repeats. It uses one of ten
-    differences in its numerator; `combined_f` uses all and is the better test.
+    Dietterich 1998 (Neural Computation 10, 1895-1923): the first difference divided by the square root of the mean
+    variance of the repeats, with a t distribution of one degree of freedom per repeat. The numerator uses only one of
+    the ten differences; `combined_f` uses all of them and is the better test.
 
     Parameters
     ----------
     differences : array_like of shape (repeats, 2)
-        Differences of the two directions of each repeat of a two-fold split; five repeats are what the test
-        was made for.
+        Differences of the two directions of each repeat of a two-fold split. The test is designed for five repeats.
 
     Returns
     -------
@@ -374,7 +367,7 @@ def dietterich_t(differences: ArrayLike) -> TestResult:
     Raises
     ------
     InputError
-        If the shape is another or a difference is not finite.
+        If the shape is wrong or a difference is not finite.
 
     Examples
     --------
@@ -401,15 +394,14 @@ def dietterich_t(differences: ArrayLike) -> TestResult:
 def combined_f(differences: ArrayLike) -> TestResult:
     """Combined 5x2cv F test.
 
-    Alpaydin 1999 (Neural Computation 11, 1885-1892): the sum of all squared differences over twice the sum of
-    the repeats' variances, F distributed with 10 and 5 degrees of freedom for five repeats (twice the
-    repeats, and the repeats).
+    Alpaydin 1999 (Neural Computation 11, 1885-1892): the sum of all squared differences divided by twice the sum of
+    the variances of the repeats, with an F distribution of 10 and 5 degrees of freedom for five repeats (twice the
+    number of repeats, and the number of repeats).
 
     Parameters
     ----------
     differences : array_like of shape (repeats, 2)
-        Differences of the two directions of each repeat of a two-fold split; five repeats are what the test
-        was made for.
+        Differences of the two directions of each repeat of a two-fold split. The test is designed for five repeats.
 
     Returns
     -------
@@ -419,7 +411,7 @@ def combined_f(differences: ArrayLike) -> TestResult:
     Raises
     ------
     InputError
-        If the shape is another or a difference is not finite.
+        If the shape is wrong or a difference is not finite.
 
     Examples
     --------
@@ -446,30 +438,30 @@ def combined_f(differences: ArrayLike) -> TestResult:
 def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> TestResult:
     """Corrected resampled t test.
 
-    Nadeau & Bengio 2003 (Machine Learning 52, 239-281), for (repeated) k-fold as in Bouckaert & Frank 2004:
-    the mean difference over the root of `featx.stats.intervals.corrected_variance`, t distributed with one
-    degree of freedom less than there are folds.
+    Nadeau & Bengio 2003 (Machine Learning 52, 239-281), for (repeated) k-fold as in Bouckaert & Frank 2004: the mean
+    difference divided by its standard error, with a t distribution of n - 1 degrees of freedom for n folds. The variance
+    of the mean is (1/n + ratio) times the sample variance.
 
     Parameters
     ----------
     differences : array_like of shape (folds,)
-        One finite difference a fold, at least two.
+        One finite difference per fold, at least two.
     ratio : float
-        Size of the test part over that of the training part: 1 for 5x2, 1 / (K - 1) for K folds.
+        Size of the test set divided by that of the training set: 1 for 5x2, 1 / (K - 1) for K folds.
     level : float
-        Confidence of the interval.
+        Confidence level of the interval.
 
     Returns
     -------
     TestResult
-        With the interval of the mean difference; none where the differences do not vary.
+        With the interval of the mean difference. There is no interval if the differences do not vary.
 
     Raises
     ------
     InputError
         If there are fewer than two differences or one is not finite.
     ConfigError
-        If `ratio` is not positive, or `level` not between 0 and 1.
+        If `ratio` is not positive, or `level` is not between 0 and 1.
 
     Examples
     --------
@@ -485,7 +477,7 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Te
     statistic, notes = _over(mean, error, values)
     low, high = bounds(mean, error, freedom, level) if error > _rounding(mean) else (float("nan"),) * 2
     if len(values) < _FEW:
-        notes += (f"only {len(values)} folds: the test can hardly show anything",)
+        notes += (f"only {len(values)} folds: the test has little power",)
     return TestResult(
         test="corrected resampled t (Nadeau & Bengio 2003)",
         p=float(2 * t.sf(abs(statistic), freedom)),
@@ -499,39 +491,39 @@ def corrected_t(differences: ArrayLike, ratio: float, level: float = 0.95) -> Te
         interval="none" if np.isnan(low) else "corrected resampled t",
         error=error,
         error_freedom=freedom,
-        correction=f"variance x (1/{len(values)} + {ratio:.3g}) for overlapping training parts",
+        correction=f"variance x (1/{len(values)} + {ratio:.3g}) for overlapping training sets",
         folds=len(values),
         warnings=notes,
     )
 
 
 def _repeats(differences: ArrayLike) -> FloatArray:
-    """Check the differences of repeated two-fold splits."""
+    """Check the shape and the values of the differences of repeated two-fold splits."""
     pairs = np.asarray(differences, dtype=np.float64)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or not np.isfinite(pairs).all():
         raise InputError(
-            f"differences must be finite and of shape (repeats, 2). Got shape {pairs.shape} with "
-            f"{int((~np.isfinite(pairs)).sum())} values that are not finite instead."
+            f"differences must be finite and have shape (repeats, 2). Got shape {pairs.shape} with "
+            f"{int((~np.isfinite(pairs)).sum())} values that are not finite."
         )
     return pairs
 
 
 def _over(top: float, bottom: float, differences: FloatArray) -> tuple[float, tuple[str, ...]]:
-    """Divide, with the rule of this module for differences that do not vary."""
+    """Divide; NaN, with a warning, if the differences do not vary, and 0 if they are all 0."""
     if not differences.any():
-        return 0.0, ("both arms score the same on every fold",)
+        return 0.0, ("both arms have the same value in every fold",)
     if not bottom > _rounding(top):
         return float("nan"), (_NO_VARIANCE,)
     return top / bottom, ()
 
 
 def _rounding(value: float) -> float:
-    """Bound what rounding makes of a spread that is 0."""
+    """Upper bound of a standard error that is 0 except for rounding."""
     return float(np.finfo(np.float64).eps) * abs(value)
 
 
 def _few_repeats(pairs: FloatArray) -> tuple[str, ...]:
-    """Warn of fewer repeats than the 5x2 tests were made for."""
+    """Warn of fewer repeats than the 5x2cv tests are designed for."""
     if len(pairs) >= _FEW:
         return ()
-    return (f"only {len(pairs)} of the five repeats that the 5x2cv tests were made for",)
+    return (f"only {len(pairs)} repeats: the 5x2cv tests are designed for five",)

@@ -1,4 +1,4 @@
-"""Checks that every function of this package makes on its arrays."""
+"""Checks of labels, scores, groups and fractions that the functions of this package share."""
 
 from __future__ import annotations
 
@@ -7,32 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from featx.errors import ConfigError, InputError
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "binary", "check_share", "group_codes", "several"]
-
+__all__ = ["BoolArray", "FloatArray", "IntArray", "binary", "check_fraction", "group_codes", "several"]
 
 BoolArray = NDArray[np.bool_]
-
-
 FloatArray = NDArray[np.float64]
-
-
 IntArray = NDArray[np.int64]
 
 
 def binary(actual: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, FloatArray]:
-    """Check the labels and scores of a two-class problem.
-
-    Parameters
-    ----------
-    actual : array_like of shape (n,)
-        True or 1 for positive, False or 0 for negative.
-    scores : array_like of shape (n,)
-        Finite numbers, higher for positive.
-
-    Returns
-    -------
-    actual : ndarray of bool, shape (n,)
-    scores : ndarray of float64, shape (n,)
+    """Check the labels (0 and 1) and the scores of a two-class problem, both of shape (n,).
 
     Examples
     --------
@@ -42,29 +25,17 @@ def binary(actual: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, FloatArray]
     labels, values = np.asarray(actual), _finite(scores)
     if labels.ndim != 1 or labels.shape != values.shape:
         raise InputError(
-            f"actual and scores must be one-dimensional and of one length. Got shapes {labels.shape} and "
+            f"actual and scores must be one-dimensional and have the same length. Got shapes {labels.shape} and "
             f"{values.shape} instead."
         )
     if labels.dtype != bool and not np.isin(labels, (0, 1)).all():
         odd = labels[~np.isin(labels, (0, 1))][0]
-        raise InputError(f"actual must hold 0 and 1 only. Got {odd} instead.")
+        raise InputError(f"actual must contain only 0 and 1. Got {odd} instead.")
     return labels.astype(bool), values
 
 
 def several(targets: ArrayLike, scores: ArrayLike) -> tuple[IntArray, FloatArray]:
-    """Check the class indices and scores of a problem of several classes.
-
-    Parameters
-    ----------
-    targets : array_like of int, shape (n,)
-        Index of the class of each row, 0 to k - 1.
-    scores : array_like of shape (n, k)
-        One finite score a class.
-
-    Returns
-    -------
-    targets : ndarray of int64, shape (n,)
-    scores : ndarray of float64, shape (n, k)
+    """Check the class indices, shape (n,), and the scores, shape (n, k), of a problem of several classes.
 
     Examples
     --------
@@ -87,19 +58,19 @@ def several(targets: ArrayLike, scores: ArrayLike) -> tuple[IntArray, FloatArray
 
 
 def group_codes(groups: ArrayLike, length: int) -> IntArray:
-    """Number the groups of the rows, in sorted order of their names.
+    """Number the groups of the rows in the sorted order of their names.
 
     Parameters
     ----------
     groups : array_like of shape (n,)
         Patient, case or lesion of each row.
     length : int
-        How many rows there must be.
+        Expected number of rows.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        0 to number of groups - 1.
+        0 to the number of groups - 1.
 
     Raises
     ------
@@ -114,34 +85,17 @@ def group_codes(groups: ArrayLike, length: int) -> IntArray:
     names = np.asarray(groups)
     if names.shape != (length,):
         raise InputError(
-            f"groups must hold one name for each of {length} rows. Got shape {names.shape} instead."
+            f"groups must contain one name for each of the {length} rows. Got shape {names.shape} instead."
         )
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def check_share(name: str, value: float) -> float:
-    """Check a share that must lie strictly between 0 and 1.
-
-    Parameters
-    ----------
-    name : str
-        Parameter's name, for the message.
-    value : float
-        Its value.
-
-    Returns
-    -------
-    float
-        The value.
-
-    Raises
-    ------
-    ConfigError
-        If it is not between 0 and 1.
+def check_fraction(name: str, value: float) -> float:
+    """Check that the parameter `name` is between 0 and 1, both excluded, and return its value.
 
     Examples
     --------
-    >>> check_share("level", 0.95)
+    >>> check_fraction("level", 0.95)
     0.95
     """
     if not 0 < value < 1:
@@ -152,10 +106,10 @@ def check_share(name: str, value: float) -> float:
 
 
 def _finite(scores: ArrayLike) -> FloatArray:
-    """Convert scores to float64 and refuse what is not finite."""
+    """Convert scores to float64; refuse NaN and infinite values."""
     values = np.asarray(scores, dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
         row = int(np.argwhere(bad)[0][0])
-        raise InputError(f"scores must be finite. Got {values[bad][0]} in row {row} instead.")
+        raise InputError(f"scores must be finite. Got {values[bad][0]} in row {row}.")
     return values

@@ -61,7 +61,7 @@ def environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
     settings = dict(os.environ)
     gpus = _gpus(settings)
     if not gpus:
-        # Before a worker's first job, which may be an extraction: see `featx.finetuning.devices.compute_in_order`.
+        # Before a worker's first job, which may be an extraction: see `featx.finetuning.devices.make_deterministic`.
         settings.setdefault("TF_NUM_INTEROP_THREADS", "1")
     if len(slots) > 1:
         settings |= dict.fromkeys(_THREAD_VARIABLES, str(len(slots[slot])))

@@ -32,7 +32,7 @@ def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
     >>> given = {"backbone": "tiny", "weights": "random:0", "engine": "keras", "cache": "/nowhere"}
     >>> settings = {"layers": [], "pool": "avg", "image_size": 32, "preparation": "resize", "precision": "float32"}
     >>> views = {"views": 1, "view_ranges": "paper", "view_pool": "mean"}
-    >>> images_in_cache(Job("extract", "tiny", {}, {**given, **settings, **views}), ["0" * 64])
+    >>> images_in_cache(StudyJob("extract", "tiny", {}, {**given, **settings, **views}), ["0" * 64])
     0
     """
     given = job.arguments

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import FeatxError, TrainingError
-from featx.finetuning import Kept
+from featx.finetuning import CompiledNetwork
 from featx.process import quieten_tensorflow
 from featx.progress import Progress
 from featx.runs import COMPLETE
@@ -46,13 +46,13 @@ class Bench:
         Threads that a job may keep busy.
     alone : bool
         Whether no other worker runs at the same time, so that engines may choose their threads themselves.
-    kept : Kept
+    kept : CompiledNetwork
         The network that the training before has compiled.
     """
 
     threads: int
     alone: bool
-    kept: Kept = field(default_factory=Kept)
+    kept: CompiledNetwork = field(default_factory=CompiledNetwork)
 
 
 def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) -> dict[str, Any]:
@@ -71,9 +71,11 @@ def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) ->
 
 
 def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
-    from featx.finetuning import finetune
+    from featx.finetuning import FinetuneSettings, train_folds
 
-    runs = finetune(**{**arguments, "workers": bench.threads, "kept": bench.kept})
+    given = {**arguments, "workers": bench.threads}
+    manifest = given.pop("manifest")
+    runs = train_folds(manifest, FinetuneSettings.make(given), bench.kept)
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from featx.data import Task, deal
 from featx.errors import TrainingError
 from featx.runs import Prediction
-from featx.stats import Calibration, Sigmoid, Steps, fit_calibration, fixed_thresholds
+from featx.stats import Calibration, IsotonicCurve, Sigmoid, fit_calibration, fixed_thresholds
 from featx.svm.problems import FitProblem, Solver, pool_scores, view_rows
 
 __all__ = [
@@ -69,7 +69,7 @@ class InnerScores:
         Returns
         -------
         dict
-            For each class, the threshold of each rule in `featx.stats.operating.RULES`; None if the threshold would
+            For each class, the threshold of each rule in `featx.stats.THRESHOLD_RULES`; None if the threshold would
             call no image positive.
         """
         found = {}
@@ -208,7 +208,7 @@ def calibration_from(stated: dict[str, Any]) -> Calibration:
 
     Examples
     --------
-    >>> one = Calibration("isotonic", (Steps((0.0, 1.0), (0.2, 0.8)),), 9, (4,))
+    >>> one = Calibration("isotonic", (IsotonicCurve((0.0, 1.0), (0.2, 0.8)),), 9, (4,))
     >>> calibration_from(calibration_record(one)) == one
     True
     """
@@ -216,7 +216,7 @@ def calibration_from(stated: dict[str, Any]) -> Calibration:
     return Calibration(stated["method"], curves, stated["n"], tuple(stated["positives"]))
 
 
-def _curve(method: str, stated: dict[str, Any]) -> Sigmoid | Steps:
+def _curve(method: str, stated: dict[str, Any]) -> Sigmoid | IsotonicCurve:
     if method == "sigmoid":
         return Sigmoid(stated["slope"], stated["intercept"])
-    return Steps(tuple(stated["scores"]), tuple(stated["probabilities"]))
+    return IsotonicCurve(tuple(stated["scores"]), tuple(stated["probabilities"]))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from featx.errors import TaskError
 from featx.runs import Prediction
-from featx.stats import pool_runs
+from featx.stats import pool_rows
 from featx.svm.scaling import Scaler
 
 __all__ = [
@@ -189,7 +189,7 @@ def pool_scores(scores: npt.NDArray[np.floating[Any]], pool: str) -> npt.NDArray
     [[-3.0]]
     """
     count, views, columns = scores.shape
-    return pool_runs(scores.reshape(-1, columns), np.arange(0, count * views, views), pool)
+    return pool_rows(scores.reshape(-1, columns), np.arange(0, count * views, views), pool)
 
 
 def pool_groups(

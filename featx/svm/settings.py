@@ -202,13 +202,13 @@ class TrainSvmSettings(ImageOptions, SvmSettings, FoldOptions):
     )
     arm: str | None = text(
         None,
-        "Name of the arm in reports. Without --features, its stores are those of `featx extract --arm NAME`.",
+        "Name of the arm, in reports. Without --features, its stores are those of `featx extract --arm NAME`.",
         default_text="backbone and weights",
     )
     missing: str = choice(
         "fail",
         ("fail", "leave-out"),
-        "What images without features lead to: an error, or a run without them.",
+        "What missing images lead to. For images without features: an error, or a run without them.",
     )
     output: Path | str = path(Path("reports/runs"), "Folder of runs.", short="-o")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,3 +115,89 @@ def test_arguments_may_stand_in_the_file_too(given: Callable[..., dict[str, Any]
 def test_other_keys_are_refused(key: str, given: Callable[..., dict[str, Any]]) -> None:
     with pytest.raises(ConfigError, match=rf"unknown key {key.replace('_', '-')}; known: .*fold, .*seed"):
         given("train-svm", f"{key} = 3", "x")
+
+
+COMMANDS = dict(commands_below(command_line.featx))
+# Options of one name that say different things, with the reason why they do.
+UNLIKE = {
+    "--list": "each command says what it lists",
+    "--output": "each command says which file or folder it writes",
+    "--images": "of `data import` a folder, of `data preview` a number; kept from version 0.1.0",
+    "--pool": "of feature maps in `extract`, of decision function values in `train-svm`; kept from version 0.1.0",
+    "--views": "their number in `extract`, their use in `train-svm`; kept from version 0.1.0",
+}
+# Options of one meaning whose values differ.
+OTHER_VALUES = {"--manifest": "of a study it names the source or target as well: NAME=PATH"}
+
+
+def flags_of(command: click.Command) -> dict[str, tuple[tuple[str, ...], str, str]]:
+    """Long option to its short forms, the type of its values, and its meaning: the help up to a punctuation mark."""
+    found = {}
+    for param in command.params:
+        if isinstance(param, click.Option):
+            short = tuple(name for name in param.opts if not name.startswith("--"))
+            kind = re.sub("Choice|String", "Text", type(param.type).__name__).replace("RangeRange", "Range")
+            kind = kind.replace("ParamType", "").replace("Range", "")
+            meaning = re.split(r"[.:;,(]|  \[", param.help or "")[0].split(" that ")[0]
+            for name in (*param.opts, *param.secondary_opts):
+                if name.startswith("--"):
+                    found[name] = (short, kind, meaning)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), list(itertools.combinations(COMMANDS, 2)), ids=lambda name: name.replace(" ", "-")
+)
+def test_an_option_has_one_name_short_form_and_meaning_in_two_commands(one: str, two: str) -> None:
+    first, second = flags_of(COMMANDS[one]), flags_of(COMMANDS[two])
+    for name in first.keys() & second.keys():
+        (short, kind, meaning), (other_short, other_kind, other_meaning) = first[name], second[name]
+        assert short == other_short, name
+        if name not in UNLIKE:
+            assert meaning == other_meaning, name
+            assert kind == other_kind or name in OTHER_VALUES, name
+    owners = {letter: name for name, (letters, _, _) in first.items() for letter in letters}
+    for name, (letters, _, _) in second.items():
+        for letter in letters:
+            assert letter not in owners or owners[letter] in second, (letter, name)
+
+
+def test_exceptions_are_needed() -> None:
+    meanings: dict[str, set[str]] = {}
+    kinds: dict[str, set[str]] = {}
+    for command in COMMANDS.values():
+        for name, (_, kind, meaning) in flags_of(command).items():
+            meanings.setdefault(name, set()).add(meaning)
+            kinds.setdefault(name, set()).add(kind)
+    assert all(len(meanings[name]) > 1 for name in UNLIKE)
+    assert all(len(kinds[name]) > 1 for name in OTHER_VALUES)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_ends_with_an_example_that_the_command_takes(name: str) -> None:
+    context = click.Context(COMMANDS[name], info_name=name, max_content_width=100)
+    *_, head, line = COMMANDS[name].get_help(context).splitlines()
+    assert head.strip() == "Example:"
+    program, *words = shlex.split(line)
+    assert [program, *words[: len(name.split())]] == ["featx", *name.split()]
+    with COMMANDS[name].make_context(name, words[len(name.split()) :]) as parsed:
+        assert parsed.params
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("extrakt", "`featx extract`"),
+        ("raport", "`featx report`"),
+        ("study rnu", "`featx study run`"),
+        ("extract m.csv --bakbone x", "--backbone"),
+        ("train-svm m.csv --featurs x", "--features"),
+        ("report runs --strata site", "--stratum"),
+    ],
+)
+def test_the_nearest_command_or_option_is_suggested(
+    line: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.run(line.split()) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"featx: error: No such (command|option) .*did you mean .*{re.escape(meant)}", told)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from featx.data.folds import Fold, Folds, check_folds, read_folds, write_folds
 from featx.data.manifest import read_manifest
-from featx.data.protocols import check_inner, describe_folds, make_fold_file, split_folds, merged_groups
+from featx.data.protocols import check_inner, describe_folds, make_fold_file, merged_groups, split_folds
 from featx.data.splitting import inner_splits
 from featx.data.tasks import Labelled, Task, apply_task
 from featx.digest import digest_file

@@ -63,7 +63,7 @@ def test_repeats_need_both_directions() -> None:
 
 def test_repeated_test_parts_are_named() -> None:
     folds = [fold_scores(str(name), [image], [1], [0.1]) for name, image in enumerate("abcab")]
-    assert partition_warnings(folds) == ("repeated test parts: 3 = 0, 4 = 1",)
+    assert partition_warnings(folds) == ("repeated test sets: 3 = 0, 4 = 1",)
     assert partition_warnings(folds[:3]) == ()
 
 
@@ -141,7 +141,7 @@ def test_few_groups_of_the_smaller_class_are_warned_of() -> None:
         for part in range(5)
     ]
     summary = summarise_arm(folds)
-    assert summary.warnings == ("only 5 groups in the smaller class: the estimate rests on these",)
+    assert summary.warnings == ("only 5 groups in the smaller class: the estimate is imprecise",)
     alone = [replace(fold, groups=fold.ids) for fold in folds]
     assert summarise_arm(alone).warnings == ()
 
@@ -162,14 +162,14 @@ def test_pooled_folds_have_one_area_with_its_caveat() -> None:
     exact = delong_interval(pooled.actual, pooled.scores, groups=pooled.groups, scale="logit")
     assert (summary.mean, summary.low, summary.high) == (exact.estimate, exact.low, exact.high)
     assert summary.warnings[-1] == (
-        "decision values of 24 models are pooled to one area, as if their scales agreed"
+        "decision values of 24 models are pooled for one AUC, assuming that their scales agree"
     )
     assert pool_folds(folds[::-1]).scores.tolist() == pooled.scores.tolist()
 
 
 def test_folds_that_share_images_are_not_pooled() -> None:
     fold = fold_scores("1", ["a", "b"], [0, 1], [0.1, 0.2])
-    with pytest.raises(InputError, match="no id twice"):
+    with pytest.raises(InputError, match="unique image ids"):
         pool_folds([fold, fold])
     with pytest.raises(InputError, match="at least one fold"):
         pool_folds([])

@@ -106,8 +106,8 @@ def test_fold_auc_takes_one_score_or_one_a_class() -> None:
 @pytest.mark.parametrize(
     ("actual", "scores", "message"),
     [
-        ([0, 1], [0.1], "of one length"),
-        ([0, 2], [0.1, 0.2], "0 and 1 only. Got 2 instead"),
+        ([0, 1], [0.1], "the same length"),
+        ([0, 2], [0.1, 0.2], "only 0 and 1. Got 2 instead"),
         ([0, 1], [0.1, float("nan")], "finite. Got nan in row 1"),
         ([[0, 1]], [[0.1, 0.2]], "one-dimensional"),
     ],
@@ -212,7 +212,7 @@ def test_one_class_is_undefined() -> None:
 
 
 def test_bad_parameters_are_refused() -> None:
-    with pytest.raises(ConfigError, match="in order within 0 and 1"):
+    with pytest.raises(ConfigError, match="must satisfy 0 <= low < high <= 1"):
         partial_auc([0, 1], [0, 1], low=0.9, high=0.8)
     with pytest.raises(ConfigError, match="'focus' parameter must be one of"):
         partial_auc([0, 1], [0, 1], focus="precision")

@@ -19,15 +19,15 @@ from featx.errors import ConfigError, InputError, LeakError
 from featx.stats.auc import roc_auc
 from featx.stats.calibration import (
     Calibration,
+    IsotonicCurve,
     Sigmoid,
-    Steps,
     brier_score,
     calibrate,
     calibration_warnings,
     fit_calibration,
     fit_recalibration,
     reliability,
-    smooth_curve,
+    smooth_calibration_curve,
 )
 
 
@@ -103,7 +103,7 @@ def test_several_classes_sum_to_one(method: str) -> None:
 
 
 def test_rows_that_no_curve_wants_are_shared_out() -> None:
-    nothing = Calibration("isotonic", (Steps((0.0,), (0.0,)),) * 4, 9, (1, 2, 3, 3))
+    nothing = Calibration("isotonic", (IsotonicCurve((0.0,), (0.0,)),) * 4, 9, (1, 2, 3, 3))
     assert calibrate(nothing, np.zeros((1, 4))).tolist() == [[0.25] * 4]
 
 
@@ -119,7 +119,7 @@ def test_groups_across_inner_folds_are_refused() -> None:
     actual[:2] = 0, 1
     folds = [1, 1, 2, 2, 3, 3]
     fit_calibration(actual, scores, folds=folds, groups=["a", "a", "b", "c", "d", "d"])
-    with pytest.raises(LeakError, match=r"must not share groups, split by group\. Shared: a"):
+    with pytest.raises(LeakError, match=r"must not share groups\. Shared: a\. Split by group"):
         fit_calibration(actual, scores, folds=folds, groups=["a", "a", "b", "a", "d", "d"])
 
 
@@ -149,11 +149,11 @@ def test_reliability_equals_scikit_learn(spacing: str) -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ConfigError, match="'method' parameter must be one of"):
         fit_calibration([0, 1], [0, 1], method="beta")
-    with pytest.raises(InputError, match="Curve 0 has one kind only"):
+    with pytest.raises(InputError, match="Curve 0 has only one class"):
         fit_calibration([1, 1], [0, 1])
-    with pytest.raises(InputError, match=r"must have 1 columns, as fitted\. Got 3"):
+    with pytest.raises(InputError, match=r"must have 1 columns, as in the fit\. Got 3"):
         calibrate(fit_calibration([0, 1], [0, 1]), np.zeros((2, 3)))
-    with pytest.raises(InputError, match="calibrate decision values first"):
+    with pytest.raises(InputError, match="Calibrate decision values first"):
         brier_score([0, 1], [-0.3, 1.2])
     with pytest.raises(ConfigError, match="'bins' parameter must be at least 1"):
         reliability([0, 1], [0.1, 0.2], bins=0)
@@ -215,7 +215,7 @@ def test_intervals_hold_the_truth_where_images_are_tested_five_times() -> None:
 def test_what_does_not_exist_is_missing_and_said() -> None:
     one = fit_recalibration([0, 0], [0.2, 0.3])
     assert np.isnan(one.observed_expected.value)
-    assert "one class" in one.warnings[0]
+    assert "only one class" in one.warnings[0]
     apart = fit_recalibration([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.7])
     assert np.isnan(apart.slope.value)
     assert np.isfinite(apart.intercept.value)
@@ -223,17 +223,17 @@ def test_what_does_not_exist_is_missing_and_said() -> None:
     certain = fit_recalibration([0, 1, 1], [0.0, 0.5, 1.0])
     assert np.isnan([certain.slope.value, certain.intercept.value]).all()
     assert certain.observed_expected.value == pytest.approx(2 / 1.5)
-    with pytest.raises(InputError, match="within 0 and 1"):
+    with pytest.raises(InputError, match=r"between 0 and 1\. Got 1\.3"):
         fit_recalibration([0, 1], [0.2, 1.3])
 
 
 def test_the_smooth_curve_shows_what_is_off_and_skips_what_has_no_neighbours() -> None:
     actual, chances = draw_logistic(3000, shift=0.0, slope=0.5)
-    where, observed = smooth_curve(actual, chances)
+    where, observed = smooth_calibration_curve(actual, chances)
     inner = (where > 0.1) & (where < 0.7)
     assert np.abs(observed - expit(0.5 * logit(where)))[inner].max() < 0.08
-    assert len(smooth_curve([0, 1] * 20, [0.5] * 40)[0]) == 0
-    steps = smooth_curve([0, 1, 0, 1, 1, 1] * 20, [0.1, 0.1, 0.5, 0.5, 0.9, 0.9] * 20)
+    assert len(smooth_calibration_curve([0, 1] * 20, [0.5] * 40)[0]) == 0
+    steps = smooth_calibration_curve([0, 1, 0, 1, 1, 1] * 20, [0.1, 0.1, 0.5, 0.5, 0.9, 0.9] * 20)
     assert np.isfinite(steps).all()
 
 

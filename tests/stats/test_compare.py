@@ -72,7 +72,10 @@ def test_5x2_is_compared_by_the_corrected_t_and_shows_the_5x2cv_tests() -> None:
     assert (found.finding.n, found.finding.folds) == (80, 10)
     assert found.finding.positives == a[0].actual.sum() + a[1].actual.sum()
     combined, paired = found.others
-    assert all("finds too much where training noise matters" in one.warnings[-1] for one in found.others)
+    assert all(
+        "too many false positives with few images and many features" in one.warnings[-1]
+        for one in found.others
+    )
     assert combined.p == combined_f(differences.reshape(5, 2)).p
     assert paired.p == dietterich_t(differences.reshape(5, 2)).p
     assert (combined.low, combined.high) == (resampled.low, resampled.high)
@@ -92,7 +95,7 @@ def test_a_5x2cv_test_is_the_answer_on_request(test: str) -> None:
     assert len(found.others) == 2
     lonely = compare_pair(a[::2], b[::2], protocol="5x2", test=test)
     assert np.isnan(lonely.finding.p)
-    assert lonely.finding.warnings == ("no repeat has both its directions: no test is possible",)
+    assert lonely.finding.warnings == ("no repeat has both directions: no test is possible",)
 
 
 @pytest.mark.parametrize("protocol", ["kfold:5", "folds.json", ""])
@@ -124,7 +127,7 @@ def test_folds_of_one_class_are_left_out_and_named() -> None:
 
     found = compare_pair(shrink(a), shrink(b))
     assert (found.undefined, found.finding.folds) == (1, 4)
-    assert "folds left out, a class is missing in their test part: 1" in found.finding.warnings
+    assert "folds excluded, since a class is missing in their test set: 1" in found.finding.warnings
     assert found.values[0] == pytest.approx(fold_aucs(a)[1:].mean())
 
 
@@ -151,7 +154,7 @@ def test_repeated_partitions_are_named() -> None:
     a, b = draw(1, ["1x1", "1x2"]), draw(2, ["1x1", "1x2"])
     again = [[*folds, replace(folds[0], name="2x1"), replace(folds[1], name="2x2")] for folds in (a, b)]
     found = compare_pair(*again, protocol="5x2")
-    assert "repeated test parts: 2x1 = 1x1, 2x2 = 1x2" in found.finding.warnings
+    assert "repeated test sets: 2x1 = 1x1, 2x2 = 1x2" in found.finding.warnings
 
 
 def test_no_test_where_nothing_is_known_of_training_parts() -> None:
@@ -159,7 +162,7 @@ def test_no_test_where_nothing_is_known_of_training_parts() -> None:
     same = [[folds[0], replace(folds[0], name="2")] for folds in (a, b)]
     found = compare_pair(*same)
     assert np.isnan(found.finding.p)
-    assert "the training parts' sizes are unknown: no test is possible" in found.finding.warnings
+    assert "the sizes of the training sets are unknown: no test is possible" in found.finding.warnings
 
 
 def test_an_arm_equals_itself() -> None:
@@ -182,8 +185,8 @@ def test_order_of_the_arms_only_turns_the_sign() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folds: folds[:-1], "same folds, each once, to be compared. These differ: 3"),
-        (lambda folds: [*folds, folds[0]], "same folds, each once"),
+        (lambda folds: folds[:-1], "same folds, without repeats, to be compared. These differ: 3"),
+        (lambda folds: [*folds, folds[0]], "same folds, without repeats"),
         (lambda folds: [], "same folds"),
         (
             lambda folds: [replace(folds[0], ids=("other", *folds[0].ids[1:])), *folds[1:]],
@@ -248,7 +251,7 @@ def test_pairs_without_a_p_value_do_not_count() -> None:
 def test_bad_comparisons_are_refused() -> None:
     with pytest.raises(InputError, match="at least two arms"):
         compare_many({"A": draw(1, ["holdout"])})
-    with pytest.raises(ConfigError, match="'auto' unless the protocol is 5x2"):
+    with pytest.raises(ConfigError, match="protocols other than 5x2 allow only 'auto'"):
         compare_pair(draw(1, list("123")), draw(2, list("123")), protocol="kfold:3", test="combined-f")
     with pytest.raises(ConfigError, match="'test' parameter must be one of"):
         compare_pair(draw(1, list("123")), draw(2, list("123")), test="t")
@@ -267,7 +270,7 @@ def test_every_pair_is_compared_on_the_folds_it_shares() -> None:
     assert pairs["A", "B"].folds == tuple(NAMES_5X2)
     assert pairs["A", "C"].finding.test == "DeLong 1988"
     assert (pairs["A", "C"].folds, pairs["A", "C"].finding.n) == (("1x1",), 40)
-    assert pairs["A", "D"].finding.warnings == ("no fold on the same images",)
+    assert pairs["A", "D"].finding.warnings == ("no common fold with the same images",)
     assert np.isnan(found.p_matrix()[0, 3])
     assert (found.ranked, found.folds, found.ranking) == (("B", "A"), tuple(NAMES_5X2), None)
     assert pairs["A", "B"].adjustment == "Holm over 3 comparisons"
@@ -362,5 +365,5 @@ def test_a_planned_pair_without_scores_still_counts() -> None:
     found = compare_many(arms, planned=[("B", "A"), ("B", "gone")])
     assert found.pairs[0].adjusted_p == min(1.0, 2 * found.pairs[0].finding.p)
     assert not found.pairs[1].tested
-    with pytest.raises(InputError, match="two different arms, and stand once"):
+    with pytest.raises(InputError, match="must not be repeated"):
         compare_many(arms, planned=[("A", "B"), ("B", "A")])

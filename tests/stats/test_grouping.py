@@ -40,7 +40,7 @@ def test_several_classes_are_pooled_each_by_itself() -> None:
     assert pool_by_group([2, 2, 0], [[1, 2, 3], [3, 2, 1], [0, 0, 0]], ["a", "a", "b"]).scores[
         0
     ].tolist() == [2, 2, 2]
-    with pytest.raises(InputError, match=r"of one class in a task of several\. These differ: a"):
+    with pytest.raises(InputError, match=r"with three or more classes\. Groups with several classes: a"):
         pool_by_group([2, 1], np.zeros((2, 3)), ["a", "a"])
 
 
@@ -87,7 +87,7 @@ def test_the_training_groups_of_a_fold_are_kept_where_they_are_known() -> None:
 def test_bad_pooling_is_refused() -> None:
     with pytest.raises(ConfigError, match="'pooling' parameter must be one of"):
         pool_by_group(ACTUAL, SCORES, GROUPS, pooling="median")
-    with pytest.raises(InputError, match="groups must hold one name for each of 5 rows"):
+    with pytest.raises(InputError, match="groups must contain one name for each of the 5 rows"):
         pool_by_group(ACTUAL, SCORES, GROUPS[:-1])
-    with pytest.raises(InputError, match="of one length, at least 1"):
+    with pytest.raises(InputError, match="the same length, at least 1"):
         pool_by_group([], [], [])

@@ -88,7 +88,7 @@ def test_bad_parameters_are_refused() -> None:
         delong_interval([0, 1], [0, 1], scale="probit")
     with pytest.raises(ConfigError, match="'level' parameter must be between 0 and 1"):
         delong_interval([0, 1], [0, 1], level=95)
-    with pytest.raises(InputError, match="groups must hold one name for each of 2 rows"):
+    with pytest.raises(InputError, match="groups must contain one name for each of the 2 rows"):
         delong_interval([0, 1], [0, 1], groups=["a"])
 
 
@@ -112,11 +112,11 @@ def test_corrected_interval_is_wider_than_a_plain_t_interval() -> None:
 def test_undefined_folds_are_counted_not_averaged() -> None:
     summary = summarise_folds([0.8, np.nan, 0.9], ratio=0.5)
     assert (summary.mean, summary.n, summary.undefined) == (pytest.approx(0.85), 2, 1)
-    assert "does not exist in 1 of 3 folds" in summary.warnings[0]
+    assert "is undefined in 1 of 3 folds" in summary.warnings[0]
     assert "only 2 folds" in summary.warnings[1]
     named = summarise_folds([0.8, np.nan, 0.9], ratio=0.5, names=("a", "b", "c"))
     assert named.warnings[0] == (
-        "the metric does not exist in 1 of 3 folds (b); mean and standard deviation are over the other 2"
+        "the metric is undefined in 1 of 3 folds (b); mean and standard deviation are over the other 2"
     )
     nothing = summarise_folds([np.nan, np.nan], ratio=0.5)
     assert np.isnan([nothing.mean, nothing.sd, nothing.low, nothing.high]).all()
@@ -154,7 +154,7 @@ def test_folds_that_do_not_vary_have_no_interval(scale: str, value: float) -> No
     assert np.isnan([summary.low, summary.high]).all()
     assert summary.method == "none"
     assert summary.warnings == (
-        f"all 6 folds have the value {value:.3g}: without variation there is no interval",
+        f"all 6 folds have the value {value:.3g}: no variation, so there is no interval",
     )
 
 
@@ -176,7 +176,7 @@ def test_bad_summaries_are_refused() -> None:
         summarise_folds([], ratio=1.0)
     with pytest.raises(InputError, match="one finite number or NaN for each fold"):
         summarise_folds([0.8, np.inf], ratio=1.0)
-    with pytest.raises(InputError, match="values must lie between 0 and 1"):
+    with pytest.raises(InputError, match="values must be between 0 and 1"):
         summarise_folds([0.8, 1.2], ratio=1.0, scale="logit")
     with pytest.raises(ConfigError, match="'scale' parameter must be 'plain' or 'logit'"):
         summarise_folds([0.8, 0.9], ratio=1.0, scale="probit")
@@ -265,7 +265,7 @@ def test_grouped_variance_is_that_of_repeated_studies() -> None:
 @pytest.mark.parametrize(
     ("actual", "scores", "warning"),
     [
-        ([1, 1, 1], [1, 2, 3], "one class only"),
+        ([1, 1, 1], [1, 2, 3], "only one class"),
         ([0, 1, 1], [1, 2, 3], "fewer than two independent rows"),
         ([0, 0, 1, 1], [1, 2, 3, 4], "estimated variance is 0"),
         ([0, 0, 1, 1], [1, 3, 2, 4], "only 2 rows in the smaller class"),

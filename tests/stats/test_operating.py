@@ -117,11 +117,11 @@ def test_points_with_one_class_are_undefined() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(InputError, match="use confusion_at for scores"):
+    with pytest.raises(InputError, match="Use confusion_at for scores"):
         confusion([0, 1], [0.2, 0.8])
-    with pytest.raises(InputError, match=r"class indices must be 0 to 1\. Got 2 instead"):
+    with pytest.raises(InputError, match=r"class indices must be from 0 to 1\. Got 2 instead"):
         confusion_matrix([0, 2], [0, 1], 2)
-    with pytest.raises(InputError, match="of one length"):
+    with pytest.raises(InputError, match="the same length"):
         confusion_matrix([0, 1], [0], 2)
     with pytest.raises(ConfigError, match="'specificity' parameter must be between 0 and 1"):
         sensitivity_at_specificity([0, 1], [0, 1], 90)

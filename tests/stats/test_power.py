@@ -111,7 +111,7 @@ def test_a_difference_that_no_arms_can_have_is_not_given() -> None:
     found = detectable_over_folds([0.3, -0.2], 1.0)
     assert np.isnan(found.difference)
     assert found.error > 0
-    assert "even a difference of 1.000, the largest that is possible" in found.warnings[-1]
+    assert "the power for the largest possible difference, 1.000, is below 80 %" in found.warnings[-1]
     assert np.isnan(planned_difference(2, 2, auc=0.9).difference)
     narrow = corrected_t([0.1, 0.2, 0.15, 0.12, 0.11], 1.0)
     assert np.isfinite(detectable(narrow, auc=(0.8, 0.7)).difference)
@@ -123,9 +123,9 @@ def test_bad_parameters_are_refused() -> None:
         planned_difference(10, 10, power=80)
     with pytest.raises(ConfigError, match="'correlation' parameter must be at least -1"):
         planned_difference(10, 10, correlation=1.0)
-    with pytest.raises(ConfigError, match="each class needs an image"):
+    with pytest.raises(ConfigError, match="each class needs at least one image"):
         planned_difference(0, 10)
-    with pytest.raises(ConfigError, match=r"must exceed \(1 - level\) / 2"):
+    with pytest.raises(ConfigError, match=r"must be greater than \(1 - level\) / 2"):
         detectable_over_folds([0.1, 0.2], 1.0, power=0.02)
     with pytest.raises(InputError, match="at least two finite numbers"):
         detectable_over_folds([0.1], 1.0)

@@ -95,5 +95,5 @@ def test_overlapping_blocks_have_ranks_alone() -> None:
 def test_bad_tables_are_refused(table: list[list[float]]) -> None:
     with pytest.raises(InputError, match="at least two blocks and three arms"):
         friedman(table)
-    with pytest.raises(InputError, match="with a name for each"):
+    with pytest.raises(InputError, match="and one name per arm"):
         rank_arms(np.eye(3), ["a", "b"])

@@ -21,7 +21,7 @@ from featx.stats.significance import (
     delong_test,
     dietterich_t,
     mcnemar_test,
-    swap_test,
+    permutation_test,
 )
 
 PROC = [
@@ -88,14 +88,14 @@ def test_permutation_equals_brute_force(grouped: bool) -> None:
         one, other = np.where(mask, ranks[::-1], ranks)
         tried.append(roc_auc(actual, one) - roc_auc(actual, other))
     either = min(np.mean(np.array(tried) >= observed - 1e-12), np.mean(np.array(tried) <= observed + 1e-12))
-    found = swap_test(actual, a, b, groups=groups if grouped else None)
+    found = permutation_test(actual, a, b, groups=groups if grouped else None)
     assert found.p == pytest.approx(min(1.0, 2 * either))
     assert found.estimate == pytest.approx(observed)
 
 
 def test_permutation_does_not_depend_on_the_scale(asah: dict[str, np.ndarray]) -> None:
-    one = swap_test(asah["poor"], asah["wfns"], asah["s100b"], resamples=500)
-    other = swap_test(asah["poor"], np.exp(asah["wfns"]), asah["s100b"] - 1000, resamples=500)
+    one = permutation_test(asah["poor"], asah["wfns"], asah["s100b"], resamples=500)
+    other = permutation_test(asah["poor"], np.exp(asah["wfns"]), asah["s100b"] - 1000, resamples=500)
     assert one == other
     assert 0.01 < one.p < 0.08
 
@@ -121,13 +121,13 @@ def test_an_arm_equals_itself(asah: dict[str, np.ndarray]) -> None:
     for found in (
         delong_test(asah["poor"], asah["wfns"], asah["wfns"]),
         bootstrap_test(asah["poor"], asah["wfns"], asah["wfns"] * 2, resamples=99),
-        swap_test(asah["poor"], asah["wfns"], asah["wfns"], resamples=99),
+        permutation_test(asah["poor"], asah["wfns"], asah["wfns"], resamples=99),
         mcnemar_test(asah["poor"], asah["poor"], asah["poor"]),
     ):
         assert (found.p, found.estimate) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("test", [delong_test, bootstrap_test, swap_test])
+@pytest.mark.parametrize("test", [delong_test, bootstrap_test, permutation_test])
 @pytest.mark.parametrize("actual", [[1, 1, 1], [0, 0, 0]])
 def test_one_class_allows_no_test(test: object, actual: list[int]) -> None:
     found = test(actual, [1, 2, 3], [3, 1, 2])  # type: ignore[operator]
@@ -136,10 +136,10 @@ def test_one_class_allows_no_test(test: object, actual: list[int]) -> None:
 
 
 def test_bad_rows_are_refused() -> None:
-    for test in (delong_test, swap_test):
-        with pytest.raises(InputError, match="0 and 1 only"):
+    for test in (delong_test, permutation_test):
+        with pytest.raises(InputError, match="only 0 and 1"):
             test([0, 2], [1, 2], [2, 1])
-    with pytest.raises(InputError, match="use confusion_at for scores"):
+    with pytest.raises(InputError, match="Use confusion_at for scores"):
         mcnemar_test([0, 1], [0.3, 1], [0, 1])
 
 
@@ -200,13 +200,11 @@ def test_interval_and_p_agree() -> None:
 @pytest.mark.parametrize("test", [dietterich_t, combined_f])
 def test_fewer_than_five_repeats_are_named(test: Callable[..., object]) -> None:
     found = test(np.random.default_rng(0).normal(size=(3, 2)))
-    assert found.warnings == ("only 3 of the five repeats that the 5x2cv tests were made for",)  # type: ignore[attr-defined]
+    assert found.warnings == ("only 3 repeats: the 5x2cv tests are designed for five",)  # type: ignore[attr-defined]
 
 
 def test_few_folds_are_named() -> None:
-    assert corrected_t([0.1, 0.2, 0.4], ratio=0.5).warnings == (
-        "only 3 folds: the test can hardly show anything",
-    )
+    assert corrected_t([0.1, 0.2, 0.4], ratio=0.5).warnings == ("only 3 folds: the test has little power",)
 
 
 def test_no_difference_at_all_means_p_of_one() -> None:
@@ -216,7 +214,7 @@ def test_no_difference_at_all_means_p_of_one() -> None:
         corrected_t(np.zeros(5), 0.25),
     ):
         assert (found.p, found.statistic) == (1.0, 0.0)
-        assert found.warnings == ("both arms score the same on every fold",)
+        assert found.warnings == ("both arms have the same value in every fold",)
 
 
 def test_differences_that_do_not_vary_allow_no_test() -> None:
@@ -229,7 +227,7 @@ def test_differences_that_do_not_vary_allow_no_test() -> None:
 def test_bad_differences_are_refused() -> None:
     with pytest.raises(InputError, match=r"shape \(repeats, 2\)\. Got shape \(10,\)"):
         combined_f(np.ones(10))
-    with pytest.raises(InputError, match="with 1 values that are not finite instead"):
+    with pytest.raises(InputError, match="with 1 values that are not finite"):
         dietterich_t([[0.1, np.nan]])
     with pytest.raises(InputError, match="at least two finite numbers"):
         corrected_t([0.1], 0.25)

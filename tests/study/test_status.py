@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featx.errors import StoreError
-from featx.features import ExtractSettings, FeatureStore, targets
+from featx.features import FeatureOptions, FeatureStore, targets
 from featx.study.jobs import StudyJob, write_done, write_failed, write_started
 from featx.study.plan import Plan
 from featx.study.status import Overview, overview
@@ -80,7 +80,7 @@ def test_the_rest_is_estimated_from_what_is_alike(plan: Plan) -> None:
 def test_features_of_other_studies_are_told_and_not_counted_twice(plan: Plan, tmp_path: Path) -> None:
     frozen, other, tuned = jobs(plan, "extract")
     finish(plan, other, seconds=24.0)
-    (target,) = targets(["tiny"], ["random:1"], ExtractSettings(), tmp_path / "cache")
+    (target,) = targets(["tiny"], ["random:1"], FeatureOptions(), tmp_path / "cache")
     (keys,) = (sorted(found) for found in plan.contents.values())
     store = FeatureStore.open_or_create(target.folders[0], target.recipes[0])
     store.write_block(keys[:18], np.zeros((18, 1, 8), np.float32))

@@ -1,8 +1,8 @@
-"""How figures look and are written: palette, style, PNG, PDF and SVG of equal bytes for equal data.
+"""Style of the figures, and how they are written: PNG, PDF and SVG, equal bytes for equal data.
 
-Figures are drawn without pyplot, hence without a window system and without global state, in a palette that
-colour-blind readers can tell apart (Okabe & Ito 2008), each arm with a dash pattern and marker of its own for
-print without colour. No dates are written, and names inside SVG have a fixed salt.
+Figures are drawn without pyplot, so without a window system and global state, in a palette for colour-blind readers
+(Okabe & Ito 2008). Each arm has its own dash pattern and marker for print without colour. No dates are written, and
+ids inside SVG have a fixed salt.
 """
 
 from __future__ import annotations
@@ -56,11 +56,8 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
 
+# Largest width of a figure in inches: on paper and wide screens, and on a telephone.
 WIDE, NARROW = 10.0, 3.6
-
-
-"""Inches that a figure may take: on paper and on wide pages, and on a telephone."""
-
 
 INK, FAINT, _GRID, PAPER = "#1d2228", "#5c6670", "#dfe3e8", "#ffffff"
 
@@ -124,16 +121,16 @@ _UNDATED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure with its words.
+    """A figure with its title and caption.
 
     Attributes
     ----------
     name : str
         File name without its ending.
     title, note : str
-        Heading, and how to read it.
+        Title and caption.
     alt : str
-        What it shows, for those who cannot see it.
+        Text for screen readers.
     figure : matplotlib.figure.Figure
         The drawing.
     narrow : matplotlib.figure.Figure
@@ -150,8 +147,8 @@ class ReportFigure:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw and write figures inside this: matplotlib's defaults with the report's style on top."""
-    # On top of matplotlib's defaults: a user's own matplotlibrc must not change a report's bytes.
+    """Use matplotlib's defaults with the report's style; draw and write figures inside this context."""
+    # Without the defaults a user's own matplotlibrc would change a report's bytes.
     with style.context(["default", _STYLE]):
         yield
 
@@ -164,7 +161,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def framed(width: float, height: float, names: Sequence[str], most: float) -> tuple[Figure, dict[str, Any]]:
-    """Make a figure with room for a legend of names: at the right where the page is wide enough, else below."""
+    """Make a figure with room for a legend: on the right if the page is wide enough, else below."""
     lines = [line for name in names for line in folded(name).splitlines()]
     broad = 0.085 * max(map(len, lines)) + 0.7
     deep = 0.165 * len(lines) + 0.06 * len(names) + 0.45
@@ -174,7 +171,7 @@ def framed(width: float, height: float, names: Sequence[str], most: float) -> tu
 
 
 def letters(inches: float, size: float = 9.0) -> int:
-    """Count the letters that have room on a line.
+    """Estimate how many letters fit on a line.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures of dots: AUC of folds and arms, differences of pairs, mean ranks."""
+"""Dot plots: AUC of folds and arms, differences to the best arm, mean ranks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from featx.reporting.figures.canvas import FAINT, MARK, WIDE, blank, folded, letters, look, marker, styled
-from featx.reporting.sections.labels import heading, p_text
 from featx.reporting.summary import Measure, Summary, against, ahead
+from featx.reporting.tables import p_text
 
-__all__ = ["auc_dots", "best_arm", "difference_dots", "rank_dots", "strata_dots"]
+from .canvas import FAINT, MARK, WIDE, blank, folded, letters, look, marker, styled
+
+__all__ = ["auc_dots", "difference_dots", "rank_dots", "strata_dots"]
 
 
 # Inches of a figure where there is room.
@@ -25,14 +26,14 @@ _DOT: dict[str, Any] = {"markersize": 3.2, "markeredgewidth": 0}
 
 
 def auc_dots(summary: Summary, most: float = WIDE) -> Figure:
-    """Draw the AUC of every fold as a dot and of every arm as a mark with its interval."""
-    groups = [[item for item in summary.overall if item.series.setting == key] for key in summary.settings]
-    titles = [heading(summary, key) for key in summary.settings]
+    """Draw the AUC of every fold, and the mean of every arm with its interval."""
+    groups = [summary.of_task(key) for key in summary.settings]
+    titles = [summary.heading(key) for key in summary.settings]
     return _dots(summary, groups, titles, most)
 
 
-def strata_dots(summary: Summary, stratum: str, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the AUC of every arm at each level of a stratum."""
+def strata_dots(summary: Summary, setting: tuple[str, str], stratum: str, most: float = WIDE) -> Figure:
+    """Draw the AUC of every arm at each value of a column."""
     chosen = [item for item in summary.strata if item.stratum == stratum and item.series.setting == setting]
     names = list(dict.fromkeys(item.level for item in chosen))
     groups = [[item for item in chosen if item.level == name] for name in names]
@@ -63,17 +64,17 @@ def _dots(
 
 
 def _frame(rows: float, most: float) -> Figure:
-    """Make a figure for so many rows, with room for a title of two lines and an axis."""
+    """Make a figure with a height for some rows, titles and an axis."""
     return blank(min(_BROAD, most), 0.12 * (_lines(most) + 1) * rows + 0.37 + 0.19 * _lines(most))
 
 
 def _lines(most: float) -> int:
-    """Lines that names and titles may have."""
+    """Return the largest number of lines of names and titles."""
     return 2 if most >= _BROAD else 3
 
 
 def _name_letters(most: float) -> int:
-    """Letters of a row's name on a line: it takes no more than a third of the figure."""
+    """Return the letters on a line of a row's name, which takes at most a third of the figure."""
     return min(letters(min(_BROAD, most) / 2.7), 28)
 
 
@@ -110,7 +111,7 @@ def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], most: flo
 
 
 def _lower(place: int, count: int) -> NDArray[np.floating[Any]]:
-    # Dots of folds alternate around the row's lower line, so that equal values stay apart.
+    # Dots of folds are spread vertically, so that equal values do not overlap.
     return place - 0.2 - 0.07 * (np.arange(count) % 3 - 1)
 
 
@@ -121,22 +122,17 @@ def _rows(axes: Axes, names: Sequence[str], most: float) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
-    """Find the arm with the highest mean among those that can be paired."""
+def _best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
+    """Find the best of the ranked arms."""
     found = summary.comparisons.get(setting)
     return found.ranked[0] if found is not None and found.ranked else None
 
 
-def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the paired differences of every other arm against the best.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row for each other arm that was compared with it, the nearest on top.
-    """
-    best = best_arm(summary, setting)
-    assert best is not None
+def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
+    """Draw the paired differences of the other arms to the best one, the nearest on top; None without a ranking."""
+    best = _best_arm(summary, setting)
+    if best is None:
+        return None
     pairs = {arm: pair for arm, pair in against(summary.comparisons[setting], best).items() if pair.folds}
     order = sorted(pairs, key=lambda arm: ahead(pairs[arm], arm))
     with styled():
@@ -154,15 +150,16 @@ def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WI
             label = p_text(pairs[arm].adjusted_p) if np.isfinite(pairs[arm].adjusted_p) else "no test"
             axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
         _rows(axes, order, most)
-        _title(axes, f"{heading(summary, setting)}: difference to {best}", most)
+        _title(axes, f"{summary.heading(setting)}: difference to {best}", most)
         axes.set_xlabel("Difference in ROC AUC")
     return figure
 
 
-def rank_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the mean ranks of the arms over the folds."""
-    ranking = summary.comparisons[setting].ranking
-    assert ranking is not None
+def rank_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
+    """Draw the mean ranks of the arms over the folds; None without a ranking."""
+    found = summary.comparisons.get(setting)
+    if found is None or not found.ranked or (ranking := found.ranking) is None:
+        return None
     order = sorted(range(len(ranking.arms)), key=lambda index: ranking.ranks[index])
     with styled():
         figure = _frame(len(order) + 0.9, most)
@@ -175,6 +172,6 @@ def rank_dots(summary: Summary, setting: tuple[str, str], most: float = WIDE) ->
         _rows(axes, [ranking.arms[index] for index in order], most)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0.8, len(order) + 0.2)
-        _title(axes, heading(summary, setting), most)
+        _title(axes, summary.heading(setting), most)
         axes.set_xlabel("Mean rank over the folds (1 is best)")
     return figure

@@ -9,7 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from featx.reporting.figures.canvas import (
+from featx.reporting.arm_facts import history, searches_of, trainings
+from featx.reporting.series import Series
+from featx.reporting.summary import Summary
+from featx.stats import mean_roc, precision_recall_curve, reliability, roc_curve, smooth_calibration_curve
+
+from .canvas import (
     FAINT,
     INK,
     NARROW,
@@ -23,11 +28,6 @@ from featx.reporting.figures.canvas import (
     look,
     styled,
 )
-from featx.reporting.sections.labels import trainings
-from featx.reporting.sections.performance import calibrated, chances
-from featx.reporting.series import Series, history, searches_of
-from featx.reporting.summary import Summary
-from featx.stats import mean_roc, precision_recall_curve, reliability, roc_curve, smooth_curve
 
 __all__ = [
     "learning_curves",
@@ -69,8 +69,8 @@ def _unit(axes: Axes) -> None:
 def _roc_axes(axes: Axes, title: str) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
     _unit(axes)
-    axes.set_xlabel("False positive rate")
-    axes.set_ylabel("True positive rate")
+    axes.set_xlabel("False-positive rate")
+    axes.set_ylabel("True-positive rate")
     axes.set_title(title)
 
 
@@ -147,7 +147,7 @@ _Panel = tuple[Axes, Series, str, tuple[bool, bool]]
 def _grid(
     several: list[Series], height: float, most: float = WIDE, below: float = 0.0
 ) -> tuple[Figure, list[_Panel]]:
-    """Lay out a titled panel for each series and scored class, with whether it is at the left and at the bottom."""
+    """Lay out a titled panel for each arm and scored class; tell which are at the left and at the bottom."""
     pairs = [(series, name) for series in several for name in series.scored]
     wide = len(several[0].scored)
     rows = -(-len(pairs) // min(wide if 1 < wide < 5 else 4, int(most // _SMALL)))
@@ -182,7 +182,7 @@ def _outer(axes: Axes, left: bool, bottom: bool) -> None:
 
 
 def precision_recall(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw the mean precision-recall curve of every arm, with the share of positives as chance level.
+    """Draw the mean precision-recall curve of every arm, with the prevalence as chance level.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def precision_recall(summary: Summary, setting: tuple[str, str], most: float = W
 
 
 def score_histograms(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
-    """Draw how the scores of positives and of all others are distributed.
+    """Draw histograms of the scores of positives and of all others.
 
     Returns
     -------
@@ -228,20 +228,20 @@ def score_histograms(summary: Summary, setting: tuple[str, str], most: float = W
             bins = np.histogram_bin_edges(scores, bins=24)
             for group, label, colour, line in (
                 (~actual, "others", "#0072b2", "-"),
-                (actual, folded(name, 24) if len(series.scored) == 1 else "the class", "#d55e00", "--"),
+                (actual, folded(name, 24) if len(series.scored) == 1 else "this class", "#d55e00", "--"),
             ):
                 shares = np.histogram(scores[group], bins)[0] / max(group.sum(), 1)
                 axes.stairs(shares, bins, fill=True, color=colour, alpha=0.15, linewidth=0)
                 axes.stairs(shares, bins, color=colour, linestyle=line, linewidth=1.3, label=label)
             axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
-            axes.set_ylabel("Share of the class" if outer[0] else "")
+            axes.set_ylabel("Fraction of the class" if outer[0] else "")
             axes.set_xlabel("Decision value" if outer[1] else "")
         figure.legend(*panels[0][0].get_legend_handles_labels(), **_BELOW)
     return figure
 
 
 def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
-    """Draw how often images of like probability are positive.
+    """Draw the fraction of positives against the predicted probability.
 
     Returns
     -------
@@ -249,31 +249,31 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float
         A panel for each arm and scored class, the folds' test parts together, ten bins and a smooth curve; None where
         no arm is calibrated.
     """
-    several = [one for one in _of(summary, setting) if calibrated(one)]
+    several = [one for one in _of(summary, setting) if one.calibrated]
     if not several:
         return None
     with styled():
         figure, panels = _grid(several, 2.6, most)
         for axes, series, name, outer in panels:
-            actual, values, images, groups = chances(series, name)
+            actual, values, images, groups = series.probabilities(name)
             found = reliability(actual, values, images=images, groups=groups)
             colour = look(summary, series.arm)["color"]
-            # Wilson's ends at 0 and 1 may be off by a rounding error.
+            # Wilson's bounds at 0 and 1 may have a rounding error.
             reach = np.maximum((found.observed - found.low, found.high - found.observed), 0)
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.errorbar(
                 found.predicted, found.observed, reach, color=colour, fmt="o", markersize=4, linewidth=1.2
             )
-            axes.plot(*smooth_curve(actual, values), color=INK, linewidth=1.1)
+            axes.plot(*smooth_calibration_curve(actual, values), color=INK, linewidth=1.1)
             _unit(axes)
-            axes.set_xlabel("Probability")
-            axes.set_ylabel("Share of positives")
+            axes.set_xlabel("Predicted probability")
+            axes.set_ylabel("Fraction of positives")
             _outer(axes, *outer)
     return figure
 
 
 def search_curves(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
-    """Draw the inner AUC over the grid of C, the choice of each fold, and choices at an edge of the grid.
+    """Draw the inner AUC over the grid of C, the choice of each fold, and choices at the grid boundary.
 
     Returns
     -------
@@ -305,7 +305,7 @@ def learning_curves(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw loss and validation AUC of fine-tuning over the epochs."""
     every = {
         f"{name}: {task}": [rows for run in runs if (rows := history(run))]
-        for (name, task), runs in trainings(summary).items()
+        for (name, task), runs in trainings(summary.training).items()
     }
     arms = {title: folds for title, folds in every.items() if folds}
     if not arms:
@@ -334,7 +334,7 @@ def _learning(left: Axes, right: Axes, rows: tuple[dict[str, float], ...]) -> No
         values = [row[name] for row in rows]
         left.plot(epochs, values, color=colour, linestyle=line, linewidth=1, alpha=0.7, label=label)
     right.plot(epochs, [row["validation_auc"] for row in rows], color="#d55e00", linewidth=1, alpha=0.7)
-    # The last epoch marked as best is the one whose weights were kept.
+    # The weights of the last epoch marked as best were kept.
     kept = [row for row in rows if row["best"] == 1]
     if kept:
         where: dict[str, Any] = {"marker": "o", "color": INK, "markersize": 4, "linestyle": "none"}

@@ -1,4 +1,4 @@
-"""Figures of AUC against a quantity: what a network costs, and how many images trained the arm."""
+"""AUC against the cost of the network, and against the number of training images."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from featx.reporting.figures.canvas import MARK, NARROW, WIDE, folded, framed, letters, look, marker, styled
-from featx.reporting.sections.labels import heading
-from featx.reporting.sections.training import MEASURES, cost_of, network_of, points
+from featx.reporting.arm_facts import MEASURES, cost_of, network_of, size_points
 from featx.reporting.summary import Measure, Summary
 from featx.stats import FoldSummary
 
-__all__ = ["costs", "short", "training_sizes"]
+from .canvas import MARK, NARROW, WIDE, folded, framed, letters, look, marker, styled
+
+__all__ = ["costs", "short_number", "size_curves"]
 
 
-# Ticks nearer than this share of the axis are left out.
+# Ticks nearer than this fraction of the axis are left out.
 _APART = 0.14
 
 
@@ -34,7 +34,7 @@ _PANELS = 6.2
 
 
 def costs(summary: Summary, most: float = WIDE) -> Figure | None:
-    """Draw mean AUC against images a second, multiply-adds and parameters, as far as the runs tell them.
+    """Draw mean AUC against extraction speed, multiply-adds and parameters, if the runs recorded them.
 
     Returns
     -------
@@ -51,12 +51,12 @@ def costs(summary: Summary, most: float = WIDE) -> Figure | None:
     with styled():
         figure, where, panels = _panels(shape, summary.arms, most)
         for line, setting in zip(panels, summary.settings, strict=True):
-            items = [item for item in summary.overall if item.series.setting == setting]
+            items = summary.of_task(setting)
             for axes, measure in zip(line, measures, strict=True):
                 for item in items:
                     if value := getattr(known[*setting, item.series.arm], measure):
                         _spots(axes, summary, item.series.arm, _aside(item, items), [value], [item.spread])
-            line[0].set(title=_title(heading(summary, setting), most), ylabel="ROC AUC")
+            line[0].set(title=_title(summary.heading(setting), most), ylabel="ROC AUC")
             _scale_y(line.tolist())
         for column, measure in enumerate(measures):
             _scale_x(panels[:, column].tolist())
@@ -69,7 +69,7 @@ def costs(summary: Summary, most: float = WIDE) -> Figure | None:
 def _panels(
     shape: tuple[int, int], arms: Sequence[str], most: float
 ) -> tuple[Figure, dict[str, Any], NDArray[Any]]:
-    """Lay out tasks in rows and measures in columns, on a narrow page all below one another."""
+    """Lay out tasks in rows and measures in columns, on a narrow page in one column."""
     if most <= NARROW:
         figure, place = framed(most, 2.4 * shape[0] * shape[1], arms, most)
         return figure, place, figure.subplots(shape[0] * shape[1], 1, squeeze=False).reshape(shape)
@@ -82,13 +82,13 @@ def _title(text: str, most: float) -> str:
 
 
 def _aside(item: Measure, items: Sequence[Measure]) -> float:
-    """Say how far to the side an arm stands among those of the same network."""
+    """Compute the horizontal shift of an arm among those of the same network, in points."""
     alike = [one.series.arm for one in items if network_of(one.series) == network_of(item.series)]
     return _beside(alike.index(item.series.arm), len(alike))
 
 
 def _beside(place: int, count: int) -> float:
-    """Give one of several marks its place, in points to the right of where all of them belong."""
+    """Compute the horizontal shift of one of several markers at one place, in points."""
     return min(4.5, 26 / count) * (place - (count - 1) / 2)
 
 
@@ -100,7 +100,7 @@ def _spots(
     values: Sequence[float],
     totals: Sequence[FoldSummary],
 ) -> None:
-    """Draw an arm's means and intervals, some points to the side, so that none lies over another."""
+    """Draw an arm's means and intervals, shifted by some points so that markers do not overlap."""
     colour = look(summary, arm)["color"]
     aside = axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
     for value, total in zip(values, totals, strict=True):
@@ -112,7 +112,7 @@ def _spots(
 
 
 def _scale_x(panels: Sequence[Axes]) -> None:
-    """Make the x axis of panels logarithmic, with ticks at the values drawn, as far as there is room."""
+    """Make the x axis logarithmic, with ticks at the values drawn if there is room."""
     values = sorted(
         {float(x) for axes in panels for line in axes.lines for x in np.asarray(line.get_xdata())}
     )
@@ -124,11 +124,11 @@ def _scale_x(panels: Sequence[Axes]) -> None:
     room = np.exp(_MARGIN * width)
     for axes in panels:
         axes.set_xscale("log")
-        # Lines that stand aside have no say in matplotlib's own limits.
+        # matplotlib ignores shifted lines when it sets limits.
         axes.set_xlim(values[0] / room, values[-1] * room)
         axes.xaxis.set_major_locator(FixedLocator(kept))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: short(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: short_number(value)))
 
 
 def _scale_y(panels: Sequence[Axes]) -> None:
@@ -139,12 +139,12 @@ def _scale_y(panels: Sequence[Axes]) -> None:
         axes.set_ylim(min(known) - room, max(known) + room)
 
 
-def short(value: float) -> str:
+def short_number(value: float) -> str:
     """Write a quantity in three digits.
 
     Examples
     --------
-    >>> short(2_257_984), short(38.46), short(360), short(15_346_630_656)
+    >>> short_number(2_257_984), short_number(38.46), short_number(360), short_number(15_346_630_656)
     ('2.26M', '38.5', '360', '15.3G')
     """
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
@@ -162,15 +162,15 @@ def _legend(figure: Figure, panels: Sequence[Axes], place: dict[str, Any]) -> No
     figure.legend(handles.values(), handles.keys(), title="Arm", alignment="left", **place)
 
 
-def training_sizes(summary: Summary, most: float = WIDE) -> Figure | None:
-    """Draw AUC against the number of training images, where arms were trained on parts of different sizes.
+def size_curves(summary: Summary, most: float = WIDE) -> Figure | None:
+    """Draw AUC against the number of training images, if arms were trained on several sizes.
 
     Returns
     -------
     matplotlib.figure.Figure or None
-        A panel for each task, a line for each arm; None where every arm was trained on one size alone.
+        A panel for each task, a line for each arm; None where every arm was trained on one size.
     """
-    found = points(summary)
+    found = size_points(summary.series)
     if not found:
         return None
     tasks = list(dict.fromkeys(task for task, _ in found))

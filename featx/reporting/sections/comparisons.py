@@ -1,4 +1,4 @@
-"""The tables of comparisons: every pair of arms with its test, and the matrix of p values."""
+"""Tables that compare arms: pairs with their tests, p values, ranks, detectable differences, factors of the study."""
 
 from __future__ import annotations
 
@@ -8,86 +8,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.errors import InputError
-from featx.reporting.lineage import lineage_of
-from featx.reporting.sections.labels import ARM, SETTING, SIZES, heading, p_text, sizes, slugs
+from featx.reporting.arm_facts import lineage_of
 from featx.reporting.series import Series
-from featx.reporting.summary import LEVEL, POWER, Measure, Summary, restricted, smallest
-from featx.reporting.tables import Cell, Column, Table
+from featx.reporting.summary import Measure, Summary, restricted, smallest
+from featx.reporting.tables import Cell, Column, Filled, p_text
 from featx.runs import Run
-from featx.stats import POOLED, Anova, Comparison, Comparisons, Power, TestResult, factorial_anova
+from featx.stats import POOLED, Anova, Comparison, Power, TestResult, factorial_anova
 
-__all__ = [
-    "Analysis",
-    "analyse",
-    "anova_tables",
-    "factors_of",
-    "p_matrices",
-    "pair_tables",
-    "power_table",
-    "rank_tables",
-]
+from .columns import ARM, NOTE, PAIR, SETTING, SIZES, sizes
+
+__all__ = ["Analysis", "analyse", "factor_effects", "factors_of", "p_matrix", "pairs", "power", "ranks"]
 
 
-def pair_tables(summary: Summary) -> tuple[Table, ...]:
-    """Fill the table of all pairs of arms of each task.
-
-    Returns
-    -------
-    tuple of Table
-        A row for each pair, planned ones first, those that cannot be compared included; no table for a task of
-        one arm.
-    """
+def pairs(summary: Summary, setting: tuple[str, str]) -> Filled | None:
+    """Fill a task's table of all pairs of arms, planned ones first, untested ones included."""
+    found = summary.comparisons.get(setting)
+    if found is None or not found.pairs:
+        return None
     columns = (
-        *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
-        *(
-            Column("difference", "a − b"),
-            Column("adjusted_low", "Simult. 95 % low"),
-            Column("adjusted_high", "Simult. 95 % high"),
-            Column("adjusted_p", "p corrected", least=0.001),
-        ),
+        *PAIR,
+        *(Column("difference", "a − b"), Column("adjusted_low", "Simult. 95 % CI low")),
+        *(Column("adjusted_high", "Simult. 95 % CI high"), Column("adjusted_p", "Adjusted p", least=0.001)),
         *(Column("kind", "Comparison", text=True), Column("folds", "Folds"), *SIZES),
         *(Column("mean_a", "AUC a"), Column("mean_b", "AUC b"), Column("sd", "SD")),
-        *(
-            Column("low", "95 % low, this pair alone"),
-            Column("high", "95 % high, this pair alone"),
-            Column("p", "p uncorrected", least=0.001),
-        ),
+        *(Column("low", "Single 95 % CI low"), Column("high", "Single 95 % CI high")),
+        Column("p", "Unadjusted p", least=0.001),
         *(Column("statistic", "Statistic", text=True), Column("test", "Test", text=True)),
-        *(Column("compares", "Compares", text=True), Column("adjustment", "Correction", text=True)),
-        *(Column("others", "Other tests", text=True), Column("warnings", "Note", text=True)),
+        *(Column("compares", "Compares", text=True), Column("adjustment", "Adjustment", text=True)),
+        *(Column("others", "Other tests", text=True), NOTE),
     )
-    note = (
-        "Two arms over the folds and images that both have, by the test that the protocol allows; no test takes folds "
-        "as independent. The simultaneous interval belongs to the corrected p: all of them hold together with 95 % "
-        "confidence (Bonferroni). Holm's test is the sharper of the two, so that an interval can just hold 0 beside a "
-        "corrected p below 0.05. Interval of this pair alone and p uncorrected: as if no other pair had been looked at. "
-        "SD: of the folds' differences. Images and positives: of the folds that entered, each once; groups where arms "
-        "are scored by group. On a single test set, two trained models are compared, not two ways of training. Other "
-        "tests stand here for comparison with other studies; the answer is p corrected."
-    )
-    made = []
-    for setting, found in summary.comparisons.items():
-        if not found.pairs:
-            continue
-        planned = any(pair.planned for pair in found.pairs)
-        series = next(one for one in summary.series if one.setting == setting)
-        rows = tuple(_pair(pair, series, _kind(pair) if planned else None) for pair in found.pairs)
-        more = " Planned comparisons are corrected among themselves; all others are exploratory." * planned
-        title = f"Pairs of arms: {setting[0]} ({setting[1]})"
-        made.append(Table(f"pairs-{slugs(summary)[setting]}", title, note + more, columns, rows))
-    return tuple(made)
+    planned = any(pair.planned for pair in found.pairs)
+    series = next(one for one in summary.series if one.setting == setting)
+    rows = [_pair(pair, series, planned) for pair in found.pairs]
+    more = "Planned comparisons are adjusted among themselves; all others are exploratory." * planned
+    return Filled(columns, rows, more)
 
 
-def _kind(pair: Comparison) -> str:
-    return "planned" if pair.planned else "exploratory"
-
-
-def _pair(pair: Comparison, series: Series, kind: str | None) -> tuple[Cell, ...]:
-    found = pair.finding
+def _pair(pair: Comparison, series: Series, planned: bool) -> tuple[Cell, ...]:
+    found, kind = pair.finding, "planned" if pair.planned else "exploratory"
     return (
         *pair.arms,
         *(found.estimate, pair.adjusted_low, pair.adjusted_high, pair.adjusted_p),
-        *(kind, len(pair.folds)),
+        *(kind if planned else None, len(pair.folds)),
         *(sizes(series, found.n, found.positives) if pair.folds else (0, 0, None)),
         *pair.values,
         float(np.std(pair.differences, ddof=1)) if len(pair.differences) > 1 else None,
@@ -117,117 +79,73 @@ def _statistic(found: TestResult) -> str | None:
     return f"{name} = {value}"
 
 
-def p_matrices(summary: Summary) -> tuple[Table, ...]:
-    """Fill a matrix of corrected p values for each task."""
-    made = []
-    for setting, found in summary.comparisons.items():
-        if not any(pair.tested for pair in found.pairs):
-            continue
-        spreads = {item.series.arm: item.spread for item in summary.overall if item.series.setting == setting}
-        matrix = found.p_matrix()
-        rows = [
-            (
-                arm,
-                *(spreads[arm].mean, spreads[arm].sd, spreads[arm].n),
-                *(None if other == row else float(matrix[row, other]) for other in range(len(found.arms))),
-            )
-            for row, arm in enumerate(found.arms)
-        ]
-        columns = (
-            *(
-                ARM,
-                Column("mean", "AUC"),
-                Column("sd", "SD"),
-                Column("folds", "Folds"),
-            ),
-            *(Column(f"p against {arm}", f"p: {arm}", least=0.001) for arm in found.arms),
+def p_matrix(summary: Summary, setting: tuple[str, str]) -> Filled | None:
+    """Fill a task's matrix of adjusted p values, with what was tested and how it was adjusted."""
+    found = summary.comparisons.get(setting)
+    tested = [pair for pair in found.pairs if pair.tested] if found else []
+    if found is None or not tested:
+        return None
+    spreads = {item.series.arm: item.spread for item in summary.of_task(setting)}
+    matrix = found.p_matrix()
+    rows = [
+        (
+            *(arm, spreads[arm].mean, spreads[arm].sd, spreads[arm].n),
+            *(None if other == row else float(matrix[row, other]) for other in range(len(found.arms))),
         )
-        title = f"p values: {setting[0]} ({setting[1]})"
-        made.append(Table(f"p-{slugs(summary)[setting]}", title, _tests(found), columns, tuple(rows)))
-    return tuple(made)
-
-
-def _tests(found: Comparisons) -> str:
-    """Say what the p values of a matrix are."""
-    tested = [pair for pair in found.pairs if pair.tested]
-    tests = ", ".join(dict.fromkeys(pair.finding.test for pair in tested))
-    corrections = ", ".join(dict.fromkeys(pair.adjustment for pair in tested))
-    missing = " A dash: untested; the table of pairs says why." * (len(tested) < len(found.pairs))
-    return (
-        "Corrected p values of the differences between arms, each pair over the folds that both have; AUC: over the "
-        f"arm's own folds. Test: {tests}. Correction: {corrections}.{missing}"
+        for row, arm in enumerate(found.arms)
+    ]
+    columns = (
+        *(ARM, Column("mean", "AUC"), Column("sd", "SD"), Column("folds", "Folds")),
+        *(Column(f"p against {arm}", f"p: {arm}", least=0.001) for arm in found.arms),
     )
+    tests = ", ".join(dict.fromkeys(pair.finding.test for pair in tested))
+    adjustments = ", ".join(dict.fromkeys(pair.adjustment for pair in tested))
+    missing = " A dash means untested; the table of pairs gives the reason." * (
+        len(tested) < len(found.pairs)
+    )
+    return Filled(columns, rows, f"Test: {tests}. Adjustment: {adjustments}.{missing}")
 
 
-def rank_tables(summary: Summary) -> tuple[Table, ...]:
-    """Fill the table of mean ranks of each task whose arms were ranked.
-
-    Returns
-    -------
-    tuple of Table
-        A row for each arm, the best rank first. Folds of one data set share images, so no test goes with them.
-    """
-    made = []
-    for setting, found in summary.comparisons.items():
-        if (ranking := found.ranking) is None:
-            continue
-        spreads = {
-            item.series.arm: restricted(item, found.folds).spread
-            for item in summary.overall
-            if item.series.setting == setting and item.series.arm in ranking.arms
-        }
-        rows = [
-            (arm, rank, spreads[arm].mean, spreads[arm].sd, ranking.finding.folds)
-            for rank, arm in sorted(zip(ranking.ranks, ranking.arms, strict=True))
-        ]
-        columns = (
-            *(ARM, Column("rank", "Mean rank", 2)),
-            *(Column("mean", "AUC"), Column("sd", "SD"), Column("folds", "Folds ranked")),
-        )
-        note = (
-            "Mean rank over the folds, 1 is best. The folds share images, so Friedman's and Nemenyi's tests, which take them "
-            "as independent, are not made: the ranks describe, and the table of pairs tests."
-        )
-        title = f"Mean ranks: {setting[0]} ({setting[1]})"
-        made.append(Table(f"ranks-{slugs(summary)[setting]}", title, note, columns, tuple(rows)))
-    return tuple(made)
+def ranks(summary: Summary, setting: tuple[str, str]) -> Filled | None:
+    """Fill a task's table of the arms' mean ranks over the folds, the best first."""
+    found = summary.comparisons.get(setting)
+    if found is None or (ranking := found.ranking) is None:
+        return None
+    spreads = {
+        item.series.arm: restricted(item, found.folds).spread
+        for item in summary.of_task(setting)
+        if item.series.arm in ranking.arms
+    }
+    rows = [
+        (arm, rank, spreads[arm].mean, spreads[arm].sd, ranking.finding.folds)
+        for rank, arm in sorted(zip(ranking.ranks, ranking.arms, strict=True))
+    ]
+    columns = (
+        *(ARM, Column("rank", "Mean rank", 2)),
+        *(Column("mean", "AUC"), Column("sd", "SD"), Column("folds", "Folds ranked")),
+    )
+    return Filled(columns, rows)
 
 
-def power_table(summary: Summary) -> Table | None:
-    """Fill the table of the differences that the data could have shown.
-
-    Returns
-    -------
-    Table or None
-        A row for each pair of arms that was compared; None where there is none.
-    """
+def power(summary: Summary) -> Filled:
+    """Fill the table of the smallest differences that the tests would have found, a row for each compared pair."""
     first = {series.setting: series for series in reversed(summary.series)}
-    rows: list[tuple[Cell, ...]] = [
-        (*setting, *_row(first[setting], pair, smallest(pair)))
+    rows = [
+        (*setting, *_detectable(first[setting], pair, smallest(pair)))
         for setting, found in summary.comparisons.items()
         for pair in found.pairs
         if pair.folds
     ]
-    if not rows:
-        return None
     columns = (
-        *SETTING,
-        *(Column("a", "Arm a", text=True), Column("b", "Arm b", text=True)),
+        *(*SETTING, *PAIR),
         *(Column("difference", "a − b"), Column("smallest", "Minimum detectable difference")),
         *(Column("comparisons", "Comparisons"), Column("error", "Standard error")),
-        *(Column("folds", "Folds"), *SIZES),
-        *(Column("method", "Method", text=True), Column("warnings", "Note", text=True)),
+        *(Column("folds", "Folds"), *SIZES, Column("method", "Method", text=True), NOTE),
     )
-    note = (
-        f"The smallest true difference that the test finds with {POWER * 100:.0f} % power at the {LEVEL:g} level over "
-        "the number of comparisons (Bonferroni, where Holm's correction begins), given how these scores vary. None is "
-        "given where it would exceed what two areas can differ by. A difference that was not found may be as large "
-        "as this."
-    )
-    return Table("power", "Minimum detectable difference", note, columns, tuple(rows))
+    return Filled(columns, rows)
 
 
-def _row(series: Series, pair: Comparison, found: Power) -> tuple[Cell, ...]:
+def _detectable(series: Series, pair: Comparison, found: Power) -> tuple[Cell, ...]:
     return (
         *pair.arms,
         *(pair.finding.estimate, found.difference, pair.family, found.error),
@@ -237,9 +155,7 @@ def _row(series: Series, pair: Comparison, found: Power) -> tuple[Cell, ...]:
 
 
 _FOLD = "fold"
-
-
-# No choice of a study: what follows from others, or decides nothing.
+# Settings that follow from others, or do not change results: no factors.
 _TECHNICAL = frozenset({"left_out", "preset", "solver"})
 
 
@@ -254,7 +170,7 @@ class Analysis:
     levels : mapping of str to tuple of str
         The factors that were analysed, with their levels.
     confounded : tuple of str
-        Factors that change with others, so that they have no effect of their own to be told.
+        Factors that change together with others, so that their own effect cannot be estimated.
     """
 
     anova: Anova
@@ -263,7 +179,7 @@ class Analysis:
 
 
 def factors_of(series: Series) -> dict[str, str]:
-    """Name the choices that make an arm."""
+    """Read the factors of an arm and their levels: what all its runs share."""
     levels = [_choices(run) for run in series.runs]
     return {name: value for name, value in levels[0].items() if all(one.get(name) == value for one in levels)}
 
@@ -281,7 +197,7 @@ def _choices(run: Run) -> dict[str, str]:
         "image size": recipe.get("image_size"),
         "preparation": (recipe.get("preparation") or {}).get("name"),
         "precision": recipe.get("precision"),
-        "views": (recipe.get("views") or {"count": 1}).get("count"),
+        "TTA views": (recipe.get("views") or {"count": 1}).get("count"),
         "classifier": record.kind,
     }
     settings = {f"SVM {name}": value for name, value in record.settings.items() if name not in _TECHNICAL}
@@ -295,15 +211,16 @@ def analyse(summary: Summary, setting: tuple[str, str]) -> Analysis | None:
     Returns
     -------
     Analysis or None
-        With interactions of two factors where the arms hold them all; None with fewer than three arms, or where no
-        factor differs or there are too few folds to tell.
+        With the interactions of two factors if the arms cross them fully; None with fewer than three arms, if no
+        factor differs, or with too few folds.
     """
-    items = [item for item in summary.overall if item.series.setting == setting]
+    items = summary.of_task(setting)
     arms = [factors_of(item.series) for item in items]
     rows = [row for item, levels in zip(items, arms, strict=True) for row in _rows(item, levels)]
     if len(items) < 3:
         return None
-    varying = [name for name in _ordered(arms) if len({row.get(name) for row in rows} - {None}) > 1]
+    names = dict.fromkeys(name for arm in arms for name in arm)
+    varying = [name for name in names if len({row.get(name) for row in rows} - {None}) > 1]
     kept: list[str] = []
     for name in varying:
         if _fitted(rows, [*kept, name], 1):
@@ -320,65 +237,45 @@ def _rows(item: Measure, levels: Mapping[str, str]) -> list[dict[str, object]]:
     return [{**levels, _FOLD: fold, "auc": auc} for fold, auc in pairs if np.isfinite(auc)]
 
 
-def _ordered(arms: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for arm in arms for name in arm))
-
-
 def _fitted(rows: Sequence[Mapping[str, object]], factors: Sequence[str], interactions: int) -> Anova | None:
     if not factors:
         return None
     block = _FOLD if len({row[_FOLD] for row in rows}) > 1 else None
     try:
         return factorial_anova(rows, "auc", factors, interactions=interactions, block=block)
-    except InputError:  # the arms do not hold such an effect apart from the others
+    except InputError:  # these arms do not separate the effects
         return None
 
 
-def anova_tables(summary: Summary) -> tuple[Table, ...]:
-    """Fill the table of the factors' effects for each task.
-
-    Returns
-    -------
-    tuple of Table
-        A row for each effect, what no effect explains last; no table for a task without an analysis.
-    """
-    made = []
-    for setting, slug in slugs(summary).items():
-        if found := analyse(summary, setting):
-            title = f"What the study's choices explain: {heading(summary, setting)}"
-            made.append(Table(f"anova-{slug}", title, _note(found), _COLUMNS, tuple(_effects(found.anova))))
-    return tuple(made)
-
-
-_COLUMNS = (
-    Column("effect", "Effect", text=True),
-    *(Column("sum of squares", "Sum of squares", 4), Column("freedom", "Degrees of freedom", 0)),
-    *(Column("eta squared", "η²"), Column("partial eta squared", "Partial η²")),
-    Column("omega squared", "ω²"),
-)
-
-
-def _effects(anova: Anova) -> list[tuple[Cell, ...]]:
+def factor_effects(summary: Summary, setting: tuple[str, str]) -> Filled | None:
+    """Fill a task's table of how much of the AUC's variation each factor explains, the residual last."""
+    found = analyse(summary, setting)
+    if found is None:
+        return None
+    columns = (
+        Column("effect", "Effect", text=True),
+        *(Column("sum of squares", "Sum of squares", 4), Column("freedom", "Degrees of freedom", 0)),
+        *(Column("eta squared", "η²"), Column("partial eta squared", "Partial η²")),
+        Column("omega squared", "ω²"),
+    )
     rows: list[tuple[Cell, ...]] = [
         (
             *(one.name, one.sum_of_squares, one.freedom),
             *(one.eta_squared, one.partial_eta_squared, one.omega_squared),
         )
-        for one in anova.effects
+        for one in found.anova.effects
     ]
-    rest = (anova.residual_sum_of_squares, anova.residual_freedom)
-    return [*rows, ("not explained", *rest, None, None, None)]
+    residual = (found.anova.residual_sum_of_squares, found.anova.residual_freedom)
+    return Filled(columns, [*rows, ("residual", *residual, None, None, None)], _described(found))
 
 
-def _note(found: Analysis) -> str:
+def _described(found: Analysis) -> str:
+    test, count = found.anova.test, found.anova.n
     factors = "; ".join(f"{name}: {', '.join(levels)}" for name, levels in found.levels.items())
     confounded = (
-        f" Not told apart from these, since they change together: {', '.join(found.confounded)}."
+        f" Confounded with these, because they change together: {', '.join(found.confounded)}."
         if found.confounded
         else ""
     )
     warned = f" Note: {'; '.join(found.anova.warnings)}." if found.anova.warnings else ""
-    return (
-        f"{found.anova.test[0].upper()}{found.anova.test[1:]}, of {found.anova.n} AUCs, one for each arm and "
-        f"fold. η²: share of the whole variation; ω²: the same without its upward bias. {factors}.{confounded}{warned}"
-    )
+    return f"{test[0].upper()}{test[1:]}, of {count} AUCs. {factors}.{confounded}{warned}"

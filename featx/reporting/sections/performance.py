@@ -1,25 +1,25 @@
-"""The tables of decisions at fixed thresholds: what they give on the test part, and predictive values.
+"""Tables of further metrics: decisions at thresholds, confusion matrices, calibration, scores of groups.
 
-A threshold is fixed on inner scores of the training part. One that is read off the test part which it then decides
-promises more than it gives.
+Thresholds are fixed on inner scores of the training set. A threshold that is chosen on the test set which it is then
+applied to gives estimates that are too optimistic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.reporting.sections.labels import HOW, INTERVALS, PLACE, SPREAD, heading, place, slugs, spread
 from featx.reporting.series import Series
 from featx.reporting.summary import MACRO, Summary
-from featx.reporting.tables import Cell, Column, Score, Table
+from featx.reporting.tables import Cell, Column, Filled, Score
 from featx.runs import Prediction
 from featx.stats import (
     POOLINGS,
-    RULES,
+    THRESHOLD_RULES,
     Confusion,
     Estimate,
     FoldScores,
@@ -41,26 +41,22 @@ from featx.stats import (
     summarise_folds,
 )
 
+from .columns import CLASS, PLACE, SPREAD, bounded, place, spread
+
 __all__ = [
     "METRICS",
-    "Chances",
-    "calibrated",
-    "calibration_table",
-    "chances",
-    "confusion_tables",
-    "cuts",
-    "group_table",
-    "missing_thresholds",
-    "operating",
-    "over_folds",
-    "threshold_tables",
+    "calibration",
+    "confusions",
+    "fixed_cuts",
+    "groups",
+    "metrics",
+    "predictive",
+    "thresholds",
 ]
-
 
 _Metric = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 
-
-# Column, heading, metric of one fold.
+# Column name to heading and metric of one fold.
 METRICS: Mapping[str, tuple[str, _Metric]] = {
     "average precision": ("Average precision", average_precision),
     "sensitivity": ("Sensitivity", lambda a, s: confusion_at(a, s).sensitivity),
@@ -69,39 +65,23 @@ METRICS: Mapping[str, tuple[str, _Metric]] = {
 }
 
 
-def operating(summary: Summary) -> Table:
-    """Fill the table of metrics beside the AUC.
-
-    Returns
-    -------
-    Table
-        A row for each series and scored class, `Score` cells; with several classes a row for all of them too.
-    """
+def metrics(summary: Summary) -> Filled:
+    """Fill the table of metrics beside the AUC: a row for each arm and scored class, and one for several together."""
     rows: list[tuple[Cell, ...]] = []
     for series in summary.series:
         if len(series.scored) > 1:
-            accuracy = over_folds([balanced_accuracy(matrix) for matrix in _matrices(series)])
+            accuracy = _over_folds([balanced_accuracy(matrix) for matrix in _matrices(series)])
             rows.append((*place(series), MACRO, *(None,) * (len(METRICS) - 1), accuracy))
         rows += [(*place(series), name, *_decisions(series, name)) for name in series.scored]
-    columns = (
-        *PLACE,
-        Column("class", "Positive", text=True),
-        *(Column(name, title) for name, (title, _) in METRICS.items()),
-    )
-    note = (
-        "Mean ± standard deviation over the folds (number of folds). Sensitivity, specificity and their mean, the "
-        "balanced accuracy, at the SVM's own threshold, decision value 0. Average precision: chance level is the share "
-        "of positives."
-    )
-    if any(len(series.scored) > 1 for series in summary.series):
-        note += (
-            f" {MACRO.capitalize()}: each image is called the class of its highest score; balanced accuracy is the mean "
-            "over the classes of the share that is called right."
-        )
-    return Table("metrics", "Further metrics", note, columns, tuple(rows))
+    several = any(len(series.scored) > 1 for series in summary.series)
+    more = (
+        f"{MACRO.capitalize()}: the predicted class is that of the highest score; balanced accuracy is the mean over "
+        "the classes of the fraction of images that are predicted correctly."
+    ) * several
+    return Filled((*PLACE, CLASS, *(Column(name, title) for name, (title, _) in METRICS.items())), rows, more)
 
 
-def over_folds(values: list[float]) -> Score:
+def _over_folds(values: list[float]) -> Score:
     """Summarise a metric's values, one a fold, as a cell."""
     total = summarise_folds(values, ratio=None)
     return Score(total.mean, total.sd, total.n)
@@ -115,11 +95,11 @@ def _decisions(series: Series, name: str) -> tuple[Score, ...]:
         )
         for rows in series.parts
     ]
-    return tuple(over_folds([metric(*fold) for fold in folds]) for _, metric in METRICS.values())
+    return tuple(_over_folds([metric(*fold) for fold in folds]) for _, metric in METRICS.values())
 
 
 def _matrices(series: Series) -> list[NDArray[np.int64]]:
-    """Count each fold's decisions: the class of the highest score; of two classes the positive one from 0 on."""
+    """Count each fold's predicted classes: that of the highest score; of two, the positive one from 0."""
     matrices = []
     for rows in series.parts:
         scores = np.array([[row.scores[name] for name in series.scored] for row in rows])
@@ -130,49 +110,29 @@ def _matrices(series: Series) -> list[NDArray[np.int64]]:
     return matrices
 
 
-def confusion_tables(summary: Summary) -> tuple[Table, ...]:
-    """Fill a confusion matrix for each task.
-
-    Returns
-    -------
-    tuple of Table
-        One a task and protocol: a row for each arm and actual class, a column for each class that images are called.
-    """
-    made = []
-    for setting, slug in slugs(summary).items():
-        several = [series for series in summary.series if series.setting == setting]
-        names = several[0].scored if len(several[0].scored) > 1 else several[0].classes
-        rows: list[tuple[Cell, ...]] = [
-            (series.arm, name, *map(int, counts), int(counts.sum()))
-            for series in several
-            for name, counts in zip(names, np.sum(_matrices(series), axis=0), strict=True)
-        ]
-        columns = (
-            *(Column("arm", "Arm", text=True), Column("actual", "Actual class", text=True)),
-            *(Column(f"called {name}", f"Called {name}") for name in names),
-            Column("images", "Images"),
-        )
-        how = (
-            "Each image is called the class of its highest score."
-            if len(several[0].scored) > 1
-            else f"An image is called {names[-1]} from decision value 0 on, the SVM's own threshold."
-        )
-        note = f"{how} Counts are summed over the folds; an image that is tested in several counts each time."
-        made.append(
-            Table(
-                f"confusion-{slug}",
-                f"Confusion matrix: {heading(summary, setting)}",
-                note,
-                columns,
-                tuple(rows),
-            )
-        )
-    return tuple(made)
+def confusions(summary: Summary, setting: tuple[str, str]) -> Filled:
+    """Fill a task's confusion matrix: a row for each arm and true class, a column for each predicted class."""
+    several = [series for series in summary.series if series.setting == setting]
+    names = several[0].scored if len(several[0].scored) > 1 else several[0].classes
+    rows: list[tuple[Cell, ...]] = [
+        (series.arm, name, *map(int, counts), int(counts.sum()))
+        for series in several
+        for name, counts in zip(names, np.sum(_matrices(series), axis=0), strict=True)
+    ]
+    columns = (
+        *(Column("arm", "Arm", text=True), Column("actual", "True class", text=True)),
+        *(Column(f"called {name}", f"Predicted {name}") for name in names),
+        Column("images", "Images"),
+    )
+    how = (
+        "The predicted class is that of the highest score."
+        if len(several[0].scored) > 1
+        else f"Images with a decision value of at least 0, the SVM's default threshold, are predicted {names[-1]}."
+    )
+    return Filled(columns, rows, how)
 
 
-_OWN = "the SVM's own, 0"
-
-
+_DEFAULT = "default, 0"
 _COUNTS = (
     ("true positive", "TP"),
     ("false negative", "FN"),
@@ -181,16 +141,10 @@ _COUNTS = (
 )
 
 
-def cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None) -> dict[str, float]:
-    """Fix thresholds on the inner scores of a run.
-
-    Returns
-    -------
-    dict of str to float
-        Each of `featx.stats.operating.RULES` to its threshold; NaN without inner scores.
-    """
+def fixed_cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None) -> dict[str, float]:
+    """Fix the threshold of each rule of `featx.stats.THRESHOLD_RULES` on a run's inner scores; NaN without inner scores."""
     if not rows:
-        return dict.fromkeys(RULES, float("nan"))
+        return dict.fromkeys(THRESHOLD_RULES, float("nan"))
     actual, scores = (
         np.array([row.actual == name for row in rows]),
         np.array([row.scores[name] for row in rows]),
@@ -201,35 +155,29 @@ def cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None) -> d
     return fixed_thresholds(actual, scores)
 
 
-def missing_thresholds(summary: Summary) -> str:
-    """Say which arms have no thresholds that were fixed on the training part, and why.
-
-    Returns
-    -------
-    str
-        A sentence for each reason, with a space before it; empty where every run has them.
-    """
+def _missing_thresholds(summary: Summary) -> str:
+    """Say which arms have runs without inner scores, hence without fixed thresholds, and why."""
     reasons: dict[str, list[str]] = {}
     for series in summary.series:
         for run, rows in zip(series.runs, series.inner, strict=True):
             if not rows:
                 reasons.setdefault(_why(run.record.kind, run.record.format), []).append(series.arm)
-    return "".join(
-        f" No fixed thresholds for {', '.join(dict.fromkeys(arms))}: {why}." for why, arms in reasons.items()
+    return " ".join(
+        f"No fixed thresholds for {', '.join(dict.fromkeys(arms))}: {why}." for why, arms in reasons.items()
     )
 
 
 def _why(kind: str, layout: int) -> str:
     if kind != "svm":
-        return "scores of a fine-tuned network's own head on its training part are not kept"
+        return "a fine-tuned network's own head has no inner scores of the training set"
     if layout < 2:
-        return "the runs are of an earlier version; train them again with --overwrite"
-    return "a class has too few groups in the training part to score it by inner folds"
+        return "runs of an earlier version have no inner scores; train them again with --overwrite"
+    return "a class has too few groups in the training set for inner folds"
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """The test images of all folds for one scored class, one fold behind the other."""
+    """The test images of all folds, concatenated, for one scored class."""
 
     folds: NDArray[np.int64]
     actual: NDArray[np.bool_]
@@ -240,7 +188,7 @@ class _Rows:
 
 @dataclass(frozen=True, eq=False)
 class _Decisions:
-    """What a threshold of each fold says of its test images; folds without one are None, and left out of the rates."""
+    """Decisions at the threshold of each fold; folds without a threshold are None and left out of the rates."""
 
     folds: tuple[Confusion | None, ...]
     sensitivity: Estimate
@@ -283,91 +231,66 @@ def _decide(rows: _Rows, fixed: Sequence[float]) -> _Decisions:
 _Case = tuple[Series, str, str, _Decisions]
 
 
+# The tables of thresholds and of predictive values have the decisions of one summary in common.
+_DECIDED: WeakKeyDictionary[Summary, list[_Case]] = WeakKeyDictionary()
+
+
 def _cases(summary: Summary) -> list[_Case]:
-    """Decide for each series and scored class by the SVM's own threshold, and by each fixed one."""
-    made: list[_Case] = []
+    """Decide for each arm and scored class at the default threshold, and at each fixed one."""
+    if summary in _DECIDED:
+        return _DECIDED[summary]
+    made = _DECIDED[summary] = []
     for series in summary.series:
         for name in series.scored:
             rows = _rows(series, name)
-            fixed = [{_OWN: 0.0, **cuts(inner, name)} for inner in series.inner]
+            fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
             made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
     return made
 
 
-def threshold_tables(summary: Summary) -> tuple[Table, Table]:
-    """Fill the tables of what thresholds that were fixed on the training part give on the test part.
-
-    Returns
-    -------
-    rates, predictive : Table
-        A row for each series, scored class and threshold; no values where a run has no inner scores.
-    """
-    cases = _cases(summary)
-    return _rates(summary, cases), _predictive(summary, cases)
+_WHICH = (*PLACE, CLASS, Column("threshold", "Threshold", text=True))
 
 
-_WHICH = (*PLACE, Column("class", "Positive", text=True), Column("threshold", "Threshold", text=True))
-
-
-def _bounded(name: str, title: str) -> tuple[Column, ...]:
-    return Column(name, title), Column(f"{name} low", "95 % low"), Column(f"{name} high", "95 % high")
-
-
-def _rates(summary: Summary, cases: Sequence[_Case]) -> Table:
+def thresholds(summary: Summary) -> Filled:
+    """Fill the table of what thresholds that were fixed on the training set give on the test set."""
     rows: list[tuple[Cell, ...]] = []
-    for series, name, rule, found in cases:
+    for series, name, rule, found in _cases(summary):
         cells: list[Cell] = []
         for rate in ("sensitivity", "specificity"):
             # A fold without a threshold has no rate.
             folds = [getattr(one, rate, float("nan")) for one in found.folds]
             pooled: Estimate = getattr(found, rate)
-            # Folds of one group each have no rates worth a mean.
-            cells += [over_folds([pooled[0]] if series.pooled else folds), *pooled[1:]]
+            # The mean over folds of one group each would mean little.
+            cells += [_over_folds([pooled[0]] if series.pooled else folds), *pooled[1:]]
         rows.append((*place(series), name, rule, *cells, *found.counts))
     columns = (
-        *_WHICH,
-        *_bounded("sensitivity", "Sensitivity"),
-        *_bounded("specificity", "Specificity"),
+        *(*_WHICH, *bounded("sensitivity", "Sensitivity"), *bounded("specificity", "Specificity")),
         *(Column(name, title) for name, title in _COUNTS),
     )
-    note = (
-        "Thresholds for 0.90 sensitivity, for 0.90 specificity and for the largest Youden index are fixed on the training "
-        "part, on decision values of SVMs that were not trained on the image; the table says what they give on the test "
-        "part. Mean ± standard deviation over the folds (number of folds). Intervals: Wilson's, of all folds together; "
-        "images that are tested several times, and images of a group, do not count as independent. TP, FN, FP and TN are "
-        "summed over the folds; an image that is tested in several counts each time."
-        + missing_thresholds(summary)
-    )
-    return Table("thresholds", "Decisions at fixed thresholds", note, columns, tuple(rows))
+    return Filled(columns, rows, _missing_thresholds(summary))
 
 
-def _predictive(summary: Summary, cases: Sequence[_Case]) -> Table:
+def predictive(summary: Summary) -> Filled:
+    """Fill the table of predictive values at these thresholds, by Bayes' rule from sensitivity and specificity."""
     rows: list[tuple[Cell, ...]] = []
-    for series, name, rule, found in cases:
-        share = summary.prevalence or _trained(series, name)
+    for series, name, rule, found in _cases(summary):
+        prevalence = summary.prevalence or _trained(series, name)
         tested = float(np.mean([row.actual == name for run in series.runs for row in run.predictions]))
         cells: tuple[Cell, ...] = (None,) * 6
-        if 0 < share < 1:
-            positive, negative = predictive_values(found.sensitivity, found.specificity, share)
+        if 0 < prevalence < 1:
+            positive, negative = predictive_values(found.sensitivity, found.specificity, prevalence)
             cells = (*positive, *negative)
-        rows.append((*place(series), name, rule, share, tested, *cells))
+        rows.append((*place(series), name, rule, prevalence, tested, *cells))
     columns = (
         *_WHICH,
-        *(Column("prevalence", "Prevalence"), Column("test prevalence", "In the test part")),
-        *_bounded("positive predictive value", "PPV"),
-        *_bounded("negative predictive value", "NPV"),
+        *(Column("prevalence", "Prevalence"), Column("test prevalence", "Prevalence in the test set")),
+        *(*bounded("positive predictive value", "PPV"), *bounded("negative predictive value", "NPV")),
     )
-    stated = "as given" if summary.prevalence else "the share of positives in the training part"
-    note = (
-        f"Positive and negative predictive value (PPV, NPV) by Bayes' rule from the sensitivity and specificity of the "
-        f"table of fixed thresholds, all folds together, at the prevalence of the column: {stated}. Another one is stated "
-        "by --prevalence. Intervals follow from those of sensitivity and specificity (Donner & Zou 2012)."
-    )
-    return Table("predictive-values", "Predictive values", note, columns, tuple(rows))
+    return Filled(columns, rows)
 
 
 def _trained(series: Series, name: str) -> float:
-    """Share of positives in the training parts: of what thresholds were fixed on, else of the images counted."""
+    """Compute the prevalence in the training sets: of the inner scores, else of the images counted."""
     shares = []
     for run, rows in zip(series.runs, series.inner, strict=True):
         counts = run.record.counts.get("train", {})
@@ -378,81 +301,30 @@ def _trained(series: Series, name: str) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
-Chances = tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_], NDArray[np.str_]]
-
-
-def calibrated(series: Series) -> bool:
-    """Tell whether an arm has probabilities of every scored class."""
-    needed = set(series.scored)
-    return all(needed <= row.probabilities.keys() for run in series.runs for row in run.predictions)
-
-
-def chances(series: Series, name: str) -> Chances:
-    """Gather the probabilities of all folds.
-
-    Returns
-    -------
-    tuple of ndarray, shape (n,)
-        Whether each test image is of the class, its probability, its id and its group; an image that several folds
-        test stands there several times.
-    """
-    rows = [row for run in series.runs for row in run.predictions]
-    return (
-        np.array([row.actual == name for row in rows]),
-        np.array([row.probabilities[name] for row in rows]),
-        np.array([row.id for row in rows]),
-        np.array([row.group for row in rows]),
-    )
-
-
-def calibration_table(summary: Summary) -> Table | None:
-    """Fill the table of calibration.
-
-    Returns
-    -------
-    Table or None
-        A row for each calibrated series and scored class; None where there is none.
-    """
+def calibration(summary: Summary) -> Filled:
+    """Fill the table of calibration: a row for each calibrated arm and scored class."""
     found = [
         (series, name, _recalibrated(series, name))
         for series in summary.series
-        if calibrated(series)
+        if series.calibrated
         for name in series.scored
     ]
-    if not found:
-        return None
-    rows = [_row(*one) for one in found]
-    ends = [
-        (Column(name, title), Column(f"{name} low", "95 % low"), Column(f"{name} high", "95 % high"))
-        for name, title in (
-            ("slope", "Calibration slope"),
-            ("intercept", "Calibration intercept"),
-            ("observed to expected", "O:E"),
-        )
-    ]
     columns = (
-        *(*PLACE, Column("class", "Positive", text=True), Column("brier score", "Brier score")),
-        *(column for three in ends for column in three),
+        *(*PLACE, CLASS, Column("brier score", "Brier score")),
+        *bounded("slope", "Calibration slope"),
+        *bounded("intercept", "Calibration intercept"),
+        *bounded("observed to expected", "O:E"),
     )
-    note = (
-        "Brier score of the calibrated probability: mean ± standard deviation over the folds (number of folds), 0 is "
-        "best. Slope of the logistic recalibration: 1 is right, below 1 probabilities are too extreme. Intercept with the "
-        "slope fixed at 1 (calibration in the large): 0 is right, below 0 probabilities are too high. O:E: positives over "
-        "the sum of the probabilities. All folds together; intervals take images that are tested several times, and images "
-        "of a group, as dependent (Van Calster et al. 2019)."
-    )
-    note += "".join(
-        f" {series.arm}, {name}: {text}." for series, name, checked in found for text in checked.warnings
-    )
-    return Table("calibration", "Calibration", note, columns, tuple(rows))
+    more = " ".join(f"{one.arm}, {name}: {text}." for one, name, fit in found for text in fit.warnings)
+    return Filled(columns, [_calibration_row(*one) for one in found], more)
 
 
 def _recalibrated(series: Series, name: str) -> Recalibration:
-    actual, values, _, groups = chances(series, name)
+    actual, values, _, groups = series.probabilities(name)
     return fit_recalibration(actual, values, groups=groups)
 
 
-def _row(series: Series, name: str, found: Recalibration) -> tuple[Cell, ...]:
+def _calibration_row(series: Series, name: str, found: Recalibration) -> tuple[Cell, ...]:
     brier = [
         brier_score(
             [row.actual == name for row in run.predictions],
@@ -460,21 +332,22 @@ def _row(series: Series, name: str, found: Recalibration) -> tuple[Cell, ...]:
         )
         for run in series.runs
     ]
-    return (*place(series), name, over_folds(brier), *found.slope, *found.intercept, *found.observed_expected)
+    return (
+        *place(series),
+        name,
+        _over_folds(brier),
+        *found.slope,
+        *found.intercept,
+        *found.observed_expected,
+    )
 
 
-# Thresholds fixed on the training part whose results the table holds.
+# Fixed thresholds in the table of groups.
 _RULES = ("0.90 sensitivity", "0.90 specificity")
 
 
-def group_table(summary: Summary) -> Table | None:
-    """Fill the table of metrics by group.
-
-    Returns
-    -------
-    Table or None
-        A row for each series, scored class and way to one score a group; None where every group has one image.
-    """
+def groups(summary: Summary) -> Filled:
+    """Fill the table of metrics by group: a row for each arm, scored class and pooling, if groups have several images."""
     rows = [
         _group_row(series, name, pooling)
         for series in summary.series
@@ -482,12 +355,8 @@ def group_table(summary: Summary) -> Table | None:
         for name in series.scored
         for pooling in POOLINGS
     ]
-    if not rows:
-        return None
     columns = (
-        *PLACE,
-        *(Column("class", "Positive", text=True), Column("pooling", "Score of a group", text=True)),
-        *SPREAD,
+        *(*PLACE, CLASS, Column("pooling", "Pooling", text=True), *SPREAD),
         *(Column("groups", "Groups"), Column("positives", "Positive groups")),
         *(Column(name, title) for name, (title, _) in METRICS.items()),
         *(
@@ -496,13 +365,7 @@ def group_table(summary: Summary) -> Table | None:
             for rate in ("sensitivity", "specificity")
         ),
     )
-    note = (
-        "A patient's, case's or lesion's images give one score: their mean, their highest decision value, or the one "
-        "farthest from 0 (extreme). A group is positive if one of its images is. Groups are summed over the folds. "
-        f"{HOW}{INTERVALS} Other metrics as in the table of further metrics; thresholds as in the table of fixed "
-        f"thresholds, on scores pooled in the same way.{missing_thresholds(summary)}"
-    )
-    return Table("groups", "One score for each group", note, columns, tuple(rows))
+    return Filled(columns, rows, _missing_thresholds(summary) if rows else "")
 
 
 def _group_row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
@@ -519,23 +382,23 @@ def _group_row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:
 
 
 def _metric(folds: list[FoldScores], name: str) -> Score:
-    return over_folds([METRICS[name][1](fold.actual == 1, fold.scores) for fold in folds])
+    return _over_folds([METRICS[name][1](fold.actual == 1, fold.scores) for fold in folds])
 
 
 def _fixed(series: Series, folds: list[FoldScores], name: str, pooling: str) -> list[Score]:
-    """Say what thresholds give that were fixed on the training part, its scores pooled in the same way."""
-    fixed = [cuts(rows, name, pooling) for rows in series.inner]
+    """Compute the rates at thresholds that were fixed on the training set's scores, pooled in the same way."""
+    fixed = [fixed_cuts(rows, name, pooling) for rows in series.inner]
     cells = []
     for rule in _RULES:
         limits = _limits(series, folds, [cut[rule] for cut in fixed])
         found = [_decided(fold, limit) for fold, limit in zip(folds, limits, strict=True)]
         for rate in ("sensitivity", "specificity"):
-            cells.append(over_folds([getattr(one, rate, float("nan")) for one in found]))
+            cells.append(_over_folds([getattr(one, rate, float("nan")) for one in found]))
     return cells
 
 
 def _limits(series: Series, folds: list[FoldScores], fixed: list[float]) -> list[NDArray[np.float64]]:
-    """Give each group of each fold the threshold of the run that scored it; pooled folds have those of several."""
+    """Look up, for each group of each fold, the threshold of the run that scored it."""
     if not series.pooled:
         return [np.full(len(fold.ids), cut) for fold, cut in zip(folds, fixed, strict=True)]
     own = {row.group: cut for cut, run in zip(fixed, series.runs, strict=True) for row in run.predictions}

@@ -1,4 +1,4 @@
-"""The summary in words: which arm is best, by how much, how sure."""
+"""The summary in words: the best arm, the difference to the others, and how certain it is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.errors import listing
-from featx.reporting.sections.comparisons import analyse
-from featx.reporting.sections.labels import p_text
 from featx.reporting.series import scored_by_group
 from featx.reporting.summary import (
     LEVEL,
@@ -23,23 +21,26 @@ from featx.reporting.summary import (
     significant,
     smallest,
 )
+from featx.reporting.tables import p_text
 from featx.stats import POOLED, Comparison, Comparisons
+
+from .comparisons import analyse
 
 __all__ = ["Statement", "findings"]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What a report says of one task.
+    """The summary of one task in words.
 
     Attributes
     ----------
     title : str
         Task and protocol.
     lead : str
-        The answer in a sentence or two.
+        The result in a sentence or two.
     details : tuple of str
-        What stands behind it.
+        Further sentences.
     """
 
     title: str
@@ -48,18 +49,15 @@ class Statement:
 
 
 def findings(summary: Summary) -> tuple[Statement, ...]:
-    """Put the results of every task into words."""
-    return tuple(
-        _finding(summary, setting, [item for item in summary.overall if item.series.setting == setting])
-        for setting in summary.settings
-    )
+    """Write the results of every task as sentences."""
+    return tuple(_finding(summary, setting, summary.of_task(setting)) for setting in summary.settings)
 
 
 def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure]) -> Statement:
     title, comparisons = f"{setting[0]} ({setting[1]})", summary.comparisons.get(setting)
     known = {item.series.arm: item for item in sorted(items, key=_rank) if np.isfinite(item.spread.mean)}
     if not known:
-        return Statement(title, "No arm has an AUC: every test part holds one class only.", ())
+        return Statement(title, "No arm has an AUC: every test set has one class only.", ())
     planned = _planned(comparisons) if comparisons else ""
     if comparisons is None or not comparisons.ranked:
         return _unranked(title, list(known.values()), comparisons, planned)
@@ -71,7 +69,7 @@ def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure
     shared = any(item is not known[item.series.arm] for item in ranked)
     where = f" over the {_folds(comparisons.folds)} that the ranked arms share" if shared else ""
     if len(equal) > 1:
-        lead = f"{' and '.join(equal)} share the highest value{among}{where}: {_worth(best)}."
+        lead = f"{' and '.join(equal)} share the highest mean{among}{where}: {_worth(best)}."
     else:
         lead = f"{best.series.arm} is best{among}{where}: {_worth(best)}. "
         lead += _ahead(pairs[ranked[1].series.arm], best.series.arm)
@@ -84,14 +82,14 @@ def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure
 def _unranked(
     title: str, items: Sequence[Measure], comparisons: Comparisons | None, planned: str
 ) -> Statement:
-    """Put arms into words of which no two were compared."""
+    """Write sentences on arms of which no two were compared."""
     best = items[0]
     if len(items) == 1 or comparisons is None:
         return Statement(title, f"{planned}{best.series.arm} reaches {_worth(best)}.", (_sizes(best),))
     second, pairs = items[1].series.arm, against(comparisons, best.series.arm)
     lead = (
         f"{best.series.arm} has the highest mean: {_worth(best)}. That is "
-        f"{best.spread.mean - items[1].spread.mean:.3f} above {second}, the next, but untested: {_why(pairs[second])}."
+        f"{best.spread.mean - items[1].spread.mean:.3f} above {second}, the second best, but the difference is untested: {_why(pairs[second])}."
     )
     details = (_ranking(items, ""), *_levels(best.series.arm, pairs), _sizes(best))
     return Statement(title, planned + lead, details)
@@ -112,9 +110,13 @@ def _why(pair: Comparison) -> str:
 def _worth(item: Measure) -> str:
     total, name = item.spread, "mean AUC over the classes" if item.scored == MACRO else "AUC"
     if total.n + total.undefined == 1:
-        interval = f" (95 % interval {total.low:.3f} to {total.high:.3f})" if np.isfinite(total.low) else ""
+        interval = (
+            f" (95 % confidence interval {total.low:.3f} to {total.high:.3f})"
+            if np.isfinite(total.low)
+            else ""
+        )
         models = item.scores[0].models
-        where = f"of the pooled decision values of {models} models" if models > 1 else "on one test set"
+        where = f"from the pooled decision values of {models} models" if models > 1 else "on one test set"
         return f"{name} {total.mean:.3f}{interval} {where}"
     spread = f" ± {total.sd:.3f}" if np.isfinite(total.sd) else ""
     folds = f"{total.n} folds" if not total.undefined else f"{total.n} of {total.n + total.undefined} folds"
@@ -122,7 +124,7 @@ def _worth(item: Measure) -> str:
 
 
 def _planned(comparisons: Comparisons) -> str:
-    """State the planned comparisons."""
+    """Write the planned comparisons."""
     pairs = [pair for pair in comparisons.pairs if pair.planned]
     if not pairs:
         return ""
@@ -133,7 +135,7 @@ def _planned(comparisons: Comparisons) -> str:
 
 
 def _stated(pair: Comparison) -> str:
-    both = f"{pair.arms[0]} against {pair.arms[1]}"
+    both = f"{pair.arms[0]} minus {pair.arms[1]}"
     if not pair.tested:
         return f"{both}: untested, {_why(pair)}."
     verdict = "statistically significant" if significant(pair) else "not statistically significant"
@@ -141,29 +143,30 @@ def _stated(pair: Comparison) -> str:
 
 
 def _ahead(pair: Comparison, best: str) -> str:
-    """Say by how much the best arm is ahead of the next, on what the two share."""
+    """Write the difference between the best two arms, on the folds and images that both have."""
     (name,) = (arm for arm in pair.arms if arm != best)
-    text = f"That is {_signed(ahead(pair, best))} against {name}, the next"
+    text = f"The difference to {name}, the second best, is {_signed(ahead(pair, best))}"
     if not pair.tested:
-        return f"{text} ({_amount(pair)}). No test of the difference is possible: {_why(pair)}."
+        return f"{text} ({_amount(pair)}). It cannot be tested: {_why(pair)}."
     verdict = "" if significant(pair) else "not "
-    return f"{text} ({_evidence(pair, best)}). The difference is {verdict}statistically significant.{_scope([pair])}"
+    return f"{text} ({_evidence(pair, best)}). It is {verdict}statistically significant.{_scope([pair])}"
 
 
 def _evidence(pair: Comparison, arm: str) -> str:
-    """State interval, p and size of a comparison; interval and p are corrected alike."""
+    """Write interval, p and size of a comparison; interval and p are adjusted for the same number of comparisons."""
     sign = 1 if pair.arms[0] == arm else -1
     low, high = sorted((sign * pair.adjusted_low, sign * pair.adjusted_high))
-    kind = "simultaneous 95 % interval" if pair.family > 1 else "95 % interval"
+    kind = f"{'simultaneous ' * (pair.family > 1)}95 % confidence interval"
     if significant(pair) and low <= 0 <= high:
-        kind += " (Bonferroni's, wider than Holm's test)"
+        kind += " (Bonferroni, wider than Holm's test implies)"
     interval = f"{kind} {_signed(low)} to {_signed(high)}; " if np.isfinite(low) else ""
-    corrected = "" if pair.adjustment == "none" else f", {pair.adjustment}"
-    return f"{interval}{p_text(pair.adjusted_p)}{corrected}; {_amount(pair)}"
+    if pair.adjustment == "none":
+        return f"{interval}{p_text(pair.adjusted_p)}; {_amount(pair)}"
+    return f"{interval}adjusted {p_text(pair.adjusted_p)}, {pair.adjustment}; {_amount(pair)}"
 
 
 def _amount(pair: Comparison) -> str:
-    """Say on how many folds and test cases (images, or groups that are scored as one) a comparison rests."""
+    """Count the folds and test cases (images, or groups with one score each) of a comparison."""
     images = f", {pair.finding.n} test cases" if pair.finding.n else ""
     positives = f", {pair.finding.positives} of them positive" if pair.finding.positives else ""
     where = "pooled decision values" if pair.folds == (POOLED,) else "one test set"
@@ -171,10 +174,10 @@ def _amount(pair: Comparison) -> str:
 
 
 def _scope(pairs: Sequence[Comparison]) -> str:
-    """Limit what a comparison on one test set says."""
+    """Say what a comparison on one test set is about."""
     if not any(pair.tested and len(pair.folds) == 1 and pair.folds != (POOLED,) for pair in pairs):
         return ""
-    return " On one test set this compares these two trained models, not two ways of training."
+    return " A single test set compares these two trained models, not two ways of training."
 
 
 def _signed(value: float) -> str:
@@ -187,7 +190,7 @@ def _ranking(ranked: Sequence[Measure], where: str) -> str:
 
 
 def _not_ranked(others: Sequence[Measure], pairs: Mapping[str, Comparison]) -> list[str]:
-    """Name the arms that share other folds than the ranked ones, or none."""
+    """Name the arms that have other folds than the ranked ones, or none."""
     lines = []
     for item in others:
         pair, arm = pairs[item.series.arm], item.series.arm
@@ -195,19 +198,19 @@ def _not_ranked(others: Sequence[Measure], pairs: Mapping[str, Comparison]) -> l
             f"{arm} is not ranked (mean AUC {item.spread.mean:.3f} over its own {_folds(item.series.folds)})"
         )
         if pair.folds:
-            text += f"; against the best arm {_signed(ahead(pair, arm))} over what both have ({_evidence(pair, arm)})"
+            text += f"; difference to the best arm {_signed(ahead(pair, arm))} on what both have ({_evidence(pair, arm)})"
         lines.append(f"{text}.")
     return lines
 
 
 def _levels(best: str, pairs: Mapping[str, Comparison]) -> list[str]:
-    """Sort the other arms by what their tests against the best one say."""
+    """Group the other arms by the result of their test against the best one."""
     tested = {arm: pair for arm, pair in pairs.items() if pair.tested}
     found = {
-        f"Significantly below {best} (corrected p < {LEVEL:g})": [
+        f"Significantly below {best} (adjusted p < {LEVEL:g})": [
             arm for arm, pair in tested.items() if significant(pair) and ahead(pair, best) > 0
         ],
-        f"Significantly above {best} (corrected p < {LEVEL:g})": [
+        f"Significantly above {best} (adjusted p < {LEVEL:g})": [
             arm for arm, pair in tested.items() if significant(pair) and ahead(pair, best) < 0
         ],
         f"Not significantly different from {best}": [
@@ -223,26 +226,26 @@ def _levels(best: str, pairs: Mapping[str, Comparison]) -> list[str]:
 
 
 def _power(pair: Comparison) -> list[str]:
-    """Say which difference between the best two would have been found."""
+    """Write the minimum detectable difference between the best two."""
     found = smallest(pair)
     if not np.isfinite(found.difference):
         return []
-    corrected = f", corrected for {pair.family} comparisons" if pair.family > 1 else ""
+    adjusted = f", adjusted for {pair.family} comparisons" if pair.family > 1 else ""
     return [
-        f"Minimum detectable difference between {' and '.join(pair.arms)} ({POWER * 100:.0f} % power{corrected}): "
+        f"Minimum detectable difference between {' and '.join(pair.arms)} ({POWER * 100:.0f} % power{adjusted}): "
         f"{found.difference:.3f}."
     ]
 
 
 def _factors(summary: Summary, setting: tuple[str, str]) -> list[str]:
-    """Rank the choices in which the arms differ, where they are several."""
+    """Rank the factors in which the arms differ, if there are several."""
     found = analyse(summary, setting)
     if found is None or len(found.levels) < 2:
         return []
     effects = [one for one in found.anova.effects if one.name in found.levels]
     order = sorted(effects, key=lambda one: -one.eta_squared)
     shares = ", ".join(f"{one.name} {one.eta_squared * 100:.0f} %" for one in order)
-    return [f"Share of the variation of AUC that each choice explains: {shares}."]
+    return [f"Fraction of the variation of the AUC that each factor explains (η²): {shares}."]
 
 
 def _tests(pairs: Mapping[str, Comparison], comparisons: Comparisons) -> list[str]:
@@ -250,13 +253,13 @@ def _tests(pairs: Mapping[str, Comparison], comparisons: Comparisons) -> list[st
     tests = dict.fromkeys(pair.finding.test for pair in tested)
     notes = dict.fromkeys(text for pair in tested for text in pair.finding.warnings)
     lines = (
-        [f"Test: {', '.join(tests)}. The best arm was picked by the same scores that test it."]
-        if tests
-        else []
+        [f"Test: {', '.join(tests)}. The best arm was chosen on the scores that are tested."] if tests else []
     )
     lines += [f"Note: {text}." for text in notes]
     missing = [" and ".join(pair.arms) for pair in comparisons.pairs if not pair.tested]
-    return lines + [f"Untested pairs: {listing(missing, 4)}; the table of pairs says why."] * bool(missing)
+    return lines + [f"Untested pairs: {listing(missing, 4)}; the table of pairs gives the reasons."] * bool(
+        missing
+    )
 
 
 def _sizes(item: Measure) -> str:
@@ -264,4 +267,4 @@ def _sizes(item: Measure) -> str:
     size = f"{low}" if low == high else f"{low} to {high}"
     unit = "groups" if scored_by_group(item.series.runs[0].record) else "images"
     what = f"{unit} of the rarest class" if item.scored == MACRO else f"of class {item.scored}"
-    return f"Test parts hold {size} {unit}, at least {min(item.positives)} {what}."
+    return f"Test sets: {size} {unit}, at least {min(item.positives)} {what}."

@@ -1,4 +1,4 @@
-"""The most confident mistakes: images far on the wrong side, over all folds that tested them."""
+"""The most confident mistakes: test images with the largest margin on the wrong side, averaged over folds."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import numpy as np
 from featx.data import Manifest, read_manifest
 from featx.errors import ImageError
 from featx.images import load_image
-from featx.reporting.sections.labels import PLACE
 from featx.reporting.series import Series
 from featx.reporting.summary import Summary
-from featx.reporting.tables import Column, Table
+from featx.reporting.tables import Column, Filled
 from featx.runs import Prediction
 
-__all__ = ["SHOWN", "Mistake", "find_mistakes", "mistake_table", "thumbnails"]
+from .columns import PLACE
 
+__all__ = ["SHOWN", "Mistake", "find_mistakes", "mistakes", "thumbnails"]
 
+# Mistakes of an arm in the table.
 SHOWN = 8
-
-
+# Width and height of a thumbnail, in pixels.
 _SIDE = 176
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that an arm takes for another class.
+    """An image that an arm assigns to the wrong class.
 
     Attributes
     ----------
     id : str
         Image id.
     actual, taken : str
-        Its class, and the one that scores highest instead.
+        Its class, and the predicted one.
     margin : float
-        How far it is on the wrong side, in decision values, averaged over the folds that test it.
+        Decision value of the predicted class minus that of its class, averaged over the folds that test it.
     sd : float
-        Standard deviation of that over those folds; NaN for one.
+        Standard deviation of the margin over these folds; NaN for one.
     folds : int
-        How many there are.
+        Number of these folds.
     """
 
     id: str
@@ -62,12 +62,12 @@ def find_mistakes(series: Series, most: int = SHOWN) -> tuple[Mistake, ...]:
     series : Series
         An arm on a task.
     most : int
-        How many at the most.
+        Largest number of mistakes.
 
     Returns
     -------
     tuple of Mistake
-        The largest mean margin first; images that are right on average are none.
+        The largest mean margin first. Images that are right on average are left out.
     """
     rows: dict[str, list[Prediction]] = {}
     for run in series.runs:
@@ -99,9 +99,9 @@ def _score(row: Prediction, name: str, series: Series) -> float:
     return value if name == series.scored[0] else -value
 
 
-def mistake_table(summary: Summary) -> Table | None:
+def mistakes(summary: Summary) -> Filled:
     """Fill the table of the most confident mistakes of every arm."""
-    rows = tuple(
+    rows = [
         (
             *(one.task, one.protocol, one.arm),
             *(item.id, item.actual, item.taken, item.margin, item.sd),
@@ -109,34 +109,27 @@ def mistake_table(summary: Summary) -> Table | None:
         )
         for one in summary.series
         for item in find_mistakes(one)
-    )
-    if not rows:
-        return None
+    ]
     columns = (
         *PLACE,
         Column("image", "Image", text=True),
-        *(Column("class", "Class", text=True), Column("taken", "Taken for", text=True)),
+        *(Column("class", "True class", text=True), Column("taken", "Predicted class", text=True)),
         *(Column("margin", "Margin"), Column("sd", "SD"), Column("folds", "Folds")),
     )
-    note = (
-        f"The {SHOWN} images of each arm that are farthest on the wrong side on average: look at them for wrong "
-        "labels, artefacts and blind spots. Margin: mean distance in decision values over the folds that test the "
-        "image; SD: its standard deviation over them. Folds: how many test it; a single test set is named so."
-    )
-    return Table("mistakes", "Most confident mistakes", note, columns, rows)
+    return Filled(columns, rows)
 
 
 def thumbnails(
     images: Sequence[str], manifest: Path | str | Manifest, root: Path | str | None = None
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Make small pictures for the page.
+    """Make thumbnails for the page.
 
     Returns
     -------
     dict of str to str
         Image id to a ``data:`` address of a JPEG, the central square.
     tuple of str
-        Why pictures are missing.
+        Warnings about images without a thumbnail.
     """
     from PIL import Image
 
@@ -145,7 +138,7 @@ def thumbnails(
     made, missing = {}, []
     for name in dict.fromkeys(images):
         if name not in paths:
-            missing.append(f"No thumbnail of {name}: it is not in the manifest {read.name}.")
+            missing.append(f"No thumbnail of {name}: the manifest {read.name} does not contain it.")
             continue
         try:
             pixels = load_image(Path(paths[name]), "center-square", _SIDE)
