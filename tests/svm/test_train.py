@@ -28,6 +28,8 @@ from featx.files import write_json
 from featx.images import content, content_keys
 from featx.reporting import collect
 from featx.reporting.summary import summarise
+from featx.runs import inner_scores
+from featx.svm import train
 from featx.svm.model import load_model
 from featx.svm.problems import pool_scores
 from featx.svm.train import run_auc, train_svm
@@ -515,6 +517,50 @@ def test_each_fold_chooses_among_layers_by_its_inner_splits(
         assert "layer" not in run.record.features["recipe"]
     with pytest.raises(ConfigError, match="--choose-features"):
         train_svm(manifest, features=[bad, good], output=tmp_path / "other", **options)
+
+
+def test_inner_splits_follow_seed_size_and_groups(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch
+) -> None:
+    """Images 0 and 3 are byte-identical, which joins their groups."""
+    features, positive = relu_features(80, 10)
+    features[3], joined = features[0], np.repeat(np.arange(40), 2)
+    positive = np.repeat(positive[::2], 2)
+    positive[:4] = positive[0]
+    contents = [b"one" if place in (0, 3) else f"image {place}".encode() for place in range(80)]
+    manifest, store = make(
+        features, _labels(positive), joined, contents, splits=["train"] * 60 + ["test"] * 20
+    )
+    joined[2:4] = joined[0]
+    given: list[Any] = []
+    scored: list[list[str]] = []
+    search = train.search_cost
+
+    def spy(*arguments: Any) -> Any:
+        given.append(arguments[3])
+        return search(*arguments)
+
+    monkeypatch.setattr(train, "search_cost", spy)
+
+    def splits_of(**changes: Any) -> Any:
+        options = {"task": TASK, "protocol": "holdout", "costs": [1.0], "cache": tmp_path / "cache"}
+        options |= {"inner_splits": 7, "held_out": 0.4}
+        output = tmp_path / f"{len(given)}"
+        (run,) = train_svm(manifest, features=store, output=output, **options, **changes)
+        scored.append([row.fold for row in inner_scores(run)])
+        return [[part.tolist() for part in split] for split in given[-1]]
+
+    grouped = splits_of()
+    assert len(grouped) == 7
+    for fit, validate in grouped:
+        assert sorted(fit + validate) == list(range(60))
+        assert not {*joined[fit]} & {*joined[validate]}
+        assert len(validate) == pytest.approx(24, abs=4)
+    assert grouped != splits_of(seed=1)
+    separated = [{*joined[fit]} & {*joined[validate]} for fit, validate in splits_of(inner="stratified")]
+    assert all(separated)
+    assert scored[0] != scored[1], "the folds of the inner scores follow the seed too"
+    assert scored[0] == scored[2], "and never ignore groups"
 
 
 def test_record_survives_json(small: tuple[Path, Path], tmp_path: Path) -> None:
