@@ -12,6 +12,7 @@ from featx.options import (
     REQUIRED,
     FoldOptions,
     ImageOptions,
+    Options,
     choice,
     number,
     path,
@@ -26,25 +27,8 @@ __all__ = ["FinetuneSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(ImageOptions, TrainingRecipe, FoldOptions):
-    """Options of `featx.finetune`: those below, and every field of a training recipe.
-
-    `make` takes the fields that are not given from the recipe, whose name, file or object is the option `recipe`.
-
-    Raises
-    ------
-    ConfigError
-        If a value is of the wrong type or out of its bounds, two values exclude each other, or the recipe cannot be
-        read.
-
-    Examples
-    --------
-    >>> settings = FinetuneSettings.make({"backbone": "tiny", "weights": "random", "epochs": 5})
-    >>> settings.name, settings.epochs, settings.learning_rate
-    ('scratch', 5, 0.001)
-    """
-
-    called: ClassVar[str] = ""
+class _TrainingOptions(Options):
+    """What is trained, and where results go."""
 
     backbone: str = text(REQUIRED, "Pre-trained network of the zoo.", short="-m")
     weights: str | Path = text(
@@ -86,6 +70,28 @@ class FinetuneSettings(ImageOptions, TrainingRecipe, FoldOptions):
         metavar="DIR",
     )
     dry_run: bool = switch(False, "Print what each fold would do, and stop.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TrainingRecipe, ImageOptions, FoldOptions, _TrainingOptions):
+    """Options of `featx.finetune`, among them every field of a training recipe.
+
+    `make` takes the fields that are not given from the recipe, whose name, file or object is the option `recipe`.
+
+    Raises
+    ------
+    ConfigError
+        If a value is of the wrong type or out of its bounds, two values exclude each other, or the recipe cannot be
+        read.
+
+    Examples
+    --------
+    >>> settings = FinetuneSettings.make({"backbone": "tiny", "weights": "random", "epochs": 5})
+    >>> settings.name, settings.epochs, settings.learning_rate
+    ('scratch', 5, 0.001)
+    """
+
+    called: ClassVar[str] = ""
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> Self:

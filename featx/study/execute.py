@@ -1,7 +1,7 @@
-"""Execution: jobs in worker processes, as many at once as wanted, finished ones skipped.
+"""Scheduler: runs the unfinished jobs of a plan in worker processes.
 
-A job that fails leaves its log and its reason; what needs it is left out, all else goes on. SIGINT, SIGTERM
-and SIGHUP interrupt the running jobs, which keep what they have committed; the same command goes on from there.
+A failed job keeps its log and its reason; jobs that need it are not started, all others run. SIGINT, SIGTERM and SIGHUP
+interrupt the running jobs, which keep their checkpoints; the same command resumes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEAVING_RUNS = frozenset({"source", "finetune", "svm"})
 
 
 def settled(plan: Plan, states: Mapping[str, State]) -> list[StudyJob]:
-    """Settle what each report of a study is over: the finished SVMs, and the trainings behind them.
+    """Find the runs of each report of a study: the finished SVMs, and the trainings before them.
 
     Returns
     -------
@@ -69,7 +69,7 @@ _GRACE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Written:
-    """A report that stands.
+    """A finished report.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Written:
     table : str
         AUC by arm, as aligned text.
     findings : tuple of str
-        The answer to each task in a sentence or two.
+        The main result of each task, in a sentence or two.
     """
 
     folder: Path
@@ -88,18 +88,18 @@ class Written:
 
 @dataclass
 class StudyOutcome:
-    """What an execution did.
+    """What a run of a study did.
 
     Attributes
     ----------
     done, reused : list of Job
-        Finished now, and finished before.
+        Jobs finished by this run, and jobs finished before.
     failed : dict of str to str
         Label of each failed job, now or before, to its reason.
     blocked : list of Job
-        Jobs not begun, since one that they need has failed.
+        Jobs that were not started, because a job that they need has failed.
     reports : list of Written
-        The reports that stand, one a target.
+        The finished reports, one for each target.
     """
 
     done: list[StudyJob] = field(default_factory=list)
@@ -116,7 +116,7 @@ def execute(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> StudyOutcome:
-    """Do the jobs of a plan that are not finished."""
+    """Run the unfinished jobs of a plan, a number of them at once."""
     if jobs < 1:
         raise ConfigError(f"The 'jobs' parameter must be at least 1. Got {jobs} instead.")
     with locked(plan.output):
@@ -125,7 +125,7 @@ def execute(
 
 
 class _Execution:
-    """One run through a plan."""
+    """One run of a plan."""
 
     def __init__(self, plan: Plan, jobs: int, retry_failed: bool, progress: Progress) -> None:
         self.plan, self.progress, self.outcome = plan, progress, StudyOutcome()
@@ -140,7 +140,7 @@ class _Execution:
         self.stopped_at = self.told_at = time.monotonic()
 
     def run(self) -> StudyOutcome:
-        """Do the jobs, then the reports over what has come of them."""
+        """Run the jobs, then the reports on the finished ones."""
         for job in self.work:
             state = self.states[job.digest]
             if state.name == "done":
@@ -169,7 +169,7 @@ class _Execution:
         return [job for job in jobs if self.states[job.digest].name in {"pending", "started"}]
 
     def _reports(self) -> list[StudyJob]:
-        """Settle what each report is over, and find those that stand."""
+        """Find the runs of each report, and the reports that are finished."""
         reports = settled(self.plan, self.states)
         for report in reports:
             state = read_state(report, self.plan.output)
@@ -180,12 +180,12 @@ class _Execution:
         return reports
 
     def _do(self, todo: list[StudyJob]) -> None:
-        """Hand jobs to workers as soon as what they need is finished, until none can be begun."""
+        """Give jobs to workers as soon as the jobs that they need are finished, until none can start."""
         waiting = list(todo)
         while True:
             while not self.stops and (job := self._ready(waiting)) and (worker := self.pool.idle()):
                 waiting.remove(job)
-                self._order(worker, job)
+                self._submit(worker, job)
             if not self.pool.busy() and (self.stops or not self._ready(waiting)):
                 break
             self._listen()
@@ -197,13 +197,13 @@ class _Execution:
             (job for job in waiting if all(self.states[key].name == "done" for key in job.needs)), None
         )
 
-    def _order(self, worker: Worker, job: StudyJob) -> None:
+    def _submit(self, worker: Worker, job: StudyJob) -> None:
         folder = write_started(job, self.plan.output)
         taken = {name: self.states[key].result[name] for name, key in job.takes.items()}
         if job.kind not in self.told_kinds:
             self.told_kinds.add(job.kind)
             self.progress.say(f"{KINDS[job.kind]} ...")
-        order = {
+        task = {
             "digest": job.digest,
             "folder": str(folder),
             "kind": job.kind,
@@ -211,17 +211,17 @@ class _Execution:
             "arguments": {**job.arguments, **taken},
             "measures": {"images": job.images, "speed": job.speed},
         }
-        self.pool.order(worker, job, order)
+        self.pool.submit(worker, job, task)
 
     def _listen(self) -> None:
-        """Wait a moment for what workers say, and pass on what has to be passed on."""
+        """Wait for events of workers, and report progress."""
         for worker, event in self.pool.listen(_TICK_SECONDS):
             self._hear(worker, event)
         if self.stops:
             force = self.stops > 1 or time.monotonic() - self.stopped_at > _GRACE_SECONDS
             if self.pool.interrupt(force):
                 self.progress.say(
-                    "stopping after the last commit point of the running jobs; once more: at once"
+                    "stopping the running jobs at their next checkpoint; press Ctrl-C again to stop at once"
                 )
         elif time.monotonic() - self.told_at >= _TELL_SECONDS:
             self.told_at = time.monotonic()
@@ -234,7 +234,7 @@ class _Execution:
             self._lose(worker, event["code"])
             return
         job = worker.job
-        assert job is not None, "workers speak of their jobs only"
+        assert job is not None, "events of a worker are about its job"
         if event["event"] == "progress":
             worker.text = event["text"]
         elif event["event"] == "done":
@@ -244,7 +244,7 @@ class _Execution:
             self.progress.advance()
             self.progress.say(f"{job.label}: done in {event['seconds']:.0f} s")
         elif event["event"] == "failed":
-            # What a failed job leaves behind in memory shall not trouble the next one.
+            # Memory that a failed job leaves allocated must not affect the next job.
             worker.job = None
             self.pool.retire(worker)
             self._fail(job, event["reason"])
@@ -255,16 +255,16 @@ class _Execution:
         self.progress.say(f"{job.label}: failed: {reason} (log: {job.folder(self.plan.output) / 'log.txt'})")
 
     def _lose(self, worker: Worker, code: int) -> None:
-        """Take notice of a worker's end, which should not come with a job in hand."""
+        """Record a worker that has ended; one that ended during a job has failed the job."""
         job = worker.job
         if job is None or self.stops:
             return
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        hint = "; memory may have run out" if code == -signal.SIGKILL else ""
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = "; it may have been out of memory" if code == -signal.SIGKILL else ""
         write_failed(job.digest, job.folder(self.plan.output), f"its process {how}{hint}")
         self._fail(job, f"its process {how}{hint}")
 
     def _stop(self, number: int, again: bool) -> None:
-        """End the execution after the commit points of the running jobs; by force if it was asked before."""
+        """Stop the running jobs at their next checkpoint; kill them at a second signal."""
         self.stops, self.signal = 1 + again, number
         self.stopped_at = time.monotonic()

@@ -1,8 +1,8 @@
-"""Jobs: one call of a verb each, known by a digest of all that decides its result, and the marks they leave.
+"""Jobs: one call of a verb each, identified by a digest of everything that decides its result, and their state on disk.
 
-A job's folder holds ``job.json`` (what it is), ``log.txt`` (what it said, all attempts), and when it has ended
-``done.json`` (its result) or ``failed.json`` (why). A job with ``done.json`` whose outputs still stand is
-finished; one with ``failed.json`` waits to be retried on request; any other is pending.
+A job's folder holds ``job.json`` (the job), ``log.txt`` (of all attempts), and after its end ``done.json`` (its result)
+or ``failed.json`` (the reason). A job with ``done.json`` whose outputs exist is finished; one with ``failed.json`` is
+retried on request; any other is pending.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS = {
     "svm": "training SVMs",
     "report": "writing the reports",
 }
-"""Kinds of jobs in the order that a study needs them, and what is done in each."""
+"""Kinds of jobs in the order in which a study needs them, and what messages call them."""
 
 _FORMAT = 1
 _LOCK = ".lock"
@@ -54,19 +54,19 @@ class StudyJob:
     kind : str
         One of `KINDS`.
     name : str
-        What messages call it, without the kind.
+        Name in messages, without the kind.
     identity : mapping
-        All that decides the result, as data: contents, not places.
+        Everything that decides the result, in JSON types: contents of files, not their paths.
     arguments : mapping
         Keyword arguments of the verb, in JSON types, ``manifest`` (or ``paths``) among them.
     takes : mapping of str to str
         Argument to the digest of the job whose result is its value.
     needs : tuple of str
-        Digests of the jobs that have to be finished before.
+        Digests of the jobs that must be finished first.
     images : int
-        Images that go through it, for estimates of its time.
+        Number of images that it processes, for estimates of its time.
     speed : str
-        Jobs of equal `speed` take about the same time for an image.
+        Jobs of equal `speed` take about the same time per image.
     """
 
     kind: str
@@ -114,16 +114,16 @@ def slug(text: str) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """What a job's folder says.
+    """State of a job, read from its folder.
 
     Attributes
     ----------
     name : str
-        ``"done"``, ``"failed"``, ``"started"`` (under way, or cut off) or ``"pending"``.
+        ``"done"``, ``"failed"``, ``"started"`` (running, or interrupted) or ``"pending"``.
     result : mapping
         Of a finished job: ``outputs`` (files that mark it), ``seconds``, and what other jobs take.
     reason : str
-        Why it failed, in a line.
+        Why it failed, in one line.
     """
 
     name: str
@@ -132,7 +132,7 @@ class State:
 
 
 def read_state(job: StudyJob, output: Path) -> State:
-    """Read how far a job is."""
+    """Read the state of a job."""
     folder = job.folder(output)
     done = _read(folder / "done.json", job)
     if done is not None and all(Path(path).exists() for path in done["outputs"]):
@@ -149,13 +149,13 @@ def _read(path: Path, job: StudyJob) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); delete it, and the job is done again") from error
+        raise StoreError(f"{path}: cannot be read ({error}); delete it, and the job will be rerun") from error
     # The folder's name holds eight digits of the digest; the mark holds all.
     return mark if isinstance(mark, dict) and mark.get("digest") == job.digest else None
 
 
 def write_started(job: StudyJob, output: Path) -> Path:
-    """Make a job's folder, and forget an earlier failure."""
+    """Make a job's folder, and remove the record of an earlier failure."""
     folder = job.folder(output)
     facts = {
         name: canonical(getattr(job, name))

@@ -1,7 +1,7 @@
-"""A pool of workers: processes that are started when needed, given jobs, listened to, and ended.
+"""A pool of worker processes on this machine.
 
-Each has its own share of the cores (pinned, and told to BLAS and TensorFlow) and of the GPUs, and does jobs one
-after another, so that TensorFlow is imported once. One whose job has failed is replaced.
+Each worker has its own cores (pinned, and set for BLAS and TensorFlow) and its own GPU, and runs jobs one after another,
+so that TensorFlow is imported once. A worker whose job has failed is replaced.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ _THREAD_VARIABLES = (
 
 
 def shares(workers: int) -> list[tuple[int, ...]]:
-    """Share out the cores that this process may use.
+    """Divide the cores that this process may use among workers.
 
     Returns
     -------
     list of tuple of int
-        Cores of each share, as even as can be; where there are more shares than cores, each has one core, and
-        cores are shared.
+        Cores of each worker, as even as possible; with more workers than cores, workers share cores.
 
     Examples
     --------
@@ -50,13 +49,13 @@ def shares(workers: int) -> list[tuple[int, ...]]:
 
 
 def environment(slots: Sequence[tuple[int, ...]], slot: int) -> dict[str, str]:
-    """Tell a worker's libraries how many threads and which GPU are theirs.
+    """Make the environment variables of a worker: number of threads, and GPU.
 
     Returns
     -------
     dict of str to str
-        This process's environment, so that TensorFlow on a processor computes in order; for one of several workers
-        with its number of threads, and one GPU in turn where there are any.
+        This process's environment, with deterministic TensorFlow on a CPU; for one of several workers also with its
+        number of threads, and one GPU in turn where there are any.
     """
     settings = dict(os.environ)
     gpus = _gpus(settings)
@@ -88,24 +87,24 @@ Event = Mapping[str, Any]
 
 @dataclass
 class Worker:
-    """A worker process, the job that it has in hand, and what was last heard of it.
+    """A worker process, its current job, and its last message.
 
     Attributes
     ----------
     slot : int
-        Its share of the machine.
+        Index of its cores and GPU.
     process : subprocess.Popen
         The process.
     job : Job or None
-        What it does.
+        Its current job.
     text : str
-        How far that is.
+        Progress of the job.
     heard : bytes
-        The beginning of a line that it has not ended.
+        Beginning of a line that is not complete yet.
     leaving : bool
-        Whether it gets no further job.
+        Whether it gets no more jobs.
     signalled : int
-        The signal last sent to it.
+        Last signal sent to it.
     """
 
     slot: int
@@ -118,7 +117,7 @@ class Worker:
 
 
 class Pool:
-    """Up to so many workers."""
+    """A pool of at most `workers` worker processes."""
 
     def __init__(self, workers: int) -> None:
         self._slots = shares(workers)
@@ -154,24 +153,24 @@ class Pool:
         self._selector.register(_pipe(process.stdout), selectors.EVENT_READ, worker)
         return worker
 
-    def order(self, worker: Worker, job: StudyJob, order: Mapping[str, Any]) -> None:
+    def submit(self, worker: Worker, job: StudyJob, task: Mapping[str, Any]) -> None:
         """Give a worker a job."""
         worker.job, worker.text = job, ""
         pipe = _pipe(worker.process.stdin)
-        # A worker that has died is noticed by the end of what it says.
+        # That a worker has died is noticed at the end of its output.
         with suppress(BrokenPipeError):
-            pipe.write(json.dumps(order).encode() + b"\n")
+            pipe.write(json.dumps(task).encode() + b"\n")
             pipe.flush()
 
     def listen(self, seconds: float) -> Iterator[tuple[Worker, Event]]:
-        """Wait a moment for what workers say.
+        """Wait some seconds for events of workers.
 
         Yields
         ------
         Worker
-            Who speaks.
+            Sender of the event.
         mapping
-            What it says, ``event`` being ``progress``, ``done``, ``failed`` or ``interrupted``; or ``ended`` with
+            The event, ``event`` being ``progress``, ``done``, ``failed`` or ``interrupted``; or ``ended`` with
             the exit code ``code``, by which it has left the pool.
         """
         for key, _ in self._selector.select(seconds):
@@ -181,7 +180,7 @@ class Pool:
             yield from self._read(worker, ended=True)
 
     def _read(self, worker: Worker, ended: bool = False) -> Iterator[tuple[Worker, Event]]:
-        """Read what a worker has said; nothing means that it has ended."""
+        """Read the events of a worker; the end of its output means that it has ended."""
         try:
             some = os.read(_pipe(worker.process.stdout).fileno(), 1 << 16)
         except BlockingIOError:
@@ -199,12 +198,12 @@ class Pool:
             yield worker, {"event": "ended", "code": code}
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker no further job: it ends."""
+        """Give a worker no more jobs, so that it ends."""
         worker.leaving = True
         _pipe(worker.process.stdin).close()
 
     def interrupt(self, force: bool) -> bool:
-        """Tell all workers to stop, each once: kindly, or by force."""
+        """Interrupt all workers, each once, or kill them; tell whether this was the first signal."""
         wanted = signal.SIGKILL if force else signal.SIGINT
         first = not any(worker.signalled for worker in self._workers)
         for worker in self._workers:
@@ -214,7 +213,7 @@ class Pool:
         return first and bool(self._workers)
 
     def dismiss(self) -> None:
-        """End the workers: the end of their orders is the end of their work."""
+        """End the workers by closing their input."""
         for worker in self._workers:
             with suppress(BrokenPipeError):
                 _pipe(worker.process.stdin).close()
@@ -229,7 +228,7 @@ class Pool:
 
 
 def _end_children(worker: Worker) -> None:
-    """End what an ended worker has left behind: its session is its own."""
+    """Kill child processes that an ended worker has left in its session."""
     with suppress(ProcessLookupError):
         os.killpg(worker.process.pid, signal.SIGKILL)
 

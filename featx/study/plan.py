@@ -1,8 +1,7 @@
-"""Planning: from a study to its jobs, each of them once, however many arms share it.
+"""Planner: makes the list of jobs of a study. Arms that need the same job share it.
 
-For each arm, backbone, target and task: the trainings on its sources, one after another, each shared by every
-arm that begins alike; the fine-tuning, a job a fold; one extraction for each set of weights and target; the
-SVMs. A report for each target closes the study.
+For each arm, backbone, target and task: the trainings on its sources, one after another; the fine-tuning, one job for
+each fold; one extraction for each set of weights and target; the SVMs. Each target has a report.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from .study_inputs import (
 )
 
 __all__ = ["Plan", "check_ready", "make_plan"]
-# Raised when the mark of a finished report holds something new, so that reports made before are made again.
+# Incremented when the record of a finished report holds something new, so that earlier reports are rerun.
 _REPORT_FORMAT = 3
 
 
@@ -54,15 +53,15 @@ class Plan:
     Attributes
     ----------
     study : Study
-        What is planned.
+        The study.
     output : Path
         The study's folder.
     jobs : tuple of Job
-        Each after those it needs; the reports, one a target, come last.
+        Each after the jobs that it needs; the reports, one for each target, are last.
     contents : mapping of tuple to frozenset of str
         Manifest and root, as the jobs' arguments have them, to the content keys of the images.
     warnings : tuple of str
-        What may be a mistake in a data set, each with the data set's name and task.
+        Warnings about the data sets, each with the data set's name and task.
     """
 
     study: Study
@@ -96,7 +95,7 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _Step:
-    """One training on a network's way."""
+    """One training of a network."""
 
     label: str
     data: str
@@ -114,7 +113,7 @@ class _Planner:
     made: dict[str, StudyJob] = field(default_factory=dict)
 
     def jobs(self) -> Iterator[StudyJob]:
-        """List the jobs in the order in which they can be done."""
+        """List the jobs in an order in which they can run."""
         reports = []
         for name, target in self.study.targets.items():
             svms = [
@@ -128,7 +127,7 @@ class _Planner:
         yield from reports
 
     def _add(self, job: StudyJob) -> StudyJob:
-        """Keep a job, or find the equal one that another arm has planned."""
+        """Add a job, or return the equal job of another arm."""
         return self.made.setdefault(job.digest, job)
 
     def _sources(self, arm: Arm, backbone: str) -> Start:
@@ -139,7 +138,7 @@ class _Planner:
         return weights
 
     def _source(self, name: str, source: SourceData, backbone: str, weights: Start) -> Start:
-        """Plan the training on a source, once for every arm that comes this way."""
+        """Plan the training on a source, which arms with the same previous trainings share."""
         step = _Step(
             f"{weights.label}, {name}",
             name,
@@ -152,7 +151,7 @@ class _Planner:
         return Start(folder, job.digest, step.label, needs=(job.digest,))
 
     def _tuned(self, name: str, task: str, arm: Arm, backbone: str, weights: Start) -> Start:
-        """Plan the fine-tuning on a target's task, a job a fold."""
+        """Plan the fine-tuning on a target's task, one job for each fold."""
         target = self.study.targets[name]
         training = {**self.study.finetune, **arm.training}
         step = _Step(f"{weights.label}, {name}", name, task, target.protocol, training, backbone)
@@ -161,7 +160,7 @@ class _Planner:
         return Start(folder, digest(sorted(needs)), step.label, needs=needs)
 
     def _train(self, kind: str, name: str, step: _Step, weights: Start) -> tuple[list[StudyJob], str]:
-        """Plan the training of a network, a job a fold, and name the folder of weights that these share."""
+        """Plan the training of a network, one job for each fold, and name the folder of weights that these share."""
         data = self.inputs.data(step.data)
         fields = {"preparation": data.preparation, **step.training}
         recipe = fields.pop("recipe", None)
@@ -306,7 +305,7 @@ _NETWORKS = ("source", "finetune", "extract")
 
 
 def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress | None = None) -> None:
-    """Check what the jobs that are left will need, before the first of them begins."""
+    """Check weights, engine and layers of the unfinished jobs, before the first of them starts."""
     left = [job for job in plan.jobs if job.kind in _NETWORKS and read_state(job, plan.output).name != "done"]
     found = Problems()
     _check_published(plan, left, found, download, progress or Silent())
@@ -343,7 +342,7 @@ def _have(text: str, row: Backbone, download: bool, progress: Progress) -> None:
 
 
 def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> None:
-    """Build the networks of which another layer or pooling is asked than the table says."""
+    """Build the networks for which the study sets a layer or a pooling other than the default."""
     options = plan.study.extract
     asked = [
         name

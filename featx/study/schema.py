@@ -1,4 +1,4 @@
-"""What a study file may say: its tables, their keys, and the values allowed."""
+"""Study files: their tables, keys and allowed values; readers of study files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _path(text: str, info: ValidationInfo) -> str:
     base = (info.context or {}).get("within")
     if base is not None and leaves(Path(text).expanduser(), base):
         raise ValueError(
-            f"leads out of the study file's folder {base}; give --allow-outside if you trust this file"
+            f"is outside the folder {base} of the study file; give --allow-outside if you trust this file"
         )
     return str(_near(text, info))
 
@@ -78,7 +78,7 @@ def _several(value: Any) -> Any:
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
-        raise ValueError("must name each thing once")
+        raise ValueError("must not repeat a name")
     return names
 
 
@@ -133,7 +133,7 @@ class _Table(BaseModel):
 
 
 class SyntheticImages(_Table):
-    """A drawn data set, for demonstrations: ``drawn = {kind = "dermoscopy", images = 400}``."""
+    """A synthetic data set, for demonstrations: ``drawn = {kind = "dermoscopy", images = 400}``."""
 
     kind: Literal["dermoscopy", "retina"]
     images: int = Field(default=400, ge=10)
@@ -142,7 +142,7 @@ class SyntheticImages(_Table):
 
 
 class DataSet(_Table):
-    """Images with labels: a manifest, or drawn ones."""
+    """Images with labels: a manifest, or synthetic images."""
 
     manifest: FilePath | None = None
     root: FilePath | None = None
@@ -152,7 +152,7 @@ class DataSet(_Table):
     @model_validator(mode="after")
     def _one_origin(self) -> DataSet:
         if (self.manifest is None) == (self.drawn is None):
-            raise ValueError("give either `manifest` or `drawn`")
+            raise ValueError("give either `manifest` or `drawn` (synthetic images)")
         return self
 
     @field_validator("preparation")
@@ -271,7 +271,7 @@ class Study(_Table):
             found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
             if arm.training and not arm.finetune:
-                found.append(f"`arms.{name}.training` is of no use without `finetune = true`")
+                found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
         found += self._odd_plans()

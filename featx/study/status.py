@@ -1,4 +1,4 @@
-"""What a study has done and has to do: states, reasons, and how long the rest will take."""
+"""Status of a study: the state of each job, and the estimated time of the rest."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SETTINGS = ("layers", "pool", "image_size", "preparation", "precision", "views"
 
 
 def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
-    """Count the images of an extraction whose features are there.
+    """Count the images of an extraction whose features are in the cache.
 
     Returns
     -------
     int
-        Images that each of its networks has features of; 0 where that cannot be told, and the job will say why.
+        Images with features of all networks; 0 if that is unknown, and then the job reports the reason.
 
     Examples
     --------
@@ -53,19 +53,19 @@ def images_in_cache(job: StudyJob, keys: Collection[str]) -> int:
 
 @dataclass(frozen=True)
 class StatusRow:
-    """A job as a line of a table.
+    """A job as a row of a table.
 
     Attributes
     ----------
     job : Job
         The job.
     state : str
-        ``"done"``, ``"failed"``, ``"blocked"`` (what it needs has failed), ``"running"`` or ``"pending"``; for a
-        report whatever its last making was.
+        ``"done"``, ``"failed"``, ``"blocked"`` (a job that it needs has failed), ``"running"`` or ``"pending"``; for a
+        report regardless of its last run.
     seconds : float or None
-        What it took, or will take by the rates measured; None where nothing alike has been measured.
+        Measured, or estimated from the rates of finished jobs; None if no similar job has finished.
     note : str
-        Why it failed, the last line of a running job's log, or what of a pending one is in the cache.
+        Reason of a failure, last line of a running job's log, or images of a pending job that are in the cache.
     """
 
     job: StudyJob
@@ -85,7 +85,7 @@ class Overview:
     rows : tuple of Row
         The jobs in the plan's order.
     running : bool
-        Whether an execution is at work.
+        Whether a run of the study is running.
     """
 
     plan: Plan
@@ -103,21 +103,21 @@ class Overview:
         Returns
         -------
         float
-            Seconds of the unfinished jobs that can be estimated, one after another.
+            Seconds of the unfinished jobs with an estimate, one after another.
         int
-            Unfinished jobs that nothing measured is like.
+            Number of unfinished jobs without an estimate.
         """
         rest = [row for row in self.rows if row.state not in {"done", "failed", "blocked"}]
         known = [row.seconds for row in rest if row.seconds is not None]
         return sum(known), len(rest) - len(known)
 
     def lines(self) -> list[str]:
-        """Tell it in lines of text.
+        """Describe the status in lines of text.
 
         Returns
         -------
         list of str
-            A line for each kind of job with its count of states, then the failed jobs, then the rest's time.
+            A line for each kind of job with the number of jobs in each state, the running and failed jobs, and the time left.
         """
         lines = []
         for kind in KINDS:
@@ -135,7 +135,11 @@ class Overview:
         lines += [f"failed   {row.job.label}: {row.note}" for row in self.rows if row.state == "failed"]
         seconds, unknown = self.seconds_left()
         if seconds or unknown:
-            more = f", and {unknown} jobs of which nothing alike has been measured" if unknown else ""
+            more = (
+                f", and {unknown} jobs without an estimate, because no similar job has finished"
+                if unknown
+                else ""
+            )
             lines.append(f"left: about {_duration(seconds)}, one job at a time{more}")
         return lines
 
@@ -154,7 +158,7 @@ class Overview:
         return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Tell it in JSON types.
+        """Describe the status in JSON types.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Studies as functions: run, plan, look at, report."""
+"""Studies as functions: plan, run, status, report; and the demo."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _called(spec: Study | Path | str) -> str:
 
 
 def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
-    """Name the folder where a study's results stand.
+    """Return the folder of a study's results.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def study_folder(spec: Study | Path | str, study: Study | None = None) -> Path:
     """
     if not isinstance(spec, Study) and (Path(spec) / KEPT).is_file():
         return Path(spec)
-    # Only the name counts here: no path of the file is followed.
+    # Only the name is used here; no path of the file is followed.
     return Path("reports") / (study or read_study(spec, allow_outside=True)).name
 
 
@@ -92,32 +92,32 @@ def run_study(
     allow_outside: bool = False,
     progress: Progress | None = None,
 ) -> StudyOutcome:
-    """Do what a study has not done yet, and report.
+    """Run the unfinished jobs of a study, and report.
 
     Parameters
     ----------
     spec, output, cache, manifests, strict_labels, allow_outside, progress
         As in `plan_study`.
     jobs : int
-        Jobs at once; the cores and GPUs are shared out among them.
+        Number of worker processes; they share the cores and GPUs.
     retry_failed : bool
-        Try jobs again that failed before.
+        Retry jobs that failed before.
 
     Returns
     -------
     Outcome
-        What was done, reused, failed and left out, and where the reports are.
+        The jobs done, reused, failed and blocked, and the reports.
 
     Raises
     ------
     InputError
-        As `plan_study` and `featx.study.plan.check_ready`; and if another run of the study is at work.
+        As `plan_study` and `featx.study.plan.check_ready`; and if another run of the study is running.
     KeyboardInterrupt
         After SIGINT, SIGTERM or SIGHUP, once the running jobs have ended; the same call resumes.
 
     Notes
     -----
-    Call it from the main thread: it takes the signals while it runs.
+    Call it from the main thread, because it handles signals while it runs.
     """
     plan = plan_study(
         spec,
@@ -143,19 +143,19 @@ def study_overview(
     ready: bool = False,
     progress: Progress | None = None,
 ) -> Overview:
-    """Tell what a study has done, what it has to do, and how long that will take.
+    """Return the state of each job of a study, and the estimated time of the rest.
 
     Parameters
     ----------
     spec, output, cache, manifests, strict_labels, allow_outside, progress
         As in `plan_study`.
     ready : bool
-        Whether to check, too, what the jobs that are left need of this machine. Nothing is downloaded.
+        Whether to check weights, engine and layers of the unfinished jobs too. Nothing is downloaded.
 
     Returns
     -------
     Overview
-        Every job's state and time.
+        State and time of each job.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def report_study(
     progress: Progress | None = None,
     **options: Any,
 ) -> tuple[Report, ...]:
-    """Write the reports of a study over what is finished of it, under way or not.
+    """Write the reports of a study on its finished jobs, while it runs or after.
 
     Parameters
     ----------
@@ -202,14 +202,14 @@ def report_study(
         Where the reports go, with a folder for each target if there are several; ``report/TARGET`` in the study's
         folder if not given.
     thumbnails : bool
-        Show pictures of the most confident mistakes: mind who may see them.
+        Show the images of the most confident mistakes. Note who may see these images.
     **options
         Further options of `featx.reporting.make_report.report_runs`, instead of the study's own.
 
     Returns
     -------
     tuple of Report
-        One for each target of which something is finished.
+        One report for each target with a finished SVM.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def report_study(
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs if job.kind != "report"}
     jobs = settled(plan, states)
     if not jobs:
-        raise RunError(f"study {plan.study.name}: no SVM is finished yet; `featx study run` goes on with it")
+        raise RunError(f"study {plan.study.name}: no SVM is finished yet; run `featx study run` first")
     several = len(plan.study.targets) > 1
     made = []
     for job in jobs:
@@ -241,7 +241,7 @@ def report_study(
 
 
 def _pictures(plan: Plan, report: StudyJob) -> dict[str, Any]:
-    """Say where a target's images stand, as its jobs were told."""
+    """Return where a target's images are, as the arguments of its jobs give it."""
     (place,) = {
         (str(job.arguments["manifest"]), job.arguments.get("root"), job.arguments.get("allow_outside", False))
         for job in plan.jobs
@@ -309,7 +309,7 @@ def report(runs: Path | str | Sequence[Path | str], options: ReportSettings) -> 
 
 
 def watched(given: Sequence[Path | str]) -> list[Path]:
-    """Name the folders in which finished runs will appear.
+    """Return the folders in which finished runs will appear.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ def demo_study(seed: int = 0) -> Study:
     study = read_study("demo")
 
     def seeded(item: DataSet) -> DataSet:
-        assert item.drawn is not None, "the demo's data sets are drawn"
+        assert item.drawn is not None, "the demo's data sets are synthetic"
         return item.model_copy(update={"drawn": item.drawn.model_copy(update={"seed": seed})})
 
     return study.model_copy(
@@ -360,23 +360,23 @@ def run_demo(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> StudyOutcome:
-    """Run the demo's study: draw, train, extract, classify and report.
+    """Run the demo's study on synthetic images.
 
     Parameters
     ----------
     output : Path or str
-        The study's folder. What is finished there is reused.
+        Folder of the study. Finished jobs there are reused.
     cache : Path or str
-        Folder of caches: drawn images, feature stores.
+        Folder of caches: synthetic images, feature stores.
     seed : int
-        Seed of the drawings, the weights and the folds.
+        Random seed of the images, the weights and the folds.
     progress : Progress, optional
         Receiver of progress and messages.
 
     Returns
     -------
     Outcome
-        As of `run_study`: what was done and reused, and the report.
+        As of `run_study`.
 
     Raises
     ------

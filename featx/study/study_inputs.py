@@ -1,4 +1,4 @@
-"""What a study's jobs start from: data sets, folds and weights, each found once."""
+"""Inputs of a study: data sets, folds and weights, each read once; and the checks of a study before its first job."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ReadData:
-    """A data set, read.
+    """A data set that has been read.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class ReadData:
     keys : mapping of str to str
         Path of each readable image to its content key.
     place : mapping
-        Arguments by which the verbs find it: ``manifest``, ``root``, ``cache``, ``allow_outside``.
+        Arguments of the verbs that locate it: ``manifest``, ``root``, ``cache``, ``allow_outside``.
     preparation : str
         Key of `featx.images.prepare.PREPARATIONS`.
     """
@@ -75,7 +75,7 @@ class ReadData:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of labels and pixels alike; paths and order do not matter."""
+        """SHA-256 of labels and image contents; paths and order have no effect."""
         paths = zip(self.manifest.ids, self.manifest.paths, strict=True)
         return digest([self.manifest.digest, sorted([name, self.keys.get(path, "")] for name, path in paths)])
 
@@ -83,12 +83,12 @@ class ReadData:
 def read_data(
     item: DataSet, cache: Path, progress: Progress | None = None, allow_outside: bool = False
 ) -> ReadData:
-    """Read a data set, and draw it before if it is a drawn one.
+    """Read a data set; a synthetic one is made first.
 
     Returns
     -------
     ReadData
-        Manifest and content keys. Images that cannot be read have no key; the jobs will tell why.
+        Manifest and content keys. Images that cannot be read have no key; the jobs report the reason.
     """
     path = Path(item.manifest) if item.manifest else _drawn(item.drawn, cache, progress)
     manifest = read_manifest(path, root=item.root, allow_outside=allow_outside)
@@ -98,11 +98,11 @@ def read_data(
 
 
 def _drawn(drawing: SyntheticImages | None, cache: Path, progress: Progress | None) -> Path:
-    """Draw a data set, unless it stands there."""
+    """Make a synthetic data set, unless it exists."""
     from featx.data import draw_dermoscopy, draw_retina
 
-    assert drawing is not None, "the schema asks for a manifest or a drawing"
-    # The last folder's name is what reports call the data set.
+    assert drawing is not None, "the schema requires a manifest or synthetic images"
+    # Reports name the data set after the last folder.
     folder = cache / "drawn" / f"{drawing.images}-{drawing.size}-seed{drawing.seed}" / drawing.kind
     if (folder / "manifest.csv").is_file():
         return folder / "manifest.csv"
@@ -112,20 +112,20 @@ def _drawn(drawing: SyntheticImages | None, cache: Path, progress: Progress | No
 
 @dataclass(frozen=True)
 class Start:
-    """What a network starts from.
+    """Initial weights of a network.
 
     Attributes
     ----------
     source : str
         What `featx.zoo.weights.resolve_weights` takes, or the folder of weights that jobs of the study will make.
     identity : str
-        What stands for its content.
+        Digest or name that identifies their content.
     label : str
-        What messages call it.
+        Name in messages.
     random : bool
-        Whether nothing has trained it.
+        Whether the weights are random.
     needs : tuple of str
-        Digests of the jobs that make it.
+        Digests of the jobs that train them.
     """
 
     source: str
@@ -144,15 +144,15 @@ class Inputs:
     study : Study
         The study.
     cache : Path
-        Folder of caches. Drawn data sets are drawn here.
+        Folder of caches; also of synthetic images.
     progress : Progress, optional
         Receiver of progress.
     strict_labels : bool
-        Refuse labels that may be meant for another class than the one that holds all others.
+        Refuse labels under `rest` that may be meant for another class.
     allow_outside : bool
-        Whether image paths in manifests may lead out of their folders.
+        Whether image paths in manifests may be outside their folders.
     read : dict of str to ReadData
-        The data sets that have been asked for.
+        The data sets that have been read.
     """
 
     study: Study
@@ -167,7 +167,7 @@ class Inputs:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the results has to know of the data sets under their tasks."""
+        """Warnings about the data sets and their tasks."""
         lines = (
             f"{self.data(name).manifest.name}, {task_name(task)}: {text}"
             for (name, task), labelled in self._labelled.items()
@@ -191,14 +191,14 @@ class Inputs:
         return self._labelled[name, task]
 
     def folds(self, name: str, task: str, protocol: str) -> tuple[Folds, Any]:
-        """Make the folds of a task, and check those that are given.
+        """Make the folds of a task, and check folds that are given.
 
         Returns
         -------
         Folds
-            An image without a key, whose trouble the jobs will tell, counts as a content of its own.
+            Images that cannot be read count as unique; the jobs report them.
         Any
-            The task as it was applied, as data.
+            The task, in JSON types.
         """
         labelled = self.labelled(name, task)
         if (name, task, protocol) not in self._folds:
@@ -213,14 +213,14 @@ class Inputs:
         return self._folds[name, task, protocol], canonical(labelled.task)
 
     def _check_inner(self, folds: Folds, labelled: Labelled, keys: list[str]) -> None:
-        """Check that the training set of every fold can be split again, as the SVM's settings need it."""
+        """Check that the training set of every fold has the inner splits of the SVM's settings."""
         from featx.svm import check_inner_folds
 
         chosen = {key: value for key, value in self.study.svm.items() if key != "missing"}
         check_inner_folds(folds.folds, labelled, keys, SvmSettings.make(chosen))
 
     def weights(self, arm: Arm, backbone: str) -> Start:
-        """Find what an arm's network starts from, before any training of this study."""
+        """Find the initial weights of an arm's network, before any training of this study."""
         text = weights_source(self.study, arm, backbone)
         if text == "random":
             text = f"random:{self.study.seed}"
@@ -232,7 +232,7 @@ class Inputs:
         return Start(text, self._identities[text], label, text.startswith("random:"))
 
     def _check_name(self, text: str, arm: Arm, backbone: str) -> None:
-        """Refuse a name that means no weights, or none for this network."""
+        """Refuse an unknown weights source, or one without weights for this network."""
         row = find_backbone(backbone)
         published = {"imagenet": ("ImageNet weights are", row.imagenet), "preset": ("preset is", row.preset)}
         if text in published:
@@ -246,29 +246,29 @@ class Inputs:
             resolve_weights(text, row)
         elif text in self.study.weights:
             raise WeightsError(
-                f"the table [weights.{text}] has no weights for {backbone}; add them, or leave it out"
+                f"the table [weights.{text}] has no weights for {backbone}; add them, or leave the backbone out"
             )
         else:
             known = [*self.study.weights, "random", "imagenet", "preset"]
             near = difflib.get_close_matches(text, known, 1)
             hint = f"did you mean {near[0]!r}? Known" if near else "known"
             raise WeightsError(
-                f"no such weights; {hint}: {', '.join(known)}, random:SEED, run:ID, a file or a folder"
+                f"unknown weights source; {hint}: {', '.join(known)}, random:SEED, run:ID, a file or a folder"
             )
 
 
 def task_name(task: str) -> str:
-    """Name a task as a person would: a file by its bare name."""
+    """Name a task for messages: a file by its name without folder and ending."""
     return Path(task).stem if task.endswith(".toml") else task
 
 
 def weights_source(study: Study, arm: Arm, backbone: str) -> str:
-    """Look an arm's weights up in the study's tables of weights."""
+    """Resolve an arm's weights by the study's tables of weights."""
     return study.weights.get(arm.weights, {}).get(backbone, arm.weights)
 
 
 def _identity(text: str, cache: Path) -> str:
-    """Stand for a weights source's content: a file's bytes, a folder's runs; names for themselves."""
+    """Identify the content of a weights source: digest of a file or of a folder's runs; a name is its own identity."""
     path = Path(text)
     if not path.is_absolute():
         return text
@@ -281,7 +281,7 @@ def _identity(text: str, cache: Path) -> str:
         return digest([[str(mark.relative_to(path)), digest_file(mark)] for mark in marks])
     found = content_keys([path], cache=cache)
     if found.failures:
-        raise WeightsError(f"{text}: no such file or folder; put it there, or name another in the study")
+        raise WeightsError(f"{text}: no such file or folder; put it there, or give another one in the study")
     return found.keys[text]
 
 
@@ -289,13 +289,13 @@ _T = TypeVar("_T")
 
 
 class Problems:
-    """Errors that are kept until all have been found, each with the key of the study file that it is about."""
+    """Collects errors, each with its key of the study file, to raise them in one message."""
 
     def __init__(self) -> None:
         self._found: dict[str, type[InputError]] = {}
 
     def attempt(self, key: str, value: Any, work: Callable[[], _T]) -> _T | None:
-        """Do something, and keep its error of bad input."""
+        """Call `work`, and collect its error of bad input."""
         try:
             return work()
         except InputError as error:
@@ -303,11 +303,11 @@ class Problems:
             return None
 
     def add(self, key: str, value: Any, error: InputError) -> None:
-        """Keep an error, once."""
+        """Collect an error, once."""
         self._found.setdefault(f"`{key}` = {value!r}: {error}", type(error))
 
     def tell(self, called: str) -> None:
-        """Raise what has been found, if anything."""
+        """Raise the collected errors, if any."""
         texts, kinds = list(self._found), set(self._found.values())
         if not texts:
             return
@@ -336,7 +336,7 @@ def check_study(inputs: Inputs, called: str) -> None:
 def _check_data(
     key: str, name: str, tasks: Sequence[str], protocol: str, inputs: Inputs, found: Problems
 ) -> None:
-    """Check a data set's manifest, tasks and folds, each as far as what is before it can be used."""
+    """Check a data set's manifest, tasks and folds, each only if the one before is valid."""
     item = inputs.study.targets.get(name) or inputs.study.sources[name]
     place = ("manifest", item.manifest) if item.manifest else ("drawn", item.drawn)
     if found.attempt(f"{key}.{place[0]}", place[1], lambda: inputs.data(name)) is None:
@@ -348,7 +348,7 @@ def _check_data(
 
 
 def _check_columns(name: str, target: TargetData, inputs: Inputs, found: Problems) -> None:
-    """Check the columns of a target that the study asks for: strata, and groups to score by."""
+    """Check the columns of a target that the study needs: strata, and groups for group scores."""
     study = inputs.study
     for column in study.strata or ():
         found.attempt("strata", column, partial(_check_stratum, name, column, inputs))
@@ -363,28 +363,28 @@ def _check_stratum(name: str, column: str, inputs: Inputs) -> None:
     if column not in manifest.strata:
         near = difflib.get_close_matches(column, manifest.strata, 1)
         hint = f"did you mean {near[0]!r}? It has" if near else "it has"
-        columns = listing(manifest.strata, 20) or "no columns to break results down by"
+        columns = listing(manifest.strata, 20) or "no columns for subgroups"
         raise ManifestError(f"target {name}: {manifest.source} has no such column; {hint} {columns}")
 
 
 def _check_groups(name: str, task: str, inputs: Inputs) -> None:
-    """Check that there are groups, each of one class, or of two of which one is the positive one."""
+    """Check that there are groups, each of one class, unless the task has a positive class."""
     manifest = inputs.read[name].manifest
     if not manifest.has_groups:
         raise ManifestError(
-            f"target {name}: {manifest.source} has no column 'group'; add it, or score by image"
+            f"target {name}: {manifest.source} has no column 'group'; add it, or score images: group_scores = 'none'"
         )
     try:
         labelled = inputs.labelled(name, task)
     except TaskError:
-        return  # told at the task itself
+        return  # reported with the task
     pairs = np.unique(np.stack([labelled.groups, labelled.classes]), axis=1)
     groups, counts = np.unique(pairs[0], return_counts=True)
     mixed = [] if labelled.task.positive else groups[counts > 1].tolist()
     if mixed:
         raise ManifestError(
             f"target {name}, task {task}: {len(mixed)} groups hold images of several classes ({listing(mixed)}), and "
-            "no class is the positive one; score by image"
+            "the task has no positive class; score images: group_scores = 'none'"
         )
 
 
@@ -443,7 +443,7 @@ def _check_weights(recipe: TrainingRecipe, place: str, task: str, inputs: Inputs
     try:
         applied = inputs.labelled(place, task).task
     except (ManifestError, TaskError):
-        return  # told at the data set itself
+        return  # reported with the data set
     final_weights(recipe, applied.name, applied.classes)
 
 
@@ -455,7 +455,7 @@ def layer_problems(
     Returns
     -------
     tuple of BackboneError
-        Of those that cannot be built: no such layer, or none that the pooling makes a vector of.
+        Errors of the networks that cannot be built: unknown layer, or a layer that the pooling cannot reduce.
     """
     question = {"backbones": list(backbones), "layers": list(layers), "pool": pool, "image_size": image_size}
     done = subprocess.run(
@@ -466,8 +466,8 @@ def layer_problems(
         check=False,
     )
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise FeatxError(f"the layers of {', '.join(backbones)} cannot be looked up: {last[0]}")
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise FeatxError(f"the layers of {', '.join(backbones)} cannot be listed: {last[0]}")
     return tuple(BackboneError(text) for text in json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -1,9 +1,9 @@
-"""A worker: a process that does jobs one after another, each with its own log.
+"""A worker process: it runs jobs one after another, each with its own log.
 
-Started by `featx.study.execute` as ``python -m featx.study.worker --cpus 0,1``. It reads orders, a line of JSON
+Started by `featx.study.execute` as ``python -m featx.study.worker --cpus 0,1``. It reads tasks, a line of JSON
 each, from standard input, and writes events, a line of JSON each, to standard output; what a job prints goes to
-the job's log. When standard input ends, the running job is interrupted at its next commit point, and so it is by
-SIGINT and SIGTERM. When the study's process dies, the kernel kills its workers: what they have committed is whole.
+the job's log. When standard input ends, the running job is interrupted at its next checkpoint, as it is by
+SIGINT and SIGTERM. When the study's process dies, the kernel kills its workers; their checkpoints are complete.
 """
 
 from __future__ import annotations
@@ -32,22 +32,28 @@ from featx.runs import COMPLETE
 
 from .jobs import write_done, write_failed
 
-__all__ = ["Bench", "do_job", "main"]
+__all__ = ["WorkerResources", "do_job", "main"]
 Arguments = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What a worker has at hand for all its jobs.
+class WorkerResources:
+    """Resources of a worker for all its jobs.
 
     Attributes
     ----------
     threads : int
-        Threads that a job may keep busy.
+        Number of threads of a job.
     alone : bool
+<<<<<<< HEAD
         Whether no other worker runs at the same time, so that engines may choose their threads themselves.
     kept : CompiledNetwork
         The network that the training before has compiled.
+=======
+        Whether no other worker runs at the same time, so that engines choose their number of threads themselves.
+    kept : Kept
+        The compiled network of the previous training.
+>>>>>>> study
     """
 
     threads: int
@@ -55,7 +61,7 @@ class Bench:
     kept: CompiledNetwork = field(default_factory=CompiledNetwork)
 
 
-def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) -> dict[str, Any]:
+def do_job(kind: str, arguments: Arguments, resources: WorkerResources, progress: Progress) -> dict[str, Any]:
     """Do a job.
 
     Returns
@@ -66,24 +72,31 @@ def do_job(kind: str, arguments: Arguments, bench: Bench, progress: Progress) ->
     """
     verb = _VERBS[kind]
     if verb is not _train:
-        bench.kept.clear()
-    return verb({**arguments, "progress": progress}, bench)
+        resources.kept.clear()
+    return verb({**arguments, "progress": progress}, resources)
 
 
+<<<<<<< HEAD
 def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     from featx.finetuning import FinetuneSettings, train_folds
 
     given = {**arguments, "workers": bench.threads}
     manifest = given.pop("manifest")
     runs = train_folds(manifest, FinetuneSettings.make(given), bench.kept)
+=======
+def _train(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
+    from featx.finetuning import finetune
+
+    runs = finetune(**{**arguments, "workers": resources.threads, "kept": resources.kept})
+>>>>>>> study
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 
-def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+def _extract(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     from featx.features import RECIPE, extract
 
-    threads = None if bench.alone else bench.threads
-    given = {**arguments, "workers": bench.threads, "threads": threads}
+    threads = None if resources.alone else resources.threads
+    given = {**arguments, "workers": resources.threads, "threads": threads}
     stores = [done.store for done in extract(given.pop("manifest"), **given)]
     return {
         "outputs": [str(store / RECIPE) for store in stores],
@@ -91,17 +104,17 @@ def _extract(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     }
 
 
-def _svm(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+def _svm(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     from featx.svm import train_svm
 
-    given = {**arguments, "workers": bench.threads}
+    given = {**arguments, "workers": resources.threads}
     runs = train_svm(given.pop("manifest"), **given)
     if not runs:
         raise TrainingError(f"the protocol {arguments['protocol']!r} has no fold to train on; give another")
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 
-def _report(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+def _report(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     from featx.reporting import report_runs
 
     given = dict(arguments)
@@ -113,7 +126,7 @@ def _report(arguments: Arguments, bench: Bench) -> dict[str, Any]:
     }
 
 
-_VERBS: dict[str, Callable[[Arguments, Bench], dict[str, Any]]] = {
+_VERBS: dict[str, Callable[[Arguments, WorkerResources], dict[str, Any]]] = {
     "source": _train,
     "finetune": _train,
     "extract": _extract,
@@ -130,11 +143,11 @@ class _Events:
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        # From here on whatever prints, in Python or below it, writes to the log in hand, or else to stderr.
+        # From here on all output, of Python and of libraries, goes to the log of the current job, or else to stderr.
         os.dup2(2, 1)
 
     def send(self, **event: Any) -> None:
-        """Send an event; a study that was killed no longer hears it."""
+        """Send an event, if the study's process is still alive."""
         try:
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
@@ -182,8 +195,8 @@ class _JobProgress(Progress):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do the jobs that are ordered."""
-    parser = argparse.ArgumentParser(description="Do jobs of a study; started by `featx study run`.")
+    """Run the jobs that standard input names, and return the exit code: 130 if interrupted."""
+    parser = argparse.ArgumentParser(description="Run jobs of a study; started by `featx study run`.")
     parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
     parser.add_argument("--alone", action="store_true", help="no other worker runs")
     parser.add_argument("--parent", type=int, required=True, help="the study's process, to die with it")
@@ -194,13 +207,13 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     quieten_tensorflow()
     events = _Events()
-    bench = Bench(len(cpus), given.alone)
-    desk = _Desk()
-    threading.Thread(target=desk.listen, daemon=True).start()
+    resources = WorkerResources(len(cpus), given.alone)
+    tasks = _TaskQueue()
+    threading.Thread(target=tasks.listen, daemon=True).start()
     try:
-        while (order := desk.take()) is not None:
-            _do(order, bench, events)
-            desk.busy.clear()
+        while (task := tasks.take()) is not None:
+            _do(task, resources, events)
+            tasks.busy.clear()
     except KeyboardInterrupt:
         return 130
     return 0
@@ -213,45 +226,45 @@ def _die_with(parent: int) -> None:
         os._exit(128 + signal.SIGKILL)
 
 
-class _Desk:
-    """Orders from standard input, read in a thread of its own so that its end is noticed during a job."""
+class _TaskQueue:
+    """Tasks from standard input, read in a thread of their own so that their end is noticed during a job."""
 
     def __init__(self) -> None:
         self.busy = threading.Event()
         self._ended = threading.Event()
-        self._orders: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
     def listen(self) -> None:
-        """Read orders; when they end, interrupt the job in hand."""
+        """Read tasks; when they end, interrupt the current job."""
         for line in sys.stdin:
-            self._orders.put(json.loads(line))
+            self._tasks.put(json.loads(line))
         self._ended.set()
-        self._orders.put(None)
+        self._tasks.put(None)
         if self.busy.is_set():
             os.kill(os.getpid(), signal.SIGINT)
 
     def take(self) -> dict[str, Any] | None:
-        """Wait for an order; none once they have ended."""
-        order = self._orders.get()
-        # Set before the other thread's flag is looked at, as that thread does with its own: no end goes unseen.
+        """Wait for a task; None after the last one."""
+        task = self._tasks.get()
+        # Set before the other thread's flag is read, as that thread does with its own, so that no end is missed.
         self.busy.set()
-        return None if self._ended.is_set() else order
+        return None if self._ended.is_set() else task
 
 
-def _do(order: dict[str, Any], bench: Bench, events: _Events) -> None:
-    folder = Path(order["folder"])
+def _do(task: dict[str, Any], resources: WorkerResources, events: _Events) -> None:
+    folder = Path(task["folder"])
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     began = time.monotonic()
     print(
-        f"--- {datetime.now().isoformat(timespec='seconds')} {order['label']}, {bench.threads} threads",
+        f"--- {datetime.now().isoformat(timespec='seconds')} {task['label']}, {resources.threads} threads",
         flush=True,
     )
     try:
-        result = do_job(order["kind"], order["arguments"], bench, _JobProgress(events))
+        result = do_job(task["kind"], task["arguments"], resources, _JobProgress(events))
     except KeyboardInterrupt:
-        print("interrupted; the same job goes on from its last commit point", flush=True)
+        print("interrupted; the next run resumes from the last checkpoint", flush=True)
         events.send(event="interrupted")
         raise
     except Exception as error:
@@ -259,12 +272,14 @@ def _do(order: dict[str, Any], bench: Bench, events: _Events) -> None:
         print(f"failed: {reason}", flush=True)
         if not isinstance(error, FeatxError):
             traceback.print_exc()
-        write_failed(order["digest"], folder, reason)
+        write_failed(task["digest"], folder, reason)
         events.send(event="failed", reason=" ".join(reason.split()))
         return
     seconds = round(time.monotonic() - began, 2)
     write_done(
-        order["digest"], folder, {**result, "seconds": seconds, "threads": bench.threads, **order["measures"]}
+        task["digest"],
+        folder,
+        {**result, "seconds": seconds, "threads": resources.threads, **task["measures"]},
     )
     print(f"done in {seconds:.0f} s", flush=True)
     events.send(event="done", seconds=seconds)

@@ -1,10 +1,11 @@
-"""Networks as PyTorch's libraries build them, where `keras.applications` builds them otherwise.
+"""Architectures that `keras.applications` does not have, or builds otherwise than the libraries of PyTorch.
 
-ResNet-50 strides in its 3x3 convolutions ("v1.5"), all pad evenly on both sides, and batch normalisation
-has another epsilon: weights that were trained there give their own features only in the same arithmetic.
-Layers are named as the modules of timm, so that a state dict's names are theirs.
+In PyTorch, ResNet-50 has its strides in the 3x3 convolutions ("v1.5"), all networks pad evenly on both sides, and batch
+normalisation has another epsilon. Weights that were trained in PyTorch give the same features only in the same
+architecture. Layers have the names of timm's modules, so that they match the names in a state dict. VGG-M (Chatfield et
+al. 2014) and `tiny` are built here too.
 
-Imported when a network is built, since it imports keras.
+This file imports Keras, so it is imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def _depthwise(x: Any, kernel: int, stride: int, name: str) -> Any:
 
 
 def _padded(x: Any, kernel: int, stride: int, name: str) -> Any:
-    """Pad evenly where Keras' own ``same`` would not, which is where it strides."""
+    """Pad evenly before strided layers, where the padding ``same`` of Keras would not be even."""
     return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x) if stride > 1 and kernel > 1 else x
 
 
@@ -188,29 +189,29 @@ def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
 
 @keras.saving.register_keras_serializable("featx")
 class ClassToken(layers.Layer):  # type: ignore[misc]
-    """Put a learned token before the others."""
+    """Prepend a learned class token to a sequence."""
 
     def build(self, input_shape: Any) -> None:
-        """Make the token."""
+        """Add the weight of the token."""
         self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1]), initializer="zeros")
 
     def call(self, inputs: Any) -> Any:
-        """Lengthen tokens of shape (n, tokens, width) by one."""
-        # Added to nothing rather than repeated: the number of images is known only when it runs.
+        """Prepend the token to tokens of shape (n, tokens, width)."""
+        # Added to zeros rather than repeated, since the number of images is unknown until the network runs.
         first = ops.zeros_like(inputs[:, :1]) + self.token
         return ops.concatenate([first, inputs], axis=1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the lengthened shape."""
+        """Return the shape with one token more."""
         return (input_shape[0], input_shape[1] + 1, input_shape[2])
 
 
 @keras.saving.register_keras_serializable("featx")
 class PositionEmbedding(layers.Layer):  # type: ignore[misc]
-    """Add a learned vector to each place of a sequence."""
+    """Add a learned vector to each position of a sequence."""
 
     def build(self, input_shape: Any) -> None:
-        """Make the vectors."""
+        """Add the weights of the vectors."""
         normal = keras.initializers.TruncatedNormal(stddev=0.02)
         self.places = self.add_weight(name="places", shape=(1, *input_shape[1:]), initializer=normal)
 
@@ -270,8 +271,8 @@ _IMAGENET_MEAN = (123.68, 116.779, 103.939)
 class LocalResponseNormalization(layers.Layer):  # type: ignore[misc]
     """Divide each activation by a power of the squares around it (Krizhevsky et al. 2012, section 3.3).
 
-    ``y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta``, c' over the `size` channels around c. As in
-    MatConvNet, and other than in Caffe and PyTorch, `alpha` is not divided by `size`.
+    ``y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta``, summed over the `size` channels c' around c. As in
+    MatConvNet, and unlike in Caffe and PyTorch, `alpha` is not divided by `size`.
     """
 
     def __init__(
@@ -306,16 +307,16 @@ class LocalResponseNormalization(layers.Layer):  # type: ignore[misc]
 class MeanImage(layers.Layer):  # type: ignore[misc]
     """Subtract the mean image of the data that the network was trained on.
 
-    The mean is a weight that training leaves alone, of shape (height, width, 3): a published file brings its
-    own; before that it is the mean colour of ImageNet.
+    The mean is a weight of shape (height, width, 3) that is not trained. It is initialised with the mean colour of
+    ImageNet; a published weights file contains its own.
     """
 
     def build(self, input_shape: Any) -> None:
-        """Make the mean image."""
+        """Add the weight of the mean image."""
         self.mean = self.add_weight(
             name="mean",
             shape=input_shape[1:],
-            # Multiplied rather than broadcast, which under torch would be one number in many places.
+            # Multiplied rather than broadcast, since a broadcast tensor of torch shares its memory.
             initializer=lambda shape, dtype=None: ops.ones(shape, dtype) * ops.array(_IMAGENET_MEAN, dtype),
             trainable=False,
         )
@@ -334,10 +335,9 @@ def vgg_m(
 ) -> keras.Model:
     """Build VGG-M up to its second fully connected layer.
 
-    The second pooling is the paper's 3x3 with stride 2; on its 26x26 input it needs one row and one column
-    of padding below and to the right, as the published network has, to give the 13x13 from which the last
-    pooling makes 6x6. (Pooling 2x2 with stride 2, as some copies do, gives the same shape and other
-    values.)
+    The second pooling is 3x3 with stride 2, as in the paper. Its 26x26 input needs one row and one column of padding
+    at the bottom and right, as in the published network, for an output of 13x13, from which the last pooling makes
+    6x6. Pooling 2x2 with stride 2, as in some copies, gives the same shape but other values.
 
     Returns
     -------
@@ -362,20 +362,20 @@ def vgg_m(
     return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="vgg_m")
 
 
-# Filters, kernel and stride of each block: most of the work at a quarter of the side or less.
+# Filters, kernel and stride of each block. Most of the computation is at a quarter of the input size or less.
 _BLOCKS = ((16, 3, 2), (32, 3, 2), (48, 3, 1), (64, 3, 2), (64, 3, 1), (128, 1, 1))
 
 
-# The moving statistics have to settle within the few hundred steps of a training here.
+# The moving statistics must converge within the few hundred steps of a training run.
 _MOMENTUM = 0.9
 
 
 def tiny(input_tensor: Any) -> keras.Model:
     """Build `tiny`, 93 k parameters.
 
-    Plain 3x3 convolutions with batch normalisation, which trains the network in a few hundred steps where group
-    normalisation needs thousands. Fine-tuning it on a data set that looks different should let the
-    normalisation learn too (``batch_norm = "train"``).
+    3x3 convolutions with batch normalisation, with which the network trains in a few hundred steps; with group
+    normalisation it needs thousands. Fine-tuning on images that look different should update the statistics of
+    batch normalisation too (``batch_norm = "train"``).
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""The table of backbones: a row for each architecture, read without importing a framework.
+"""The table of backbones: one row for each architecture, available without importing Keras.
 
-The rows of `keras.applications` are those of Keras 3.15; a test builds every one and compares its width,
-parameters and preprocessing with this table.
+The rows of `keras.applications` are those of Keras 3.15. A test builds each of them and compares its width, parameters
+and preprocessing with this table.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ class Published:
     Attributes
     ----------
     url : str
-        Where it can be downloaded.
+        Address of the download.
     file : str
-        Its name in a folder of weights.
+        File name in the folder of weights.
     checksum : str
-        MD5 (32 digits) or SHA-256 (64 digits), or empty where Keras knows none.
+        MD5 (32 digits) or SHA-256 (64 digits); empty if Keras states none.
     """
 
     url: str
@@ -129,7 +129,7 @@ def published_weights(name: str) -> Published | None:
     Returns
     -------
     Published or None
-        The file, or None where none is published.
+        The file, or None if no weights are published.
 
     Examples
     --------
@@ -139,15 +139,15 @@ def published_weights(name: str) -> Published | None:
     return _PUBLISHED.get(name)
 
 
-# Name of the penultimate layer where that is the global average of the last feature map.
+# Name of the penultimate layer if it is the global average of the last feature map.
 POOLED = "global pool"
 
 
-# The same where it is the class token of a transformer.
+# Name of the penultimate layer if it is the class token of a transformer.
 CLASS_TOKEN = "class token"
 
 
-# Family: where the architecture comes from.
+# Family: source of the architecture.
 FAMILIES = {
     "convnext": "Liu et al. 2022, A ConvNet for the 2020s, arXiv 2201.03545",
     "densenet": "Huang et al. 2017, Densely connected convolutional networks, arXiv 1608.06993",
@@ -180,30 +180,30 @@ class Backbone:
     Attributes
     ----------
     name : str
-        What `--backbone` takes.
+        Value of `--backbone`.
     family : str
         Key of `FAMILIES`.
     builder : str
-        ``module:function`` that builds it.
+        ``module:function`` that builds the network.
     image_size : int
-        Side of the square input that it was made for, px.
+        Default input size, px.
     min_size : int
-        Smallest side that it can take, px.
+        Minimum input size, px.
     preprocessing : str
-        What is done to RGB pixels from 0 to 255 before the network: ``tf`` (to -1..1), ``torch`` (to 0..1,
-        then ImageNet's mean and standard deviation), ``caffe`` (BGR, ImageNet's mean subtracted), ``none``
-        (the network itself begins with it), ``mean`` (the mean image is a weight of the network).
+        How RGB pixels from 0 to 255 are scaled before the network: ``tf`` (to -1..1), ``torch`` (to 0..1, then
+        standardised with ImageNet's mean and standard deviation), ``caffe`` (BGR, ImageNet's mean subtracted),
+        ``none`` (the network contains its own scaling), ``mean`` (the mean image is a weight of the network).
     width : int
-        Length of the penultimate feature.
+        Number of features of the penultimate layer.
     parameters : int
-        Weights up to there, at `image_size`.
+        Number of weights up to the penultimate layer, at the input size `image_size`.
     layer : str
-        Penultimate layer: ``fc2``, ``global pool`` for the average of the last feature map,
-        ``class token``, or ``head`` for the pooling attention of SigLIP.
+        Penultimate layer: ``fc2``, ``global pool`` for the average of the last feature map, ``class token``, or
+        ``head`` for the attention pooling of SigLIP.
     arguments : mapping
         Further arguments of the builder, such as a width multiplier.
     multiple : int
-        The side has to be a multiple of this, px.
+        The input size must be a multiple of this, px.
     """
 
     name: str
@@ -225,17 +225,17 @@ class Backbone:
 
     @property
     def published(self) -> Published | None:
-        """The published ImageNet weights that `keras.applications` names for it, if any."""
+        """The ImageNet weights that `keras.applications` publishes for it, if any."""
         return published_weights(self.name)
 
     @property
     def imagenet(self) -> bool:
-        """Whether ``--weights imagenet`` is possible."""
+        """Whether ``--weights imagenet`` is available."""
         return self.published is not None
 
     @property
     def preset(self) -> Preset | None:
-        """KerasHub's trained weights, which ``--weights preset`` means, if it is a network of KerasHub."""
+        """The preset of KerasHub that ``--weights preset`` loads, if it is an architecture of KerasHub."""
         return preset(self.name)
 
 
@@ -265,7 +265,7 @@ def _torch(
     width: int,
     parameters: int,
 ) -> Backbone:
-    """Make a row for a network in the arithmetic of PyTorch's libraries, for weights from there."""
+    """Make a row for an architecture with PyTorch's padding and epsilon, for weights of PyTorch."""
     builder = f"featx.zoo.architectures:{function}"
     return Backbone(name, family, builder, 224, 32, preprocessing, width, parameters)
 
@@ -273,7 +273,7 @@ def _torch(
 def _vit(
     name: str, preprocessing: str, width: int, parameters: int, blocks: int, heads: int, patch: int
 ) -> Backbone:
-    """Make a row for a Vision Transformer of timm or, where it is named so, of torchvision."""
+    """Make a row for a Vision Transformer of timm or, if the name says so, of torchvision."""
     builder, arguments = "featx.zoo.architectures:vit", {"blocks": blocks, "heads": heads, "patch": patch}
     arguments["width"] = width
     return Backbone(
@@ -434,7 +434,7 @@ def find_backbone(name: str) -> Backbone:
     Parameters
     ----------
     name : str
-        Its name; case, ``-`` and ``_`` do not matter, so that Keras' own spelling works.
+        Its name. Case, ``-`` and ``_`` are ignored, so that the spelling of Keras works.
 
     Returns
     -------
@@ -444,7 +444,7 @@ def find_backbone(name: str) -> Backbone:
     Raises
     ------
     BackboneError
-        If there is none; the message names those that look alike.
+        If no backbone has this name; the message suggests similar names.
 
     Examples
     --------
@@ -456,7 +456,7 @@ def find_backbone(name: str) -> Backbone:
         return rows[_plain(name)]
     close = [rows[match].name for match in difflib.get_close_matches(_plain(name), list(rows), 4, 0.6)]
     meant = f"did you mean {' or '.join(close)}? " if close else ""
-    raise BackboneError(f"unknown backbone {name!r}; {meant}`featx zoo list` shows all {len(rows)}")
+    raise BackboneError(f"unknown backbone {name!r}; {meant}`featx zoo list` lists all {len(rows)}")
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and the multiply-adds of one image, counted up to a layer."""
+"""Cost of a network up to a layer: its number of parameters, and the multiply-adds for one image."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ MULTIPLY_ADDS = {
     "convnext_xlarge": 60_918_982_656,
     "vit_b16": 17_563_060_224,
 }
-"""Of backbones up to their penultimate layer, at their own image size: what `count_costs` counts."""
+"""Multiply-adds of backbones up to their penultimate layer at their default input size, as `count_costs` counts them."""
 
-# Weights of these are added to activations, never multiplied with them.
+# The weights of these layers are added to activations, not multiplied with them.
 _ADDED = frozenset({"ClassToken", "MeanImage", "PositionEmbedding"})
 
 
@@ -88,11 +88,11 @@ class Cost:
     Attributes
     ----------
     parameters : int
-        Numbers in its weights, moving statistics of batch normalisation included.
+        Number of weights, including the moving statistics of batch normalisation.
     multiply_adds : int or None
-        Multiplications with an addition in convolutions, dense layers and products of matrices, for one image of
-        the network's input size. Normalisations, activations and poolings are left out, as the papers that publish
-        such figures do. None if a layer is of a kind that is not known here.
+        Multiply-add operations of convolutions, dense layers and matrix products for one image of the network's
+        input size. Normalisation, activation and pooling are not counted, as in published figures. None if the
+        count is not implemented for a layer.
     """
 
     parameters: int
@@ -105,15 +105,15 @@ def estimated_multiply_adds(backbone: Backbone, image_size: int) -> float:
     Parameters
     ----------
     backbone : Backbone
-        Row of the zoo's table.
+        The architecture.
     image_size : int
         Input size in pixels.
 
     Returns
     -------
     float
-        The counted number at the backbone's own size, scaled by the area of the image. Where it was not counted,
-        which holds for transformers only, the parameters times the patches of an image.
+        The number counted at the backbone's default input size, scaled by the area of the image. For transformers
+        without a counted number, the number of parameters times the number of patches.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def estimated_multiply_adds(backbone: Backbone, image_size: int) -> float:
 
 
 def count_costs(model: keras.Model) -> tuple[Cost, ...]:
-    """Count what each output of a network costs by itself.
+    """Count the cost of each output of a network by itself.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def count_costs(model: keras.Model) -> tuple[Cost, ...]:
     Returns
     -------
     tuple of Cost
-        One for each output: of the layers that it depends on, and no others.
+        One for each output: the cost of the layers that it depends on.
     """
     import keras
 
@@ -165,7 +165,7 @@ def _multiply_adds(operation: Any) -> int | None:
 
 
 def _convolution(layer: Any) -> int:
-    """Each place of the output takes the whole kernel once."""
+    """Each position of the output uses the whole kernel once."""
     return int(prod(layer.output.shape[1:-1]) * prod(layer.kernel.shape))
 
 
@@ -175,14 +175,14 @@ def _separable(layer: Any) -> int:
 
 
 def _einsum(layer: Any) -> int:
-    """Each number of the output is a sum over the axes of the kernel that the output lacks."""
+    """Each value of the output is a sum over the axes of the kernel that are not in the output."""
     kernel, output = layer.equation.split(",")[1].split("->")
     summed = (size for axis, size in zip(kernel, layer.kernel.shape, strict=True) if axis not in output)
     return int(prod(layer.output.shape[1:]) * prod(summed))
 
 
 def _attention(layer: Any) -> int:
-    """Projections of queries, keys, values and output, and two products of matrices a head."""
+    """Projections of queries, keys, values and output, and two matrix products for each head."""
     tensors = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
     queries, others = prod(tensors[0].shape[1:-1]), prod(tensors[min(1, len(tensors) - 1)].shape[1:-1])
     kernels = {

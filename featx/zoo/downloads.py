@@ -1,4 +1,4 @@
-"""Published weights files: where they are kept, and how they get there."""
+"""Published weights files and presets: their folder, downloads and checksums."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 
 
-# Beside a fetched preset, in the form of `sha256sum`.
+# Checksums of a downloaded preset, in the format of `sha256sum`.
 _SUMS_FILE = "SHA256SUMS"
 
 
 _FILES = (CONFIG_FILE, WEIGHTS_FILE)
 
 
-# KerasHub's class for each family; of SigLIP's two parts the one that sees.
+# KerasHub's class for each family; of SigLIP, the image encoder.
 _CLASSES = {
     "dinov2": "DINOV2Backbone",
     "mit": "MiTBackbone",
@@ -55,7 +55,7 @@ _CLASSES = {
 }
 
 
-# What matters in training or before any weights are loaded, and not to features.
+# Settings that affect training or the initial weights but not the features.
 _TRAINING_ONLY = {
     "attention_dropout",
     "drop_path_rate",
@@ -66,41 +66,30 @@ _TRAINING_ONLY = {
 
 
 def is_preset(folder: Path) -> bool:
-    """Tell whether a folder is a preset.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder.
-
-    Returns
-    -------
-    bool
-        Whether it has both files of one.
-    """
+    """Tell whether a folder contains both files of a preset of KerasHub."""
     return all((folder / name).is_file() for name in _FILES)
 
 
 def check_preset(folder: Path, backbone: Backbone) -> Path:
-    """Compare a preset with a backbone's row, and its files with the checksums that stand beside them."""
+    """Compare a preset with a backbone's row, and its files with their stored checksums; return its weights file."""
     if backbone.family not in _CLASSES:
         raise WeightsError(
-            f"weights {folder}: a preset of KerasHub, which {backbone.name} is not from; `featx zoo list` names "
-            "those that are under preset"
+            f"weights {folder}: a preset of KerasHub, but {backbone.name} is not an architecture of KerasHub; "
+            "`featx zoo list` shows which backbones have a preset"
         )
     _check_sums(folder)
     kind, config = _read_config(folder)
     wanted = _CLASSES[backbone.family]
     if kind != wanted:
         raise WeightsError(
-            f"weights {folder}: a preset of {kind}, not of {wanted}, which {backbone.name} is; give another"
+            f"weights {folder}: a preset of {kind}, but {backbone.name} needs a preset of {wanted}; give another"
         )
     for name, value in backbone.arguments.items():
         found = _plain(config.get(name), value)
         if name not in _TRAINING_ONLY and found != value:
             raise WeightsError(
-                f"weights {folder}: a preset of another architecture than {backbone.name}: "
-                f"{name} is {found!r}, wanted {value!r}; give another --backbone"
+                f"weights {folder}: the preset's architecture is not {backbone.name}: "
+                f"{name} is {found!r}, expected {value!r}; give another --backbone"
             )
     return folder / WEIGHTS_FILE
 
@@ -111,11 +100,13 @@ def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
         kind, config = str(content["class_name"]), dict(content["config"])
         return kind, dict(config["vision_encoder"]["config"]) if "vision_encoder" in config else config
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"weights {folder}: {CONFIG_FILE} is damaged; fetch the preset again") from error
+        raise WeightsError(
+            f"weights {folder}: {CONFIG_FILE} is damaged; download the preset again"
+        ) from error
 
 
 def _plain(found: Any, wanted: Any) -> Any:
-    """Make what JSON holds comparable: tuples are lists there, and a patch may be given by both sides."""
+    """Convert a value of JSON for comparison: a list to a tuple, equal height and width to one number."""
     if isinstance(found, list):
         same = len(set(map(str, found))) == 1
         return found[0] if same and isinstance(wanted, int) else tuple(found)
@@ -131,13 +122,13 @@ def _check_sums(folder: Path) -> None:
         found = digest_file(folder / name) if name in _FILES else ""
         if found != wanted:
             raise WeightsError(
-                f"weights {folder}: {name} is damaged or of another version (SHA-256 {found}, wanted {wanted}); "
-                "remove the folder and fetch it again"
+                f"weights {folder}: {name} is damaged or of another version (SHA-256 {found}, expected {wanted}); "
+                "remove the folder and download it again"
             )
 
 
 def fetch_preset(preset: Preset, folder: Path, progress: Progress | None = None) -> Path:
-    """Download a preset from Kaggle, which compares each file's checksum itself, unless it is there."""
+    """Download a preset from Kaggle, whose client compares checksums, unless it is already there."""
     target = folder / preset.name
     if is_preset(target):
         _check_sums(target)
@@ -146,7 +137,7 @@ def fetch_preset(preset: Preset, folder: Path, progress: Progress | None = None)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{preset.name}-") as aside:
         for name in _FILES:
-            progress.say(f"{preset.name}: fetching {name}")
+            progress.say(f"{preset.name}: downloading {name}")
             _download(preset, name, Path(aside), target)
         sums = "".join(f"{digest_file(Path(aside) / name)}  {name}\n" for name in _FILES)
         with write_aside(Path(aside) / _SUMS_FILE) as file:
@@ -165,24 +156,24 @@ def _download(preset: Preset, name: str, aside: Path, target: Path) -> None:
             f"the preset {preset.name} needs KerasHub's downloader, which cannot be imported ({error}); "
             "pip install 'featx[hub]'"
         ) from error
-    # It would write to the terminal; who called is told through `progress`.
+    # The library would write to the terminal; the caller is informed through `progress`.
     logging.getLogger("kagglehub").setLevel(logging.WARNING)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             kagglehub.model_download(preset.handle, name, output_dir=str(aside))
-    except Exception as error:  # whatever its layers raise: of HTTP, of the handle, of the disk
+    except Exception as error:  # it raises errors of HTTP clients, of its own and of the file system
         raise WeightsError(
             f"the preset {preset.name} cannot be downloaded from Kaggle ({type(error).__name__}); run "
-            f"`featx zoo fetch` where there is a network, or put {' and '.join(_FILES)} of {preset.handle} "
-            f"into {target}"
+            f"`featx zoo fetch` on a machine with internet access, or copy {' and '.join(_FILES)} of "
+            f"{preset.handle} into {target}"
         ) from error
 
 
-# Environment variable that names the folder of weights files.
+# Environment variable with the path of the folder of weights files.
 WEIGHTS_DIR = "FEATX_WEIGHTS_DIR"
 
 
-# Seconds to wait for a connection, then for each piece of data.
+# Timeouts in seconds: for the connection, and for each block of data.
 _PATIENCE = (2.0, 30.0)
 
 
@@ -190,12 +181,12 @@ _PIECE = 1 << 20
 
 
 def weights_folder() -> Path:
-    """Name the folder that published weights files are kept in.
+    """Return the folder of published weights files.
 
     Returns
     -------
     Path
-        ``$FEATX_WEIGHTS_DIR``; without it Keras' own, ``~/.keras/models``.
+        ``$FEATX_WEIGHTS_DIR``; if it is not set, the folder of Keras, ``~/.keras/models``.
     """
     if folder := os.environ.get(WEIGHTS_DIR):
         return Path(folder).expanduser()
@@ -205,8 +196,8 @@ def weights_folder() -> Path:
 def find_published(backbone: Backbone) -> Path:
     """Find the published ImageNet weights of a backbone.
 
-    A file that is missing is downloaded, but not when ``FEATX_WEIGHTS_DIR`` is set: on a batch machine that
-    must not reach out, `featx zoo fetch` fills that folder beforehand.
+    A missing file is downloaded unless ``FEATX_WEIGHTS_DIR`` is set: for machines without internet access,
+    `featx zoo fetch` fills that folder beforehand.
 
     Parameters
     ----------
@@ -216,12 +207,13 @@ def find_published(backbone: Backbone) -> Path:
     Returns
     -------
     Path
-        The file, its checksum compared where Keras knows one.
+        The file, after its checksum is verified where Keras states one.
 
     Raises
     ------
     WeightsError
-        If there is none, it is damaged, or it cannot be had; the message says what to put where.
+        If no weights are published, the file is damaged, or it cannot be downloaded; the message says which file
+        to copy where.
     """
     wanted = _published(backbone)
     path = weights_folder() / wanted.file
@@ -231,7 +223,7 @@ def find_published(backbone: Backbone) -> Path:
     if os.environ.get(WEIGHTS_DIR):
         raise WeightsError(
             f"no ImageNet weights of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` "
-            f"where there is a network, or put {wanted.file} there ({wanted.url})"
+            f"on a machine with internet access, or copy {wanted.file} there ({wanted.url})"
         )
     return fetch_weights(backbone)
 
@@ -239,7 +231,7 @@ def find_published(backbone: Backbone) -> Path:
 def find_preset(backbone: Backbone) -> Path:
     """Find the preset of a backbone of KerasHub.
 
-    Downloaded if it is missing, but not when ``FEATX_WEIGHTS_DIR`` is set, as in `find_published`.
+    A missing preset is downloaded unless ``FEATX_WEIGHTS_DIR`` is set, as in `find_published`.
 
     Parameters
     ----------
@@ -254,7 +246,7 @@ def find_preset(backbone: Backbone) -> Path:
     Raises
     ------
     WeightsError
-        If there is none or it cannot be had; the message says what to put where.
+        If the backbone has no preset or it cannot be downloaded; the message says which files to copy where.
     """
     wanted = _preset(backbone)
     path = weights_folder() / wanted.name
@@ -262,8 +254,8 @@ def find_preset(backbone: Backbone) -> Path:
         return path
     if os.environ.get(WEIGHTS_DIR):
         raise WeightsError(
-            f"no preset of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` where there "
-            f"is a network, or put config.json and model.weights.h5 of {wanted.handle} there"
+            f"no preset of {backbone.name}: {path} is missing; run `featx zoo fetch {backbone.name}` on a "
+            f"machine with internet access, or copy config.json and model.weights.h5 of {wanted.handle} there"
         )
     return fetch_weights(backbone)
 
@@ -271,31 +263,31 @@ def find_preset(backbone: Backbone) -> Path:
 def _preset(backbone: Backbone) -> Preset:
     if backbone.preset is None:
         raise WeightsError(
-            f"{backbone.name} is not from KerasHub and has no preset; give imagenet, random, a file or a "
-            "fine-tuning run"
+            f"{backbone.name} is not an architecture of KerasHub and has no preset; give imagenet, random, a "
+            "weights file or a fine-tuning run"
         )
     return backbone.preset
 
 
 def fetch_weights(backbone: Backbone, progress: Progress | None = None) -> Path:
-    """Download the published weights of a backbone, unless they are there.
+    """Download the published weights of a backbone, unless they are already there.
 
     Parameters
     ----------
     backbone : Backbone
         The architecture.
     progress : Progress, optional
-        Told of the bytes that arrive.
+        Receives the number of downloaded bytes.
 
     Returns
     -------
     Path
-        The file in `weights_folder`; of a network of KerasHub the folder of its preset there.
+        The file in `weights_folder`; for an architecture of KerasHub, the folder of its preset there.
 
     Raises
     ------
     WeightsError
-        If none are published, or the download fails or has the wrong checksum.
+        If no weights are published, the download fails, or its checksum is wrong.
     """
     if backbone.preset is not None:
         return fetch_preset(backbone.preset, weights_folder(), progress)
@@ -308,7 +300,7 @@ def fetch_weights(backbone: Backbone, progress: Progress | None = None) -> Path:
     if path.is_file():
         _check(path, wanted)
         return path
-    # It would write to stderr; who called is told through `progress`.
+    # The library would write to stderr; the caller is informed through `progress`.
     pooch.get_logger().setLevel(logging.WARNING)
     try:
         pooch.retrieve(
@@ -323,21 +315,21 @@ def fetch_weights(backbone: Backbone, progress: Progress | None = None) -> Path:
     except (requests.RequestException, OSError, ValueError) as error:
         raise WeightsError(
             f"no ImageNet weights of {backbone.name}: {wanted.url} cannot be downloaded "
-            f"({type(error).__name__}); run `featx zoo fetch {backbone.name}` where there is a network, "
-            f"or put {wanted.file} into {folder}"
+            f"({type(error).__name__}); run `featx zoo fetch {backbone.name}` on a machine with internet access, "
+            f"or copy {wanted.file} into {folder}"
         ) from error
     return path
 
 
 class _Bar:
-    """What pooch takes for a progress bar."""
+    """Progress bar in the interface of pooch."""
 
     def __init__(self, wanted: Published, progress: Progress | None) -> None:
         self._wanted, self._progress = wanted, progress or Silent()
         self.total = self._done = 0
 
     def update(self, count: int) -> None:
-        """Count a piece; the last one is told as long as the others."""
+        """Count a block of bytes; pooch reports the last one at full length."""
         if not self._done:
             self._progress.start(self._wanted.file, self.total, "bytes")
         count = min(count, self.total - self._done)
@@ -345,10 +337,10 @@ class _Bar:
         self._progress.advance(count)
 
     def reset(self) -> None:
-        """Pooch goes back to nothing at the end, only to count the whole once more."""
+        """Do nothing: pooch resets the bar at the end and counts the whole file again."""
 
     def close(self) -> None:
-        """End the task."""
+        """Finish the progress bar."""
         self._progress.finish()
 
 
@@ -356,7 +348,7 @@ def _published(backbone: Backbone) -> Published:
     if backbone.published is None:
         others = "preset, random" if backbone.preset else "random"
         raise WeightsError(
-            f"no ImageNet weights are published for {backbone.name}; give {others}, a file or a fine-tuning run"
+            f"no ImageNet weights are published for {backbone.name}; give {others}, a weights file or a fine-tuning run"
         )
     return backbone.published
 
@@ -378,6 +370,6 @@ def _check(path: Path, wanted: Published) -> None:
         found = hashlib.file_digest(file, _algorithm(wanted)).hexdigest()
     if found != wanted.checksum:
         raise WeightsError(
-            f"{path}: damaged or of another version ({_algorithm(wanted)} {found}, wanted {wanted.checksum}); "
-            "remove it and fetch it again"
+            f"{path}: damaged or of another version ({_algorithm(wanted)} {found}, expected {wanted.checksum}); "
+            "remove it and download it again"
         )

@@ -1,6 +1,6 @@
-"""Networks of KerasHub up to one feature vector, for weights that `keras.applications` lacks.
+"""Architectures of KerasHub up to one feature vector, for weights that `keras.applications` does not have.
 
-Needs the extra ``hub``. Imported when a network is built, since it imports keras.
+Needs the extra ``hub``. This file imports Keras, so it is imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from keras import layers
 from featx.errors import BackboneError
 from featx.zoo.formats.contents import Contents, StoredLayer
 
-__all__ = ["copy_places", "dinov2", "mit", "siglip", "vit_hub", "with_places"]
+__all__ = ["copy_position_embeddings", "dinov2", "mit", "siglip", "vit_hub", "with_resized_positions"]
 
 
 _EMBEDDING = "dinov2_embedding"
@@ -28,8 +28,8 @@ def dinov2(input_tensor: Any, **arguments: Any) -> keras.Model:
     keras.Model
         From the input behind `input_tensor` to the class token after the last normalisation, shape (n, width).
     """
-    # The places are those of this size and no table behind them is larger: KerasHub would resize the learned
-    # ones into that table on saving and back on loading, and a trained network would not be what was saved.
+    # The position embeddings have this size and no second, larger table exists. Otherwise KerasHub would resize them
+    # into that table on saving and back on loading, and the loaded network would differ from the saved one.
     side = input_tensor.shape[1]
     tokens = _chained("DINOV2Backbone", input_tensor, {**arguments, "position_embedding_shape": (side, side)})
     return _model(input_tensor, tokens[:, 0], "dinov2")
@@ -47,12 +47,12 @@ def vit_hub(input_tensor: Any, **arguments: Any) -> keras.Model:
 
 
 def siglip(input_tensor: Any, **arguments: Any) -> keras.Model:
-    """Build the part of SigLIP that sees (Zhai et al. 2023).
+    """Build the image encoder of SigLIP (Zhai et al. 2023).
 
     Returns
     -------
     keras.Model
-        From the input behind `input_tensor` to what the attention of ``head`` pools, shape (n, width).
+        From the input behind `input_tensor` to the output of the attention pooling ``head``, shape (n, width).
     """
     return _model(input_tensor, _chained("SigLIPVisionEncoder", input_tensor, arguments), "siglip")
 
@@ -70,16 +70,16 @@ def mit(input_tensor: Any, **arguments: Any) -> keras.Model:
 
 
 def _chained(kind: str, input_tensor: Any, arguments: dict[str, Any]) -> Any:
-    """Put the layers of one of KerasHub's backbones, all of them chains, behind a tensor."""
+    """Apply the layers of a backbone of KerasHub, which are a chain, to a tensor."""
     made = getattr(_library().models, kind)(image_shape=tuple(input_tensor.shape[1:]), **arguments)
     x = input_tensor
     for layer in made.layers:
         if isinstance(layer, layers.InputLayer):
             continue
-        # A layer's `output` is that of its first call, which is to be the one here.
+        # The attribute `output` of a layer is that of its first call, which must be this one.
         layer._inbound_nodes.clear()
         x = layer(x)
-        x = x[0] if isinstance(x, tuple) else x  # what DINOv2's blocks gave on the way comes second
+        x = x[0] if isinstance(x, tuple) else x  # the second item of DINOv2 contains intermediate outputs
     return x
 
 
@@ -97,27 +97,27 @@ def _model(input_tensor: Any, output: Any, name: str) -> keras.Model:
     return keras.Model(keras.utils.get_source_inputs(input_tensor), output, name=name)
 
 
-def copy_places(network: keras.Model) -> None:
-    """Copy the places of patches that were learned, or drawn, into the table of the network's own size."""
-    layer = _places_layer(network)
+def copy_position_embeddings(network: keras.Model) -> None:
+    """Copy the position embeddings into the table for the network's own input size."""
+    layer = _embedding_layer(network)
     layer.interpolated_position_embeddings.assign(layer.position_embeddings)
 
 
-def _places_layer(network: keras.Model) -> Any:
+def _embedding_layer(network: keras.Model) -> Any:
     (layer,) = (item for item in network.layers if hasattr(item, "interpolated_position_embeddings"))
     return layer
 
 
-def with_places(contents: Contents, network: keras.Model) -> Contents:
-    """Resize the places of patches that a file of DINOv2 holds to those of a network.
+def with_resized_positions(contents: Contents, network: keras.Model) -> Contents:
+    """Resize the position embeddings of a file of DINOv2 to the input size of a network.
 
     Returns
     -------
     Contents
-        The same with the tables of places, one learned and one kept beside it, in the network's shape, by the
-        bicubic resampling of KerasHub. Other files come back as they are.
+        The same content with both tables of position embeddings in the network's shape, by the bicubic resampling
+        of KerasHub. Other files are returned unchanged.
     """
-    layer = _places_layer(network)
+    layer = _embedding_layer(network)
     found = [item for item in contents.layers if item.name.rsplit("/", 1)[-1] == _EMBEDDING]
     if len(found) != 1 or not _resizable(found[0], layer):
         return contents
@@ -131,7 +131,7 @@ def with_places(contents: Contents, network: keras.Model) -> Contents:
 
 
 def _resizable(stored: StoredLayer, layer: Any) -> bool:
-    """Tell whether an embedding differs from the network's in nothing but the number of its places."""
+    """Tell whether an embedding differs from the network's only in the number of its positions."""
     table = stored.arrays[-1] if stored.arrays else np.empty(0)
     wanted = tuple(layer.position_embeddings.shape)
     square = table.ndim == 3 and np.sqrt(table.shape[1] - 1) % 1 == 0
@@ -139,8 +139,8 @@ def _resizable(stored: StoredLayer, layer: Any) -> bool:
 
 
 def _resized(places: np.ndarray, layer: Any) -> np.ndarray:
-    """Resize a table of shape (1, 1 + patches, width), whose first place is the class token's."""
-    # KerasHub resizes when its layer loads; one that is made for both sizes is given nothing but the table.
+    """Resize a table of shape (1, 1 + patches, width), whose first position is that of the class token."""
+    # KerasHub resizes the table when a layer loads it: load it into a layer that is built for both sizes.
     side = int(np.sqrt(places.shape[1] - 1)) * layer.patch_size
     config = {**layer.get_config(), "position_embedding_shape": (side, side), "use_mask_token": False}
     mediator = type(layer).from_config({**config, "num_register_tokens": 0, "name": "places"})

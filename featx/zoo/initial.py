@@ -1,8 +1,8 @@
 """Initial values of random weights, drawn by NumPy from a seed alone, by the rules of Keras' initialisers.
 
 Keras seeds its initialisers from the process-wide generator of `random`, which all threads of a process share.
-Here each weight has a generator of its own, seeded by the seed and by the weight's place in the network: no other
-thread, backend or device has a say in its values.
+Here each weight has its own generator, seeded with the random seed and the weight's index in the network. Its values
+do not depend on other threads, on the backend or on the device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "draw_weights"]
 
 VERSION = 2
-"""Version of these rules, in the digest of random weights; what Keras drew itself was version 1."""
+"""Version of these rules, part of the digest of random weights. In version 1 Keras drew the weights."""
 
 Shape = tuple[int, ...]
 Values = NDArray[np.float32]
@@ -32,7 +32,7 @@ Values = NDArray[np.float32]
 _TRUNCATED_DEVIATION = 0.87962566103423978
 _TRUNCATED_AT = 2.0
 
-# Weights that are added without an initialiser among the layer's attributes: class and attribute of the weight.
+# Weights whose layer does not store their initialiser in an attribute, by class of the layer and attribute of the weight.
 _UNNAMED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("DINOV2Embedding", "cls_token"): ("TruncatedNormal", {"stddev": 0.02}),
     ("DINOV2Embedding", "position_embeddings"): ("TruncatedNormal", {"stddev": 0.02}),
@@ -40,7 +40,7 @@ _UNNAMED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("SigLIPMultiHeadAttentionPooling", "probe"): ("GlorotUniform", {}),
     ("ViTPatchingAndEmbedding", "class_token"): ("RandomNormal", {"stddev": 0.05}),
 }
-# All other weights of these layers begin with constants, as do those of these initialisers.
+# All other weights of these layers, and all weights with these initialisers, start with constants.
 _CONSTANT_LAYERS = frozenset(
     {
         "ClassToken",
@@ -57,7 +57,7 @@ _CONSTANT = frozenset({"Constant", "Ones", "Zeros"})
 
 
 def draw_weights(whole: keras.Model, network: keras.Model, seed: int) -> None:
-    """Draw the random weights of a network; those that begin with constants are left as they are.
+    """Draw the random weights of a network; weights that start with constants are not changed.
 
     References
     ----------
@@ -72,25 +72,25 @@ def draw_weights(whole: keras.Model, network: keras.Model, seed: int) -> None:
 
 
 def _owners(model: keras.Model) -> dict[int, Any]:
-    """Find the layer that each weight, known by its id, was added by."""
+    """Map the id of each weight to the layer that added it."""
     # A layer comes before the layers inside it: the innermost one is the owner.
     return {id(weight): layer for layer in model._flatten_layers() for weight in layer.weights}
 
 
 def _rule(layer: Any, weight: Any) -> Callable[[np.random.Generator], Values] | None:
-    """Find what draws a weight; None where it begins with a constant."""
+    """Find the function that draws a weight; None if it starts with a constant."""
     initializer = _initializer(layer, weight)
     kinds = [kind.__name__ for kind in type(initializer).__mro__]
     rule = next((_RULES[kind] for kind in kinds if kind in _RULES), None)
     if rule is not None:
         return partial(rule, initializer, tuple(weight.shape), _fans(layer, weight))
     if initializer is not None and kinds[0] not in _CONSTANT:
-        raise _unknown(layer, weight, f"its initialiser {kinds[0]} is not known here")
+        raise _unknown(layer, weight, f"its initialiser {kinds[0]} is not supported")
     return None
 
 
 def _initializer(layer: Any, weight: Any) -> Any:
-    """Find the initialiser of a weight; None for a constant of a layer that keeps none."""
+    """Find the initialiser of a weight; None for a constant of a layer without an initialiser."""
     import keras
 
     kind, name = type(layer).__name__, str(weight.name)
@@ -103,14 +103,14 @@ def _initializer(layer: Any, weight: Any) -> Any:
         if owner == kind and getattr(layer, attribute) is weight:
             return getattr(keras.initializers, rule)(**settings)
     if kind not in _CONSTANT_LAYERS:
-        raise _unknown(layer, weight, "the layer keeps no initialiser for it")
+        raise _unknown(layer, weight, "the layer has no initialiser for it")
     return None
 
 
 def _unknown(layer: Any, weight: Any, why: str) -> BackboneError:
     return BackboneError(
         f"weight {weight.name!r} of layer {layer.name!r} ({type(layer).__name__}) cannot be drawn at random: {why}; "
-        "start from trained weights"
+        "give trained weights"
     )
 
 
@@ -131,7 +131,7 @@ def _fans(layer: Any, weight: Any) -> tuple[int, int]:
 
 
 def _scaled(initializer: Any, shape: Shape, fans: tuple[int, int], rng: np.random.Generator) -> Values:
-    """Draw with a variance of scale / fan (Glorot, He, Lecun and their likes)."""
+    """Draw with a variance of scale / fan (the initialisers of Glorot, He and LeCun)."""
     fan = {"fan_in": fans[0], "fan_out": fans[1], "fan_avg": sum(fans) / 2}[initializer.mode]
     variance = initializer.scale / max(1.0, fan)
     if initializer.distribution == "uniform":
@@ -155,7 +155,7 @@ def _truncated_normal(
 
 
 def _truncated(shape: Shape, rng: np.random.Generator) -> Values:
-    """Draw from a standard normal distribution, anew where a number lies beyond two."""
+    """Draw from a standard normal distribution, and redraw values beyond two standard deviations."""
     values = rng.standard_normal(math.prod(shape), np.float32)
     beyond = np.flatnonzero(np.abs(values) > _TRUNCATED_AT)
     while len(beyond):
@@ -164,7 +164,7 @@ def _truncated(shape: Shape, rng: np.random.Generator) -> Values:
     return values.reshape(shape)
 
 
-# By the name of an initialiser's class, or of one that it derives from.
+# By the class of an initialiser or one of its base classes.
 _RULES: dict[str, Callable[[Any, Shape, tuple[int, int], np.random.Generator], Values]] = {
     "RandomNormal": _normal,
     "TruncatedNormal": _truncated_normal,

@@ -1,4 +1,4 @@
-"""Networks up to their feature layers, pixels in and vectors out."""
+"""Networks up to their feature layers, from pixels to feature vectors."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ _GEM_LEAST = 1e-6
 
 @dataclass(frozen=True)
 class Network:
-    """A network up to some feature layers, with its weights.
+    """A network up to its feature layers, with its weights.
 
     Attributes
     ----------
     backbone : Backbone
-        Its row of the table.
+        Its architecture.
     weights : Weights
-        Where its weights came from.
+        Source of its weights.
     layers : tuple of str
         Feature layers.
     pool : str
-        How a layer's map becomes a vector, a key of `POOLS`.
+        How a feature map is pooled to a vector, a key of `POOLS`.
     image_size : int
-        Side of the square input, px.
+        Input size, px.
     widths : tuple of int
-        Length of each layer's feature.
+        Number of features of each layer.
     model : keras.Model
-        From RGB pixels 0 to 255, uint8 or float32 of shape (n, image_size, image_size, 3), to the features,
-        shape (n, width): of one layer a tensor, of several a list of them. The preprocessing is inside.
+        From RGB pixels 0 to 255, uint8 or float32 of shape (n, image_size, image_size, 3), to the features of shape
+        (n, width): a tensor for one layer, a list of tensors for several. Includes the preprocessing.
     """
 
     backbone: Backbone
@@ -94,32 +94,32 @@ def build_network(
     pool: str = "avg",
     image_size: int | None = None,
 ) -> Network:
-    """Build a network for extracting features.
+    """Build a network for feature extraction.
 
     Parameters
     ----------
     backbone : Backbone
         The architecture.
     weights : Weights
-        Its weights, as `resolve_weights` returned them.
+        Its weights, from `resolve_weights`.
     layers : sequence of str
-        Names of layers; none for the penultimate layer of the table.
+        Names of layers; by default the penultimate layer of the architecture.
     pool : str
-        How a feature map (n, height, width, channels) or a sequence of tokens (n, tokens, channels) becomes
-        a vector: ``avg``, ``max``, ``gem`` (generalised mean with p = 3, Radenovic et al. 2018), ``flatten``,
-        or ``cls`` (the first token). A layer that is a vector already is taken as it is.
+        How a feature map (n, height, width, channels) or a sequence of tokens (n, tokens, channels) is pooled to a
+        vector: ``avg``, ``max``, ``gem`` (generalised mean with p = 3, Radenovic et al. 2018), ``flatten``, or
+        ``cls`` (the first token). The output of a layer that is already a vector is not pooled.
     image_size : int, optional
-        Side of the input, px; by default the one that the architecture was made for.
+        Input size, px; by default that of the architecture.
 
     Returns
     -------
     Network
-        The network, not trainable.
+        The network; it is not trainable.
 
     Raises
     ------
     BackboneError
-        For an unknown layer or pooling, or an impossible size.
+        For an unknown layer or pooling, or an unsupported input size.
     WeightsError
         If the weights are of another architecture.
     """
@@ -144,20 +144,20 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
     backbone : Backbone
         The architecture.
     weights : Weights
-        What it starts from.
+        Its initial weights.
     image_size : int, optional
-        Side of the input, px; by default the one that the architecture was made for.
+        Input size, px; by default that of the architecture.
 
     Returns
     -------
     keras.Model
-        From RGB pixels 0 to 255 to the feature, shape (n, width); every layer of the architecture is one of
-        its layers. All of it is trainable.
+        From RGB pixels 0 to 255 to the feature, shape (n, width). Every layer of the architecture is one of its
+        layers, and all are trainable.
 
     Raises
     ------
     BackboneError
-        For an impossible size.
+        For an unsupported input size.
     WeightsError
         If the weights are of another architecture.
     """
@@ -169,39 +169,39 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
 
 
 def save_backbone(model: keras.Model, path: Path | str) -> None:
-    """Save the weights of a trained backbone, whole or not at all.
+    """Save the weights of a trained backbone in an atomic write.
 
     Parameters
     ----------
     model : keras.Model
-        What `build_backbone` returned.
+        A network from `build_backbone`.
     path : Path or str
-        Where the file shall be; its name must end in ``.weights.h5``. Given as a weights source, it makes
-        `build_network` compute the features of `model`.
+        The file to write; its name must end in ``.weights.h5``. With this file as weights source, `build_network`
+        computes the features of `model`.
     """
     with write_aside(path) as aside:
         model.save_weights(aside)
 
 
 def checked_size(backbone: Backbone, image_size: int | None) -> int:
-    """Check a size against a backbone's row.
+    """Check that a backbone supports an input size.
 
     Parameters
     ----------
     backbone : Backbone
         The architecture.
     image_size : int, optional
-        Side of the input, px; None for the one that the architecture was made for.
+        Input size, px; None for the default of the architecture.
 
     Returns
     -------
     int
-        The size, px.
+        The input size, px.
 
     Raises
     ------
     BackboneError
-        If the network cannot take it; the message says which it can.
+        If the backbone does not support it; the message says which sizes it supports.
 
     Examples
     --------
@@ -212,12 +212,12 @@ def checked_size(backbone: Backbone, image_size: int | None) -> int:
     size = backbone.image_size if image_size is None else image_size
     if size < backbone.min_size:
         raise BackboneError(
-            f"image size {size} is too small for {backbone.name}; it takes {backbone.min_size} px and more"
+            f"image size {size} is too small for {backbone.name}; the minimum is {backbone.min_size} px"
         )
     if size % backbone.multiple:
         raise BackboneError(
-            f"image size {size} does not suit {backbone.name}, whose patches need a multiple of "
-            f"{backbone.multiple} px; give {size - size % backbone.multiple}"
+            f"image size {size} is not a multiple of {backbone.multiple} px, as {backbone.name} requires; "
+            f"give {size - size % backbone.multiple}"
         )
     return size
 
@@ -233,7 +233,9 @@ def _whole(backbone: Backbone, size: int) -> keras.Model:
     import keras
 
     if keras.config.image_data_format() != "channels_last":
-        raise ConfigError("featx needs image_data_format 'channels_last'; change it in ~/.keras/keras.json")
+        raise ConfigError(
+            "Keras is configured for image_data_format 'channels_first', but featx needs 'channels_last'; change it in ~/.keras/keras.json"
+        )
     module, function = backbone.builder.split(":")
     build = getattr(import_module(module), function)
     inputs = keras.Input((size, size, 3), name="pixels")
@@ -270,12 +272,12 @@ def _feature(whole: keras.Model, backbone: Backbone, name: str, pool: str) -> An
         raise BackboneError(_no_layer(backbone, name, list(known)))
     output = known[name].output
     if isinstance(output, list | tuple):
-        raise BackboneError(f"layer {name!r} of {backbone.name} has several outputs; name another")
+        raise BackboneError(f"layer {name!r} of {backbone.name} has several outputs; give another layer")
     return _vector(output, pool, name)
 
 
 def _pooled_end(whole: keras.Model, pool: str) -> Any:
-    """Pool the last feature map; what the architecture puts behind its pooling (ConvNeXt) stays."""
+    """Pool the last feature map, and keep the layers that follow the pooling (in ConvNeXt)."""
     if pool == "avg":
         return whole.output
     where = max(
@@ -288,7 +290,7 @@ def _pooled_end(whole: keras.Model, pool: str) -> Any:
 
 
 def _float32(output: Any) -> Any:
-    """Widen what a network of mixed precision gives."""
+    """Convert the output of a network of mixed precision to float32."""
     from keras import ops
 
     return output if output.dtype == "float32" else ops.cast(output, "float32")
@@ -299,8 +301,10 @@ def _vector(output: Any, pool: str, name: str) -> Any:
     if rank == 2:
         return output
     if rank not in (3, 4) or (pool == "cls" and rank == 4):
-        kind = "feature map" if rank == 4 else f"tensor of shape {output.shape}"
-        raise BackboneError(f"layer {name!r} is a {kind}, of which pool {pool!r} makes no vector")
+        raise BackboneError(
+            f"pool {pool!r} cannot be applied to the output of layer {name!r}, of shape {output.shape}; "
+            "give another --pool or --layer"
+        )
     return POOLS[pool](output, tuple(range(1, rank - 1)))
 
 
@@ -347,8 +351,8 @@ def _no_layer(backbone: Backbone, name: str, known: list[str]) -> str:
 
     close = difflib.get_close_matches(name, known, 3, 0.5) or known[-3:]
     return (
-        f"{backbone.name} has no layer {name!r}; near it: {listing(close)}; "
-        f"`featx zoo show {backbone.name} --layers` names all {len(known)}"
+        f"{backbone.name} has no layer {name!r}; similar names: {listing(close)}; "
+        f"`featx zoo show {backbone.name} --layers` lists all {len(known)}"
     )
 
 
@@ -359,7 +363,7 @@ def _named(whole: keras.Model, outputs: Any, backbone: Backbone) -> keras.Model:
 
 
 def _let_go(model: keras.Model) -> None:
-    """Let the layers behind the features go: those before them know whom they feed, which keeps these in memory."""
+    """Remove references to the layers after the features, which would otherwise stay in memory."""
     inside = {id(operation) for operation in model.operations}
     for operation in model.operations:
         operation._outbound_nodes = [
@@ -371,54 +375,54 @@ def _set_weights(whole: keras.Model, network: keras.Model, weights: Weights, bac
     if weights.seed is not None:
         draw_weights(whole, network, weights.seed)
         if backbone.family == "dinov2":
-            from featx.zoo.hub import copy_places
+            from featx.zoo.hub import copy_position_embeddings
 
-            copy_places(whole)
+            copy_position_embeddings(whole)
     if weights.path is None:
         return
     contents = read_weights(weights.path, backbone.name)
     if backbone.family == "dinov2":
-        from featx.zoo.hub import with_places
+        from featx.zoo.hub import with_resized_positions
 
-        contents = with_places(contents, whole)
+        contents = with_resized_positions(contents, whole)
     fill(whole, network, contents, backbone)
 
 
 def convert_weights(
     path: Path | str, *, backbone: str | None = None, output: Path | str | None = None
 ) -> Path:
-    """Write any weights file that featx reads as a Keras 3 ``.weights.h5``.
+    """Convert a weights file of any supported format to a ``.weights.h5`` file of Keras 3.
 
     Parameters
     ----------
     path : Path or str
         A weights file.
     backbone : str, optional
-        Its architecture; a MatConvNet file tells its own.
+        Its architecture; of a MatConvNet file it is found from the content.
     output : Path or str, optional
-        Where to write; by default beside `path`, with the ending ``.weights.h5``.
+        The file to write; by default beside `path`, with the extension ``.weights.h5``.
 
     Returns
     -------
     Path
-        The file written: the network up to its penultimate layer, as a weights source gives the same
+        The written file, with the network up to its penultimate layer. As a weights source it gives the same
         features as `path`.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read, is of another architecture, or the architecture is not told; or if
-        `output` has another ending or is `path` itself.
+        If the file cannot be read, is of another architecture, or its architecture is unknown; or if `output` has
+        another extension or is `path` itself.
     """
     source = Path(path)
     target = Path(output) if output is not None else source.with_name(f"{file_label(source)}.weights.h5")
     if not target.name.endswith(".weights.h5"):
-        raise WeightsError(f"{target}: the output's name must end in .weights.h5")
+        raise WeightsError(f"{target}: the name of the output must end in .weights.h5")
     name = backbone or (guess_backbone(source) if source.suffix == ".mat" and source.is_file() else None)
     if name is None:
-        raise WeightsError(f"{source}: of which network? give --backbone")
+        raise WeightsError(f"{source}: the architecture cannot be found from the file; give --backbone")
     if target.resolve() == source.resolve():
-        raise WeightsError(f"{target}: would overwrite what it is made from; give another --output")
+        raise WeightsError(f"{target}: the output would overwrite the input; give another --output")
     row = find_backbone(name)
     (weights,) = resolve_weights(source, row)
     save_backbone(build_backbone(row, weights), target)

@@ -1,4 +1,4 @@
-"""Table of the networks of KerasHub, and the presets that hold their weights."""
+"""Table of the architectures of KerasHub and of the presets with their weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Preset:
     Attributes
     ----------
     name : str
-        Its name there, and of its folder here.
+        Its name at KerasHub and of its folder in the folder of weights.
     handle : str
-        Where Kaggle has it: owner, model, framework, variation, version.
+        Path at Kaggle: owner, model, framework, variation, version.
     trained_on : str
-        The data.
+        The training data.
     """
 
     name: str
@@ -35,25 +35,25 @@ class HubRow:
     Attributes
     ----------
     name : str
-        What `--backbone` takes.
+        Value of `--backbone`.
     family : str
         Key of `featx.zoo.backbones.FAMILIES`, and the function of `featx.zoo.hub` that builds it.
     image_size : int
-        Side of the square input, px.
+        Default input size, px.
     multiple : int
-        The side has to be a multiple of this, px.
+        The input size must be a multiple of this, px.
     preprocessing : str
         As in `featx.zoo.backbones.Backbone`.
     width : int
-        Length of the penultimate feature.
+        Number of features of the penultimate layer.
     parameters : int
-        Weights up to there, at `image_size`.
+        Number of weights up to the penultimate layer, at the input size `image_size`.
     layer : str
         Penultimate layer.
     preset : Preset
         Its trained weights.
     arguments : mapping
-        What KerasHub's class takes, the image's shape aside.
+        Arguments of KerasHub's class, except the shape of the image.
     """
 
     name: str
@@ -78,7 +78,7 @@ _DINOV2 = (
 )
 
 
-# Name, preset, parameters, version of the preset, side, patch, layers, width, heads.
+# Name, preset, parameters, version of the preset, input size, patch size, layers, width, heads.
 _VIT = (
     ("vit_b16_hub", "vit_base_patch16_224_imagenet", 85_798_656, 4, 224, 16, 12, 768, 12),
     ("vit_b32_384_hub", "vit_base_patch32_384_imagenet", 87_528_192, 3, 384, 32, 12, 768, 12),
@@ -86,7 +86,7 @@ _VIT = (
 )
 
 
-# Name, preset, parameters, side, layers, width, heads.
+# Name, preset, parameters, input size, layers, width, heads.
 _SIGLIP = (
     ("siglip_base", "siglip_base_patch16_224", 92_884_420, 224, 12, 768, 12),
     ("siglip_large", "siglip_large_patch16_256", 315_956_480, 256, 24, 1024, 16),
@@ -108,7 +108,7 @@ _MIT = (
 def _dinov2(
     name: str, variation: str, parameters: int, layers: int, width: int, heads: int, registers: int
 ) -> HubRow:
-    """Make a row; at the usual 224 px, while the preset's places of patches are those of 518 px."""
+    """Make a row with the usual input size of 224 px; the position embeddings of the preset are those of 518 px."""
     arguments = {
         "patch_size": 14,
         "num_layers": layers,

@@ -1,4 +1,4 @@
-"""Weights sources: what ``--weights`` may say, resolved to a digest and a lineage."""
+"""Weights sources: the values of ``--weights``, resolved to a digest and a lineage."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = [
     "resolve_weights",
 ]
 
-# What a fine-tuning run holds beside its record.
+# Files of a fine-tuning run beside its record.
 BACKBONE_FILE = "backbone.weights.h5"
 TRAINED_ON_FILE = "trained-on.json"
-# Where `run:ID` looks, and how many digits it wants.
+# Folder in which `run:ID` is looked up, and the minimum number of its digits.
 RUNS = Path("reports")
 _SHORTEST_ID = 4
 _ENDINGS = (".keras", ".h5", ".hdf5", ".weights", ".mat", ".safetensors", ".pth", ".pt")
@@ -39,26 +39,26 @@ _ENDINGS = (".keras", ".h5", ".hdf5", ".weights", ".mat", ".safetensors", ".pth"
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a network's weights come from.
+    """Source of a network's weights.
 
     Attributes
     ----------
     source : str
-        As given, made plain: ``random:0``, ``imagenet``, a preset's name, or a path.
+        ``random:0``, ``imagenet``, the name of a preset, or a path.
     digest : str
-        SHA-256 that stands for the weights' values.
+        SHA-256 that identifies the values of the weights.
     lineage : tuple of str
-        The chain that led to them, oldest first.
+        The sources of the weights, oldest first.
     path : Path, optional
         The file; None for random weights.
     seed : int, optional
         Seed of random weights.
     trained_on : mapping, optional
-        For fine-tuned weights what they were trained on: ``arm``, ``task``, ``protocol``, ``fold``,
+        For fine-tuned weights, the training data: ``arm``, ``task``, ``protocol``, ``fold``,
         ``folds_digest``, ``manifest_digest``, ``train_keys_digest``.
     trained_with : mapping, optional
-        For fine-tuned weights how their images were made: ``image_size`` in pixels, name of the ``preparation``,
-        and ``precision`` of the arithmetic as extraction calls it.
+        For fine-tuned weights, the settings of training: ``image_size`` in pixels, name of the ``preparation`` of
+        images, and ``precision`` as extraction names it.
     label : str
         A short name for folders.
     """
@@ -79,22 +79,22 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
     Parameters
     ----------
     source : str or Path
-        ``random`` or ``random:SEED``; ``imagenet``; ``preset`` for a network of KerasHub; a weights file, or
-        the folder of such a preset; the folder of a fine-tuning run, or ``run:ID`` with the beginning of its
-        id, looked for below ``reports``; or a folder of such runs, one for each fold.
+        ``random`` or ``random:SEED``; ``imagenet``; ``preset`` for an architecture of KerasHub; a weights file or
+        the folder of a preset; the folder of a fine-tuning run, or ``run:ID`` with the first digits of its id,
+        looked up below ``reports``; or a folder of such runs, one for each fold.
     backbone : Backbone
-        The architecture that the weights are for.
+        The architecture of the weights.
 
     Returns
     -------
     tuple of Weights
-        One; of a folder of runs one for each fold, sorted by fold.
+        One source; for a folder of runs, one for each fold, sorted by fold.
 
     Raises
     ------
     WeightsError
-        If the source is malformed, missing or of another kind. Whether a file fits the architecture is seen
-        when the network is built.
+        If the source is malformed, missing or of another kind. The shapes in a file are compared with the
+        architecture when the network is built.
     """
     text = str(source)
     if text.partition(":")[0] == "random":
@@ -119,7 +119,7 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
 def _random(text: str, backbone: Backbone) -> Weights:
     number = text.partition(":")[2] or "0"
     if not (number.isascii() and number.isdigit()) or text.endswith(":"):
-        raise WeightsError(f"weights {text!r}: the seed must be a whole number, as in random:0")
+        raise WeightsError(f"weights {text!r}: the seed must be an integer, as in random:0")
     seed = int(number)
     facts = {
         "kind": "random",
@@ -132,12 +132,12 @@ def _random(text: str, backbone: Backbone) -> Weights:
 
 
 def backend_name() -> str:
-    """Name Keras' backend without importing Keras, which takes seconds.
+    """Return the name of Keras' backend without importing Keras, which takes seconds.
 
     Returns
     -------
     str
-        ``tensorflow``, ``jax``, ``torch`` or whatever else Keras is set to.
+        ``tensorflow``, ``jax``, ``torch`` or another backend that Keras is configured for.
     """
     if "keras" in sys.modules:
         return str(sys.modules["keras"].backend.backend())
@@ -168,7 +168,7 @@ def _file(path: Path, backbone: Backbone) -> Weights:
 
 
 def file_label(path: Path) -> str:
-    """Name a weights file without the endings of its format.
+    """Return the name of a weights file without its extensions.
 
     Examples
     --------
@@ -188,12 +188,12 @@ def _runs(folder: Path, backbone: Backbone) -> tuple[Weights, ...]:
         raise WeightsError(f"weights {folder}: {error}") from error
     runs = [run for run in runs if run.record.kind == "finetune"]
     if not runs:
-        raise WeightsError(f"weights {folder}: holds no fine-tuning run; make some with `featx finetune`")
+        raise WeightsError(f"weights {folder}: contains no fine-tuning run; create one with `featx finetune`")
     chains = sorted({f"{run.record.arm}/{run.record.task}/{run.record.protocol}" for run in runs})
     if len(chains) > 1:
         raise WeightsError(
-            f"weights {folder}: holds runs of several arms, tasks or protocols ({listing(chains)}); "
-            "give the folder of one"
+            f"weights {folder}: contains runs of several arms, tasks or protocols ({listing(chains)}); "
+            "give the folder of one of them"
         )
     return tuple(_run(run, backbone) for run in sorted(runs, key=lambda run: run.record.fold))
 
@@ -201,15 +201,17 @@ def _runs(folder: Path, backbone: Backbone) -> tuple[Weights, ...]:
 def _run_by_id(text: str, backbone: Backbone) -> Weights:
     wanted = text.removeprefix("run:").lower()
     if len(wanted) < _SHORTEST_ID or set(wanted) - set("0123456789abcdef"):
-        raise WeightsError(f"weights {text!r}: a run's id has hexadecimal digits, {_SHORTEST_ID} or more")
+        raise WeightsError(f"weights {text!r}: a run id has {_SHORTEST_ID} or more hexadecimal digits")
     try:
         runs = [read_run(path) for path in find_runs([RUNS])]
     except RunError as error:
         raise WeightsError(f"weights {text!r}: {error}") from error
     found = [run for run in runs if run.record.kind == "finetune" and run.record.id.startswith(wanted)]
     if len(found) != 1:
-        which = listing([str(run.path) for run in found]) or f"below {RUNS} there is none"
-        raise WeightsError(f"weights {text!r}: {len(found)} fine-tuning runs have such an id: {which}")
+        paths = (
+            f": {listing([str(run.path) for run in found])}; give more digits" if found else f" below {RUNS}"
+        )
+        raise WeightsError(f"weights {text!r}: {len(found) or 'no'} fine-tuning runs have this id{paths}")
     return _run(found[0], backbone)
 
 
@@ -220,7 +222,7 @@ def _run(run: Run, backbone: Backbone) -> Weights:
         keys = sorted(trained_on["train_keys"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"weights {run.path}: {TRAINED_ON_FILE} is missing or damaged; train it again with --overwrite"
+            f"weights {run.path}: {TRAINED_ON_FILE} is missing or damaged; run `featx finetune` again with --overwrite"
         ) from error
     try:
         checked_digest(run.path, TRAINED_ON_FILE)
@@ -253,7 +255,7 @@ def _trained_with(record: RunRecord) -> dict[str, Any]:
     facts = {
         "image_size": network.get("image_size"),
         "preparation": (network.get("preparation") or {}).get("name"),
-        # Training keeps its weights in float32 where it computes in less, which Keras calls mixed.
+        # Training in a lower precision stores its weights in float32, which Keras calls mixed.
         "precision": str(record.settings.get("precision", "float32")).removeprefix("mixed_"),
     }
     return {name: value for name, value in facts.items() if value is not None}

@@ -38,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the figures out: these tests are about the command line."""
-    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: {})
 
 
 @pytest.mark.usefixtures("quick")
@@ -114,7 +114,7 @@ def test_planned_comparisons_are_stated_first(
         "planned comparison 'random:mine': give two arms as A:B; arms of these runs: imagenet, random" in text
     )
     assert run([*given, "--planned", "random:imagenet", "--planned", "imagenet:random"]) == 2
-    assert "two different arms, and stand once" in capsys.readouterr().err
+    assert "must not be repeated" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [["--thumbnails"], ["--manifest", "m.csv"]])

@@ -77,7 +77,7 @@ def test_failed_jobs_end_with_1_and_their_reasons(
 
 def test_a_report_before_anything_is_done(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["study", "report", str(study)]) == 2
-    assert "no SVM is finished yet; `featx study run` goes on with it" in capsys.readouterr().err
+    assert "no SVM is finished yet; run `featx study run` first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

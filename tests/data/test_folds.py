@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from featx.data.folds import Fold, Folds, check_folds, read_folds, write_folds
-from featx.data.protocols import make_folds
+from featx.data.protocols import split_folds
 from featx.data.tasks import Labelled
 from featx.errors import LeakError, ProtocolError
 
@@ -15,10 +15,10 @@ from .conftest import LABELS, labelled_by
 
 
 def test_written_folds_are_read_back(tmp_path: Path, labelled: Labelled) -> None:
-    folds = make_folds(labelled, "5x2", 7)
+    folds = split_folds(labelled, "5x2", 7)
     write_folds(tmp_path / "folds.json", folds)
     assert read_folds(tmp_path / "folds.json") == folds
-    assert make_folds(labelled, tmp_path / "folds.json") == folds
+    assert split_folds(labelled, tmp_path / "folds.json") == folds
     assert set(json.loads((tmp_path / "folds.json").read_text())) == {"protocol", "seed", "folds"}
 
 
@@ -82,7 +82,7 @@ def test_notes_on_odd_folds(labelled: Labelled) -> None:
 
 
 def test_folds_can_be_selected(labelled: Labelled) -> None:
-    folds = make_folds(labelled, "5x2")
+    folds = split_folds(labelled, "5x2")
     assert folds.select(["2x1", "1x2"]).names == ("1x2", "2x1")
     assert folds.select([]) is folds
     with pytest.raises(ProtocolError, match="no fold 9x9 in the protocol 5x2; give some of 1x1"):
@@ -146,7 +146,7 @@ def test_copies_of_another_class_are_warned_of(tmp_path: Path) -> None:
     labelled = labelled_by(tmp_path, LABELS)
     keys = [f"k{min(index, 20)}" for index in range(len(LABELS))]
     keys[0] = keys[20]
-    folds = make_folds(labelled, "5x2", keys=keys)
+    folds = split_folds(labelled, "5x2", keys=keys)
     assert check_folds(folds, labelled, keys) == (
         "3 images are byte-identical to one of another class: i00, i20, i21",
     )
@@ -175,7 +175,7 @@ def test_a_fold_file_of_many_folds_is_read_row_by_row(tmp_path: Path, monkeypatc
 def test_exchanged_parts_are_warnings(tmp_path: Path) -> None:
     splits = ["train"] * 8 + ["test"] * 6 + ["train"] * 4 + ["test"] * 4
     labelled = labelled_by(tmp_path, LABELS, split=splits)
-    (given,) = make_folds(labelled, "holdout").folds
+    (given,) = split_folds(labelled, "holdout").folds
     assert check_folds(Folds("f", 0, (given,)), labelled) == ()
     turned = Folds("f", 0, (Fold("1", given.test, given.train),))
     (warning,) = check_folds(turned, labelled)
@@ -193,4 +193,4 @@ def test_a_test_set_larger_than_the_training_set_is_a_warning(tmp_path: Path) ->
         "fold 1: the test set is larger than the training set (14 and 8 images); are they exchanged?",
     )
     for protocol in ("5x2", "kfold:3", "bootstrap:5", "none"):
-        assert check_folds(make_folds(labelled, protocol), labelled) == ()
+        assert check_folds(split_folds(labelled, protocol), labelled) == ()

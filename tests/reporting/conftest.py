@@ -12,9 +12,28 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.reporting.contents import CONTENTS, tables
 from featx.reporting.make_report import Report, report_runs
 from featx.reporting.summary import Summary, summarise
+from featx.reporting.tables import Table
 from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
+
+
+def filled(name: str, summary: Summary) -> tuple[Table, ...]:
+    """Fill the tables of one entry of a report's contents."""
+    (entry,) = (entry for part in CONTENTS for entry in part.tables if entry.name == name)
+    return tuple(entry.tables(summary))
+
+
+def single(name: str, summary: Summary) -> Table | None:
+    """Fill the table of an entry that gives one at the most."""
+    return next(iter(filled(name, summary)), None)
+
+
+def every(summary: Summary) -> list[Table]:
+    """Fill every table of a report."""
+    return [table for several in tables(summary).values() for table in several]
+
 
 FOLDS = ("1x1", "1x2", "2x1", "2x2", "3x1", "3x2")
 LEVELS = ("low", "medium", "high")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.sections.all_tables import layout
-from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
 from featx.reporting.summary import Summary, against, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats import compare_many
 from featx.stats.compare import compare_pair
 from featx.stats.power import detectable
+
+from .conftest import filled, single
 
 Write = Callable[..., Run]
 
@@ -23,7 +23,7 @@ def summary(study: Path) -> Summary:
 
 
 def test_pairs_say_what_the_stats_say(summary: Summary) -> None:
-    (table,) = pair_tables(summary)
+    (table,) = filled("pairs-{slug}", summary)
     wanted = compare_many({one.arm: one.scores for one in summary.series}, protocol="5x2").pairs
     rows = records(table)
     assert [(row["a"], row["b"]) for row in rows] == [pair.arms for pair in wanted]
@@ -35,7 +35,7 @@ def test_pairs_say_what_the_stats_say(summary: Summary) -> None:
 
 
 def test_what_the_data_could_show_is_what_the_stats_say(summary: Summary) -> None:
-    table = power_table(summary)
+    table = single("power", summary)
     assert table is not None
     folds = {one.arm: one.scores for one in summary.series}
     for row in records(table):
@@ -46,7 +46,7 @@ def test_what_the_data_could_show_is_what_the_stats_say(summary: Summary) -> Non
 
 
 def test_ranks_stand_with_their_test(summary: Summary) -> None:
-    (table,) = rank_tables(summary)
+    (table,) = filled("ranks-{slug}", summary)
     rows = records(table)
     assert [(row["arm"], row["rank"]) for row in rows] == [
         ("source + fine-tuned", 1.0),
@@ -58,7 +58,7 @@ def test_ranks_stand_with_their_test(summary: Summary) -> None:
 
 
 def test_the_matrix_is_symmetric_and_has_no_p_of_an_arm_with_itself(summary: Summary) -> None:
-    (table,) = p_matrices(summary)
+    (table,) = filled("p-{slug}", summary)
     rows = records(table)
     matrix = [[row[f"p against {other['arm']}"] for other in rows] for row in rows]
     assert [matrix[index][index] for index in range(3)] == [None] * 3
@@ -66,7 +66,7 @@ def test_the_matrix_is_symmetric_and_has_no_p_of_an_arm_with_itself(summary: Sum
 
 
 def test_the_best_is_bold_and_arms_told_apart_from_it_are_marked(summary: Summary) -> None:
-    cells = {row[0]: row[1] for row in layout(summary).rows}
+    cells = {row[0]: row[1] for row in single("auc-by-arm", summary).rows}
     (found,) = summary.comparisons.values()
     for arm, pair in against(found, "source + fine-tuned").items():
         cell = cells[arm]
@@ -99,12 +99,12 @@ def test_arms_without_common_folds_are_untested(write: Write, tmp_path: Path) ->
     write("A", "1x1")
     write("B", "1x1", folds_digest="0" * 64)
     found = summarise([tmp_path / "runs"])
-    (table,) = pair_tables(found)
+    (table,) = filled("pairs-{slug}", found)
     (row,) = records(table)
     assert (row["p"], row["test"], row["folds"]) == (None, "untested", 0)
     assert row["warnings"] == "scored on different folds"
-    assert power_table(found) is None
-    assert p_matrices(found) == ()
+    assert single("power", found) is None
+    assert filled("p-{slug}", found) == ()
 
 
 def test_arms_of_another_partition_do_not_spoil_the_others(write: Write, tmp_path: Path) -> None:

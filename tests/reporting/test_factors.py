@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.lineage import Lineage, lineage_of, origin
-from featx.reporting.sections.comparisons import analyse, anova_tables, factors_of
+from featx.reporting.arm_facts import Lineage, lineage_of, origin
+from featx.reporting.sections.comparisons import analyse, factors_of
 from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 from featx.zoo import published_weights
+
+from .conftest import filled
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")
@@ -69,8 +71,8 @@ def test_effects_are_those_that_the_arms_were_given(write: Write, tmp_path: Path
         },
         abs=1e-12,
     )
-    (table,) = anova_tables(summary)
-    assert [row["effect"] for row in records(table)] == [*squares, "not explained"]
+    (table,) = filled("anova-{slug}", summary)
+    assert [row["effect"] for row in records(table)] == [*squares, "residual"]
     assert "change together: layer" in table.note
     # Folds of one data set share images: shares, but neither F nor p.
     assert not {"F", "p"} & {column.name for column in table.columns}
@@ -92,7 +94,7 @@ def test_two_arms_or_equal_ones_are_no_design(write: Write, tmp_path: Path) -> N
         write("a third, as the first", fold, rows(6), lineage=("random:0",), features={"digest": "d"})
         write("vgg16 random:0 fc2", fold, rows(6), lineage=("random:0",), features={"digest": "d"})
         write("tiny random:0 fc2", fold, rows(6), lineage=("random:0",), features={"digest": "d"})
-    assert anova_tables(summarise([tmp_path / "runs"])) == ()
+    assert filled("anova-{slug}", summarise([tmp_path / "runs"])) == ()
 
 
 def test_a_lineage_is_taken_apart(write: Write) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from featx.reporting.sections.performance import group_table
 from featx.reporting.summary import summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
+
+from .conftest import single
 
 Write = Callable[..., Run]
 
@@ -34,7 +35,7 @@ def test_a_lesion_counts_once_by_its_mean_highest_or_most_extreme_score(write: W
         "z": [-1.0, -1.0],
     }
     write("A", "1", rows(scores), protocol="holdout")
-    table = group_table(summarise([tmp_path / "runs"]))
+    table = single("groups", summarise([tmp_path / "runs"]))
     assert table is not None
     found = {row["pooling"]: row for row in records(table)}
     assert (found["mean"]["groups"], found["mean"]["positives"]) == (6, 3)
@@ -56,14 +57,14 @@ def test_each_class_of_several_stands_against_the_rest(write: Write, tmp_path: P
     ]
     for fold in ("1", "2"):
         write("A", fold, made, task="three", classes=classes, scored=classes)
-    table = group_table(summarise([tmp_path / "runs"]))
+    table = single("groups", summarise([tmp_path / "runs"]))
     assert table is not None
     counts = [(row["class"], row["pooling"], row["groups"], row["positives"]) for row in records(table)[::3]]
     assert counts == [(name, "mean", 12, 4) for name in classes]
     assert Score(1.0, 0.0, 2) in table.rows[0]
-    assert "No fixed thresholds for A: the runs are of an earlier version" in table.note
+    assert "No fixed thresholds for A: runs of an earlier version" in table.note
 
 
 def test_lesions_of_one_image_each_have_no_such_table(write: Write, tmp_path: Path) -> None:
     write("A", "1", rows({name: [float(ord(name))] for name in "abcxyz"}))
-    assert group_table(summarise([tmp_path / "runs"])) is None
+    assert single("groups", summarise([tmp_path / "runs"])) is None

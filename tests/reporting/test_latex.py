@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from featx.reporting.make_report import Report
-from featx.reporting.sections.all_tables import tables
 from featx.reporting.summary import Summary
 from featx.reporting.tables import Column, Score, Table, latex
+
+from .conftest import every
 
 HEAD = "\\documentclass{article}\n\\usepackage{array,booktabs}\n"
 ODD = Table("odd", "Odd % names_", "", (Column("a", 'A "q" ~^', text=True),), (("\\x{} $5 & <b> # |±†–→",),))
@@ -52,7 +53,7 @@ def test_every_table_compiles_and_fits_a_page(made: Report, tmp_path: Path) -> N
 def test_tables_of_long_names_fit_a_page(
     arms: Callable[..., Summary], count: int, classes: int, tmp_path: Path
 ) -> None:
-    texts = [latex(table) for table in tables(arms(count, classes))]
+    texts = [latex(table) for table in every(arms(count, classes))]
     assert unfit(compiled(tmp_path, texts)) == []
 
 
@@ -63,14 +64,14 @@ def test_words_longer_than_a_column_are_broken(tmp_path: Path) -> None:
 
 
 def test_the_answer_stands_in_the_first_of_several_tables(arms: Callable[..., Summary]) -> None:
-    (pairs,) = (latex(table) for table in tables(arms(3)) if table.name.startswith("pairs-"))
+    (pairs,) = (latex(table) for table in every(arms(3)) if table.name.startswith("pairs-"))
     first, *others = pairs.split("\\begin{table}")[1:]
     assert others
     for part in (first, *others):
         assert part.count("\\\\\n") == 4
         assert all(line.startswith("Arm a & Arm b &") for line in part.splitlines() if "Arm a" in line)
     head = " ".join(first.partition("\\toprule\n")[2].partition("\\midrule")[0].split())
-    assert [name for name in ("a $-$ b", "low", "high", "corrected") if name not in head] == []
+    assert [name for name in ("a $-$ b", "low", "high", "Adjusted") if name not in head] == []
     assert "tab:pairs-malignant-vs-benign-2" in others[0]
 
 

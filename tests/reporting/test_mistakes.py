@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from featx.reporting.make_report import report_runs
-from featx.reporting.sections.images import find_mistakes, mistake_table, thumbnails
+from featx.reporting.sections.mistakes import find_mistakes, thumbnails
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
+
+from .conftest import single
 
 Write = Callable[..., Run]
 
@@ -46,7 +48,7 @@ def test_a_single_test_set_is_named_instead_of_its_number_of_folds(write: Write,
     write("A", "holdout", [row("a", "malignant", -1), row("b", "benign", -2)], protocol="holdout")
     write("B", "1x1", [row("a", "malignant", -1), row("b", "benign", -2)])
     write("B", "2x1", [row("a", "malignant", -1), row("b", "benign", -2)])
-    table = mistake_table(summarise([tmp_path / "runs"]))
+    table = single("mistakes", summarise([tmp_path / "runs"]))
     assert table is not None
     assert {line["arm"]: line["folds"] for line in records(table)} == {"A": "test set", "B": 2}
 
@@ -65,7 +67,7 @@ def test_of_several_classes_the_highest_other_one_is_named(write: Write, tmp_pat
 
 def test_an_arm_without_mistakes_has_no_table(write: Write, tmp_path: Path) -> None:
     write("A", "1x1", [row("a", "malignant", 1), row("b", "benign", -1)])
-    assert mistake_table(summarise([tmp_path / "runs"])) is None
+    assert single("mistakes", summarise([tmp_path / "runs"])) is None
 
 
 @pytest.fixture
@@ -84,18 +86,18 @@ def test_thumbnails_are_square_and_what_is_missing_is_said(manifest: Path) -> No
     image = Image.open(BytesIO(base64.b64decode(made["a"].partition(",")[2])))
     assert image.size[0] == image.size[1]
     assert abs(np.asarray(image)[0, 0].astype(int) - (200, 30, 30)).max() < 6
-    assert ["No thumbnail of b" in missing[0], "c: it is not in the manifest" in missing[1]] == [True, True]
+    assert ["No thumbnail of b" in missing[0], "c: the manifest" in missing[1]] == [True, True]
 
 
 def test_the_page_has_pictures_only_when_asked(
     write: Write, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: {})
     write("A", "1x1", [row("a", "malignant", -1), row("b", "benign", 1), row("c", "benign", -1)])
     plain = report_runs(tmp_path / "runs", output=tmp_path / "plain")
     assert "<img" not in plain.html.read_text(encoding="utf-8")
     shown = report_runs(tmp_path / "runs", output=tmp_path / "shown", manifest=manifest)
     text = shown.html.read_text(encoding="utf-8")
     assert text.count('<img src="data:image/jpeg;base64,') == 1
-    assert 'alt="Image a: malignant, taken for benign"' in text
+    assert 'alt="Image a: malignant, predicted benign"' in text
     assert any(warning.startswith("No thumbnail of b") for warning in shown.warnings)

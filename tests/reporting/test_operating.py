@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
-from featx.reporting.sections.performance import confusion_tables, operating
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
+
+from .conftest import filled, single
 
 Write = Callable[..., Run]
 CLASSES = ("a", "b", "c")
@@ -31,10 +32,10 @@ def test_several_classes_have_a_matrix_and_one_balanced_accuracy(write: Write, t
         ]
         write("A", fold, rows, task="three", classes=CLASSES, scored=CLASSES)
     found = summarise([tmp_path / "runs"])
-    (table,) = confusion_tables(found)
+    (table,) = filled("confusion-{slug}", found)
     counts = [[one[f"called {name}"] for name in CLASSES] for one in records(table)]
     assert counts == confusion_matrix(actual, scores.argmax(axis=1)).tolist()
-    together = records(operating(found))[0]
+    together = records(single("metrics", found))[0]
     assert together["class"] == "mean of classes"
     halves = [
         balanced_accuracy_score(actual[h], scores[h].argmax(axis=1)) for h in (slice(0, 30), slice(30, 60))
@@ -51,5 +52,5 @@ def test_two_classes_have_a_matrix_at_the_svms_own_threshold(write: Write, tmp_p
         for n, score in enumerate(several)
     ]
     write("A", "1", rows, protocol="holdout")
-    (table,) = confusion_tables(summarise([tmp_path / "runs"]))
+    (table,) = filled("confusion-{slug}", summarise([tmp_path / "runs"]))
     assert [one[1:] for one in table.rows] == [("benign", 1, 1, 2), ("malignant", 1, 2, 3)]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from featx.reporting import page as html
-from featx.reporting.figures.plots import drawings
-from featx.reporting.make_report import Report, page_figures
-from featx.reporting.sections.all_tables import tables
+from featx.reporting.contents import CONTENTS, drawings, tables
+from featx.reporting.make_report import Report
 from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary
+
+from .conftest import every
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -132,11 +133,11 @@ def busy(arms: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory)
     """The page of five arms with long names."""
     summary = arms(5)
     path = tmp_path_factory.mktemp("busy") / "report.html"
-    drawn = drawings(summary)
-    path.write_text(
-        html.page(summary, tables(summary), page_figures(drawn), findings(summary), "Long names"),
-        encoding="utf-8",
-    )
+    drawn, filled = drawings(summary), tables(summary)
+    sections = [
+        html.PageSection(one.id, one.title, figures=drawn[one.id], tables=filled[one.id]) for one in CONTENTS
+    ]
+    path.write_text(html.render_page(summary, sections, findings(summary), "Long names"), encoding="utf-8")
     return path
 
 
@@ -173,7 +174,7 @@ def test_the_answer_stands_within_a_thousand_pixels(
     browser: Any, busy: Path, arms: Callable[..., Summary], answers: Callable[[Sequence[str]], set[str]]
 ) -> None:
     visit = Visit(browser, busy)
-    for table in tables(arms(5)):
+    for table in every(arms(5)):
         wanted = answers([column.name for column in table.columns])
         for place, column in enumerate(table.columns, 1):
             if column.name in wanted:

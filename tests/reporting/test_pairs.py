@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from featx.errors import ConfigError, InputError, RunError
-from featx.reporting.sections.all_tables import layout
-from featx.reporting.sections.comparisons import p_matrices, pair_tables, power_table, rank_tables
 from featx.reporting.summary import against, ahead, resolve, summarise
 from featx.reporting.tables import Score, records
 from featx.runs import Prediction, Run
 from featx.stats import Comparison, Comparisons
+
+from .conftest import filled, single
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")
@@ -109,9 +109,9 @@ def test_an_arm_under_way_changes_no_other_comparison(write: Write, tmp_path: Pa
     assert (pair.finding, pair.folds) == (alone.finding, HALVES)
     assert (other.folds, other.finding.n, other.finding.positives) == (("1x1",), 100, other.finding.positives)
     assert other.finding.test.startswith("DeLong")
-    assert other.finding.warnings[-1] == "over the 1 fold that both have, of 6 of A and 1 of C"
+    assert other.finding.warnings[-1] == "over the 1 common fold, of 6 of A and 1 of C"
     assert (now.ranked, now.folds) == (("A", "B"), HALVES)
-    (table,) = pair_tables(summarise([tmp_path / "runs"]))
+    (table,) = filled("pairs-{slug}", summarise([tmp_path / "runs"]))
     assert [(row["folds"], row["images"]) for row in records(table)] == [(6, 200), (1, 100), (1, 100)]
     compares = [row["compares"] for row in records(table)]
     assert compares == ["two ways of training", *["these two trained models on this test set"] * 2]
@@ -152,7 +152,10 @@ def test_folds_of_other_images_are_left_out_of_that_pair_alone(write: Write, tmp
     now = found(tmp_path)
     assert pair_of(now, "A", "B").folds == HALVES
     assert pair_of(now, "A", "C").folds == HALVES[1:]
-    assert "folds left out, not scored on the same images: 1x1" in pair_of(now, "A", "C").finding.warnings
+    assert (
+        "folds excluded, since the arms scored different images: 1x1"
+        in pair_of(now, "A", "C").finding.warnings
+    )
 
 
 def test_counts_are_of_the_folds_that_entered(write: Write, tmp_path: Path) -> None:
@@ -166,7 +169,7 @@ def test_counts_are_of_the_folds_that_entered(write: Write, tmp_path: Path) -> N
     sizes = [len(scored(fold, 0, 1.0)) for fold in "13"]
     positives = [sum(row.actual == "malignant" for row in scored(fold, 0, 1.0)) for fold in "13"]
     assert (pair.finding.n, pair.finding.positives, pair.folds) == (sum(sizes), sum(positives), ("1", "3"))
-    power = power_table(summary)
+    power = single("power", summary)
     assert power is not None
     (row,) = records(power)
     assert (row["images"], row["positives"], row["folds"]) == (sum(sizes), sum(positives), 2)
@@ -185,9 +188,9 @@ def test_ranks_are_over_what_the_ranked_arms_share(write: Write, tmp_path: Path)
     assert now.ranked == ("B", "C", "A")
     assert now.ranking is not None
     assert now.ranking.finding.folds == 6
-    (table,) = rank_tables(summary)
+    (table,) = filled("ranks-{slug}", summary)
     assert [row["arm"] for row in records(table)] == ["B", "C", "A"]
-    assert "p: D" in [column.title for column in p_matrices(summary)[0].columns]
+    assert "p: D" in [column.title for column in filled("p-{slug}", summary)[0].columns]
 
 
 def test_an_arm_ahead_on_its_own_folds_alone_marks_no_one_as_below_it(write: Write, tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ def test_an_arm_ahead_on_its_own_folds_alone_marks_no_one_as_below_it(write: Wri
     summary = summarise([tmp_path / "runs"])
     pair = pair_of(summary.comparisons[SETTING], "A", "B")
     assert ahead(pair, "B") > 0
-    cells = {row[0]: row[1] for row in layout(summary).rows}
+    cells = {row[0]: row[1] for row in single("auc-by-arm", summary).rows}
     for name in "AB":
         cell = cells[name]
         assert isinstance(cell, Score)
@@ -229,10 +232,10 @@ def test_planned_comparisons_are_corrected_among_themselves_and_stand_first(
     assert planned.pairs[0].adjustment == "Holm over 2 planned comparisons"
     assert planned.pairs[2].adjustment == "Holm over 8 exploratory comparisons"
     assert pair_of(found(tmp_path), "A", "D").adjusted_p > planned.pairs[0].adjusted_p
-    (table,) = pair_tables(summarise([tmp_path / "runs"], planned=["D:A"]))
+    (table,) = filled("pairs-{slug}", summarise([tmp_path / "runs"], planned=["D:A"]))
     rows = records(table)
     assert [row["kind"] for row in rows] == ["planned"] + ["exploratory"] * 9
-    assert "Planned comparisons are corrected among themselves" in table.note
+    assert "Planned comparisons are adjusted among themselves" in table.note
     first = rows[0]
     assert first["difference"] == pytest.approx(first["mean_a"] - first["mean_b"])  # type: ignore[operator]
     assert (first["a"], first["b"]) == ("D", "A")
@@ -250,7 +253,7 @@ def test_a_planned_arm_without_runs_is_untested_and_counts(write: Write, tmp_pat
 
 def test_the_text_of_a_planned_comparison_is_split_where_arms_stand() -> None:
     assert resolve(["random:0:tuned:1"], ["random:0", "tuned:1"]) == (("random:0", "tuned:1"),)
-    with pytest.raises(RunError, match=r"'D:Q': give two arms as A:B; arms of these runs: A, D"):
+    with pytest.raises(RunError, match=r"'D:Q' does not name two arms as A:B; arms of these runs: A, D"):
         resolve(["D:Q"], ["A", "D"])
     with pytest.raises(ConfigError, match="can be read as 'a' against 'b:c' or 'a:b' against 'c'"):
         resolve(["a:b:c"], ["a", "b:c", "a:b", "c"])
@@ -262,5 +265,5 @@ def test_planned_pairs_are_of_two_arms_and_stand_once(
 ) -> None:
     for name in "AB":
         write(name, "1x1")
-    with pytest.raises(InputError, match="two different arms, and stand once"):
+    with pytest.raises(InputError, match="must not be repeated"):
         summarise([tmp_path / "runs"], planned=planned)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from featx.machine import environment
-from featx.reporting.figures.canvas import NARROW, WIDE, svg
+from featx.reporting.contents import drawings
+from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
-from featx.reporting.figures.plots import drawings
 from featx.reporting.figures.roc import (
     learning_curves,
     precision_recall,
@@ -24,10 +24,11 @@ from featx.reporting.figures.roc import (
     score_histograms,
     search_curves,
 )
-from featx.reporting.sections.performance import calibration_table, operating
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run, run_folder, write_run
+
+from .conftest import single
 
 Write = Callable[..., Run]
 SETTING = ("malignant-vs-benign", "5x2")
@@ -36,6 +37,10 @@ SETTING = ("malignant-vs-benign", "5x2")
 @pytest.fixture(scope="module")
 def summary(study: Path) -> Summary:
     return summarise([study])
+
+
+def drawn(summary: Summary) -> list[ReportFigure]:
+    return [figure for several in drawings(summary).values() for figure in several]
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -64,7 +69,7 @@ def test_the_area_under_each_fold_is_its_auc(summary: Summary) -> None:
 
 def test_the_area_under_precision_and_recall_is_the_average_precision(summary: Summary) -> None:
     (axes,) = panels(precision_recall(summary, SETTING))
-    rows = {row["arm"]: row["average precision"] for row in records(operating(summary))}
+    rows = {row["arm"]: row["average precision"] for row in records(single("metrics", summary))}
     for line in axes.lines[:3]:
         assert float(np.mean(line.get_ydata())) == pytest.approx(rows[line.get_label()], abs=0.01)  # type: ignore[arg-type]
 
@@ -117,7 +122,7 @@ def test_uncalibrated_and_unsearched_arms_have_no_such_figures(write: Write, tmp
     assert reliability_diagrams(found, SETTING) is None
     assert search_curves(found, SETTING) is None
     assert learning_curves(found) is None
-    names = [item.name for item in drawings(found)]
+    names = [item.name for item in drawn(found)]
     assert not [
         name
         for name in names
@@ -146,7 +151,7 @@ def test_calibrated_arms_have_diagrams_and_metrics(write: Write, tmp_path: Path)
     figure = reliability_diagrams(found, SETTING)
     assert figure is not None
     assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good"]
-    table = calibration_table(found)
+    table = single("calibration", found)
     assert table is not None
     (good,) = records(table)
     assert (good["arm"], good["brier score"], good["observed to expected"]) == ("good", 0.1875, 1.0)
@@ -178,7 +183,7 @@ def test_long_and_odd_names_leave_room_for_the_drawing(write: Write, tmp_path: P
     for name in names:
         for fold in ("1x1", "1x2"):
             write(name, fold)
-    for item in drawings(summarise([tmp_path / "runs"])):
+    for item in drawn(summarise([tmp_path / "runs"])):
         # Too little room would be a warning, which is an error here.
         text = svg(item)
         assert "$1_a rather" in text or item.name.startswith("differences"), item.name
@@ -219,13 +224,13 @@ def misplaced(figure: Figure) -> list[object]:
 def test_titles_legends_and_panels_lie_apart(
     arms: Callable[..., Summary], count: int, classes: int, folds: int
 ) -> None:
-    for item in drawings(arms(count, classes, folds)):
+    for item in drawn(arms(count, classes, folds)):
         for narrow, figure in ((False, item.figure), (True, item.narrow)):
             svg(item, narrow=narrow)  # lays out; panels without room are a warning, which is an error here
             assert misplaced(figure) == [], (item.name, narrow)
 
 
 def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary]) -> None:
-    for item in drawings(arms(2, 2, 1)):
+    for item in drawn(arms(2, 2, 1)):
         assert item.narrow.get_figwidth() <= NARROW < item.figure.get_figwidth() <= WIDE, item.name
         assert 'class="narrow"' in svg(item, narrow=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from featx.reporting.page import origins, places
+from featx.reporting.page import origins, relative_paths
 from featx.reporting.summary import summarise
 from featx.runs import Run
 
@@ -25,9 +25,9 @@ def test_what_runs_share_is_said_once_and_what_differs_as_such(write: Write, tmp
     assert facts["Weights lineage"] == tuple(
         f"imagenet → atlas, fold {fold}" for fold in ("1x1", "1x2", "2x1")
     )
-    assert facts["Recipe of the features"] == (
+    assert facts["Feature recipe"] == (
         "backbone: tiny",
-        "weights: 3 values, see run.json of each run",
+        "weights: 3 values; see run.json of each run",
     )
     assert facts["Settings"] == ("search.splits: 10",)
     assert facts["Counts"] == ("train.benign: 40 to 42", "train.malignant: 20")
@@ -45,6 +45,9 @@ def test_fine_tuning_has_its_own_provenance(write: Write, tmp_path: Path) -> Non
 
 def test_places_do_not_depend_on_where_the_runs_lie(write: Write, tmp_path: Path) -> None:
     runs = (write("A", "1x1"), write("B", "1x1"))
-    assert list(places(runs).values()) == ["A/malignant-vs-benign/5x2/1x1", "B/malignant-vs-benign/5x2/1x1"]
-    assert list(places(runs[:1]).values()) == ["1x1"]
-    assert places(()) == {}
+    assert list(relative_paths(runs).values()) == [
+        "A/malignant-vs-benign/5x2/1x1",
+        "B/malignant-vs-benign/5x2/1x1",
+    ]
+    assert list(relative_paths(runs[:1]).values()) == ["1x1"]
+    assert relative_paths(()) == {}

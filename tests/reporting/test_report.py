@@ -82,11 +82,11 @@ def test_the_words_name_the_best_arm_first(made: Report) -> None:
     (finding,) = made.findings
     assert finding.lead.startswith("source + fine-tuned is best: AUC 0.")
     assert "over 6 folds" in finding.lead
-    assert "95 % interval" in finding.lead
+    assert "95 % confidence interval" in finding.lead
 
 
 def test_the_text_is_the_main_table(made: Report) -> None:
-    heads = "Task Protocol Arm Positive AUC 95 % low 95 % high SD Folds No AUC Note"
+    heads = "Task Protocol Arm Positive class AUC 95 % CI low 95 % CI high SD Folds Folds without AUC Note"
     assert made.text.splitlines()[0].split() == heads.split()
     assert len(made.text.splitlines()) == 5
 
@@ -153,7 +153,9 @@ def test_the_provenance_of_every_arm_is_one_click_away(made: Report) -> None:
 
 def test_text_from_runs_is_escaped(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     drawn = sys.modules["featx.reporting.make_report"].drawings
-    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: drawn(summary)[:2])
+    monkeypatch.setattr(
+        "featx.reporting.make_report.drawings", lambda summary: {"curves": drawn(summary)["curves"][:1]}
+    )
     write("<script>alert(1)</script>", "1x1")
     write("$a_b & c", "1x1", warnings=("<b>odd</b>",))
     done = report_runs(str(tmp_path / "runs"), output=tmp_path / "report", title="<i>")

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import RunError
-from featx.reporting.sections.all_tables import by_stratum, layout, main_table
 from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect, natural
 from featx.reporting.summary import MACRO, summarise
@@ -18,6 +17,8 @@ from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
 from featx.stats.intervals import delong_interval
+
+from .conftest import single
 
 Write = Callable[..., Run]
 
@@ -50,7 +51,7 @@ def test_a_fold_of_one_class_is_counted_and_said_not_averaged(write: Write, tmp_
     (item,) = summary.overall
     assert (item.spread.mean, item.spread.n, item.spread.undefined) == (1.0, 1, 1)
     assert (
-        "A, malignant-vs-benign, AUC: the metric does not exist in 1 of 2 folds (1x2); mean and standard deviation are "
+        "A, malignant-vs-benign, AUC: the metric is undefined in 1 of 2 folds (1x2); mean and standard deviation are "
         "over the other 1."
     ) in summary.warnings
 
@@ -128,7 +129,7 @@ def test_images_of_a_stratum_are_counted_once(write: Write, tmp_path: Path) -> N
         write("A", fold, made)
     summary = summarise([tmp_path / "runs"])
     assert {item.level: item.distinct for item in summary.strata} == {"low": (4, 2), "high": (3, 2)}
-    table = by_stratum(summary)
+    table = single("strata", summary)
     assert table is not None
     assert [(row["level"], row["images"], row["positives"]) for row in records(table)] == [
         ("low", 4, 2),
@@ -170,12 +171,14 @@ def test_folds_that_leave_one_group_out_are_pooled_to_one_auc(write: Write, tmp_
     assert first.auc == (roc_auc(actual, scores),)
     assert (first.spread.low, first.spread.high) == pytest.approx((exact.low, exact.high))
     assert (first.series.folds, first.images, first.series.scores[0].models) == (("pooled",), (72,), 24)
-    caveat = "decision values of 24 models are pooled to one area, as if their scales agreed"
+    caveat = "decision values of 24 models are pooled for one AUC, assuming that their scales agree"
     assert f"A, B, malignant-vs-benign, AUC: {caveat}." in summary.warnings
     (pair,) = summary.comparisons["malignant-vs-benign", "leave-one-group-out"].pairs
     assert pair.finding.test == "DeLong by groups (Obuchowski 1997)"
     assert pair.finding.estimate == pytest.approx(first.auc[0] - second.auc[0])
-    assert any("decision values of 24 models" in str(row["warnings"]) for row in records(main_table(summary)))
+    assert any(
+        "decision values of 24 models" in str(row["warnings"]) for row in records(single("auc", summary))
+    )
     (said,) = findings(summary)
     assert "pooled decision values of 24 models" in said.lead
 
@@ -210,19 +213,22 @@ def test_warnings_of_an_arm_reach_the_table_and_the_list(write: Write, tmp_path:
     summary = summarise([tmp_path / "runs"])
     text = "only 5 groups in the smaller class: the normal approximation is poor"
     assert f"A, malignant-vs-benign, AUC: {text}." in summary.warnings
-    assert [row["warnings"] for row in records(main_table(summary))] == [text]
+    assert [row["warnings"] for row in records(single("auc", summary))] == [text]
 
 
 def test_an_arm_without_an_auc_leaves_the_others_theirs(write: Write, tmp_path: Path) -> None:
     write("A", "1x1", rows("nnnn", [1, 2, 3, 4]), folds_digest="0" * 64)
     write("B", "1x1", rows("nnpp", [1, 3, 2, 4]))
     write("C", "1x1", rows("nnpp", [1, 2, 3, 4]))
-    cells = [row[1] for row in layout(summarise([tmp_path / "runs"])).rows]
+    cells = [row[1] for row in single("auc-by-arm", summarise([tmp_path / "runs"])).rows]
     assert [cell and (cell.mean, cell.best) for cell in cells] == [None, (0.75, False), (1.0, True)]  # type: ignore[union-attr]
 
 
 def test_an_unknown_stratum_is_named(study: Path) -> None:
-    with pytest.raises(RunError, match=r"no run has the stratum 'site'; columns of these runs: difficulty"):
+    with pytest.raises(
+        RunError,
+        match=r"No run has the column 'site' to break results down by; columns of these runs: difficulty",
+    ):
         summarise([study], ["site"])
 
 
@@ -264,7 +270,7 @@ def test_a_fold_that_stands_twice_is_an_error_naming_both(write: Write, tmp_path
     write("A", "1x1")
     write("A", "1x1", folder="more")
     with pytest.raises(
-        RunError, match=r"arm 'A'.*fold '1x1': two runs, .*more.* and .*runs.*; give one"
+        RunError, match=r"arm 'A'.*fold '1x1': found two runs, .*more.* and .*runs.*Give only one"
     ) as caught:
         summarise([tmp_path / "runs", tmp_path / "more"])
     assert "\n" not in str(caught.value)
@@ -283,7 +289,7 @@ def test_an_arm_mixed_of_other_folds_or_manifests_is_an_error(
 ) -> None:
     write("A", "1x1")
     write("A", "1x2", **change)
-    with pytest.raises(RunError, match="does not belong with"):
+    with pytest.raises(RunError, match="differ"):
         summarise([tmp_path / "runs"])
 
 
@@ -297,15 +303,14 @@ def test_arms_of_unequal_folds_are_warned_of(write: Write, tmp_path: Path) -> No
     write("A", "1x1")
     write("A", "1x2")
     write("B", "1x1")
-    assert any("A alone has 1x2" in text for text in summarise([tmp_path / "runs"]).warnings)
+    assert any("only A has 1x2" in text for text in summarise([tmp_path / "runs"]).warnings)
 
 
 def test_arms_of_other_images_are_warned_of(write: Write, tmp_path: Path) -> None:
     write("A", "1x1", rows("nnpp", [1, 2, 3, 4]))
     write("B", "1x1", rows("nnp", [1, 2, 3]))
     assert any(
-        "fold 1x1 was not scored on the same images" in text
-        for text in summarise([tmp_path / "runs"]).warnings
+        "fold 1x1 was scored on different images" in text for text in summarise([tmp_path / "runs"]).warnings
     )
 
 
@@ -313,7 +318,7 @@ def test_other_settings_within_an_arm_are_warned_of(write: Write, tmp_path: Path
     write("A", "1x1")
     write("A", "1x2", settings={"scaling": "none"})
     assert any(
-        "other settings" in text and "scaling" in text for text in summarise([tmp_path / "runs"]).warnings
+        "different settings" in text and "scaling" in text for text in summarise([tmp_path / "runs"]).warnings
     )
 
 
@@ -355,7 +360,7 @@ def test_fine_tuning_alone_has_nothing_to_report(write: Write, tmp_path: Path) -
     [
         ({"scores": {"malignant": float("nan")}}, "image 'i0' has the score nan"),
         ({"actual": "carcinoma"}, "image 'i0' has the class 'carcinoma'"),
-        ({"id": "i1"}, "has image 'i1' twice"),
+        ({"id": "i1"}, "has the image 'i1' twice"),
     ],
 )
 def test_odd_predictions_are_refused(

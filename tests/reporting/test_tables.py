@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.cells import unguarded
-from featx.reporting.sections.all_tables import tables
 from featx.reporting.summary import Summary
 from featx.reporting.tables import (
     Column,
@@ -24,6 +23,8 @@ from featx.reporting.tables import (
     to_frame,
     write_tables,
 )
+
+from .conftest import every
 
 COLUMNS = (Column("arm", "Arm", text=True), Column("mean", "AUC"), Column("folds", "Folds"))
 
@@ -117,7 +118,7 @@ def test_a_table_is_written_in_each_format(tmp_path: Path) -> None:
 def test_the_answer_stands_behind_the_names_in_every_table(
     arms: Callable[..., Summary], answers: Callable[[Sequence[str]], set[str]]
 ) -> None:
-    for made in tables(arms(5)):
+    for made in every(arms(5)):
         names = [column.name for column in made.columns]
         if "low" in names or "smallest" in names:
             places = sorted(names.index(name) for name in answers(names))
@@ -128,7 +129,7 @@ def test_the_answer_stands_behind_the_names_in_every_table(
 
 @pytest.mark.parametrize(("classes", "name"), [(2, "malignant"), (4, "rarest class")])
 def test_positives_name_their_class(arms: Callable[..., Summary], classes: int, name: str) -> None:
-    for made in tables(arms(3, classes)):
+    for made in every(arms(3, classes)):
         names = [column.name for column in made.columns]
         if "positives" in names:
             assert {"positive", "class"} & set(names), made.name

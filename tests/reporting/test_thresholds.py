@@ -13,11 +13,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from featx.errors import ConfigError
 from featx.reporting.make_report import report_runs
-from featx.reporting.sections.performance import cuts, threshold_tables
+from featx.reporting.sections.performance import fixed_cuts
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 from featx.stats.operating import specificity_at_sensitivity, youden_point
+
+from .conftest import single
 
 Write = Callable[..., Run]
 
@@ -36,7 +38,11 @@ def drawn(rng: np.random.Generator, count: int, positives: int, fold: str = "1")
 
 
 def row(summary: Summary, threshold: str, table: int = 0) -> dict[str, Any]:
-    return next(one for one in records(threshold_tables(summary)[table]) if one["threshold"] == threshold)
+    return next(
+        one
+        for one in records((single("thresholds", summary), single("predictive-values", summary))[table])
+        if one["threshold"] == threshold
+    )
 
 
 def test_a_test_part_does_not_decide_by_which_threshold_it_is_judged(write: Write, tmp_path: Path) -> None:
@@ -63,7 +69,7 @@ def test_fixed_thresholds_promise_what_they_give_and_those_of_the_test_part_do_n
     read_off, given, truth = [], [], []
     for _ in range(250):
         inner, test, world = (drawn(rng, *sizes) for sizes in ((60, 15), (40, 8), (400, 100)))
-        cut = cuts(inner, "malignant")["Youden"]
+        cut = fixed_cuts(inner, "malignant")["Youden"]
 
         def split(rows: list[Prediction]) -> tuple[np.ndarray, np.ndarray]:
             return (
@@ -103,18 +109,22 @@ def test_runs_without_inner_scores_have_dashes_and_say_how_to_get_them(write: Wr
     write("old", "1", test, protocol="holdout")
     write("E", "1", test, protocol="holdout", kind="softmax", folder="runs/softmax")
     write("few", "1", test, protocol="holdout", format=2)
-    rates, predictive = threshold_tables(summarise([tmp_path / "runs"]))
+    summary = summarise([tmp_path / "runs"])
+    rates, predictive = single("thresholds", summary), single("predictive-values", summary)
     for one in records(rates):
-        fixed = one["threshold"] != "the SVM's own, 0"
+        fixed = one["threshold"] != "default, 0"
         assert (one["sensitivity"] is None) == fixed
         assert (one["true positive"] is None) == fixed
     assert all(
         one["positive predictive value"] is None
         for one in records(predictive)
-        if one["threshold"] != "the SVM's own, 0"
+        if one["threshold"] != "default, 0"
     )
-    assert "No fixed thresholds for old: the runs are of an earlier version; train them again" in rates.note
-    assert "for E (softmax): scores of a fine-tuned network's own head" in rates.note
+    assert (
+        "No fixed thresholds for old: runs of an earlier version have no inner scores; train them again"
+        in rates.note
+    )
+    assert "for E (softmax): a fine-tuned network's own head" in rates.note
     assert "for few: a class has too few groups" in rates.note
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from featx.reporting.figures.trends import costs, training_sizes
-from featx.reporting.sections.training import backbone_table, points, size_table
+from featx.reporting.arm_facts import size_points
+from featx.reporting.figures.trends import costs, size_curves
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Run
 from featx.stats import summarise_arm
 from featx.zoo import find_backbone
+
+from .conftest import single
 
 Write = Callable[..., Run]
 
@@ -50,7 +52,7 @@ def test_the_cost_is_what_the_runs_tell_of_their_features(write: Write, tmp_path
     write("C", "1x1", features=features("of my own"), environment={"extraction": {"d": speed}})
     write("D", "1x1", features=features("tiny", cost=known), environment={"extraction": {"d": speed}})
     summary = summarise([tmp_path / "runs"])
-    table = backbone_table(summary)
+    table = single("backbones", summary)
     assert table is not None
     found = {row["arm"]: row for row in records(table)}
     assert (found["A"]["images_per_second"], found["A"]["parameters"]) == (31.0, 98_432)
@@ -62,7 +64,7 @@ def test_the_cost_is_what_the_runs_tell_of_their_features(write: Write, tmp_path
     assert [found["C"][name] for name in ("images_per_second", "multiply_adds", "parameters")] == [None] * 3
     figure = costs(summary)
     assert figure is not None
-    assert [axes.get_xlabel().split()[0] for axes in figure.axes] == ["Images", "Parameters,"]
+    assert [axes.get_xlabel().split()[0] for axes in figure.axes] == ["Extraction", "Parameters"]
     assert all(map(within, figure.axes))
     assert [marks(axes) for axes in figure.axes] == [[31.0, 9.0], [98_432, 7, 98_432]]
 
@@ -76,7 +78,7 @@ def test_without_a_word_on_cost_the_zoo_knows_the_parameters_of_its_own_layers(
         ("C", "vgg16", "block3_pool"),
     ):
         write(arm, "1x1", features=features(backbone, layer))
-    table = backbone_table(summarise([tmp_path / "runs"]))
+    table = single("backbones", summarise([tmp_path / "runs"]))
     assert table is not None
     known = [find_backbone(name).parameters for name in ("resnet50", "vgg16")]
     assert [row["parameters"] for row in records(table)] == [*known, None]
@@ -86,7 +88,7 @@ def test_an_arm_of_one_backbone_alone_has_no_figure_of_cost(
     study: Path, write: Write, tmp_path: Path
 ) -> None:
     write("A", "1x1", features={"digest": "d"})
-    assert backbone_table(summarise([tmp_path / "runs"])) is None
+    assert single("backbones", summarise([tmp_path / "runs"])) is None
     assert costs(summarise([tmp_path / "runs"])) is None
     # Three arms of one network: that their speed differs is chance.
     assert costs(summarise([study])) is None
@@ -103,18 +105,18 @@ def test_folds_of_one_size_stand_together_whatever_their_protocol(write: Write, 
     sized(write, "A", "1x1", 200)
     sized(write, "B", "1x1", 200)
     summary = summarise([tmp_path / "runs"])
-    table = size_table(summary)
+    table = single("training-sizes", summary)
     assert table is not None
     assert [(row["arm"], row["images"], row["folds"]) for row in records(table)] == [
         ("A", 102, 2),
         ("A", 200, 1),
         ("A", 400, 1),
     ]
-    ((_, several),) = points(summary).items()
+    ((_, several),) = size_points(summary.series).items()
     (series,) = [item for item in summary.series if item.protocol == "mine.json"]
     assert several[0].total.mean == pytest.approx(summarise_arm(series.scores[:2]).mean)
-    assert any("from 100 to 400 images" in text for text in summary.warnings)
-    figure = training_sizes(summary)
+    assert any("have 100 to 400 images" in text for text in summary.warnings)
+    figure = size_curves(summary)
     assert figure is not None
     (axes,) = figure.axes
     (line,) = [line for line in axes.lines if len(line.get_xdata()) == 3]  # type: ignore[arg-type]
@@ -123,5 +125,5 @@ def test_folds_of_one_size_stand_together_whatever_their_protocol(write: Write, 
 
 
 def test_folds_of_about_one_size_have_no_such_table(study: Path) -> None:
-    assert size_table(summarise([study])) is None
-    assert training_sizes(summarise([study])) is None
+    assert single("training-sizes", summarise([study])) is None
+    assert size_curves(summarise([study])) is None

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from featx.reporting.sections.comparisons import power_table
 from featx.reporting.sections.statements import findings
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
+
+from .conftest import single
 
 Write = Callable[..., Run]
 
@@ -39,7 +40,7 @@ def test_a_difference_within_the_folds_variation_is_said_to_be_unproven(write: W
         write("B", fold, rows(second))
     (finding,) = findings(summarise([tmp_path / "runs"]))
     assert "A is best" in finding.lead
-    assert "The difference is not statistically significant." in finding.lead
+    assert "It is not statistically significant." in finding.lead
 
 
 def test_arms_of_other_folds_are_not_compared(write: Write, tmp_path: Path) -> None:
@@ -47,8 +48,8 @@ def test_arms_of_other_folds_are_not_compared(write: Write, tmp_path: Path) -> N
     write("B", "1x1", rows(BAD), folds_digest="0" * 64)
     (finding,) = findings(summarise([tmp_path / "runs"]))
     assert finding.lead == (
-        "A has the highest mean: AUC 1.000 on one test set. That is 0.333 above B, the next, but untested: scored on "
-        "different folds."
+        "A has the highest mean: AUC 1.000 on one test set. That is 0.333 above B, the second best, but the difference is "
+        "untested: scored on different folds."
     )
 
 
@@ -56,13 +57,13 @@ def test_equal_arms_share_the_highest_value(write: Write, tmp_path: Path) -> Non
     for arm in ("A", "B", "C"):
         write(arm, "1x1", rows(BAD if arm == "C" else GOOD))
     (finding,) = findings(summarise([tmp_path / "runs"]))
-    assert finding.lead.startswith("A and B share the highest value: AUC")
+    assert finding.lead.startswith("A and B share the highest mean: AUC")
 
 
 def test_a_task_without_any_auc_says_so(write: Write, tmp_path: Path) -> None:
     write("A", "1x1", [replace(row, actual="benign") for row in rows(GOOD)])
     (finding,) = findings(summarise([tmp_path / "runs"]))
-    assert finding.lead == "No arm has an AUC: every test part holds one class only."
+    assert finding.lead == "No arm has an AUC: every test set has one class only."
 
 
 def test_a_single_test_set_is_called_one(write: Write, tmp_path: Path) -> None:
@@ -98,8 +99,7 @@ def test_the_words_rank_and_quote_what_was_compared(write: Write, tmp_path: Path
     several(write, folds[:1], [GREAT], "C")
     (finding,) = findings(summarise([tmp_path / "runs"]))
     assert finding.lead.startswith("A is best of the 2 ranked arms: AUC 0.")
-    assert "That is +0." in finding.lead
-    assert "against B, the next" in finding.lead
+    assert "The difference to B, the second best, is +0." in finding.lead
     assert "6 folds, 48 test cases, 24 of them positive" in finding.lead
     (line,) = (text for text in finding.details if text.startswith("C is not ranked"))
     assert "over its own 1 fold" in line
@@ -113,7 +113,7 @@ def test_untested_arms_are_named_and_no_one_is_above_them(write: Write, tmp_path
     (finding,) = findings(summarise([tmp_path / "runs"]))
     text = " ".join((finding.lead, *finding.details))
     assert "Untested against A: C (scored on different folds)." in text
-    assert "Untested pairs: A and C, B and C; the table of pairs says why." in text
+    assert "Untested pairs: A and C, B and C; the table of pairs gives the reasons." in text
     assert "told apart" not in text
     assert "Every other arm" not in text
 
@@ -122,7 +122,9 @@ def test_on_one_test_set_two_trained_models_are_compared(write: Write, tmp_path:
     several(write, ["holdout"], [GREAT], "A", protocol="holdout")
     several(write, ["holdout"], [POOR], "B", protocol="holdout")
     (finding,) = findings(summarise([tmp_path / "runs"]))
-    assert finding.lead.endswith("this compares these two trained models, not two ways of training.")
+    assert finding.lead.endswith(
+        "A single test set compares these two trained models, not two ways of training."
+    )
 
 
 def test_interval_and_p_are_corrected_alike(study: Path) -> None:
@@ -130,13 +132,18 @@ def test_interval_and_p_are_corrected_alike(study: Path) -> None:
     (finding,), (found,) = findings(summary), summary.comparisons.values()
     (pair,) = (pair for pair in found.pairs if set(pair.arms) == {"source", "source + fine-tuned"})
     assert pair.adjusted_low < pair.finding.low < pair.finding.high < pair.adjusted_high
-    interval = f"simultaneous 95 % interval {-pair.adjusted_high:+.3f} to {-pair.adjusted_low:+.3f}"
-    assert f"{interval}; p = {pair.adjusted_p:.3f}, Holm over 3 comparisons".replace("-", "−") in finding.lead
+    interval = (
+        f"simultaneous 95 % confidence interval {-pair.adjusted_high:+.3f} to {-pair.adjusted_low:+.3f}"
+    )
+    assert (
+        f"{interval}; adjusted p = {pair.adjusted_p:.3f}, Holm over 3 comparisons".replace("-", "−")
+        in finding.lead
+    )
 
 
 def test_the_words_and_the_table_have_one_detectable_difference(study: Path) -> None:
     summary = summarise([study])
-    (finding,), table = findings(summary), power_table(summary)
+    (finding,), table = findings(summary), single("power", summary)
     assert table is not None
     (row,) = (row for row in records(table) if (row["a"], row["b"]) == ("source", "source + fine-tuned"))
     assert any(
@@ -149,11 +156,11 @@ def test_no_difference_is_detectable_that_is_not_possible(write: Write, tmp_path
     several(write, ["1x1", "1x2"], [PERFECT, CHANCE], "A")
     several(write, ["1x1", "1x2"], [FAIR, GREAT], "B")
     summary = summarise([tmp_path / "runs"])
-    table = power_table(summary)
+    table = single("power", summary)
     assert table is not None
     (row,) = records(table)
     assert row["smallest"] is None
-    assert "the largest that is possible, would not be found" in str(row["warnings"])
+    assert "the power for the largest possible difference" in str(row["warnings"])
     (finding,) = findings(summary)
     assert "Minimum detectable" not in " ".join(finding.details)
 
@@ -162,9 +169,9 @@ def test_planned_comparisons_are_stated_first(study: Path) -> None:
     summary = summarise([study], planned=["source:random", ("source + fine-tuned", "gone")])
     (finding,) = findings(summary)
     assert finding.lead.startswith(
-        "Planned comparisons: source against random +0.171 (simultaneous 95 % interval"
+        "Planned comparisons: source minus random +0.171 (simultaneous 95 % confidence interval"
     )
     assert "Holm over 2 planned comparisons" in finding.lead
-    assert "source + fine-tuned against gone: untested, no scores of gone." in finding.lead
+    assert "source + fine-tuned minus gone: untested, no scores of gone." in finding.lead
     assert "All other comparisons are exploratory. source + fine-tuned is best" in finding.lead
     assert "Holm over 2 exploratory comparisons" in finding.lead

@@ -85,7 +85,7 @@ def test_mistakes_are_mapped_by_default_and_shown_in_the_report(place, tmp_path,
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     assert again.maps == first.maps
-    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: ())
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: {})
     page = report_runs(place / "runs", output=tmp_path / "report", saliency=tmp_path / "a").html.read_text()
     assert page.count('<img src="data:image/png;base64,') == len(first.maps)
     assert 'alt="Saliency map of image p05: what speaks for red"' in page

@@ -146,7 +146,9 @@ def test_incomplete_repeats_are_left_out_of_the_5x2_tests() -> None:
     a, b = draw(1, NAMES_5X2[:-1]), draw(2, NAMES_5X2[:-1])
     found = compare_pair(a, b, protocol="5x2", test="combined-f")
     assert found.finding.freedom == (8, 4)
-    assert any("only 4 of the five repeats" in note for note in found.finding.warnings)
+    assert any(
+        "only 4 repeats: the 5x2cv tests are designed for five" in note for note in found.finding.warnings
+    )
     assert found.others[0].folds == 9
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from featx.errors import TrainingError
 from featx.study import worker
 
-def act(arguments, bench):
+def act(arguments, resources):
     progress, output = arguments["progress"], Path(os.environ["FAKE_OUTPUT"])
     name = str(arguments.get("arm", arguments.get("backbone", "report")))
     log = output / "calls.jsonl"
     with log.open("a") as file:
         facts = {k: v for k, v in arguments.items() if k != "progress"}
-        facts |= {"threads": bench.threads, "cpus": sorted(os.sched_getaffinity(0)), "pid": os.getpid(), "began": time.time(),
+        facts |= {"threads": resources.threads, "cpus": sorted(os.sched_getaffinity(0)), "pid": os.getpid(), "began": time.time(),
                   "omp": os.environ.get("OMP_NUM_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
         file.write(json.dumps(facts) + "\\n")
     print("a line from below Python's progress")

@@ -124,7 +124,7 @@ def test_a_worker_that_dies_is_a_failure_and_is_replaced(
     path = write_study('[arms.killed]\nweights = "random:3"\n' + ONE)
     outcome = run(path)
     assert outcome.failed == {
-        "svm killed on skin melanoma:rest": "its process was ended by SIGKILL; memory may have run out"
+        "svm killed on skin melanoma:rest": "its process was killed by SIGKILL; it may have been out of memory"
     }
     assert [job.kind for job in outcome.done] == ["extract", "extract", "svm", "report"]
 
@@ -225,9 +225,9 @@ def test_a_signal_stops_the_job_and_the_next_run_goes_on(
     sender.join()
     assert caught.value.number == number
     assert signal.getsignal(number) is before
-    assert any("stopping after the last commit point" in line for line in told.lines)
+    assert any("stopping the running jobs at their next checkpoint" in line for line in told.lines)
     (log,) = (path.parent / "out" / "jobs").glob("svm-slow*/log.txt")
-    assert "interrupted; the same job goes on" in log.read_text()
+    assert "interrupted; the next run resumes" in log.read_text()
     assert states(path) == {"extract random:1": "done", "svm slow": "pending", "report": "pending"}
     (fake_worker / "hurry").touch()
     assert [job.kind for job in run(path).done] == ["svm", "report"]

@@ -59,7 +59,7 @@ def test_nothing_is_done_nor_known_at_first(plan: Plan) -> None:
     assert not plan.output.exists()
     assert (
         found.lines()[-1]
-        == "left: about 0 s, one job at a time, and 9 jobs of which nothing alike has been measured"
+        == "left: about 0 s, one job at a time, and 9 jobs without an estimate, because no similar job has finished"
     )
 
 

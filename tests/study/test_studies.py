@@ -27,8 +27,7 @@ ARMS = '[arms.frozen]\nweights = "random"\n[arms.tuned]\ntitle = "with the targe
 @pytest.fixture
 def begun(tmp_path: Path, write_study: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A study of which nothing is finished, in the folder ``out``; its reports have no figures."""
-    drawn: list[Any] = []
-    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: tuple(drawn))
+    monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: {})
     plan = plan_study(write_study(ARMS), output=tmp_path / "out", cache=tmp_path / "cache")
     write_json(plan.output / KEPT, plan.study.model_dump(mode="json"))
     return plan

@@ -72,14 +72,14 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (FROZEN, [("kfold:2", "leaking.json")], "`targets.skin.protocol` = '{}/../leaking.json': fold 1: training image "),
         (FROZEN, [("kfold:2", "foreign.json")], "`targets.skin.protocol` = '{}/../foreign.json': fold 1 has 1 images"),
         (FROZEN, [("kfold:2", "narrow.json")], "`targets.skin.protocol` = '{}/../narrow.json': fold 1: no validation set can be taken from its training set"),
-        (FROZEN, [('"random"', '"imagenet-file"')], "`arms.frozen.weights` = 'imagenet-file': no such weights; did you mean 'imagenet'?"),
+        (FROZEN, [('"random"', '"imagenet-file"')], "`arms.frozen.weights` = 'imagenet-file': unknown weights source; did you mean 'imagenet'?"),
         (FROZEN, [('"random"', '"random:one"')], "`arms.frozen.weights` = 'random:one': weights 'random:one': the seed must be a whole number"),
         (FROZEN, [('"random"', '"imagenet"')], "`arms.frozen.weights` = 'imagenet': no ImageNet weights are published for tiny"),
         (FROZEN, [('"random"', '"preset"')], "`arms.frozen.weights` = 'preset': no preset is published for tiny"),
         (FROZEN, [('"random"', '"gone.h5"')], "`arms.frozen.weights` = '{}/../gone.h5': {}/../gone.h5: no such file or folder"),
         (FROZEN, [('"random"', '"./skin"')], "`arms.frozen.weights` = '{}': {}: holds no run of `featx finetune`"),
         (FROZEN + "[weights.ours]\n", [('"random"', '"ours"')], "`arms.frozen.weights` = 'ours': the table [weights.ours] has no weights for tiny"),
-        (FROZEN + "[weights.ours]\ntiny = 'imagnet'\n", [('"random"', '"ours"')], "`weights.ours.tiny` = 'imagnet': no such weights; did you mean 'imagenet'?"),
+        (FROZEN + "[weights.ours]\ntiny = 'imagnet'\n", [('"random"', '"ours"')], "`weights.ours.tiny` = 'imagnet': unknown weights source; did you mean 'imagenet'?"),
         (FROZEN, [('"random"', '"imagenet"'), ("tiny", "mobilenet_0.25")], "`arms.frozen.weights` = 'imagenet': no ImageNet weights of mobilenet_0.25: "),
         (FROZEN, [('"random"', '"preset"'), ("tiny", "vit_b16_hub")], "`arms.frozen.weights` = 'preset': no preset of vit_b16_hub: "),
         (FROZEN + "[extract]\nimage-size = 15\n", [], "`extract.image_size` = 15: image size 15 is too small for tiny; it takes 16 px"),
@@ -90,7 +90,7 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (FROZEN + "[extract]\nengine = 'openvino'\ndevice = 'gpu'\n", [], "`extract.engine` = 'openvino': The engine 'openvino' runs on the CPU only"),
         (TUNED + "[finetune]\nimage-size = 8\n", [], "`finetune.image_size` = 8: image size 8 is too small"),
         (TUNED + "training = {{ image-size = 8 }}\n", [], "`arms.tuned.training.image_size` = 8: image size 8 is too small"),
-        (TUNED + "[finetune]\nfinal-weights = [1, 2, 3]\n", [], "`finetune.final_weights` = (1.0, 2.0, 3.0): final_weights must hold one number"),
+        (TUNED + "[finetune]\nfinal-weights = [1, 2, 3]\n", [], "`finetune.final_weights` = (1.0, 2.0, 3.0): The 'final_weights' parameter must be one number"),
         (EYES + BOTH + "[sources.eyes.training]\nimage-size = 8\n", [], "`sources.eyes.training.image_size` = 8: image size 8 is too small"),
         (EYES + BOTH, [("[sources.eyes]", "[sources.eyes]\ntask = 'a:b'")], "`sources.eyes.task` = 'a:b': {}/manifest.csv: no image has the label a, b"),
         (EYES + BOTH, [('["eyes"]', '["eye"]')], "`arms.both.sources` names 'eye', which the study does not have; it has eyes"),
@@ -142,7 +142,7 @@ def test_groups_of_several_classes_cannot_be_scored(
 ) -> None:
     svm = "[svm]\ngroup-scores = 'mean'\n"
     path = faulty(FROZEN + svm, ("melanoma:rest", "labels"), rows=("1.png,melanoma", "1.png,scar"))
-    assert "several classes (p0, p10), and no class is the positive one" in told("plan", path, capsys)
+    assert "several classes (p0, p10), and the task has no positive class" in told("plan", path, capsys)
 
 
 def test_a_stratum_must_be_in_every_target(
@@ -231,5 +231,5 @@ def test_layers_are_looked_up_in_a_process_of_its_own() -> None:
 
 def test_a_lookup_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.study.study_inputs.sys.executable", "false")
-    with pytest.raises(FeatxError, match="the layers of tiny cannot be looked up: it said nothing"):
+    with pytest.raises(FeatxError, match="the layers of tiny cannot be listed: no message"):
         layer_problems(["tiny"], ["fc7"], "avg", 32)

@@ -14,7 +14,7 @@ import pytest
 from featx.progress import Silent
 from featx.runs import find_runs, read_run
 from featx.study.studies import plan_study, run_study
-from featx.study.worker import Bench, do_job
+from featx.study.worker import WorkerResources, do_job
 
 SMALLER = {
     "images = 600": "images = 20, size = 32",
@@ -100,10 +100,10 @@ def test_a_killed_study_ends_as_one_that_nothing_interrupted(killed: Path) -> No
     """The same jobs, done by their verbs in this process one after another."""
     straight = killed.with_name("straight")
     plan = plan_study(killed / "mine.toml", output=straight, cache=killed.with_name("cache"))
-    bench, results = Bench(threads=1, alone=True), {}
+    resources, results = WorkerResources(threads=1, alone=True), {}
     for job in plan.jobs:
         if job.kind != "report":
             taken = {name: results[key][name] for name, key in job.takes.items()}
-            results[job.digest] = do_job(job.kind, {**job.arguments, **taken}, bench, Silent())
+            results[job.digest] = do_job(job.kind, {**job.arguments, **taken}, resources, Silent())
     assert scored(killed / "reports" / "demo") == scored(straight)
     assert len(scored(straight)) == 12

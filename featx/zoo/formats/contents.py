@@ -1,4 +1,4 @@
-"""What a weights file may unpack to: a small file must not ask for more memory than the machine has."""
+"""Content of weights files, and the limit of their unpacked size: a small file must not fill the memory."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ __all__ = ["SPARE", "TIMES", "Allowance", "Contents", "StoredLayer"]
 TIMES = 4
 
 
-"""Times its own size that a file may unpack to: weights hardly compress, and halves become twice as long."""
+"""Maximum ratio of unpacked size to file size: weights hardly compress, and half precision is doubled to float32."""
 
 
 SPARE = 2**26
 
 
-"""Bytes allowed beside that, for small files whose weights are all alike."""
+"""Bytes allowed beyond that, for small files with constant weights."""
 
 
 class Allowance:
-    """Bytes that a weights file may still unpack to."""
+    """The number of bytes that a weights file may still unpack to."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._size = path, path.stat().st_size
         self._left = TIMES * self._size + SPARE
 
     def take(self, count: int) -> None:
-        """Take some bytes before they are unpacked."""
+        """Count bytes before they are unpacked."""
         self._left -= count
         if self._left < 0:
             raise WeightsError(
-                f"{self._path}: its {self._size:,} bytes would unpack to more than {TIMES} times as many and {SPARE:,} "
-                "beside; no weights do, so it is damaged or made to fill the memory"
+                f"{self._path}: its {self._size:,} bytes would unpack to more than {TIMES} times its size plus "
+                f"{SPARE:,} bytes; the file is damaged or malicious, copy or download it again"
             )
 
     def take_archive(self, archive: zipfile.ZipFile) -> None:
-        """Take what a zip archive says that it unpacks to; reading a member gives no more than it says."""
+        """Count the declared sizes of a zip archive; reading a member gives no more than its declared size."""
         self.take(sum(item.file_size for item in archive.infolist()))
 
     def take_dataset(self, dataset: Any) -> Any:
-        """Take the numbers of an HDF5 data set, which may be declared without being in the file."""
+        """Count the values of an HDF5 dataset, which may be declared without being in the file."""
         if dataset.dtype.hasobject:
-            raise ValueError(f"{dataset.name} holds no numbers")
+            raise ValueError(f"{dataset.name} contains no numbers")
         self.take(dataset.size * dataset.dtype.itemsize)
         return dataset
 
@@ -61,7 +61,7 @@ class StoredLayer:
     Attributes
     ----------
     name : str
-        Its name in the file; in the layout of Keras 3 its path, such as ``layers/conv2d_3``.
+        Its name in the file; in the layout of Keras 3, its path such as ``layers/conv2d_3``.
     arrays : tuple of ndarray
         Its weights in the file's order.
     """
@@ -72,7 +72,7 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a weights file holds.
+    """Content of a weights file.
 
     Attributes
     ----------
@@ -80,11 +80,11 @@ class Contents:
         The file.
     layout : str
         ``legacy`` (`.h5` of `keras.applications`, layers in order), ``keras`` (Keras 3, layers by path) or
-        ``named`` (another framework's, put under the names that the backbone's layers have).
+        ``named`` (of another framework, renamed to the layers of the backbone).
     layers : tuple of StoredLayer
         Layers that have weights, in the file's order.
     classes : tuple of str
-        Names of the classes that the network was trained on, where the file has them.
+        Names of the classes that the network was trained on, if the file has them.
     """
 
     path: Path
@@ -94,5 +94,5 @@ class Contents:
 
     @property
     def parameters(self) -> int:
-        """How many numbers it holds."""
+        """Number of weights."""
         return sum(array.size for layer in self.layers for array in layer.arrays)

@@ -1,7 +1,7 @@
-"""Readers of weights files: each gives the layers and arrays that a file holds, without building anything.
+"""Reader of weights files: the layers and arrays of a file, without building a network.
 
-A file's layout is told from its content, never from its name, and no code in it runs: of a ``.keras``
-archive the arrays alone are read, never the configuration.
+The format is detected from the content, not from the name, and no code of a file is run: of a ``.keras`` archive only
+the arrays are read, not the configuration.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ __all__ = ["elsewhere", "read_weights", "weights_formats"]
 
 
 def elsewhere(file: Any) -> str | None:
-    """Say what an HDF5 file takes from other files, without opening any of them.
+    """Find data of an HDF5 file that are stored in other files, without opening those.
 
-    An external link, a virtual dataset or a dataset with external storage makes HDF5 open whatever path the file
-    names, so that a file from elsewhere decides what is read on this machine. Links of users' own kinds are named
-    too, since what they lead to is not known.
+    With an external link, a virtual dataset or a dataset with external storage, HDF5 opens any path that the file
+    names, so that an untrusted file could decide which files of this machine are read. User-defined links are
+    reported too, since their target is unknown.
 
     Parameters
     ----------
     file : h5py.File or h5py.Group
-        What to look through. Only hard links are followed.
+        The file or group to search. Only hard links are followed.
 
     Returns
     -------
     str or None
-        The first such thing, in words; None for a file that holds all its data.
+        A description of the first such object; None if the file contains all its data.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def elsewhere(file: Any) -> str | None:
     "'there' is a link to another file"
     """
     links: list[tuple[bytes, int]] = []
-    # h5py cannot bear an error within this call, so that the links are gathered first and looked at later.
+    # An error inside this call would crash h5py, so the links are collected first and inspected later.
     file.id.links.visit(lambda name, link: links.append((name, link.type)), info=True)
     return next((reason for name, kind in links if (reason := _elsewhere(file.id, name, kind))), None)
 
@@ -75,9 +75,9 @@ def _elsewhere(group: Any, name: bytes, kind: int) -> str | None:
         return None
     layout = h5py.h5d.open(group, name).get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL:
-        return f"{called!r} is a virtual dataset, whose data stand in other files"
+        return f"{called!r} is a virtual dataset, whose data are in other files"
     if layout.get_layout() == h5py.h5d.CONTIGUOUS and layout.get_external_count():
-        return f"the data of {called!r} stand in another file"
+        return f"the data of {called!r} are in another file"
     return None
 
 
@@ -128,16 +128,16 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
             return read_matconvnet(file, backbone)
     except _DAMAGE as error:
         raise WeightsError(
-            f"{file}: damaged weights file ({_line(error) or type(error).__name__}); copy or fetch it again"
+            f"{file}: damaged weights file ({_line(error) or type(error).__name__}); copy or download it again"
         ) from error
     raise WeightsError(
-        f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, a .mat of MatConvNet, or a "
-        ".safetensors or .pth of PyTorch"
+        f"{file}: {_kind(head)}; give a .h5, .weights.h5 or .keras file of Keras, a .mat file of MatConvNet, or a "
+        ".safetensors or .pth file of PyTorch"
     )
 
 
 def weights_formats(backbone: str) -> tuple[str, ...]:
-    """Name the formats beside Keras' own that weights of a backbone may come in.
+    """List the formats, beside those of Keras, in which weights of a backbone can be read.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def weights_formats(backbone: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Names of frameworks.
+        Names of the frameworks.
 
     Examples
     --------
@@ -165,10 +165,10 @@ def _head(file: Path) -> bytes:
 
 def _kind(head: bytes) -> str:
     if not head:
-        return "an empty file, not a weights file"
+        return "the file is empty"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "a web page, not a weights file (a download that went wrong)"
-    return f"not a weights file that featx knows (it begins with {head[:8]!r})"
+        return "a web page, not a weights file; the download has failed"
+    return f"not a weights file in a known format (its first bytes are {head[:8]!r})"
 
 
 def _line(error: BaseException) -> str:
@@ -177,9 +177,9 @@ def _line(error: BaseException) -> str:
 
 def _read_archive(file: Path, backbone: str) -> Contents:
     with zipfile.ZipFile(file) as archive:
-        # Python makes room for as many bytes as a member says that it has.
+        # Python allocates as many bytes as a member declares.
         if sum(member.compress_size for member in archive.infolist()) > file.stat().st_size:
-            raise ValueError("its members are longer than the file")
+            raise ValueError("its members are larger than the file")
         Allowance(file).take_archive(archive)
         if is_torch_archive(archive):
             return from_state_dict(file, read_torch(file), backbone)
@@ -191,7 +191,7 @@ def _read_archive(file: Path, backbone: str) -> Contents:
 
 def _read_group(file: Path, group: Any) -> Contents:
     if reason := elsewhere(group):
-        raise WeightsError(f"{file}: {reason}; give a weights file that holds all its arrays itself")
+        raise WeightsError(f"{file}: {reason}; give a weights file that contains all its arrays")
     if "layer_names" not in group.attrs and "model_weights" in group:
         group = group["model_weights"]
     if _attribute(group, "layer_names") is not None:
@@ -203,7 +203,7 @@ def _read_group(file: Path, group: Any) -> Contents:
 
 
 def _attribute(group: Any, name: str) -> list[str] | None:
-    """Read a list of names, which Keras cuts into numbered chunks when it is long."""
+    """Read a list of names, which Keras splits into numbered chunks if it is long."""
     chunks = [group.attrs[name]] if name in group.attrs else []
     while not (chunks and name in group.attrs) and f"{name}{len(chunks)}" in group.attrs:
         chunks.append(group.attrs[f"{name}{len(chunks)}"])
@@ -235,7 +235,7 @@ def _keras_layers(group: Any, allowance: Allowance) -> list[StoredLayer]:
 
 def _array(dataset: Any) -> np.ndarray:
     if dataset.attrs.get("dtype") == "bfloat16":
-        # bfloat16 is the upper half of a float32; HDF5 has no such type and keeps its two bytes.
+        # bfloat16 is the upper half of a float32; HDF5 has no such type and stores the two bytes.
         halves = np.asarray(dataset).view(np.uint16).astype(np.uint32)
         return (halves << 16).view(np.float32)
     return np.asarray(dataset)

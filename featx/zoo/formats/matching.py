@@ -1,7 +1,6 @@
-"""Putting a file's arrays into a network: all of them, or none.
+"""Assign the arrays of a weights file to the layers of a network.
 
-Every shape is compared before the first weight is set, so that a wrong file never leaves a network that is
-half trained and half random.
+All shapes are compared before the first weight is set, so that a wrong file never leaves a network partly changed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = ["fill", "layer_names", "snake_case"]
 
 
 def snake_case(name: str) -> str:
-    """Spell a class name as Keras does in automatic layer names.
+    """Convert a class name to snake case as Keras does for automatic layer names.
 
     Examples
     --------
@@ -37,10 +36,10 @@ def snake_case(name: str) -> str:
 
 
 def layer_names(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Name the layers of a network, numbered ones from the beginning.
+    """Return the layers of a network by name, with automatic names numbered from the beginning.
 
-    Keras numbers layers without a name of their own through the whole process; here each network begins
-    anew, as in a fresh process.
+    Keras numbers layers without an explicit name across the whole process. Here the numbers of each network start at
+    zero, as in a new process.
 
     Parameters
     ----------
@@ -67,7 +66,7 @@ def layer_names(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return {names[id(layer)]: layer for layer in model.layers}
 
 
-# A classifier that `keras.applications` puts on top has at most this many layers with weights.
+# The classifier on top of a network of `keras.applications` has at most this many layers with weights.
 _TOP_LAYERS = 2
 
 
@@ -76,7 +75,7 @@ _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class _Slot:
-    """A place for a layer's arrays: its key in the file's layout, and the variables to set."""
+    """A layer to be set: its key in the layout of the file, and its variables."""
 
     key: str
     layer: Any
@@ -98,16 +97,16 @@ def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone:
     except WeightsError as error:
         if backbone.layer == POOLED or side == backbone.image_size:
             raise
-        # Dense layers behind a map, and places of tokens, have as many weights as the image is large.
-        hint = f"at {side} px it has other shapes than at its own {backbone.image_size} px"
-        raise WeightsError(f"{error}; {hint}: leave --image-size out, or name an earlier --layer") from error
+        # The number of weights of dense layers after a map, and of position embeddings, depends on the input size.
+        hint = f"at {side} px its shapes differ from those at its default of {backbone.image_size} px"
+        raise WeightsError(f"{error}; {hint}: omit --image-size, or give an earlier --layer") from error
     if spare > _TOP_LAYERS:
-        raise _wrong(contents, backbone, f"it holds {spare} layers more than {backbone.name} has")
+        raise _wrong(contents, backbone, f"it has {spare} more layers than {backbone.name}")
     for slot in wanted:
         arrays = _mended(slot, found[slot.key].arrays, backbone)
         for variable, array in zip(slot.variables, arrays, strict=True):
             variable.assign(array)
-        if hasattr(slot.layer, "finalize_state"):  # Normalization computes from its weights what it applies
+        if hasattr(slot.layer, "finalize_state"):  # Normalization derives other tensors from its weights
             slot.layer.finalize_state()
 
 
@@ -132,7 +131,7 @@ def _by_name(model: keras.Model, contents: Contents) -> _Found:
 
 
 def _by_path(model: keras.Model, contents: Contents) -> _Found:
-    """Find each layer by its path, also where the network is a part of the saved model."""
+    """Find each layer by its path, also if the network is a part of the saved model."""
     slots = [slot for slot in _keras_slots(model, "layers") if slot.variables]
     stored = {layer.name: layer for layer in contents.layers}
     first = slots[0].key
@@ -144,7 +143,7 @@ def _by_path(model: keras.Model, contents: Contents) -> _Found:
     return slots, found, spare
 
 
-# Layout of a file: how its layers are found; the slots, the layers by slot, how many layers are left over.
+# For each layout, the function that returns the slots, the stored layers by slot, and the number of unused layers.
 _LAYOUTS: dict[str, Callable[[Any, Contents], _Found]] = {
     "legacy": _in_order,
     "named": _by_name,
@@ -169,7 +168,7 @@ def _by_layer(model: keras.Model) -> list[_Slot]:
 
 
 def _keras_slots(model: keras.Model, prefix: str) -> Iterator[_Slot]:
-    """Walk the layers as Keras 3 does when it saves: by class, numbered within each container."""
+    """Iterate over the layers as Keras 3 does for saving: by class, numbered within each container."""
     import keras
 
     counts: dict[str, int] = {}
@@ -185,7 +184,7 @@ def _keras_slots(model: keras.Model, prefix: str) -> Iterator[_Slot]:
 
 
 def _parts(layer: Any, key: str, seen: set[int] | None = None) -> list[_Slot]:
-    """Walk the layers inside a layer as Keras 3 does when it saves: by attribute, those of a list by class."""
+    """List the layers inside a layer as Keras 3 does for saving: by attribute, those of a list by class."""
     import keras
 
     seen = {id(layer)} if seen is None else seen
@@ -203,12 +202,12 @@ def _parts(layer: Any, key: str, seen: set[int] | None = None) -> list[_Slot]:
 
 
 def _attribute(layer: Any, name: str) -> list[tuple[str, Any]]:
-    """Return the layers that an attribute holds, and what each adds to its path."""
+    """Return the layers in an attribute, and the suffix of the path of each."""
     import keras
 
     try:
         held = getattr(layer, name)
-    except (AttributeError, RuntimeError, ValueError):  # properties of what is not built
+    except (AttributeError, RuntimeError, ValueError):  # properties that need a built layer
         return []
     if isinstance(held, keras.layers.Layer):
         return [("", held)]
@@ -236,11 +235,11 @@ def _check(
                 contents,
                 backbone,
                 f"the first layer that differs is {slot.layer.name!r}: "
-                f"found {layer.name!r} {_text(shapes)}, wanted {_text(slot.shapes)}",
+                f"found {layer.name!r} {_text(shapes)}, expected {_text(slot.shapes)}",
             )
         if not all(np.isfinite(array).all() for array in layer.arrays):
             raise WeightsError(
-                f"{contents.path}: layer {layer.name!r} holds NaN or infinity; copy or fetch it again"
+                f"{contents.path}: layer {layer.name!r} contains NaN or infinite values; copy or download the file again"
             )
 
 
@@ -249,7 +248,9 @@ def _missing(slot: _Slot, contents: Contents) -> str:
     if contents.layout == "legacy":
         return f"it ends before {wanted}"
     first = contents.layers[0]
-    return f"it has no {wanted}; it begins with {first.name!r} {_text(tuple(a.shape for a in first.arrays))}"
+    return (
+        f"it has no {wanted}; its first layer is {first.name!r} {_text(tuple(a.shape for a in first.arrays))}"
+    )
 
 
 def _text(shapes: tuple[tuple[int, ...], ...]) -> str:
@@ -261,13 +262,13 @@ def _wrong(contents: Contents, backbone: Backbone, why: str) -> WeightsError:
     likely = _likely(contents)
     seems = f" (as many as {likely})" if likely else ""
     return WeightsError(
-        f"{contents.path}: holds {held}{seems}, not the weights of {backbone.name}: {why}; "
+        f"{contents.path}: contains {held}{seems}, which are not the weights of {backbone.name}: {why}; "
         f"give a file of {backbone.name}, or another --backbone"
     )
 
 
 def _likely(contents: Contents) -> str:
-    """Name the backbones with as many weights as the file, a classifier on top aside."""
+    """Return the names of backbones with as many weights as the file, with or without a classifier on top."""
     counts = {contents.parameters}
     for top in range(1, _TOP_LAYERS + 1):
         kept = contents.layers[:-top]
@@ -276,10 +277,10 @@ def _likely(contents: Contents) -> str:
 
 
 def _mended(slot: _Slot, arrays: tuple[np.ndarray, ...], backbone: Backbone) -> tuple[np.ndarray, ...]:
-    """Mend the published EfficientNet files, which hold deviations where variances belong.
+    """Correct the published EfficientNet files, which contain standard deviations in place of variances.
 
-    Keras adds a further rescaling by the root of the deviation when, and only when, it loads these files
-    itself; squaring the numbers does the same, and makes a file give equal features by name and by path.
+    Keras adds a rescaling by the square root of the deviation only if it loads these files itself. Squaring the values
+    has the same effect, so that a file gives the same features by name and by path.
     """
     if backbone.family != "efficientnet" or type(slot.layer).__name__ != "Normalization":
         return arrays

@@ -1,6 +1,8 @@
-"""Reader of MatConvNet's published networks, ``imagenet-vgg-m.mat`` and its like.
+"""Reader of the networks that MatConvNet publishes, such as ``imagenet-vgg-m.mat``.
 
-A file holds ``layers``, a cell of structs: convolutions with filters (height, width, channels, number) and
+SciPy's reader of MATLAB files is not used, since some damaged files make it end the whole process.
+
+A file contains ``layers``, a cell of structs: convolutions with filters (height, width, channels, number) and
 biases, as ``filters`` and ``biases`` in older files, as a cell ``weights`` in newer ones; pooling, ReLU and
 normalisation with their parameters. The mean of the training images is in ``normalization.averageImage``,
 the names of the classes in ``classes.description``, in newer files both under ``meta``.
@@ -47,7 +49,7 @@ _TAG = 8
 _DEEPEST = 32
 
 
-# Compressed variables may unpack to this many bytes, or to this many times the file: weights do not shrink by much.
+# Compressed variables may unpack to this many bytes, or to this multiple of the file: weights hardly compress.
 _LEAST, _RATIO = 64 << 20, 4
 
 
@@ -63,7 +65,7 @@ def read_mat(path: Path) -> dict[str, Any]:
     data = memoryview(path.read_bytes())
     version, order = bytes(data[124:126]), bytes(data[126:128])
     if order not in (b"IM", b"MI"):
-        raise ValueError("its header does not say how its bytes are ordered")
+        raise ValueError("its header does not state the byte order")
     endian = "<" if order == b"IM" else ">"
     if 2 in version:
         raise NotImplementedError
@@ -77,7 +79,7 @@ def read_mat(path: Path) -> dict[str, Any]:
             budget -= len(unpacked)
             kind, body = _Bytes(unpacked, endian).element()
         if kind != _MATRIX:
-            raise ValueError(f"an element of kind {kind} where a variable is due")
+            raise ValueError(f"expected a variable, got an element of type {kind}")
         name, value = _matrix(_Bytes(body, endian), 0)
         found[name] = value
     return found
@@ -89,12 +91,12 @@ def _unpacked(body: memoryview, most: int) -> memoryview:
     if len(data) > most:
         raise ValueError(f"it unpacks to more than {most / 1e6:,.0f} MB")
     if not stream.eof:
-        raise ValueError("a compressed variable is cut off")
+        raise ValueError("a compressed variable is truncated")
     return memoryview(data)
 
 
 class _Bytes:
-    """The elements of a part of a file, one after the other."""
+    """Sequential reader of the elements in a part of a file."""
 
     def __init__(self, data: memoryview, endian: str) -> None:
         self.data, self.endian = data, endian
@@ -104,39 +106,39 @@ class _Bytes:
         return len(self.data)
 
     def element(self) -> tuple[int, memoryview]:
-        """Take the next element: its kind and its bytes."""
+        """Read the type and the bytes of the next element."""
         if self.left < _TAG:
-            raise ValueError("it ends within an element")
+            raise ValueError("the file ends within an element")
         kind, size = (int(word) for word in np.frombuffer(self.data, f"{self.endian}u4", 2))
         start, padded = _TAG, size if kind == _COMPRESSED else -(-size // 8) * 8
-        if kind >> 16:  # a small element: kind, size and bytes in one tag
+        if kind >> 16:  # a small element: type, size and bytes in one tag
             kind, size, start, padded = kind & 0xFFFF, kind >> 16, 4, 4
         if size > min(padded, self.left - start):
-            raise ValueError("an element is longer than what holds it")
+            raise ValueError("an element is longer than its container")
         body = self.data[start : start + size]
         self.data = self.data[start + padded :]
         return kind, body
 
     def numbers(self) -> np.ndarray:
-        """Take the next element, which holds numbers."""
+        """Read the next element as numbers."""
         kind, body = self.element()
         if kind not in _NUMBERS:
-            raise ValueError(f"an element of kind {kind} where numbers are due")
+            raise ValueError(f"expected numbers, got an element of type {kind}")
         stored = np.dtype(f"{self.endian}{_NUMBERS[kind]}")
         return np.frombuffer(body, stored).astype(stored.newbyteorder("="), copy=False)
 
     def number(self) -> int:
-        """Take the next element, of which the first number counts."""
+        """Read the first number of the next element."""
         numbers = self.numbers()
         if not numbers.size:
-            raise ValueError("an element without a number")
+            raise ValueError("an element is empty, expected a number")
         return int(numbers[0])
 
     def text(self) -> str:
-        """Take the next element, which holds text."""
+        """Read the next element as text."""
         kind, body = self.element()
         if kind not in _TEXTS:
-            raise ValueError(f"an element of kind {kind} where text is due")
+            raise ValueError(f"expected text, got an element of type {kind}")
         order = {"<": "-le", ">": "-be"}[self.endian] if kind in (4, 17, 18) else ""
         return bytes(body).decode(_TEXTS[kind] + order, errors="replace")
 
@@ -158,25 +160,25 @@ def _matrix(part: _Bytes, depth: int) -> tuple[str, Any]:
     if kind == _CHAR:
         return name, _chars(part.text(), shape)
     if not _FIRST_NUMBER <= kind <= _LAST_NUMBER or flags & _COMPLEX:
-        raise ValueError(f"an array of class {kind}, which is none of a network's")
+        raise ValueError(f"an array of class {kind}, which networks do not have")
     return name, part.numbers().reshape(shape, order="F")
 
 
 def _struct(part: _Bytes, shape: tuple[int, ...], depth: int) -> np.ndarray:
     length, names = part.number(), part.element()[1]
     if length < 1 or len(names) % length:
-        raise ValueError(f"names of {length} bytes in {len(names)}")
+        raise ValueError(f"field names of {length} bytes in {len(names)} bytes")
     fields = [
         bytes(names[start : start + length]).split(b"\0")[0].decode("latin-1")
         for start in range(0, len(names), length)
     ]
     if not fields or not all(fields) or len(set(fields)) < len(fields):
-        raise ValueError("a struct without fields, or with fields of one name")
+        raise ValueError("a struct without fields or with duplicate field names")
     return _filled(part, shape, [(name, object) for name in fields], len(fields), depth)
 
 
 def _filled(part: _Bytes, shape: tuple[int, ...], kind: Any, members: int, depth: int) -> np.ndarray:
-    """Read the members of a cell or struct, the first index first."""
+    """Read the members of a cell or struct in column-major order."""
     count = math.prod(shape)
     if count * members > part.left // _TAG:
         raise ValueError(f"{count * members} members in {part.left} bytes")
@@ -190,14 +192,14 @@ def _filled(part: _Bytes, shape: tuple[int, ...], kind: Any, members: int, depth
 def _member(part: _Bytes, depth: int) -> Any:
     kind, body = part.element()
     if kind != _MATRIX:
-        raise ValueError(f"an element of kind {kind} where an array is due")
+        raise ValueError(f"expected an array, got an element of type {kind}")
     return _matrix(_Bytes(body, part.endian), depth + 1)[1]
 
 
 def _chars(text: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Give each row of a text as a str."""
+    """Return each row of a character array as a str."""
     if len(shape) != 2 or math.prod(shape) != len(text):
-        raise ValueError(f"a text of {len(text)} letters in an array of shape {shape}")
+        raise ValueError(f"a text of {len(text)} characters in an array of shape {shape}")
     rows = ["".join(text[start :: shape[0]]).rstrip() for start in range(shape[0])]
     return np.array(rows if shape[1] else [], str)
 
@@ -219,7 +221,7 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class _Net:
-    """A network that MatConvNet publishes: its weighted layers in order, and each map's side on the way."""
+    """A network that MatConvNet publishes: its layers with weights in order, and the size of each feature map."""
 
     layers: tuple[str, ...]
     sides: tuple[int, ...]
@@ -244,17 +246,17 @@ _NETS = {
 }
 
 
-# Backbones whose MatConvNet files are read.
+# Backbones for which MatConvNet files can be read.
 MATCONVNET_BACKBONES = tuple(_NETS)
 
 
 def guess_backbone(path: Path | str) -> str | None:
-    """Guess which backbone a MatConvNet file is of, from its number of weighted layers.
+    """Find the backbone of a MatConvNet file from its number of layers with weights.
 
     Returns
     -------
     str or None
-        Name of a backbone, or None if no network that featx knows has so many.
+        Name of the backbone, or None if no supported network has this number.
     """
     count = sum(bool(_weights(layer)) for layer in _layers(_load(Path(path)), Path(path)))
     return next((name for name, net in _NETS.items() if len(net.layers) == count), None)
@@ -266,12 +268,13 @@ def read_matconvnet(path: Path, backbone: str) -> Contents:
     Returns
     -------
     Contents
-        Its layers under the backbone's names: kernels as Keras has them, for VGG-16 and 19 with the colours
-        of the first in the order of Keras (blue first). For VGG-M, ``mean_image`` too.
+        Its layers with the names of the backbone and kernels in the order of Keras. For VGG-16 and VGG-19 the colour
+        channels of the first kernel are reversed (blue first), as in Keras. VGG-M has ``mean_image`` too.
     """
     if backbone not in MATCONVNET_BACKBONES:
         raise WeightsError(
-            f"{path}: a MatConvNet file; featx reads those of {', '.join(MATCONVNET_BACKBONES)} only"
+            f"{path}: a MatConvNet file, which can be read for the backbones {', '.join(MATCONVNET_BACKBONES)}; "
+            f"give one of these as --backbone, got {backbone!r}"
         )
     content = _load(path)
     layers = list(_layers(content, path))
@@ -288,8 +291,8 @@ def read_matconvnet(path: Path, backbone: str) -> Contents:
         stored.insert(0, StoredLayer("mean_image", (np.broadcast_to(mean, (_SIDE, _SIDE, 3)),)))
     elif not np.allclose(mean, _CAFFE_MEAN_RGB, atol=0.01):
         raise WeightsError(
-            f"{path}: its mean image is not the colour {_CAFFE_MEAN_RGB} that {backbone} subtracts; "
-            "its weights cannot be used"
+            f"{path}: its mean image is not the mean colour {_CAFFE_MEAN_RGB} that {backbone} subtracts; "
+            "the weights cannot be used"
         )
     return Contents(path, "named", tuple(stored), _classes(content))
 
@@ -298,17 +301,17 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         return read_mat(path)
     except NotImplementedError as error:
-        raise WeightsError(
-            f"{path}: a MATLAB file of version 7.3; save it with `save -v7` for featx"
-        ) from error
+        raise WeightsError(f"{path}: a MATLAB file of version 7.3; save it again with `save -v7`") from error
     except (OSError, ValueError, OverflowError, zlib.error) as error:
-        raise WeightsError(f"{path}: damaged MATLAB file ({error}); copy or fetch it again") from error
+        raise WeightsError(f"{path}: damaged MATLAB file ({error}); copy or download it again") from error
 
 
 def _layers(content: dict[str, Any], path: Path) -> Iterator[Any]:
     layers = content.get("layers")
     if layers is None or layers.dtype != object:
-        raise WeightsError(f"{path}: a MATLAB file without a cell `layers`; give a network of MatConvNet")
+        raise WeightsError(
+            f"{path}: a MATLAB file without a cell array `layers`; give a network of MatConvNet"
+        )
     for cell in layers.ravel():
         if cell.shape != (1, 1):
             raise WeightsError(
@@ -318,7 +321,7 @@ def _layers(content: dict[str, Any], path: Path) -> Iterator[Any]:
 
 
 def _field(struct: Any, name: str) -> Any:
-    """Take a field of a struct, None where it has none."""
+    """Return a field of a struct, None if it does not exist."""
     if struct is None or struct.dtype.names is None or name not in struct.dtype.names:
         return None
     value = struct[name]
@@ -350,14 +353,16 @@ def _numbers(layer: Any, name: str, default: tuple[float, ...]) -> tuple[float, 
 
 
 def _check_geometry(path: Path, layers: list[Any], backbone: str) -> None:
-    """Follow the side of an image through strides and paddings, and compare it with the backbone's."""
+    """Compute the size of each feature map from strides and padding, and compare it with the backbone's."""
     side, sides = _SIDE, []
     for layer in layers:
         kind = str(np.ravel(_field(layer, "type"))[0])
         if kind in ("normalize", "lrn"):
             found = _numbers(layer, "param", _LRN)
             if not np.allclose(found, _LRN):
-                raise WeightsError(f"{path}: normalises with {found}, {backbone} with {_LRN}")
+                raise WeightsError(
+                    f"{path}: its local response normalisation has the parameters {found}, expected {_LRN}; the weights cannot be used"
+                )
         weights = _weights(layer)
         if kind != "pool" and weights is None:
             continue
@@ -369,8 +374,8 @@ def _check_geometry(path: Path, layers: list[Any], backbone: str) -> None:
     wanted = list(_NETS[backbone].sides)[: len(sides)]
     if sides != wanted:
         raise WeightsError(
-            f"{path}: its maps have sides {sides}, those of {backbone} {wanted}; "
-            "its strides, paddings or pooling differ"
+            f"{path}: its feature maps have sizes {sides}, those of {backbone} {wanted}; its strides, padding or "
+            "pooling differ, so the weights cannot be used"
         )
 
 
@@ -380,11 +385,13 @@ def _mean(content: dict[str, Any], path: Path) -> np.ndarray:
         if image is not None and image.shape in {(_SIDE, _SIDE, 3), (1, 1, 3), (3, 1), (1, 3)}:
             shaped = image if image.ndim == 3 else image.reshape(1, 1, 3)
             return np.asarray(shaped, np.float32)
-    raise WeightsError(f"{path}: has no averageImage of {_SIDE}x{_SIDE}x3 or 1x1x3, so its input is unknown")
+    raise WeightsError(
+        f"{path}: has no averageImage of {_SIDE}x{_SIDE}x3 or 1x1x3, which the preprocessing needs; give a network of MatConvNet"
+    )
 
 
 def _field_of(home: Any, name: str) -> Any:
-    """Take a struct from the file's variables or from another struct, as one record."""
+    """Return a struct from the variables of a file or from another struct, as one record."""
     value = home.get(name) if isinstance(home, dict) else _field(home, name)
     return value[0, 0] if isinstance(value, np.ndarray) and value.shape == (1, 1) else value
 

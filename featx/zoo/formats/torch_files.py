@@ -136,7 +136,7 @@ _NamedTensors = Mapping[str, np.ndarray]
 _COUNTERS = "num_batches_tracked"
 
 
-# The joined weights of an attention are not those of a module in PyTorch.
+# The joint weights of an attention layer do not belong to a module in PyTorch.
 _JOINED = re.compile(r"in_proj_(weight|bias)$")
 
 
@@ -158,8 +158,8 @@ _VGG16 = {
 }
 
 
-# Pattern of a module's name, what it is here. The first that matches as a whole is taken; a name that none
-# matches stays: the layers of featx's own networks are named as timm's modules.
+# Pattern of a module's name, and name of the layer. The first full match is used; a name without a match is kept, since
+# the layers of featx's own networks have the names of timm's modules.
 _VGG16_NAMES = (
     *((rf"features\.{number}", name) for number, name in _VGG16.items()),
     (r"pre_logits\.fc1|classifier\.0", "fc1"),
@@ -187,7 +187,7 @@ _CONVNEXT_NAMES = (
     (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc(\d)", _STAGE + r"\1_block_\2_pointwise_conv_\3"),
     (r"stages\.(\d)\.blocks\.(\d+)\.gamma", _STAGE + r"\1_block_\2_layer_scale"),
     (r"head\.norm|classifier\.0", "layer_normalization"),
-    # torchvision counts stem, stages and downsamplings through, and the parts of a block too.
+    # torchvision numbers stem, stages and downsampling consecutively, and the parts of a block too.
     (r"features\.0\.0", "convnext_tiny_stem_conv"),
     (r"features\.0\.1", "convnext_tiny_stem_layernorm"),
     *(
@@ -203,7 +203,7 @@ _CONVNEXT_NAMES = (
 
 
 def _torchvision_efficientnet(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
-    """Name the parts of torchvision's EfficientNet, whose first stage does not expand."""
+    """Map the modules of torchvision's EfficientNet, whose first stage does not expand."""
     yield r"features\.0\.0", "conv_stem"
     yield r"features\.0\.1", "bn1"
     for stage, expands in enumerate([False] + [True] * (len(blocks) - 1)):
@@ -222,7 +222,7 @@ def _torchvision_efficientnet(blocks: tuple[int, ...]) -> Iterator[tuple[str, st
 
 
 def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
-    """Name the blocks of torchvision's MobileNetV2, counted through, by stage and block."""
+    """Map the consecutively numbered blocks of torchvision's MobileNetV2 to stage and block."""
     yield r"features\.0\.0", "conv_stem"
     yield r"features\.0\.1", "bn1"
     places = [(stage, block) for stage, count in enumerate(blocks) for block in range(count)]
@@ -244,7 +244,7 @@ def _torchvision_inverted(blocks: tuple[int, ...]) -> Iterator[tuple[str, str]]:
     yield rf"features\.{len(places) + 1}\.1", "bn2"
 
 
-# Torchvision's names of a Vision Transformer; its attention keeps query, key and value in one tensor, as timm's.
+# Names of a Vision Transformer of torchvision, whose attention has query, key and value in one tensor, as in timm.
 _BLOCK = r"encoder\.layers\.encoder_layer_(\d+)\."
 
 
@@ -255,7 +255,7 @@ _VIT_NAMES = (
     (_BLOCK + r"ln_(\d)", r"blocks.\1.norm\2"),
     (_BLOCK + r"self_attention\.in_proj", r"blocks.\1.attn.qkv"),
     (_BLOCK + r"self_attention\.out_proj", r"blocks.\1.attn.proj"),
-    # Files from before torchvision 0.12 count the layers of the perceptron otherwise.
+    # Files of torchvision before 0.12 number the layers of the perceptron otherwise.
     (_BLOCK + r"mlp\.(?:0|linear_1)", r"blocks.\1.mlp.fc1"),
     (_BLOCK + r"mlp\.(?:3|linear_2)", r"blocks.\1.mlp.fc2"),
     (r"encoder\.ln", "norm"),
@@ -273,17 +273,12 @@ _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-# Backbones whose PyTorch state dicts are read.
+# Backbones for which PyTorch state dicts can be read.
 TORCH_BACKBONES = tuple(_NAMES)
 
 
 def from_state_dict(path: Path, tensors: _NamedTensors, backbone: str) -> Contents:
-    """Put a state dict under the names of a backbone, in the shapes of Keras.
-
-    Parameters
-    ----------
-    tensors : mapping of str to ndarray
-        The state dict.
+    """Convert a state dict to the layer names of a backbone and the array shapes of Keras.
 
     Returns
     -------
@@ -293,8 +288,8 @@ def from_state_dict(path: Path, tensors: _NamedTensors, backbone: str) -> Conten
     """
     if backbone not in TORCH_BACKBONES:
         raise WeightsError(
-            f"{path}: a PyTorch state dict, which featx reads for {', '.join(TORCH_BACKBONES)}; give one of these as "
-            f"--backbone instead of {backbone!r}"
+            f"{path}: a PyTorch state dict, which can be read for the backbones {', '.join(TORCH_BACKBONES)}; give one "
+            f"of these as --backbone, got {backbone!r}"
         )
     layers = []
     for module, parts in _modules(tensors).items():
@@ -304,7 +299,7 @@ def from_state_dict(path: Path, tensors: _NamedTensors, backbone: str) -> Conten
 
 
 def _modules(tensors: _NamedTensors) -> dict[str, dict[str, np.ndarray]]:
-    """Gather the tensors of each module; a tensor of a module that has no layer of its own stands alone."""
+    """Group the tensors by module; a parameter without a layer of its own becomes a separate module."""
     modules: dict[str, dict[str, np.ndarray]] = {}
     for given, tensor in tensors.items():
         name = _JOINED.sub(r"in_proj.\1", given)
@@ -337,7 +332,7 @@ def _arrays(name: str, parts: Mapping[str, np.ndarray], backbone: str) -> tuple[
 
 
 def _kernel(name: str, weight: np.ndarray, backbone: str) -> np.ndarray:
-    """Turn a weight to (height, width, in, out) or (in, out), which is how Keras holds it."""
+    """Transpose a weight to (height, width, in, out) or (in, out), the order of Keras."""
     if backbone == "vgg16_torch" and name in ("fc1", "fc2"):
         return _DENSE[name](weight)
     if backbone == "convnext_tiny" and "pointwise" in name:
@@ -349,7 +344,7 @@ def _kernel(name: str, weight: np.ndarray, backbone: str) -> np.ndarray:
 
 
 def _first_dense(weight: np.ndarray) -> np.ndarray:
-    """Reorder what follows the last map, channels first there, channels last here."""
+    """Reorder the weights after the last map from channels first to channels last."""
     return weight.reshape(len(weight), 512, 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
 
 

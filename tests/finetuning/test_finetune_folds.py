@@ -1,9 +1,8 @@
-"""`finetune` as a whole: runs, weights, reuse, resuming, refusals."""
+"""`finetune`: runs, weights, reuse, resuming, and inputs that are refused."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import gc
 import json
 import shutil
@@ -16,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx import extract, train_svm
 from featx.data import read_folds
 from featx.digest import digest_file
 from featx.errors import ConfigError, ImageError, LeakError, ProtocolError, RunError, TaskError, WeightsError
-from featx.finetuning.finetune_folds import finetune
-from featx.finetuning.finetune_plan import advice, choose_recipe
-from featx.finetuning.learner import Kept
-from featx.finetuning.trainer import HEAD_FILE, HISTORY_FILE
-from featx.finetuning.training_recipe import RECIPES
+from featx.finetuning.finetune_folds import finetune, train_folds
+from featx.finetuning.finetune_plan import CompiledNetwork
+from featx.finetuning.finetune_runs import HEAD_FILE, HISTORY_FILE
+from featx.finetuning.finetune_settings import FinetuneSettings
 from featx.progress import Silent
 from featx.runs import COMPLETE, Run, find_runs
 from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, find_backbone, resolve_weights
@@ -58,7 +57,7 @@ def weights_of(run: Run) -> bytes:
     return (run.path / BACKBONE_FILE).read_bytes() + (run.path / HEAD_FILE).read_bytes()
 
 
-def test_a_run_says_what_it_is(trained: tuple[Run, ...]) -> None:
+def test_a_run_records_its_inputs(trained: tuple[Run, ...]) -> None:
     first, second = trained
     assert (first.record.kind, first.record.fold, second.record.fold) == ("finetune", "1", "2")
     assert first.record.lineage == ("random:3", "squares, fold 1")
@@ -69,9 +68,7 @@ def test_a_run_says_what_it_is(trained: tuple[Run, ...]) -> None:
     assert not list(first.path.parent.glob(".training-*"))
 
 
-def test_a_checkpoint_that_was_left_beside_a_finished_run_is_removed(
-    trained: tuple[Run, ...], squares: Path
-) -> None:
+def test_a_checkpoint_beside_a_finished_run_is_removed(trained: tuple[Run, ...], squares: Path) -> None:
     output = trained[0].path.parents[3]
     left = trained[0].path.with_name(f".training-{trained[0].path.name}")
     left.mkdir()
@@ -80,7 +77,7 @@ def test_a_checkpoint_that_was_left_beside_a_finished_run_is_removed(
     assert not left.exists()
 
 
-def test_the_history_has_a_row_an_epoch(trained: tuple[Run, ...]) -> None:
+def test_the_history_has_a_row_for_each_epoch(trained: tuple[Run, ...]) -> None:
     with (trained[0].path / HISTORY_FILE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -88,7 +85,7 @@ def test_the_history_has_a_row_an_epoch(trained: tuple[Run, ...]) -> None:
     assert best == trained[0].record.convergence["best_epoch"]
 
 
-def test_trained_on_names_the_images_seen(trained: tuple[Run, ...], squares: Path) -> None:
+def test_trained_on_lists_the_images_seen(trained: tuple[Run, ...], squares: Path) -> None:
     from featx.digest import digest_file
 
     run = trained[0]
@@ -118,26 +115,29 @@ def test_the_folder_of_the_folds_is_a_weights_source(trained: tuple[Run, ...]) -
 def test_the_same_seed_gives_the_same_bytes_alone_or_after_other_folds(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
-    """Also: with another number of workers, images streamed, and only the second fold trained."""
+    """With another number of threads, images decoded when needed, and only the second fold trained."""
     (alone,) = again(squares, tmp_path, folds=["2"], workers=5, memory_gib=0.0)
     assert weights_of(alone) == weights_of(trained[1])
     assert (alone.path / HISTORY_FILE).read_bytes() == (trained[1].path / HISTORY_FILE).read_bytes()
     assert alone.record.id == trained[1].record.id
 
 
-def test_a_kept_network_trains_the_next_fold_to_the_same_bytes(
+def test_a_compiled_network_trains_the_next_fold_to_the_same_bytes(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
-    """Compiled in a call before, for another fold and other weights."""
-    kept = Kept()
-    again(squares, tmp_path, weights="random:4", folds=["1"], arm="other", kept=kept)
-    compiled = kept.learner
-    (second,) = again(squares, tmp_path, folds=["2"], kept=kept)
-    assert compiled is not None
-    assert kept.learner is compiled
+    """The network was compiled in an earlier call, for another fold and other weights."""
+    compiled = CompiledNetwork()
+    given = {**FIELDS, "protocol": "kfold:2", "output": tmp_path / "out", "cache": tmp_path / "cache"}
+    first = FinetuneSettings.make({**given, "weights": "random:4", "folds": ["1"], "arm": "other"})
+    train_folds(squares, first, compiled)
+    learner = compiled.learner
+    second_fold = FinetuneSettings.make({**given, "weights": "random:3", "folds": ["2"]})
+    (second,) = train_folds(squares, second_fold, compiled)
+    assert learner is not None
+    assert compiled.learner is learner
     assert weights_of(second) == weights_of(trained[1])
-    kept.clear()
-    assert kept == Kept()
+    compiled.clear()
+    assert compiled == CompiledNetwork()
 
 
 def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
@@ -149,7 +149,37 @@ def test_finished_folds_are_reused(trained: tuple[Run, ...], squares: Path, tmp_
         again(squares, tmp_path, output=output, epochs=4)
 
 
-def test_no_fold_is_trained_where_another_cannot_be_done(squares: Path, tmp_path: Path) -> None:
+def test_finished_folds_are_reused_without_importing_keras(trained: tuple[Run, ...], squares: Path) -> None:
+    output, cache = trained[0].path.parents[3], trained[0].path.parents[4] / "cache"
+    given = {
+        **FIELDS,
+        "weights": "random:3",
+        "protocol": "kfold:2",
+        "output": str(output),
+        "cache": str(cache),
+    }
+    code = f"""
+import sys
+from featx.finetuning import finetune
+assert len(finetune({str(squares)!r}, **{given!r})) == 2
+print([name for name in ("keras", "tensorflow") if name in sys.modules])
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_an_arm_goes_from_fine_tuning_to_svms_by_its_name(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    """One call each: fine-tune, extract from the folder of the runs, train SVMs; no path of a store is given."""
+    places: dict[str, Any] = {"cache": tmp_path / "cache"}
+    extract(squares, backbone="tiny", weights=trained[0].path.parent, arm="tuned", engine="keras", **places)
+    runs = train_svm(squares, arm="tuned", protocol="kfold:2", output=tmp_path / "runs", **places)
+    assert [(run.record.arm, run.record.fold) for run in runs] == [("tuned", "1"), ("tuned", "2")]
+    assert [run.record.lineage for run in runs] == [run.record.lineage for run in trained]
+
+
+def test_no_fold_is_trained_if_another_cannot_be_trained(squares: Path, tmp_path: Path) -> None:
     lines = squares.read_text().splitlines()
     few = [lines[0], *(lines[number] for number in (1, 3, 5, 7, 9))]
     (tmp_path / "m.csv").write_text("\n".join(few) + "\n")
@@ -161,7 +191,7 @@ def test_no_fold_is_trained_where_another_cannot_be_done(squares: Path, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_missing_groups_and_doubtful_labels_are_said(squares: Path, tmp_path: Path) -> None:
+def test_missing_groups_and_doubtful_labels_are_warned_of(squares: Path, tmp_path: Path) -> None:
     class Lines(Silent):
         def say(self, message: str) -> None:
             said.append(message)
@@ -177,7 +207,7 @@ def test_missing_groups_and_doubtful_labels_are_said(squares: Path, tmp_path: Pa
         again(tmp_path / "m.csv", tmp_path, strict_labels=True, **given)
 
 
-def test_a_dry_run_says_what_each_fold_would_do(
+def test_a_dry_run_prints_what_each_fold_would_do(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
     class Lines(Silent):
@@ -186,14 +216,14 @@ def test_a_dry_run_says_what_each_fold_would_do(
 
     said: list[str] = []
     assert again(squares, tmp_path, output=trained[0].path.parents[3], dry_run=True, progress=Lines()) == ()
-    assert [line.split(",")[0] for line in said] == ["fold 1: finished before", "fold 2: finished before"]
+    assert [line.split(",")[0] for line in said] == ["fold 1: finished", "fold 2: finished"]
     said.clear()
     assert again(squares, tmp_path, folds=["2"], dry_run=True, progress=Lines()) == ()
-    assert said[0].startswith("fold 2: train on 24 images, 24 kept for testing, from random:3, into ")
+    assert said[0].startswith("fold 2: will train random:3 on 24 training and 24 test images, into ")
     assert not (tmp_path / "out").exists()
 
 
-def test_networks_are_let_go(trained: tuple[Run, ...]) -> None:
+def test_networks_are_released(trained: tuple[Run, ...]) -> None:
     from featx.finetuning.learner import Learner
 
     gc.collect()
@@ -201,13 +231,13 @@ def test_networks_are_let_go(trained: tuple[Run, ...]) -> None:
     assert not [value for value in gc.get_objects() if isinstance(value, Learner)]
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(
+def test_a_killed_training_resumes_to_the_same_bytes(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL of a real process while it trains, at a moment that chance picks."""
+    """A real process is killed by SIGKILL while it trains."""
     given = {"weights": "random:3", "protocol": "kfold:2", "output": str(tmp_path / "out"), "folds": ["2"]}
     code = f"""
-from featx.finetuning.finetune_folds import finetune
+from featx.finetuning import finetune
 class Lines:
     def start(self, *given): pass
     def advance(self, count=1): pass
@@ -231,7 +261,7 @@ finetune({str(squares)!r}, progress=Lines(), cache={str(tmp_path / "cache")!r}, 
     assert not list(resumed.path.parent.glob(".*"))
 
 
-def test_each_fold_goes_on_from_its_own_weights(
+def test_each_fold_starts_from_its_own_weights(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
     fields = {"weights": trained[0].path.parent, "epochs": 1, "head_epochs": 1, "recipe": "modern"}
@@ -244,17 +274,17 @@ def test_each_fold_goes_on_from_its_own_weights(
     )
 
 
-def test_weights_that_know_a_test_image_are_refused(
+def test_weights_that_have_seen_a_test_image_are_refused(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(LeakError, match="trained on 24 test images of fold 2"):
         again(squares, tmp_path, weights=trained[0].path)
 
 
-def test_weights_that_know_a_test_image_s_group_are_refused(
+def test_weights_that_have_seen_the_group_of_a_test_image_are_refused(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:
-    """x0 and x1 are of one group: x0, which trained the weights, is in no part of the fold, and x1 tests."""
+    """x0 and x1 are of one group: x0, which trained the weights, is not in the fold, and x1 is a test image."""
     known = tmp_path / "known"
     shutil.copytree(trained[0].path, known)
     facts = json.loads((known / TRAINED_ON_FILE).read_text())
@@ -270,7 +300,7 @@ def test_weights_that_know_a_test_image_s_group_are_refused(
         again(squares, tmp_path, weights=known, protocol=tmp_path / "folds.csv", dry_run=True)
 
 
-def test_other_folds_beside_standing_runs_are_refused(trained: tuple[Run, ...], squares: Path) -> None:
+def test_other_folds_in_the_same_output_folder_are_refused(trained: tuple[Run, ...], squares: Path) -> None:
     output = trained[0].path.parents[3]
     with pytest.raises(ProtocolError, match="this folder has runs with other folds"):
         again(squares, output, output=output, seed=5, dry_run=True)
@@ -284,7 +314,7 @@ def test_a_folder_without_the_fold_is_refused(
         again(squares, tmp_path, weights=trained[0].path.parent, protocol="none")
 
 
-def test_a_source_task_trains_on_everything_and_passes_its_images_on(squares: Path, tmp_path: Path) -> None:
+def test_a_source_task_trains_on_all_images_and_records_them(squares: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     boards = tmp_path / "boards"
     (source,) = again(squares, tmp_path, protocol="none", epochs=1, arm="source", tensorboard=boards)
@@ -296,10 +326,10 @@ def test_a_source_task_trains_on_everything_and_passes_its_images_on(squares: Pa
         again(squares, tmp_path, weights=source.path, arm="target")
 
 
-def test_out_of_memory_halves_what_goes_through_at_once(
+def test_out_of_memory_halves_the_micro_batch(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The result is that of a recipe with as many parts from the start."""
+    """The result is that of a recipe with as many micro-batches from the start."""
     from featx.finetuning.learner import Learner
 
     real = Learner.train
@@ -318,8 +348,8 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     assert weights_of(halved) == weights_of(parts)
 
 
-def test_the_head_scores_the_test_part(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
-    """Networks that stand already are scored without being trained again."""
+def test_the_head_scores_the_test_set(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:
+    """Finished networks are scored without being trained again."""
     from featx.stats.auc import roc_auc
 
     fields = {"output": trained[0].path.parents[3], "head": "softmax", "scores": tmp_path / "softmax"}
@@ -338,15 +368,7 @@ def test_the_head_scores_the_test_part(trained: tuple[Run, ...], squares: Path, 
         again(squares, tmp_path, head="linear")
 
 
-@pytest.mark.parametrize(("recipe", "remarks"), [("modern", 1), ("scratch", 0), ("paper", 0)])
-def test_a_recipe_that_does_not_suit_random_weights_is_remarked(recipe: str, remarks: int) -> None:
-    sources = resolve_weights("random", find_backbone("tiny"))
-    assert len(advice(RECIPES[recipe], sources)) == remarks
-    assert choose_recipe(None, sources, {}).name == "scratch"
-    assert not advice(RECIPES[recipe], [dataclasses.replace(sources[0], seed=None)])
-
-
-def test_unknown_fields_and_unreadable_images_are_told(squares: Path, tmp_path: Path) -> None:
+def test_unknown_keywords_and_unreadable_images_are_refused(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'epochs'"):
         again(squares, tmp_path, epoch=3)
     broken = tmp_path / "data"
