@@ -92,7 +92,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             self.fail(f"{value!r} is not a list of numbers separated by commas, such as 1,3", param, ctx)
 
 
-class Texts(click.Choice[str]):
+class ChoiceWithRemoved(click.Choice[str]):
     """One of some texts; a text that an earlier version allowed has a message of its own."""
 
     def __init__(self, option: Option) -> None:
@@ -164,7 +164,7 @@ def _type(option: Option) -> click.ParamType[Any]:
     if option.joined:
         return Numbers()
     if option.values:
-        return Texts(option)
+        return ChoiceWithRemoved(option) if option.removed else click.Choice(option.values)
     if option.kind is int:
         return click.IntRange(None if low is None else int(low), None if high is None else int(high))
     if option.kind is float:

@@ -56,7 +56,7 @@ def test_leaving_one_group_out_is_said_before_training_and_summed_up_pooled(data
     # Without groups every image is one: no fold has both classes.
     assert run(_arguments(data, tmp_path, "--protocol", "leave-one-group-out", "--costs", "1")) == 0
     err = capsys.readouterr().err
-    said = "60 of 60 folds leave out a group that lacks a class, so they have no AUC of their own"
+    said = "60 of 60 folds have a test set that lacks a class, so they have no AUC of their own"
     assert said in err
     assert err.index(said) < err.index("no AUC, because a class is missing")
     assert "of the pooled decision function values of 60 folds" in err.splitlines()[-1]
@@ -90,7 +90,7 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--costs", "1,x"], 2, "--costs takes numbers"),
+        (["--costs", "1,x"], 2, "Invalid value for '--costs': '1,x' is not a list of numbers"),
         (["--costs", "1,0.1"], 2, "ascending"),
         (["--fold", "9x9"], 2, "no fold 9x9"),
         (["--protocol", "sixfold"], 2, "no protocol 'sixfold'"),
