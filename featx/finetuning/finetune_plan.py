@@ -82,7 +82,7 @@ class FinetunePlan:
     image_size : int
         Input size in pixels.
     arm : str
-        Name of the arm in reports.
+        Name of the arm, in reports.
     folder : Path
         Where runs go.
     seed : int

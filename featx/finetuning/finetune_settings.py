@@ -33,7 +33,7 @@ class _TrainingOptions(Options):
     backbone: str = text(REQUIRED, "Pre-trained network of the zoo.", short="-m")
     weights: str | Path = text(
         "imagenet",
-        "Initial weights: random[:SEED], imagenet, preset, a weights file, a fine-tuning run, or a folder of such runs, "
+        "Weights source: random[:SEED], imagenet, preset, a weights file, a fine-tuning run, or a folder of such runs, "
         "of which each fold takes the one of its own name.",
         short="-w",
         types=(Path,),
@@ -51,7 +51,7 @@ class _TrainingOptions(Options):
         "score each test set with the network's own head, as runs of kind softmax that `featx report` compares.",
     )
     arm: str | None = text(
-        None, "Name of the arm in reports.", default_text="backbone, weights and recipe", metavar="NAME"
+        None, "Name of the arm, in reports.", default_text="backbone, weights and recipe", metavar="NAME"
     )
     output: Path | str = path(
         Path("reports/finetuned"), "Folder of runs: OUTPUT/ARM/TASK/PROTOCOL/FOLD.", short="-o"
@@ -69,7 +69,7 @@ class _TrainingOptions(Options):
         "Also write the metrics of every epoch for TensorBoard, to DIR/ARM/TASK/PROTOCOL/FOLD.",
         metavar="DIR",
     )
-    dry_run: bool = switch(False, "Print what each fold would do, and stop.")
+    dry_run: bool = switch(False, "Report what would be done, and stop.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,22 +58,20 @@ class TrainingRecipe(Options):
     head_epochs: int = whole(
         3, "Number of epochs before these in which the new head is trained on a frozen backbone.", low=0
     )
-    batch_size: int = whole(32, "Images of an optimizer step.", low=1, short="-b")
+    batch_size: int = whole(32, "Images of a batch, for one optimizer step.", low=1, short="-b")
     accumulate: int = whole(
         1,
         "Number of micro-batches that a batch is split into to save device memory; their gradients are accumulated.",
         low=1,
     )
-    image_size: int | None = whole(
-        None, "Input size of the network in pixels.", low=8, default_text="the backbone's own"
-    )
+    image_size: int | None = whole(None, "Input size in pixels.", low=8, default_text="the backbone's own")
     preparation: str = text(
         "resize", "Which part of an image is resized to the input size, as for `featx extract`."
     )
     precision: str = choice(
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
-        "Arithmetic of the training; weights stay float32.",
+        "Arithmetic of the forward pass; weights stay float32.",
     )
     jit: bool | None = switch(
         None,

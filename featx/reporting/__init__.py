@@ -1,4 +1,8 @@
-"""Tables, figures and the HTML page."""
+"""Reports of finished runs.
+
+Runs come in: their predictions and what they recorded. `report_runs` compares the arms, and fills every table and
+figure that `report_contents` lists. Tables (CSV, LaTeX, Markdown), figures (PNG, PDF) and one HTML page go out.
+"""
 
 import lazy_loader
 

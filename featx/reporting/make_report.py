@@ -17,10 +17,10 @@ from featx.options import verb
 from featx.progress import Silent
 from featx.runs import COMPLETE
 
-from .contents import CONTENTS, drawings, tables
 from .figures.canvas import save
 from .overlays import gallery
 from .page import PageSection, render_page
+from .report_contents import CONTENTS, drawings, tables
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes, thumbnails
 from .sections.statements import Statement, findings

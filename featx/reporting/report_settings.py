@@ -57,7 +57,7 @@ class ReportSettings(Options):
     planned: Sequence[str | tuple[str, str]] | None = texts(
         None,
         "Comparison A minus B that was planned before the results were seen; may be repeated. Planned comparisons are "
-        "stated first and corrected among themselves; all others are exploratory.",
+        "stated first and adjusted among themselves; all others are exploratory.",
         metavar="A:B",
         types=(tuple, list),
         default_text="those of the study file",

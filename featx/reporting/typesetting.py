@@ -167,9 +167,9 @@ def _without_constants(grid: Grid) -> tuple[Grid, str]:
     if not any(text for place, text in enumerate(grid.text) if place not in same):
         same = [place for place in same if place]  # a column must name the rows
     kept = [place for place in range(len(grid.heads)) if place not in same]
-    told = [place for place in same if grid.rows[0][place] != _DASH]
-    facts = "; ".join(f"{grid.heads[place]}: {grid.rows[0][place]}" for place in told)
-    return grid.only(kept), f"In every row: {facts}." if told else ""
+    shown = [place for place in same if grid.rows[0][place] != _DASH]
+    facts = "; ".join(f"{grid.heads[place]}: {grid.rows[0][place]}" for place in shown)
+    return grid.only(kept), f"In every row: {facts}." if shown else ""
 
 
 def _parts(grid: Grid) -> list[list[int]]:

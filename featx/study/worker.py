@@ -45,15 +45,9 @@ class WorkerResources:
     threads : int
         Number of threads of a job.
     alone : bool
-<<<<<<< HEAD
         Whether no other worker runs at the same time, so that engines may choose their threads themselves.
     kept : CompiledNetwork
         The network that the training before has compiled.
-=======
-        Whether no other worker runs at the same time, so that engines choose their number of threads themselves.
-    kept : Kept
-        The compiled network of the previous training.
->>>>>>> study
     """
 
     threads: int
@@ -76,19 +70,12 @@ def do_job(kind: str, arguments: Arguments, resources: WorkerResources, progress
     return verb({**arguments, "progress": progress}, resources)
 
 
-<<<<<<< HEAD
-def _train(arguments: Arguments, bench: Bench) -> dict[str, Any]:
+def _train(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     from featx.finetuning import FinetuneSettings, train_folds
 
-    given = {**arguments, "workers": bench.threads}
+    given = {**arguments, "workers": resources.threads}
     manifest = given.pop("manifest")
-    runs = train_folds(manifest, FinetuneSettings.make(given), bench.kept)
-=======
-def _train(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
-    from featx.finetuning import finetune
-
-    runs = finetune(**{**arguments, "workers": resources.threads, "kept": resources.kept})
->>>>>>> study
+    runs = train_folds(manifest, FinetuneSettings.make(given), resources.kept)
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 

@@ -52,6 +52,14 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
     return call
 
 
+def _inside(kind: Any) -> str:
+    """Give a number within the bounds of a type that is not a likely default."""
+    low, high = (getattr(kind, name, None) for name in ("min", "max"))
+    if high is not None and high < 7:
+        return str(high - (high - (low or 0)) / 2)
+    return str(max(low or 0, 7))
+
+
 def sample(param: click.Option) -> Any:
     """Give a value that an option takes, as TOML writes it."""
     if param.is_flag:
@@ -59,8 +67,7 @@ def sample(param: click.Option) -> Any:
     if isinstance(param.type, click.Choice):
         return repr(next(iter(param.type.choices)))
     numeric = isinstance(param.type, click.types.IntParamType | click.types.FloatParamType)
-    below_one = getattr(param.type, "max", None) == 1
-    value = ("0.5" if below_one else "7") if numeric else "'7'"
+    value = _inside(param.type) if numeric else "'7'"
     return f"[{', '.join([value] * param.nargs)}]" if param.nargs > 1 else value
 
 
@@ -118,6 +125,7 @@ def test_other_keys_are_refused(key: str, given: Callable[..., dict[str, Any]]) 
 
 
 COMMANDS = dict(commands_below(command_line.featx))
+HELP: Any = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # Options of one name that say different things, with the reason why they do.
 UNLIKE = {
     "--list": "each command says what it lists",
@@ -175,12 +183,12 @@ def test_exceptions_are_needed() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_ends_with_an_example_that_the_command_takes(name: str) -> None:
-    context = click.Context(COMMANDS[name], info_name=name, max_content_width=100)
+    context = click.Context(COMMANDS[name], info_name=name, **HELP)
     *_, head, line = COMMANDS[name].get_help(context).splitlines()
     assert head.strip() == "Example:"
     program, *words = shlex.split(line)
     assert [program, *words[: len(name.split())]] == ["featx", *name.split()]
-    with COMMANDS[name].make_context(name, words[len(name.split()) :]) as parsed:
+    with COMMANDS[name].make_context(name, words[len(name.split()) :], **HELP) as parsed:
         assert parsed.params
 
 

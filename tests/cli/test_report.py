@@ -94,9 +94,9 @@ def test_stdout_takes_the_format_asked_for(
 @pytest.mark.usefixtures("quick")
 def test_two_arms_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--compare", "random", "imagenet"]) == 0
-    assert "p corrected" in capsys.readouterr().out
+    assert "Adjusted p" in capsys.readouterr().out
     assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--compare", "random", "mine"]) == 2
-    assert "no run has the arm 'mine'; arms of these runs: imagenet, random" in capsys.readouterr().err
+    assert "No run has the arm 'mine'; arms of these runs: imagenet, random" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")
@@ -106,12 +106,13 @@ def test_planned_comparisons_are_stated_first(
     given = ["report", str(runs), "-o", str(tmp_path / "out")]
     assert run([*given, "--planned", "random:imagenet", "--format", "json"]) == 0
     out, err = capsys.readouterr()
-    assert "labels (5x2): Planned comparison: random against imagenet" in err
+    assert "labels (5x2): Planned comparison: random minus imagenet" in err
     assert [row["kind"] for row in json.loads(out)["tables"]["pairs-labels"]] == ["planned"]
     assert run([*given, "--planned", "random:mine"]) == 2
     text = capsys.readouterr().err
     assert (
-        "planned comparison 'random:mine': give two arms as A:B; arms of these runs: imagenet, random" in text
+        "Planned comparison 'random:mine' does not name two arms as A:B; arms of these runs: imagenet, random"
+        in text
     )
     assert run([*given, "--planned", "random:imagenet", "--planned", "imagenet:random"]) == 2
     assert "must not be repeated" in capsys.readouterr().err
@@ -149,7 +150,7 @@ def test_an_unknown_stratum_ends_with_2(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["report", str(runs), "--stratum", "site", "-o", str(tmp_path / "out")]) == 2
-    assert "no run has the stratum 'site'" in capsys.readouterr().err
+    assert "No run has the column 'site'" in capsys.readouterr().err
 
 
 def test_a_study_is_reported_alone_and_with_something_finished(

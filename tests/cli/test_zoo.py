@@ -68,7 +68,7 @@ def test_convert_ends_with_2_where_the_network_is_not_told(tmp_path, capsys):
     file = tmp_path / "a.h5"
     file.write_bytes(b"anything")
     assert run(["zoo", "convert", str(file)]) == 2
-    assert "of which network? give --backbone" in capsys.readouterr().err
+    assert "the architecture cannot be found from the file; give --backbone" in capsys.readouterr().err
 
 
 def test_unknown_backbone_ends_with_2(capsys):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.reporting.contents import CONTENTS, tables
 from featx.reporting.make_report import Report, report_runs
+from featx.reporting.report_contents import CONTENTS, tables
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Table
 from featx.runs import Prediction, Run, RunRecord, run_folder, write_run

@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 from featx.reporting import page as html
-from featx.reporting.contents import CONTENTS, drawings, tables
 from featx.reporting.make_report import Report
+from featx.reporting.page import origins, relative_paths
+from featx.reporting.report_contents import CONTENTS, drawings, tables
 from featx.reporting.sections.statements import findings
-from featx.reporting.summary import Summary
+from featx.reporting.summary import Summary, summarise
+from featx.runs import Run
 
 from .conftest import every
 
 CHROMIUM = "/usr/bin/chromium"
+
+
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -214,3 +218,49 @@ def test_axe_finds_no_serious_violation(browser: Any, axe: str, made: Report, sc
     found = page.evaluate("axe.run()")["violations"]
     serious = [item for item in found if item["impact"] in {"serious", "critical"}]
     assert [(item["id"], item["nodes"][0]["html"][:120], len(item["nodes"])) for item in serious] == []
+
+
+Write = Callable[..., Run]
+
+
+def test_what_runs_share_is_said_once_and_what_differs_as_such(write: Write, tmp_path: Path) -> None:
+    for number, fold in enumerate(("1x1", "1x2", "2x1")):
+        write(
+            "E",
+            fold,
+            lineage=("imagenet", f"atlas, fold {fold}"),
+            features={"digest": f"{number}" * 64, "recipe": {"backbone": "tiny", "weights": f"{number}"}},
+            settings={"search": {"splits": 10}},
+            counts={"train": {"benign": 40 + number, "malignant": 20}},
+        )
+    (origin,) = origins(summarise([tmp_path / "runs"]))
+    facts = dict(origin.facts)
+    assert facts["Weights lineage"] == tuple(
+        f"imagenet → atlas, fold {fold}" for fold in ("1x1", "1x2", "2x1")
+    )
+    assert facts["Feature recipe"] == (
+        "backbone: tiny",
+        "weights: 3 values; see run.json of each run",
+    )
+    assert facts["Settings"] == ("search.splits: 10",)
+    assert facts["Counts"] == ("train.benign: 40 to 42", "train.malignant: 20")
+    assert [row[0] for row in origin.runs] == ["1x1", "1x2", "2x1"]
+    assert origin.hint == "3 runs"
+
+
+def test_fine_tuning_has_its_own_provenance(write: Write, tmp_path: Path) -> None:
+    write("E", "1x1")
+    write("tuned", "1x1", [], folder="weights", kind="finetune")
+    found = origins(summarise([tmp_path]))
+    assert [item.id for item in found] == ["origin-1", "training-1"]
+    assert found[1].title == "tuned: fine-tuning on malignant-vs-benign"
+
+
+def test_places_do_not_depend_on_where_the_runs_lie(write: Write, tmp_path: Path) -> None:
+    runs = (write("A", "1x1"), write("B", "1x1"))
+    assert list(relative_paths(runs).values()) == [
+        "A/malignant-vs-benign/5x2/1x1",
+        "B/malignant-vs-benign/5x2/1x1",
+    ]
+    assert list(relative_paths(runs[:1]).values()) == ["1x1"]
+    assert relative_paths(()) == {}

@@ -1,3 +1,5 @@
+"""AUC of arms in folds and subgroups, warnings, and columns that results are broken down by."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from featx.errors import RunError
 from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect, natural
-from featx.reporting.summary import MACRO, summarise
+from featx.reporting.summary import MACRO, MOST_LEVELS, SubgroupColumn, find_strata, levels, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
@@ -376,3 +378,72 @@ def test_odd_predictions_are_refused(
 def test_numbers_sort_as_numbers(numbers: list[int]) -> None:
     names = [f"fold{number}" for number in numbers]
     assert sorted(names, key=natural) == [f"fold{number}" for number in sorted(numbers)]
+
+
+def stratum(write: Write, folder: Path, values: list[str]) -> SubgroupColumn:
+    """What is made of a column with these values, each image tested in two folds."""
+    for fold in ("1x1", "2x1"):
+        made = [
+            Prediction(
+                f"i{n}", fold, "", ("benign", "malignant")[n % 2], {"malignant": 0.0}, {}, {"x": value}
+            )
+            for n, value in enumerate(values)
+        ]
+        write("A", fold, made)
+    (found,), _ = find_strata(collect([folder / "runs"])[0], ["x"])
+    return found
+
+
+def test_known_scales_stand_in_their_order() -> None:
+    assert levels(["High", "low"]) == ["low", "High"]
+    assert levels(["high", "low", "unknown"]) == ["high", "low", "unknown"]
+
+
+def test_few_numbers_are_taken_as_they_are(write: Write, tmp_path: Path) -> None:
+    found = stratum(write, tmp_path, ["10", "9", "nan", ""] * 3)
+    assert (found.labels, found.edges) == (("9", "10"), ())
+    assert [found.level(text) for text in ("9", "nan", " ")] == ["9", "", ""]
+
+
+def test_other_numbers_are_binned_at_quartiles_of_distinct_images(write: Write, tmp_path: Path) -> None:
+    found = stratum(write, tmp_path, [f"{index / 10}" for index in range(1, 21)])
+    assert found.labels == ("≤ 0.5", "> 0.5 to 1", "> 1 to 1.5", "> 1.5")
+    assert [found.level(text) for text in ("0.1", "0.5", "0.6", "1.5", "2.0", "nan", "")] == [
+        *("≤ 0.5", "≤ 0.5", "> 0.5 to 1", "> 1 to 1.5", "> 1.5"),
+        *("", ""),
+    ]
+
+
+def test_a_column_that_is_mostly_one_number_still_has_two_bins(write: Write, tmp_path: Path) -> None:
+    found = stratum(write, tmp_path, ["20.5"] * 90 + [f"{index}" for index in range(20)])
+    assert found.labels == ("≤ 19", "> 19")
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        ([str(n) for n in range(18, 90)], "10 to 19"),
+        ([f"{n}.0" for n in range(0, 90, 5)], "0 to 9"),
+        ([str(n) for n in range(1900, 1990)], "≤ 1922"),  # years
+        ([str(n - 5) for n in range(60)], "≤ 9"),
+        ([str(n) for n in range(20)], "≤ 4"),
+    ],
+)
+def test_whole_numbers_like_ages_are_binned_by_tens(
+    write: Write, tmp_path: Path, values: list[str], label: str
+) -> None:
+    assert stratum(write, tmp_path, values).labels[0] == label
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=MOST_LEVELS + 1, unique=True))
+def test_every_number_has_a_bin_and_every_bin_a_number(numbers: list[float]) -> None:
+    from featx.reporting.summary import _bins
+
+    edges, labels = _bins(np.array(numbers))
+    found = {
+        SubgroupColumn("x", edges, tuple(map(str, range(len(labels))))).level(repr(value))
+        for value in numbers
+    }
+    if len(labels) <= 4:  # decades may be empty, quartiles are not
+        assert found == set(map(str, range(len(labels))))
+    assert len(labels) == len(edges) + 1 <= MOST_LEVELS

@@ -88,7 +88,7 @@ def test_mistakes_are_mapped_by_default_and_shown_in_the_report(place, tmp_path,
     monkeypatch.setattr("featx.reporting.make_report.drawings", lambda summary: {})
     page = report_runs(place / "runs", output=tmp_path / "report", saliency=tmp_path / "a").html.read_text()
     assert page.count('<img src="data:image/png;base64,') == len(first.maps)
-    assert 'alt="Saliency map of image p05: what speaks for red"' in page
+    assert 'alt="Saliency map of image p05: evidence for red"' in page
 
 
 def test_other_weights_are_refused(place, tmp_path):
@@ -114,7 +114,7 @@ def test_what_cannot_be_mapped_is_said(place, tmp_path):
 
 
 def test_a_folder_without_maps_is_told(tmp_path):
-    with pytest.raises(ConfigError, match="give a folder that `featx saliency` has written"):
+    with pytest.raises(ConfigError, match="Give a folder that `featx saliency` has written"):
         gallery(tmp_path)
     (tmp_path / INDEX).write_text(json.dumps({"format": 0, "maps": []}))
     with pytest.raises(ConfigError, match="format 0, this featx reads 1"):

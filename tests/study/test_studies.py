@@ -100,9 +100,9 @@ def test_planned_comparisons_of_the_study_are_reported_and_may_be_replaced(
     finish(begun, "svm")
     place: dict[str, Any] = {"folder": begun.output, "cache": tmp_path / "cache"}
     (done,) = report_study(path, **place)
-    assert done.findings[0].lead.startswith("Planned comparison: with the target against frozen")
+    assert done.findings[0].lead.startswith("Planned comparison: with the target minus frozen")
     (other,) = report_study(path, **place, planned=["frozen:with the target"])
-    assert other.findings[0].lead.startswith("Planned comparison: frozen against with the target")
+    assert other.findings[0].lead.startswith("Planned comparison: frozen minus with the target")
 
 
 def test_what_is_not_finished_is_left_out(begun: Plan, tmp_path: Path) -> None:
@@ -195,3 +195,24 @@ def test_the_study_fits_the_files_at_hand(real_data: Path, tmp_path: Path, scrip
         "mobilenet_7_5_224_tf_no_top.h5",
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     }
+
+
+def test_the_command_prints_the_reports_and_what_they_find(
+    tmp_path: Path, write_study: Callable[[str], Path], fake_worker: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(write_study(ARMS)), "-o", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert run(["study", "run", *given, "--workers", "1"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'out' / 'report' / 'skin' / 'report.html'}\n"
+    assert "a finding" in told.err
+
+
+def test_the_command_reports_what_is_finished(
+    begun: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(begun, "svm")
+    given = [str(tmp_path / "small.toml"), "-o", str(begun.output), "--cache", str(tmp_path / "cache")]
+    assert run(["study", "report", *given]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{begun.output / 'report' / 'skin' / 'report.html'}\n"
+    assert told.err

@@ -73,7 +73,7 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (FROZEN, [("kfold:2", "foreign.json")], "`targets.skin.protocol` = '{}/../foreign.json': fold 1 has 1 images"),
         (FROZEN, [("kfold:2", "narrow.json")], "`targets.skin.protocol` = '{}/../narrow.json': fold 1: no validation set can be taken from its training set"),
         (FROZEN, [('"random"', '"imagenet-file"')], "`arms.frozen.weights` = 'imagenet-file': unknown weights source; did you mean 'imagenet'?"),
-        (FROZEN, [('"random"', '"random:one"')], "`arms.frozen.weights` = 'random:one': weights 'random:one': the seed must be a whole number"),
+        (FROZEN, [('"random"', '"random:one"')], "`arms.frozen.weights` = 'random:one': weights 'random:one': the seed must be an integer"),
         (FROZEN, [('"random"', '"imagenet"')], "`arms.frozen.weights` = 'imagenet': no ImageNet weights are published for tiny"),
         (FROZEN, [('"random"', '"preset"')], "`arms.frozen.weights` = 'preset': no preset is published for tiny"),
         (FROZEN, [('"random"', '"gone.h5"')], "`arms.frozen.weights` = '{}/../gone.h5': {}/../gone.h5: no such file or folder"),
@@ -82,9 +82,9 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (FROZEN + "[weights.ours]\ntiny = 'imagnet'\n", [('"random"', '"ours"')], "`weights.ours.tiny` = 'imagnet': unknown weights source; did you mean 'imagenet'?"),
         (FROZEN, [('"random"', '"imagenet"'), ("tiny", "mobilenet_0.25")], "`arms.frozen.weights` = 'imagenet': no ImageNet weights of mobilenet_0.25: "),
         (FROZEN, [('"random"', '"preset"'), ("tiny", "vit_b16_hub")], "`arms.frozen.weights` = 'preset': no preset of vit_b16_hub: "),
-        (FROZEN + "[extract]\nimage-size = 15\n", [], "`extract.image_size` = 15: image size 15 is too small for tiny; it takes 16 px"),
-        (FROZEN + "[extract]\nlayers = 'fc7'\n", [], "`extract.layers` = 'fc7': tiny has no layer 'fc7'; near it: "),
-        (FROZEN + "[extract]\npool = 'cls'\n", [], "`extract.pool` = 'cls': layer 'global pool' is a feature map, of which pool 'cls'"),
+        (FROZEN + "[extract]\nimage-size = 15\n", [], "`extract.image_size` = 15: image size 15 is too small for tiny; the minimum is 16 px"),
+        (FROZEN + "[extract]\nlayers = 'fc7'\n", [], "`extract.layers` = 'fc7': tiny has no layer 'fc7'; similar names: "),
+        (FROZEN + "[extract]\npool = 'cls'\n", [], "`extract.pool` = 'cls': "),
         (FROZEN + "[extract]\npool = 'mean'\n", [], "`extract`: The 'pool' parameter must be one of avg, "),
         (FROZEN + "[extract]\nengine = 'onnx'\n", [], "`extract`: The 'engine' parameter must be one of auto, "),
         (FROZEN + "[extract]\nengine = 'openvino'\ndevice = 'gpu'\n", [], "`extract.engine` = 'openvino': The engine 'openvino' runs on the CPU only"),
@@ -226,7 +226,7 @@ def test_what_is_done_needs_nothing_any_more(
 
 def test_layers_are_looked_up_in_a_process_of_its_own() -> None:
     (problem,) = layer_problems(["tiny"], ["fc7"], "avg", 32)
-    assert str(problem).startswith("tiny has no layer 'fc7'; near it: ")
+    assert str(problem).startswith("tiny has no layer 'fc7'; similar names: ")
 
 
 def test_a_lookup_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

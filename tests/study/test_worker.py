@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from importlib import resources
+from collections.abc import Callable
+from importlib import resources as package_files
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ SMALLER = {
 def start(folder: Path) -> subprocess.Popen[str]:
     """Run the study in a folder of its own. Features are shared, by the digest of the weights that made them."""
     folder.mkdir(exist_ok=True)
-    text = (resources.files("featx.study") / "files" / "demo.toml").read_text(encoding="utf-8")
+    text = (package_files.files("featx.study") / "files" / "demo.toml").read_text(encoding="utf-8")
     for old, new in SMALLER.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -67,6 +68,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_arm_scores_the_same_folds(killed: Path) -> None:
     runs = [read_run(path) for path in find_runs([killed / "reports" / "demo" / "runs"])]
     assert len({run.record.folds_digest for run in runs}) == 1
@@ -79,12 +81,14 @@ def test_every_arm_scores_the_same_folds(killed: Path) -> None:
         assert {row.strata["difficulty"] for row in run.predictions} == {"low", "medium", "high"}
 
 
+@pytest.mark.slow
 def test_logs_hold_nothing_of_tensorflow(killed: Path) -> None:
     logs = [log.read_text() for log in (killed / "reports" / "demo" / "jobs").glob("*/log.txt")]
     assert len(logs) == 10
     assert not [log for log in logs if "oneDNN" in log or "absl::InitializeLog" in log]
 
 
+@pytest.mark.slow
 def test_it_ends_in_a_report_by_difficulty_and_words(killed: Path) -> None:
     outcome = run_study(
         killed / "mine.toml", output=killed / "reports" / "demo", cache=killed.with_name("cache")
@@ -96,6 +100,7 @@ def test_it_ends_in_a_report_by_difficulty_and_words(killed: Path) -> None:
     assert (report.folder / "tables" / "strata.csv").read_text().count("difficulty") >= 9
 
 
+@pytest.mark.slow
 def test_a_killed_study_ends_as_one_that_nothing_interrupted(killed: Path) -> None:
     """The same jobs, done by their verbs in this process one after another."""
     straight = killed.with_name("straight")
@@ -107,3 +112,18 @@ def test_a_killed_study_ends_as_one_that_nothing_interrupted(killed: Path) -> No
             results[job.digest] = do_job(job.kind, {**job.arguments, **taken}, resources, Silent())
     assert scored(killed / "reports" / "demo") == scored(straight)
     assert len(scored(straight)) == 12
+
+
+def test_each_verb_returns_what_other_jobs_take(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    arms = '[arms.frozen]\nweights = "random"\n[extract]\nengine = "keras"\nimage-size = 32\n'
+    plan = plan_study(write_study(arms), output=tmp_path / "out", cache=tmp_path / "cache")
+    extraction, svm, report = plan.jobs
+    resources, results = WorkerResources(threads=1, alone=True), []
+    for job, taken in ((extraction, "features"), (svm, "paths")):
+        given = {"features": results[0]["features"]} if results else {}
+        results.append(do_job(job.kind, {**job.arguments, **given}, resources, Silent()))
+        assert all(Path(path).exists() for path in (*results[-1]["outputs"], *results[-1][taken]))
+    given = {**report.arguments, "paths": results[1]["paths"], "figures": False}
+    done = do_job("report", given, resources, Silent())
+    assert "frozen" in done["table"]
+    assert len(done["findings"]) == 1

@@ -213,7 +213,7 @@ def marker(summary: Summary, arm: str) -> str:
 def _bytes(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
     with styled():
-        # Laid out once: the three formats share the places, and layout is most of the time.
+        # Lay out once for all three formats: layout takes most of the time.
         if engine := figure.get_layout_engine():
             figure.draw_without_rendering()  # ticks get their labels, which need room
             engine.execute(figure)

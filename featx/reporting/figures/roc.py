@@ -217,7 +217,7 @@ def score_histograms(summary: Summary, setting: tuple[str, str], most: float = W
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each arm and scored class; the folds' test parts together, each class to its own total.
+        A panel for each arm and scored class, over the test sets of all folds; the bars of each class sum to 1.
     """
     with styled():
         figure, panels = _grid(_of(summary, setting), 2.3, most, below=0.35)
@@ -246,7 +246,7 @@ def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float
     Returns
     -------
     matplotlib.figure.Figure or None
-        A panel for each arm and scored class, the folds' test parts together, ten bins and a smooth curve; None where
+        A panel for each arm and scored class over the test sets of all folds, with ten bins and a smooth curve; None if
         no arm is calibrated.
     """
     several = [one for one in _of(summary, setting) if one.calibrated]

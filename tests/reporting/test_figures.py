@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from featx.machine import environment
-from featx.reporting.contents import drawings
 from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
 from featx.reporting.figures.roc import (
@@ -24,6 +23,7 @@ from featx.reporting.figures.roc import (
     score_histograms,
     search_curves,
 )
+from featx.reporting.report_contents import drawings
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run, run_folder, write_run
