@@ -15,7 +15,8 @@ of the machine falls on all alike:
 
 All search the same 8 values of C over the same 10 inner splits and refit. Every fold's figures are added to
 ``folds.csv``, so that a long comparison can be run in pieces (``--sizes 976x4096 --folds 1 3 --only compare``);
-``--only summary`` prints ratios and agreement of what is there.
+``--only summary`` prints ratios and agreement of what is there. ``--only factors`` compares the Cholesky factorisation
+of the solvers with those of numpy and scipy.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +42,14 @@ from featx.stats import roc_auc
 from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import SvmSettings
-from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.solvers.linalg import cholesky, cholesky_solve, one_blas_thread
 from featx.svm.solving import make_solver
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
 GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000, 100_000)
 PIPELINES = ("paper", "recipe", "default", "linearsvc")
+FACTOR_SIZES = (200, 700, 1800, 3000)
+Solve = Callable[[np.ndarray, np.ndarray], np.ndarray]
 PARTS = ("compare", "agreement", "memory", "growth", "permutations", "summary")
 GRID = [10.0**power for power in range(-3, 5)]
 
@@ -306,6 +312,88 @@ def memory(count: int, width: int, preset: str) -> None:
     )
 
 
+def factors(count: int) -> None:
+    """Compare ways to factorise a system and solve it: CPU time, two threads, pauses of other threads, memory."""
+    from scipy.linalg import cho_solve
+    from scipy.linalg.lapack import dpotrf
+
+    def with_numpy(system: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return cho_solve((np.linalg.cholesky(system), True), right, check_finite=False)
+
+    def with_scipy(system: np.ndarray, right: np.ndarray) -> np.ndarray:
+        factor, _ = dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
+        return cho_solve((factor, False), right, check_finite=False)
+
+    def with_featx(system: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return cholesky_solve(cholesky(system), right)
+
+    features, positive = draw(count, 512)
+    rows = features.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    whole = rows @ rows.T + 0.005 * np.eye(count)
+    right = np.stack([np.where(positive, 1.0, -1.0), np.ones(count)], axis=1)
+    with one_blas_thread():
+        wanted = with_featx(whole.copy(), right)
+        for name, solve in (("featx", with_featx), ("numpy", with_numpy), ("scipy", with_scipy)):
+            seconds = min(_cpu_seconds(solve, whole, right) for _ in range(9))
+            pairs = min(_thread_seconds(solve, whole, right) for _ in range(5))
+            pause = min(_longest_pause(solve, whole, right) for _ in range(5))
+            extra = _extra_memory(solve, whole, right) / whole.nbytes
+            same = np.array_equal(solve(whole.copy(), right), wanted)
+            print(
+                f"{count} rows, {name}: CPU {1e3 * seconds:.2f} ms, two at once in two threads {1e3 * pairs:.2f} ms, "
+                f"longest pause of another thread {1e3 * pause:.2f} ms, further memory {extra:.2f} matrices, "
+                f"{'same bytes as' if same else 'other bytes than'} featx",
+                flush=True,
+            )
+
+
+def _cpu_seconds(solve: Solve, whole: np.ndarray, right: np.ndarray) -> float:
+    system, begun = whole.copy(), time.thread_time()
+    solve(system, right)
+    return time.thread_time() - begun
+
+
+def _thread_seconds(solve: Solve, whole: np.ndarray, right: np.ndarray) -> float:
+    threads = [threading.Thread(target=solve, args=(whole.copy(), right)) for _ in range(2)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - begun
+
+
+def _longest_pause(solve: Solve, whole: np.ndarray, right: np.ndarray) -> float:
+    system, done, pauses = whole.copy(), threading.Event(), [0.0]
+
+    def watch() -> None:
+        last = time.perf_counter()
+        while not done.is_set():
+            time.sleep(0.0005)
+            now = time.perf_counter()
+            pauses.append(now - last)
+            last = now
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    time.sleep(0.02)
+    pauses.clear()
+    solve(system, right)
+    done.set()
+    thread.join()
+    return max(pauses, default=0.0)
+
+
+def _extra_memory(solve: Solve, whole: np.ndarray, right: np.ndarray) -> int:
+    system = whole.copy()
+    tracemalloc.start()
+    solve(system, right)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -325,7 +413,7 @@ def main() -> None:
         metavar=("MANIFEST", "STORE", "TASK"),
         help="stored features in place of drawn ones",
     )
-    parser.add_argument("--only", nargs="+", choices=(*PARTS, "one-memory"), default=PARTS)
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, "factors", "one-memory"), default=PARTS)
     parser.add_argument("--preset", default="default", help="for --only one-memory and growth")
     parser.add_argument("--growth", default=",".join(map(str, GROWTH)))
     options = parser.parse_args()
@@ -342,6 +430,9 @@ def main() -> None:
                 compare(label, features, positive, options)
             if "agreement" in options.only:
                 agreement(label, features, positive)
+    if "factors" in options.only:
+        for count in FACTOR_SIZES:
+            factors(count)
     if "memory" in options.only:
         for size, preset in itertools.product(options.sizes.split(","), ("paper", "default")):
             arguments = ["--only", "one-memory", "--sizes", size, "--preset", preset]

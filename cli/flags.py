@@ -92,6 +92,20 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             self.fail(f"{value!r} is not a list of numbers separated by commas, such as 1,3", param, ctx)
 
 
+class ChoiceWithRemoved(click.Choice[str]):
+    """One of some texts; a text that an earlier version allowed has a message of its own."""
+
+    def __init__(self, option: Option) -> None:
+        super().__init__(option.values)
+        self._removed = option.removed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text if it is allowed."""
+        if value in self._removed:
+            self.fail(self._removed[value], param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def of(
     kind: type[Options], *, only: Collection[str] = (), leave: Collection[str] = (), defaults: bool = False
 ) -> Callable[[_Command], _Command]:
@@ -150,7 +164,7 @@ def _type(option: Option) -> click.ParamType[Any]:
     if option.joined:
         return Numbers()
     if option.values:
-        return click.Choice(option.values)
+        return ChoiceWithRemoved(option) if option.removed else click.Choice(option.values)
     if option.kind is int:
         return click.IntRange(None if low is None else int(low), None if high is None else int(high))
     if option.kind is float:

@@ -59,6 +59,8 @@ class Option:
         Whether the bounds themselves are not allowed.
     values : tuple of str
         Texts allowed; empty for any.
+    removed : mapping of str to str
+        Texts that earlier versions allowed, each with the message for it.
     many : bool
         Whether the value is a tuple. On the command line the option is repeated.
     joined : bool
@@ -87,6 +89,7 @@ class Option:
     high: float = math.inf
     open: bool = False
     values: tuple[str, ...] = ()
+    removed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     many: bool = False
     joined: bool = False
     short: str = ""
@@ -266,6 +269,8 @@ class Options:
                 continue
             value = option.converted(value)
             object.__setattr__(self, item.name, value)
+            if isinstance(value, str) and value in option.removed:
+                raise ConfigError(f"Invalid value of the {item.name!r} parameter: {option.removed[value]}")
             if not option.allows(value):
                 raise ConfigError(
                     f"The {item.name!r} parameter{self.called and ' of ' + self.called} must be {option.wanted}. "

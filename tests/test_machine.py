@@ -1,8 +1,11 @@
-"""Cores and memory that a process may use, read from file trees as kernels show them."""
+"""Cores and memory that a process may use, read from file trees as kernels show them, and memory given back."""
 
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,28 @@ def test_nothing_asks_for_the_cores_of_the_whole_machine() -> None:
         path.name for path in package.rglob("*.py") if "cpu_count()" in path.read_text(encoding="utf-8")
     ]
     assert asking == ["machine.py"]  # in its example alone
+
+
+RESIDENT = """
+import sys
+from pathlib import Path
+import numpy as np
+from featx.machine import give_back_freed
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+assert sys.argv[1] == "as it is" or give_back_freed()
+before = resident()
+for _ in range(2):
+    np.ones(3 << 20)  # 24 MiB, the second of which glibc keeps, by itself
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.parametrize(("setting", "low", "high"), [("as it is", 20, 28), ("given back", -1, 4)])
+def test_freed_arrays_do_not_stay_with_the_process(setting: str, low: float, high: float) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", RESIDENT, setting], capture_output=True, text=True, check=True
+    )
+    assert low < float(shown.stdout) < high

@@ -43,7 +43,13 @@ class Walk(Inner):
 
     name: str = text(REQUIRED, "Name.")
     preset: str = text("slow", "Values to start from.")
-    gait: str | None = choice(None, ("trot", "amble"), "Gait.", default_text="the animal's")
+    gait: str | None = choice(
+        None,
+        ("trot", "amble"),
+        "Gait.",
+        default_text="the animal's",
+        removed={"hop": "'hop' was removed; use trot"},
+    )
     gaits: tuple[str, ...] = choices((), ("trot", "amble"), "Gaits.")
     grid: tuple[float, ...] = numbers((), "Values to try.", low=0)
     where: Path | str = path(Path("here"), "Folder.")
@@ -100,6 +106,7 @@ def test_the_docstring_describes_every_option() -> None:
         ({"rate": 1}, "must be a number between 0 and 1. Got 1.0 instead"),
         ({"rate": float("nan")}, "must be a number between 0 and 1. Got nan"),
         ({"gait": "run"}, "must be one of trot, amble. Got 'run' instead"),
+        ({"gait": "hop"}, "Invalid value of the 'gait' parameter: 'hop' was removed; use trot"),
         ({"gaits": ("trot", "run")}, "must be some of trot, amble. Got"),
         ({"grid": (1, -1)}, "must be a list of numbers of at least 0. Got"),
         ({"where": 3}, "must be a path. Got 3"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def read_arm(place: Path | str) -> tuple[Path, ...]:
     Raises
     ------
     StoreError
-        If there is nothing at this path, no store below it, the file is not that of an arm, or one of its stores
+        If there is nothing at this path (the message names the nearest arm), no store below it, the file is not that of an arm, or one of its stores
         is missing.
 
     Examples
@@ -139,10 +140,7 @@ def _named_stores(path: Path) -> tuple[Path, ...]:
     try:
         record: Any = parse_json(read_text(path))
     except FileNotFoundError as error:
-        raise StoreError(
-            f"{path}: no such file or folder; give a store, a folder of stores, or the file that "
-            "`featx extract --arm NAME` has written"
-        ) from error
+        raise StoreError(_missing(path)) from error
     except (OSError, ValueError) as error:
         raise _no_arm(path, f"cannot be read ({error})") from error
     if not isinstance(record, dict) or "stores" not in record:
@@ -156,6 +154,19 @@ def _named_stores(path: Path) -> tuple[Path, ...]:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise _no_arm(path, f"names the store {name!r}, which is not in the cache folder")
     return tuple(path.parent.parent / name for name in names)
+
+
+def _missing(path: Path) -> str:
+    if path.parent.name != _ARMS or path.suffix != ".json":
+        return (
+            f"{path}: no such file or folder; give a store, a folder of stores, or the file that "
+            "`featx extract --arm NAME` has written"
+        )
+    known = sorted(other.stem for other in path.parent.glob("[!.]*.json"))
+    close = difflib.get_close_matches(path.stem, known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    arms = f"arms with features: {listing(known, 10)}" if known else "no arm has features"
+    return f"{path}: no features of an arm {path.stem!r}; {hint}{arms}. Run `featx extract --arm {path.stem}` first"
 
 
 def _no_arm(path: Path, reason: str) -> StoreError:

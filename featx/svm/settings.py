@@ -30,6 +30,7 @@ __all__ = ["SvmSettings", "TrainSvmSettings"]
 POOLINGS = ("mean", "max", "extreme")
 _BIAS_OF_LOSS = {"hinge": "free", "squared_hinge": "penalised"}
 _LOSS_OF_SOLVER = {"liblinear": "squared_hinge", "libsvm": "hinge"}
+_NO_GPU = "'gpu' was removed; use auto, which solves the same problem on the CPU"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +137,7 @@ class SvmSettings(Options):
         "auto",
         ("auto", "liblinear", "libsvm"),
         "featx's exact solvers (auto), or scikit-learn's LinearSVC (liblinear) or SVC (libsvm).",
+        removed={"gpu": _NO_GPU},
     )
 
     @classmethod

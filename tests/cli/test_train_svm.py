@@ -90,11 +90,12 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--costs", "1,x"], 2, "'1,x' is not a list of numbers"),
+        (["--costs", "1,x"], 2, "Invalid value for '--costs': '1,x' is not a list of numbers"),
         (["--costs", "1,0.1"], 2, "ascending"),
         (["--fold", "9x9"], 2, "no fold 9x9"),
         (["--protocol", "sixfold"], 2, "no protocol 'sixfold'"),
         (["--loss", "log"], 2, "log"),
+        (["--solver", "gpu"], 2, "Invalid value for '--solver': 'gpu' was removed; use auto"),
         (["--features", "nowhere"], 2, "nowhere: no such file or folder"),
     ],
 )

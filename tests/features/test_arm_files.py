@@ -85,6 +85,22 @@ def test_a_place_without_stores_is_refused(tmp_path):
         read_arm(tmp_path)
 
 
+def test_an_unknown_arm_is_refused_with_the_arms_there_are(tmp_path, stores):
+    cache = tmp_path / "cache"
+    with pytest.raises(
+        StoreError, match=r"no features of an arm 'tune'; no arm has features\. Run `featx extract --arm t"
+    ):
+        read_arm(arm_file(cache, "tune"))
+    for name in ("tuned", "frozen"):
+        write_arm(cache, name, stores)
+    with pytest.raises(
+        StoreError, match=r"'tune'; did you mean 'tuned'\? arms with features: frozen, tuned\. Run"
+    ):
+        read_arm(arm_file(cache, "tune"))
+    with pytest.raises(StoreError, match=r"'other'; arms with features: frozen, tuned\. Run"):
+        read_arm(arm_file(cache, "other"))
+
+
 def test_an_arm_whose_store_is_gone_names_it(tmp_path, stores):
     place = write_arm(tmp_path / "cache", "tuned", stores)
     (stores[1] / RECIPE).unlink()

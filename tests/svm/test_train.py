@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from featx.errors import (
     StoreError,
     TaskError,
 )
+from featx.features import arm_file
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
 from featx.images import content, content_keys
 from featx.reporting import collect
 from featx.reporting.summary import summarise
+from featx.runs import inner_scores
+from featx.svm import train
 from featx.svm.model import load_model
 from featx.svm.problems import pool_scores
 from featx.svm.train import run_auc, train_svm
@@ -128,7 +132,7 @@ def test_arms_of_one_task_meet_whatever_it_is_called(make: Make, relu_features: 
 @pytest.mark.parametrize(
     ("sick", "options", "message"),
     [
-        (2, {}, "fold 1x2: no validation set can be taken from its training set.* healthy 1, sick 1"),
+        (2, {}, "fold 1x2: no validation set can be taken from its training set, .* healthy 1, sick 1"),
         (3, {"calibrate": "sigmoid"}, "fold 1x1: .* two groups of every class .* healthy 1, sick 2"),
     ],
 )
@@ -343,6 +347,33 @@ def test_fine_tuned_stores_serve_their_own_fold_only(make: Make, relu_features: 
         train_svm(manifest, features=[plain, stores[0]], arm="x", output=tmp_path / "mixed", **options)
 
 
+def test_features_are_found_by_arm_by_file_and_by_folder(
+    small: tuple[Path, Path], tmp_path: Path, monkeypatch
+) -> None:
+    manifest, store = small
+    cache = tmp_path / "cache"
+    kept = cache / "features" / "one"
+    shutil.copytree(store, kept)
+    write_json(arm_file(cache, "tuned"), {"format": 1, "arm": "tuned", "stores": ["features/one"]})
+    options = {"task": TASK, "protocol": "kfold:2", "costs": [1.0], "cache": cache}
+    wanted = train_svm(manifest, features=kept, output=tmp_path / "store", **options)
+    assert {run.record.arm for run in wanted} == {"tiny-random0"}
+    for name, given, arm in [
+        ("name", {"arm": "tuned"}, "tuned"),
+        ("file", {"features": cache / "arms" / "tuned.json"}, "tuned"),
+        ("renamed", {"features": str(cache / "arms" / "tuned.json"), "arm": "mine"}, "mine"),
+        ("folder", {"features": [cache, kept]}, "tiny-random0"),
+    ]:
+        runs = train_svm(manifest, output=tmp_path / name, **given, **options)
+        assert {run.record.arm for run in runs} == {arm}
+        assert [run.predictions for run in runs] == [run.predictions for run in wanted]
+        assert [run.record.features for run in runs] == [run.record.features for run in wanted]
+    with pytest.raises(StoreError, match=r"no features of an arm 'tune'; did you mean 'tuned'"):
+        train_svm(manifest, arm="tune", **options)
+    with pytest.raises(ConfigError, match="Neither features nor an arm was given"):
+        train_svm(manifest, **options)
+
+
 def test_weights_that_saw_the_group_of_a_test_image_are_refused(
     make: Make, relu_features: Draw, tmp_path: Path
 ) -> None:
@@ -486,6 +517,50 @@ def test_each_fold_chooses_among_layers_by_its_inner_splits(
         assert "layer" not in run.record.features["recipe"]
     with pytest.raises(ConfigError, match="--choose-features"):
         train_svm(manifest, features=[bad, good], output=tmp_path / "other", **options)
+
+
+def test_inner_splits_follow_seed_size_and_groups(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch
+) -> None:
+    """Images 0 and 3 are byte-identical, which joins their groups."""
+    features, positive = relu_features(80, 10)
+    features[3], joined = features[0], np.repeat(np.arange(40), 2)
+    positive = np.repeat(positive[::2], 2)
+    positive[:4] = positive[0]
+    contents = [b"one" if place in (0, 3) else f"image {place}".encode() for place in range(80)]
+    manifest, store = make(
+        features, _labels(positive), joined, contents, splits=["train"] * 60 + ["test"] * 20
+    )
+    joined[2:4] = joined[0]
+    given: list[Any] = []
+    scored: list[list[str]] = []
+    search = train.search_cost
+
+    def spy(*arguments: Any) -> Any:
+        given.append(arguments[3])
+        return search(*arguments)
+
+    monkeypatch.setattr(train, "search_cost", spy)
+
+    def splits_of(**changes: Any) -> Any:
+        options = {"task": TASK, "protocol": "holdout", "costs": [1.0], "cache": tmp_path / "cache"}
+        options |= {"inner_splits": 7, "held_out": 0.4}
+        output = tmp_path / f"{len(given)}"
+        (run,) = train_svm(manifest, features=store, output=output, **options, **changes)
+        scored.append([row.fold for row in inner_scores(run)])
+        return [[part.tolist() for part in split] for split in given[-1]]
+
+    grouped = splits_of()
+    assert len(grouped) == 7
+    for fit, validate in grouped:
+        assert sorted(fit + validate) == list(range(60))
+        assert not {*joined[fit]} & {*joined[validate]}
+        assert len(validate) == pytest.approx(24, abs=4)
+    assert grouped != splits_of(seed=1)
+    separated = [{*joined[fit]} & {*joined[validate]} for fit, validate in splits_of(inner="stratified")]
+    assert all(separated)
+    assert scored[0] != scored[1], "the folds of the inner scores follow the seed too"
+    assert scored[0] == scored[2], "and never ignore groups"
 
 
 def test_record_survives_json(small: tuple[Path, Path], tmp_path: Path) -> None:

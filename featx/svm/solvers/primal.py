@@ -16,7 +16,8 @@ import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, spotrs
 
 from featx.errors import TrainingError
-from featx.svm.solvers.rows import Products, Rows, System
+from featx.svm.solvers.linalg import PackedSystem
+from featx.svm.solvers.rows import InnerProducts, Rows
 
 __all__ = [
     "ConjugateGradients",
@@ -218,7 +219,7 @@ def line_minima(lines: Lines) -> Floats:
 
 
 def piece_minima(
-    products: Products,
+    products: InnerProducts,
     labels: Floats,
     costs: Floats,
     inside: Bools,
@@ -255,7 +256,7 @@ def piece_minima(
     [-0.667, 0.667]
     """
 
-    def solve(column: int, rows: Ints, system: System) -> tuple[Floats, float]:
+    def solve(column: int, rows: Ints, system: PackedSystem) -> tuple[Floats, float]:
         return _minimum(system, rows, labels[:, column], costs[:, column], penalise_bias)
 
     found = products.each(inside, solve, workers)
@@ -263,7 +264,7 @@ def piece_minima(
 
 
 def _minimum(
-    system: System, rows: Ints, labels: Floats, costs: Floats, penalise_bias: bool
+    system: PackedSystem, rows: Ints, labels: Floats, costs: Floats, penalise_bias: bool
 ) -> tuple[Floats, float]:
     beta = np.zeros(len(labels))
     if not len(rows):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.svm.solvers.linalg import PackedSystem, in_threads, packed_size
 
-__all__ = ["InnerProducts", "Products", "Rows", "System", "Work"]
+__all__ = ["InnerProducts", "Rows", "Work"]
 
 
 Floats = npt.NDArray[np.float64]
@@ -40,27 +40,7 @@ _SPARE = 0.03
 _Result = TypeVar("_Result")
 
 
-class System(Protocol):
-    """Linear system of inner products of rows: `PackedSystem`, or a system on a device."""
-
-    def add(self, value: float) -> None:
-        """Add a number to every element."""
-
-    def add_diagonal(self, values: Floats) -> None:
-        """Add values to the diagonal."""
-
-    def solve(self, right: Floats) -> Floats:
-        """Solve for right-hand sides; the matrix is overwritten."""
-
-
-Work = Callable[[int, Ints, System], _Result]
-
-
-class Products(Protocol):
-    """Inner products of sets of rows: `InnerProducts`, or rows on a device."""
-
-    def each(self, inside: Bools, work: Work[_Result], workers: int) -> list[_Result]:
-        """Apply `work` to the inner products of each set of rows."""
+Work = Callable[[int, Ints, PackedSystem], _Result]
 
 
 class Rows:
@@ -155,7 +135,7 @@ class Rows:
         gram[-1] = self.summed(weights[:, None])[:, 0]
         return gram
 
-    def products(self) -> Products:
+    def products(self) -> InnerProducts:
         """Return an empty store for inner products of these rows."""
         return InnerProducts(self)
 
