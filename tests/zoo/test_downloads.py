@@ -88,7 +88,7 @@ def test_offline_fails_at_once_with_what_to_do(monkeypatch, tmp_path):
         resolve_weights("imagenet", MOBILENET)
     text = str(caught.value)
     assert "cannot be downloaded" in text
-    assert f"put mobilenet_2_5_224_tf_no_top.h5 into {tmp_path / 'models'}" in text
+    assert f"copy mobilenet_2_5_224_tf_no_top.h5 into {tmp_path / 'models'}" in text
     assert "\n" not in text
 
 
