@@ -76,7 +76,7 @@ def test_a_named_folder_is_never_left_for_the_network(folder, monkeypatch):
         resolve_weights("imagenet", MOBILENET)
     text = str(caught.value)
     assert str(folder / "mobilenet_2_5_224_tf_no_top.h5") in text
-    assert "run `featx zoo fetch mobilenet_0.25` where there is a network" in text
+    assert "`featx zoo fetch mobilenet_0.25` on a machine with internet access" in text
 
 
 def test_offline_fails_at_once_with_what_to_do(monkeypatch, tmp_path):
