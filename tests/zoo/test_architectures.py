@@ -252,19 +252,19 @@ def test_files_that_cannot_serve_are_told(torch, tmp_path):
     with pytest.raises(WeightsError, match="damaged weights file"):
         read_weights(tmp_path / "old.pth", "resnet50_torch")
     torch.save({"conv1.weight": torch.ones(8, 3, 3, 3)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"which featx reads for convnext_tiny, .*instead of 'resnet50'"):
+    with pytest.raises(WeightsError, match=r"can be read for the backbones convnext_tiny, .*got 'resnet50'"):
         read_weights(tmp_path / "other.pth", "resnet50")
     with pytest.raises(
-        WeightsError, match=r"first layer that differs is 'conv1': found 'conv1' 3x3x3x8, wanted"
+        WeightsError, match=r"first layer that differs is 'conv1': found 'conv1' 3x3x3x8, expected"
     ):
         feature("resnet50_torch", tmp_path / "other.pth", np.zeros((1, 32, 32, 3)))
     with pytest.raises(
-        WeightsError, match=r"it has no layer 'conv_stem' 3x3x3x32; it begins with 'conv1' 3x3x3x8"
+        WeightsError, match=r"it has no layer 'conv_stem' 3x3x3x32; its first layer is 'conv1' 3x3x3x8"
     ):
         feature("mobilenet_v2_torch", tmp_path / "other.pth", np.zeros((1, 32, 32, 3)))
     cut = (tmp_path / "other.pth").read_bytes()[:-80]
     (tmp_path / "cut.pth").write_bytes(cut)
-    with pytest.raises(WeightsError, match="not a weights file that featx knows"):
+    with pytest.raises(WeightsError, match="not a weights file in a known format"):
         read_weights(tmp_path / "cut.pth", "resnet50_torch")
 
 

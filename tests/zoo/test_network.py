@@ -172,13 +172,15 @@ def test_cls_takes_the_first_token():
 def test_wrong_layer_pool_and_size_are_told():
     backbone = find_backbone("tiny")
     weights = random_weights(backbone)
-    with pytest.raises(BackboneError, match=r"tiny has no layer 'block2_rel'; near it: block2_relu"):
+    with pytest.raises(BackboneError, match=r"tiny has no layer 'block2_rel'; similar names: block2_relu"):
         build_network(backbone, weights, layers=["block2_rel"])
     with pytest.raises(BackboneError, match=r"'pool' parameter must be one of avg, max.* Got 'mean' instead"):
         build_network(backbone, weights, pool="mean")
-    with pytest.raises(BackboneError, match=r"image size 15 is too small for tiny; it takes 16 px"):
+    with pytest.raises(BackboneError, match=r"image size 15 is too small for tiny; the minimum is 16 px"):
         build_network(backbone, weights, image_size=15)
-    with pytest.raises(BackboneError, match=r"'block2_relu' is a feature map, of which pool 'cls' makes no"):
+    with pytest.raises(
+        BackboneError, match=r"pool 'cls' cannot be applied to the output of layer 'block2_relu'"
+    ):
         build_network(backbone, weights, layers=["block2_relu"], pool="cls")
 
 

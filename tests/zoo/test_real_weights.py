@@ -69,7 +69,7 @@ def test_published_files_fit_and_are_found_by_name(real_data, china, monkeypatch
 
 def test_the_wrong_file_says_which_one_it_is(real_data):
     with pytest.raises(
-        WeightsError, match=r"as many as mobilenet_v2_0\.35\), not the weights of mobilenet_v2:"
+        WeightsError, match=r"as many as mobilenet_v2_0\.35\), which are not the weights of mobilenet_v2:"
     ):
         feature(
             "mobilenet_v2",

@@ -129,7 +129,7 @@ def test_another_width_names_the_first_layer_that_differs(mobilenet, name):
     text = str(caught.value)
     assert "(as many as mobilenet_0.25)" in text
     assert "the first layer that differs is 'conv1'" in text
-    assert "3x3x3x8, wanted 3x3x3x16" in text
+    assert "3x3x3x8, expected 3x3x3x16" in text
     assert "give a file of mobilenet_0.50, or another --backbone" in text
     assert "\n" not in text
 
@@ -158,7 +158,7 @@ def test_a_lengthened_file_is_refused(mobilenet, tmp_path):
             file.create_group(name).attrs["weight_names"] = ["w"]
             file[name]["w"] = np.zeros(1)
         file.attrs["layer_names"] = [*file.attrs["layer_names"], *more]
-    with pytest.raises(WeightsError, match=r"it holds 3 layers more than mobilenet_0\.25 has"):
+    with pytest.raises(WeightsError, match=r"it has 3 more layers than mobilenet_0\.25"):
         network_of("mobilenet_0.25", path, image_size=32)
 
 
@@ -167,7 +167,7 @@ def test_weights_that_are_no_numbers_are_refused(mobilenet, tmp_path):
     path.write_bytes((mobilenet / "old.h5").read_bytes())
     with h5py.File(path, "r+") as file:
         file["conv1"]["0"][0, 0, 0, 0] = np.nan
-    with pytest.raises(WeightsError, match="layer 'conv1' holds NaN"):
+    with pytest.raises(WeightsError, match="layer 'conv1' contains NaN"):
         network_of("mobilenet_0.25", path, image_size=32)
 
 
@@ -199,6 +199,6 @@ def test_another_image_size_is_named_as_the_reason_where_it_may_be(tmp_path):
     model = build_backbone(backbone, resolve_weights("random", backbone)[0], 51)
     save_backbone(model, tmp_path / "small.weights.h5")
     with pytest.raises(
-        WeightsError, match=r"'mean_image'.* at 83 px it has other shapes than at its own 224 px"
+        WeightsError, match=r"'mean_image'.* at 83 px its shapes differ from those at its default of 224 px"
     ):
         network_of("vgg_m", tmp_path / "small.weights.h5", image_size=83)

@@ -223,7 +223,7 @@ def test_vgg16_gets_its_colours_in_the_order_of_keras(tmp_path):
     np.testing.assert_array_equal(first.arrays[0], tensors["conv1_1"][0][:, :, ::-1])
     np.testing.assert_array_equal(second.arrays[0], tensors["conv1_2"][0])
     other = write(tmp_path / "other.mat", layers, tensors, mean + 1)
-    with pytest.raises(WeightsError, match="its mean image is not the colour"):
+    with pytest.raises(WeightsError, match="its mean image is not the mean colour"):
         read_matconvnet(other, "vgg16")
 
 
@@ -234,20 +234,20 @@ def test_other_networks_are_told(tmp_path):
     path = write(tmp_path / "net.mat", layers, tensors, mean)
     backbone = replace(find_backbone("vgg_m"), arguments=NARROW, width=512)
     with pytest.raises(
-        WeightsError, match=r"first layer that differs is 'conv1': found 'conv1' 7x7x3x4 4, wanted"
+        WeightsError, match=r"first layer that differs is 'conv1': found 'conv1' 7x7x3x4 4, expected"
     ):
         build_network(backbone, resolve_weights(path, backbone)[0])
     with pytest.raises(
-        WeightsError, match="a MatConvNet file; featx reads those of vgg_m, vgg16, vgg19 only"
+        WeightsError, match=r"a MatConvNet file, .* vgg_m, vgg16, vgg19; give .* got 'resnet50'"
     ):
         read_matconvnet(path, "resnet50")
     strided = tuple((*layer[:3], 1, *layer[4:]) if layer[1] == "conv2" else layer for layer in layers)
-    with pytest.raises(WeightsError, match="its strides, paddings or pooling differ"):
+    with pytest.raises(WeightsError, match="its strides, padding or pooling differ"):
         read_matconvnet(write(tmp_path / "s.mat", strided, tensors, mean), "vgg_m")
     with pytest.raises(WeightsError, match="has no averageImage"):
         read_matconvnet(write(tmp_path / "m.mat", layers, tensors, np.zeros(7)), "vgg_m")
     savemat(tmp_path / "data.mat", {"x": np.zeros(3)})
-    with pytest.raises(WeightsError, match="without a cell `layers`"):
+    with pytest.raises(WeightsError, match="without a cell array `layers`"):
         read_matconvnet(tmp_path / "data.mat", "vgg_m")
     (tmp_path / "cut.mat").write_bytes(path.read_bytes()[:900])
     with pytest.raises(WeightsError, match="damaged MATLAB file"):
@@ -257,11 +257,11 @@ def test_other_networks_are_told(tmp_path):
 def test_convert_tells_what_it_needs(tmp_path):
     file = tmp_path / "a.weights.h5"
     file.write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(WeightsError, match="of which network"):
+    with pytest.raises(WeightsError, match="give --backbone"):
         convert_weights(file)
     with pytest.raises(WeightsError, match=r"must end in \.weights\.h5"):
         convert_weights(file, backbone="tiny", output=tmp_path / "b.h5")
-    with pytest.raises(WeightsError, match="would overwrite what it is made from"):
+    with pytest.raises(WeightsError, match="the output would overwrite the input"):
         convert_weights(file, backbone="tiny")
     assert file.read_bytes() == b"\x89HDF\r\n\x1a\n"
 
@@ -320,10 +320,13 @@ def test_variables_are_read_as_scipy_reads_them(tmp_path_factory, variables, com
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:200], "longer than what holds it"),
-        (lambda data: data[:126] + b"XX" + data[128:], "how its bytes are ordered"),
-        (lambda data: data[:128] + struct.pack("<2I", 3, 8) + bytes(8), "kind 3 where a variable"),
-        (lambda data: data[:128] + struct.pack("<2I", 14, 1 << 31) + bytes(8), "longer than what holds it"),
+        (lambda data: data[:200], "longer than its container"),
+        (lambda data: data[:126] + b"XX" + data[128:], "does not state the byte order"),
+        (
+            lambda data: data[:128] + struct.pack("<2I", 3, 8) + bytes(8),
+            "expected a variable, got an element of type 3",
+        ),
+        (lambda data: data[:128] + struct.pack("<2I", 14, 1 << 31) + bytes(8), "longer than its container"),
         (lambda data: data.replace(struct.pack("<2i", 1, 3), struct.pack("<2i", 1, 1 << 30)), "members in"),
     ],
 )
