@@ -1,9 +1,8 @@
-from .data import Folds, Manifest, read_manifest
+from .data import Folds, Manifest, make_folds, read_manifest
 from .errors import FeatxError
 from .features import Extraction, FeatureStore, extract
 from .finetuning import finetune
-from .notebook import compare_arms, make_folds
-from .reporting import Report
+from .reporting import Report, compare_arms
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison

@@ -14,7 +14,7 @@ from .folds import (
 )
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import Manifest, leaves, read_manifest
-from .protocols import check_inner, describe_folds, make_fold_file, merged_groups, split_folds
+from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
@@ -46,6 +46,7 @@ __all__ = [
     "leaves",
     "leaves_one_out",
     "make_fold_file",
+    "make_folds",
     "merged_groups",
     "read_folds",
     "read_manifest",

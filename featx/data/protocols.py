@@ -31,6 +31,7 @@ __all__ = [
     "check_inner",
     "describe_folds",
     "make_fold_file",
+    "make_folds",
     "merged_groups",
     "split_folds",
 ]
@@ -42,20 +43,19 @@ _Groups = npt.NDArray[np.str_]
 
 
 def split_folds(
-    images: Labelled | Manifest | Path | str,
+    labelled: Labelled,
     protocol: str | Path = "5x2",
     seed: int = 0,
     keys: Sequence[str] | None = None,
     *,
-    task: Task | Path | str = "labels",
     absent: Literal["fail", "drop"] = "fail",
 ) -> Folds:
     """Split images into folds of a training and a test set.
 
     Parameters
     ----------
-    images : Labelled, Manifest, Path or str
-        What `apply_task` returns, or a manifest as `read_manifest` takes it.
+    labelled : Labelled
+        The images under their task.
     protocol : str or Path
         One of:
 
@@ -75,8 +75,6 @@ def split_folds(
     keys : sequence of str, optional
         SHA-256 of each image file, in the order of the ids sorted. Images of equal keys are kept together like a group.
         If not given, copies of a file are not looked for.
-    task : Task, Path or str
-        Task, as `read_task` takes it, if `images` is a manifest.
     absent : {"fail", "drop"}
         What to do with images of a fold file that the manifest lacks: keep them, so that `check_folds` refuses them, or
         drop and note them.
@@ -90,20 +88,17 @@ def split_folds(
     ------
     ProtocolError
         If there is no such protocol, or the images have too few groups for it.
-    ManifestError, TaskError
-        If the manifest or the task cannot be used.
 
     Examples
     --------
     >>> import tempfile
-    >>> from featx.data import draw_dermoscopy
+    >>> from featx.data import apply_task, draw_dermoscopy
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     manifest = draw_dermoscopy(folder, images=40, size=16)
-    ...     folds = split_folds(manifest, "kfold:4", task="melanoma:rest")
+    ...     manifest = read_manifest(draw_dermoscopy(folder, images=40, size=16))
+    ...     folds = split_folds(apply_task(manifest, "melanoma:rest"), "kfold:4")
     >>> folds.names, len(folds.folds[0].train) + len(folds.folds[0].test)
     (('1', '2', '3', '4'), 40)
     """
-    labelled = images if isinstance(images, Labelled) else apply_task(read_manifest(images), task)
     name = str(protocol)
     if Path(name).is_file() or Path(name).suffix:
         return _without_copies(_from_file(Path(name), labelled, absent), labelled, keys)
@@ -118,6 +113,66 @@ def split_folds(
     groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
     folds = Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
     return _without_copies(folds, labelled, keys) if kind == "holdout" else folds
+
+
+def make_folds(
+    manifest: Manifest | Path | str,
+    *,
+    task: Task | Path | str = "labels",
+    protocol: Path | str = "5x2",
+    seed: int = 0,
+    root: Path | str | None = None,
+    allow_outside: bool = False,
+    cache: Path | str = "cache",
+) -> Folds:
+    """Split a data set into the folds that `train_svm` and `finetune` make with the same arguments.
+
+    Groups, and images that are byte-identical, stay together.
+
+    Parameters
+    ----------
+    manifest : Manifest, Path or str
+        Images and labels.
+    task : Task, Path or str
+        Named task, TOML file, or POSITIVE:NEGATIVE.
+    protocol : Path or str
+        5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout, none, or a fold file.
+    seed : int
+        Random seed.
+    root : Path or str, optional
+        Folder that the manifest's image paths are relative to.
+    allow_outside : bool
+        Follow image paths that lead out of their folder.
+    cache : Path or str
+        Folder of caches, for the digests of the images.
+
+    Returns
+    -------
+    Folds
+        ``folds`` holds each fold's ``name``, ``train`` and ``test`` (image ids).
+
+    Raises
+    ------
+    ManifestError, TaskError
+        If the manifest or the task cannot be used, or image files cannot be read.
+    ProtocolError
+        If there is no such protocol, or too few groups for it.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from featx.data import draw_dermoscopy
+    >>> folder = Path(mkdtemp())
+    >>> manifest = draw_dermoscopy(folder / "lesions", images=24, size=16)
+    >>> folds = make_folds(manifest, task="melanoma:rest", protocol="kfold:2", cache=folder / "cache")
+    >>> folds.names, len(set(folds.folds[0].train) & set(folds.folds[0].test))
+    (('1', '2'), 0)
+    """
+    labelled = apply_task(read_manifest(manifest, root=root, allow_outside=allow_outside), task)
+    keys = _keys(labelled, cache, None)
+    folds = split_folds(labelled, protocol, seed, keys)
+    check_folds(folds, labelled, keys)
+    return folds
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-from .make_report import Report, changes, report_runs
+from .make_report import Report, changes, compare_arms, report_runs
 from .overlays import SaliencyMap, write_index
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
 from .series import Series, collect
-from .summary import main_class, measure, summarise
+from .summary import main_class, measure
 from .tables import FORMATS, plain
 
 __all__ = [
@@ -14,11 +14,11 @@ __all__ = [
     "Series",
     "changes",
     "collect",
+    "compare_arms",
     "find_mistakes",
     "main_class",
     "measure",
     "plain",
     "report_runs",
-    "summarise",
     "write_index",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.data import read_manifest
 from featx.digest import canonical, digest_file
+from featx.errors import RunError, listing
 from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
 from featx.options import verb
 from featx.progress import Silent
@@ -30,7 +31,9 @@ from .tables import Table, plain, records, to_frame, write_tables
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LIST", "Report", "changes", "replaced_files", "report_runs"]
+    from featx.stats import Comparison
+
+__all__ = ["LIST", "Report", "changes", "compare_arms", "replaced_files", "report_runs"]
 
 # List of a report's files, with their digests.
 LIST = "files.json"
@@ -192,8 +195,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    found = summarise(given, options.strata, options.compare, options.planned or ())
+    found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
     summary = replace(found, prevalence=options.prevalence)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)
@@ -276,3 +278,64 @@ def _marks(paths: Sequence[Path | str]) -> frozenset[tuple[Path, int]]:
         except FileNotFoundError:  # replaced at this moment: the next check finds it
             continue
     return frozenset(found)
+
+
+def compare_arms(
+    runs: Path | str | Sequence[Path | str], a: str, b: str, *, task: str | None = None
+) -> Comparison:
+    """Compare the AUC of two arms by the test that their protocol allows.
+
+    The comparison is the one that a report of the two arms states: over the folds and images that both share.
+
+    Parameters
+    ----------
+    runs : path or sequence of paths
+        Run folders, or folders that hold some.
+    a, b : str
+        Names of the arms; the difference is a minus b.
+    task : str, optional
+        Name of the task, where the arms were run on several.
+
+    Returns
+    -------
+    Comparison
+        ``values`` (the two AUCs), ``finding`` (difference, confidence interval, p-value, test), and the folds. ``p`` is
+        NaN where no test is possible; the warnings say why.
+
+    Raises
+    ------
+    RunError
+        If a folder holds no finished run, an arm is in no run, or the arms were run on several tasks or protocols.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from featx.runs import Prediction, RunRecord, write_run
+    >>> folder = Path(mkdtemp())
+    >>> for arm, scores in (("frozen", [1, 2, 4, 3, 5, 6]), ("tuned", [3, 1, 5, 2, 4, 6])):
+    ...     record = RunRecord(
+    ...         kind="svm", arm=arm, task="melanoma", classes=("nevus", "melanoma"), scored=("melanoma",),
+    ...         protocol="holdout", fold="1", folds_digest="", seed=0, manifest={}, features={}, settings={},
+    ...     )
+    ...     rows = [
+    ...         Prediction(str(i), "1", str(i), "melanoma" if i > 2 else "nevus", {"melanoma": float(score)})
+    ...         for i, score in enumerate(scores)
+    ...     ]
+    ...     run = write_run(folder / arm, record, rows, {})
+    >>> found = compare_arms(folder, "frozen", "tuned")
+    >>> found.finding.test, round(found.finding.p, 3)
+    ('DeLong 1988', 0.157)
+    """
+    found = summarise(_listed_paths(runs), None, [a, b], [(a, b)])
+    settings = [one for one in found.comparisons if task in (None, one[0])]
+    if len(settings) != 1:
+        names = [f"{name} ({protocol})" for name, protocol in found.comparisons]
+        raise RunError(
+            f"The arms {a!r} and {b!r} must be compared on one task and protocol. Got {listing(names) or 'none'}; "
+            "name the task"
+        )
+    return found.comparisons[settings[0]].pairs[0]
+
+
+def _listed_paths(paths: Path | str | Sequence[Path | str]) -> list[Path | str]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)

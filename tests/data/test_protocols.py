@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from featx.data.folds import Fold, Folds, check_folds, read_folds, write_folds
 from featx.data.manifest import read_manifest
-from featx.data.protocols import check_inner, describe_folds, make_fold_file, merged_groups, split_folds
+from featx.data.protocols import (
+    check_inner,
+    describe_folds,
+    make_fold_file,
+    make_folds,
+    merged_groups,
+    split_folds,
+)
 from featx.data.splitting import inner_splits
 from featx.data.tasks import Labelled, Task, apply_task
 from featx.digest import digest_file
@@ -328,15 +335,17 @@ def test_a_fold_file_is_made_from_a_manifest_and_described(tmp_path: Path) -> No
     made = make_fold_file(tmp_path / "m.csv", tmp_path / "f.json", **given)
     assert (made.images, made.warnings) == (24, ())
     assert read_folds(tmp_path / "f.json") == made.folds
+    assert make_folds(tmp_path / "m.csv", cache=tmp_path / "cache", **given) == made.folds
     for fold in made.folds.folds:
         assert ("i0" in fold.train) == ("i20" in fold.train)
     (tmp_path / "i3.png").unlink()
     with pytest.raises(ManifestError, match="1 of 24 image files are missing"):
         make_fold_file(tmp_path / "m.csv", tmp_path / "f.json", **given)
+    with pytest.raises(ManifestError, match="1 of 24 image files are missing"):
+        make_folds(tmp_path / "m.csv", cache=tmp_path / "cache", **given)
     named = make_fold_file(tmp_path / "m.csv", tmp_path / "n.json", names_only=True, **given)
-    assert named.folds == split_folds(
-        read_manifest(tmp_path / "m.csv", check_files=False), "kfold:2", task="melanoma:rest"
-    )
+    listed = apply_task(read_manifest(tmp_path / "m.csv", check_files=False), "melanoma:rest")
+    assert named.folds == split_folds(listed, "kfold:2")
     facts = describe_folds(tmp_path / "f.json", tmp_path / "m.csv", task="melanoma:rest")
     assert facts["digest"] == made.folds.digest
     assert list(facts["folds"][0]["test_classes"]) == ["rest", "melanoma"]

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from featx.errors import RunError
 from featx.reporting import make_report as output
-from featx.reporting.make_report import LIST, Report, changes, replaced_files, report_runs
+from featx.reporting.make_report import LIST, Report, changes, compare_arms, replaced_files, report_runs
 from featx.runs import Run
 
 from .conftest import FOLDS
@@ -297,3 +298,17 @@ def test_a_report_is_due_when_a_run_is_finished_or_replaced(
     assert list(islice(changes([tmp_path / "runs"], 5, sleep), 3)) == [1, 1, 3]
     assert waits == [5] * 5
     assert todo == []
+
+
+def test_two_arms_are_compared_as_their_report_states(write: Callable[..., Run], tmp_path: Path) -> None:
+    for arm in ("A", "B"):
+        for fold in ("1x1", "1x2"):
+            write(arm, fold)
+    found = compare_arms(tmp_path / "runs", "B", "A")
+    assert found.arms == ("B", "A")
+    assert found.folds == ("1x1", "1x2")
+    for arm in ("A", "B"):
+        write(arm, "1x1", task="nevus:rest")
+    with pytest.raises(RunError, match=r"must be compared on one task and protocol\. Got .* name the task"):
+        compare_arms(tmp_path / "runs", "B", "A")
+    assert compare_arms(tmp_path / "runs", "B", "A", task="nevus:rest").folds == ("1x1",)
