@@ -26,6 +26,7 @@ __all__ = [
     "ImageOptions",
     "Option",
     "Options",
+    "PlaceOptions",
     "choice",
     "choices",
     "number",
@@ -78,7 +79,7 @@ class Option:
     environment : str
         Environment variable that gives the default on the command line.
     types : tuple of type
-        Further types that a caller in Python may pass.
+        Further types that a caller in Python may pass, as the value or as each of its items.
     command : bool
         Whether the command line has the option.
     """
@@ -104,11 +105,8 @@ class Option:
     @property
     def wanted(self) -> str:
         """What a value must be, in words."""
-        noun = "a list of " if self.many else ""
         if self.values:
-            return f"{noun}{'some of' if self.many else 'one of'} {', '.join(self.values)}".replace(
-                "a list of some of", "some of"
-            )
+            return f"{'some' if self.many else 'one'} of {', '.join(self.values)}"
         singular = {
             int: "a whole number",
             float: "a number",
@@ -132,8 +130,6 @@ class Option:
     def converted(self, value: Any) -> Any:
         """Turn what TOML, a flag or a caller gives into the field's type where nothing is lost."""
         if self.many:
-            if isinstance(value, self.types) and not isinstance(value, list | tuple):
-                return value
             items = [value] if isinstance(value, str | Path | int | float) else value
             return tuple(self._item(item) for item in items) if isinstance(items, Sequence) else value
         return self._item(value)
@@ -147,8 +143,6 @@ class Option:
 
     def allows(self, value: Any) -> bool:
         """Tell whether a converted value is of the option's type and within its bounds."""
-        if isinstance(value, self.types) and not isinstance(value, bool):
-            return True
         if self.many:
             return isinstance(value, tuple) and all(self._allows_item(item) for item in value)
         return self._allows_item(value)
@@ -241,8 +235,8 @@ def option_of(field: dataclasses.Field[Any]) -> Option:
 class Options:
     """A verb's options: frozen, checked when they are made.
 
-    A class may name `presets`: values of several fields under one name. The field `preset_field` says which is
-    meant, and what is given beside it takes precedence.
+    A class may name `presets`: values of several fields under one name. Its option ``preset`` chooses one of them, and
+    what is given beside it takes precedence.
 
     Raises
     ------
@@ -260,7 +254,6 @@ class Options:
 
     called: ClassVar[str] = ""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    preset_field: ClassVar[str] = "preset"
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -309,12 +302,8 @@ class Options:
             raise ConfigError(
                 f"The {missing[0]!r} parameter is required: {option_of(known[missing[0]]).help}"
             )
-        name = given.get(cls.preset_field, known[cls.preset_field].default) if cls.presets else None
-        if name is not None and name not in cls.presets:
-            raise ConfigError(
-                f"The {cls.preset_field!r} parameter must be one of {', '.join(cls.presets)}. Got {name!r} instead."
-            )
-        return cls(**{**(cls.presets[name] if name is not None else {}), **given})
+        preset = cls.presets.get(str(given.get("preset", known["preset"].default)), {}) if cls.presets else {}
+        return cls(**{**preset, **given})
 
     def part(self, kind: type[_O]) -> _O:
         """Return the fields that a class with some of these fields has, as an instance of it.
@@ -434,7 +423,7 @@ def _sentence(option: Option) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(Options):
+class PlaceOptions(Options):
     """Where the images of a manifest are, and where what is known of them is cached."""
 
     root: Path | str | None = path(
@@ -444,6 +433,13 @@ class ImageOptions(Options):
         False, "Follow image paths that lead out of their folder; for manifests that you trust."
     )
     cache: Path | str = path(Path("cache"), "Folder of caches.", environment="FEATX_CACHE")
+    progress: Progress | None = other(None, "Receiver of progress and messages.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(PlaceOptions):
+    """How the images of a manifest are worked on."""
+
     workers: int | None = whole(
         None,
         "Number of workers: threads that load images or train folds. Results do not depend on it.",
@@ -452,7 +448,6 @@ class ImageOptions(Options):
         default_text="number of cores",
     )
     overwrite: bool = switch(False, "Recompute and replace finished results.")
-    progress: Progress | None = other(None, "Receiver of progress and messages.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class Walk(Inner):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"slow": {}, "fast": {"rate": 0.9, "steps": 99}}
 
     name: str = text(REQUIRED, "Name.")
-    preset: str = text("slow", "Values to start from.")
+    preset: str = choice("slow", ("slow", "fast"), "Values to start from.")
     gait: str | None = choice(
         None,
         ("trot", "amble"),
@@ -54,6 +54,7 @@ class Walk(Inner):
     grid: tuple[float, ...] = numbers((), "Values to try.", low=0)
     where: Path | str = path(Path("here"), "Folder.")
     tags: tuple[str, ...] = texts((), "Tags.", flag="tag")
+    pairs: tuple[Any, ...] = texts((), "Pairs.", types=(tuple, Path))
     loud: bool = switch(False, "Sing.")
 
 
@@ -111,11 +112,15 @@ def test_the_docstring_describes_every_option() -> None:
         ({"grid": (1, -1)}, "must be a list of numbers of at least 0. Got"),
         ({"where": 3}, "must be a path. Got 3"),
         ({"tags": 3}, "must be a list of texts. Got (3,)"),
+        ({"pairs": ("A:B", 3)}, "must be a list of texts. Got ('A:B', 3)"),
         ({"name": ""}, "must be a text. Got ''"),
         ({"loud": "yes"}, "must be true or false. Got 'yes'"),
         ({"stps": 3}, "Unknown parameter 'stps' of a walk; did you mean 'steps'?"),
         ({"zzz": 3}, "Unknown parameter 'zzz' of a walk; known: steps, rate"),
-        ({"preset": "lazy"}, "The 'preset' parameter must be one of slow, fast. Got 'lazy' instead."),
+        (
+            {"preset": "lazy"},
+            "The 'preset' parameter of a walk must be one of slow, fast. Got 'lazy' instead.",
+        ),
     ],
 )
 def test_bad_values_are_named(given: dict[str, Any], message: str) -> None:
@@ -132,6 +137,11 @@ def test_a_required_option_is_asked_for() -> None:
 def test_what_is_given_takes_precedence_over_the_preset() -> None:
     options = Walk.make({"name": "Bo", "preset": "fast", "steps": 3})
     assert (options.rate, options.steps) == (0.9, 3)
+
+
+def test_further_types_are_those_of_the_items() -> None:
+    assert Walk.make({"name": "Bo", "pairs": ["A:B", ("a", "b")]}).pairs == ("A:B", ("a", "b"))
+    assert Walk.make({"name": "Bo", "pairs": Path("x")}).pairs == (Path("x"),)
 
 
 def test_part_gives_the_fields_of_another_class() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from featx.cells import csv_text
 from featx.data import Manifest, read_manifest
@@ -202,10 +202,9 @@ def extract(manifest: Manifest | Path | str, options: ExtractSettings) -> tuple[
     >>> done.images, done.computed, done.store.parent.name
     (2, 2, 'features')
     """
-    names = [options.backbone] if isinstance(options.backbone, str) else list(options.backbone)
-    weights = options.weights
-    sources = [str(item) for item in ([weights] if isinstance(weights, str | Path) else weights)]
-    wanted = targets(names, sources, options, options.home)
+    # Made options hold tuples, also of a single name.
+    sources = [str(source) for source in cast(Sequence[str | Path], options.weights)]
+    wanted = targets(options.backbone, sources, options, options.home)
     table = read_manifest(manifest, root=options.root, allow_outside=options.allow_outside)
     done = _compute(options, table, wanted)
     if options.arm is not None and not options.dry_run:

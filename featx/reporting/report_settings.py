@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError
-from featx.options import Options, number, other, path, switch, text, texts
-from featx.progress import Progress
+from featx.options import PlaceOptions, number, other, path, switch, text, texts
 
 if TYPE_CHECKING:
     from featx.data import Manifest
@@ -18,7 +17,7 @@ __all__ = ["ReportSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportSettings(Options):
+class ReportSettings(PlaceOptions):
     """Options of `featx.report`.
 
     Raises
@@ -68,13 +67,6 @@ class ReportSettings(Options):
     manifest: Path | str | Manifest | None = path(
         None, "Manifest of the images, for --thumbnails; a study knows its own.", types=(object,)
     )
-    root: Path | str | None = path(
-        None, "Folder that the manifest's image paths are relative to and stay in."
-    )
-    allow_outside: bool = switch(
-        False, "Follow image paths that lead out of their folder; for manifests that you trust."
-    )
-    cache: Path | str = path(Path("cache"), "Folder of caches; for a study.", environment="FEATX_CACHE")
     saliency: Path | str | None = path(
         None, "Show the maps that `featx saliency` has written to this folder."
     )
@@ -90,10 +82,9 @@ class ReportSettings(Options):
     refresh: float | None = other(
         None, "Seconds after which the page reloads itself, for a study that is running.", int, float
     )
-    progress: Progress | None = other(None, "Receiver of progress and messages.")
 
     def check(self) -> None:
-        """Refuse a comparison of other than two arms, where the comparison is asked for by names."""
+        """Refuse an empty list of arms to compare."""
         if self.compare is not None and not self.compare:
             raise ConfigError(
                 "The 'compare' parameter must name arms. Got none; leave it out to report all arms."

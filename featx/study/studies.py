@@ -105,7 +105,7 @@ def run_study(
 
     Returns
     -------
-    Outcome
+    StudyOutcome
         The jobs done, reused, failed and blocked, and the reports.
 
     Raises
@@ -375,7 +375,7 @@ def run_demo(
 
     Returns
     -------
-    Outcome
+    StudyOutcome
         As of `run_study`.
 
     Raises

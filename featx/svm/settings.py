@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from featx.errors import ConfigError
 from featx.options import (
@@ -211,6 +211,11 @@ class TrainSvmSettings(ImageOptions, SvmSettings, FoldOptions):
         "What missing images lead to. For images without features: an error, or a run without them.",
     )
     output: Path | str = path(Path("reports/runs"), "Folder of runs.", short="-o")
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The paths in `features`; made options hold a tuple of them."""
+        return tuple(map(Path, cast(Sequence[Path | str], self.features)))
 
     def check(self) -> None:
         """Raise an error for values that exclude each other, or if neither features nor an arm is given."""

@@ -368,7 +368,7 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
         strict_labels=options.strict_labels,
     )
     stores = _stores(options)
-    name = options.arm or _named_by_file(options.features) or default_arm(stores)
+    name = options.arm or _named_by_file(options.places) or default_arm(stores)
     images = find_images(
         labelled,
         stores,
@@ -398,24 +398,19 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
 
 def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:
     """Open the feature stores given by `features`, or the feature stores of the arm."""
-    if options.features:
-        places = [Path(place) for place in _several(options.features)]
-    else:
+    places = options.places
+    if not places:
         assert options.arm is not None, "the options require features or an arm"
-        places = [arm_file(options.cache, options.arm)]
+        places = (arm_file(options.cache, options.arm),)
     return tuple(
         FeatureStore(store) for store in dict.fromkeys(path for place in places for path in read_arm(place))
     )
 
 
-def _several(features: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
-    return [features] if isinstance(features, str | Path) else features
-
-
-def _named_by_file(features: Path | str | Sequence[Path | str]) -> str | None:
+def _named_by_file(places: Sequence[Path]) -> str | None:
     """Return the name of the arm if only the file that `extract --arm` wrote was given."""
-    given = [Path(place) for place in _several(features)]
-    return given[0].stem if len(given) == 1 and given[0].suffix == ".json" and given[0].is_file() else None
+    alone = len(places) == 1 and places[0].suffix == ".json" and places[0].is_file()
+    return places[0].stem if alone else None
 
 
 def _fold_jobs(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from featx import stats
 from featx.errors import ConfigError
-from featx.svm.settings import SvmSettings
+from featx.svm.settings import POOLINGS, SvmSettings
 
 
 def test_the_paper_preset_is_the_papers_decision_layer() -> None:
@@ -43,3 +44,7 @@ def test_a_loss_brings_its_bias() -> None:
 def test_bad_values_are_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SvmSettings.make(settings)
+
+
+def test_the_poolings_are_those_of_the_statistics() -> None:
+    assert POOLINGS == stats.POOLINGS
