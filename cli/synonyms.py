@@ -185,8 +185,23 @@ def _option_message(given: str, context: click.Context) -> str:
         return f"{said}; {_either(elsewhere[:3])}"
     if commands := next((row.meant for row in COMMAND_WORDS if word in row.words), ()):
         return f"{said}; did you mean the command `featx {commands[0]}`?"
-    near = difflib.get_close_matches(f"--{word}", sorted(known), 2)
+    near = _nearest(word, known)
     return f"{said}; did you mean {_either(near)}?" if near else f"{said}; this command has no similar option"
+
+
+def _nearest(word: str, known: set[str]) -> list[str]:
+    """Find a command's options with a similar name, or the one whose name elsewhere is more similar."""
+    elsewhere = {
+        f"--{other}": text
+        for row in OPTION_WORDS
+        for text in row.meant
+        for other in row.words
+        if text.split()[0] in known and text.startswith("--")
+    }
+    best = difflib.get_close_matches(f"--{word}", sorted(known | elsewhere.keys()), 1)
+    if best and best[0] not in known:
+        return [elsewhere[best[0]]]
+    return difflib.get_close_matches(f"--{word}", sorted(known), 2)
 
 
 def _names(command: click.Command) -> set[str]:

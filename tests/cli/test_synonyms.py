@@ -67,6 +67,7 @@ def test_every_command_that_is_suggested_exists(row, capsys: pytest.CaptureFixtu
     ("line", "message"),
     [
         ("extract --model vgg16", "No such option --model; did you mean --backbone?"),
+        ("extract --modle vgg16", "No such option --modle; did you mean --backbone?"),
         ("finetune --lr 1e-4", "No such option --lr; did you mean --learning-rate?"),
         ("train-svm --C 1", "No such option --C; did you mean --costs?"),
         ("extract --cuda", "No such option --cuda; did you mean --device gpu?"),
