@@ -1,4 +1,4 @@
-"""Where in an image an SVM's evidence lies: Grad-CAM towards its decision value."""
+"""Saliency maps of SVM runs. Runs and images come in, Grad-CAM maps of the decision value go out as PNG files."""
 
 import lazy_loader
 

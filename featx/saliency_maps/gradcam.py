@@ -1,8 +1,8 @@
-"""Grad-CAM on any backend of Keras: which places of a layer raise a value that is computed from its output.
+"""Grad-CAM on any backend of Keras: the positions of a layer that raise a value computed from its output.
 
 Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization",
-arXiv 1610.02391: the layer's channels are summed, each weighed by the mean gradient of the value in it, and
-what speaks against the value is cut off at zero.
+arXiv 1610.02391: the channels of the layer are summed, weighted by the mean gradient of the value in each of them, and
+negative sums are set to zero.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Halves:
     layer : str
         The layer.
     front : keras.Model
-        From pixels to its output, of shape (n, height, width, channels) or (n, tokens, channels).
+        From the pixels to the output of the layer, of shape (n, height, width, channels) or (n, tokens, channels).
     back : keras.Model
-        From there to the feature, shape (n, width).
+        From that output to the feature, shape (n, width).
     """
 
     layer: str
@@ -48,25 +48,25 @@ class Halves:
 
 
 def halve(network: Network, layer: str | None = None) -> Halves:
-    """Cut a network at a layer with places."""
+    """Cut a network at a layer with spatial positions: the named one, or the last suitable one."""
     known = layer_names(network.model)
     if layer is not None:
         if layer not in known:
             raise BackboneError(
                 f"{network.backbone.name} has no layer {layer!r} before its feature; "
-                f"`featx zoo show {network.backbone.name} --layers` names those that it has"
+                f"`featx zoo show {network.backbone.name} --layers` lists its layers"
             )
         halves = _cut(network.model, layer, known[layer])
         if _grid(known[layer].output) is None or halves is None:
             raise BackboneError(
-                f"layer {layer!r} of {network.backbone.name} has no map that all of the feature comes from; "
-                "give another, such as the last one of a block"
+                f"layer {layer!r} of {network.backbone.name} is not a feature map that the whole feature is computed from; "
+                "give another layer, such as the last one of a block"
             )
         return halves
     found = next(_candidates(network.model, known), None)
     if found is None:
         raise BackboneError(
-            f"{network.backbone.name} has no layer of places before {network.layers[0]!r}: "
+            f"{network.backbone.name} has no layer with spatial positions before {network.layers[0]!r}; "
             "a saliency map needs a feature map or a sequence of patches"
         )
     return found
@@ -83,7 +83,7 @@ def _candidates(model: keras.Model, known: dict[str, Any]) -> Iterator[Halves]:
 
 
 def _cut(model: keras.Model, name: str, layer: Any) -> Halves | None:
-    """Cut at a layer, or say that some of the feature goes around it."""
+    """Cut at a layer; None if part of the feature bypasses it."""
     import keras
 
     try:
@@ -94,7 +94,7 @@ def _cut(model: keras.Model, name: str, layer: Any) -> Halves | None:
 
 
 def _grid(output: Any) -> tuple[int, int] | None:
-    """Height and width of a layer's output, or None where it has no places."""
+    """Height and width of a layer's output, or None if it has no spatial positions."""
     if isinstance(output, list | tuple):
         return None
     if len(output.shape) == 4:
@@ -107,10 +107,10 @@ def _grid(output: Any) -> tuple[int, int] | None:
 
 
 def _sees_patches(halves: Halves) -> bool:
-    """Whether the feature depends on patches: behind the last attention it does on the class token alone."""
+    """Whether the feature depends on patches; after the last attention it depends on the class token only."""
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(1, *halves.back.inputs[0].shape[1:])).astype(np.float32)
-    # Not equal slopes: the sum of what a layer normalisation gives out is constant, whatever goes in.
+    # The slopes must differ: the sum of the outputs of a layer normalisation is constant.
     slopes = rng.normal(size=(1, *halves.back.outputs[0].shape[1:])).astype(np.float32)
     slope = _vjp(halves.back, tokens, slopes)
     return bool(np.abs(_places(slope[0])).max() > 0)
@@ -121,7 +121,7 @@ def grad_cam(
     pixels: npt.NDArray[np.uint8],
     value: Callable[[npt.NDArray[np.float32]], tuple[float, Floats]],
 ) -> tuple[float, Floats]:
-    """Map which places of an image raise a value of its feature.
+    """Map which positions of an image raise a value of its feature.
 
     Parameters
     ----------
@@ -133,12 +133,12 @@ def grad_cam(
     value : float
         Of the image.
     heat : ndarray of float64, shape (height, width)
-        From 0 to 1, relative to the place that raises the value most; all 0 if none does.
+        From 0 to 1, relative to the position that raises the value most; all 0 if none does.
     """
     inner = _array(halves.front(_tensor(pixels[None]), training=False))
     feature = _array(halves.back(_tensor(inner), training=False))[0]
     found, gradient = value(feature)
-    # The scale falls out in the end; a gradient near 1 loses nothing in single precision.
+    # The scale cancels in the end; a gradient near 1 keeps its precision in float32.
     scale = np.abs(gradient).max()
     slope = _vjp(halves.back, inner, (gradient / (scale or 1.0)).astype(np.float32)[None])
     maps, slopes = _places(inner[0]).astype(np.float64), _places(slope[0]).astype(np.float64)
@@ -147,7 +147,7 @@ def grad_cam(
 
 
 def _places(output: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Bring tokens, of which the first may be of the class or registers, into their grid."""
+    """Arrange the tokens of patches as a grid; class and register tokens, which come first, are dropped."""
     if output.ndim == 3:
         return output
     side = math.isqrt(len(output))
@@ -169,7 +169,7 @@ def _array(values: Any) -> npt.NDArray[np.float32]:
 def _vjp(
     model: keras.Model, values: npt.NDArray[np.float32], slopes: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Multiply slopes of a model's output by its Jacobian: slopes of its input."""
+    """Return the vector-Jacobian product: slopes of a model's output to slopes of its input."""
     import keras
 
     return _array(_VJPS[keras.config.backend()](model, _tensor(values), _tensor(slopes)))

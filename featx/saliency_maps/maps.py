@@ -1,4 +1,4 @@
-"""The verb: saliency maps of the most confident mistakes of runs, or of chosen images."""
+"""The verb `saliency`: saliency maps of the most confident mistakes of runs, or of chosen images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def decision_gradient(
     Returns
     -------
     value : float
-        Decision value, higher for the class.
+        Decision value; higher values mean the class.
     gradient : ndarray of float64, shape (d,)
         Its derivative, through the scaling.
     """
@@ -79,13 +79,15 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
     """
     found = given_features(run, digest)
     if found is None:
-        raise RunError(f"{run.path}: its model is of features that the run does not name; train it again")
+        raise RunError(
+            f"{run.path}: the record of the run does not list the features of its model; train it again"
+        )
     recipe: Mapping[str, Any] = found["recipe"]
     now = {"preparation": preparation_key(recipe["preparation"]["name"]), "decode": DECODE_VERSION}
     stale = [name for name, value in now.items() if recipe[name] != value]
     if stale:
         raise StaleStoreError(
-            f"{run.path}: its features were made by another version of {stale[0]}; extract and train again"
+            f"{run.path}: its features were extracted with another version of {stale[0]}; extract and train again"
         )
     return recipe
 
@@ -97,18 +99,18 @@ def network_of(
     from featx.zoo import build_network
 
     backbone = find_backbone(recipe["backbone"])
-    source = weights if weights is not None else _told_source(digest, cache)
+    source = weights if weights is not None else _recorded_source(digest, cache)
     if source is None:
         raise WeightsError(
-            f"no feature store {short(digest)} in {cache} tells where the weights of {backbone.name} came from; "
-            "give them by --weights, or the store's folder of caches by --cache"
+            f"no feature store {short(digest)} in {cache} names the source of the weights of {backbone.name}; "
+            "give the weights with --weights, or the cache folder of the store with --cache"
         )
     found: dict[str, Weights] = {item.digest: item for item in resolve_weights(source, backbone)}
     if recipe["weights"] not in found:
         held = ", ".join(short(name) for name in found)
         raise WeightsError(
-            f"weights {str(source)!r} are not those behind the run's features: these have digest "
-            f"{short(recipe['weights'])}, got {held}; give the right ones by --weights"
+            f"the features of the run are not from the weights {str(source)!r}: expected digest "
+            f"{short(recipe['weights'])}, got {held}; give the right weights with --weights"
         )
     return build_network(
         backbone,
@@ -119,10 +121,10 @@ def network_of(
     )
 
 
-def _told_source(digest: str, cache: Path | str) -> str | None:
+def _recorded_source(digest: str, cache: Path | str) -> str | None:
     folder = Path(cache) / "features"
     for path in find_stores([folder]) if folder.is_dir() else []:
-        with suppress(StoreError):  # a damaged store beside it is not what was asked for
+        with suppress(StoreError):  # another store that is damaged does not matter here
             store = FeatureStore(path)
             if store.digest == digest:
                 return str(store.recipe["weights_source"]) or None
@@ -144,12 +146,12 @@ def overlay(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating[Any]]) 
     pixels : ndarray of uint8, shape (height, width, 3)
         The image.
     heat : ndarray of float, shape (rows, columns)
-        From 0 to 1; stretched to the image by bilinear interpolation.
+        From 0 to 1; resized to the image by bilinear interpolation.
 
     Returns
     -------
     bytes
-        A PNG of the image's size. Where the heat is 0 it shows the image alone.
+        A PNG of the size of the image. Where the map is 0 it shows the image only.
 
     Examples
     --------
@@ -173,22 +175,22 @@ def overlay(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating[Any]]) 
 _SIDE = 352
 
 
-# Difference of a decision value from the recorded one, as a share of it, that engines of single precision stay below.
+# Largest relative difference of a decision value from the recorded one that engines of single precision reach.
 _AGREEMENT = 0.01
 
 
 @dataclass(frozen=True)
 class Saliency:
-    """Saliency maps as written.
+    """Saliency maps that were written.
 
     Attributes
     ----------
     output : Path
         Their folder.
     maps : tuple of SaliencyMap
-        What each shows.
+        One for each image file.
     warnings : tuple of str
-        What could not be mapped, and what a reader has to know.
+        Images without a map, and maps to be read with care.
     """
 
     output: Path
@@ -208,7 +210,7 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Tools:
-    """What the maps of the same features share."""
+    """Recipe and network of the maps of the same features."""
 
     recipe: dict[str, Any]
     halves: Halves
@@ -227,48 +229,55 @@ def saliency(
     cache: Path | str = "cache",
     progress: Progress | None = None,
 ) -> Saliency:
-    """Map what in an image speaks for the class that an SVM takes it for: Grad-CAM towards its decision value.
+    """Map which parts of an image raise the decision value of the class that an SVM predicts, by Grad-CAM.
 
-    The gradient runs from the decision value through the scaling of the features into the network. A map is of the
-    image itself, also where the features were averaged over views of it.
+    The gradient of the decision value passes through the scaling of the features into the network. A map is of the
+    image itself, even if its features were averaged over augmented views.
 
     Parameters
     ----------
     paths : path or sequence of paths
         Run folders of `featx train-svm`, or folders that hold some.
     manifest : Path, str or Manifest
-        Where image files stand.
+        Manifest with the image files.
     root : Path or str, optional
         Folder that the manifest's paths are relative to.
     allow_outside : bool
-        Whether image paths may lead out of it.
+        Follow image paths that lead out of it.
     images : sequence of str
-        Image ids to map; the most confident mistakes of each arm if there are none. Of several folds that test an
-        image, the one that is surest of the class is taken.
+        Image ids to map. Default: the most confident mistakes of each arm. If several folds test an image, the one
+        with the highest decision value is taken.
     output : Path or str
-        Folder for the pictures and their index; files of the same names are replaced.
+        Folder for the PNG files and their index; files of the same names are replaced.
     layer : str, optional
-        Layer of the network to map. Default: its last map before the pooling.
+        Layer of the network to map. Default: the last feature map before the pooling.
     weights : str or Path, optional
-        Weights source of the network. Default: as the feature store in the cache tells.
+        Weights source of the network. Default: the one recorded by the feature store in the cache.
     cache : Path or str
         Folder of caches.
     progress : Progress, optional
-        Told how far it is.
+        Receiver of progress and messages.
 
     Returns
     -------
     Saliency
-        What was written.
+        The maps that were written.
 
     Raises
     ------
     RunError
-        If there is no run of an SVM, or none tests a chosen image.
+        If there is no SVM run, or no run tests a chosen image.
     WeightsError
-        If the network's weights are unknown, or others than those behind the features.
+        If the weights of the network are unknown, or the features are from other weights.
     BackboneError
-        If the network has no such layer, or none with places.
+        If the network has no such layer, or no layer with spatial positions.
+
+    Examples
+    --------
+    ::
+
+        maps = featx.saliency("reports/runs", manifest="lesions.csv", output="reports/saliency")
+        featx.report("reports/runs", saliency=maps.output)
     """
     tell = progress or Silent()
     wanted = _wanted([paths] if isinstance(paths, str | Path) else list(paths), images)
@@ -277,7 +286,7 @@ def saliency(
     target, warnings, maps = Path(output), list[str](), list[SaliencyMap]()
     tell.start("saliency", len(wanted), "maps")
     models = {item.run.path: load_model(item.run.path) for item in wanted}
-    # Networks take turns, since several need not fit into memory side by side.
+    # One network at a time, because several may not fit into memory.
     for digest in dict.fromkeys(model.recipe_digest for model in models.values()):
         here = [item for item in wanted if models[item.run.path].recipe_digest == digest]
         recipe = recipe_of(here[0].run, digest)
@@ -296,21 +305,27 @@ def saliency(
 def _wanted(paths: Sequence[Path | str], images: Sequence[str]) -> list[_Wanted]:
     series = [item for item in collect(paths)[0] if item.runs[0].record.kind == "svm"]
     if not series:
-        raise RunError(f"{listing([str(path) for path in paths])}: no run of an SVM; give runs of train-svm")
+        raise RunError(
+            f"{listing([str(path) for path in paths])}: no SVM run; give run folders of `featx train-svm`"
+        )
     found: list[_Wanted] = []
     for item in series:
         if images:
-            found += [made for name in dict.fromkeys(images) if (made := _surest(item, name))]
+            found += [made for name in dict.fromkeys(images) if (made := _most_confident(item, name))]
         else:
-            found += [made for one in find_mistakes(item) if (made := _surest(item, one.id, one.taken))]
+            found += [
+                made for one in find_mistakes(item) if (made := _most_confident(item, one.id, one.taken))
+            ]
     unknown = [name for name in images if all(name != item.row.id for item in found)]
     if unknown:
-        raise RunError(f"no run tests {listing(unknown)}; give ids as in the runs' predictions.csv")
+        raise RunError(
+            f"no run tests the image {listing(unknown)}; give ids from predictions.csv of the runs"
+        )
     return found
 
 
-def _surest(series: Series, image: str, towards: str | None = None) -> _Wanted | None:
-    """Take the fold with the highest decision value for a class, by default for the one that it favours."""
+def _most_confident(series: Series, image: str, towards: str | None = None) -> _Wanted | None:
+    """Return the fold with the highest decision value for a class, by default for the class it predicts."""
     tests = [(run, row) for run in series.runs for row in run.predictions if row.id == image]
     names = [towards] if towards else list(series.classes)
     found = [
@@ -334,14 +349,14 @@ def _map(
     name, series = item.row.id, item.series
     what = f"{series.arm}, {series.task}, fold {item.run.record.fold}: image {name}"
     if name not in files:
-        warnings.append(f"{what}: not in the manifest, no map")
+        warnings.append(f"{what}: not in the manifest, so it has no map")
         return None
     preparation = tools.recipe["preparation"]["name"]
     try:
         pixels = load_image(Path(files[name]), preparation, tools.halves.front.inputs[0].shape[1])
         shown = load_image(Path(files[name]), preparation, _SIDE)
     except ImageError as error:
-        warnings.append(f"{what}: {error}, no map")
+        warnings.append(f"{what}: {error}, so it has no map")
         return None
     value, heat = grad_cam(
         tools.halves,
@@ -367,14 +382,16 @@ def _map(
 def _doubts(
     what: str, value: float, recorded: float, heat: np.ndarray[Any, Any], recipe: dict[str, Any]
 ) -> list[str]:
-    """Say where a map is empty, or of another decision value than the run's."""
+    """Warn of an empty map, and of a decision value that differs from that of the run."""
     found = (
-        [] if heat.any() else [f"{what}: no place of the layer raises the decision value, the map is empty"]
+        []
+        if heat.any()
+        else [f"{what}: no position of the layer raises the decision value, so the map is empty"]
     )
     exact = recipe["views"] is None and recipe["precision"] == "float32"
     if exact and abs(value - recorded) > _AGREEMENT * max(1.0, abs(recorded)):
         found.append(
-            f"{what}: decision value {value:.3f}, while the run has {recorded:.3f}; is the file another image?"
+            f"{what}: decision value {value:.3f}, but {recorded:.3f} in the run; check that the image file has not changed"
         )
     return found
 

@@ -118,6 +118,13 @@ def run_study(
     Notes
     -----
     Call it from the main thread, because it handles signals while it runs.
+
+    Examples
+    --------
+    ::
+
+        outcome = featx.run_study("study.toml", jobs=2)
+        print(len(outcome.done), [report.folder for report in outcome.reports])
     """
     plan = plan_study(
         spec,

@@ -101,10 +101,12 @@ def test_what_goes_around_a_layer_and_what_has_no_places(network):
     joined = layers.Concatenate(name="joined")([inputs, branch])
     skipped = wrapped(network, inputs, layers.GlobalAveragePooling2D()(joined))
     assert halve(skipped).layer == "joined"
-    with pytest.raises(BackboneError, match="layer 'branch' of tiny has no map that all of the feature"):
+    with pytest.raises(
+        BackboneError, match="layer 'branch' of tiny is not a feature map that the whole feature"
+    ):
         halve(skipped, "branch")
     flat = Input((12,))
-    with pytest.raises(BackboneError, match="tiny has no layer of places before 'global pool'"):
+    with pytest.raises(BackboneError, match="tiny has no layer with spatial positions before 'global pool'"):
         halve(wrapped(network, flat, layers.Dense(3)(flat)))
 
 

@@ -92,25 +92,28 @@ def test_mistakes_are_mapped_by_default_and_shown_in_the_report(place, tmp_path,
 
 
 def test_other_weights_are_refused(place, tmp_path):
-    with pytest.raises(WeightsError, match=r"weights 'random:1' are not those behind the run's features"):
+    with pytest.raises(WeightsError, match=r"the features of the run are not from the weights 'random:1'"):
         maps(place, tmp_path, weights="random:1")
     with pytest.raises(
-        WeightsError, match=r"tells where the weights of tiny came from; give them by --weights"
+        WeightsError, match=r"names the source of the weights of tiny; give the weights with --weights"
     ):
         maps(place, tmp_path, cache=tmp_path)
     assert maps(place, tmp_path, cache=tmp_path, weights="random:2", images=["p03"]).warnings == ()
 
 
 def test_what_cannot_be_mapped_is_said(place, tmp_path):
-    with pytest.raises(RunError, match="no run tests nobody; give ids"):
+    with pytest.raises(RunError, match="no run tests the image nobody; give ids"):
         maps(place, tmp_path, images=["p03", "nobody"])
     (tmp_path / "bad.png").write_bytes(b"no image")
     Image.fromarray(draw(0)).save(tmp_path / "other.png")
     (tmp_path / "m.csv").write_text("image,id,label\nbad.png,p03,red\nother.png,p07,red\n")
     done = maps(place, tmp_path / "out", manifest=tmp_path / "m.csv", images=["p03", "p05", "p07"])
     assert [item.image for item in done.maps] == ["p07"]
-    assert ["p03" in done.warnings[0], "p05: not in the manifest, no map" in done.warnings[1]] == [True, True]
-    assert "while the run has" in done.warnings[2]
+    assert ["p03" in done.warnings[0], "p05: not in the manifest, so it has no map" in done.warnings[1]] == [
+        True,
+        True,
+    ]
+    assert "in the run; check that the image file has not changed" in done.warnings[2]
 
 
 def test_a_folder_without_maps_is_told(tmp_path):
