@@ -156,7 +156,7 @@ def _start(kind: tuple[int, bool, bool], cores: set[int]) -> _Worker:
         [
             *_WORKER,
             *("--threads", str(threads), "--cpus", ",".join(map(str, sorted(cores)))),
-            *("--parent", str(os.getpid()), *(["--alone"] if alone else [])),
+            *("--parent", str(os.getpid())),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -219,11 +219,12 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     with _library("ray"):
         import ray
+    logging.getLogger("ray").setLevel(logging.WARNING)
     started: dict[str, Any] = {"num_cpus": slots, "_node_ip_address": _LOOPBACK, "include_dashboard": False}
     if not address:
         _make_ray_token()
     try:
-        ray.init(address=address or "local", log_to_driver=False, **({} if address else started))
+        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **({} if address else started))
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Ray at {address or 'this machine'} cannot be used: {error}") from error
     remote = ray.remote(max_retries=0)(run_job)

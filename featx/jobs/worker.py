@@ -48,14 +48,11 @@ class WorkerResources:
     ----------
     threads : int
         Number of threads of a job.
-    alone : bool
-        Whether no other worker runs at the same time, so that engines may choose their threads themselves.
     kept : CompiledNetwork
         The network that the training before has compiled.
     """
 
     threads: int
-    alone: bool
     kept: CompiledNetwork = field(default_factory=CompiledNetwork)
 
 
@@ -86,8 +83,8 @@ def _train(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
 def _extract(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     from featx.features import RECIPE, compact, extract
 
-    threads = None if resources.alone else resources.threads
-    given = {**arguments, "workers": resources.threads, "threads": threads}
+    # The process has its number of threads from its environment and its cores.
+    given = {**arguments, "workers": resources.threads, "threads": None}
     join = given.pop("compact", False)
     stores = [done.store for done in extract(given.pop("manifest"), **given)]
     for store in stores if join else ():
@@ -198,7 +195,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run jobs; started by featx itself.")
     parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
     parser.add_argument("--threads", type=int, required=True, help="number of threads")
-    parser.add_argument("--alone", action="store_true", help="no other worker runs")
     parser.add_argument("--parent", type=int, required=True, help="the host's process, to die with it")
     given = parser.parse_args(arguments)
     _die_with(given.parent)
@@ -207,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     quieten_tensorflow()
     events = _Events()
-    resources = WorkerResources(given.threads, given.alone)
+    resources = WorkerResources(given.threads)
     tasks = _TaskQueue()
     threading.Thread(target=tasks.listen, daemon=True).start()
     try:
