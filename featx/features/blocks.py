@@ -15,9 +15,7 @@ that the table of the chunks, the types and the shapes must be exactly what was 
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +30,7 @@ import xxhash
 
 from featx.digest import digest_bytes
 from featx.errors import DamagedBlockError, StoreError
-from featx.files import write_bytes
+from featx.files import retry_stale, write_bytes
 from featx.zoo import elsewhere
 
 __all__ = [
@@ -160,6 +158,7 @@ def is_current(path: Path) -> bool:
     return found is not None and found["file"] is not None
 
 
+@retry_stale
 def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
     """Read the keys of a block, and the shape (views, width) of a row.
 
@@ -183,6 +182,7 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
     return keys, (int(views), int(width))
 
 
+@retry_stale
 def read_features(path: Path, recipe: str) -> Features:
     """Read all features of a block: float32, shape (rows, views, width), read-only, in the order of `read_index`.
 
@@ -215,9 +215,9 @@ def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any,
         data = path.read_bytes() if whole or form == 1 else b""
         if whole and form == 2:
             _check_sum(data, name["file"])
-        # Locks of HDF5 fail on some network disks, and immutable files need none.
-        source = {"name": io.BytesIO(data)} if data else {"name": path, "locking": False}
-        with h5py.File(mode="r", **source) as file:
+        # HDF5 locks what it opens by name, which fails on some shared disks: `locking=False` does not count where
+        # HDF5_USE_FILE_LOCKING is set. A file that Python has opened is not locked.
+        with io.BytesIO(data) if data else path.open("rb") as source, h5py.File(source, "r") as file:
             keys, features = _checked_layout(file, form, recipe)
             if form == 1 and recipe.encode() not in data:
                 raise _ForeignError(
@@ -228,8 +228,6 @@ def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any,
         raise StoreError(f"{path}: {error}") from error
     except OSError as error:
         if error.errno is None:  # HDF5 reports damage by errors without a number
-            if not path.exists():  # removed while HDF5 opened it
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
             raise _damaged(path, error) from error
         if isinstance(error, FileNotFoundError):
             raise
