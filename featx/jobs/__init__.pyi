@@ -1,7 +1,8 @@
 from .cluster_options import ClusterOptions
+from .hashing import known_keys
 from .job_state import KINDS, State, StudyJob, is_running, last_line, locked, read_state, slug
+from .machines.places import Place, given_executor, open_place
 from .on_cluster import verb_on_cluster
-from .places import Place, given_executor, open_place
 from .scheduler import Scheduler
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "StudyJob",
     "given_executor",
     "is_running",
+    "known_keys",
     "last_line",
     "locked",
     "open_place",

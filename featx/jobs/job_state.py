@@ -35,6 +35,7 @@ __all__ = [
     "write_started",
 ]
 KINDS = {
+    "hash": "hashing images",
     "source": "training on a source",
     "finetune": "fine-tuning, fold by fold",
     "extract": "extracting features",

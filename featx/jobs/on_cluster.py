@@ -8,24 +8,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from featx.data import make_folds, read_manifest
+from featx.data import apply_task, read_manifest, split_folds
 from featx.digest import canonical, digest, short
 from featx.errors import TrainingError, listing
 from featx.features import ExtractSettings, extract
 from featx.finetuning import FinetuneSettings, finetune
+from featx.images import content_keys
 from featx.machine import usable_cores
-from featx.options import Options, options_of
+from featx.options import FoldOptions, Option, Options, options_of
 from featx.progress import Progress, Silent
 from featx.svm import TrainSvmSettings, train_svm
 
 from .cluster_options import ClusterOptions
+from .hashing import known_keys
 from .job_state import State, StudyJob, locked
-from .places import open_place
+from .machines.places import Place, open_place
 from .scheduler import Scheduler
 
 __all__ = ["verb_on_cluster"]
 
-_KEPT_HERE = ("progress", "workers", "dry_run")
+_KEPT_HERE = ("progress", "workers", "dry_run", "keys")
+_NAMES = frozenset(
+    ("imagenet", "preset", "random", "labels", "holdout", "none", "modern", "scratch", "paper")
+)
 # The settings of each verb, the function, and the kind of its jobs.
 _VERBS: Mapping[str, tuple[type[Options], Callable[..., Any], str]] = {
     "extract": (ExtractSettings, extract, "extract"),
@@ -68,12 +73,15 @@ def verb_on_cluster(verb: str, manifest: Path, given: Mapping[str, Any], options
     settings.make(given)
     progress: Progress = given.get("progress") or Silent()
     arguments = {**_portable(settings, given), "manifest": str(Path(manifest).resolve())}
-    jobs = _jobs(kind, arguments)
     output = Path(arguments["cache"]) / "jobs" / f"{verb}-{short(digest(arguments))}"
     with locked(output):
         shutil.rmtree(output / "jobs", ignore_errors=True)
         slots = int(given.get("workers") or usable_cores())
-        _run(jobs, output, slots, options, progress)
+        with open_place(options.cluster, slots, options.cores, progress) as place:
+            images = _images(arguments)
+            keys = known_keys(place, [arguments], output, progress)
+            keys = content_keys(images, cache=arguments["cache"], known=keys, progress=progress).keys
+            _run(_jobs(kind, arguments, len(images), keys), output, place, options, progress, keys)
     shutil.rmtree(output, ignore_errors=True)
     with suppress(OSError):
         output.parent.rmdir()
@@ -81,22 +89,27 @@ def verb_on_cluster(verb: str, manifest: Path, given: Mapping[str, Any], options
 
 
 def _run(
-    jobs: Sequence[StudyJob], output: Path, slots: int, options: ClusterOptions, progress: Progress
+    jobs: Sequence[StudyJob],
+    output: Path,
+    place: Place,
+    options: ClusterOptions,
+    progress: Progress,
+    keys: Mapping[str, str],
 ) -> None:
     """Run the jobs; what fails is an error at the end, when all others are done."""
-    with open_place(options.cluster or "local", slots, options.cores, progress) as place:
-        scheduler = Scheduler(
-            place,
-            output,
-            {job.digest: State("pending") for job in jobs},
-            retries=options.retries,
-            parts=options.parts,
-            progress=progress,
-        )
-        progress.start("jobs", len(jobs), "jobs")
-        with scheduler.on_duty():
-            scheduler.do(jobs)
-        progress.finish()
+    scheduler = Scheduler(
+        place,
+        output,
+        {job.digest: State("pending") for job in jobs},
+        retries=options.retries,
+        parts=options.parts,
+        progress=progress,
+        keys=keys,
+    )
+    progress.start("jobs", len(jobs), "jobs")
+    with scheduler.on_duty():
+        scheduler.do(jobs)
+    progress.finish()
     if scheduler.failed:
         label, reason = next(iter(scheduler.failed.items()))
         raise TrainingError(
@@ -105,17 +118,19 @@ def _run(
         )
 
 
-def _jobs(kind: str, arguments: dict[str, Any]) -> list[StudyJob]:
+def _images(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    place = {name: arguments[name] for name in ("root", "allow_outside") if name in arguments}
+    return tuple(read_manifest(arguments["manifest"], **place).paths)
+
+
+def _jobs(kind: str, arguments: dict[str, Any], images: int, keys: Mapping[str, str]) -> list[StudyJob]:
     """List the jobs of a verb: each fold of a fine-tuning is one; the scheduler cuts the others."""
-    manifest = arguments["manifest"]
-    place = {"root": arguments.get("root"), "allow_outside": arguments.get("allow_outside", False)}
     name = str(arguments.get("arm") or arguments.get("backbone") or "features")
-    images = len(read_manifest(manifest, **place))
     if kind == "extract":
         return [
             StudyJob(kind, name, {"arguments": arguments}, {**arguments, "on_error": "skip"}, images=images)
         ]
-    folds = _fold_names(arguments)
+    folds = _fold_names(arguments, keys)
     if kind == "svm":
         return [StudyJob(kind, name, {"arguments": arguments}, arguments, images=images, parts=folds)]
     return [
@@ -130,12 +145,16 @@ def _jobs(kind: str, arguments: dict[str, Any]) -> list[StudyJob]:
     ]
 
 
-def _fold_names(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    names = ("task", "protocol", "seed", "root", "allow_outside", "cache")
-    made = make_folds(
-        arguments["manifest"], **{name: arguments[name] for name in names if arguments.get(name) is not None}
+def _fold_names(arguments: Mapping[str, Any], keys: Mapping[str, str]) -> tuple[str, ...]:
+    names = ("task", "strict_labels", "protocol", "seed", "folds", "root", "allow_outside")
+    options = FoldOptions.make({name: arguments[name] for name in names[:5] if name in arguments})
+    place = {name: arguments[name] for name in names[5:] if name in arguments}
+    labelled = apply_task(
+        read_manifest(arguments["manifest"], **place), options.task, strict_labels=options.strict_labels
     )
-    return tuple(fold.name for fold in made.select(tuple(arguments.get("folds", ()))).folds)
+    ordered = [keys.get(path, path) for path in labelled.paths]
+    made = split_folds(labelled, options.protocol, options.seed, ordered)
+    return tuple(fold.name for fold in made.select(tuple(options.folds)).folds)
 
 
 def _portable(kind: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,23 +163,23 @@ def _portable(kind: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {name: getattr(kind, name) for name, option in options.items() if option.kind is Path}
     found = {**{name: value for name, value in defaults.items() if value is not None}, **given}
     portable = {
-        name: _absolute(value, options[name].kind is Path)
-        for name, value in found.items()
-        if name not in _KEPT_HERE
+        name: _absolute(value, options[name]) for name, value in found.items() if name not in _KEPT_HERE
     }
     result: dict[str, Any] = canonical(portable)
     return result
 
 
-def _absolute(value: Any, path: bool) -> Any:
+def _absolute(value: Any, option: Option) -> Any:
+    """Make a path absolute; of options that take a name or a path, what exists and is no name is a path."""
     if isinstance(value, list | tuple):
-        return [_absolute(item, path) for item in value]
-    if path or isinstance(value, Path) or (isinstance(value, str) and _exists(value)):
+        return [_absolute(item, option) for item in value]
+    named = str(value).partition(":")[0] in _NAMES
+    if option.kind is Path or isinstance(value, Path) or (option.types and not named and _exists(value)):
         return str(Path(value).resolve())
     return value
 
 
-def _exists(text: str) -> bool:
-    with suppress(OSError, ValueError):
-        return Path(text).exists()
+def _exists(value: Any) -> bool:
+    with suppress(OSError, ValueError, TypeError):
+        return Path(value).exists()
     return False

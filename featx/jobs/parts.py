@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from .job_state import StudyJob
-from .places import Place
 
 __all__ = ["needs_of", "split"]
 _IMAGES_OF_A_PART = 1000
 _GIB = 1 << 30
 # Kind of job: whether it runs networks, and memory beside its images' rows.
 _NEEDS = {
+    "hash": (0, _GIB),
     "source": (1, 8 * _GIB),
     "finetune": (1, 8 * _GIB),
     "extract": (1, 4 * _GIB),
@@ -44,15 +44,19 @@ def needs_of(job: StudyJob) -> dict[str, int]:
     return {"gpus": gpus, "memory": memory + rows}
 
 
-def split(job: StudyJob, place: Place, wanted: int | None, jobs: int) -> tuple[StudyJob, ...]:
+def split(
+    job: StudyJob, slots: int, *, whole: bool, wanted: int | None = None, jobs: int = 1
+) -> tuple[StudyJob, ...]:
     """Cut a job into parts that are jobs of their own.
 
     Parameters
     ----------
     job : StudyJob
         An extraction or SVMs; others are left whole.
-    place : Place
-        Where they run.
+    slots : int
+        Number of jobs that run at once.
+    whole : bool
+        Whether only what `wanted` asks for is cut.
     wanted : int or None
         Number of parts of an extraction; chosen by its size if not given.
     jobs : int
@@ -62,12 +66,18 @@ def split(job: StudyJob, place: Place, wanted: int | None, jobs: int) -> tuple[S
     -------
     tuple of StudyJob
         The parts; none for a job that is left whole.
+
+    Examples
+    --------
+    >>> job = StudyJob("svm", "a", {}, {}, parts=("1", "2", "3"))
+    >>> [part.name for part in split(job, 2, whole=False)]
+    ['a, folds 1 3', 'a, folds 2']
     """
     if job.kind == "extract":
-        number = wanted or (1 if place.whole else min(job.images // _IMAGES_OF_A_PART, 4 * place.total()))
+        number = wanted or (1 if whole else min(job.images // _IMAGES_OF_A_PART, 4 * slots))
         return _shards(job, number) if number > 1 else ()
-    if job.kind == "svm" and not place.whole:
-        number = min(len(job.parts), -(-place.total() // max(jobs, 1)))
+    if job.kind == "svm" and not whole:
+        number = min(len(job.parts), -(-slots // max(jobs, 1)))
         return _folds(job, number) if number > 1 else ()
     return ()
 

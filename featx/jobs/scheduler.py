@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ClusterError
+from featx.images import write_keys
 from featx.process import Interrupted, on_signal
 from featx.progress import Progress
 
 from .job_state import KINDS, State, StudyJob, last_line, read_state, write_failed, write_started
-from .leases import Lease, hold_lease
+from .machines.leases import Lease, hold_lease
+from .machines.places import Place
 from .parts import needs_of, split
-from .places import Place
 
 __all__ = ["Scheduler"]
 _TICK_SECONDS = 0.25
@@ -56,14 +57,15 @@ class Scheduler:
         states: dict[str, State],
         *,
         retries: int,
-        parts: int | None,
         progress: Progress,
+        parts: int | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self.place, self.output, self.states = place, output, states
         self.done: list[StudyJob] = []
         self.failed: dict[str, str] = {}
         self.executions: Counter[str] = Counter()
-        self._retries, self._wanted_parts, self._progress = retries, parts, progress
+        self._retries, self._wanted_parts, self._progress, self._keys = retries, parts, progress, keys
         self._running: dict[Future[dict[str, Any]], StudyJob] = {}
         self._parts: dict[str, tuple[str, ...]] = {}
         self._wholes: dict[str, StudyJob] = {}
@@ -84,12 +86,19 @@ class Scheduler:
         path = self.output / f".scheduler-{uuid.uuid4().hex[:8]}"
         for old in self.output.glob(".scheduler-*"):
             old.unlink(missing_ok=True)
+        if self._keys is not None:
+            # They travel with the jobs, so that no machine hashes all images again.
+            write_keys(self._keys_file, self._keys)
         with hold_lease(path, lambda: None) as lease, on_signal(self._stop):
             self._lease = lease
             try:
                 yield
             finally:
                 self._abandon()
+
+    @property
+    def _keys_file(self) -> Path:
+        return self.output.resolve() / "content-keys.csv"
 
     def do(self, todo: Sequence[StudyJob]) -> None:
         """Run jobs as soon as the jobs that they need are finished, until none can start."""
@@ -115,7 +124,10 @@ class Scheduler:
 
     def _start(self, job: StudyJob, jobs: int) -> list[StudyJob]:
         """Submit a job; one that is cut into parts is given back behind them."""
-        parts = () if job.digest in self._parts else split(job, self.place, self._wanted_parts, jobs)
+        parts: tuple[StudyJob, ...] = ()
+        if job.digest not in self._parts:
+            place = self.place
+            parts = split(job, place.total(), whole=place.whole, wanted=self._wanted_parts, jobs=jobs)
         if not parts:
             self._submit(job)
             return []
@@ -134,13 +146,17 @@ class Scheduler:
             self._progress.say(f"{KINDS[job.kind]} ...")
         assert self._lease is not None, "jobs are done on duty only"
         # A whole job whose parts are done only joins them.
-        joined = {"compact": True} if job.kind == "extract" and job.digest in self._parts else {}
+        more: dict[str, Any] = (
+            {"compact": True} if job.kind == "extract" and job.digest in self._parts else {}
+        )
+        if self._keys is not None and job.kind != "report":
+            more["keys"] = str(self._keys_file)
         task = {
             "digest": job.digest,
             "folder": str(folder.resolve()),
             "kind": job.kind,
             "label": job.label,
-            "arguments": {**job.arguments, **taken, **joined},
+            "arguments": {**job.arguments, **taken, **more},
             "measures": {"images": job.images, "speed": job.speed},
             "scheduler": {"path": str(self._lease.path.resolve()), "token": self._lease.token},
             "slots": self.place.slots(),
@@ -149,7 +165,12 @@ class Scheduler:
             **needs_of(job),
         }
         self.executions[job.digest] += 1
-        self._running[self.place.submit(task)] = job
+        try:
+            self._running[self.place.submit(task)] = job
+        except RuntimeError as error:
+            raise ClusterError(
+                f"{self.place.name} takes no more jobs ({error}); the same command resumes"
+            ) from error
 
     def _listen(self) -> None:
         """Wait for jobs to end, and report progress."""

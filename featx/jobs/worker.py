@@ -34,7 +34,7 @@ from featx.progress import Progress
 from featx.runs import COMPLETE
 
 from .job_state import read_done, write_done, write_failed
-from .leases import Lease, hold_lease
+from .machines.leases import Lease, hold_lease
 
 __all__ = ["WorkerResources", "do_job", "main"]
 Arguments = Mapping[str, Any]
@@ -105,6 +105,13 @@ def _svm(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
 
 
+def _hash(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
+    from .hashing import hash_part
+
+    given = {**arguments, "workers": resources.threads}
+    return {"outputs": [str(hash_part(given.pop("manifest"), **given))]}
+
+
 def _report(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
     from featx.reporting import report_runs
 
@@ -118,6 +125,7 @@ def _report(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
 
 
 _VERBS: dict[str, Callable[[Arguments, WorkerResources], dict[str, Any]]] = {
+    "hash": _hash,
     "source": _train,
     "finetune": _train,
     "extract": _extract,

@@ -124,7 +124,7 @@ class _Execution:
             failed = [key for key, state in self.states.items() if state.name == "failed"]
             self.states |= dict.fromkeys(failed, State("pending"))
         self.scheduler = Scheduler(
-            place, plan.output, self.states, retries=retries, parts=None, progress=progress
+            place, plan.output, self.states, retries=retries, progress=progress, keys=plan.keys
         )
 
     def run(self) -> StudyOutcome:

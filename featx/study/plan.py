@@ -62,6 +62,8 @@ class Plan:
         Manifest and root, as the jobs' arguments have them, to the content keys of the images.
     warnings : tuple of str
         Warnings about the data sets, each with the data set's name and task.
+    keys : mapping of str to str
+        Path of each readable image to its content key.
     """
 
     study: Study
@@ -69,6 +71,7 @@ class Plan:
     jobs: tuple[StudyJob, ...]
     contents: Mapping[tuple[str, str | None], frozenset[str]]
     warnings: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(
@@ -80,9 +83,13 @@ def make_plan(
     *,
     strict_labels: bool = False,
     allow_outside: bool = False,
+    known: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Plan a study: read its data sets, make its folds, and name its jobs."""
-    inputs = Inputs(study, cache.resolve(), progress, strict_labels, allow_outside)
+    """Plan a study: read its data sets, make its folds, and name its jobs.
+
+    Content keys of images in `known`, a mapping by absolute path, are taken from there.
+    """
+    inputs = Inputs(study, cache.resolve(), progress, strict_labels, allow_outside, known)
     check_study(inputs, study.name if called is None else called)
     planner = _Planner(study, output.resolve(), inputs)
     jobs = tuple(planner.jobs())
@@ -90,7 +97,8 @@ def make_plan(
         (data.place["manifest"], data.place["root"]): frozenset(data.keys.values())
         for data in inputs.read.values()
     }
-    return Plan(study, planner.output, jobs, contents, inputs.warnings)
+    keys = {path: key for data in inputs.read.values() for path, key in data.keys.items()}
+    return Plan(study, planner.output, jobs, contents, inputs.warnings, keys)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError, RunError
-from featx.jobs import ClusterOptions, StudyJob, given_executor, open_place, read_state
+from featx.jobs import ClusterOptions, Place, StudyJob, given_executor, known_keys, open_place, read_state
 from featx.options import verb
 from featx.progress import Progress, Silent
 from featx.reporting import ReportSettings
@@ -44,10 +44,17 @@ def plan_study(
     strict_labels: bool = False,
     allow_outside: bool = False,
     progress: Progress | None = None,
+    place: Place | None = None,
 ) -> Plan:
-    """Read a study and plan its jobs."""
+    """Read a study and plan its jobs; many images are hashed at `place`."""
     study = read_study(spec, manifests, allow_outside=allow_outside)
     folder = study_folder(spec, study) if output is None else Path(output)
+    known = None
+    if place is not None and not place.whole:
+        found = {"cache": str(Path(cache).resolve()), "allow_outside": allow_outside}
+        items = (*study.targets.values(), *study.sources.values())
+        given = [{**found, "manifest": item.manifest, "root": item.root} for item in items if item.manifest]
+        known = known_keys(place, given, folder, progress)
     plan = make_plan(
         study,
         folder,
@@ -56,6 +63,7 @@ def plan_study(
         _called(spec),
         strict_labels=strict_labels,
         allow_outside=allow_outside,
+        known=known,
     )
     if progress is not None:
         for line in plan.warnings:
@@ -146,22 +154,23 @@ def run_study(
     if executor is not None and cluster is not None:
         raise ConfigError("The 'cluster' and 'executor' parameters exclude each other; give one of them")
     options = ClusterOptions(cluster=cluster, retries=retries, cores=cores)
-    plan = plan_study(
-        spec,
-        output=output,
-        cache=cache,
-        manifests=manifests,
-        strict_labels=strict_labels,
-        allow_outside=allow_outside,
-        progress=progress,
-    )
-    check_ready(plan, _called(spec), download=True, progress=progress)
     where = (
         given_executor(executor, jobs, cores)
         if executor is not None
         else open_place(options.cluster or "local", jobs, cores, progress or Silent())
     )
     with where as place:
+        plan = plan_study(
+            spec,
+            output=output,
+            cache=cache,
+            manifests=manifests,
+            strict_labels=strict_labels,
+            allow_outside=allow_outside,
+            progress=progress,
+            place=place,
+        )
+        check_ready(plan, _called(spec), download=True, progress=progress)
         return execute(plan, place, retry_failed=retry_failed, retries=retries, progress=progress)
 
 

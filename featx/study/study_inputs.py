@@ -81,7 +81,11 @@ class ReadData:
 
 
 def read_data(
-    item: DataSet, cache: Path, progress: Progress | None = None, allow_outside: bool = False
+    item: DataSet,
+    cache: Path,
+    progress: Progress | None = None,
+    allow_outside: bool = False,
+    known: Mapping[str, str] | None = None,
 ) -> ReadData:
     """Read a data set; a synthetic one is made first.
 
@@ -92,7 +96,7 @@ def read_data(
     """
     path = Path(item.manifest) if item.manifest else _drawn(item.drawn, cache, progress)
     manifest = read_manifest(path, root=item.root, allow_outside=allow_outside)
-    keys = content_keys(manifest.paths, cache=cache, progress=progress).keys
+    keys = content_keys(manifest.paths, cache=cache, progress=progress, known=known).keys
     place = {"manifest": str(path), "root": item.root, "cache": str(cache), "allow_outside": allow_outside}
     return ReadData(manifest, keys, place, item.preparation)
 
@@ -151,6 +155,8 @@ class Inputs:
         Refuse labels under `rest` that may be meant for another class.
     allow_outside : bool
         Whether image paths in manifests may be outside their folders.
+    known : mapping of str to str, optional
+        Content keys computed elsewhere, by absolute path.
     read : dict of str to ReadData
         The data sets that have been read.
     """
@@ -160,6 +166,7 @@ class Inputs:
     progress: Progress | None = None
     strict_labels: bool = False
     allow_outside: bool = False
+    known: Mapping[str, str] | None = None
     read: dict[str, ReadData] = field(default_factory=dict)
     _labelled: dict[tuple[str, str], Labelled] = field(default_factory=dict)
     _folds: dict[tuple[str, str, str], Folds] = field(default_factory=dict)
@@ -179,7 +186,7 @@ class Inputs:
         """Read a source or target."""
         if name not in self.read:
             item = self.study.targets.get(name) or self.study.sources[name]
-            self.read[name] = read_data(item, self.cache, self.progress, self.allow_outside)
+            self.read[name] = read_data(item, self.cache, self.progress, self.allow_outside, self.known)
         return self.read[name]
 
     def labelled(self, name: str, task: str) -> Labelled:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from featx.jobs.worker import WorkerResources, do_job
 from featx.progress import Silent
 from featx.runs import find_runs, read_run
 from featx.study.studies import plan_study, run_study
-from featx.jobs.worker import WorkerResources, do_job
 
 SMALLER = {
     "images = 600": "images = 20, size = 32",

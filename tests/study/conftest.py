@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.jobs import host
+from featx.jobs.machines import host
 
 FAKE_WORKER = '''
 """A worker whose verbs obey the arm's name instead of training anything."""

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from featx.errors import ConfigError, StoreError
+from featx.jobs.job_state import locked
+from featx.jobs.machines import host
 from featx.process import Interrupted
 from featx.progress import Silent
-from featx.jobs import host, locked
 from featx.study.execute import StudyOutcome, Written
 from featx.study.studies import run_study, study_overview
 
@@ -245,7 +246,7 @@ def test_workers_of_a_killed_study_end_by_themselves(
     path = write_study('[arms.slow]\nweights = "random:1"\n')
     here = str(path.parent)
     program = (
-        "import sys; from featx.jobs import host; from featx.study import studies as run\n"
+        "import sys; from featx.jobs.machines import host; from featx.study import studies as run\n"
         "host._WORKER = tuple(sys.argv[3:])\n"
         "run.run_study(sys.argv[1], output=sys.argv[2] + '/out', cache=sys.argv[2] + '/cache')\n"
     )

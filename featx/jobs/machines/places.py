@@ -6,6 +6,7 @@ becomes of machines that are lost, is the engine's business.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -224,7 +225,12 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     if not address:
         _make_ray_token()
     try:
-        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **({} if address else started))
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            configure_logging=False,
+            **({} if address else started),
+        )
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Ray at {address or 'this machine'} cannot be used: {error}") from error
     remote = ray.remote(max_retries=0)(run_job)

@@ -25,8 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from ..job_state import read_done
 from .cores import Claim, claim_cores, claim_gpu, gpu_names, share_of_cores, thread_settings
-from .job_state import read_done
 from .leases import Watch
 
 __all__ = ["dismiss_workers", "interrupt_workers", "run_job"]
