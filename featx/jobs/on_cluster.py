@@ -125,7 +125,8 @@ def _images(arguments: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _jobs(kind: str, arguments: dict[str, Any], images: int, keys: Mapping[str, str]) -> list[StudyJob]:
     """List the jobs of a verb: each fold of a fine-tuning is one; the scheduler cuts the others."""
-    name = str(arguments.get("arm") or arguments.get("backbone") or "features")
+    name = arguments.get("arm") or arguments.get("backbone") or "features"
+    name = name if isinstance(name, str) else " ".join(name)
     if kind == "extract":
         return [
             StudyJob(kind, name, {"arguments": arguments}, {**arguments, "on_error": "skip"}, images=images)

@@ -125,7 +125,7 @@ class Scheduler:
     def _start(self, job: StudyJob, jobs: int) -> list[StudyJob]:
         """Submit a job; one that is cut into parts is given back behind them."""
         parts: tuple[StudyJob, ...] = ()
-        if job.digest not in self._parts:
+        if job.digest not in {*self._parts, *self._wholes}:
             place = self.place
             parts = split(job, place.total(), whole=place.whole, wanted=self._wanted_parts, jobs=jobs)
         if not parts:
