@@ -9,7 +9,7 @@ import click
 
 from featx.features import ExtractSettings
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 
@@ -18,6 +18,7 @@ from .bars import progress
 @flags.of(ExtractSettings)
 @flags.JSON
 @flags.CONFIG
+@batch.recorded
 def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     """Extract features of the images in MANIFEST with pre-trained networks, and store them.
 
@@ -34,7 +35,8 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     if finish:
         given["on_error"] = "skip"
     done = run_extract(manifest, progress=progress(), **given)
-    click.echo(summarise_extraction(done), err=True)
+    batch.say(summarise_extraction(done))
+    batch.results(item.store for item in done)
     if as_json:
         flags.print_json([item.record() for item in done])
     else:
@@ -43,4 +45,4 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     if message and finish:
         raise ExtractionError(message)
     if message:
-        click.echo(f"featx: warning: {message}", err=True)
+        batch.say(f"featx: warning: {message}")

@@ -9,7 +9,7 @@ import click
 
 from featx.finetuning import FinetuneSettings
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 __all__ = ["finetune"]
@@ -24,6 +24,7 @@ __all__ = ["finetune"]
 @flags.of(FinetuneSettings, leave=["name"])
 @flags.JSON
 @flags.CONFIG
+@batch.recorded
 def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
     """Fine-tune a network on the training set of each fold.
 
@@ -37,6 +38,7 @@ def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
     from featx.finetuning import finetune as work
 
     runs = work(manifest, progress=progress(), **flags.given(values))
+    batch.results(run.path for run in runs)
     if as_json:
         flags.print_json(
             [{"path": str(run.path), "fold": run.record.fold, **run.record.search} for run in runs]
