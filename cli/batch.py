@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -68,6 +69,7 @@ class Batch(Progress):
         self._started, self._began = datetime.now(UTC), time.monotonic()
         self._meter = RateMeter(self._show)
         self._log: BinaryIO | None = None
+        self._summary: Path | None = None
         self._ready = self._over = False
         self._peak = 0
         self._tasks: list[Reading] = []
@@ -95,12 +97,15 @@ class Batch(Progress):
         if not self._verb or self._ready:
             return
         self._ready = True
-        if (log := self._options.log_json) is not None:
-            self._log = _refused("log-json", log, lambda: _appended(log))
-            self._event("start", message=self._command)
-        summary = self._options.summary
-        if summary is not None and str(summary) != "-":
-            _refused("summary", summary, lambda: _try_place(summary))
+        try:
+            if (log := self._options.log_json) is not None:
+                self._log = _refused("log-json", log, lambda: _appended(log))
+                self._event("start", message=self._command)
+        finally:
+            # The error about the one file is written to the other.
+            if (summary := self._options.summary) is not None:
+                _refused("summary", summary, lambda: _try_place(summary))
+                self._summary = summary
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
         """Begin a task."""
@@ -120,7 +125,8 @@ class Batch(Progress):
         """Record a message of the work."""
         if _WARNING.match(message):
             self._warnings.append(_WARNING.sub("", message, count=1))
-        self._event("message", message=message)
+        for line in message.splitlines():
+            self._event("message", message=line)
 
     def finish(self) -> None:
         """End the task; its rates and busy stages are those of the whole task."""
@@ -182,7 +188,7 @@ class Batch(Progress):
 
     def _summarise(self, code: int, seconds: float, error: str) -> str:
         """Write the summary, and return its path; empty without one."""
-        target = self._options.summary
+        target = self._summary
         if target is None:
             return ""
         facts = JobFacts(
@@ -301,7 +307,7 @@ def _refused(option: str, target: Path, opened: Callable[[], Any]) -> Any:
     try:
         return opened()
     except (OSError, FeatxError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error.__cause__ or error, "strerror", None) or error
         raise ConfigError(f"--{option} {target}: cannot be written: {reason}; give another file") from error
 
 
@@ -311,7 +317,9 @@ def _appended(target: Path) -> BinaryIO:
 
 
 def _try_place(target: Path) -> None:
+    if str(target) == "-":
+        return
     if target.is_dir():
-        raise IsADirectoryError(21, os.strerror(21))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     with aside_folder(target):
         pass

@@ -88,7 +88,9 @@ def markdown(facts: JobFacts) -> str:
         *_section("Warnings", _items(_plain(line) for line in facts.warnings)),
         *_section("Results", _items(_code(place) for place in facts.results)),
     ]
-    return _without_logins("\n".join(lines)) + "\n"
+    # Names of files may hold bytes that are not UTF-8.
+    text = "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"{_without_logins(text)}\n"
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

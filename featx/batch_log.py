@@ -153,6 +153,11 @@ class RateMeter:
         """Whether a task has begun and is not finished."""
         return bool(self._task)
 
+    @property
+    def text(self) -> str:
+        """The task and its count, without what has to be measured."""
+        return f"{self._task}: {self._done:,}/{self._total:,} {self._unit}"
+
     def start(self, task: str, total: int, unit: str = "images") -> None:
         """Begin a task."""
         self._task, self._unit, self._total, self._done, self._busy = task, unit, total, 0, {}
