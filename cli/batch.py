@@ -82,6 +82,17 @@ class Batch(Progress):
         self._verb = verb
         self._options = BatchOptions.make({**vars(self._options), name: value})
 
+    def take_unparsed(self, context: click.Context, arguments: Sequence[str]) -> None:
+        """Take the options from a line that click could not parse, as one with an unknown option."""
+        if self._verb or not any(param.name == "notify" for param in context.command.params):
+            return
+        for name in vars(BatchOptions()):
+            flag = f"--{name.replace('_', '-')}"
+            for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+                long, _, value = word.partition("=")
+                if long == flag and (value or following):
+                    self.take(_verb(context), name, value or following)
+
     def also(self, shown: Progress) -> Progress:
         """Return a receiver that shows progress and records it too."""
         return _Both(shown, self) if self._verb else shown
@@ -278,8 +289,12 @@ def recorded(work: _Command) -> _Command:
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     batch = context.find_object(Batch)
     if value is not None and batch is not None and not context.resilient_parsing:
-        batch.take(context.command_path.partition(" ")[2], str(parameter.name), value)
+        batch.take(_verb(context), str(parameter.name), value)
     return value
+
+
+def _verb(context: click.Context) -> str:
+    return context.command_path.partition(" ")[2]
 
 
 def current_batch() -> Batch:

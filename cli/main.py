@@ -108,6 +108,8 @@ def _worked(arguments: list[str], batch: Batch, debug: bool) -> tuple[int, str]:
         return _interrupted(error)
     except click.UsageError as error:
         told = explained(error)
+        if error.ctx is not None:
+            batch.take_unparsed(error.ctx, arguments)
         hint = f" (see {error.ctx.command_path} -h)" if error.ctx else ""
         return error.exit_code, _print_error(f"{told.format_message()}{hint}")
     except click.ClickException as error:

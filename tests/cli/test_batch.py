@@ -172,6 +172,25 @@ def test_a_bad_option_is_recorded_too(tmp_path: Path, line: list[str], capfd) ->
     assert "bad input" in (tmp_path / "summaries" / "summary.md").read_text()
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_misspelt_option_is_recorded_too(joined: bool, tmp_path: Path, line: list[str], capfd) -> None:
+    options = line[4:]
+    if joined:
+        options = [f"{name}={value}" for name, value in zip(options[::2], options[1::2], strict=True)]
+    assert run(["extract", "m.csv", "--modle", "vgg16", *options]) == 2
+    *_, failed, end = events(tmp_path / "logs" / "log.jsonl")
+    assert failed["message"].startswith("No such option --modle; did you mean --backbone?")
+    assert (end["exit_code"], end["verb"]) == (2, "extract")
+    assert told(tmp_path)["FEATX_MESSAGE"] == failed["message"]
+    assert (tmp_path / "summaries" / "summary.md").exists()
+
+
+def test_a_command_without_the_options_records_nothing(tmp_path: Path, line: list[str], capfd) -> None:
+    assert run(["cache", "ls", *line[2:]]) == 2
+    assert run(["no-such-command", *line[4:]]) == 2
+    assert sorted(os.listdir(tmp_path)) == ["cache"]
+
+
 def test_help_is_no_work(tmp_path: Path, line: list[str], capsys) -> None:
     assert run([*line, "--help"]) == 0
     assert sorted(os.listdir(tmp_path)) == ["cache"]
