@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import click
 
+from featx.batch_log import BatchLog
 from featx.progress import Progress
 
-_LOG_SECONDS = 60.0
+from .batch import current_batch
 
 
 def progress() -> Progress:
-    """Choose the receiver that suits stderr."""
+    """Choose the receiver that suits stderr; what it is told is also recorded for the end of the command."""
+    return current_batch().also(_shown())
+
+
+def _shown() -> Progress:
     if not sys.stderr.isatty():
-        return _Lines()
+        return BatchLog(lambda line: click.echo(line, err=True))
     bar = _Bar()
     # An interrupt or an error leaves the bar's line before anything is said about it.
     if (context := click.get_current_context(silent=True)) is not None:
         context.call_on_close(bar.finish)
     return bar
-
-
-class _Lines:
-    """A line a minute, for batch logs."""
-
-    def __init__(self) -> None:
-        self._task, self._unit, self._total, self._done = "", "images", 0, 0
-        self._begun = self._shown = time.monotonic()
-
-    def start(self, task: str, total: int, unit: str = "images") -> None:
-        self._task, self._unit, self._total, self._done = task, unit, total, 0
-        self._begun = self._shown = time.monotonic()
-
-    def advance(self, count: int = 1) -> None:
-        self._done += count
-        if time.monotonic() - self._shown >= _LOG_SECONDS:
-            self._show()
-
-    def say(self, message: str) -> None:
-        click.echo(message, err=True)
-
-    def finish(self) -> None:
-        self._total = 0
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        rate = self._done / max(self._shown - self._begun, 1e-9)
-        left = (self._total - self._done) / rate if rate else float("inf")
-        self.say(
-            f"{self._task}: {self._done}/{self._total} {self._unit}, {rate:.1f} {self._unit}/s, {left:.0f} s left"
-        )
 
 
 class _Bar:

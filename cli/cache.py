@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from . import flags
+from . import batch, flags
+from .bars import progress
 
 _STORES = click.argument("stores", nargs=-1, type=click.Path(path_type=Path))
 
@@ -21,7 +22,17 @@ def _stores(stores: tuple[Path, ...], cache: Path) -> list[Path]:
     return find_stores([cache / "features"]) if (cache / "features").is_dir() else []
 
 
-def _for_each(stores: list[Path], work: Callable[[Path], None]) -> None:
+def _counted(stores: Sequence[Path], task: str) -> Iterator[Path]:
+    """Yield stores, and show how many are done."""
+    receiver = progress()
+    receiver.start(task, len(stores), "stores")
+    for path in stores:
+        yield path
+        receiver.advance()
+    receiver.finish()
+
+
+def _for_each(stores: Iterable[Path], work: Callable[[Path], None]) -> None:
     """Do the same with every store; an error of one does not stop the others."""
     from featx.errors import StoreError
 
@@ -32,7 +43,7 @@ def _for_each(stores: list[Path], work: Callable[[Path], None]) -> None:
         except StoreError as error:
             errors.append(error)
     for earlier in errors[:-1]:
-        click.echo(f"featx: warning: {earlier}", err=True)
+        batch.say(f"featx: warning: {earlier}")
     if errors:
         raise errors[-1]
 
@@ -75,6 +86,7 @@ def list_stores(stores: tuple[Path, ...], cache: Path, as_json: bool) -> None:
 @cache.command(epilog=flags.example("featx cache verify"))
 @_STORES
 @flags.CACHE
+@batch.recorded
 def verify(stores: tuple[Path, ...], cache: Path) -> None:
     """Verify the checksums of every block.
 
@@ -86,7 +98,7 @@ def verify(stores: tuple[Path, ...], cache: Path) -> None:
 
     paths = _stores(stores, cache)
     damaged = others = 0
-    for path in paths:
+    for path in _counted(paths, "verifying"):
         try:
             problems = FeatureStore(path).problems()
         except StoreError as error:
@@ -98,7 +110,7 @@ def verify(stores: tuple[Path, ...], cache: Path) -> None:
         damaged += sum(problem.damaged for problem in problems)
         others += sum(not problem.damaged for problem in problems)
     found = f"{damaged} damaged blocks, {others} other problems"
-    click.echo(f"{len(paths)} stores read, {found}", err=True)
+    batch.say(f"{len(paths)} stores read, {found}")
     if damaged or others:
         raise FeatxError(
             f"{found}; `featx cache prune --damaged` removes the damaged blocks and nothing else"
@@ -108,6 +120,7 @@ def verify(stores: tuple[Path, ...], cache: Path) -> None:
 @cache.command(epilog=flags.example("featx cache compact"))
 @_STORES
 @flags.CACHE
+@batch.recorded
 def compact(stores: tuple[Path, ...], cache: Path) -> None:
     """Merge the many small blocks of interrupted or sharded extractions.
 
@@ -117,9 +130,9 @@ def compact(stores: tuple[Path, ...], cache: Path) -> None:
 
     def one(path: Path) -> None:
         before, after = run_compact(path)
-        click.echo(f"{path}: {before} blocks before, {after} after", err=True)
+        batch.say(f"{path}: {before} blocks before, {after} after")
 
-    _for_each(_stores(stores, cache), one)
+    _for_each(_counted(_stores(stores, cache), "compacting"), one)
 
 
 @cache.command(

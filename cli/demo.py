@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 from .study import tell
 
@@ -15,6 +15,7 @@ from .study import tell
 @flags.output("reports/demo", "The study's folder: weights, runs and the report.")
 @flags.CACHE
 @flags.SEED
+@batch.recorded
 def demo(output: Path, cache: Path, seed: int) -> int:
     """Run a small version of the paper on synthetic images, in about three minutes.
 

@@ -10,7 +10,7 @@ import click
 from featx.features import ExtractSettings
 from featx.jobs import ClusterOptions
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 
@@ -20,6 +20,7 @@ from .bars import progress
 @flags.of(ClusterOptions)
 @flags.JSON
 @flags.CONFIG
+@batch.recorded
 def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     """Extract features of the images in MANIFEST with pre-trained networks, and store them.
 
@@ -36,7 +37,8 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     if finish:
         given["on_error"] = "skip"
     done = verb_on_cluster("extract", manifest, {**given, "progress": progress()}, cluster)
-    click.echo(summarise_extraction(done), err=True)
+    batch.say(summarise_extraction(done))
+    batch.results(item.store for item in done)
     if as_json:
         flags.print_json([item.record() for item in done])
     else:
@@ -45,4 +47,4 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     if message and finish:
         raise ExtractionError(message)
     if message:
-        click.echo(f"featx: warning: {message}", err=True)
+        batch.say(f"featx: warning: {message}")

@@ -10,7 +10,7 @@ import click
 from featx.finetuning import FinetuneSettings
 from featx.jobs import ClusterOptions
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 __all__ = ["finetune"]
@@ -26,6 +26,7 @@ __all__ = ["finetune"]
 @flags.of(ClusterOptions, leave=["parts"])
 @flags.JSON
 @flags.CONFIG
+@batch.recorded
 def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
     """Fine-tune a network on the training set of each fold.
 
@@ -40,6 +41,7 @@ def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
 
     given, cluster = flags.parted(values, ClusterOptions)
     runs = verb_on_cluster("finetune", manifest, {**given, "progress": progress()}, cluster)
+    batch.results(run.path for run in runs)
     if as_json:
         flags.print_json(
             [{"path": str(run.path), "fold": run.record.fold, **run.record.search} for run in runs]

@@ -109,12 +109,17 @@ class ChoiceWithRemoved(click.Choice[str]):
 
 
 def of(
-    kind: type[Options], *, only: Collection[str] = (), leave: Collection[str] = (), defaults: bool = False
+    kind: type[Options],
+    *,
+    only: Collection[str] = (),
+    leave: Collection[str] = (),
+    defaults: bool = False,
+    **more: Any,
 ) -> Callable[[_Command], _Command]:
     """Make a decorator that gives a command a flag for each option of a verb.
 
     A flag that is not given has the value None, or () if it can be repeated, unless `defaults` asks for the option's
-    default: the library knows its defaults and presets. `given` leaves such values out.
+    default: the library knows its defaults and presets. `given` leaves such values out. `click.option` gets `more`.
     """
     wanted = [
         item
@@ -126,7 +131,7 @@ def of(
 
     def decorate(command: _Command) -> _Command:
         for item in reversed(wanted):
-            command = _flag(item, defaults)(command)
+            command = _flag(item, defaults, more)(command)
         return command
 
     return decorate
@@ -147,11 +152,13 @@ def parted(values: Mapping[str, Any], kind: type[_Settings]) -> tuple[dict[str, 
     )
 
 
-def _flag(item: dataclasses.Field[Any], defaults: bool) -> Callable[[_Command], _Command]:
+def _flag(
+    item: dataclasses.Field[Any], defaults: bool, other: Mapping[str, Any]
+) -> Callable[[_Command], _Command]:
     option = option_of(item)
     long = f"--{option.flag or item.name.replace('_', '-')}"
     required = item.default is dataclasses.MISSING
-    more: dict[str, Any] = {"default": None if required or not defaults else item.default}
+    more: dict[str, Any] = {"default": None if required or not defaults else item.default, **other}
     if option.kind is bool:
         if item.default is not False or option.off:
             long += f"/--{option.off or 'no-' + long[2:]}"

@@ -16,9 +16,12 @@ from featx import __version__
 from featx.errors import FeatxError, InputError
 from featx.process import Interrupted, interruptible, quieten_tensorflow
 
+from .batch import Batch
 from .flags import example
 from .synonyms import explained
 
+_INTERRUPTED = "interrupted; the same command resumes from what is finished"
+_AT_ONCE = "interrupted twice, and ended at once; the same command resumes from what is finished"
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # The commands by the step of a study in which they are used, in the order of the help. The module of a command has its
@@ -84,31 +87,39 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     _let_any_name_out()
     if odd := [argument for argument in arguments if not _plain(argument)]:
-        return _fail(
-            InputError(f"{odd[0]!r} is not UTF-8; rename that file or folder"), InputError.exit_code, debug
-        )
+        _fail(InputError(f"{odd[0]!r} is not UTF-8; rename that file or folder"), debug)
+        return InputError.exit_code
     # TensorFlow's start-up notes would bury the one line that an error has.
     quieten_tensorflow(debug)
     # `--debug` is taken anywhere on the line, since it is added when a command has just failed.
     rest = [argument for argument in arguments if argument != "--debug"]
+    batch = Batch(rest)
+    with interruptible(lambda number: batch.end(128 + number, _AT_ONCE)):
+        code, error = _worked(rest, batch, debug)
+        batch.end(code, error)
+    return code
+
+
+def _worked(arguments: list[str], batch: Batch, debug: bool) -> tuple[int, str]:
+    """Run a command; return its exit code, and the line about its error that was printed."""
     try:
-        with interruptible():
-            result: Any = featx.main(rest, prog_name="featx", standalone_mode=False)
+        result: Any = featx.main(arguments, prog_name="featx", standalone_mode=False, obj=batch)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         return _interrupted(error)
     except click.UsageError as error:
         told = explained(error)
+        if error.ctx is not None:
+            batch.take_unparsed(error.ctx, arguments)
         hint = f" (see {error.ctx.command_path} -h)" if error.ctx else ""
-        click.echo(f"featx: error: {told.format_message()}{hint}", err=True)
-        return error.exit_code
+        return error.exit_code, _print_error(f"{told.format_message()}{hint}")
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return error.exit_code, error.format_message()
     except FeatxError as error:
-        return _fail(error, error.exit_code, debug)
+        return error.exit_code, _fail(error, debug)
     except Exception as error:
-        return _fail(error, 1, debug)
-    return result if isinstance(result, int) else 0
+        return 1, _fail(error, debug)
+    return (result if isinstance(result, int) else 0), ""
 
 
 def _plain(text: str) -> bool:
@@ -123,19 +134,23 @@ def _let_any_name_out() -> None:
             stream.reconfigure(errors=errors)
 
 
-def _interrupted(error: BaseException) -> int:
+def _interrupted(error: BaseException) -> tuple[int, str]:
     """Say that the work was interrupted; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
     # click wraps a KeyboardInterrupt, and ends the line of the terminal.
     cause = error.__cause__ or error
-    click.echo("featx: interrupted; the same command resumes from what is finished", err=True)
-    return 128 + (cause.number if isinstance(cause, Interrupted) else signal.SIGINT)
+    click.echo(f"featx: {_INTERRUPTED}", err=True)
+    return 128 + (cause.number if isinstance(cause, Interrupted) else signal.SIGINT), _INTERRUPTED
 
 
-def _fail(error: Exception, code: int, debug: bool) -> int:
+def _fail(error: Exception, debug: bool) -> str:
     if debug:
         traceback.print_exception(error)
     text = " ".join(str(error).split()) or type(error).__name__
     unforeseen = "" if isinstance(error, FeatxError) else f"{type(error).__name__}: "
     hint = "" if debug or isinstance(error, FeatxError) else " (--debug shows where)"
-    click.echo(f"featx: error: {unforeseen}{text}{hint}", err=True)
-    return code
+    return _print_error(f"{unforeseen}{text}{hint}")
+
+
+def _print_error(line: str) -> str:
+    click.echo(f"featx: error: {line}", err=True)
+    return line

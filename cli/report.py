@@ -9,7 +9,7 @@ import click
 
 from featx.reporting import ReportSettings
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     help="Interval of --watch in seconds.",
 )
 @flags.CONFIG
+@batch.recorded
 def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **values: Any) -> None:
     """Report finished RUNS as tables, figures and one HTML page.
 
@@ -69,13 +70,14 @@ def _show(made: Sequence[Report], form: str, comparing: bool) -> None:
     if form == "json":
         found = [done.as_json() for done in made]
         flags.print_json(found if len(found) > 1 else found[0])
+    batch.results(done.html for done in made)
     for done in made:
         if form != "json":
             _print(done, form, comparing)
         for finding in done.findings:
-            click.echo(f"{finding.title}: {finding.lead}", err=True)
+            batch.say(f"{finding.title}: {finding.lead}")
         for text in done.warnings:
-            click.echo(f"warning: {text}", err=True)
+            batch.say(f"warning: {text}")
         click.echo(f"report: {done.html.resolve()}", err=True)
 
 

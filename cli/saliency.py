@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 __all__ = ["saliency"]
@@ -35,6 +35,7 @@ __all__ = ["saliency"]
 @flags.output("reports/saliency", "Folder for the images and saliency.json.")
 @flags.CACHE
 @flags.CONFIG
+@batch.recorded
 def saliency(runs: tuple[Path, ...], **values: Any) -> None:
     """Map which parts of an image raise the decision function value of the class that an SVM predicts.
 
@@ -44,7 +45,8 @@ def saliency(runs: tuple[Path, ...], **values: Any) -> None:
     from featx.saliency_maps import saliency as work
 
     done = work(runs, progress=progress(), **values)
+    batch.results([done.output])
     for item in done.maps:
         click.echo(str(done.output / item.file))
     for text in done.warnings:
-        click.echo(f"warning: {text}", err=True)
+        batch.say(f"warning: {text}")

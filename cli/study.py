@@ -11,7 +11,7 @@ import click
 from featx.errors import ConfigError
 from featx.jobs import ClusterOptions
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def list_studies(as_json: bool) -> None:
 @flags.of(ClusterOptions, leave=["parts"])
 @click.option("--retry-failed", is_flag=True, help="Retry jobs that failed before.")
 @flags.STRICT_LABELS
+@batch.recorded
 def run(file: str, **given: Any) -> int:
     """Run the unfinished jobs of a study, and write its reports.
 
@@ -108,11 +109,12 @@ def run(file: str, **given: Any) -> int:
     from featx.study import run_study
 
     outcome = run_study(file, progress=progress(), **flags.given(given))
+    code = tell(outcome)
     for report in outcome.reports:
         click.echo(report.folder / "report.html")
         for finding in report.findings:
-            click.echo(finding, err=True)
-    return tell(outcome)
+            batch.say(finding)
+    return code
 
 
 @study.command(epilog=flags.example("featx study report demo"))
@@ -129,17 +131,17 @@ def report(file: str, output: Path | None, **given: Any) -> None:
 
 def tell(outcome: StudyOutcome) -> int:
     """Print what a run did, and return the exit code: 1 if jobs failed."""
+    batch.results(report.folder / "report.html" for report in outcome.reports)
     failed, blocked = len(outcome.failed), len(outcome.blocked)
-    click.echo(
-        f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not started",
-        err=True,
+    batch.say(
+        f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not started"
     )
     for label, number in outcome.attempts.items():
-        click.echo(f"{label}: started {number} times, because its process or machine died", err=True)
+        batch.say(f"{label}: started {number} times, because its process or machine died")
     for label, reason in outcome.failed.items():
-        click.echo(f"failed: {label}: {reason}", err=True)
+        batch.say(f"failed: {label}: {reason}")
     if failed:
-        click.echo("`featx study run --retry-failed` retries failed jobs", err=True)
+        batch.say("`featx study run --retry-failed` retries failed jobs")
     return 1 if failed else 0
 
 

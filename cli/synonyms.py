@@ -98,6 +98,8 @@ OPTION_WORDS = (
     _word("force overwrite-existing", "--overwrite"),
     _word("dry simulate", "--dry-run"),
     _word("cache-dir", "--cache"),
+    _word("log log-file logfile logging json-log", "--log-json"),
+    _word("mail email mail-to callback webhook", "--notify"),
     _word("by subgroup strata stratify breakdown", "--stratum"),
     _word("baseline versus vs", "--compare"),
 )

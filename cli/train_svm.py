@@ -10,7 +10,7 @@ import click
 from featx.jobs import ClusterOptions
 from featx.svm import TrainSvmSettings
 
-from . import flags
+from . import batch, flags
 from .bars import progress
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = ["train_svm"]
 @flags.of(ClusterOptions, leave=["parts"])
 @flags.JSON
 @flags.CONFIG
+@batch.recorded
 def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
     """Train and score a linear SVM on each fold, with C chosen by inner cross-validation.
 
@@ -39,13 +40,14 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
 
     given, cluster = flags.parted(values, ClusterOptions)
     runs = verb_on_cluster("train-svm", manifest, {**given, "progress": progress()}, cluster)
+    batch.results(run.path for run in runs)
     aucs = [run_auc(run) for run in runs]
     if as_json:
         flags.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])
     else:
         for run in runs:
             click.echo(str(run.path))
-    click.echo(_summary(runs), err=True)
+    batch.say(_summary(runs))
 
 
 def _record(run: Any, auc: float) -> dict[str, Any]:

@@ -63,8 +63,13 @@ def on_signal(act: Callable[[int, bool], None]) -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(at_once: Callable[[int], None] | None = None) -> Iterator[None]:
     """Raise `Interrupted` in the main thread at the first signal, and end the process at once at a further one.
+
+    Parameters
+    ----------
+    at_once : callable, optional
+        Called with the number of the further signal before the process ends.
 
     Yields
     ------
@@ -74,8 +79,12 @@ def interruptible() -> Iterator[None]:
 
     def stop(number: int, again: bool) -> None:
         if again:
-            os.write(2, b"featx: ended at once; what was committed is kept\n")
-            os._exit(128 + number)
+            try:
+                if at_once is not None:
+                    at_once(number)
+            finally:
+                os.write(2, b"featx: ended at once; what was committed is kept\n")
+                os._exit(128 + number)
         raise Interrupted(number)
 
     with on_signal(stop):

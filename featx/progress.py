@@ -6,9 +6,13 @@ terminal and writes a line a minute into a batch log.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Progress", "Silent"]
+__all__ = ["BusySeconds", "Progress", "Silent", "StagedProgress", "pass_stages"]
+
+# Stage to a function that returns the seconds that it has been busy; divided by the threads of the stage.
+BusySeconds = Mapping[str, Callable[[], float]]
 
 
 class Progress(Protocol):
@@ -27,6 +31,14 @@ class Progress(Protocol):
         """End the task begun last."""
 
 
+@runtime_checkable
+class StagedProgress(Progress, Protocol):
+    """Receiver that also shows how busy the stages of a task are."""
+
+    def stages(self, busy: BusySeconds) -> None:
+        """Take the stages of the task begun last."""
+
+
 class Silent:
     """A receiver that shows nothing."""
 
@@ -41,3 +53,21 @@ class Silent:
 
     def finish(self) -> None:
         """Ignore."""
+
+
+def pass_stages(progress: Progress, busy: BusySeconds) -> None:
+    """Give the stages of the task begun last to a receiver that shows them; others never see them.
+
+    Parameters
+    ----------
+    progress : Progress
+        The receiver.
+    busy : mapping of str to callable
+        Stage to a function that returns the seconds that it has been busy so far, divided by its threads.
+
+    Examples
+    --------
+    >>> pass_stages(Silent(), {"decode": lambda: 0.5})
+    """
+    if isinstance(progress, StagedProgress):
+        progress.stages(busy)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.machine import available_memory, usable_cores
+from featx.machine import available_memory, peak_memory, resident_memory, usable_cores
 
 MB = 1 << 20
 
@@ -138,3 +138,42 @@ def test_freed_arrays_do_not_stay_with_the_process(setting: str, low: float, hig
         [sys.executable, "-c", RESIDENT, setting], capture_output=True, text=True, check=True
     )
     assert low < float(shown.stdout) < high
+
+
+def test_the_memory_of_children_counts() -> None:
+    code = """
+import subprocess, sys
+from featx.machine import resident_memory
+before = resident_memory()
+child = "import sys; held = bytearray(64 << 20); print(len(held), flush=True); sys.stdin.read()"
+with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    process.stdout.readline()
+    during = resident_memory()
+    process.stdin.close()
+print(before >> 20, during - before >> 20, resident_memory() - before >> 20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, grown, after = map(int, done.stdout.split())
+    assert before >= 4
+    assert grown >= 64
+    assert after < 64
+
+
+def test_the_peak_is_at_least_what_is_there_and_0_where_it_is_unknown(tmp_path) -> None:
+    assert peak_memory() > 1 << 20
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text("Name:\tx\nVmHWM:\t  2048 kB\n")
+    assert peak_memory(tmp_path) == 2048 * 1024
+    assert peak_memory(tmp_path / "none") == 0
+
+
+def test_the_tree_of_processes_is_found_whatever_their_names(tmp_path) -> None:
+    me, page = os.getpid(), os.sysconf("SC_PAGE_SIZE")
+    for number, name, parent, pages in (
+        (me, "featx", 1, 10), (90001, "a ) b (", me, 20), (90002, "é", 90001, 30), (90003, "other", 1, 40)
+    ):  # fmt: skip
+        (tmp_path / f"proc/{number}").mkdir(parents=True)
+        rest = ["S", str(parent), *["0"] * 19, str(pages), "0"]
+        (tmp_path / f"proc/{number}/stat").write_text(f"{number} ({name}) {' '.join(rest)}\n")
+    (tmp_path / "proc/90004").mkdir()
+    assert resident_memory(tmp_path) == 60 * page

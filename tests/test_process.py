@@ -72,6 +72,19 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
     assert err == "featx: ended at once; what was committed is kept\n"
 
 
+def test_what_is_to_be_done_before_that_is_done() -> None:
+    code = PROGRAM.replace("interruptible():", "interruptible(lambda number: print(number, flush=True)):")
+    process = subprocess.Popen([sys.executable, "-c", code, "60"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "committing\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "2\n")
+
+
 def test_below_nohup_the_end_of_the_terminal_is_ignored(tmp_path: Path) -> None:
     process = start(0, "nohup")
     process.send_signal(signal.SIGHUP)

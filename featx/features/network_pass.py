@@ -16,6 +16,7 @@ import numpy as np
 from featx.digest import canonical
 from featx.errors import ConfigError, ExtractionError
 from featx.images import PRESETS, apply_view, halton_views, load_image
+from featx.progress import pass_stages
 from featx.zoo import Cost
 
 from .engines import is_exported, keras_backend, set_threads
@@ -262,7 +263,7 @@ def _run(
 ) -> dict[str, float]:
     """Run the pass; rows that are computed are stored, however the pass ends."""
     read, forward, write = BusyTime(), BusyTime(), BusyTime()
-    size = networks[0].side
+    size, readers = networks[0].side, settings.cores
     ahead = settings.ahead(size)
     settings.receiver.say(_plan_line(settings, size, ahead, len(sources), networks, weights))
 
@@ -273,6 +274,14 @@ def _run(
 
     begun, cpu = time.perf_counter(), time.process_time()
     settings.receiver.start("extracting", len(sources))
+    pass_stages(
+        settings.receiver,
+        {
+            "decode": lambda: read.seconds / readers,
+            "forward": lambda: forward.seconds,
+            "write": lambda: write.seconds,
+        },
+    )
     writer = BlockWriter(stores, busy=write)
     try:
         run_pass(
@@ -283,7 +292,7 @@ def _run(
             views=settings.views,
             mean=settings.mean,
             batch_size=settings.batch_size,
-            workers=settings.cores,
+            workers=readers,
             ahead=ahead,
             failed=failed,
             progress=settings.receiver,
@@ -291,8 +300,10 @@ def _run(
             forward=forward,
         )
     finally:
-        settings.receiver.finish()
-        writer.close()
+        try:
+            writer.close()
+        finally:
+            settings.receiver.finish()
     return {
         "read": read.seconds,
         "forward": forward.seconds,

@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from featx.batch_log import BatchLog
 from featx.errors import FeatxError, TrainingError
 from featx.finetuning import CompiledNetwork
 from featx.process import quieten_tensorflow
@@ -132,7 +133,6 @@ _VERBS: dict[str, Callable[[Arguments, WorkerResources], dict[str, Any]]] = {
     "svm": _svm,
     "report": _report,
 }
-_LOG_SECONDS = 30.0
 _LOST_LEASE = 75
 _LEASE = "worker"
 _PR_SET_PDEATHSIG = 1
@@ -155,41 +155,28 @@ class _Events:
             pass
 
 
-class _JobProgress(Progress):
+class _JobProgress(BatchLog):
     """Progress of a job: lines for its log. A worker that has lost the lease of its job ends at its next step."""
 
     def __init__(self, lease: Lease) -> None:
+        super().__init__(lambda line: print(line, flush=True))
         self._lease = lease
-        self._task, self._unit, self._total, self._done = "", "", 0, 0
-        self._logged = time.monotonic()
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
         """Begin a task."""
-        self._task, self._unit, self._total, self._done = task, unit, total, 0
-        self._log(self._text())
+        super().start(task, total, unit)
+        self.say(self.text)
 
     def advance(self, count: int = 1) -> None:
         """Count units done."""
-        self._done += count
         if self._lease.lost():
             _leave()
-        if time.monotonic() - self._logged >= _LOG_SECONDS:
-            self._log(self._text())
-
-    def say(self, message: str) -> None:
-        """Write a line."""
-        self._log(message)
+        super().advance(count)
 
     def finish(self) -> None:
         """End the task."""
-        self._log(self._text())
-
-    def _text(self) -> str:
-        return f"{self._task}: {self._done}/{self._total} {self._unit}"
-
-    def _log(self, message: str) -> None:
-        self._logged = time.monotonic()
-        print(message, flush=True)
+        self.say(self.text)
+        super().finish()
 
 
 def _leave() -> None:

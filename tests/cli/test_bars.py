@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+import featx.batch_log
 import featx_cli.bars as module
 
 
@@ -15,19 +16,25 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def strftime(self, form: str) -> str:
+        return "14:03:10"
+
 
 def test_a_batch_log_gets_a_line_a_minute(monkeypatch, capsys):
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(featx.batch_log, "time", clock)
+    monkeypatch.setattr(featx.batch_log, "resident_memory", lambda: 2_000_000_000)
+    monkeypatch.setattr(featx.batch_log, "_gpu_use", lambda: ())
     lines = module.progress()
     lines.start("Extracting", 600)
     for second in range(1, 121):
         clock.now = float(second)
         lines.advance(5)
     lines.say("done")
+    rate = "5.0 images/s (last minute 5.0), memory 2.0 GB"
     assert capsys.readouterr().err.splitlines() == [
-        "Extracting: 300/600 images, 5.0 images/s, 60 s left",
-        "Extracting: 600/600 images, 5.0 images/s, 0 s left",
+        f"14:03:10 Extracting: 300/600 images, {rate}, 1 min 0 s left",
+        f"14:03:10 Extracting: 600/600 images, {rate}, 0 s left",
         "done",
     ]
 
@@ -53,7 +60,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     assert "[a line] with brackets" in text
 
 
-@pytest.mark.parametrize("receiver", [module._Bar, module._Lines])
+@pytest.mark.parametrize("receiver", [module._Bar, module.progress])
 def test_finishing_twice_is_harmless(receiver):
     shown = receiver()
     shown.finish()

@@ -104,6 +104,18 @@ class Notes:
         pass
 
 
+class Staged(Notes):
+    """A receiver that asks for the busy seconds of the stages at the end."""
+
+    def stages(self, busy):
+        self.busy = busy
+
+    def finish(self):
+        self.seconds = (
+            {stage: seconds() for stage, seconds in self.busy.items()} if hasattr(self, "busy") else {}
+        )
+
+
 def keys_of(manifest):
     return [digest_bytes(path.read_bytes()) for path in sorted(manifest.parent.glob("*.png"))]
 
@@ -378,6 +390,18 @@ def test_the_summary_tells_counts_times_and_shares(run, pictures):
     assert 0 <= done[0].busy["write"] <= 1
     assert done[0].rate > 0
     assert done[0].record()["computed"] == 5
+
+
+def test_a_receiver_gets_the_busy_seconds_of_the_stages(run, pictures):
+    """Those of decoding are summed over the threads, and divided by their number."""
+    notes = Staged()
+    (done,) = run(pictures(10), batch_size=4, workers=2, progress=notes)
+    assert notes.seconds == {
+        "decode": done.seconds["read"] / 2,
+        "forward": done.seconds["forward"],
+        "write": done.seconds["write"],
+    }
+    assert all(seconds > 0 for seconds in notes.seconds.values())
 
 
 def test_interrupted_work_is_committed(run, pictures, tmp_path):
