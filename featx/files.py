@@ -35,6 +35,7 @@ __all__ = [
     "find_files",
     "folder_aside",
     "forget_listing",
+    "new_folder_status",
     "open_regular",
     "read_regular",
     "remove_leftovers",
@@ -296,8 +297,8 @@ def _remove_leftovers_once(folder: Path) -> None:
 
 def _older_than_a_day(path: Path) -> bool:
     """Tell the age by the file server's clock, which may be far from this machine's."""
-    with suppress(OSError), _probe(path.parent) as probe:
-        return probe.stat().st_mtime - path.stat().st_mtime > _DAY
+    with suppress(OSError):
+        return new_folder_status(path.parent).st_mtime - path.stat().st_mtime > _DAY
     return False
 
 
@@ -367,6 +368,12 @@ def forget_listing(folder: Path) -> bool:
     with suppress(OSError), _probe(above):
         pass
     return True
+
+
+def new_folder_status(folder: Path) -> os.stat_result:
+    """Return the status of a new folder in this one, which is removed again; its times are the file server's."""
+    with _probe(folder) as made:
+        return made.stat()
 
 
 @contextmanager
