@@ -61,7 +61,7 @@ _CLOSED = {*_UNSUPPORTED, errno.EACCES, errno.EPERM, errno.EISDIR}
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _OPENINGS = 4
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _KINDS = (
     (stat.S_IFDIR, "a folder"),
     (stat.S_IFIFO, "a named pipe"),

@@ -101,7 +101,7 @@ class KeySegments:
                     found[path] = _segment(path)
                 except FileNotFoundError:
                     merged = True
-                except (OSError, ValueError) as error:
+                except (OSError, ValueError, TypeError) as error:
                     found[path] = []
                     self._warn(path, "cannot be used", error)
             if not merged:
