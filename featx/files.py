@@ -187,13 +187,18 @@ def aside_folder(target: Path) -> Iterator[Path]:
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{this_system()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(parent), dir=parent))
         lock, held = _lock(folder)
         if lock is not None and (held or held is None) and folder.is_dir():
             return folder, lock
         # Another writer took it for a leftover before it was locked.
         if lock is not None:
             os.close(lock)
+
+
+def _prefix(parent: Path) -> str:
+    """Begin the name of an unfinished folder: it tells which kernel and which mount know of its lock."""
+    return f"{ASIDE}{this_system()}-{parent.stat().st_dev:x}-"
 
 
 def _lock(folder: Path) -> tuple[int | None, bool | None]:
@@ -278,8 +283,8 @@ def _removed(leftover: Path, dry_run: bool) -> bool:
     if lock is None:
         return False
     try:
-        if held and not leftover.name.startswith(f"{ASIDE}{this_system()}-") and disk_of(leftover).shared:
-            held = None  # another machine does not see the lock of a folder on NFS
+        if held and not leftover.name.startswith(_prefix(leftover.parent)) and disk_of(leftover).shared:
+            held = None  # on NFS only the kernel and the mount of its writer know the lock of a folder
         dead = held or (held is None and _older_than_a_day(leftover))
         if dead and not dry_run:
             _put_back(leftover)
@@ -378,7 +383,7 @@ def new_folder_status(folder: Path) -> os.stat_result:
 
 @contextmanager
 def _probe(folder: Path) -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{this_system()}-", dir=folder))
+    made = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder))
     try:
         yield made
     finally:
