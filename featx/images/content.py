@@ -204,14 +204,13 @@ class _Facts(NamedTuple):
 
 
 class _Hashed(NamedTuple):
-    """A file's key; its size and times, None if they changed meanwhile; its disk; when reading began and ended."""
+    """A file's key; its size and times, None if they changed meanwhile; its disk; and when reading began."""
 
     sha256: str
     facts: _Facts | None
     device: int
     began: int  # ns of the monotonic clock
-    ended: int  # ns of the monotonic clock
-    now: int  # ns since 1970
+    now: int  # ns since 1970, by this machine's clock
 
 
 def _facts(status: os.stat_result) -> _Facts:
@@ -273,14 +272,14 @@ def _hash(name: str) -> _Hashed | ImageError:
 @retry_stale
 def _read(name: str) -> _Hashed:
     state = hashlib.sha256()
-    began = time.monotonic_ns()
+    began, now = time.monotonic_ns(), time.time_ns()
     with open_regular(name) as file:
         before = os.fstat(file.fileno())
         while block := file.read(_READ_BYTES):
             state.update(block)
         after = _facts(os.fstat(file.fileno()))
     unchanged = after if after == _facts(before) else None
-    return _Hashed(state.hexdigest(), unchanged, before.st_dev, began, time.monotonic_ns(), time.time_ns())
+    return _Hashed(state.hexdigest(), unchanged, before.st_dev, began, now)
 
 
 class _ServerClock:
@@ -302,7 +301,7 @@ class _ServerClock:
 
 
 def _settled(hashed: _Hashed, facts: _Facts, disk: Disk, clock: _ServerClock | None, unchanged: int) -> bool:
-    """Tell whether a later change of a file must change its times.
+    """Tell whether any change of a file since its reading began must have changed, or will change, its times.
 
     `unchanged` is since when (ns of the monotonic clock) its size and times have been seen as they are.
     """
@@ -311,7 +310,7 @@ def _settled(hashed: _Hashed, facts: _Facts, disk: Disk, clock: _ServerClock | N
     changed = max(facts.modified, facts.changed)
     if not disk.shared:
         return hashed.now - changed >= needed
-    if clock is not None and clock.device == hashed.device and clock.at(hashed.ended) - changed >= needed:
+    if clock is not None and clock.device == hashed.device and clock.at(hashed.began) - changed >= needed:
         return True
     return hashed.began - unchanged >= needed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import sqlite3
 import subprocess
@@ -318,6 +319,30 @@ def test_no_change_is_missed_whatever_the_servers_clock_and_granularity(
                 server.write(path, text)
                 found = content_keys([path], cache=tmp_path / cache / "cache").keys
                 assert found == {str(path): hashlib.sha256(text).hexdigest()}, (read_after, again_after)
+
+
+@pytest.mark.parametrize("shared", [("images",), ()])
+def test_a_change_during_a_long_reading_that_keeps_the_times_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: tuple[str, ...]
+) -> None:
+    mount(tmp_path, monkeypatch, *shared)
+    server = Server(monkeypatch, 0, SECOND)
+    path = tmp_path / "images" / "a.png"
+    path.parent.mkdir()
+    server.write(path, b"first")
+    opened = content.open_regular
+
+    class Slow(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            data = super().read(2)
+            path.write_bytes(b"again")  # in the second of the first writing, so that the times stay
+            server.local += 5 * SECOND
+            return data
+
+    monkeypatch.setattr(content, "open_regular", Slow)
+    content_keys([path], cache=tmp_path / "images" / "cache")
+    monkeypatch.setattr(content, "open_regular", opened)
+    assert content_keys([path], cache=tmp_path / "images" / "cache").keys == {str(path): sha(path)}
 
 
 @pytest.mark.parametrize("grain", GRAINS)
