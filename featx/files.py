@@ -35,6 +35,7 @@ __all__ = [
     "find_files",
     "folder_aside",
     "forget_listing",
+    "is_there",
     "new_folder_status",
     "open_regular",
     "read_regular",
@@ -359,6 +360,18 @@ def _lists(path: Path) -> bool:
     with suppress(OSError):
         return any(one.name == path.name for one in path.parent.iterdir())
     return False
+
+
+def is_there(path: Path | str) -> bool:
+    """Tell whether a path exists; on a shared disk, look a second time before it counts as missing.
+
+    Examples
+    --------
+    >>> is_there("/"), is_there("/no such file")
+    (True, False)
+    """
+    there = os.path.exists  # Path.exists raises ESTALE
+    return there(path) or (forget_listing(Path(path).parent) and there(path))
 
 
 def forget_listing(folder: Path) -> bool:
