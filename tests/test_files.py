@@ -420,13 +420,11 @@ def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
 
 
 def test_the_folder_of_another_machines_writer_stays_although_its_lock_is_not_seen_here(shared: Path) -> None:
-    for name in (f"{ASIDE}0123abcd-other", f"{ASIDE}{disks.this_system()}-mine", f"{ASIDE}0123abcd-old"):
+    for name in (f"{ASIDE}0123abcd-other", f"{files._prefix(shared)}mine", f"{ASIDE}0123abcd-old"):
         (shared / name).mkdir()
     os.utime(shared / f"{ASIDE}0123abcd-old", (0, 0))
     removed = remove_leftovers(shared)
-    assert [path.name for path in removed] == sorted(
-        [f"{ASIDE}0123abcd-old", f"{ASIDE}{disks.this_system()}-mine"]
-    )
+    assert [path.name for path in removed] == sorted([f"{ASIDE}0123abcd-old", f"{files._prefix(shared)}mine"])
     assert os.listdir(shared) == [f"{ASIDE}0123abcd-other"]
 
 

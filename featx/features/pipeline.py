@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from featx.digest import digest_bytes
 from featx.errors import ExtractionError, ImageError
-from featx.files import open_regular
+from featx.files import open_regular, retry_stale
 from featx.images import FILE_LIMIT
 from featx.progress import Progress
 
@@ -110,11 +110,16 @@ class ImageFailure:
     store: int | None = None
 
 
+@retry_stale
+def _bytes(path: str) -> bytes:
+    with open_regular(path) as file:
+        return file.read(FILE_LIMIT + 1)
+
+
 def _read(source: ImageSource, prepare: Prepare, busy: BusyTime) -> PreparedImage:
     begun = time.perf_counter()
     try:
-        with open_regular(source.path) as file:
-            data = file.read(FILE_LIMIT + 1)
+        data = _bytes(source.path)
         # The bytes that are decoded are hashed: a file can be rewritten with the same size and times.
         if len(data) <= FILE_LIMIT and digest_bytes(data) != source.key:
             return PreparedImage(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from featx.digest import differing
 from featx.documents import parse_json, read_text
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError, listing
-from featx.files import forget_listing, wait_for, write_json
+from featx.files import forget_listing, is_there, wait_for, write_json
 
 from .blocks import (
     BlockProblem,
@@ -500,7 +500,7 @@ class FeatureStore:
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
-    if not (folder / RECIPE).is_file() and not (forget_listing(folder) and (folder / RECIPE).is_file()):
+    if not (is_there(folder / RECIPE) and (folder / RECIPE).is_file()):
         raise StoreError(
             f"{folder}: no feature store, {RECIPE} is missing; give a folder that `featx extract` has printed"
         )
