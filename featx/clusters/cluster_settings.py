@@ -60,7 +60,7 @@ class _WorkerResourcesWanted(Options):
         default_text="number of GPUs, else 1",
     )
     gpus: int = whole(0, "Number of GPUs: of each node of SLURM, of each worker on Kubernetes.", low=0)
-    cores: int = whole(4, "Number of cores of each worker.", low=1)
+    cores: int = whole(4, "Number of cores of each job: a worker runs one job at a time.", low=1)
     memory_gib: float = number(16.0, "Memory of each worker in GiB.", low=0.25, high=16384, flag="memory")
 
     def check(self) -> None:

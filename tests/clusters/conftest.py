@@ -85,9 +85,12 @@ class Slurm:
         return state
 
     def run_now(self, job: str) -> None:
-        """Start a job that was put back into the queue: SLURM lets it wait for two minutes otherwise."""
+        """Start a job that was put back into the queue: SLURM lets it wait for two minutes otherwise.
+
+        In the second in which it went back it must not start: what was allowed by then is revoked.
+        """
         assert self.wait(job, "PENDING", "COMPLETED", "FAILED") == "PENDING"
-        self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+        self.call("scontrol", "update", f"JobId={job}", "StartTime=now+3")
         self.wait(job, "RUNNING")
 
 

@@ -107,7 +107,7 @@ def test_a_job_that_goes_back_into_the_queue_resumes(slurm: Slurm, tmp_path: Pat
     images = 600
     draw_dermoscopy(tmp_path / "derm", images=images, size=32)
     # Many views of each image, so that there is time to interrupt.
-    line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 400 -b 4"]
+    line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 150 -b 4"]
     script = printed(slurm, tmp_path, "derm/manifest.csv", *line)
     job = f"{slurm.call('sbatch', '--parsable', script, folder=tmp_path)}_1"
     slurm.wait(job, "RUNNING")
@@ -141,3 +141,85 @@ def wait_until(reached: Callable[[], bool]) -> None:
     while not reached():
         assert time.monotonic() < end
         time.sleep(0.3)
+
+
+PROBE = """
+import os, sys
+from distributed import Client, Security
+folder = os.path.dirname(sys.argv[1])
+both = {f"tls_{side}_{what}": f"{folder}/tls-{what}.pem" for side in ("client", "worker", "scheduler") for what in ("cert", "key")}
+ours = Security(tls_ca_file=f"{folder}/tls-cert.pem", require_encryption=True, **both)
+with Client(scheduler_file=sys.argv[1], security=ours) as client:
+    client.wait_for_workers(2, timeout=120)
+    found = client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["SLURM_PROCID"]))
+    workers = client.scheduler_info()["workers"].values()
+    print("GPUs", *sorted(gpu for gpu, _ in found.values()))
+    print("slots", *(worker["nthreads"] for worker in workers), *(worker["resources"]["GPU"] for worker in workers))
+    address = client.scheduler.address
+    print("scheme", *{address.partition(":")[0], *(name.partition(":")[0] for name in found)})
+try:
+    Client(address.replace("tls://", "tcp://"), timeout=5)
+except OSError:
+    print("plain TCP refused")
+print("mode", oct(os.stat(folder).st_mode)[-3:])
+"""
+
+
+def test_the_workers_of_a_job_have_a_gpu_each_and_refuse_strangers(slurm: Slurm, tmp_path: Path) -> None:
+    """With another program in the place of the study, which asks scheduler and workers."""
+    pytest.importorskip("distributed")
+    script = printed(slurm, tmp_path, "mine.toml", "--gpus", "2", "--walltime", "20")
+    text, probe = script.read_text(), tmp_path / "probe.py"
+    line = next(line for line in text.splitlines() if line.startswith("run featx study run"))
+    assert line == 'run featx study run "$STUDY" --cluster "dask:$scheduler" --cores "$SLURM_CPUS_PER_TASK"'
+    script.write_text(text.replace(line, 'run python -P probe.py "$scheduler"'))
+    probe.write_text(PROBE)
+    job = slurm.call("sbatch", "--parsable", script, folder=tmp_path)
+    assert slurm.wait(job, "COMPLETED", "FAILED") == "COMPLETED", logs(tmp_path)
+    said = (tmp_path / f"featx-{job}.log").read_text().splitlines()
+    for wanted in ("GPUs 0 1", "slots 1 1 1 1", "scheme tls", "plain TCP refused", "mode 700"):
+        assert wanted in said, logs(tmp_path)
+    assert list((tmp_path / "featx-dask").iterdir()) == [], "the key is removed"
+
+
+STUDY = """
+name = "small"
+backbones = ["tiny"]
+[targets.lesions]
+manifest = "derm/manifest.csv"
+tasks = ["melanoma:rest"]
+protocol = "kfold:2"
+[arms.random]
+weights = "random"
+[arms.other]
+weights = "random:1"
+[extract]
+image-size = 16
+engine = "keras"
+batch-size = 1
+[svm]
+costs = [0.1, 1]
+inner-splits = 2
+"""
+
+
+def test_a_study_runs_on_the_workers_of_a_job(slurm: Slurm, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    if "--cluster" not in slurm.call(BIN / "featx", "study", "run", "--help"):
+        pytest.skip("`featx study run` has no --cluster")
+    draw_dermoscopy(tmp_path / "derm", images=IMAGES, size=32)
+    (tmp_path / "small.toml").write_text(STUDY)
+    script = printed(slurm, tmp_path, "small.toml", "--workers", "2", "--walltime", "20")
+    job = slurm.call("sbatch", "--parsable", script, folder=tmp_path)
+    assert slurm.wait(job, "COMPLETED", "FAILED", "CANCELLED") == "COMPLETED", logs(tmp_path)
+    assert (tmp_path / "reports" / "small" / "report" / "lesions" / "report.html").exists()
+    assert "0 failed, 0 not started" in logs(tmp_path)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    featx(alone, "study run ../small.toml --workers 1")
+    one, two = (
+        read_runs(folder / "reports" / "small" / "runs").drop(columns="run") for folder in (tmp_path, alone)
+    )
+    assert len(one) == 2 * IMAGES
+    order = ["arm", "fold", "id"]
+    assert one.sort_values(order, ignore_index=True).equals(two.sort_values(order, ignore_index=True))

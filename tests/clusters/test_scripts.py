@@ -115,7 +115,6 @@ def test_workers_are_closed_to_strangers_and_listen_on_one_interface() -> None:
             assert f"distributed.cli.{name} {listen} " in script
         assert script.count('"${tls[@]}"') == 2
         assert "--no-dashboard" in script
-        assert "--preload featx.study.dask_worker" in script
         assert "--memory-limit 0" in script
 
 

@@ -43,7 +43,7 @@ for second in $(seq 120); do if [ -s "$scheduler" ]; then break; fi; sleep 1; do
 # One worker for each share of cores{% if gpus %} and each GPU{% endif %}. A worker runs one job of the study at a time.
 srun bash -c 'exec python -P -m distributed.cli.dask_worker {{ listen }} "$@"' worker "${tls[@]}" \
     --scheduler-file "$scheduler" --local-directory "${TMPDIR:-/tmp}" --death-timeout 300 \
-    --nworkers 1 --nthreads 1 --memory-limit 0 --no-dashboard --preload featx.study.dask_worker{% if gpus %} --resources GPU=1{% endif +%} &
+    --nworkers 1 --nthreads 1 --memory-limit 0 --no-dashboard{% if gpus %} --resources GPU=1{% endif +%} &
 ended+=($!)
 
-run featx study run "$STUDY" --cluster "dask:$scheduler"
+run featx study run "$STUDY" --cluster "dask:$scheduler" --cores "$SLURM_CPUS_PER_TASK"
