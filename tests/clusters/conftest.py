@@ -80,7 +80,9 @@ class Slurm:
         """Wait until a job is in one of some states, and return it."""
         end = time.monotonic() + WAIT_SECONDS
         while (state := self.job(job)["JobState"]) not in states:
-            assert time.monotonic() < end, f"job {job} is {state}, not {' or '.join(states)}"
+            said = f"job {job} is {state}, not {' or '.join(states)}"
+            assert time.monotonic() < end, said
+            assert state in {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}, said
             time.sleep(0.3)
         return state
 
