@@ -154,7 +154,7 @@ with Client(scheduler_file=sys.argv[1], security=ours) as client:
     found = client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["SLURM_PROCID"]))
     workers = client.scheduler_info()["workers"].values()
     print("GPUs", *sorted(gpu for gpu, _ in found.values()))
-    print("slots", *(worker["nthreads"] for worker in workers), *(worker["resources"]["GPU"] for worker in workers))
+    print("slots", *(worker["nthreads"] for worker in workers), *(int(worker["resources"]["GPU"]) for worker in workers))
     address = client.scheduler.address
     print("scheme", *{address.partition(":")[0], *(name.partition(":")[0] for name in found)})
 try:

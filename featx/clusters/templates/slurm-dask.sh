@@ -35,15 +35,25 @@ export OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
 # and its value by `--interface ib0` in both commands.
 {% endif %}
 python -P -m distributed.cli.dask_scheduler {{ listen }} --port 0 --no-dashboard "${tls[@]}" --scheduler-file "$scheduler" &
-ended=($!)
-# On leaving, however that comes about, end what was started here, and remove the key.
-trap 'kill "${ended[@]}" 2> /dev/null || true; wait "${ended[@]}" || true; rm -rf -- "$meeting"' EXIT
+dask=$!
+workers=""
+# On leaving, however that comes about, end what was started here, and remove the key. Workers end with their scheduler.
+leave() {
+    kill "$dask" 2> /dev/null || true
+    for second in $(seq 15); do
+        if ! kill -0 "$workers" 2> /dev/null; then break; fi
+        sleep 1
+    done
+    kill "$workers" 2> /dev/null || true
+    rm -rf -- "$meeting"
+}
+trap leave EXIT
 for second in $(seq 120); do if [ -s "$scheduler" ]; then break; fi; sleep 1; done
 
 # One worker for each share of cores{% if gpus %} and each GPU{% endif %}. A worker runs one job of the study at a time.
 srun bash -c 'exec python -P -m distributed.cli.dask_worker {{ listen }} "$@"' worker "${tls[@]}" \
     --scheduler-file "$scheduler" --local-directory "${TMPDIR:-/tmp}" --death-timeout 300 \
     --nworkers 1 --nthreads 1 --memory-limit 0 --no-dashboard{% if gpus %} --resources GPU=1{% endif +%} &
-ended+=($!)
+workers=$!
 
 run featx study run "$STUDY" --cluster "dask:$scheduler" --cores "$SLURM_CPUS_PER_TASK"
