@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +133,51 @@ def test_a_file_with_a_line_break_is_refused() -> None:
     for make in (lambda: slurm_script("a\nb"), lambda: kubernetes_manifest("a\nb", image=IMAGE)):
         with pytest.raises(ConfigError, match="line breaks"):
             make()
+
+
+STAND_INS = {
+    "env/bin/featx": "trap 'sleep 0.5; echo committed; exit 143' TERM\necho started\nwhile :; do sleep 0.1; done",
+    "scontrol": 'echo "$@" >> calls',
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "everybody", "restarts", "calls"),
+    [
+        (signal.SIGUSR1, False, "3", "requeue 7\n"),
+        (signal.SIGUSR1, False, "20", ""),
+        (signal.SIGTERM, True, "0", ""),
+    ],
+    ids=["its time is over", "too many restarts", "cancelled"],
+)
+def test_a_signalled_job_waits_for_the_checkpoint(
+    tmp_path: Path, number: int, everybody: bool, restarts: str, calls: str
+) -> None:
+    """SLURM sends USR1 to the script alone, and TERM to all processes of a job."""
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    for name, text in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = tmp_path / "job.sh"
+    script.write_text(slurm_script("m.csv", **ARRAY, folder=tmp_path, environment=tmp_path / "env"))
+    variables = {"ARRAY_TASK_ID": "2", "JOB_ID": "7", "CPUS_PER_TASK": "1", "RESTART_COUNT": restarts}
+    job = subprocess.Popen(
+        ["bash", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            **{f"SLURM_{name}": value for name, value in variables.items()},
+        },
+    )
+    assert job.stdout is not None
+    assert job.stdout.readline() == "started\n"
+    (os.killpg if everybody else os.kill)(job.pid, number)
+    assert job.communicate(timeout=30)[0] == "committed\n"
+    assert job.returncode == 143
+    assert (tmp_path / "calls").exists() == bool(calls)
+    assert not calls or (tmp_path / "calls").read_text() == calls
 
 
 def objects(**given: Any) -> dict[tuple[str, str], Any]:

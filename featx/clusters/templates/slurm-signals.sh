@@ -5,9 +5,10 @@ child=""
 stop() {
     stopped=$1
     echo "featx job $SLURM_JOB_ID: $1; stopping at the next checkpoint" >&2
-    if [ -n "$child" ]; then kill -TERM "$child" 2> /dev/null || true; fi
 }
-trap 'stop "its time is over"' USR1
+# SLURM sends USR1 to this script alone, which passes it on as TERM. When it cancels or preempts a job it sends TERM to
+# all processes: a second one from here would end featx at once, before its checkpoint.
+trap 'stop "its time is over"; if [ -n "$child" ]; then kill -TERM "$child" 2> /dev/null || true; fi' USR1
 trap 'stop cancelled' TERM
 run() {
     local code=0
