@@ -58,7 +58,7 @@ def test_the_job_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     for words in (
         "--nthreads 1",
         "--memory-limit 0",
-        "--no-dashboard",
+        "--no-dashboard --dashboard-address 127.0.0.1:0",
         "--resources GPU=1",
         "--tls-key",
         "tls://",

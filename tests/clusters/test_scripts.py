@@ -116,8 +116,8 @@ def test_workers_are_closed_to_strangers_and_listen_on_one_interface() -> None:
     ):
         for name in ("dask_scheduler", "dask_worker"):
             assert f"distributed.cli.{name} {listen} " in script
-        assert script.count('"${tls[@]}"') == 2
-        assert "--no-dashboard" in script
+        assert script.count('"${http[@]}" "${tls[@]}"') == 2
+        assert "\nhttp=(--no-dashboard --dashboard-address 127.0.0.1:0)\n" in script
         assert "--memory-limit 0" in script
 
 
@@ -247,6 +247,16 @@ def test_pods_have_few_rights_and_all_they_mount(given: dict[str, Any], job: str
     assert gpu == ({"nvidia.com/gpu": 1} if job == "workers" and given.get("gpus") else {})
     assert "hostNetwork" not in pod
     assert "ports" not in container
+
+
+def test_pods_answer_http_inside_only() -> None:
+    found = objects(image=IMAGE)
+    study, workers = (
+        found["Job", f"featx-{job}"]["spec"]["template"]["spec"]["containers"][0]
+        for job in ("study", "workers")
+    )
+    assert "--no-dashboard --dashboard-address 127.0.0.1:0" in study["command"][2]
+    assert {"--no-dashboard", "--dashboard-address=127.0.0.1:0"} <= set(workers["args"])
 
 
 def test_bash_reads_the_script_of_the_manifest() -> None:

@@ -24,6 +24,8 @@ scheduler="$meeting/scheduler.json"
 rm -rf -- "$meeting"
 featx cluster tls "$meeting" --days 60 > /dev/null
 tls=(--protocol tls --tls-ca-file "$meeting/tls-cert.pem" --tls-cert "$meeting/tls-cert.pem" --tls-key "$meeting/tls-key.pem")
+# Without a dashboard, Dask still answers HTTP, without TLS: from its own machine only.
+http=(--no-dashboard --dashboard-address 127.0.0.1:0)
 export OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
 
 {% if interface %}
@@ -34,7 +36,7 @@ export OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
 # Scheduler and workers listen on the network interface of their node's name only. To use another one, replace --host
 # and its value by `--interface ib0` in both commands.
 {% endif %}
-python -P -m distributed.cli.dask_scheduler {{ listen }} --port 0 --no-dashboard "${tls[@]}" --scheduler-file "$scheduler" &
+python -P -m distributed.cli.dask_scheduler {{ listen }} --port 0 "${http[@]}" "${tls[@]}" --scheduler-file "$scheduler" &
 dask=$!
 workers=""
 # On leaving, however that comes about, end what was started here, and remove the key. Workers end with their scheduler.
@@ -51,9 +53,9 @@ trap leave EXIT
 for second in $(seq 120); do if [ -s "$scheduler" ]; then break; fi; sleep 1; done
 
 # One worker for each share of cores{% if gpus %} and each GPU{% endif %}. A worker runs one job of the study at a time.
-srun bash -c 'exec python -P -m distributed.cli.dask_worker {{ listen }} "$@"' worker "${tls[@]}" \
+srun bash -c 'exec python -P -m distributed.cli.dask_worker {{ listen }} "$@"' worker "${http[@]}" "${tls[@]}" \
     --scheduler-file "$scheduler" --local-directory "${TMPDIR:-/tmp}" --death-timeout 300 \
-    --nworkers 1 --nthreads 1 --memory-limit 0 --no-dashboard{% if gpus %} --resources GPU=1{% endif +%} &
+    --nworkers 1 --nthreads 1 --memory-limit 0{% if gpus %} --resources GPU=1{% endif +%} &
 workers=$!
 
 run featx study run "$STUDY" --cluster "dask:$scheduler" --cores "$SLURM_CPUS_PER_TASK"
