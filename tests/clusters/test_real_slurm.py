@@ -94,8 +94,10 @@ def stored(folder: Path) -> int:
 
 def interrupted(slurm: Slurm, job: str, folder: Path, *command: str) -> int:
     """Interrupt a running job until it has stored more than before; count the images stored. It then runs again."""
-    before, seconds = stored(folder), 6.0
+    before, seconds = stored(folder), 5.0
     while stored(folder) == before:
+        # The log's end belongs to this attempt. What it computes is stored when it is interrupted.
+        wait_until(lambda: "images to compute" in logs(folder).rpartition("featx: interrupted")[2])
         time.sleep(seconds)
         slurm.call(*command)
         slurm.run_now(job)
@@ -124,7 +126,7 @@ def test_a_job_that_goes_back_into_the_queue_resumes(slurm: Slurm, tmp_path: Pat
 
 def test_a_cancelled_job_stops_at_a_checkpoint_and_stays_out(slurm: Slurm, tmp_path: Path) -> None:
     draw_dermoscopy(tmp_path / "derm", images=IMAGES, size=32)
-    line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 100000"]
+    line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 2000"]
     script = printed(slurm, tmp_path, "derm/manifest.csv", *line)
     job = f"{slurm.call('sbatch', '--parsable', script, folder=tmp_path)}_1"
     slurm.wait(job, "RUNNING")
