@@ -30,7 +30,7 @@ STEPS = {
     "Prepare data": ("data", "protocol"),
     "Extract, fine-tune and train": ("extract", "finetune", "train-svm"),
     "Report": ("report", "saliency"),
-    "Whole studies": ("study", "demo"),
+    "Whole studies": ("study", "demo", "cluster"),
     "Networks and caches": ("zoo", "cache"),
 }
 COMMANDS = tuple(sorted(name for names in STEPS.values() for name in names))

@@ -164,3 +164,32 @@ def test_notes_are_shown_where_they_matter(tmp_path, body, debug, level, lines):
     code = CODE.format(debug)
     shown = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert shown.stderr.splitlines() == lines
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interruption_that_python_ignores_is_raised_again(times):
+    """As JAX has one, a callback of the garbage collector: what a signal raises there is printed and forgotten."""
+    code = f"""
+import gc, os, signal, sys, time
+from featx.process import Interrupted, interruptible
+
+left = {times}
+def callback(phase, info):
+    global left
+    if left:
+        left -= 1
+        signal.raise_signal(signal.SIGTERM if left == {times} - 1 else signal.SIGALRM)
+
+hook = sys.unraisablehook
+gc.callbacks.append(callback)
+try:
+    with interruptible():
+        for _ in range({times}):
+            gc.collect()
+        time.sleep(60)
+except Interrupted as error:
+    print(error, sys.unraisablehook is hook, signal.getsignal(signal.SIGALRM) == signal.SIG_DFL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "SIGTERM True True\n"
+    assert done.stderr == ""
