@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from featx.digest import digest_bytes
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError
 from featx.features import store as store_module
+from featx.features.key_index import KeyIndex, pack_keys
 from featx.features.store import RECIPE, TRAINED_ON, FeatureStore
 
 FORMER = Path(__file__).parent / "data" / "format-1"
@@ -237,7 +238,7 @@ def test_a_listing_made_while_blocks_are_compacted_is_made_again(store, rows, mo
     reader = FeatureStore(store.path)
     listings = iter([[], *[store.blocks()] * 3])
     monkeypatch.setattr(reader, "blocks", lambda: next(listings))
-    reader._blocks = {"block-compacted-away.h5": keys}
+    reader._index = KeyIndex({"block-compacted-away.h5": pack_keys(keys)[0]})
     assert np.array_equal(reader.read(keys), features)
 
 
