@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from featx.features import ExtractSettings
+from featx.jobs import ClusterOptions
 
 from . import flags
 from .bars import progress
@@ -16,6 +17,7 @@ from .bars import progress
 @click.command(epilog=flags.example("featx extract lesions.csv -m resnet50 -w imagenet --arm frozen"))
 @flags.MANIFEST
 @flags.of(ExtractSettings)
+@flags.of(ClusterOptions)
 @flags.JSON
 @flags.CONFIG
 def extract(manifest: Path, as_json: bool, **values: Any) -> None:
@@ -25,15 +27,15 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     resumes an interrupted extraction. A store's failures.csv lists the images that failed.
     """
     from featx.errors import ExtractionError
-    from featx.features import extract as run_extract
     from featx.features import failure_message, summarise_extraction
+    from featx.jobs import verb_on_cluster
 
-    given = flags.given(values)
+    given, cluster = flags.parted(values, ClusterOptions)
     # The library would raise before anything is printed.
     finish = given.get("on_error", "finish") == "finish"
     if finish:
         given["on_error"] = "skip"
-    done = run_extract(manifest, progress=progress(), **given)
+    done = verb_on_cluster("extract", manifest, {**given, "progress": progress()}, cluster)
     click.echo(summarise_extraction(done), err=True)
     if as_json:
         flags.print_json([item.record() for item in done])

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from featx.finetuning import FinetuneSettings
+from featx.jobs import ClusterOptions
 
 from . import flags
 from .bars import progress
@@ -22,6 +23,7 @@ __all__ = ["finetune"]
 )
 @flags.MANIFEST
 @flags.of(FinetuneSettings, leave=["name"])
+@flags.of(ClusterOptions, leave=["parts"])
 @flags.JSON
 @flags.CONFIG
 def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
@@ -34,9 +36,10 @@ def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
     Options that a training recipe holds, such as --epochs, replace the values of the recipe; the defaults shown are
     those of the recipe modern.
     """
-    from featx.finetuning import finetune as work
+    from featx.jobs import verb_on_cluster
 
-    runs = work(manifest, progress=progress(), **flags.given(values))
+    given, cluster = flags.parted(values, ClusterOptions)
+    runs = verb_on_cluster("finetune", manifest, {**given, "progress": progress()}, cluster)
     if as_json:
         flags.print_json(
             [{"path": str(run.path), "fold": run.record.fold, **run.record.search} for run in runs]

@@ -19,6 +19,8 @@ from featx.options import FoldOptions, ImageOptions, Option, Options, option_of
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+_Settings = TypeVar("_Settings", bound=Options)
+
 MANIFEST = click.argument("manifest", type=click.Path(path_type=Path))
 
 
@@ -133,6 +135,16 @@ def of(
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that were given on the command line or in the configuration file."""
     return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def parted(values: Mapping[str, Any], kind: type[_Settings]) -> tuple[dict[str, Any], _Settings]:
+    """Part the options that were given into those of another class than this one, and an instance of this one."""
+    names = {item.name for item in dataclasses.fields(kind)}
+    found = given(values)
+    return (
+        {name: value for name, value in found.items() if name not in names},
+        kind.make({name: value for name, value in found.items() if name in names}),
+    )
 
 
 def _flag(item: dataclasses.Field[Any], defaults: bool) -> Callable[[_Command], _Command]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from featx.errors import ConfigError
+from featx.jobs import ClusterOptions
 
 from . import flags
 from .bars import progress
@@ -95,6 +96,7 @@ def list_studies(as_json: bool) -> None:
     show_default=True,
     help="Number of workers: processes that run jobs at once and share the cores and GPUs. Results do not depend on it.",
 )
+@flags.of(ClusterOptions, leave=["parts"])
 @click.option("--retry-failed", is_flag=True, help="Retry jobs that failed before.")
 @flags.STRICT_LABELS
 def run(file: str, **given: Any) -> int:
@@ -105,7 +107,7 @@ def run(file: str, **given: Any) -> int:
     """
     from featx.study import run_study
 
-    outcome = run_study(file, progress=progress(), **given)
+    outcome = run_study(file, progress=progress(), **flags.given(given))
     for report in outcome.reports:
         click.echo(report.folder / "report.html")
         for finding in report.findings:
@@ -132,6 +134,8 @@ def tell(outcome: StudyOutcome) -> int:
         f"{len(outcome.done)} jobs done, {len(outcome.reused)} finished before, {failed} failed, {blocked} not started",
         err=True,
     )
+    for label, number in outcome.attempts.items():
+        click.echo(f"{label}: started {number} times, because its process or machine died", err=True)
     for label, reason in outcome.failed.items():
         click.echo(f"failed: {label}: {reason}", err=True)
     if failed:

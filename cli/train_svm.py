@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx.jobs import ClusterOptions
 from featx.svm import TrainSvmSettings
 
 from . import flags
@@ -24,6 +25,7 @@ __all__ = ["train_svm"]
 )
 @flags.MANIFEST
 @flags.of(TrainSvmSettings)
+@flags.of(ClusterOptions, leave=["parts"])
 @flags.JSON
 @flags.CONFIG
 def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
@@ -32,10 +34,11 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
     C is chosen inside the training set of the fold. Prints the folders of the runs; AUCs go to stderr. Finished runs
     with the same inputs are kept.
     """
+    from featx.jobs import verb_on_cluster
     from featx.svm import run_auc
-    from featx.svm import train_svm as train
 
-    runs = train(manifest, progress=progress(), **flags.given(values))
+    given, cluster = flags.parted(values, ClusterOptions)
+    runs = verb_on_cluster("train-svm", manifest, {**given, "progress": progress()}, cluster)
     aucs = [run_auc(run) for run in runs]
     if as_json:
         flags.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])

@@ -21,6 +21,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is the exi
     │   └── ConfigError           a bad key or value in an option or a configuration file
     ├── ImageError                one image cannot be decoded or prepared
     ├── DiskError                 a file cannot be written: disk full, read-only or broken
+    ├── ClusterError              a cluster cannot be reached, or was lost
     ├── ExtractionError           some images could not be extracted
     └── TrainingError             a fit or a training run failed
 """
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackboneError",
+    "ClusterError",
     "ConfigError",
     "DamagedBlockError",
     "DiskError",
@@ -116,6 +118,10 @@ class ImageError(FeatxError):
 
 class DiskError(FeatxError):
     """A file cannot be written: the disk is full, read-only or broken."""
+
+
+class ClusterError(FeatxError):
+    """A cluster cannot be reached, or was lost."""
 
 
 class ExtractionError(FeatxError):

@@ -3,6 +3,9 @@
 A reader, on this machine or on another that shares the disk, never sees half of a file. A killed writer leaves at
 most a hidden folder beside the target, whose name begins with ``.aside-``: `find_files` ignores it, and the next
 process that writes to the same place removes it (`remove_leftovers`).
+
+On disks that several machines share, a file may not be visible at once (`wait_for`), a file that was replaced may have
+to be opened again (`retry_stale`), and a request whose answer was lost is sent twice.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
+from featx.disks import disk_of, this_system
 from featx.errors import DiskError, InputError
 
 __all__ = [
@@ -30,23 +34,33 @@ __all__ = [
     "aside_folder",
     "find_files",
     "folder_aside",
+    "forget_listing",
     "open_regular",
     "read_regular",
     "remove_leftovers",
+    "retry_stale",
     "sync_folder",
+    "wait_for",
     "write_aside",
     "write_bytes",
     "write_json",
     "write_text",
 ]
 
+_P = ParamSpec("_P")
+_Result = TypeVar("_Result")
+
 ASIDE = ".aside-"
 _REPLACED = "replaced"
 _DAY = 24 * 3600
 # File systems that cannot flush a folder, or cannot lock one, answer with one of these.
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.ENOLCK}
+# Of folders that may be written to, but not be opened or flushed; SMB has such.
+_CLOSED = {*_UNSUPPORTED, errno.EACCES, errno.EPERM, errno.EISDIR}
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_OPENINGS = 4
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _KINDS = (
     (stat.S_IFDIR, "a folder"),
     (stat.S_IFIFO, "a named pipe"),
@@ -58,24 +72,26 @@ _KINDS = (
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _sync(handle)
-    finally:
-        os.close(handle)
+    with _passed_over(_CLOSED):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def _sync(handle: int) -> None:
+@contextmanager
+def _passed_over(codes: set[int]) -> Iterator[None]:
     try:
-        os.fsync(handle)
+        yield
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in codes:
             raise
 
 
 def _sync_file(path: Path) -> None:
-    with path.open("rb+") as file:
-        _sync(file.fileno())
+    with path.open("rb+") as file, _passed_over(_UNSUPPORTED):
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -97,8 +113,32 @@ def write_aside(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
                     f"{target}: another file with this name exists; give --overwrite to replace it"
                 )
             return
-        aside.replace(target)
+        _rename(aside, target)
         sync_folder(target.parent)
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Rename, and replace a file of the new name.
+
+    A file server that gets the request twice, because its first answer was lost, says that there is no such file.
+    """
+    before = old.stat()
+    try:
+        old.rename(new)
+    except FileNotFoundError:
+        if not _is_now(new, before):
+            raise
+
+
+def _is_now(path: Path, before: os.stat_result) -> bool:
+    """Tell whether a path is what was there before under another name; not every server has lasting inode numbers."""
+    try:
+        now = path.stat()
+    except OSError:
+        return False
+    return os.path.samestat(now, before) or (
+        (now.st_mode, now.st_size, now.st_mtime_ns) == (before.st_mode, before.st_size, before.st_mtime_ns)
+    )
 
 
 @contextmanager
@@ -146,7 +186,7 @@ def aside_folder(target: Path) -> Iterator[Path]:
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=ASIDE, dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{this_system()}-", dir=parent))
         lock, held = _lock(folder)
         if lock is not None and (held or held is None) and folder.is_dir():
             return folder, lock
@@ -183,7 +223,7 @@ def _disk_error(target: Path, error: OSError) -> DiskError:
 def _put(aside: Path, target: Path, spare: Path) -> None:
     """Put a folder in its place; a folder there is exchanged with it, or else stands in `spare` meanwhile."""
     try:
-        aside.rename(target)
+        _rename(aside, target)
         return
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
@@ -192,11 +232,11 @@ def _put(aside: Path, target: Path, spare: Path) -> None:
         return
     spare.mkdir()
     old = spare / target.name
-    target.rename(old)
+    _rename(target, old)
     try:
-        aside.rename(target)
+        _rename(aside, target)
     except OSError:
-        old.rename(target)
+        _rename(old, target)
         raise
 
 
@@ -217,7 +257,8 @@ def remove_leftovers(folder: Path | str, *, below: bool = False, dry_run: bool =
     """Remove what killed writers have left in a folder, and with `below` in the folders below it; return the paths.
 
     A folder that its writer had moved away to replace it is put back first. Leftovers of living writers stay. File
-    systems without locks cannot tell which writers live: there, everything younger than a day stays.
+    systems without locks cannot tell which writers live, nor can shared disks for writers on other machines: there,
+    everything younger than a day stays.
     """
     if not below:
         found = sorted(Path(folder).glob(f"{ASIDE}*"))
@@ -236,6 +277,8 @@ def _removed(leftover: Path, dry_run: bool) -> bool:
     if lock is None:
         return False
     try:
+        if held and not leftover.name.startswith(f"{ASIDE}{this_system()}-") and disk_of(leftover).shared:
+            held = None  # another machine does not see the lock of a folder on NFS
         dead = held or (held is None and _older_than_a_day(leftover))
         if dead and not dry_run:
             _put_back(leftover)
@@ -252,8 +295,9 @@ def _remove_leftovers_once(folder: Path) -> None:
 
 
 def _older_than_a_day(path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime > _DAY
+    """Tell the age by the file server's clock, which may be far from this machine's."""
+    with suppress(OSError), _probe(path.parent) as probe:
+        return probe.stat().st_mtime - path.stat().st_mtime > _DAY
     return False
 
 
@@ -262,6 +306,106 @@ def _put_back(leftover: Path) -> None:
         target = leftover.parent / old.name
         if not target.exists():
             old.rename(target)
+
+
+def wait_for(path: Path | str, seconds: float, *, listed: bool = False) -> bool:
+    """Wait until a file or folder that another machine has written can be seen here.
+
+    Clients of shared disks remember listings, and names that they have not found, for up to a minute on NFS and SMB.
+    Every look lists the folder again and, on a shared disk, first makes and removes an empty folder in it, after
+    which NFS asks its server.
+
+    Parameters
+    ----------
+    path : Path or str
+        What is known to exist, because the process that wrote it has said so or because it was listed.
+    seconds : float
+        How long to wait. The first look is at once, and the last one at the end.
+    listed : bool
+        Give up as soon as its folder does not list it any more: it was removed.
+
+    Returns
+    -------
+    bool
+        Whether it is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> wait_for(folder, 60.0), wait_for(folder / "none", 0.1), wait_for(folder / "none", 60.0, listed=True)
+    (True, False, False)
+    """
+    target = Path(path)
+    end, pause = time.monotonic() + seconds, _FIRST_PAUSE
+    while not os.path.exists(target):  # noqa: PTH110 - Path.exists raises ESTALE
+        left = end - time.monotonic()
+        if left <= 0 or (listed and not _lists(target)):
+            return False
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        forget_listing(target.parent)
+        _lists(target)
+    return True
+
+
+def _lists(path: Path) -> bool:
+    with suppress(OSError):
+        return any(one.name == path.name for one in path.parent.iterdir())
+    return False
+
+
+def forget_listing(folder: Path) -> bool:
+    """Make this machine ask the server of a shared disk for the entries of a folder; False where that is needless.
+
+    The answer to a change of the folder holds its new time stamps. They differ from those that the client has kept if
+    another machine changed it meanwhile.
+    """
+    if not disk_of(folder).shared:
+        return False
+    above = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    with suppress(OSError), _probe(above):
+        pass
+    return True
+
+
+@contextmanager
+def _probe(folder: Path) -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{this_system()}-", dir=folder))
+    try:
+        yield made
+    finally:
+        made.rmdir()
+
+
+def retry_stale(read: Callable[_P, _Result]) -> Callable[_P, _Result]:
+    """Make a function that opens and reads files start again if one was replaced meanwhile on a file server (ESTALE).
+
+    An error that was raised from ESTALE counts too. After several times it is raised.
+
+    Examples
+    --------
+    >>> answers = [OSError(errno.ESTALE, "Stale file handle"), None]
+    >>> @retry_stale
+    ... def read() -> str:
+    ...     if error := answers.pop(0):
+    ...         raise error
+    ...     return "whole"
+    >>> read()
+    'whole'
+    """
+
+    @wraps(read)
+    def call(*args: _P.args, **given: _P.kwargs) -> _Result:
+        for _ in range(_OPENINGS - 1):
+            try:
+                return read(*args, **given)
+            except Exception as error:
+                if not any(getattr(one, "errno", 0) == errno.ESTALE for one in (error, error.__cause__)):
+                    raise
+        return read(*args, **given)
+
+    return call
 
 
 def find_files(folder: Path | str, name: str) -> list[Path]:
@@ -295,6 +439,7 @@ def open_regular(path: Path | str) -> BinaryIO:
         raise
 
 
+@retry_stale
 def read_regular(path: Path | str, limit: int) -> bytes:
     """Read the bytes of a file that a user has named, at most `limit` bytes."""
     with open_regular(path) as file:

@@ -448,6 +448,14 @@ class ImageOptions(PlaceOptions):
         default_text="number of cores",
     )
     overwrite: bool = switch(False, "Recompute and replace finished results.")
+    keys: Mapping[str, str] | Path | str | None = path(
+        None,
+        "SHA-256 of images by absolute path, or a file of them (featx.images.write_keys); computed elsewhere and "
+        "trusted: listed images are not read to find their key. Extraction and fine-tuning compare the key with the bytes "
+        "that they decode; train_svm decodes no image, so that the listed keys decide which features it uses.",
+        types=(Mapping,),
+        command=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,16 +13,19 @@ from typing import Any
 
 import pytest
 
-from featx import files
+from featx import disks, files
 from featx.errors import DiskError
 from featx.files import (
     ASIDE,
     find_files,
     folder_aside,
+    forget_listing,
     open_regular,
     read_regular,
     remove_leftovers,
+    retry_stale,
     sync_folder,
+    wait_for,
     write_aside,
     write_json,
     write_text,
@@ -308,3 +312,213 @@ def test_a_name_that_no_file_has_is_an_error_of_the_system(tmp_path: Path) -> No
     for name in ("a\0b", "a" * 5000):
         with pytest.raises(OSError, match=r"not a valid name|File name too long"):
             read_regular(f"{tmp_path}/{name}", 9)
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that the list of mounts says is on NFS."""
+    folder, table = tmp_path / "shared", tmp_path / "mountinfo"
+    folder.mkdir()
+    table.write_text(f"40 1 0:99999 / {folder} rw - nfs4 server:/export rw\n")
+    monkeypatch.setattr(disks, "_MOUNTS", table)
+    return folder
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_folders_that_cannot_be_flushed_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, refuse)
+    sync_folder(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE])
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_errors_of_a_broken_or_full_disk_are_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        sync_folder(tmp_path)
+
+
+def test_a_file_that_cannot_be_flushed_for_lack_of_permission_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(PermissionError):
+        write_text(tmp_path / "file", "text")
+
+
+@pytest.mark.parametrize("inodes", ["kept", "new"])
+@pytest.mark.parametrize("what", ["file", "folder", "replaced folder"])
+def test_a_rename_that_a_server_does_and_then_denies_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, inodes: str
+) -> None:
+    """The server gets the request a second time, since its answer to the first was lost."""
+    rename = Path.rename
+
+    def twice(self: Path, other: Path) -> None:
+        if inodes == "kept":
+            rename(self, other)
+        elif self.is_dir():
+            shutil.copytree(self, other)
+            shutil.rmtree(self)
+        else:
+            shutil.copy2(self, other)
+            self.unlink()
+        rename(self, other)
+
+    without_exchange(monkeypatch)
+    monkeypatch.setattr(Path, "rename", twice)
+    if what == "file":
+        write_text(tmp_path / "run", "new")
+    else:
+        for name in ["old", "new"][what == "folder" :]:
+            with folder_aside(tmp_path / "run") as aside:
+                (aside / name).write_text(name)
+        assert os.listdir(tmp_path / "run") == ["new"]
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_rename_that_was_not_done_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def vanish(self: Path, other: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    write_text(tmp_path / "file", "old")
+    monkeypatch.setattr(Path, "rename", vanish)
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "file", "newer")
+    assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    class Library:
+        @staticmethod
+        def renameat2(*_: object) -> int:
+            files.ctypes.set_errno(code)
+            return -1
+
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: Library)
+    for name in ("old", "new"):
+        with folder_aside(tmp_path / "run") as aside:
+            (aside / name).write_text(name)
+    assert os.listdir(tmp_path / "run") == ["new"]
+
+
+def test_the_folder_of_another_machines_writer_stays_although_its_lock_is_not_seen_here(shared: Path) -> None:
+    for name in (f"{ASIDE}0123abcd-other", f"{ASIDE}{disks.this_system()}-mine", f"{ASIDE}0123abcd-old"):
+        (shared / name).mkdir()
+    os.utime(shared / f"{ASIDE}0123abcd-old", (0, 0))
+    removed = remove_leftovers(shared)
+    assert [path.name for path in removed] == sorted(
+        [f"{ASIDE}0123abcd-old", f"{ASIDE}{disks.this_system()}-mine"]
+    )
+    assert os.listdir(shared) == [f"{ASIDE}0123abcd-other"]
+
+
+def test_the_age_of_a_leftover_is_told_by_the_servers_clock(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover = shared / f"{ASIDE}0123abcd-other"
+    leftover.mkdir()
+    monkeypatch.setattr(time, "time", lambda: leftover.stat().st_mtime + 30 * 24 * 3600)
+    assert remove_leftovers(shared) == ()
+
+
+def test_a_stale_handle_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "file", "text")
+    stale, opened = iter(range(2)), files.open_regular
+
+    def open_again(path: Path) -> Any:
+        if next(stale, None) is not None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return opened(path)
+
+    monkeypatch.setattr(files, "open_regular", open_again)
+    assert read_regular(tmp_path / "file", 100) == b"text"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_only_stale_handles_are_tried_again_and_not_for_ever(code: int) -> None:
+    calls: list[int] = []
+
+    @retry_stale
+    def read() -> None:
+        calls.append(1)
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(OSError, match=os.strerror(code)):
+        read()
+    assert len(calls) == (4 if code == errno.ESTALE else 1)
+
+
+class Clock:
+    """Time that passes by sleeping only."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(files.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(files.time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("after", "found"), [(0.0, True), (0.3, True), (59.0, True), (61.0, False)])
+def test_a_file_that_is_hidden_for_a_while_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float, found: bool
+) -> None:
+    clock, look = Clock(monkeypatch), os.stat
+    (tmp_path / "done.json").write_text("{}")
+
+    def late(path: Any, **given: Any) -> os.stat_result:
+        if str(path).endswith("done.json") and clock.now < after:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return look(path, **given)
+
+    monkeypatch.setattr(os, "stat", late)
+    assert wait_for(tmp_path / "done.json", 60.0) == found
+    assert clock.now == 60.0 if not found else after <= clock.now <= 60.0
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_what_is_not_listed_any_more_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    clock = Clock(monkeypatch)
+    if not removed:
+        (tmp_path / "block").symlink_to("nowhere")  # listed, but not to be found
+    assert not wait_for(tmp_path / "block", 60.0, listed=True)
+    assert clock.now == (0.0 if removed else 60.0)
+
+
+def test_a_listing_is_forgotten_by_a_change_of_the_folder_on_a_shared_disk_only(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    make = os.mkdir
+
+    def record(path: Any, *given: Any) -> None:
+        made.append(Path(path).parent)
+        make(path, *given)
+
+    monkeypatch.setattr(os, "mkdir", record)
+    assert not forget_listing(tmp_path)
+    assert forget_listing(shared)
+    assert forget_listing(shared / "not" / "seen yet")
+    assert made == [shared, shared]
+    assert os.listdir(shared) == []

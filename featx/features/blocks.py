@@ -15,7 +15,6 @@ that the table of the chunks, the types and the shapes must be exactly what was 
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import re
@@ -32,7 +31,7 @@ import xxhash
 
 from featx.digest import digest_bytes
 from featx.errors import DamagedBlockError, StoreError
-from featx.files import write_bytes
+from featx.files import retry_stale, write_bytes
 from featx.zoo import elsewhere
 
 __all__ = [
@@ -178,6 +177,7 @@ def is_current(path: Path) -> bool:
     return found is not None and found["file"] is not None
 
 
+@retry_stale
 def read_keys(
     path: Path, recipe: str, layouts: dict[int, BlockLayout] | None = None
 ) -> tuple[Keys, tuple[int, int]]:
@@ -244,6 +244,7 @@ def _read_as_before(path: Path, layouts: dict[int, BlockLayout]) -> tuple[Keys, 
     return (packed, layout.shape) if _keys_digest(packed) == name["keys"] else None
 
 
+@retry_stale
 def read_features(path: Path, recipe: str) -> Features:
     """Read all features of a block: float32, shape (rows, views, width), read-only, in the order of `read_keys`.
 
@@ -276,9 +277,9 @@ def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any,
         data = path.read_bytes() if whole or form == 1 else b""
         if whole and form == 2:
             _check_sum(data, name["file"])
-        # Locks of HDF5 fail on some network disks, and immutable files need none.
-        source = {"name": io.BytesIO(data)} if data else {"name": path, "locking": False}
-        with h5py.File(mode="r", **source) as file:
+        # HDF5 locks what it opens by name, which fails on some shared disks: `locking=False` does not count where
+        # HDF5_USE_FILE_LOCKING is set. A file that Python has opened is not locked.
+        with io.BytesIO(data) if data else path.open("rb") as source, h5py.File(source, "r") as file:
             keys, features = _checked_layout(file, form, recipe)
             if form == 1 and recipe.encode() not in data:
                 raise _ForeignError(
@@ -289,8 +290,6 @@ def _opened(path: Path, recipe: str, *, whole: bool) -> Iterator[tuple[Any, Any,
         raise StoreError(f"{path}: {error}") from error
     except OSError as error:
         if error.errno is None:  # HDF5 reports damage by errors without a number
-            if not path.exists():  # removed while HDF5 opened it
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
             raise _damaged(path, error) from error
         if isinstance(error, FileNotFoundError):
             raise

@@ -258,7 +258,13 @@ def _compute(
 
 def _images(settings: ExtractSettings, table: Manifest) -> _Images:
     paths = table.paths
-    found = content_keys(paths, cache=settings.home, workers=settings.workers, progress=settings.receiver)
+    found = content_keys(
+        paths,
+        cache=settings.home,
+        workers=settings.workers,
+        progress=settings.receiver,
+        known=settings.keys,
+    )
     reasons = {path: str(error) for path, error in found.failures.items()}
     rows = [(name, path, found.keys.get(path, "")) for name, path in zip(table.ids, paths, strict=True)]
     if settings.shard:

@@ -61,6 +61,12 @@ class KeyIndex:
         parts = range(0, len(keys), _CHUNK)
         return cls({str(start): pack_keys(keys[start : start + _CHUNK])[0] for start in parts})
 
+    def without(self, name: str) -> KeyIndex:
+        """Return the index without a block, itself if it has no such block."""
+        if name not in self.blocks:
+            return self
+        return KeyIndex({one: keys for one, keys in self.blocks.items() if one != name})
+
     def __len__(self) -> int:
         """Count the rows, those of an image in several blocks each."""
         return len(self._keys)

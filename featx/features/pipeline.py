@@ -118,7 +118,10 @@ def _read(source: ImageSource, prepare: Prepare, busy: BusyTime) -> PreparedImag
         # The bytes that are decoded are hashed: a file can be rewritten with the same size and times.
         if len(data) <= FILE_LIMIT and digest_bytes(data) != source.key:
             return PreparedImage(
-                source, None, f"{source.path}: the file changed during the extraction; run it again"
+                source,
+                None,
+                f"{source.path}: the file was changed after its key was computed; run the extraction again, with new keys "
+                "if `keys` were given",
             )
         return PreparedImage(source, prepare(data, source.path))
     except OSError as error:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from featx.digest import differing
 from featx.documents import parse_json, read_text
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError, listing
-from featx.files import write_json
+from featx.files import forget_listing, wait_for, write_json
 
 from .blocks import (
     BlockLayout,
@@ -45,6 +45,8 @@ COST = "cost.json"
 _RECORD_LIMIT = 2**27
 _BLOCK_PREFIX, _BLOCK_SUFFIX = "block-", ".h5"
 _ATTEMPTS = 100
+# Clients of NFS and SMB remember names and listings for up to 60 s.
+_VISIBLE_SECONDS = 90.0
 
 
 class FeatureStore:
@@ -185,11 +187,24 @@ class FeatureStore:
         """
         # A listing made while blocks are compacted may lack both the old ones and the new one, so that a changed
         # listing is followed by another one.
+        absent: set[str] = set()
         for _ in range(_ATTEMPTS):
             names = [path.name for path in self.blocks()]
             if set(names) == set(self._index.blocks):
                 return
+            for name in absent.intersection(names):
+                self._wait_for(name)
             self._take_in(names)
+            absent = set(names) - set(self._index.blocks)
+
+    def _wait_for(self, name: str) -> None:
+        """Wait for a block that is listed and was not found, until it is found or not listed any more."""
+        block = self.path / name
+        if not wait_for(block, _VISIBLE_SECONDS, listed=True) and block in self.blocks():
+            raise StoreError(
+                f"{block}: is listed in its folder, but was not found there for {_VISIBLE_SECONDS:g} s; if the disk is "
+                "shared, look whether its server works, else remove the entry; then try again"
+            )
 
     def _take_in(self, names: Sequence[str]) -> None:
         found: dict[str, PackedKeys] = {}
@@ -233,7 +248,17 @@ class FeatureStore:
             If a block is damaged; the message names it.
         """
         wanted = list(dict.fromkeys(keys))
-        return [wanted[place] for place in np.flatnonzero(self.index().find(wanted) < 0)]
+        _, rows = self._find(wanted)
+        return [wanted[place] for place in np.flatnonzero(rows < 0).tolist()]
+
+    def _find(self, keys: Sequence[str]) -> tuple[KeyIndex, npt.NDArray[np.int64]]:
+        index = self.index()
+        rows = index.find(keys)
+        # What another machine has written may not be in the listing that this one remembers.
+        if (rows < 0).any() and forget_listing(self.path):
+            index = self.index()
+            rows = index.find(keys)
+        return index, rows
 
     def read(self, keys: Sequence[str]) -> Features:
         """Read features by the content of images.
@@ -256,9 +281,8 @@ class FeatureStore:
             If a block is damaged; the message names it.
         """
         for _ in range(_ATTEMPTS):
-            index = self.index()
-            rows = index.find(keys)
-            if len(rows) and rows.min() < 0:
+            index, rows = self._find(keys)
+            if (rows < 0).any():
                 lacking = list(dict.fromkeys(keys[place] for place in np.flatnonzero(rows < 0).tolist()))
                 raise MissingFeaturesError(
                     f"{self.path}: {len(lacking)} of {len(set(keys))} images have no features here "
@@ -266,8 +290,8 @@ class FeatureStore:
                 )
             try:
                 return self._read_rows(index, rows)
-            except FileNotFoundError:  # compacted between listing and reading: its rows are in another block
-                continue
+            except FileNotFoundError as error:  # compacted since it was listed: its rows are in another block
+                self._index = index.without(Path(error.filename or "").name)
         raise StoreError(
             f"{self.path}: other processes replaced blocks {_ATTEMPTS} times while they were read; try again when no "
             "other process compacts or prunes this store"
@@ -510,7 +534,7 @@ class FeatureStore:
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
-    if not (folder / RECIPE).is_file():
+    if not (folder / RECIPE).is_file() and not (forget_listing(folder) and (folder / RECIPE).is_file()):
         raise StoreError(
             f"{folder}: no feature store, {RECIPE} is missing; give a folder that `featx extract` has printed"
         )

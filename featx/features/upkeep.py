@@ -384,7 +384,10 @@ def manifest_keys(
 def _write_h5(path: Path, names: list[str], features: Features) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with (
+        path.open("wb+") as opened,
+        h5py.File(opened, "w") as file,
+    ):  # opened by Python: HDF5 does not lock it
         file.create_dataset("ids", data=names, dtype=h5py.string_dtype())
         file.create_dataset("features", data=features)
 

@@ -163,7 +163,7 @@ def _plan(
     )
     backbone, recipe = find_backbone(settings.backbone), settings.training
     sources = resolve_weights(settings.weights, backbone)
-    keys = image_keys(labelled, settings.cache, settings.workers)
+    keys = image_keys(labelled, settings.cache, settings.workers, settings.keys)
     folds, warnings = _folds(labelled, keys, settings)
     for line in warnings:
         progress.say(f"warning: {line}")

@@ -143,9 +143,14 @@ def unsuitable_recipe(recipe: TrainingRecipe, sources: Sequence[Weights]) -> lis
     ]
 
 
-def image_keys(labelled: Labelled, cache: Path | str, workers: int | None) -> dict[str, str]:
-    """Find the content key of every image."""
-    found = content_keys(labelled.paths, cache=Path(cache), workers=workers)
+def image_keys(
+    labelled: Labelled,
+    cache: Path | str,
+    workers: int | None,
+    known: Mapping[str, str] | Path | str | None,
+) -> dict[str, str]:
+    """Find the content key of every image; `known` as in `content_keys`."""
+    found = content_keys(labelled.paths, cache=cache, workers=workers, known=known)
     if found.failures:
         reasons = [str(error) for error in found.failures.values()]
         raise ImageError(

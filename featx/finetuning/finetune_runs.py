@@ -73,7 +73,7 @@ def write_finetuned(
 
     backbone, head = item.checkpoint_folder / BACKBONE_FILE, item.checkpoint_folder / HEAD_FILE
     save_backbone(learner.backbone, backbone)
-    learner.head.save_weights(head)
+    save_backbone(learner.head, head)
     record = dataclasses.replace(
         item.record,
         counts=counts,

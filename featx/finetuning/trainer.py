@@ -19,7 +19,7 @@ from featx.errors import TrainingError, listing
 from featx.progress import Progress
 from featx.runs import Run, run_folder
 from featx.stats import fold_auc
-from featx.zoo import BACKBONE_FILE, Weights, build_backbone
+from featx.zoo import BACKBONE_FILE, Weights, build_backbone, load_saved
 
 from .checkpoint import Checkpoint, TrainingState
 from .devices import find_devices, make_deterministic
@@ -251,8 +251,8 @@ class Trainer:
             Log-odds of each class, test images in the fold's order.
         """
         learner = self._ready(item.weights)
-        learner.backbone.load_weights(run.path / BACKBONE_FILE)
-        learner.head.load_weights(run.path / HEAD_FILE)
+        load_saved(learner.backbone, run.path / BACKBONE_FILE)
+        load_saved(learner.head, run.path / HEAD_FILE)
         subset = _subset(self._plan.labelled, images, item.fold.test)
         return _log_odds(learner.predict(subset, self._plan.workers))
 

@@ -69,7 +69,8 @@ def _prepared(path: str, key: str | None, preparation: str, size: int) -> NDArra
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
     if key is not None and digest_bytes(data) != key:
         raise ImageError(
-            f"{path}: the file has changed since this training started; run the same command again"
+            f"{path}: the file was changed after its key was computed; run the training again, with new keys if `keys` were "
+            "given"
         )
     return load_image(data, preparation, size, name=path)
 

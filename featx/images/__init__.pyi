@@ -1,6 +1,7 @@
 from .augment import PRESETS, Ranges, apply_view, halton_views, random_view
 from .content import content_keys, earlier_keys
 from .decode import DECODE_VERSION, FILE_LIMIT, decode_image
+from .key_files import read_keys, write_keys
 from .prepare import PREPARATIONS, load_image, preparation_key, prepare_image
 
 __all__ = [
@@ -18,4 +19,6 @@ __all__ = [
     "preparation_key",
     "prepare_image",
     "random_view",
+    "read_keys",
+    "write_keys",
 ]

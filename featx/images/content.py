@@ -27,6 +27,8 @@ from featx.files import open_regular
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
+from .key_files import absolute, read_keys
+
 __all__ = ["ContentKeys", "content_keys", "earlier_keys"]
 
 _TABLE = "content-keys.sqlite"
@@ -79,6 +81,7 @@ def content_keys(
     cache: Path | str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    known: Mapping[str, str] | Path | str | None = None,
 ) -> ContentKeys:
     """Find the content keys of files. Only new and changed files are read.
 
@@ -92,11 +95,21 @@ def content_keys(
         Number of threads; the number of cores if not given.
     progress : Progress, optional
         Receiver of the number of files read.
+    known : mapping of str to str, Path or str, optional
+        Keys computed elsewhere, by absolute path, or a file of them (`write_keys`). They are trusted: files that are
+        listed are neither read nor looked at, even if they were changed or removed since. Extraction and fine-tuning
+        compare the key with the bytes that they decode, and so find stale keys; training SVMs decodes no image, so that
+        the listed keys decide which features are used.
 
     Returns
     -------
     ContentKeys
         ``keys`` and ``failures``; each path is in one of them.
+
+    Raises
+    ------
+    InputError
+        If the file of known keys cannot be used.
 
     Examples
     --------
@@ -108,12 +121,13 @@ def content_keys(
     (['6b86b273'], 1)
     """
     names = list(dict.fromkeys(str(path) for path in paths))
-    facts, failures = _file_facts(names)
+    keys = _listed(names, known)
+    facts, failures = _file_facts([name for name in names if name not in keys])
     places = _places(facts)
     receiver = progress or Silent()
     with _KeyTable(cache) as table:
         remembered = table.look_up(list(places.values()))
-        keys = {name: key for name, fact in facts.items() if (key := remembered.get((places[name], fact)))}
+        keys |= {name: key for name, fact in facts.items() if (key := remembered.get((places[name], fact)))}
         new = [name for name in facts if name not in keys]
         if new:
             receiver.start("hash", len(new), "files")
@@ -130,6 +144,13 @@ def content_keys(
         {name: keys[name] for name in names if name in keys},
         {name: failures[name] for name in names if name in failures},
     )
+
+
+def _listed(names: Sequence[str], known: Mapping[str, str] | Path | str | None) -> dict[str, str]:
+    if known is None:
+        return {}
+    table = read_keys(known) if isinstance(known, Path | str) else known
+    return {name: key for name in names if (key := table.get(absolute(name)))}
 
 
 def earlier_keys(known: Mapping[str, str], cache: Path | str) -> dict[str, frozenset[str]]:

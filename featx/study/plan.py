@@ -17,6 +17,7 @@ from featx.digest import canonical, digest, short
 from featx.features import FeatureOptions
 from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
+from featx.jobs import StudyJob, read_state, slug
 from featx.progress import Progress, Silent
 from featx.svm import SvmSettings
 from featx.zoo import (
@@ -29,7 +30,6 @@ from featx.zoo import (
     weights_folder,
 )
 
-from .jobs import StudyJob, read_state, slug
 from .schema import Arm, SourceData, Study, TargetData
 from .study_inputs import (
     Inputs,
@@ -271,6 +271,7 @@ class _Planner:
             needs=(extraction.digest,),
             images=sum(len(fold.train) for fold in folds.folds),
             speed="svm",
+            parts=tuple(fold.name for fold in folds.folds),
         )
         output = str(self.output / "runs" / slug(name) / short(job.digest))
         return self._add(replace(job, arguments={**job.arguments, "output": output}))

@@ -10,9 +10,9 @@ from typing import Any
 
 from featx.errors import FeatxError
 from featx.features import FeatureOptions, missing_keys, targets
+from featx.jobs import KINDS, State, StudyJob, is_running, last_line, read_state
 from featx.zoo import find_backbone, weights_folder
 
-from .jobs import KINDS, State, StudyJob, is_running, read_state
 from .plan import Plan
 
 __all__ = ["Overview", "StatusRow", "images_in_cache", "overview"]
@@ -230,7 +230,7 @@ def _row(
         return StatusRow(job, "blocked", None)
     seconds = rates[job.speed] * job.images if job.speed in rates else None
     if state.name == "started" and running:
-        return StatusRow(job, "running", seconds, _last_line(job, plan))
+        return StatusRow(job, "running", seconds, last_line(job, plan.output))
     if job.kind == "extract" and set(job.needs) <= done:
         keys = plan.contents[job.arguments["manifest"], job.arguments["root"]]
         there = images_in_cache(job, keys)
@@ -252,16 +252,6 @@ def _rates(states: Iterable[State]) -> dict[str, float]:
             images = max(state.result["images"], 1)
             measured.setdefault(state.result["speed"], []).append(state.result["seconds"] / images)
     return {speed: statistics.median(values) for speed, values in measured.items()}
-
-
-def _last_line(job: StudyJob, plan: Plan) -> str:
-    try:
-        lines = (
-            (job.folder(plan.output) / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-        )
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""
 
 
 def _duration(seconds: float) -> str:

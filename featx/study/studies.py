@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError, RunError
+from featx.jobs import ClusterOptions, StudyJob, given_executor, open_place, read_state
 from featx.options import verb
-from featx.progress import Progress
+from featx.progress import Progress, Silent
 from featx.reporting import ReportSettings
 
 from .execute import StudyOutcome, execute, settled
-from .jobs import StudyJob, read_state
 from .plan import Plan, check_ready, make_plan
 from .schema import KEPT, DataSet, Study, is_study, read_study
 from .status import Overview, overview
@@ -87,6 +88,10 @@ def run_study(
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
     jobs: int = 1,
+    cluster: str | None = None,
+    executor: Executor | None = None,
+    retries: int = 2,
+    cores: int | None = None,
     retry_failed: bool = False,
     strict_labels: bool = False,
     allow_outside: bool = False,
@@ -99,7 +104,17 @@ def run_study(
     spec, output, cache, manifests, strict_labels, allow_outside, progress
         As in `plan_study`.
     jobs : int
-        Number of worker processes; they share the cores and GPUs.
+        Number of worker processes on this machine; they share its cores and GPUs.
+    cluster : str, optional
+        ``"local"`` (the default), ``"dask"`` or ``"ray"`` for a cluster that is started on this machine, or
+        ``"dask:SCHEDULER-FILE"``, ``"dask:ADDRESS"`` or ``"ray:ADDRESS"`` for one that runs. Its machines need featx, and the
+        manifests, images, `cache` and `output` under the same paths.
+    executor : concurrent.futures.Executor, optional
+        Runs the jobs instead, such as ``client.get_executor()`` of a Dask client; it is not shut down.
+    retries : int
+        How often a job is started again whose process or machine died.
+    cores : int, optional
+        Cores of each job; if not given, the jobs of a machine share its cores.
     retry_failed : bool
         Retry jobs that failed before.
 
@@ -126,6 +141,11 @@ def run_study(
         outcome = featx.run_study("study.toml", jobs=2)
         print(len(outcome.done), [report.folder for report in outcome.reports])
     """
+    if jobs < 1:
+        raise ConfigError(f"The 'jobs' parameter must be at least 1. Got {jobs} instead.")
+    if executor is not None and cluster is not None:
+        raise ConfigError("The 'cluster' and 'executor' parameters exclude each other; give one of them")
+    options = ClusterOptions(cluster=cluster, retries=retries, cores=cores)
     plan = plan_study(
         spec,
         output=output,
@@ -136,7 +156,13 @@ def run_study(
         progress=progress,
     )
     check_ready(plan, _called(spec), download=True, progress=progress)
-    return execute(plan, jobs=jobs, retry_failed=retry_failed, progress=progress)
+    where = (
+        given_executor(executor, jobs, cores)
+        if executor is not None
+        else open_place(options.cluster or "local", jobs, cores, progress or Silent())
+    )
+    with where as place:
+        return execute(plan, place, retry_failed=retry_failed, retries=retries, progress=progress)
 
 
 def study_overview(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,16 @@ def find_images(
     workers: int | None,
     missing: str,
     progress: Progress,
+    listed: Mapping[str, str] | Path | str | None = None,
 ) -> Images:
     """Compute the content keys of the images and list the images that a store lacks."""
     if missing not in MISSING:
         raise ConfigError(
             f"The 'missing' parameter must be one of {', '.join(MISSING)}. Got {missing!r} instead."
         )
-    known, _ = content_keys(labelled.paths, cache=str(cache), workers=workers, progress=progress)
+    known, _ = content_keys(
+        labelled.paths, cache=str(cache), workers=workers, progress=progress, known=listed
+    )
     keys = tuple(known.get(path, path) for path in labelled.paths)
     lacking: dict[str, FeatureStore] = {}
     for store in stores:

@@ -376,6 +376,7 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
         workers=options.workers,
         missing=options.missing,
         progress=receiver,
+        listed=options.keys,
     )
     made, warnings = _make_folds(images, options.protocol, options.seed)
     place = run_folder(options.output, name, labelled.task.name, made.protocol, "folds.json")

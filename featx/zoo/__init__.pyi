@@ -10,6 +10,7 @@ from .network import (
     checked_size,
     convert_weights,
     describe_backbone,
+    load_saved,
     save_backbone,
 )
 from .weights import BACKBONE_FILE, TRAINED_ON_FILE, Weights, backend_name, resolve_weights
@@ -38,6 +39,7 @@ __all__ = [
     "is_preset",
     "layer_names",
     "list_backbones",
+    "load_saved",
     "published_weights",
     "resolve_weights",
     "save_backbone",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,6 +36,7 @@ __all__ = [
     "convert_weights",
     "describe_backbone",
     "layer_names",
+    "load_saved",
     "save_backbone",
 ]
 
@@ -169,7 +172,7 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
 
 
 def save_backbone(model: keras.Model, path: Path | str) -> None:
-    """Save the weights of a trained backbone in an atomic write.
+    """Save the weights of a trained backbone, or of its head, in an atomic write.
 
     Parameters
     ----------
@@ -179,8 +182,25 @@ def save_backbone(model: keras.Model, path: Path | str) -> None:
         The file to write; its name must end in ``.weights.h5``. With this file as weights source, `build_network`
         computes the features of `model`.
     """
-    with write_aside(path) as aside:
-        model.save_weights(aside)
+    # Keras lets HDF5 lock the file, which fails on some shared disks.
+    with write_aside(path) as aside, tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, aside.name)
+        model.save_weights(local)
+        shutil.copyfile(local, aside)
+
+
+def load_saved(model: keras.Model, path: Path | str) -> None:
+    """Give a network the weights that `save_backbone` has saved of it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network.
+    path : Path or str
+        The file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model.load_weights(shutil.copyfile(path, Path(folder, Path(path).name)))
 
 
 def checked_size(backbone: Backbone, image_size: int | None) -> int:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -305,17 +307,63 @@ def test_what_decides_rows_in_format_1_is_checked(former, what):
     assert check_block(former, FORMER_RECIPE).damaged
 
 
-def test_a_block_that_goes_while_hdf5_opens_it_is_gone_not_damaged(tmp_path, rows, monkeypatch):
-    keys, features = rows(0, 3)
-    block = write_block(tmp_path, "ab" * 32, keys, features)
+def test_a_block_that_another_machine_removes_while_hdf5_reads_it_is_gone_not_damaged(
+    tmp_path, rows, monkeypatch
+):
+    block = write_block(tmp_path, RECIPE, *rows(0, 3))
 
     def removed(*_, **__):
         block.unlink()
-        raise OSError("Unable to synchronously open file (can't retrieve stat info for file)")
+        raise OSError(errno.ESTALE, "Stale file handle")
 
     monkeypatch.setattr(h5py, "File", removed)
     with pytest.raises(FileNotFoundError):
-        read_index(block, "ab" * 32)
+        read_index(block, RECIPE)
+
+
+@pytest.mark.parametrize("times", [1, 3, 100])
+def test_a_block_whose_handle_is_stale_is_opened_again_some_times(tmp_path, rows, monkeypatch, times):
+    keys, features = rows(0, 3)
+    block = write_block(tmp_path, RECIPE, keys, features)
+    stale, opened = iter(range(times)), Path.open
+
+    def open_again(path, *args):
+        if next(stale, None) is not None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return opened(path, *args)
+
+    monkeypatch.setattr(Path, "open", open_again)
+    if times == 100:
+        with pytest.raises(StoreError, match=r"cannot be read \(Stale file handle\)"):
+            read_index(block, RECIPE)
+    else:
+        assert read_index(block, RECIPE) == (keys, features.shape[1:])
+
+
+_LOCKER = (
+    "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.parametrize("locking", ["TRUE", "FALSE", "BEST_EFFORT", None])
+def test_a_block_that_another_process_has_locked_is_read_whatever_the_environment(
+    tmp_path, rows, monkeypatch, locking
+):
+    keys, features = rows(0, 3)
+    block = write_block(tmp_path, RECIPE, keys, features)
+    if locking is not None:
+        monkeypatch.setenv("HDF5_USE_FILE_LOCKING", locking)
+    program = (
+        "import sys; from pathlib import Path; from featx.features.blocks import read_features, read_keys\n"
+        "print(len(read_keys(Path(sys.argv[1]), sys.argv[2])[0]), len(read_features(Path(sys.argv[1]), sys.argv[2])))"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _LOCKER, block], **pipes) as locker:
+        locker.stdout.readline()
+        # HDF5 looks at the variable when it is loaded, hence a process of its own.
+        read = subprocess.run([sys.executable, "-c", program, block, RECIPE], capture_output=True, text=True)
+        locker.communicate()
+    assert (read.stdout, read.returncode) == ("3 3\n", 0), read.stderr
 
 
 def test_a_block_that_does_not_exist_any_more_is_no_problem(tmp_path):

@@ -19,6 +19,7 @@ from featx.features import extraction, network_pass, pipeline
 from featx.features.arm_files import arm_file, read_arm
 from featx.features.extraction import extract, summarise_extraction
 from featx.features.store import COST, TRAINED_ON, FeatureStore
+from featx.images import content, write_keys
 from featx.zoo import Cost, Weights
 
 
@@ -502,6 +503,28 @@ def test_a_file_that_cannot_be_read_stops_or_is_listed(run, pictures, monkeypatc
         run(manifest, on_error="fail")
     (done,) = run(manifest, on_error="skip")
     assert (done.images, done.computed, done.failed) == (3, 2, (("p0001", bad, f"{bad}: cannot be read"),))
+
+
+def test_images_whose_keys_are_known_are_read_once(run, pictures, tmp_path, monkeypatch):
+    manifest = pictures(3)
+    paths = sorted(manifest.parent.glob("*.png"))
+    keys = {str(path): digest_bytes(path.read_bytes()) for path in paths[:2]}
+    write_keys(tmp_path / "keys.csv", keys)
+    hashed = []
+    compute = content._hash
+    monkeypatch.setattr(content, "_hash", lambda name: hashed.append(name) or compute(name))
+    (done,) = run(manifest, keys=tmp_path / "keys.csv")
+    assert (done.computed, hashed) == (3, [str(paths[2])])
+    assert FeatureStore(done.store).keys() == frozenset(keys_of(manifest))
+
+
+def test_a_listed_key_that_is_stale_is_noticed_when_the_image_is_decoded(run, pictures):
+    manifest = pictures(2)
+    first, second = map(str, sorted(manifest.parent.glob("*.png")))
+    keys = {first: "ab" * 32, second: digest_bytes((manifest.parent / "p0001.png").read_bytes())}
+    (done,) = run(manifest, keys=keys, on_error="skip")
+    assert FeatureStore(done.store).keys() == {keys[second]}
+    assert done.failed[0][2].endswith("run the extraction again, with new keys if `keys` were given")
 
 
 _CHILD = """

@@ -72,3 +72,9 @@ def test_keys_of_blocks_share_the_memory_of_the_index():
     assert [hex_keys(keys) for keys in index.blocks.values()] == [_KEYS[:3], _KEYS[3:5]]
     assert all(keys.base is index.blocks["0"].base for keys in index.blocks.values())
     assert np.array_equal(index.starts, [0, 3, 5])
+
+
+def test_an_index_without_a_block_does_not_find_its_rows():
+    index = index_of(_KEYS[:3], _KEYS[3:5])
+    assert index.without("0").find(_KEYS[:5]).tolist() == [-1, -1, -1, 0, 1]
+    assert index.without("9") is index

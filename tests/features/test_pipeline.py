@@ -76,7 +76,7 @@ def test_a_bad_image_says_why_and_the_others_go_on(tmp_path):
     found = list(read_ahead(made, picky, workers=2, ahead=3))
     assert [item.views is None for item in found] == [False, True, True, True, False]
     assert "cannot be read: No such file" in found[1].reason
-    assert "changed during" in found[2].reason
+    assert "changed after" in found[2].reason
     assert found[3].reason.endswith("003.bin: not an image")
 
 
@@ -88,7 +88,10 @@ def test_a_file_rewritten_with_its_size_and_time_is_not_taken_for_the_old_one(tm
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     (found,) = read_ahead(made, prepare, workers=1, ahead=1)
     assert found.views is None
-    assert found.reason == f"{path}: the file changed during the extraction; run it again"
+    assert found.reason == (
+        f"{path}: the file was changed after its key was computed; run the extraction again, with new keys if `keys` were "
+        "given"
+    )
 
 
 def test_an_unforeseen_error_is_not_swallowed(tmp_path):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featx import disks, files
 from featx.digest import digest_bytes
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError
 from featx.features import store as store_module
@@ -279,6 +282,85 @@ def test_reading_ends_where_blocks_are_replaced_for_ever(store, rows, monkeypatc
         store.read(keys)
     assert store.discard(keys[:1]) == 0
     assert len(store.blocks()) == 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes by sleeping only."""
+
+    class Clock:
+        now = 0.0
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+    made = Clock()
+    monkeypatch.setattr(files.time, "monotonic", lambda: made.now)
+    monkeypatch.setattr(files.time, "sleep", made.sleep)
+    return made
+
+
+def hide(monkeypatch, clock, path, until):
+    """Stand in for a client that remembers for a while that there is no such file, although it lists it."""
+    opened, look = Path.open, os.stat
+
+    def refuse(name):
+        if Path(name) == path and clock.now < until:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    monkeypatch.setattr(
+        Path, "open", lambda self, *given, **more: refuse(self) or opened(self, *given, **more)
+    )
+    monkeypatch.setattr(os, "stat", lambda name, **given: refuse(name) or look(name, **given))
+
+
+def test_a_listed_block_that_is_not_visible_yet_is_waited_for(store, rows, monkeypatch, clock):
+    keys, features = rows(0, 6)
+    store.write_block(keys[:3], features[:3])
+    hide(monkeypatch, clock, store.write_block(keys[3:], features[3:]), until=60)
+    assert np.array_equal(FeatureStore(store.path).read(keys), features)
+    assert 60 <= clock.now < 90
+
+
+def test_a_block_that_hides_after_its_index_was_read_is_waited_for(store, rows, monkeypatch, clock):
+    keys, features = rows(0, 3)
+    block = store.write_block(keys, features)
+    store.refresh()
+    hide(monkeypatch, clock, block, until=60)
+    assert np.array_equal(store.read(keys), features)
+
+
+def test_a_block_that_stays_hidden_is_an_error_that_names_it(store, rows, monkeypatch, clock):
+    block = store.write_block(*rows(0, 3))
+    hide(monkeypatch, clock, block, until=1000)
+    with pytest.raises(
+        StoreError, match=f"{block.name}: is listed in its folder, but was not found there for 90 s"
+    ):
+        FeatureStore(store.path).keys()
+
+
+def test_a_listing_that_another_machine_made_old_is_made_again_before_rows_are_missing(
+    store, rows, monkeypatch, tmp_path
+):
+    (tmp_path / "mountinfo").write_text(f"40 1 0:99999 / {store.path} rw - nfs4 server:/export rw\n")
+    monkeypatch.setattr(disks, "_MOUNTS", tmp_path / "mountinfo")
+    keys, features = rows(0, 6)
+    old = store.write_block(keys[:3], features[:3])
+    reader, listed = FeatureStore(store.path), FeatureStore.blocks
+    changed, make = [], os.mkdir
+
+    def watch(*given):
+        changed.append(given)
+        make(*given)
+
+    store.write_block(keys[3:], features[3:])
+    # The client remembers the listing until it changes the folder itself.
+    monkeypatch.setattr(reader, "blocks", lambda: listed(reader) if changed else [old])
+    monkeypatch.setattr(os, "mkdir", watch)
+    assert reader.missing(keys[:3]) == []
+    assert not changed
+    assert reader.missing([*keys, "0" * 64]) == ["0" * 64]
+    assert np.array_equal(reader.read(keys), features)
 
 
 def test_a_recipe_that_is_no_object_is_refused(store):

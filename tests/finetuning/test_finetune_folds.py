@@ -23,6 +23,7 @@ from featx.finetuning.finetune_folds import finetune, train_folds
 from featx.finetuning.finetune_plan import CompiledNetwork
 from featx.finetuning.finetune_runs import HEAD_FILE, HISTORY_FILE
 from featx.finetuning.finetune_settings import FinetuneSettings
+from featx.images import content, content_keys, write_keys
 from featx.progress import Silent
 from featx.runs import COMPLETE, Run, find_runs
 from featx.zoo import BACKBONE_FILE, TRAINED_ON_FILE, find_backbone, resolve_weights
@@ -221,6 +222,21 @@ def test_a_dry_run_prints_what_each_fold_would_do(
     assert again(squares, tmp_path, folds=["2"], dry_run=True, progress=Lines()) == ()
     assert said[0].startswith("fold 2: will train random:3 on 24 training and 24 test images, into ")
     assert not (tmp_path / "out").exists()
+
+
+def test_finished_folds_are_found_by_listed_keys(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sorted(squares.parent.glob("*.png"))
+    write_keys(tmp_path / "keys.csv", content_keys(images).keys)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(content, "_hash", refuse)
+    output = trained[0].path.parents[3]
+    runs = again(squares, tmp_path, output=output, keys=tmp_path / "keys.csv")
+    assert [run.path for run in runs] == [run.path for run in trained]
 
 
 def test_networks_are_released(trained: tuple[Run, ...]) -> None:

@@ -70,7 +70,7 @@ def test_an_image_that_has_changed_since_its_key_was_computed_is_refused(
     keys = [digest_file(Path(path)) for path in paths]
     load_images(paths, "resize", SIZE, keys=keys, memory_gib=memory_gib)
     Path(paths[1]).write_bytes(Path(paths[0]).read_bytes())
-    with pytest.raises(ImageError, match=r"1\.png: the file has changed since this training started"):
+    with pytest.raises(ImageError, match=r"1\.png: the file was changed after its key was computed"):
         load_images(paths, "resize", SIZE, keys=keys, memory_gib=memory_gib)[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.study import places as pool
+from featx.jobs import host
 
 FAKE_WORKER = '''
 """A worker whose verbs obey the arm's name instead of training anything."""
 import json, os, signal, sys, time
 from pathlib import Path
 from featx.errors import TrainingError
-from featx.study import worker
+from featx.jobs import worker
 
 def act(arguments, resources):
     progress, output = arguments["progress"], Path(os.environ["FAKE_OUTPUT"])
@@ -35,6 +36,9 @@ def act(arguments, resources):
     if "broken" in name:
         raise ZeroDivisionError("no error of featx")
     limit = time.monotonic() + 60
+    if (output / "meeting").exists() and "weights" in arguments:
+        while log.read_text().count('"weights"') < 2 and time.monotonic() < limit:
+            time.sleep(0.02)
     while "meet" in name and log.read_text().count('"arm": "meet') < 2 and time.monotonic() < limit:
         time.sleep(0.02)
     if "forking" in name and os.fork() == 0:
@@ -104,5 +108,8 @@ def fake_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "fake"
     folder.mkdir()
     monkeypatch.setenv("FAKE_OUTPUT", str(folder))
-    monkeypatch.setattr(pool, "_WORKER", (sys.executable, str(script)))
+    # Locks of cores and GPUs are those of this test alone.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(host, "_WORKER", (sys.executable, str(script)))
     return folder

@@ -18,9 +18,8 @@ import pytest
 from featx.errors import ConfigError, StoreError
 from featx.process import Interrupted
 from featx.progress import Silent
-from featx.study import places as pool
+from featx.jobs import host, locked
 from featx.study.execute import StudyOutcome, Written
-from featx.study.jobs import locked
 from featx.study.studies import run_study, study_overview
 
 ONE = '[arms.one]\nweights = "random:1"\n'
@@ -122,10 +121,13 @@ def test_a_worker_that_dies_is_a_failure_and_is_replaced(
     write_study: Callable[..., Path], fake_worker: Path
 ) -> None:
     path = write_study('[arms.killed]\nweights = "random:3"\n' + ONE)
-    outcome = run(path)
-    assert outcome.failed == {
-        "svm killed on skin melanoma:rest": "its process was killed by SIGKILL; it may have been out of memory"
-    }
+    told = Told()
+    outcome = run(path, progress=told, retries=1)
+    reason = "its process was killed by SIGKILL; it may have been out of memory"
+    assert outcome.failed == {"svm killed on skin melanoma:rest": f"{reason} (2 attempts)"}
+    assert [line for line in told.lines if "starting it again" in line] == [
+        f"svm killed on skin melanoma:rest: {reason}; starting it again (1 of 1 retries)"
+    ]
     assert [job.kind for job in outcome.done] == ["extract", "extract", "svm", "report"]
 
 
@@ -133,7 +135,7 @@ def test_a_child_that_a_library_has_forked_holds_nothing_up(
     write_study: Callable[..., Path], fake_worker: Path
 ) -> None:
     path = write_study('[arms.killed-forking]\nweights = "random:3"\n' + ONE)
-    outcome = run(path)
+    outcome = run(path, retries=0)
     assert list(outcome.failed) == ["svm killed-forking on skin melanoma:rest"]
     assert len(outcome.done) == 4
     child = int((fake_worker / "child").read_text())
@@ -144,8 +146,8 @@ def test_a_child_that_a_library_has_forked_holds_nothing_up(
 def test_a_worker_that_cannot_start_is_a_failure(
     write_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
-    outcome = run(write_study(TWO))
+    monkeypatch.setattr(host, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
+    outcome = run(write_study(TWO), retries=0)
     assert set(outcome.failed.values()) == {"its process ended with exit code 3"}
     assert len(outcome.failed) == len(outcome.blocked) == 2
     assert outcome.reports == []
@@ -188,13 +190,17 @@ def test_jobs_at_once_share_the_machine(
         pytest.skip("one core cannot be shared out")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     path = write_study('[arms.meet1]\nweights = "random:1"\n[arms.meet2]\nweights = "random:2"\n')
+    (fake_worker / "meeting").touch()
     outcome = run(path, jobs=2)
     assert len(outcome.done) == 5
-    # The two SVMs wait for each other.
-    first = [call for call in calls(fake_worker) if str(call.get("arm", "")).startswith("meet")]
-    assert sorted(first[0]["cpus"] + first[1]["cpus"]) == cores
-    assert {call["omp"] for call in first} == {str(call["threads"]) for call in first}
-    assert {call["gpu"] for call in first} == {"4", "7"}
+    # The two extractions wait for each other, and so do the two SVMs.
+    networks = [call for call in calls(fake_worker) if "weights" in call]
+    svms = [call for call in calls(fake_worker) if str(call.get("arm", "")).startswith("meet")]
+    for pair in (networks, svms):
+        assert sorted(pair[0]["cpus"] + pair[1]["cpus"]) == cores
+        assert {call["omp"] for call in pair} == {str(call["threads"]) for call in pair}
+    assert {call["gpu"] for call in networks} == {"4", "7"}
+    assert {call["gpu"] for call in svms} == {"-1"}
 
 
 def test_a_single_job_has_the_whole_machine(write_study: Callable[..., Path], fake_worker: Path) -> None:
@@ -239,11 +245,11 @@ def test_workers_of_a_killed_study_end_by_themselves(
     path = write_study('[arms.slow]\nweights = "random:1"\n')
     here = str(path.parent)
     program = (
-        "import sys; from featx.study import places as pool, studies as run\n"
-        "pool._WORKER = tuple(sys.argv[3:])\n"
+        "import sys; from featx.jobs import host; from featx.study import studies as run\n"
+        "host._WORKER = tuple(sys.argv[3:])\n"
         "run.run_study(sys.argv[1], output=sys.argv[2] + '/out', cache=sys.argv[2] + '/cache')\n"
     )
-    study = subprocess.Popen([sys.executable, "-c", program, str(path), here, *pool._WORKER])
+    study = subprocess.Popen([sys.executable, "-c", program, str(path), here, *host._WORKER])
     while len(calls(fake_worker)) < 2:
         assert study.poll() is None
         time.sleep(0.05)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import InputError, TaskError, WeightsError
-from featx.study.jobs import KINDS, StudyJob
+from featx.jobs.job_state import KINDS, StudyJob
 from featx.study.plan import Plan
 from featx.study.studies import plan_study
 

@@ -10,7 +10,7 @@ import pytest
 
 from featx.errors import StoreError
 from featx.features import FeatureOptions, FeatureStore, targets
-from featx.study.jobs import StudyJob, write_done, write_failed, write_started
+from featx.jobs.job_state import StudyJob, write_done, write_failed, write_started
 from featx.study.plan import Plan
 from featx.study.status import Overview, overview
 from featx.study.studies import plan_study
@@ -108,7 +108,7 @@ def test_a_report_without_any_svm_is_blocked(plan: Plan) -> None:
 
 def test_a_begun_job_runs_only_while_the_study_does(plan: Plan) -> None:
 
-    from featx.study.jobs import locked
+    from featx.jobs.job_state import locked
 
     job = jobs(plan, "extract")[0]
     folder = write_started(job, plan.output)

@@ -15,7 +15,7 @@ from featx.errors import ConfigError, RunError
 from featx.files import write_json
 from featx.runs import Prediction, RunRecord, run_folder, write_run
 from featx.study import studies
-from featx.study.jobs import StudyJob, write_done
+from featx.jobs.job_state import StudyJob, write_done
 from featx.study.plan import Plan
 from featx.study.schema import KEPT, Study, read_study
 from featx.study.studies import demo_study, plan_study, report, report_study, watched

@@ -25,7 +25,7 @@ from featx.errors import (
 from featx.features import arm_file
 from featx.features.store import TRAINED_ON, FeatureStore
 from featx.files import write_json
-from featx.images import content, content_keys
+from featx.images import content, content_keys, write_keys
 from featx.reporting import collect
 from featx.reporting.summary import summarise
 from featx.runs import inner_scores
@@ -279,6 +279,30 @@ def test_images_changed_since_their_extraction_are_told_from_new_ones(
         train_svm(manifest, **options)
     (run,) = train_svm(manifest, missing="leave-out", protocol="1x2", folds=["1x1"], **options)
     assert any("left out, 1 of them because their files were changed" in line for line in run.record.warnings)
+
+
+def test_listed_keys_decide_which_features_are_used(
+    make: Make, relu_features: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, positive = relu_features(60, 10, signal=6.0)
+    manifest, store = make(features, _labels(positive))
+    options = {"features": [store], "task": TASK, "protocol": "1x2", "folds": ["1x1"]}
+    (plain,) = train_svm(manifest, output=tmp_path / "plain", cache=tmp_path / "cache", **options)
+    images = sorted((tmp_path / "images").iterdir())
+    keys = content_keys(images).keys
+    write_keys(tmp_path / "keys.csv", keys)
+    for image in images:
+        image.write_bytes(b"changed since")
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(content, "_hash", refuse)
+    for number, given in enumerate((tmp_path / "keys.csv", keys)):
+        output = tmp_path / f"listed{number}"
+        (listed,) = train_svm(manifest, keys=given, output=output, cache=tmp_path / f"c{number}", **options)
+        assert [row.scores for row in listed.predictions] == [row.scores for row in plain.predictions]
+        assert listed.record == plain.record
 
 
 def test_copies_of_an_image_never_straddle(make: Make, relu_features: Draw, tmp_path: Path) -> None:

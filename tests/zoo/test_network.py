@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from featx.errors import BackboneError
 from featx.zoo import initial
 from featx.zoo.backbones import POOLED, Backbone, find_backbone, list_backbones
-from featx.zoo.network import POOLS, build_backbone, build_network, layer_names, save_backbone
+from featx.zoo.network import POOLS, build_backbone, build_network, layer_names, load_saved, save_backbone
 from featx.zoo.weights import Weights, resolve_weights
 
 # Those of KerasHub have tests of their own.
@@ -211,6 +212,26 @@ def test_a_saved_backbone_gives_the_same_features(tmp_path, images):
     save_backbone(model, file)
     assert file.read_bytes() == first
     assert [path.name for path in tmp_path.iterdir()] == ["backbone.weights.h5"]
+
+
+def test_hdf5_opens_no_file_beside_the_target_nor_the_target_itself(tmp_path, monkeypatch):
+    """HDF5 locks what it opens, which some shared disks cannot."""
+    import h5py
+
+    backbone = find_backbone("tiny")
+    model, other = (build_backbone(backbone, random_weights(backbone, seed)) for seed in (3, 4))
+    opened, made = [], h5py.File.__init__
+    monkeypatch.setattr(
+        h5py.File,
+        "__init__",
+        lambda self, name, *given, **more: opened.append(name) or made(self, name, *given, **more),
+    )
+    save_backbone(model, tmp_path / "backbone.weights.h5")
+    load_saved(other, tmp_path / "backbone.weights.h5")
+    assert len(opened) == 2
+    assert not any(Path(name).is_relative_to(tmp_path) for name in opened)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_tiny_learns_from_scratch():

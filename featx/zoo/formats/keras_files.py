@@ -116,7 +116,8 @@ def read_weights(path: Path | str, backbone: str = "") -> Contents:
     try:
         head = _head(file)
         if head.startswith(_HDF5):
-            with h5py.File(file, "r") as group:
+            # Opened by Python: HDF5 locks what it opens itself, which fails on some shared disks.
+            with open_regular(file) as opened, h5py.File(opened, "r") as group:
                 return _read_group(file, group)
         if head.startswith(_ZIP) and zipfile.is_zipfile(file):
             return _read_archive(file, backbone)

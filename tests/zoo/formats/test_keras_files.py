@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import zipfile
 
 import h5py
@@ -28,6 +29,13 @@ def test_legacy_file_is_read_in_its_order(tmp_path, small, legacy):
     ]
     assert contents.parameters == small.count_params()
     np.testing.assert_array_equal(contents.layers[0].arrays[0], small.layers[0].get_weights()[0])
+
+
+def test_a_file_that_others_have_locked_is_read(tmp_path, small, legacy):
+    path = legacy(tmp_path / "small.h5", small)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert read_weights(path).parameters == small.count_params()
 
 
 def test_legacy_whole_model_and_chunked_names(tmp_path):

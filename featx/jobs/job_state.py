@@ -25,7 +25,9 @@ __all__ = [
     "State",
     "StudyJob",
     "is_running",
+    "last_line",
     "locked",
+    "read_done",
     "read_state",
     "slug",
     "write_done",
@@ -67,6 +69,8 @@ class StudyJob:
         Number of images that it processes, for estimates of its time.
     speed : str
         Jobs of equal `speed` take about the same time per image.
+    parts : tuple of str
+        Names of the folds that may be done as jobs of their own.
     """
 
     kind: str
@@ -77,6 +81,7 @@ class StudyJob:
     needs: tuple[str, ...] = ()
     images: int = 0
     speed: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -131,19 +136,26 @@ class State:
     reason: str = ""
 
 
+def read_done(folder: Path, job_digest: str) -> dict[str, Any] | None:
+    """Read the result of a finished job whose outputs exist; None of any other."""
+    done = _read(folder / "done.json", job_digest)
+    return done if done is not None and all(Path(path).exists() for path in done["outputs"]) else None
+
+
 def read_state(job: StudyJob, output: Path) -> State:
     """Read the state of a job."""
     folder = job.folder(output)
-    done = _read(folder / "done.json", job)
-    if done is not None and all(Path(path).exists() for path in done["outputs"]):
+    done = read_done(folder, job.digest)
+    if done is not None:
         return State("done", done)
-    failed = _read(folder / "failed.json", job)
+    failed = _read(folder / "failed.json", job.digest)
     if failed is not None:
         return State("failed", reason=str(failed["reason"]))
-    return State("started" if done is None and (folder / "job.json").is_file() else "pending")
+    left = (folder / "job.json").is_file() and not (folder / "done.json").exists()
+    return State("started" if left else "pending")
 
 
-def _read(path: Path, job: StudyJob) -> dict[str, Any] | None:
+def _read(path: Path, job_digest: str) -> dict[str, Any] | None:
     try:
         mark = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -151,7 +163,7 @@ def _read(path: Path, job: StudyJob) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it, and the job will be rerun") from error
     # The folder's name holds eight digits of the digest; the mark holds all.
-    return mark if isinstance(mark, dict) and mark.get("digest") == job.digest else None
+    return mark if isinstance(mark, dict) and mark.get("digest") == job_digest else None
 
 
 def write_started(job: StudyJob, output: Path) -> Path:
@@ -165,6 +177,15 @@ def write_started(job: StudyJob, output: Path) -> Path:
     for mark in ("done.json", "failed.json"):
         (folder / mark).unlink(missing_ok=True)
     return folder
+
+
+def last_line(job: StudyJob, output: Path) -> str:
+    """Return the last line of a job's log; empty without one."""
+    try:
+        text = (job.folder(output) / "log.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return next(iter(text.splitlines()[-1:]), "")
 
 
 def write_done(job_digest: str, folder: Path, result: Mapping[str, Any]) -> None:

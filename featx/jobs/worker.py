@@ -1,9 +1,10 @@
 """A worker process: it runs jobs one after another, each with its own log.
 
-Started by `featx.study.execute` as ``python -m featx.study.worker --cpus 0,1``. It reads tasks, a line of JSON
-each, from standard input, and writes events, a line of JSON each, to standard output; what a job prints goes to
-the job's log. When standard input ends, the running job is interrupted at its next checkpoint, as it is by
-SIGINT and SIGTERM. When the study's process dies, the kernel kills its workers; their checkpoints are complete.
+Started by `featx.jobs.host` as ``python -m featx.jobs.worker --cpus 0,1``. It reads jobs, a line of JSON
+each, from standard input, and writes an event at the end of each, a line of JSON, to standard output; what a job
+prints goes to the job's log. When standard input ends, the running job is interrupted at its next checkpoint, as it
+is by SIGINT and SIGTERM. When its host dies, the kernel kills the worker; its checkpoints are complete. While it
+works on a job, it holds the lease of the job's folder: two workers never write there at the same time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import ctypes
 import json
 import os
+import platform
 import queue
 import signal
 import sys
@@ -21,6 +23,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,8 @@ from featx.process import quieten_tensorflow
 from featx.progress import Progress
 from featx.runs import COMPLETE
 
-from .jobs import write_done, write_failed
+from .job_state import read_done, write_done, write_failed
+from .leases import Lease, hold_lease
 
 __all__ = ["WorkerResources", "do_job", "main"]
 Arguments = Mapping[str, Any]
@@ -44,14 +48,11 @@ class WorkerResources:
     ----------
     threads : int
         Number of threads of a job.
-    alone : bool
-        Whether no other worker runs at the same time, so that engines may choose their threads themselves.
     kept : CompiledNetwork
         The network that the training before has compiled.
     """
 
     threads: int
-    alone: bool
     kept: CompiledNetwork = field(default_factory=CompiledNetwork)
 
 
@@ -80,11 +81,14 @@ def _train(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
 
 
 def _extract(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
-    from featx.features import RECIPE, extract
+    from featx.features import RECIPE, compact, extract
 
-    threads = None if resources.alone else resources.threads
-    given = {**arguments, "workers": resources.threads, "threads": threads}
+    # The process has its number of threads from its environment and its cores.
+    given = {**arguments, "workers": resources.threads, "threads": None}
+    join = given.pop("compact", False)
     stores = [done.store for done in extract(given.pop("manifest"), **given)]
+    for store in stores if join else ():
+        compact(store)
     return {
         "outputs": [str(store / RECIPE) for store in stores],
         "features": [str(store) for store in stores],
@@ -120,8 +124,9 @@ _VERBS: dict[str, Callable[[Arguments, WorkerResources], dict[str, Any]]] = {
     "svm": _svm,
     "report": _report,
 }
-_EVENT_SECONDS = 2.0
 _LOG_SECONDS = 30.0
+_LOST_LEASE = 75
+_LEASE = "worker"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -143,12 +148,12 @@ class _Events:
 
 
 class _JobProgress(Progress):
-    """Progress of a job: lines for its log, and an event every few seconds."""
+    """Progress of a job: lines for its log. A worker that has lost the lease of its job ends at its next step."""
 
-    def __init__(self, events: _Events) -> None:
-        self._events = events
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
         self._task, self._unit, self._total, self._done = "", "", 0, 0
-        self._logged = self._sent = time.monotonic()
+        self._logged = time.monotonic()
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
         """Begin a task."""
@@ -158,11 +163,9 @@ class _JobProgress(Progress):
     def advance(self, count: int = 1) -> None:
         """Count units done."""
         self._done += count
-        now = time.monotonic()
-        if now - self._sent >= _EVENT_SECONDS:
-            self._sent = now
-            self._events.send(event="progress", text=self._text())
-        if now - self._logged >= _LOG_SECONDS:
+        if self._lease.lost():
+            _leave()
+        if time.monotonic() - self._logged >= _LOG_SECONDS:
             self._log(self._text())
 
     def say(self, message: str) -> None:
@@ -181,12 +184,18 @@ class _JobProgress(Progress):
         print(message, flush=True)
 
 
+def _leave() -> None:
+    """End at once, and write nothing more: another worker has this job."""
+    print("another worker has taken over this job; this one ends", flush=True)
+    os._exit(_LOST_LEASE)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the jobs that standard input names, and return the exit code: 130 if interrupted."""
-    parser = argparse.ArgumentParser(description="Run jobs of a study; started by `featx study run`.")
+    parser = argparse.ArgumentParser(description="Run jobs; started by featx itself.")
     parser.add_argument("--cpus", required=True, help="cores to run on, such as 0,1")
-    parser.add_argument("--alone", action="store_true", help="no other worker runs")
-    parser.add_argument("--parent", type=int, required=True, help="the study's process, to die with it")
+    parser.add_argument("--threads", type=int, required=True, help="number of threads")
+    parser.add_argument("--parent", type=int, required=True, help="the host's process, to die with it")
     given = parser.parse_args(arguments)
     _die_with(given.parent)
     cpus = {int(cpu) for cpu in given.cpus.split(",")}
@@ -194,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     quieten_tensorflow()
     events = _Events()
-    resources = WorkerResources(len(cpus), given.alone)
+    resources = WorkerResources(given.threads)
     tasks = _TaskQueue()
     threading.Thread(target=tasks.listen, daemon=True).start()
     try:
@@ -240,36 +249,58 @@ class _TaskQueue:
 
 def _do(task: dict[str, Any], resources: WorkerResources, events: _Events) -> None:
     folder = Path(task["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    began = time.monotonic()
     print(
-        f"--- {datetime.now().isoformat(timespec='seconds')} {task['label']}, {resources.threads} threads",
+        f"--- {datetime.now().isoformat(timespec='seconds')} {task['label']}, {resources.threads} threads, "
+        f"{platform.node()} process {os.getpid()}",
         flush=True,
     )
     try:
-        result = do_job(task["kind"], task["arguments"], resources, _JobProgress(events))
+        with hold_lease(folder / _LEASE, _leave, _wait) as lease:
+            assert lease is not None, "a worker waits for its lease until it is interrupted"
+            events.send(**_run(task, folder, resources, _JobProgress(lease)))
     except KeyboardInterrupt:
         print("interrupted; the next run resumes from the last checkpoint", flush=True)
         events.send(event="interrupted")
         raise
+
+
+def _wait(holder: Mapping[str, Any]) -> bool:
+    """Say whom the worker waits for, each time that this changes."""
+    _say_holder(str(holder["host"]), int(holder["pid"]))
+    return False
+
+
+@cache
+def _say_holder(host: str, pid: int) -> None:
+    print(f"waiting for process {pid} on {host}, which works on this job, to end or be lost", flush=True)
+
+
+def _run(
+    task: dict[str, Any], folder: Path, resources: WorkerResources, progress: Progress
+) -> dict[str, Any]:
+    """Run a job, mark its end, and return its event."""
+    began = time.monotonic()
+    done = read_done(folder, task["digest"])
+    if done is not None:
+        return {"event": "done", "seconds": done["seconds"]}
+    try:
+        result = do_job(task["kind"], task["arguments"], resources, progress)
     except Exception as error:
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
         print(f"failed: {reason}", flush=True)
         if not isinstance(error, FeatxError):
             traceback.print_exc()
         write_failed(task["digest"], folder, reason)
-        events.send(event="failed", reason=" ".join(reason.split()))
-        return
+        return {"event": "failed", "reason": " ".join(reason.split())}
     seconds = round(time.monotonic() - began, 2)
-    write_done(
-        task["digest"],
-        folder,
-        {**result, "seconds": seconds, "threads": resources.threads, **task["measures"]},
-    )
+    facts = {"seconds": seconds, "threads": resources.threads, **task["measures"]}
+    write_done(task["digest"], folder, {**result, **facts})
     print(f"done in {seconds:.0f} s", flush=True)
-    events.send(event="done", seconds=seconds)
+    return {"event": "done", "seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from featx.study.places import environment, shares
+from featx.jobs.places import environment, shares
 
 
 def test_more_jobs_than_cores_take_turns_on_them() -> None:

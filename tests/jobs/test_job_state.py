@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import StoreError
-from featx.study.jobs import is_running, locked, slug
+from featx.jobs.job_state import is_running, locked, slug
 
 
 def test_names_of_folders_are_plain() -> None:

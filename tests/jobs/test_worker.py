@@ -15,7 +15,7 @@ import pytest
 from featx.progress import Silent
 from featx.runs import find_runs, read_run
 from featx.study.studies import plan_study, run_study
-from featx.study.worker import WorkerResources, do_job
+from featx.jobs.worker import WorkerResources, do_job
 
 SMALLER = {
     "images = 600": "images = 20, size = 32",
@@ -105,7 +105,7 @@ def test_a_killed_study_ends_as_one_that_nothing_interrupted(killed: Path) -> No
     """The same jobs, done by their verbs in this process one after another."""
     straight = killed.with_name("straight")
     plan = plan_study(killed / "mine.toml", output=straight, cache=killed.with_name("cache"))
-    resources, results = WorkerResources(threads=1, alone=True), {}
+    resources, results = WorkerResources(threads=1), {}
     for job in plan.jobs:
         if job.kind != "report":
             taken = {name: results[key][name] for name, key in job.takes.items()}
@@ -118,7 +118,7 @@ def test_each_verb_returns_what_other_jobs_take(tmp_path: Path, write_study: Cal
     arms = '[arms.frozen]\nweights = "random"\n[extract]\nengine = "keras"\nimage-size = 32\n'
     plan = plan_study(write_study(arms), output=tmp_path / "out", cache=tmp_path / "cache")
     extraction, svm, report = plan.jobs
-    resources, results = WorkerResources(threads=1, alone=True), []
+    resources, results = WorkerResources(threads=1), []
     for job, taken in ((extraction, "features"), (svm, "paths")):
         given = {"features": results[0]["features"]} if results else {}
         results.append(do_job(job.kind, {**job.arguments, **given}, resources, Silent()))

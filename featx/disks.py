@@ -1,0 +1,156 @@
+"""File systems: which one holds a path, and whether other machines share it.
+
+On a shared disk the time stamps are those of the server's clock, locks may be known to this machine only, and names and
+listings may be some seconds old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Disk", "disk_of", "this_machine", "this_system"]
+
+# What one machine uses alone. All other kinds count as shared, also those that nobody has heard of.
+_LOCAL = frozenset(
+    [
+        "apfs",
+        "bcachefs",
+        "btrfs",
+        "erofs",
+        "exfat",
+        "ext2",
+        "ext3",
+        "ext4",
+        "f2fs",
+        "fuseblk",
+        "hfs",
+        "hfsplus",
+        "iso9660",
+        "jfs",
+        "msdos",
+        "nilfs2",
+        "ntfs",
+        "ntfs3",
+        "overlay",
+        "ramfs",
+        "reiserfs",
+        "rootfs",
+        "squashfs",
+        "tmpfs",
+        "udf",
+        "ufs",
+        "vfat",
+        "xfs",
+        "zfs",
+    ]
+)
+# Their source names the server or the cluster, the same on all machines that mount it.
+_NAMED = frozenset(["beegfs", "ceph", "cifs", "gpfs", "lustre", "nfs", "nfs4", "smb3"])
+_MOUNTS = Path("/proc/self/mountinfo")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+class Disk(NamedTuple):
+    """A file system.
+
+    Attributes
+    ----------
+    kind : str
+        Its type, such as ``"ext4"`` or ``"nfs4"``; empty if it is not known.
+    source : str
+        What is mounted, such as ``"server:/export"``.
+    shared : bool
+        Whether other machines may use it at the same time.
+    """
+
+    kind: str
+    source: str
+    shared: bool
+
+    @property
+    def owner(self) -> str:
+        """What paths on this disk belong to: equal for machines on which the same path is the same file."""
+        return f"{self.kind} {self.source}" if self.kind in _NAMED else this_machine()
+
+
+def disk_of(path: Path | str) -> Disk:
+    """Find the file system of a path, or of the nearest folder above it that exists.
+
+    Where the system has no list of mounts, as on macOS, every disk counts as local.
+
+    Examples
+    --------
+    >>> disk_of("/proc").kind
+    'proc'
+    """
+    real = Path(os.path.realpath(path))
+    while not real.exists() and real != real.parent:
+        real = real.parent
+    mounts = list(_mounts())
+    try:
+        number = os.stat(real).st_dev  # noqa: PTH116
+    except OSError:
+        number = 0
+    # The numbers of btrfs are not in the list, so that its place decides; of two mounts in one place, the later one.
+    here = [disk for device, _, disk in mounts if device == (os.major(number), os.minor(number))]
+    above = [(len(place), row) for row, (_, place, _) in enumerate(mounts) if _is_below(str(real), place)]
+    if here:
+        return here[-1]
+    return mounts[max(above)[1]][2] if above else Disk("", "", False)
+
+
+def _is_below(path: str, place: str) -> bool:
+    return place == "/" or path == place or path.startswith(place + "/")
+
+
+def _mounts() -> Iterator[tuple[tuple[int, int], str, Disk]]:
+    """Yield device numbers, place and disk of each mount; the format is that of proc(5)."""
+    try:
+        lines = _MOUNTS.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    except OSError:
+        return
+    for line in lines:
+        before, found, after = line.partition(" - ")
+        fields, rest = before.split(" "), after.split(" ")
+        if not found or len(fields) < 5 or len(rest) < 2:
+            continue
+        major, _, minor = fields[2].partition(":")
+        kind, source = rest[0], _unescaped(rest[1])
+        yield (int(major), int(minor)), _unescaped(fields[4]), Disk(kind, source, kind not in _LOCAL)
+
+
+def _unescaped(text: str) -> str:
+    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
+
+
+def this_machine() -> str:
+    """Identify this machine by its name and the id of its installation."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        identity = ""
+    return f"{platform.node()}/{identity}"
+
+
+@lru_cache(maxsize=1)
+def this_system() -> str:
+    """Identify the running kernel, which is what knows a lock: 8 hexadecimal digits, the same in all containers on it.
+
+    Examples
+    --------
+    >>> len(this_system())
+    8
+    """
+    try:
+        boot = _BOOT.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        boot = this_machine()
+    return hashlib.sha256(boot.encode()).hexdigest()[:8]

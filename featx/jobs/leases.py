@@ -1,0 +1,223 @@
+"""Leases: a file that says which process is at work in a folder, renewed every few seconds.
+
+A process that was lost sight of (its machine was cut off, or it was suspended) may still be alive. Whoever follows it
+takes its lease only once the file has not been renewed for `EXPIRY` seconds by the follower's own clock, or, on the same
+machine, once the process is gone. A holder that finds another's token in its file has lost the lease, and must write
+nothing more.
+
+The file is renewed in place, not replaced: network file systems show other machines the new content of a file at
+their next open, but may hide a new file of the same name for up to a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BEAT", "EXPIRY", "Lease", "Watch", "hold_lease", "process_of"]
+
+BEAT = 2.0
+"""Seconds between two renewals."""
+
+EXPIRY = 30.0
+"""Seconds without a renewal after which a holder on another machine is taken for lost."""
+
+_NOBODY = {"host": "", "boot": "", "pid": 0, "began": ""}
+_BYTES = 512
+_SETTLE = 0.2
+
+
+def process_of(pid: int | None = None) -> dict[str, Any]:
+    """Identify a process of this machine, this one if no number is given, across restarts and containers.
+
+    Examples
+    --------
+    >>> process_of() == process_of(os.getpid())
+    True
+    """
+    number = os.getpid() if pid is None else pid
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    space = Path("/proc/self/ns/pid").readlink()
+    return {"host": platform.node(), "boot": f"{boot} {space}", "pid": number, "began": _began(number)}
+
+
+def _began(pid: int) -> str:
+    """When a process began, in ticks since the start of the machine; empty if it is gone or has ended."""
+    with suppress(OSError):
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+        return "" if fields[0] in "ZX" else fields[19]
+    return ""
+
+
+def _is_gone(holder: Mapping[str, Any]) -> bool:
+    """Tell whether the holder was a process of this machine that has ended."""
+    here = process_of()
+    same = all(holder.get(name) == here[name] for name in ("host", "boot"))
+    return same and _began(int(holder["pid"])) != holder["began"]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read who holds a lease; None if nobody does, or the file is being written."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"token", "beat", "pid", "began"} <= found.keys() else None
+
+
+@dataclass
+class Watch:
+    """Watches the holder of a lease from another process.
+
+    Attributes
+    ----------
+    path : Path
+        The lease's file.
+    token : str, optional
+        Whose lease; anybody's if not given.
+    """
+
+    path: Path
+    token: str | None = None
+    _last: tuple[Any, ...] = ()
+    _seen: float = field(default_factory=time.monotonic)
+
+    def holder(self) -> dict[str, Any] | None:
+        """Return who holds the lease; None once the holder is gone, or has not renewed it for `EXPIRY` seconds."""
+        found = _read(self.path)
+        now = time.monotonic()
+        if found is None:
+            if self._last and not self.path.exists():
+                return None
+            # It is being written, or this machine does not see it yet.
+            found = {"token": self.token, "beat": None, "stop": 0, **_NOBODY}
+        elif self.token not in (None, found["token"]):
+            return None
+        state = (found["token"], found["beat"])
+        if state != self._last:
+            self._last, self._seen = state, now
+        return None if now - self._seen > EXPIRY or _is_gone(found) else found
+
+
+class Lease:
+    """A lease that this process holds; `stop` is what those who watch it are told: 0 go on, 1 stop, 2 stop at once."""
+
+    def __init__(self, path: Path, token: str) -> None:
+        self.path, self.token, self.stop = path, token, 0
+        self._beat, self._renewed = 0, time.monotonic()
+        self._process = process_of()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Write that the holder is alive; the machine may have stopped the process at any point before."""
+        with self._lock:
+            self._beat += 1
+            text = {"token": self.token, "beat": self._beat, "stop": self.stop, **self._process}
+            data = json.dumps(text).encode().ljust(_BYTES) + b"\n"
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(handle, data, 0)
+                os.ftruncate(handle, len(data))
+            finally:
+                os.close(handle)
+            self._renewed = time.monotonic()
+
+    def lost(self) -> bool:
+        """Tell whether another process has taken the lease; looked up only when it may have."""
+        return time.monotonic() - self._renewed > EXPIRY / 2 and self._taken()
+
+    def tell(self, stop: int) -> None:
+        """Tell those who watch the lease to stop."""
+        self.stop = stop
+        with suppress(OSError):
+            self.renew()
+
+    def _taken(self) -> bool:
+        found = _read(self.path)
+        return (found is not None and found["token"] != self.token) or not self.path.parent.exists()
+
+    def keep(self, on_lost: Callable[[], None]) -> None:
+        """Renew the lease until its end; call a function once it is lost."""
+        while not self._ended.wait(BEAT):
+            if self._taken():
+                on_lost()
+                return
+            # A disk that fails for a moment must not end the work.
+            with suppress(OSError):
+                self.renew()
+
+    def end(self) -> None:
+        """Give the lease back."""
+        self._ended.set()
+        with self._lock:
+            if not self._taken():
+                self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def hold_lease(
+    path: Path, on_lost: Callable[[], None], waiting: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Iterator[Lease | None]:
+    """Hold a lease; wait for its present holder to end or to be lost.
+
+    Parameters
+    ----------
+    path : Path
+        File of the lease, in an existing folder.
+    on_lost : callable
+        Called in a thread of its own when another process has taken the lease.
+    waiting : callable, optional
+        Called with the present holder every half second; True gives up.
+
+    Yields
+    ------
+    Lease or None
+        The lease; None if `waiting` gave up.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, hold_lease(Path(folder, "lease"), print) as lease:
+    ...     Watch(lease.path, lease.token).holder()["pid"] == os.getpid()
+    True
+    """
+    lease = _take(path, waiting or (lambda holder: False))
+    if lease is None:
+        yield None
+        return
+    threading.Thread(target=lease.keep, args=(on_lost,), name="featx-lease", daemon=True).start()
+    try:
+        yield lease
+    finally:
+        lease.end()
+
+
+def _take(path: Path, waiting: Callable[[Mapping[str, Any]], bool]) -> Lease | None:
+    token = uuid.uuid4().hex
+    watch = Watch(path)
+    while True:
+        while path.exists() and (holder := watch.holder()):
+            if waiting(holder):
+                return None
+            time.sleep(BEAT / 4)
+        before = _read(path)
+        lease = Lease(path, token)
+        lease.renew()
+        if before is not None:
+            # Another follower may have written at the same time: who wrote last has it.
+            time.sleep(_SETTLE)
+        found = _read(path)
+        if found is not None and found["token"] == token:
+            return lease

@@ -1,0 +1,272 @@
+"""Places where jobs run: this machine, a Dask or Ray cluster, or any executor.
+
+A place only carries a job to a slot, which is where `featx.jobs.host.run_job` runs it; which machine has room, and what
+becomes of machines that are lost, is the engine's business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featx.errors import ClusterError, ConfigError
+from featx.progress import Progress
+
+from .host import dismiss_workers, run_job
+
+__all__ = ["Place", "given_executor", "open_place", "parse_place"]
+
+Task = Mapping[str, Any]
+_MOST_WAITING = 1000
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place that is open.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    submit : callable
+        Takes a job as JSON types, and returns the future of its event.
+    slots : callable
+        Returns the number of jobs that run at once on each machine by its name; under the empty name, on any other.
+    total : callable
+        Returns the number of jobs that run at once.
+    most : int
+        How many jobs it takes at a time; those for which there is no slot yet wait there.
+    cores : int or None
+        Cores of each job, where the engine counts them; else the slots of a machine share its cores.
+    whole : bool
+        Whether jobs are left whole, because there is one slot only or the slots share one machine.
+    alive : callable
+        Whether the engine can still be reached.
+    """
+
+    name: str
+    submit: Callable[[Task], Future[dict[str, Any]]]
+    slots: Callable[[], dict[str, int]]
+    total: Callable[[], int]
+    most: int = _MOST_WAITING
+    cores: int | None = None
+    whole: bool = False
+    alive: Callable[[], bool] = lambda: True
+
+
+def parse_place(text: str) -> tuple[str, str]:
+    """Read ``local``, ``dask``, ``dask:ADDRESS``, ``ray`` or ``ray:ADDRESS``.
+
+    Examples
+    --------
+    >>> parse_place("dask:/shared/scheduler.json")
+    ('dask', '/shared/scheduler.json')
+    """
+    name, colon, address = text.partition(":")
+    if name not in _PLACES or (colon and not address) or (name == "local" and address):
+        raise ConfigError(
+            "The 'cluster' parameter must be local, dask, dask:SCHEDULER-FILE, dask:ADDRESS, ray or ray:ADDRESS. "
+            f"Got {text!r} instead."
+        )
+    return name, address
+
+
+def open_place(text: str, slots: int, cores: int | None, progress: Progress) -> AbstractContextManager[Place]:
+    """Open a place, as `parse_place` reads it.
+
+    Parameters
+    ----------
+    text : str
+        The place.
+    slots : int
+        Number of jobs at once, where the place is started here.
+    cores : int or None
+        Cores of each job.
+    progress : Progress
+        Receiver of messages.
+
+    Returns
+    -------
+    context manager
+        The place; what was started for it ends with the context.
+
+    Raises
+    ------
+    ConfigError
+        If its library is not installed.
+    ClusterError
+        If it cannot be reached.
+    """
+    name, address = parse_place(text)
+    return _PLACES[name](address, slots, cores, progress)
+
+
+@contextmanager
+def _local(address: str, slots: int, cores: int | None, progress: Progress) -> Iterator[Place]:
+    pool = ThreadPoolExecutor(slots, "featx-slot")
+    try:
+        yield Place(
+            "this machine",
+            lambda task: pool.submit(run_job, task),
+            lambda: {"": slots},
+            lambda: slots,
+            most=slots,
+            cores=cores,
+            whole=True,
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
+        dismiss_workers()
+
+
+@contextmanager
+def given_executor(executor: Executor, slots: int, cores: int | None = None) -> Iterator[Place]:
+    """Use an executor that the caller has; it is not shut down."""
+    total = int(getattr(executor, "_max_workers", 0) or slots)
+    yield Place(
+        type(executor).__name__,
+        lambda task: executor.submit(run_job, task),
+        lambda: {"": total},
+        lambda: total,
+        cores=cores,
+    )
+
+
+@contextmanager
+def _dask(address: str, slots: int, cores: int | None, progress: Progress) -> Iterator[Place]:
+    with _library("dask"):
+        from distributed import Client
+
+        from .dask_worker import Leave, local_cluster, security_beside
+    security = security_beside(address)
+    with local_cluster(slots, address) as cluster:
+        try:
+            client = Client(
+                cluster or _dask_target(address), security=security or getattr(cluster, "security", None)
+            )
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ClusterError(
+                f"The Dask scheduler at {address} cannot be reached ({error}); check that it runs, and that "
+                "tls-cert.pem and tls-key.pem beside the scheduler file are those it was started with"
+            ) from error
+        with client:
+            if not str(client.scheduler.address).startswith(("tls:", "inproc:", f"tcp://{_LOOPBACK}")):
+                progress.say(
+                    f"warning: the Dask scheduler at {client.scheduler.address} uses no TLS: whoever reaches its port "
+                    "can run programs as you; make certificates with `featx cluster tls`"
+                )
+            client.register_plugin(Leave(), name="featx-leave")
+            yield _dask_place(client, cores)
+
+
+def _dask_target(address: str) -> Any:
+    path = Path(address)
+    if "://" in address:
+        return address
+    if not path.is_file():
+        raise ConfigError(
+            f"{address}: no scheduler file; give the file that `dask scheduler --scheduler-file` writes, or an "
+            "address such as tls://host:8786"
+        )
+    from distributed.utils import json_load_robust
+
+    return json_load_robust(str(path))["address"]
+
+
+def _dask_place(client: Any, cores: int | None) -> Place:
+    def workers() -> list[Mapping[str, Any]]:
+        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def submit(task: Task) -> Future[dict[str, Any]]:
+        gpus = task["gpus"] and any(worker["resources"].get("GPU") for worker in workers())
+        # Each attempt is a task of its own: equal keys would share one result.
+        executor = client.get_executor(pure=False, retries=0, **({"resources": {"GPU": 1}} if gpus else {}))
+        future: Future[dict[str, Any]] = executor.submit(run_job, dict(task))
+        return future
+
+    def slots() -> dict[str, int]:
+        found = Counter[str]()
+        for worker in workers():
+            found[str(worker["host"])] += int(worker["nthreads"])
+            found[_name_of(worker)] += int(worker["nthreads"])
+        return {"": max(found.values(), default=1), **found}
+
+    return Place(
+        f"the Dask cluster at {client.scheduler.address}",
+        submit,
+        slots,
+        lambda: sum(int(worker["nthreads"]) for worker in workers()),
+        cores=cores,
+        alive=lambda: client.status in ("running", "connecting"),
+    )
+
+
+def _name_of(worker: Mapping[str, Any]) -> str:
+    return str(worker.get("extra", {}).get("node", worker["host"]))
+
+
+@contextmanager
+def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Iterator[Place]:
+    # Before the import: it reports usage to its makers otherwise.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    with _library("ray"):
+        import ray
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    started: dict[str, Any] = {"num_cpus": slots, "_node_ip_address": _LOOPBACK, "include_dashboard": False}
+    if not address:
+        _make_ray_token()
+    try:
+        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **({} if address else started))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"Ray at {address or 'this machine'} cannot be used: {error}") from error
+    remote = ray.remote(max_retries=0)(run_job)
+    each = cores or (1 if address else None)
+
+    def total() -> int:
+        return max(1, int(ray.cluster_resources().get("CPU", 1)) // (each or 1))
+
+    def submit(task: Task) -> Future[dict[str, Any]]:
+        gpus = bool(task["gpus"] and ray.cluster_resources().get("GPU"))
+        options = {"num_cpus": each or 1, "num_gpus": int(gpus)}
+        future: Future[dict[str, Any]] = remote.options(**options).remote(dict(task)).future()
+        return future
+
+    try:
+        yield Place(
+            f"the Ray cluster at {address or _LOOPBACK}",
+            submit,
+            lambda: {"": total()},
+            total,
+            cores=each,
+            alive=ray.is_initialized,
+        )
+    finally:
+        ray.shutdown()
+
+
+def _make_ray_token() -> None:
+    """Have a token, without which a cluster of this machine would take work from any of its users."""
+    from ray._private.authentication import authentication_token_setup
+
+    authentication_token_setup.ensure_token_if_auth_enabled(create_token_if_missing=True)
+
+
+@contextmanager
+def _library(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The 'cluster' parameter is {name}, but {error.name} is not installed; run `pip install 'featx[{name}]'`"
+        ) from error
+
+
+_PLACES = {"local": _local, "dask": _dask, "ray": _ray}
