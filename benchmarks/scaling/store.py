@@ -142,7 +142,9 @@ def run(tree: Path, name: str, folder: Path, rows: int, width: int) -> dict[str,
         print(f"{tree}: {name}, {rows:,} rows: {done.stderr.strip().splitlines()[-1]}", flush=True)
         return None
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{tree}: {name}, {rows:,} rows: {found['cpu']:.2f} s of the processor", file=sys.stderr, flush=True)
+    print(
+        f"{tree}: {name}, {rows:,} rows: {found['cpu']:.2f} s of the processor", file=sys.stderr, flush=True
+    )
     return found
 
 

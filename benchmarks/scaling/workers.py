@@ -127,7 +127,7 @@ def compare_shards(images: Path, count: int, home: Path, backbone: str, turns: i
     }
     one = medians[LAYOUTS[0].name]
     print(
-        f"{count} images, {backbone}, {len(CORES)} cores, load {os.getloadavg()[0]:.1f}, medians of {turns} turn{"s" * (turns > 1)}\n"
+        f"{count} images, {backbone}, {len(CORES)} cores, load {os.getloadavg()[0]:.1f}, medians of {turns} turn(s)\n"
     )
     print(
         "| processes | whole run, s | pass alone, s | throughput of the pass | processor s | processor time |"

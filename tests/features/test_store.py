@@ -377,3 +377,23 @@ def test_rows_of_another_shape_by_another_writer_are_refused(store, rows):
         with pytest.raises(StoreError, match=r"has rows of shape \(1, \d\) \(views, width\)"):
             reader.keys()
     assert bad.exists()
+
+
+def test_an_image_in_two_blocks_counts_once_and_is_read_from_the_last(store, rows):
+    keys, features = rows(0, 4)
+    blocks = [store.write_block(keys[:3], features[:3]), store.write_block(keys[1:], features[1:] + 1)]
+    last = max(blocks)
+    expected = features.copy()
+    if last == blocks[1]:
+        expected[1:] += 1
+    else:
+        expected[3] += 1
+    fresh = FeatureStore(store.path)
+    assert fresh.images == 4
+    assert np.array_equal(fresh.read(keys), expected)
+
+
+def test_texts_that_are_no_keys_are_missing(store, rows):
+    keys, features = rows(0, 2)
+    store.write_block(keys, features)
+    assert store.missing([keys[0].upper(), "lesion.png", keys[1]]) == [keys[0].upper(), "lesion.png"]
