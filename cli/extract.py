@@ -33,7 +33,7 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     finish = given.get("on_error", "finish") == "finish"
     if finish:
         given["on_error"] = "skip"
-    done = run_extract(manifest, progress=progress(), **given)
+    done = run_extract(manifest, progress=progress(), own_process=True, **given)
     click.echo(summarise_extraction(done), err=True)
     if as_json:
         flags.print_json([item.record() for item in done])

@@ -36,7 +36,7 @@ def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
     """
     from featx.finetuning import finetune as work
 
-    runs = work(manifest, progress=progress(), **flags.given(values))
+    runs = work(manifest, progress=progress(), own_process=True, **flags.given(values))
     if as_json:
         flags.print_json(
             [{"path": str(run.path), "fold": run.record.fold, **run.record.search} for run in runs]

@@ -22,6 +22,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is the exi
     ├── ImageError                one image cannot be decoded or prepared
     ├── DiskError                 a file cannot be written: disk full, read-only or broken
     ├── ExtractionError           some images could not be extracted
+    │   └── DeviceMemoryError     a network needs more memory than there is, for a single image
     └── TrainingError             a fit or a training run failed
 """
 
@@ -31,6 +32,7 @@ __all__ = [
     "BackboneError",
     "ConfigError",
     "DamagedBlockError",
+    "DeviceMemoryError",
     "DiskError",
     "ExtractionError",
     "FeatxError",
@@ -120,6 +122,10 @@ class DiskError(FeatxError):
 
 class ExtractionError(FeatxError):
     """Some images could not be extracted; what could be is stored."""
+
+
+class DeviceMemoryError(ExtractionError):
+    """A network needs more memory than the device has left, even for a single image."""
 
 
 class TrainingError(FeatxError):

@@ -7,7 +7,7 @@ import pytest
 
 from featx.errors import ConfigError
 from featx.features import planning
-from featx.features.extract_settings import Device, FeatureOptions
+from featx.features.extract_settings import FeatureOptions
 from featx.features.planning import (
     LoadedNetwork,
     NetworkLoad,
@@ -15,6 +15,7 @@ from featx.features.planning import (
     first_bad_layer,
     targets,
 )
+from featx.gpus import Device
 from featx.progress import Silent
 from featx.zoo import Weights, find_backbone, resolve_weights
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from featx.errors import ConfigError
-from featx.features import network_pass
-from featx.features.extract_settings import Device
-from featx.features.network_pass import choose_device
+from featx.features import device_choice
+from featx.features.device_choice import choose_device
+from featx.gpus import Device
 
 
 def test_a_gpu_that_keras_does_not_find_is_refused():
@@ -18,7 +18,7 @@ def test_a_gpu_that_keras_does_not_find_is_refused():
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch, gpus, device):
     tensorflow = pytest.importorskip("tensorflow")
     grown = []
-    monkeypatch.setattr(network_pass, "keras_backend", lambda: "tensorflow")
+    monkeypatch.setattr(device_choice, "keras_backend", lambda: "tensorflow")
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [f"{kind}:0"] * gpus)
     monkeypatch.setattr(
         tensorflow.config.experimental, "set_memory_growth", lambda gpu, wanted: grown.append(wanted)
