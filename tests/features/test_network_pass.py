@@ -11,6 +11,7 @@ import pytest
 from featx.errors import DeviceMemoryError
 from featx.features import network_pass
 from featx.features.batch_sizes import BATCH_SIZES
+from featx.features.engines import KerasEngine
 from featx.features.extraction import extract
 from featx.features.store import FeatureStore
 from featx.progress import Silent
@@ -248,3 +249,39 @@ def test_another_error_is_not_taken_for_full_memory(run):
     with pytest.raises(RuntimeError, match="shapes differ"):
         run(memory)
     assert memory.built == [8]
+
+
+def test_a_network_of_keras_goes_on_with_smaller_batches(monkeypatch, tmp_path, pictures):
+    """The features are those of an extraction that began with the smaller batches, bit for bit."""
+    given = {"backbone": "tiny", "weights": "random", "device": "cpu", "engine": "keras", "image_size": 32}
+    manifest = pictures(10)
+    (small,) = extract(manifest, cache=tmp_path / "small", batch_size=2, **given)
+    start = KerasEngine.start
+
+    def limited(self, batch):
+        if len(batch) > 2:
+            raise tensorflow_error()
+        return start(self, batch)
+
+    monkeypatch.setattr(KerasEngine, "start", limited)
+    (halved,) = extract(manifest, cache=tmp_path / "halved", batch_size=8, **given)
+    assert halved.batch_size == 2
+    assert rows_of(halved.store) == rows_of(small.store)
+
+
+def test_networks_that_do_not_fit_themselves_end_with_one_clear_line(monkeypatch, tmp_path, pictures):
+    class Large:
+        def __init__(self, *given):
+            pass
+
+        @property
+        def engine(self):
+            raise torch_error()
+
+    monkeypatch.setattr(network_pass, "LoadedNetwork", Large)
+    for dry_run in (False, True):
+        with pytest.raises(DeviceMemoryError, match="not enough memory for"):
+            extract(
+                pictures(2), backbone="tiny", weights="random", device="cpu", cache=tmp_path, dry_run=dry_run
+            )
+    assert not (tmp_path / "features").exists()
