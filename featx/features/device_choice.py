@@ -29,6 +29,10 @@ _given: dict[str, str] = {}
 _granted: dict[str, int] = {}
 
 
+def _nothing() -> None:
+    """Stand in for the release of a place in the queue, where there was none."""
+
+
 @dataclass(frozen=True)
 class TakenDevice:
     """A device that may be used.
@@ -45,7 +49,7 @@ class TakenDevice:
 
     device: Device | None
     name: str = "cpu"
-    allocated: Callable[[], None] = lambda: None
+    allocated: Callable[[], None] = _nothing
 
     @property
     def one(self) -> Device:
@@ -77,16 +81,20 @@ def take_device(
         _limit(options, range(_count_gpus()), progress)
         yield TakenDevice(None, _names(visible_gpus()))
         return
-    gpu, allocated = _choose_gpu(options, wanted, progress)
+    chosen, allocated = _choose_gpu(options, wanted, progress)
     try:
-        hidden = gpu is not None and bool(gpu.uuid) and _hide(options, gpu.uuid)
+        gpu = chosen
+        hidden = chosen is not None and bool(chosen.uuid) and _hide(options, chosen.uuid)
         _before_use(options)
-        if gpu is not None and hidden and _count_gpus() == 1:
-            gpu = replace(gpu, index=0)
+        if chosen is not None and hidden and _count_gpus() == 1:
+            gpu = replace(chosen, index=0)
         device = choose_device(Device("gpu", None) if options.wait_gpu and wanted is None else wanted, gpu)
         if device.kind == "gpu":
             _limit(options, [device.index or 0], progress)
-        yield TakenDevice(device, gpu.name if gpu and device.kind == "gpu" else device.kind, allocated)
+        if chosen is not None and device.kind == "gpu":
+            unknown = "; the package nvidia-ml-py would tell how much is free" if chosen.free is None else ""
+            progress.say(f"using {chosen}{unknown}")
+        yield TakenDevice(device, chosen.name if chosen and device.kind == "gpu" else device.kind, allocated)
     finally:
         allocated()
 
@@ -107,7 +115,7 @@ def _choose_gpu(
             return same or gpus
         return gpus[wanted.index : wanted.index + 1]
 
-    gpu, release = (_wait if options.wait_gpu else _pick)(options, look, progress)
+    gpu, release = _wait(options, look, progress) if options.wait_gpu else (_pick(options, look()), _nothing)
     if gpu is not None:
         _given[options.device] = gpu.uuid
     return gpu, release
@@ -119,31 +127,21 @@ def _wait(
     megabytes = options.wait_gpu or 0
     for gpu in look():
         if _granted.get(gpu.uuid, 0) >= megabytes:
-            return gpu, lambda: None
+            return gpu, _nothing
     gpu, ticket = wait_for_gpu(megabytes, look, progress)
     ticket.release_later()
     _granted[gpu.uuid] = megabytes
-    progress.say(f"using {gpu}")
     return gpu, ticket.release
 
 
-def _pick(
-    options: DeviceOptions, look: Callable[[], tuple[Gpu, ...]], progress: Progress
-) -> tuple[Gpu | None, Callable[[], None]]:
-    gpus = look()
+def _pick(options: DeviceOptions, gpus: tuple[Gpu, ...]) -> Gpu | None:
     gpu = most_free(gpus) or next(iter(gpus), None)
-    if len(gpus) > 1 and gpu is not None:
-        if gpu.free is None and options.device != "auto":
-            raise ConfigError(
-                "The device 'gpu:any' needs the free memory of GPUs, which is unknown without the package nvidia-ml-py; "
-                "run `pip install 'featx[gpu]'`, or give gpu:N"
-            )
-        progress.say(
-            f"using {gpu}"
-            if gpu.free is not None
-            else f"the free memory of {len(gpus)} GPUs is unknown without the package nvidia-ml-py: using the first"
+    if len(gpus) > 1 and gpu is not None and gpu.free is None and options.device != "auto":
+        raise ConfigError(
+            "The device 'gpu:any' needs the free memory of GPUs, which is unknown without the package nvidia-ml-py; run "
+            "`pip install 'featx[gpu]'`, or give gpu:N"
         )
-    return gpu, lambda: None
+    return gpu
 
 
 def _hide(options: DeviceOptions, names: str) -> bool:

@@ -96,7 +96,9 @@ def test_a_process_stays_with_its_gpu(box, monkeypatch):
 
 def test_auto_is_the_cpu_where_keras_has_no_gpu(box, monkeypatch):
     monkeypatch.setattr(device_choice, "_count_gpus", lambda: 0)
-    assert taken() == ("cpu:0", "cpu")
+    notes = Notes()
+    assert taken(notes) == ("cpu:0", "cpu")
+    assert notes.said == []
     with pytest.raises(ConfigError, match="finds 0 GPUs"):
         taken(device="gpu:any")
     with pytest.raises(ConfigError, match="finds 0 GPUs"):
@@ -117,7 +119,7 @@ def test_without_nvml_memory_is_unknown(monkeypatch, tmp_path):
     notes = Notes()
     assert taken(notes) == ("gpu:0", "NVIDIA A40")
     assert notes.said == [
-        "the free memory of 2 GPUs is unknown without the package nvidia-ml-py: using the first"
+        "using gpu:0 (NVIDIA A40, memory unknown); the package nvidia-ml-py would tell how much is free"
     ]
     assert taken(device="gpu:1")[0] == "gpu:1"
     for given in ({"device": "gpu:any"}, {"wait_gpu": 100}):
@@ -243,4 +245,4 @@ def test_a_limit_that_comes_too_late_is_said(box, monkeypatch):
     monkeypatch.setitem(device_choice._LIMITS, "tensorflow", late)
     notes = Notes()
     taken(notes, gpu_memory=8_000, device="gpu:0")
-    assert notes.said[-1].startswith("warning: --gpu-memory has no effect")
+    assert notes.said[0].startswith("warning: --gpu-memory has no effect")
