@@ -6,7 +6,7 @@ import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,17 +25,23 @@ _WIDTH = 110
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Leave out the trial extraction and the timings.")
 @click.option("--verify", is_flag=True, help="Compare the weights files that are found with their checksums.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="HEADING",
+    help="Check software, engines, machine, folders, weights or trial only; may be repeated.",
+)
 @flags.CACHE
 @flags.JSON
-def doctor(folders: tuple[Path, ...], quick: bool, verify: bool, cache: Path, as_json: bool) -> int:
+def doctor(folders: tuple[Path, ...], as_json: bool, **values: Any) -> int:
     """Check this machine: libraries, engines, GPUs, memory, file systems and weights, with a remedy for each problem.
 
     Each FOLDER is tried with temporary files, which are removed: can a file be replaced in one step, do locks hold?
     Default: the cache folder, `reports` and the temporary folder. The exit code is 1 if something will not work.
     """
-    from featx.doctor import diagnose
+    from featx.doctor import check_machine
 
-    done = diagnose(folders, cache=cache, quick=quick, verify=verify, progress=progress())
+    done = check_machine(folders, progress=progress(), **values)
     if as_json:
         flags.print_json(done.record())
     else:

@@ -129,6 +129,7 @@ COMMAND_WORDS = (
     _word("gradcam grad-cam cam explain heatmap attention", "saliency"),
     _word("clean clear stores", "cache prune", "cache ls"),
     _word("example tutorial quickstart", "demo"),
+    _word("diagnose diagnostics selftest self-test env env-info sysinfo system-info", "doctor"),
 )
 
 

@@ -1,8 +1,8 @@
+from .all_checks import MachineCheck, check_machine
 from .check_rows import CheckRow
-from .diagnosis import Diagnosis, diagnose
 
 __all__ = [
     "CheckRow",
-    "Diagnosis",
-    "diagnose",
+    "MachineCheck",
+    "check_machine",
 ]

@@ -14,13 +14,14 @@ from typing import Any
 
 from featx import __version__
 from featx.digest import canonical
+from featx.errors import ConfigError
 from featx.progress import Progress, Silent
 
 from . import disk_checks, engine_checks, libraries, resources, timings, weights_checks
 from .check_rows import Check, CheckContext, CheckRow, problem
 from .engine_trial import ask_engines
 
-__all__ = ["CHECKS", "Diagnosis", "diagnose"]
+__all__ = ["CHECKS", "MachineCheck", "check_machine"]
 
 # In the order of the table. A new check is a function that yields rows, an entry here, and a test.
 CHECKS = (
@@ -55,7 +56,7 @@ CHECKS = (
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class MachineCheck:
     """The rows of all checks.
 
     Attributes
@@ -76,7 +77,7 @@ class Diagnosis:
 
         Examples
         --------
-        >>> Diagnosis((CheckRow("cores", "2 of 2 usable"),)).record()["problems"]
+        >>> MachineCheck((CheckRow("cores", "2 of 2 usable"),)).record()["problems"]
         0
         """
         return {
@@ -88,14 +89,15 @@ class Diagnosis:
         }
 
 
-def diagnose(
+def check_machine(
     folders: Sequence[Path | str] = (),
     *,
     cache: Path | str = "cache",
     quick: bool = False,
     verify: bool = False,
+    only: Sequence[str] = (),
     progress: Progress | None = None,
-) -> Diagnosis:
+) -> MachineCheck:
     """Check what featx needs of this machine.
 
     A check that fails unexpectedly is a problem in the table, too.
@@ -111,28 +113,52 @@ def diagnose(
         Leave out the trial extraction and the timings.
     verify : bool
         Compare the weights files that are found with their checksums.
+    only : sequence of str
+        Headings of the table to check; by default all.
     progress : Progress, optional
         Receiver of progress.
 
     Returns
     -------
-    Diagnosis
+    MachineCheck
         The rows.
+
+    Raises
+    ------
+    ConfigError
+        If `only` names no heading.
 
     Examples
     --------
-    >>> done = diagnose(quick=True)
-    >>> {row.heading for row in done.rows} >= {"Software", "Engines", "Machine", "Folders", "Weights"}
-    True
+    >>> done = check_machine(["."], only=["folders"])
+    >>> [row.status for row in done.rows if row.name == "rename"]
+    ['ok']
     """
+    checks = _chosen(quick, only)
     context = CheckContext(
         cache=Path(cache),
         folders=tuple(map(Path, folders)) or (Path(cache), Path("reports"), _temporary()),
         verify=verify,
-        ask=functools.cache(functools.partial(ask_engines, Path(cache), quick=quick)),
+        ask=functools.cache(functools.partial(ask_engines, Path(cache), quick=not _timed(checks))),
     )
-    checks = [check for check in CHECKS if not (quick and check.timed)]
-    return Diagnosis(tuple(_rows(checks, context, progress or Silent())))
+    return MachineCheck(tuple(_rows(checks, context, progress or Silent())))
+
+
+def _chosen(quick: bool, only: Sequence[str]) -> list[Check]:
+    known = dict.fromkeys(check.heading.lower() for check in CHECKS)
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigError(
+            f"The 'only' parameter must be some of {', '.join(known)}. Got {unknown[0]!r} instead."
+        )
+    return [
+        check
+        for check in CHECKS
+        if not (quick and check.timed) and (not only or check.heading.lower() in only)
+    ]
+
+
+def _timed(checks: Sequence[Check]) -> bool:
+    return any(check.timed for check in checks)
 
 
 def _temporary() -> Path:
