@@ -17,6 +17,7 @@ _GPU_BUILDS = {
     "jax": "pip install 'jax[cuda12]'",
     "torch": "pip install torch",
 }
+_CHOOSE_BACKEND = f"Set KERAS_BACKEND to one of {', '.join(_GPU_BUILDS)}."
 # CUDA 12 runs on this driver and newer ones.
 _OLDEST_DRIVER = 525
 _CAPABILITIES = {"FP32": "float32", "BF16": "bfloat16", "FP16": "float16"}
@@ -29,20 +30,15 @@ def check_backend(context: CheckContext) -> Iterator[CheckRow]:
     done = context.trial("backend")
     given = context.environment.get("KERAS_BACKEND", "")
     if "error" in done:
-        remedy = (
-            f"Set KERAS_BACKEND to tensorflow instead of {given}, or install {given}."
-            if given not in ("", "tensorflow")
-            else "Run `pip install --force-reinstall tensorflow keras` in the environment of featx."
-        )
+        remedy = _CHOOSE_BACKEND
+        if given in {"", *_GPU_BUILDS}:
+            wanted = given or "tensorflow"
+            remedy = f"Run `pip install --force-reinstall keras {wanted}` in the environment of featx."
         yield problem("Keras backend", f"{given or 'Keras'} cannot be imported: {done['error']}", remedy)
         return
     name = str(done["name"])
     if name not in _GPU_BUILDS:
-        yield problem(
-            "Keras backend",
-            f"{name}, which featx does not run on",
-            f"Set KERAS_BACKEND to one of {', '.join(_GPU_BUILDS)}.",
-        )
+        yield problem("Keras backend", f"{name}, which featx does not run on", _CHOOSE_BACKEND)
         return
     found = versions(["keras", *_GPU_BUILDS])
     others = [f"{other} {found[other]}" for other in _GPU_BUILDS if other in found and other != name]

@@ -61,6 +61,8 @@ def _by_nvml(cards: GraphicsCards) -> GraphicsCards | None:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
         names = tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
         return GraphicsCards(names, str(pynvml.nvmlSystemGetDriverVersion()), cards.closed) if names else None
+    except pynvml.NVMLError as error:  # a GPU that has fallen off the bus
+        return GraphicsCards(cards.names, cards.driver, cards.closed, str(error))
     finally:
         pynvml.nvmlShutdown()
 

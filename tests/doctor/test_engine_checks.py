@@ -49,12 +49,17 @@ def test_the_backend_that_works_is_named_with_the_others(libraries: dict[str, st
         (
             {},
             "Keras cannot be imported: ImportError: libcuda",
-            "pip install --force-reinstall tensorflow keras",
+            "pip install --force-reinstall keras tensorflow",
+        ),
+        (
+            {"KERAS_BACKEND": "theano"},
+            "theano cannot be imported: ImportError: libcuda",
+            "Set KERAS_BACKEND to one of tensorflow, jax, torch.",
         ),
         (
             {"KERAS_BACKEND": "jax"},
             "jax cannot be imported: ImportError: libcuda",
-            "Set KERAS_BACKEND to tensorflow instead of jax, or install jax.",
+            "pip install --force-reinstall keras jax",
         ),
     ],
 )

@@ -92,6 +92,16 @@ def test_a_library_that_does_not_fit_the_driver_is_an_error(nvml: ModuleType) ->
     assert (found.names, found.error) == (("NVIDIA A100",), "Driver/library version mismatch")
 
 
+def test_a_gpu_that_does_not_answer_is_an_error(nvml: ModuleType) -> None:
+    def fail(index: int) -> None:
+        raise RuntimeError("GPU is lost")
+
+    nvml.nvmlDeviceGetHandleByIndex = fail
+    found = graphics._by_nvml(CARDS)
+    assert found is not None
+    assert (found.names, found.error) == (("NVIDIA A100",), "GPU is lost")
+
+
 def test_without_nvml_the_files_count(nvml: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("NVML Shared Library Not Found")

@@ -79,6 +79,8 @@ def test_a_preset_is_checked_too(folder: Path) -> None:
     sparse(preset / "model.weights.h5", 4 * row.parameters)
     (found,) = checked()
     assert found.figures["backbones"] == [row.name]
+    (verified,) = checked(verify=True)
+    assert verified.found.endswith("(0 of 1 checksums compared; the others are not published)")
     (preset / "SHA256SUMS").write_text(f"{'0' * 64}  config.json\n")
     assert [one.status for one in checked(verify=True)] == ["problem", "note"]
 
