@@ -97,7 +97,7 @@ def check_free_space(context: CheckContext) -> Iterator[CheckRow]:
         free = facts.f_bavail * facts.f_frsize
         # File systems without a fixed number of inodes state none.
         inodes = facts.f_favail if facts.f_files else None
-        text = f"{free / 1e9:.1f} GB" + (f" and {inodes:,} inodes" if inodes is not None else "") + " free"
+        text = f"{free / 1e9:.1f} GB{_inodes(inodes)} free"
         figures = {"bytes": free, "inodes": inodes}
         remedy = "Free some space, or give another folder."
         place = str(folder)
@@ -107,6 +107,12 @@ def check_free_space(context: CheckContext) -> Iterator[CheckRow]:
             yield note("free space", text, remedy, figures, place=place)
         else:
             yield ok("free space", text, figures, place=place)
+
+
+def _inodes(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f" and {count / 1e6:.1f} million inodes" if count >= 1e6 else f" and {count:,} inodes"
 
 
 def check_writing(context: CheckContext) -> Iterator[CheckRow]:
