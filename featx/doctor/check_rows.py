@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Check", "CheckContext", "CheckRow", "Figures", "Trials", "note", "ok", "problem"]
+__all__ = ["Check", "CheckContext", "CheckRow", "Figures", "Trials", "existing", "note", "ok", "problem"]
 
 Figures = Mapping[str, Any]
 Trials = Mapping[str, Figures]
@@ -71,6 +71,18 @@ def problem(
 ) -> CheckRow:
     """Make a row of something that will not work."""
     return CheckRow(name, found, "problem", remedy, place, figures or {})
+
+
+def existing(folder: Path) -> Path:
+    """Return a folder, or the nearest folder above it that exists.
+
+    Examples
+    --------
+    >>> existing(Path("/no/such/folder"))
+    PosixPath('/')
+    """
+    place = folder.absolute()
+    return next(one for one in (place, *place.parents) if one.is_dir())
 
 
 def _no_trials() -> Trials:

@@ -17,8 +17,7 @@ from filelock import FileLock
 from featx.errors import DiskError
 from featx.files import aside_folder, exchange
 
-from .check_rows import CheckContext, CheckRow, note, ok, problem
-from .engine_trial import existing
+from .check_rows import CheckContext, CheckRow, existing, note, ok, problem
 from .lock_trial import FILE, hold_range
 
 __all__ = [

@@ -18,9 +18,9 @@ from typing import Any
 from featx.files import aside_folder
 from featx.process import quieten_tensorflow
 
-from .check_rows import Trials
+from .check_rows import Trials, existing
 
-__all__ = ["ask_engines", "existing"]
+__all__ = ["ask_engines"]
 
 _COMMAND = (sys.executable, "-P", "-m", "featx.doctor.engine_trial")
 _SECONDS = 180.0
@@ -89,12 +89,6 @@ def _end(code: int, stderr: bytes) -> str:
         return f"the process was ended by {signal.Signals(-code).name}"
     last = stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
     return f"the process ended with exit code {code} ({last[0][:200]})"
-
-
-def existing(folder: Path) -> Path:
-    """Return a folder, or the nearest folder above it that exists."""
-    place = folder.absolute()
-    return next(one for one in (place, *place.parents) if one.is_dir())
 
 
 def _backend(cache: Path) -> dict[str, Any]:

@@ -60,10 +60,10 @@ def check_threads(context: CheckContext) -> Iterator[CheckRow]:
 
 def check_memory(context: CheckContext) -> Iterator[CheckRow]:
     """Compare the memory that this process may take with what an extraction needs."""
-    free, total = available_memory(context.root), _total_memory(context)
+    free, total = available_memory(context.root), _meminfo(context, "MemTotal:")
     figures = {"available": free, "machine": total}
     text = f"{free / _GB:.1f} GB available of {total / _GB:.1f} GB"
-    if total and free < _memory_of_kernel(context):
+    if total and free < _meminfo(context, "MemAvailable:"):
         text += ", limited by a control group"
     if free < _LEAST_MEMORY:
         yield problem(
@@ -77,14 +77,6 @@ def check_memory(context: CheckContext) -> Iterator[CheckRow]:
         yield note("memory", f"{text}; large networks may not fit", remedy, figures)
     else:
         yield ok("memory", text, figures)
-
-
-def _total_memory(context: CheckContext) -> int:
-    return _meminfo(context, "MemTotal:")
-
-
-def _memory_of_kernel(context: CheckContext) -> int:
-    return _meminfo(context, "MemAvailable:")
 
 
 def _meminfo(context: CheckContext, name: str) -> int:

@@ -12,8 +12,7 @@ from featx.files import aside_folder, write_bytes
 from featx.images import load_image
 from featx.machine import usable_cores
 
-from .check_rows import CheckContext, CheckRow, ok, problem
-from .engine_trial import existing
+from .check_rows import CheckContext, CheckRow, existing, ok, problem
 
 __all__ = ["check_decode", "check_forward", "check_round_trip", "check_write"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from featx.doctor.all_checks import CHECKS, MachineCheck, check_machine
 from featx.doctor.check_rows import Check, CheckContext, CheckRow, note, ok, problem
 from featx.errors import ConfigError
 
+FILES = [file for file in Path(all_checks.__file__).parent.glob("*.py") if file.stem != "__init__"]
 GOOD = {
     "backend": {"name": "tensorflow"},
     "gpus": {"seen": 0},
@@ -52,6 +54,17 @@ def test_every_check_gives_rows_under_its_heading(tmp_path: Path, asked: list[bo
     assert {row.heading for row in done.rows} == {check.heading for check in CHECKS}
     assert not [row for row in done.rows if "the check failed" in row.found]
     assert asked == [False]
+
+
+def test_no_check_is_forgotten() -> None:
+    rooms = [vars(importlib.import_module(f"featx.doctor.{file.stem}")) for file in FILES]
+    written = {
+        value
+        for names in rooms
+        for name, value in names.items()
+        if name.startswith("check_") and callable(value)
+    }
+    assert {check.run for check in CHECKS} == written - {check_machine}
 
 
 def test_checks_are_functions_that_say_what_they_check() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from featx.doctor.check_rows import Check, CheckContext, CheckRow, note, ok, problem
+from featx.doctor.check_rows import Check, CheckContext, CheckRow, existing, note, ok, problem
 
 
 def test_each_status_has_its_row() -> None:
@@ -29,3 +31,8 @@ def test_a_check_is_named_after_its_function() -> None:
         yield ok("a", "b")
 
     assert Check("Folders", check_free_space).name == "free space"
+
+
+def test_the_nearest_folder_that_exists(tmp_path: Path) -> None:
+    assert existing(tmp_path / "a" / "b") == tmp_path
+    assert existing(tmp_path) == tmp_path

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from featx.doctor import engine_trial
-from featx.doctor.engine_trial import answer, ask_engines, existing
+from featx.doctor.engine_trial import answer, ask_engines
 
 STAGES = ["backend", "gpus", "openvino", "round_trip", "forward"]
 SAY = 'import sys; sys.stdout.write(\'{"stage": "backend", "name": "jax"}\\n\'); sys.stdout.flush(); '
@@ -102,8 +102,3 @@ def test_the_process_prints_a_line_for_each_stage(
         {"stage": "gpus", "cache": "c"},
         {"stage": "forward", "cache": "c"},
     ]
-
-
-def test_the_nearest_folder_that_exists(tmp_path: Path) -> None:
-    assert existing(tmp_path / "a" / "b") == tmp_path
-    assert existing(tmp_path) == tmp_path
