@@ -105,7 +105,7 @@ def check_gpus(context: CheckContext) -> Iterator[CheckRow]:
         yield note(
             "GPUs", f"{shown}; hidden by CUDA_VISIBLE_DEVICES={hidden}", "Unset it to use them.", figures
         )
-    elif cards.driver and cards.closed:
+    elif cards.closed:
         text = f"{shown}; this process was given none of them"
         yield note("GPUs", text, "Ask the batch system or the container for a GPU.", figures)
     else:
