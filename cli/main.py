@@ -31,7 +31,7 @@ STEPS = {
     "Extract, fine-tune and train": ("extract", "finetune", "train-svm"),
     "Report": ("report", "saliency"),
     "Whole studies": ("study", "demo", "cluster"),
-    "Networks and caches": ("zoo", "cache"),
+    "Networks, caches and the machine": ("zoo", "cache", "doctor"),
 }
 COMMANDS = tuple(sorted(name for names in STEPS.values() for name in names))
 

@@ -134,6 +134,7 @@ COMMAND_WORDS = (
     _word("sbatch hpc queue", "cluster slurm"),
     _word("k8s kubectl helm", "cluster kubernetes"),
     _word("certificate ssl", "cluster tls"),
+    _word("diagnose diagnostics selftest self-test env env-info sysinfo system-info", "doctor"),
 )
 
 

@@ -32,6 +32,7 @@ from featx.errors import DiskError, InputError
 __all__ = [
     "ASIDE",
     "aside_folder",
+    "exchange",
     "find_files",
     "folder_aside",
     "forget_listing",
@@ -235,7 +236,7 @@ def _put(aside: Path, target: Path, spare: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise
-    if _exchange(aside, target):
+    if exchange(aside, target):
         return
     spare.mkdir()
     old = spare / target.name
@@ -247,7 +248,7 @@ def _put(aside: Path, target: Path, spare: Path) -> None:
         raise
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
     """Exchange two names in one step; False where the system or the file system cannot do that."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
