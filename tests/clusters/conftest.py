@@ -19,7 +19,7 @@ import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 BIN = Path(sys.executable).parent
-WAIT_SECONDS = 300.0
+WAIT_SECONDS = 900.0
 CONF = """
 ClusterName=featx
 SlurmctldHost={host}(127.0.0.1)

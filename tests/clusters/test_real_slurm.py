@@ -109,7 +109,7 @@ def test_a_job_that_goes_back_into_the_queue_resumes(slurm: Slurm, tmp_path: Pat
     images = 600
     draw_dermoscopy(tmp_path / "derm", images=images, size=32)
     # Many views of each image, so that there is time to interrupt.
-    line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 150 -b 4"]
+    line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 100 -b 4"]
     script = printed(slurm, tmp_path, "derm/manifest.csv", *line)
     job = f"{slurm.call('sbatch', '--parsable', script, folder=tmp_path)}_1"
     slurm.wait(job, "RUNNING")
