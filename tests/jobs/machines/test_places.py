@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 
 from featx.errors import ClusterError, ConfigError
+from featx.images import read_keys
 from featx.jobs.machines.places import given_executor, open_place, parse_place
 from featx.progress import Silent
+
+Make = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +75,7 @@ def test_this_machine_has_the_slots_that_were_asked_for() -> None:
         assert (place.total(), place.slots(), place.most, place.whole) == (3, {"": 3}, 3, True)
 
 
-def test_any_executor_is_a_place_and_is_left_open(
-    fake_worker: Path, make_task: Callable[..., dict[str, Any]]
-) -> None:
+def test_any_executor_is_a_place_and_is_left_open(fake_worker: Path, make_task: Make) -> None:
     with ThreadPoolExecutor(2) as executor:
         with given_executor(executor, 1) as place:
             assert (place.total(), place.whole) == (2, False)
@@ -81,36 +83,43 @@ def test_any_executor_is_a_place_and_is_left_open(
         assert executor.submit(int).result() == 0
 
 
+def hashing(make_task: Make, data: Path, tmp_path: Path, name: str) -> dict[str, Any]:
+    """Make a job that real worker processes do: they import nothing of these tests."""
+    output = str(tmp_path / f"{name}.csv")
+    place = {"manifest": str(data), "root": None, "cache": str(tmp_path / "cache"), "allow_outside": False}
+    return make_task(name, kind="hash", arguments={**place, "part": [0, 1], "output": output})
+
+
 @pytest.mark.slow
 def test_a_dask_cluster_of_this_machine_speaks_tls_on_loopback_alone(
-    fake_worker: Path, make_task: Callable[..., dict[str, Any]]
+    data: Path, tmp_path: Path, make_task: Make
 ) -> None:
     with open_place("dask", 1, None, Silent()) as place:
         assert place.name.startswith("the Dask cluster at tls://127.0.0.1:")
-        assert place.total() == 1
-        assert place.submit(make_task("one")).result()["event"] == "done"
-        assert place.submit(make_task("killed")).result()["event"] == "died"
-        assert _listening() <= {"127.0.0.1"}
+        assert (place.total(), place.slots()) == (1, {"": 1, "127.0.0.1": 1})
+        assert place.submit(hashing(make_task, data, tmp_path, "one")).result()["event"] == "done"
+        assert _listening() == {"127.0.0.1"}
+    assert len(read_keys(tmp_path / "one.csv")) == 24
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_of_this_machine_runs_jobs(
-    fake_worker: Path, make_task: Callable[..., dict[str, Any]]
-) -> None:
+def test_a_ray_cluster_of_this_machine_runs_jobs(data: Path, tmp_path: Path, make_task: Make) -> None:
     with open_place("ray", 1, None, Silent()) as place:
         assert place.total() == 1
-        assert place.submit(make_task("one")).result()["event"] == "done"
+        assert place.submit(hashing(make_task, data, tmp_path, "one")).result()["event"] == "done"
+    assert len(read_keys(tmp_path / "one.csv")) == 24
 
 
 def _listening() -> set[str]:
-    """Addresses on which this process and its children listen."""
-    ours = {
-        line.split()[0]
-        for line in subprocess.check_output(["ps", "-eo", "pid,ppid"], text=True).splitlines()[1:]
-    }
+    """Addresses on which this process and what it has started listen."""
+    listed = subprocess.check_output(["ps", "-eo", "pid=,ppid="], text=True).splitlines()
+    parents = dict(line.split() for line in listed)
+    ours = {str(os.getpid())}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
     lines = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=False).stdout.splitlines()
     found = set()
     for line in lines:
-        if "python" in line and any(f"pid={pid}," in line for pid in ours):
+        if any(f"pid={pid}," in line for pid in ours):
             found.add(line.split()[3].rpartition(":")[0])
     return found
