@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from featx.errors import ConfigError
-from featx.gpu_queue import wait_for_gpu
+from featx.gpu_queue import QueueTicket, wait_for_gpu
 from featx.gpus import MIB, Device, Gpu, most_free, visible_gpus
 from featx.options import DeviceOptions
 from featx.progress import Progress
@@ -81,22 +81,35 @@ def take_device(
         _limit(options, range(_count_gpus()), progress)
         yield TakenDevice(None, _names(visible_gpus()))
         return
-    chosen, allocated = _choose_gpu(options, wanted, progress)
+    gpu, ticket = _choose_gpu(options, wanted, progress)
+
+    def allocated() -> None:
+        if gpu is not None and ticket is not None:
+            _granted[gpu.uuid] = options.wait_gpu or 0
+            ticket.release()
+
     try:
-        gpu = chosen
-        hidden = chosen is not None and bool(chosen.uuid) and _hide(options, chosen.uuid)
-        _before_use(options)
-        if chosen is not None and hidden and _count_gpus() == 1:
-            gpu = replace(chosen, index=0)
-        device = choose_device(Device("gpu", None) if options.wait_gpu and wanted is None else wanted, gpu)
+        device = _open(options, wanted, gpu)
         if device.kind == "gpu":
             _limit(options, [device.index or 0], progress)
-        if chosen is not None and device.kind == "gpu":
-            unknown = "; the package nvidia-ml-py would tell how much is free" if chosen.free is None else ""
-            progress.say(f"using {chosen}{unknown}")
-        yield TakenDevice(device, chosen.name if chosen and device.kind == "gpu" else device.kind, allocated)
+        if device.kind == "cpu" or gpu is None:
+            yield TakenDevice(device, device.kind, allocated)
+            return
+        unknown = "; the package nvidia-ml-py would tell how much is free" if gpu.free is None else ""
+        progress.say(f"using {gpu}{unknown}")
+        yield TakenDevice(device, gpu.name, allocated)
     finally:
-        allocated()
+        if ticket is not None:
+            ticket.release()
+
+
+def _open(options: DeviceOptions, wanted: Device | None, gpu: Gpu | None) -> Device:
+    """Let the backend of Keras look for GPUs, and name the chosen one as the backend does."""
+    hidden = gpu is not None and bool(gpu.uuid) and _hide(options, gpu.uuid)
+    _before_use(options)
+    if gpu is not None and hidden and _count_gpus() == 1:
+        gpu = replace(gpu, index=0)
+    return choose_device(Device("gpu", None) if options.wait_gpu and wanted is None else wanted, gpu)
 
 
 def _names(gpus: Sequence[Gpu]) -> str:
@@ -105,8 +118,8 @@ def _names(gpus: Sequence[Gpu]) -> str:
 
 def _choose_gpu(
     options: DeviceOptions, wanted: Device | None, progress: Progress
-) -> tuple[Gpu | None, Callable[[], None]]:
-    """Choose a GPU by what its driver tells; None where it tells nothing. Return also how to let the next job go on."""
+) -> tuple[Gpu | None, QueueTicket | None]:
+    """Choose a GPU by what its driver tells; None where it tells nothing."""
 
     def look() -> tuple[Gpu, ...]:
         gpus = visible_gpus()
@@ -115,23 +128,18 @@ def _choose_gpu(
             return same or gpus
         return gpus[wanted.index : wanted.index + 1]
 
-    gpu, release = _wait(options, look, progress) if options.wait_gpu else (_pick(options, look()), _nothing)
+    ticket = None
+    gpus = look()
+    if options.wait_gpu:
+        gpu = next((gpu for gpu in gpus if _granted.get(gpu.uuid, 0) >= options.wait_gpu), None)
+        if gpu is None:
+            gpu, ticket = wait_for_gpu(options.wait_gpu, look, progress)
+            ticket.release_later()
+    else:
+        gpu = _pick(options, gpus)
     if gpu is not None:
         _given[options.device] = gpu.uuid
-    return gpu, release
-
-
-def _wait(
-    options: DeviceOptions, look: Callable[[], tuple[Gpu, ...]], progress: Progress
-) -> tuple[Gpu, Callable[[], None]]:
-    megabytes = options.wait_gpu or 0
-    for gpu in look():
-        if _granted.get(gpu.uuid, 0) >= megabytes:
-            return gpu, _nothing
-    gpu, ticket = wait_for_gpu(megabytes, look, progress)
-    ticket.release_later()
-    _granted[gpu.uuid] = megabytes
-    return gpu, ticket.release
+    return gpu, ticket
 
 
 def _pick(options: DeviceOptions, gpus: tuple[Gpu, ...]) -> Gpu | None:

@@ -189,6 +189,9 @@ def test_a_job_that_fails_frees_its_place(box, tmp_path):
         assert len(tickets(tmp_path)) == 1
         raise ZeroDivisionError
     assert tickets(tmp_path) == []
+    # It has allocated nothing, so that the next call in this process waits again.
+    with take_device(DeviceOptions(wait_gpu=100), Silent()):
+        assert len(tickets(tmp_path)) == 1
 
 
 def test_a_certain_gpu_is_waited_for(box, monkeypatch):

@@ -37,6 +37,7 @@ def make_task(tmp_path: Path, lease: Lease) -> Callable[..., dict[str, Any]]:
             "slots": {"": 2},
             "cores": None,
             "gpus": 0,
+            "memory": 1 << 30,
             "grace": 60,
             **more,
         }
