@@ -106,7 +106,7 @@ def interrupted(slurm: Slurm, job: str, folder: Path, *command: str) -> int:
 
 
 def test_a_job_that_goes_back_into_the_queue_resumes(slurm: Slurm, tmp_path: Path) -> None:
-    images = 600
+    images = 400
     draw_dermoscopy(tmp_path / "derm", images=images, size=32)
     # Many views of each image, so that there is time to interrupt.
     line = ["--form", "array", "--array", "1", "--extract", f"{EXTRACT} --views 100 -b 4"]
