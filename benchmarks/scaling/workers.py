@@ -4,7 +4,7 @@
 
 Shards: `featx extract --shard I/N` in 1, 2 and 4 processes at once, with threads as they are by default, and with one
 thread for each of reading and the network, each process pinned to a core. All take turns on the same images.
-Places: `featx extract --cluster PLACE -j N --parts P` with one part and with many. Overhead of a job is (time with P
+Places: `featx extract --cluster PLACE -j 1 --parts P` with one part and with many, one job at a time. Overhead of a job is (time with P
 parts - time with one) / (P - 1), without the seconds of the images themselves. Places whose library or option is
 missing are left out. At the end, both are extrapolated to 1,000 workers and 100 million images.
 """
@@ -119,7 +119,9 @@ def compare_shards(images: Path, count: int, home: Path, backbone: str, turns: i
     shards(images, home, backbone, LAYOUTS[0])  # exports the network
     for _ in range(turns):
         for layout in LAYOUTS:
-            taken[layout.name].append(shards(images, home, backbone, layout))
+            one = shards(images, home, backbone, layout)
+            taken[layout.name].append(one)
+            print(f"{layout.name}: {one}", file=sys.stderr, flush=True)
     fields = ("wall", "cpu", "inside", "start")
     medians = {
         name: Taken(*(statistics.median(getattr(one, field) for one in items) for field in fields))
@@ -166,6 +168,7 @@ def at_place(images: Path, home: Path, backbone: str, place: str, jobs: int, par
     if done.returncode:
         print(f"{place}, {parts} parts: {' '.join(done.stderr.split()[-60:])}", flush=True)
         return None
+    print(f"{place}, {parts} parts: {wall:.1f} s", file=sys.stderr, flush=True)
     return Taken(wall, 0.0)
 
 
@@ -218,7 +221,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", choices=("shards", "places"))
     parser.add_argument("--places", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
-    parser.add_argument("--jobs", type=int, default=len(CORES), help="at once, for places")
+    parser.add_argument("--jobs", type=int, default=1, help="at once, for places")
     parser.add_argument("--parts", type=int, default=9, help="for places")
     parser.add_argument("--home", type=Path, help="folder for images and caches")
     given = parser.parse_args()
