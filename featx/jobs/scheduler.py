@@ -198,12 +198,14 @@ class Scheduler:
             )
 
     def _hear(self, job: StudyJob, event: Mapping[str, Any]) -> None:
-        if event["event"] == "done":
-            self.states[job.digest] = read_state(job, self.output)
+        state = read_state(job, self.output)
+        # A machine that is lost after the end of a job takes the answer with it, not the job's result.
+        if event["event"] == "done" or state.name == "done":
+            self.states[job.digest] = state
             if job.digest not in self._wholes:
                 self.done.append(job)
                 self._progress.advance()
-                self._progress.say(f"{job.label}: done in {event['seconds']:.0f} s")
+                self._progress.say(f"{job.label}: done in {state.result.get('seconds', 0):.0f} s")
         elif event["event"] == "failed":
             self._fail(job, event["reason"])
         elif self._stops:

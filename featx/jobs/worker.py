@@ -256,7 +256,9 @@ def _do(task: dict[str, Any], resources: WorkerResources, events: _Events) -> No
     try:
         with hold_lease(folder / _LEASE, _leave, _wait) as lease:
             assert lease is not None, "a worker waits for its lease until it is interrupted"
-            events.send(**_run(task, folder, resources, _JobProgress(lease)))
+            event = _run(task, folder, resources, _JobProgress(lease))
+        # Whoever hears of the end may end this process, which must have given its lease back by then.
+        events.send(**event)
     except KeyboardInterrupt:
         print("interrupted; the next run resumes from the last checkpoint", flush=True)
         events.send(event="interrupted")

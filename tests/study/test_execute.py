@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,24 @@ def test_a_study_may_run_beside_the_main_thread(write_study: Callable[..., Path]
 def test_no_jobs_at_once_is_an_error(write_study: Callable[..., Path]) -> None:
     with pytest.raises(ConfigError, match="'jobs' parameter must be at least 1"):
         run(write_study(ONE), jobs=0)
+
+
+class _LosesAnswers(ThreadPoolExecutor):
+    """An engine that runs jobs and loses their results."""
+
+    def submit(self, function: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        def run_and_lose() -> None:
+            function(*given, **named)
+            raise ConnectionError("the machine has gone")
+
+        return super().submit(run_and_lose)
+
+
+def test_a_job_whose_answer_is_lost_is_not_done_again(
+    write_study: Callable[..., Path], fake_worker: Path
+) -> None:
+    with _LosesAnswers(1) as executor:
+        outcome = run(write_study(ONE), executor=executor, retries=0)
+    assert (len(outcome.done), outcome.failed) == (3, {})
+    assert len(calls(fake_worker)) == 3
+    assert not list((fake_worker.parent / "out").glob("jobs/*/worker"))
