@@ -183,7 +183,8 @@ def _dask_target(address: str) -> Any:
 
 def _dask_place(client: Any, cores: int | None) -> Place:
     def workers() -> list[Mapping[str, Any]]:
-        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+        # None are known while the client looks for a scheduler that it has lost.
+        return list(client.scheduler_info(n_workers=-1).get("workers", {}).values())
 
     def submit(task: Task) -> Future[dict[str, Any]]:
         gpus = task["gpus"] and any(worker["resources"].get("GPU") for worker in workers())
