@@ -206,6 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
             _do(task, resources, events)
             tasks.busy.clear()
     except KeyboardInterrupt:
+        # The end of the input, or a second signal, must not disturb the process's own end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return 130
     return 0
 
