@@ -167,7 +167,9 @@ class Scheduler:
         self.executions[job.digest] += 1
         try:
             self._running[self.place.submit(task)] = job
-        except RuntimeError as error:
+        except Exception as error:
+            if not self.place.alive():
+                raise self._lost() from error
             raise ClusterError(
                 f"{self.place.name} takes no more jobs ({error}); the same command resumes"
             ) from error
@@ -192,18 +194,23 @@ class Scheduler:
             self._reached_at = now
         elif now - self._reached_at > _UNREACHED_SECONDS or not self._running:
             self._running.clear()
-            raise ClusterError(
-                f"{self.place.name} was lost; {len(self.done)} jobs were finished by then, and the same command "
-                "resumes from them"
-            )
+            raise self._lost()
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"{self.place.name} was lost; {len(self.done)} jobs were finished by then, and the same command "
+            "resumes from them"
+        )
 
     def _hear(self, job: StudyJob, event: Mapping[str, Any]) -> None:
-        if event["event"] == "done":
-            self.states[job.digest] = read_state(job, self.output)
+        state = read_state(job, self.output)
+        # A machine that is lost after the end of a job takes the answer with it, not the job's result.
+        if event["event"] == "done" or state.name == "done":
+            self.states[job.digest] = state
             if job.digest not in self._wholes:
                 self.done.append(job)
                 self._progress.advance()
-                self._progress.say(f"{job.label}: done in {event['seconds']:.0f} s")
+                self._progress.say(f"{job.label}: done in {state.result.get('seconds', 0):.0f} s")
         elif event["event"] == "failed":
             self._fail(job, event["reason"])
         elif self._stops:
@@ -216,6 +223,8 @@ class Scheduler:
 
     def _lose(self, job: StudyJob, event: Mapping[str, Any]) -> None:
         """Start a job again whose worker or machine has died; fail it when that has happened too often."""
+        if not self.place.alive():
+            raise self._lost()
         reason, tried = _reason(event), self.executions[job.digest]
         if tried <= self._retries:
             self._progress.say(

@@ -206,6 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
             _do(task, resources, events)
             tasks.busy.clear()
     except KeyboardInterrupt:
+        # The end of the input, or a second signal, must not disturb the process's own end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return 130
     return 0
 
@@ -256,7 +259,9 @@ def _do(task: dict[str, Any], resources: WorkerResources, events: _Events) -> No
     try:
         with hold_lease(folder / _LEASE, _leave, _wait) as lease:
             assert lease is not None, "a worker waits for its lease until it is interrupted"
-            events.send(**_run(task, folder, resources, _JobProgress(lease)))
+            event = _run(task, folder, resources, _JobProgress(lease))
+        # Whoever hears of the end may end this process, which must have given its lease back by then.
+        events.send(**event)
     except KeyboardInterrupt:
         print("interrupted; the next run resumes from the last checkpoint", flush=True)
         events.send(event="interrupted")

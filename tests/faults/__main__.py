@@ -3,9 +3,9 @@
     python -m tests.faults [--share 1] [--images DIR]
 
 Kills all verbs at operations on the file system and at random moments, fills the disk below them, flips bits of blocks,
-lets four writers, readers, compaction and pruning work on one store, and reads bad images. Ends with a table of what was
-tried, survived, lost, wrong and hung; exit code 1 if anything did not survive. The whole takes more than an hour on two
-cores; `--share 0.1` does a tenth of it.
+lets four writers, readers, compaction and pruning work on one store, reads bad images, and kills, suspends and cuts off
+the processes of a study on a cluster. Ends with a table of what was tried, survived, lost, wrong and hung; exit code 1 if
+anything did not survive. The whole takes more than two hours on two cores; `--share 0.1` does a tenth of it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import disks, flips, images, kills, writers
+from . import clusters, disks, flips, images, kills, writers
 from .counts import Counts, told
 
-KILLS, WRITES, FLIPS, SECONDS = 1000, 300, 100_000, 60.0
+KILLS, WRITES, FLIPS, SECONDS, CLUSTER_KILLS = 1000, 300, 100_000, 60.0, 120
 
 
 def every_fault(share: float, library: Path | None = None) -> Iterator[Counts]:
@@ -33,6 +33,7 @@ def every_fault(share: float, library: Path | None = None) -> Iterator[Counts]:
     with tempfile.TemporaryDirectory() as folder:
         made = images.make(Path(folder), [*images.MAKERS, images.large])
         yield images.judge([(path, case.wanted) for path, case in made.items()], "bad images")
+    yield from clusters.fault_all(int(CLUSTER_KILLS * share))
     if library is not None:
         files = [path for path in sorted(library.rglob("*")) if path.is_file()]
         yield images.judge([(path, images.EITHER) for path in files], f"images of {library.name}")

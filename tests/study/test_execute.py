@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +312,24 @@ def test_a_study_runs_on_any_executor(write_study: Callable[..., Path], fake_wor
     assert folds.count(None) == 3
     with pytest.raises(ConfigError, match="'cluster' and 'executor' parameters exclude each other"):
         run(path, executor=executor, cluster="dask")
+
+
+class _LosesAnswers(ThreadPoolExecutor):
+    """An engine that runs jobs and loses their results."""
+
+    def submit(self, function: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        def run_and_lose() -> None:
+            function(*given, **named)
+            raise ConnectionError("the machine has gone")
+
+        return super().submit(run_and_lose)
+
+
+def test_a_job_whose_answer_is_lost_is_not_done_again(
+    write_study: Callable[..., Path], fake_worker: Path
+) -> None:
+    with _LosesAnswers(1) as executor:
+        outcome = run(write_study(ONE), executor=executor, retries=0)
+    assert (len(outcome.done), outcome.failed) == (3, {})
+    assert len(calls(fake_worker)) == 3
+    assert not list((fake_worker.parent / "out").glob("jobs/*/worker"))

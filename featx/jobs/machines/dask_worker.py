@@ -20,6 +20,9 @@ _CERTIFICATE, _KEY = "tls-cert.pem", "tls-key.pem"
 class Leave(WorkerPlugin):  # type: ignore[misc]
     """Stops the running job at its next checkpoint when a worker is told to leave, as by SIGTERM at the walltime."""
 
+    # Dask would remove the plugin of an earlier client first, and its teardown stops jobs.
+    idempotent = True
+
     def teardown(self, worker: Any) -> None:
         """Interrupt the jobs of this process."""
         interrupt_workers()

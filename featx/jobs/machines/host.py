@@ -238,6 +238,7 @@ def _follow(worker: _Worker, task: Task, watch: Watch) -> Event:
                 return event
             # A process that a library has forked may hold the pipe open after its worker has ended.
             if worker.process.poll() is not None:
+                # One that was still starting has died of the signal.
                 return next(iter(_read(worker)), {"event": "interrupted" if asked else "died"})
             stop = max(_told(watch), int(_workers().stopping))
             if stop:

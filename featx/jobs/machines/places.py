@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,8 +184,14 @@ def _dask_target(address: str) -> Any:
 def _dask_place(client: Any, cores: int | None) -> Place:
     from .dask_worker import run_in_worker
 
+    known: list[Mapping[str, Any]] = []
+
     def workers() -> list[Mapping[str, Any]]:
-        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+        # While the client looks for a scheduler that it has lost, those that it knew last.
+        with suppress(OSError, RuntimeError):
+            found = client.scheduler_info(n_workers=-1).get("workers")
+            known[:] = known if found is None else found.values()
+        return known
 
     def submit(task: Task) -> Future[dict[str, Any]]:
         declared = [worker["resources"] for worker in workers()]
