@@ -180,7 +180,7 @@ class ExtractSettings(ImageOptions, FeatureOptions, _Networks):
     dry_run: bool = switch(False, "Report what would be done, and stop.")
     shard: str | None = text(
         None,
-        "Extract the I-th of N parts of the images only, cut by image content; for several machines at once.",
+        "Extract the I-th of N parts of the images only, whole batches of distinct images; for several machines at once.",
         metavar="I/N",
     )
     arm: str | None = text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 from featx.cells import csv_text
 from featx.data import Manifest, read_manifest
-from featx.digest import canonical, digest
+from featx.digest import canonical
 from featx.errors import ExtractionError, listing
 from featx.files import write_text
 from featx.images import content_keys
@@ -270,11 +271,24 @@ def _images(settings: ExtractSettings, table: Manifest) -> _Images:
     reasons = {path: str(error) for path, error in found.failures.items()}
     rows = [(name, path, found.keys.get(path, "")) for name, path in zip(table.ids, paths, strict=True)]
     if settings.shard:
-        part, whole = shard_of(settings.shard)
-        rows = [row for row in rows if int((row[2] or digest(row[0]))[:12], 16) % whole == part - 1]
+        rows = _of_shard(rows, settings)
     if reasons and settings.on_error == "fail":
         raise ExtractionError(next(iter(reasons.values())))
     return _Images(tuple(rows), reasons)
+
+
+def _of_shard(rows: list[tuple[str, str, str]], settings: ExtractSettings) -> list[tuple[str, str, str]]:
+    """Choose the rows of a shard: whole batches of distinct images, those that an undivided extraction has too.
+
+    The last bits of a feature may depend on the place of its image in the batch. Images with equal bytes are in one
+    shard.
+    """
+    part, whole = shard_of(settings.shard or "1/1")
+    together = settings.batch_size // math.gcd(settings.batch_size, settings.views)
+    place = {name: number for number, name in enumerate(dict.fromkeys(key or name for name, _, key in rows))}
+    groups = -(-len(place) // together)
+    first, end = ((number * groups // whole) * together for number in (part - 1, part))
+    return [row for row in rows if first <= place[row[2] or row[0]] < end]
 
 
 def _pending(settings: ExtractSettings, target: ExtractionTarget, keys: Iterable[str]) -> PendingTarget:

@@ -41,7 +41,7 @@ class ClusterOptions(Options):
     )
     parts: int | None = whole(
         None,
-        "Number of parts into which an extraction is cut on a cluster, by image content.",
+        "Number of parts into which an extraction is cut: whole batches of distinct images.",
         low=1,
         default_text="one for 1,000 images, at most 4 for each slot",
     )

@@ -1,6 +1,6 @@
 """Parts of a job that run side by side on a cluster, and what a job needs of a machine.
 
-An extraction is cut by the content of its images, SVMs by their folds. Their results meet on the shared disk; the whole
+An extraction is cut into whole batches of distinct images, SVMs by their folds. Their results meet on the shared disk; the whole
 job runs last, and finds all done.
 """
 

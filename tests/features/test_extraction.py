@@ -282,12 +282,19 @@ def test_views_are_kept_or_averaged(run, pictures):
     np.testing.assert_allclose(averaged, rows.mean(axis=1, keepdims=True), rtol=1e-6)
 
 
-def test_shards_share_the_images_out(run, pictures):
+@pytest.mark.parametrize("views", [1, 2])
+def test_shards_share_the_batches_out(run, pictures, views):
+    """Whole batches, so that each image is at the place in its batch where it is without shards."""
     manifest = pictures(20)
-    parts = [run(manifest, shard=f"{part}/3")[0] for part in (1, 2, 3)]
-    assert sum(part.images for part in parts) == 20
-    assert all(part.computed == part.images > 0 for part in parts)
-    assert run(manifest)[0].reused == 20
+    parts = [run(manifest, shard=f"{part}/3", batch_size=4, views=views)[0] for part in (1, 2, 3)]
+    assert [part.images for part in parts] == ([4, 8, 8] if views == 1 else [6, 8, 6])
+    assert all(part.computed == part.images for part in parts)
+    assert run(manifest, views=views)[0].reused == 20
+
+
+def test_more_shards_than_batches_leave_some_empty(run, pictures):
+    parts = [run(pictures(5), shard=f"{part}/3", batch_size=4)[0] for part in (1, 2, 3)]
+    assert [part.images for part in parts] == [0, 4, 1]
 
 
 def test_a_dry_run_computes_and_writes_nothing(run, pictures, tmp_path, fake):

@@ -13,7 +13,7 @@ from featx.jobs import ClusterOptions, verb_on_cluster
 from featx.jobs import on_cluster as module
 
 HERE = ClusterOptions(cluster="local", parts=2)
-NETWORK = {"backbone": ["tiny"], "weights": ["random"], "image_size": 32, "engine": "keras"}
+NETWORK = {"backbone": ["tiny"], "weights": ["random"], "image_size": 32, "engine": "keras", "batch_size": 4}
 
 
 def test_without_a_cluster_the_verb_is_called_as_it_is(data: Path, tmp_path: Path) -> None:
