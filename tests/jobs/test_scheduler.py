@@ -35,7 +35,7 @@ class Told(Silent):
         self.lines.append(message)
 
 
-class Desk:
+class StandIn:
     """A place whose jobs are answered by a function."""
 
     def __init__(self, answer: Answer, whole: bool = False) -> None:
@@ -43,7 +43,7 @@ class Desk:
         self.up = True
         self._answer, self._pool = answer, ThreadPoolExecutor(1)
         self.place = Place(
-            "the desk", self._submit, lambda: {"": 2}, lambda: 2, whole=whole, alive=lambda: self.up
+            "the stand-in", self._submit, lambda: {"": 2}, lambda: 2, whole=whole, alive=lambda: self.up
         )
 
     def _submit(self, task: Mapping[str, Any]) -> Future[dict[str, Any]]:
@@ -64,25 +64,25 @@ def job(name: str, kind: str = "svm", **more: Any) -> StudyJob:
     return StudyJob(kind, name, {"name": name}, {"name": name}, **more)
 
 
-def run(desk: Desk, folder: Path, *jobs: StudyJob, **options: Any) -> Scheduler:
+def run(stand_in: StandIn, folder: Path, *jobs: StudyJob, **options: Any) -> Scheduler:
     states = {one.digest: State("pending") for one in jobs}
-    scheduler = Scheduler(desk.place, folder, states, **{"retries": 2, "progress": Silent(), **options})
+    scheduler = Scheduler(stand_in.place, folder, states, **{"retries": 2, "progress": Silent(), **options})
     with scheduler.on_duty():
         scheduler.do(jobs)
     return scheduler
 
 
-def names(desk: Desk) -> list[str]:
-    return [task["label"] for task in desk.tasks]
+def names(stand_in: StandIn) -> list[str]:
+    return [task["label"] for task in stand_in.tasks]
 
 
 def test_jobs_wait_for_what_they_need(tmp_path: Path) -> None:
-    desk = Desk(done)
+    stand_in = StandIn(done)
     first = job("first", "extract")
     second = job("second", needs=(first.digest,), takes={"features": first.digest})
-    scheduler = run(desk, tmp_path, second, first)
-    assert names(desk) == ["extract first", "svm second"]
-    assert desk.tasks[1]["arguments"] == {"name": "second", "features": []}
+    scheduler = run(stand_in, tmp_path, second, first)
+    assert names(stand_in) == ["extract first", "svm second"]
+    assert stand_in.tasks[1]["arguments"] == {"name": "second", "features": []}
     assert [one.name for one in scheduler.done] == ["first", "second"]
 
 
@@ -93,22 +93,22 @@ def test_a_job_says_who_schedules_it_and_what_it_needs(tmp_path: Path) -> None:
         holders.append(Watch(Path(task["scheduler"]["path"]), task["scheduler"]["token"]).holder())
         return done(task)
 
-    desk = Desk(look)
-    run(desk, tmp_path, job("one", "extract"))
+    stand_in = StandIn(look)
+    run(stand_in, tmp_path, job("one", "extract"))
     assert holders[0] is not None
     assert holders[0]["pid"] == os.getpid()
-    (task,) = desk.tasks
+    (task,) = stand_in.tasks
     assert (task["gpus"], task["slots"], task["cores"]) == (1, {"": 2}, None)
     assert Path(task["folder"]).is_absolute()
     assert not list(tmp_path.glob(".scheduler*"))
 
 
 def test_parts_come_before_the_whole_which_joins_them(tmp_path: Path) -> None:
-    desk = Desk(done)
-    scheduler = run(desk, tmp_path, job("big", "extract", images=4000))
-    assert names(desk)[-1] == "extract big"
-    assert len(desk.tasks) == 5
-    assert [task["arguments"].get("compact") for task in desk.tasks] == [None] * 4 + [True]
+    stand_in = StandIn(done)
+    scheduler = run(stand_in, tmp_path, job("big", "extract", images=4000))
+    assert names(stand_in)[-1] == "extract big"
+    assert len(stand_in.tasks) == 5
+    assert [task["arguments"].get("compact") for task in stand_in.tasks] == [None] * 4 + [True]
     assert [one.name for one in scheduler.done] == ["big"]
 
 
@@ -123,11 +123,11 @@ def test_finished_parts_are_not_done_again(tmp_path: Path) -> None:
         return done(task)
 
     big = job("big", "extract", images=4000)
-    first = run(Desk(lose_one), tmp_path, big)
+    first = run(StandIn(lose_one), tmp_path, big)
     assert first.failed == {"extract big": "sick"}
-    desk = Desk(lose_one)
-    run(desk, tmp_path, big)
-    assert names(desk) == ["extract big, part 3 of 4", "extract big"]
+    stand_in = StandIn(lose_one)
+    run(stand_in, tmp_path, big)
+    assert names(stand_in) == ["extract big, part 3 of 4", "extract big"]
 
 
 @pytest.mark.parametrize("event", [{"event": "died", "code": -9}, RuntimeError("machine gone")])
@@ -138,9 +138,9 @@ def test_what_died_is_tried_again_so_often_and_then_fails(event: Any, tmp_path: 
         assert isinstance(event, dict)
         return event
 
-    told, desk = Told(), Desk(die)
-    scheduler = run(desk, tmp_path, job("one"), progress=told)
-    assert len(desk.tasks) == 3
+    told, stand_in = Told(), StandIn(die)
+    scheduler = run(stand_in, tmp_path, job("one"), progress=told)
+    assert len(stand_in.tasks) == 3
     (reason,) = scheduler.failed.values()
     assert reason.endswith("(3 attempts)")
     assert ("SIGKILL" in reason) != ("machine gone" in reason)
@@ -155,7 +155,7 @@ def test_a_job_whose_machine_leaves_goes_elsewhere_without_counting(tmp_path: Pa
         left[0] -= 1
         return {"event": "interrupted"} if left[0] else done(task)
 
-    scheduler = run(Desk(leave), tmp_path, job("one"), retries=0)
+    scheduler = run(StandIn(leave), tmp_path, job("one"), retries=0)
     assert scheduler.failed == {}
     assert len(scheduler.done) == 1
 
@@ -166,13 +166,13 @@ def test_a_place_that_is_lost_is_one_clear_error(tmp_path: Path, monkeypatch: py
     release = threading.Event()
 
     def wait(task: Mapping[str, Any]) -> Mapping[str, Any]:
-        desk.up = False
+        stand_in.up = False
         release.wait(10)
         return done(task)
 
-    desk = Desk(wait)
-    with pytest.raises(ClusterError, match=r"the desk was lost; 0 jobs were finished by then.*resumes"):
-        run(desk, tmp_path, job("one"))
+    stand_in = StandIn(wait)
+    with pytest.raises(ClusterError, match=r"the stand-in was lost; 0 jobs were finished by then.*resumes"):
+        run(stand_in, tmp_path, job("one"))
     release.set()
 
 
@@ -185,16 +185,16 @@ def test_a_signal_is_told_through_the_lease_and_what_waits_is_not_begun(tmp_path
             time.sleep(0.02)
         return {"event": "interrupted"}
 
-    desk = Desk(stop)
+    stand_in = StandIn(stop)
     with pytest.raises(Interrupted) as caught:
-        run(desk, tmp_path, job("one"), job("two"), job("three"))
+        run(stand_in, tmp_path, job("one"), job("two"), job("three"))
     assert caught.value.number == signal.SIGTERM
 
 
 def test_content_keys_travel_with_jobs(tmp_path: Path) -> None:
-    desk = Desk(done)
-    run(desk, tmp_path, job("one", "extract"), job("page", "report"), keys={"/a.png": "ab" * 32})
-    files = [task["arguments"].get("keys") for task in desk.tasks]
+    stand_in = StandIn(done)
+    run(stand_in, tmp_path, job("one", "extract"), job("page", "report"), keys={"/a.png": "ab" * 32})
+    files = [task["arguments"].get("keys") for task in stand_in.tasks]
     assert files[1] is None
     assert read_keys(files[0]) == {"/a.png": "ab" * 32}
 
@@ -202,9 +202,9 @@ def test_content_keys_travel_with_jobs(tmp_path: Path) -> None:
 def test_an_executor_that_is_broken_is_one_clear_error(tmp_path: Path) -> None:
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
-    place = Place("the desk", lambda task: pool.submit(dict, task), lambda: {"": 1}, lambda: 1)
+    place = Place("the stand-in", lambda task: pool.submit(dict, task), lambda: {"": 1}, lambda: 1)
     scheduler = Scheduler(
         place, tmp_path, {job("one").digest: State("pending")}, retries=0, progress=Silent()
     )
-    with pytest.raises(ClusterError, match="the desk takes no more jobs"), scheduler.on_duty():
+    with pytest.raises(ClusterError, match="the stand-in takes no more jobs"), scheduler.on_duty():
         scheduler.do([job("one")])
