@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from featx.errors import ClusterError, ConfigError
 from featx.images import read_keys
-from featx.jobs.machines.places import given_executor, open_place, parse_place
+from featx.jobs.machines.places import _dask_place, given_executor, open_place, parse_place
 from featx.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
@@ -81,6 +82,58 @@ def test_any_executor_is_a_place_and_is_left_open(fake_worker: Path, make_task: 
             assert (place.total(), place.whole) == (2, False)
             assert place.submit(make_task("one")).result()["event"] == "done"
         assert executor.submit(int).result() == 0
+
+
+class _Client:
+    """A Dask client whose cluster has two GPU workers on one machine and eight processor workers on another."""
+
+    status = "running"
+
+    def __init__(self, memory: int | None = None) -> None:
+        self.asked: list[dict[str, Any]] = []
+        more = {"MEMORY": memory} if memory else {}
+        gpus = [{"host": "10.0.0.1", "nthreads": 1, "resources": {"GPU": 1, **more}}] * 2
+        others = [{"host": "10.0.0.2", "nthreads": 4, "resources": more}] * 2
+        self.workers = dict(enumerate([*gpus, *others]))
+        self.scheduler = SimpleNamespace(address="tls://10.0.0.3:8786")
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1
+        return {"workers": self.workers}
+
+    def get_executor(self, **given: Any) -> ThreadPoolExecutor:
+        self.asked.append(given.get("resources", {}))
+        return ThreadPoolExecutor(1)
+
+
+def test_on_a_mixed_dask_cluster_networks_get_gpus_and_machines_their_own_slots(make_task: Make) -> None:
+    client = _Client()
+    place = _dask_place(client, None)
+    assert place.slots() == {"": 1, "10.0.0.1": 2, "10.0.0.2": 8}
+    assert place.total() == 10
+    for gpus in (1, 0):
+        place.submit(make_task(gpus=gpus))
+    assert client.asked == [{"GPU": 1}, {}]
+
+
+def test_memory_is_asked_of_workers_that_declare_it(make_task: Make) -> None:
+    client = _Client(memory=2 << 30)
+    for memory in (1 << 30, 8 << 30):
+        _dask_place(client, None).submit(make_task(memory=memory))
+    assert client.asked == [{"MEMORY": 1 << 30}, {"MEMORY": 2 << 30}]
+
+
+def test_a_scheduler_that_cannot_be_reached_has_the_workers_that_were_known_last() -> None:
+    client = _Client()
+    place = _dask_place(client, None)
+    assert place.total() == 10
+    client.workers.clear()
+    client.scheduler_info = lambda n_workers: {}  # type: ignore[method-assign]
+    client.status = "connecting"
+    assert place.total() == 10
+    assert place.alive()
+    client.status = "closed"
+    assert not place.alive()
 
 
 def hashing(make_task: Make, data: Path, tmp_path: Path, name: str) -> dict[str, Any]:
