@@ -10,7 +10,7 @@ from featx.data import read_manifest
 from featx.images import content_keys, read_keys, write_keys
 from featx.progress import Progress, Silent
 
-from .job_state import State, StudyJob
+from .job_state import State, StudyJob, locked
 from .machines.places import Place
 from .scheduler import Scheduler
 
@@ -49,7 +49,8 @@ def known_keys(
         return {}
     states = {job.digest: State("pending") for job in jobs}
     scheduler = Scheduler(place, output, states, retries=_RETRIES, progress=progress or Silent())
-    with scheduler.on_duty():
+    # It must not take the place of a scheduler that runs the study.
+    with locked(output), scheduler.on_duty():
         scheduler.do(jobs)
     return {
         path: key for job in scheduler.done for path, key in read_keys(Path(job.arguments["output"])).items()

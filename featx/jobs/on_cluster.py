@@ -79,7 +79,7 @@ def verb_on_cluster(verb: str, manifest: Path, given: Mapping[str, Any], options
         slots = int(given.get("workers") or usable_cores())
         with open_place(options.cluster, slots, options.cores, progress) as place:
             images = _images(arguments)
-            keys = known_keys(place, [arguments], output, progress)
+            keys = known_keys(place, [arguments], output / "hash", progress)
             keys = content_keys(images, cache=arguments["cache"], known=keys, progress=progress).keys
             _run(_jobs(kind, arguments, len(images), keys), output, place, options, progress, keys)
     shutil.rmtree(output, ignore_errors=True)

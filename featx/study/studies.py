@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError, RunError
-from featx.jobs import ClusterOptions, Place, StudyJob, given_executor, known_keys, open_place, read_state
+from featx.jobs import (
+    ClusterOptions,
+    Place,
+    StudyJob,
+    given_executor,
+    known_keys,
+    open_place,
+    read_state,
+)
 from featx.options import verb
 from featx.progress import Progress, Silent
 from featx.reporting import ReportSettings

@@ -45,5 +45,5 @@ def test_only_large_manifests_are_hashed_on_a_cluster(
         there = replace(here, whole=False)
         assert known_keys(there, given, tmp_path / "out") == {}
         monkeypatch.setattr(hashing, "_MANY", 24)
-        (tmp_path / "out").mkdir()
+        assert not (tmp_path / "out").exists()
         assert known_keys(there, given, tmp_path / "out") == content_keys(read_manifest(data).paths).keys
