@@ -344,12 +344,12 @@ def scratch_full(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng:
         small = bench.folder / "small"
         small.mkdir(exist_ok=True)
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size=4k,nr_inodes={2 + turn % 2}", "tmpfs", str(small)],
+            ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2", "tmpfs", str(small)],
             check=True,
         )
         try:
-            if turn % 2:
-                (small / f"featx-{os.getuid()}").mkdir()
+            # One file more than the folder has no room.
+            (small / ("other", f"featx-{os.getuid()}")[turn % 2]).mkdir()
             cluster.start(workers=0)
             for _ in range(2):
                 cluster.add_worker(TMPDIR=str(small))
