@@ -36,7 +36,9 @@ def extract(manifest: Path, as_json: bool, **values: Any) -> None:
     finish = given.get("on_error", "finish") == "finish"
     if finish:
         given["on_error"] = "skip"
-    done = verb_on_cluster("extract", manifest, {**given, "progress": progress()}, cluster)
+    done = verb_on_cluster(
+        "extract", manifest, {**given, "progress": progress(), "own_process": True}, cluster
+    )
     batch.say(summarise_extraction(done))
     batch.results(item.store for item in done)
     if as_json:

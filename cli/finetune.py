@@ -40,7 +40,9 @@ def finetune(manifest: Path, as_json: bool, **values: Any) -> None:
     from featx.jobs import verb_on_cluster
 
     given, cluster = flags.parted(values, ClusterOptions)
-    runs = verb_on_cluster("finetune", manifest, {**given, "progress": progress()}, cluster)
+    runs = verb_on_cluster(
+        "finetune", manifest, {**given, "progress": progress(), "own_process": True}, cluster
+    )
     batch.results(run.path for run in runs)
     if as_json:
         flags.print_json(

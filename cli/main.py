@@ -30,8 +30,8 @@ STEPS = {
     "Prepare data": ("data", "protocol"),
     "Extract, fine-tune and train": ("extract", "finetune", "train-svm"),
     "Report": ("report", "saliency"),
-    "Whole studies": ("study", "demo"),
-    "Networks and caches": ("zoo", "cache"),
+    "Whole studies": ("study", "demo", "cluster"),
+    "Networks, caches and the machine": ("zoo", "cache", "doctor"),
 }
 COMMANDS = tuple(sorted(name for names in STEPS.values() for name in names))
 

@@ -131,6 +131,10 @@ COMMAND_WORDS = (
     _word("gradcam grad-cam cam explain heatmap attention", "saliency"),
     _word("clean clear stores", "cache prune", "cache ls"),
     _word("example tutorial quickstart", "demo"),
+    _word("sbatch hpc queue", "cluster slurm"),
+    _word("k8s kubectl helm", "cluster kubernetes"),
+    _word("certificate ssl", "cluster tls"),
+    _word("diagnose diagnostics selftest self-test env env-info sysinfo system-info", "doctor"),
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from featx.errors import FeatxError
+from featx.gpus import visible_gpus
 from featx.machine import resident_memory
 from featx.progress import BusySeconds, Progress
 
@@ -286,17 +286,11 @@ def duration_text(seconds: float) -> str:
 
 
 def _gpu_use() -> tuple[GpuUse, ...]:
-    """Measure the GPUs that CUDA_VISIBLE_DEVICES names, all without it; none where NVML or pynvml is missing."""
-    with suppress(Exception):  # pynvml has errors of its own; a log goes on without its GPUs
-        nvml: Any = importlib.import_module("pynvml")
-        nvml.nvmlInit()
-        count = nvml.nvmlDeviceGetCount()
-        named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
-        found = []
-        for index in range(count):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            if str(index) in named or nvml.nvmlDeviceGetUUID(handle) in named:
-                percent = nvml.nvmlDeviceGetUtilizationRates(handle).gpu
-                found.append(GpuUse(index, percent, nvml.nvmlDeviceGetMemoryInfo(handle).used))
-        return tuple(found)
+    """Measure the GPUs that this process may use and of which NVML tells; a log goes on without the others."""
+    with suppress(FeatxError):
+        return tuple(
+            GpuUse(gpu.index, gpu.utilisation, gpu.total - gpu.free)
+            for gpu in visible_gpus()
+            if gpu.utilisation is not None and gpu.total is not None and gpu.free is not None
+        )
     return ()

@@ -10,7 +10,6 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +52,8 @@ _LOCAL = frozenset(
 )
 # Their source names the server or the cluster, the same on all machines that mount it.
 _NAMED = frozenset(["beegfs", "ceph", "cifs", "gpfs", "lustre", "nfs", "nfs4", "smb3"])
+# The server sets the times of files. On the other ones the machine that writes a file does.
+_TIMED = frozenset(["beegfs", "cifs", "nfs", "nfs4", "smb3"])
 _MOUNTS = Path("/proc/self/mountinfo")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -80,6 +81,14 @@ class Disk(NamedTuple):
         """What paths on this disk belong to: equal for machines on which the same path is the same file."""
         return f"{self.kind} {self.source}" if self.kind in _NAMED else this_machine()
 
+    @property
+    def timed(self) -> bool:
+        """Whether one clock, the server's, gives all files their times."""
+        return self.kind in _TIMED
+
+
+_Mount = tuple[tuple[int, int], str, Disk]
+
 
 def disk_of(path: Path | str) -> Disk:
     """Find the file system of a path, or of the nearest folder above it that exists.
@@ -94,7 +103,7 @@ def disk_of(path: Path | str) -> Disk:
     real = Path(os.path.realpath(path))
     while not real.exists() and real != real.parent:
         real = real.parent
-    mounts = list(_mounts())
+    mounts = _mounts()
     try:
         number = os.stat(real).st_dev  # noqa: PTH116
     except OSError:
@@ -111,20 +120,27 @@ def _is_below(path: str, place: str) -> bool:
     return place == "/" or path == place or path.startswith(place + "/")
 
 
-def _mounts() -> Iterator[tuple[tuple[int, int], str, Disk]]:
-    """Yield device numbers, place and disk of each mount; the format is that of proc(5)."""
+def _mounts() -> tuple[_Mount, ...]:
+    """Return device numbers, place and disk of each mount; the format is that of proc(5)."""
     try:
-        lines = _MOUNTS.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        return _parsed(_MOUNTS.read_bytes())
     except OSError:
-        return
-    for line in lines:
-        before, found, after = line.partition(" - ")
+        return ()
+
+
+@lru_cache(maxsize=2)
+def _parsed(data: bytes) -> tuple[_Mount, ...]:
+    found = []
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        before, separated, after = line.partition(" - ")
         fields, rest = before.split(" "), after.split(" ")
-        if not found or len(fields) < 5 or len(rest) < 2:
+        if not separated or len(fields) < 5 or len(rest) < 2:
             continue
         major, _, minor = fields[2].partition(":")
         kind, source = rest[0], _unescaped(rest[1])
-        yield (int(major), int(minor)), _unescaped(fields[4]), Disk(kind, source, kind not in _LOCAL)
+        disk = Disk(kind, source, kind not in _LOCAL)
+        found.append(((int(major), int(minor)), _unescaped(fields[4]), disk))
+    return tuple(found)
 
 
 def _unescaped(text: str) -> str:

@@ -23,6 +23,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is the exi
     ├── DiskError                 a file cannot be written: disk full, read-only or broken
     ├── ClusterError              a cluster cannot be reached, or was lost
     ├── ExtractionError           some images could not be extracted
+    │   └── DeviceMemoryError     a network needs more memory than there is, for a single image
     └── TrainingError             a fit or a training run failed
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "ClusterError",
     "ConfigError",
     "DamagedBlockError",
+    "DeviceMemoryError",
     "DiskError",
     "ExtractionError",
     "FeatxError",
@@ -126,6 +128,10 @@ class ClusterError(FeatxError):
 
 class ExtractionError(FeatxError):
     """Some images could not be extracted; what could be is stored."""
+
+
+class DeviceMemoryError(ExtractionError):
+    """A network needs more memory than the device has left, even for a single image."""
 
 
 class TrainingError(FeatxError):

@@ -32,9 +32,12 @@ from featx.errors import DiskError, InputError
 __all__ = [
     "ASIDE",
     "aside_folder",
+    "exchange",
     "find_files",
     "folder_aside",
     "forget_listing",
+    "is_there",
+    "new_folder_status",
     "open_regular",
     "read_regular",
     "remove_leftovers",
@@ -60,7 +63,7 @@ _CLOSED = {*_UNSUPPORTED, errno.EACCES, errno.EPERM, errno.EISDIR}
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _OPENINGS = 4
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _KINDS = (
     (stat.S_IFDIR, "a folder"),
     (stat.S_IFIFO, "a named pipe"),
@@ -186,13 +189,18 @@ def aside_folder(target: Path) -> Iterator[Path]:
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{this_system()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(parent), dir=parent))
         lock, held = _lock(folder)
         if lock is not None and (held or held is None) and folder.is_dir():
             return folder, lock
         # Another writer took it for a leftover before it was locked.
         if lock is not None:
             os.close(lock)
+
+
+def _prefix(parent: Path) -> str:
+    """Begin the name of an unfinished folder: it tells which kernel and which mount know of its lock."""
+    return f"{ASIDE}{this_system()}-{parent.stat().st_dev:x}-"
 
 
 def _lock(folder: Path) -> tuple[int | None, bool | None]:
@@ -228,7 +236,7 @@ def _put(aside: Path, target: Path, spare: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise
-    if _exchange(aside, target):
+    if exchange(aside, target):
         return
     spare.mkdir()
     old = spare / target.name
@@ -240,7 +248,7 @@ def _put(aside: Path, target: Path, spare: Path) -> None:
         raise
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
     """Exchange two names in one step; False where the system or the file system cannot do that."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
@@ -277,8 +285,8 @@ def _removed(leftover: Path, dry_run: bool) -> bool:
     if lock is None:
         return False
     try:
-        if held and not leftover.name.startswith(f"{ASIDE}{this_system()}-") and disk_of(leftover).shared:
-            held = None  # another machine does not see the lock of a folder on NFS
+        if held and not leftover.name.startswith(_prefix(leftover.parent)) and disk_of(leftover).shared:
+            held = None  # on NFS only the kernel and the mount of its writer know the lock of a folder
         dead = held or (held is None and _older_than_a_day(leftover))
         if dead and not dry_run:
             _put_back(leftover)
@@ -296,8 +304,8 @@ def _remove_leftovers_once(folder: Path) -> None:
 
 def _older_than_a_day(path: Path) -> bool:
     """Tell the age by the file server's clock, which may be far from this machine's."""
-    with suppress(OSError), _probe(path.parent) as probe:
-        return probe.stat().st_mtime - path.stat().st_mtime > _DAY
+    with suppress(OSError):
+        return new_folder_status(path.parent).st_mtime - path.stat().st_mtime > _DAY
     return False
 
 
@@ -355,6 +363,18 @@ def _lists(path: Path) -> bool:
     return False
 
 
+def is_there(path: Path | str) -> bool:
+    """Tell whether a path exists; on a shared disk, look a second time before it counts as missing.
+
+    Examples
+    --------
+    >>> is_there("/"), is_there("/no such file")
+    (True, False)
+    """
+    there = os.path.exists  # Path.exists raises ESTALE
+    return there(path) or (forget_listing(Path(path).parent) and there(path))
+
+
 def forget_listing(folder: Path) -> bool:
     """Make this machine ask the server of a shared disk for the entries of a folder; False where that is needless.
 
@@ -369,9 +389,15 @@ def forget_listing(folder: Path) -> bool:
     return True
 
 
+def new_folder_status(folder: Path) -> os.stat_result:
+    """Return the status of a new folder in this one, which is removed again; its times are the file server's."""
+    with _probe(folder) as made:
+        return made.stat()
+
+
 @contextmanager
 def _probe(folder: Path) -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{this_system()}-", dir=folder))
+    made = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder))
     try:
         yield made
     finally:

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 from featx.errors import ConfigError
+from featx.gpus import Device, parse_device, set_gpu_defaults
+from featx.process import lower_priority
 from featx.progress import Progress
 
 __all__ = [
     "REQUIRED",
+    "DeviceOptions",
     "FoldOptions",
     "ImageOptions",
     "Option",
@@ -478,3 +481,61 @@ class FoldOptions(Options):
     )
     folds: Sequence[str] = texts((), "Run this fold only; may be repeated.", flag="fold")
     seed: int = whole(0, "Random seed.", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Options):
+    """Where networks run, and how much of a shared machine they take. None of it decides a value."""
+
+    device: str = text(
+        "auto",
+        "auto, cpu, gpu, gpu:N (the N-th that this process may use, from 0) or gpu:any (the one with most free memory). "
+        "auto: extraction runs as with gpu:any where there is a GPU, else on the CPU; fine-tuning on all GPUs, else on "
+        "the CPU.",
+    )
+    wait_gpu: int | None = whole(
+        None,
+        "Wait until a GPU has this much free memory, in MB of 2^20 bytes. Jobs of one user on one machine that wait "
+        "start one by one, first come, first served. With --device auto, one GPU is used.",
+        low=1,
+        metavar="MB",
+        default_text="no waiting",
+    )
+    gpu_memory: int | None = whole(
+        None,
+        "Most memory to take of each GPU, in MB of 2^20 bytes.",
+        low=1,
+        metavar="MB",
+        default_text="no limit",
+    )
+    nice: int = whole(
+        0,
+        "Raise the nice value of the process to this, so that other processes go first on the CPU.",
+        low=0,
+        high=19,
+    )
+    own_process: bool = other(
+        False,
+        "Whether the process does nothing else, so that GPUs that are not used may be hidden from it.",
+        bool,
+    )
+
+    def check(self) -> None:
+        """Refuse a device that cannot be named, and waiting for a GPU that is not to be used."""
+        super().check()
+        wanted = self.wanted_device
+        if wanted is not None and wanted.kind == "cpu" and (self.wait_gpu or self.gpu_memory):
+            raise ConfigError(
+                "The 'wait_gpu' and 'gpu_memory' parameters are for GPUs. Got device 'cpu'; leave them out, or give "
+                "another device"
+            )
+
+    @property
+    def wanted_device(self) -> Device | None:
+        """The device, or None for any."""
+        return parse_device(self.device)
+
+    def begin(self) -> None:
+        """Do at the start of a verb what has to come before any library uses a GPU."""
+        lower_priority(self.nice)
+        set_gpu_defaults()

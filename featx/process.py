@@ -1,4 +1,4 @@
-"""Signals that ask the process to stop, and what TensorFlow may write to its stderr."""
+"""Signals that ask the process to stop, its priority, and what TensorFlow may write to its stderr."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
-__all__ = ["Interrupted", "interruptible", "on_signal", "quieten_tensorflow"]
+__all__ = ["Interrupted", "interruptible", "lower_priority", "on_signal", "quieten_tensorflow"]
 
 
 # `timeout` and batch systems signal a process and its group: two signals within this time are one.
 _SAME_SECONDS = 0.2
+# By then whatever has ignored an interruption has returned; if not, the next one is raised after as long again.
+_AGAIN_SECONDS = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
@@ -87,8 +91,48 @@ def interruptible(at_once: Callable[[int], None] | None = None) -> Iterator[None
                 os._exit(128 + number)
         raise Interrupted(number)
 
-    with on_signal(stop):
+    with on_signal(stop), _raised_again():
         yield
+
+
+@contextmanager
+def _raised_again() -> Iterator[None]:
+    """Raise `Interrupted` again where Python has ignored it, as it does in callbacks of the garbage collector."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ignored: list[Interrupted] = []
+    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
+
+    def unraisable(report: Any) -> None:
+        if not isinstance(report.exc_value, Interrupted):
+            hook(report)
+            return
+        ignored[:] = [report.exc_value]
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    def alarm(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(ignored[0].number)
+
+    sys.unraisablehook = unraisable
+    signal.signal(signal.SIGALRM, alarm)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        sys.unraisablehook = hook
+
+
+def lower_priority(nice: int) -> None:
+    """Give way to other processes: raise the nice value to `nice` (0 to 19) in all threads, where it is below.
+
+    Calling this again with the same value changes nothing. A child process inherits the value.
+    """
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # the thread has just ended
+            if os.getpriority(os.PRIO_PROCESS, int(thread.name)) < nice:
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
 
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 import featx.batch_log as module
 from featx.batch_log import BatchLog, GpuUse, RateMeter, Reading, duration_text, rate_text
 from featx.progress import StagedProgress
+from tests import fake_nvml
 
 
 class Clock:
@@ -165,46 +165,18 @@ def test_durations_have_two_units(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
-class _Nvml:
-    """As much of pynvml as is called, with three GPUs."""
-
-    def nvmlInit(self) -> None: ...
-
-    def nvmlDeviceGetCount(self) -> int:
-        return 3
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetUUID(self, handle: int) -> str:
-        return f"GPU-{handle}"
-
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:
-        return SimpleNamespace(gpu=10 * handle)
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
-        return SimpleNamespace(used=handle * 10**9)
-
-
-@pytest.mark.parametrize(
-    ("visible", "wanted"), [(None, [0, 1, 2]), ("1", [1]), ("GPU-2,0", [0, 2]), ("-1", []), ("", [])]
-)
-def test_gpus_are_those_that_are_visible(
-    visible: str | None, wanted: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", _Nvml())
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert module._gpu_use() == tuple(GpuUse(index, 10 * index, index * 10**9) for index in wanted)
+def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_nvml.install(
+        monkeypatch,
+        fake_nvml.gpu("GPU-a", free=70_000, load=3),
+        fake_nvml.gpu("GPU-b", free=20_000, load=87),
+        fake_nvml.gpu("GPU-c", free=20_000),
+        visible="1,2",
+    )
+    assert module._gpu_use() == (GpuUse(0, 87, 60_000 << 20),)
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(_Nvml):
-        def nvmlInit(self) -> None:
-            raise RuntimeError("Driver Not Loaded")
-
-    monkeypatch.setitem(sys.modules, "pynvml", Broken())
-    assert module._gpu_use() == ()
     monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert module._gpu_use() == ()

@@ -169,7 +169,7 @@ def test_a_folder_is_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.M
     target = tmp_path / "run"
     write_text(target / "old", "old")
     seen: list[list[str]] = []
-    exchange = files._exchange
+    exchange = files.exchange
 
     def watch(one: Path, other: Path) -> bool:
         seen.append(os.listdir(other))
@@ -177,7 +177,7 @@ def test_a_folder_is_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.M
         seen.append(os.listdir(other))
         return done
 
-    monkeypatch.setattr(files, "_exchange", watch)
+    monkeypatch.setattr(files, "exchange", watch)
     with folder_aside(target) as aside:
         (aside / "new").write_text("new")
     assert seen == [["old"], ["new"]]
@@ -185,7 +185,7 @@ def test_a_folder_is_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.M
 
 
 def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(files, "exchange", lambda one, other: False)
 
 
 def test_without_an_exchange_the_old_folder_stays_until_the_new_one_stands(
@@ -420,13 +420,11 @@ def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
 
 
 def test_the_folder_of_another_machines_writer_stays_although_its_lock_is_not_seen_here(shared: Path) -> None:
-    for name in (f"{ASIDE}0123abcd-other", f"{ASIDE}{disks.this_system()}-mine", f"{ASIDE}0123abcd-old"):
+    for name in (f"{ASIDE}0123abcd-other", f"{files._prefix(shared)}mine", f"{ASIDE}0123abcd-old"):
         (shared / name).mkdir()
     os.utime(shared / f"{ASIDE}0123abcd-old", (0, 0))
     removed = remove_leftovers(shared)
-    assert [path.name for path in removed] == sorted(
-        [f"{ASIDE}0123abcd-old", f"{ASIDE}{disks.this_system()}-mine"]
-    )
+    assert [path.name for path in removed] == sorted([f"{ASIDE}0123abcd-old", f"{files._prefix(shared)}mine"])
     assert os.listdir(shared) == [f"{ASIDE}0123abcd-other"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from featx.errors import ConfigError
 from featx.options import (
     REQUIRED,
+    DeviceOptions,
     FoldOptions,
     ImageOptions,
     Options,
@@ -154,6 +155,30 @@ def test_none_stays_where_it_is_the_default_only() -> None:
         Walk.make({"name": "Bo", "steps": None})
 
 
-@pytest.mark.parametrize("kind", [ImageOptions, FoldOptions])
+@pytest.mark.parametrize("kind", [ImageOptions, FoldOptions, DeviceOptions])
 def test_shared_options_have_a_help_text_that_ends_in_a_period(kind: type[Options]) -> None:
     assert all(option.help.endswith(".") for option in options_of(kind).values())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"device": "tpu"}, "gpu:N or gpu:any. Got 'tpu'"),
+        ({"device": "cpu", "wait_gpu": 100}, "are for GPUs"),
+        ({"device": "cpu", "gpu_memory": 100}, "are for GPUs"),
+        ({"wait_gpu": 0}, "at least 1"),
+        ({"nice": 20}, "from 0 to 19"),
+        ({"nice": -1}, "from 0 to 19"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(given: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        DeviceOptions(**given)
+
+
+def test_a_verb_begins_with_its_niceness_and_the_defaults_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr("featx.options.lower_priority", done.append)
+    monkeypatch.setattr("featx.options.set_gpu_defaults", lambda: done.append("defaults"))
+    DeviceOptions(nice=3).begin()
+    assert done == [3, "defaults"]

@@ -164,3 +164,60 @@ def test_notes_are_shown_where_they_matter(tmp_path, body, debug, level, lines):
     code = CODE.format(debug)
     shown = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert shown.stderr.splitlines() == lines
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interruption_that_python_ignores_is_raised_again(times):
+    """As JAX has one, a callback of the garbage collector: what a signal raises there is printed and forgotten."""
+    code = f"""
+import gc, os, signal, sys, time
+from featx.process import Interrupted, interruptible
+
+left = {times}
+def callback(phase, info):
+    global left
+    if left:
+        left -= 1
+        signal.raise_signal(signal.SIGTERM if left == {times} - 1 else signal.SIGALRM)
+
+hook = sys.unraisablehook
+gc.callbacks.append(callback)
+try:
+    with interruptible():
+        for _ in range({times}):
+            gc.collect()
+        time.sleep(60)
+except Interrupted as error:
+    print(error, sys.unraisablehook is hook, signal.getsignal(signal.SIGALRM) == signal.SIG_DFL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "SIGTERM True True\n"
+    assert done.stderr == ""
+
+
+NICE = """
+import os, threading
+from featx.process import lower_priority
+stop = threading.Event()
+before = threading.Thread(target=stop.wait)
+before.start()
+def values():
+    return {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in os.listdir("/proc/self/task")}
+os.nice(2)
+lower_priority(1)
+print(sorted(values()))
+for _ in range(2):
+    lower_priority(7)
+    print(sorted(values()))
+stop.set()
+"""
+
+
+def test_niceness_is_raised_in_all_threads_and_once_only():
+    start = os.getpriority(os.PRIO_PROCESS, 0)
+    if start > 5:
+        pytest.skip(f"this process has the nice value {start} already")
+    shown = subprocess.run([sys.executable, "-c", NICE], capture_output=True, text=True, check=True)
+    lines = shown.stdout.splitlines()
+    # A value below that of a thread changes nothing there; the other thread began with that of the process.
+    assert lines == [str(sorted({max(start, 1), start + 2})), "[7]", "[7]"]

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from featx.errors import ConfigError
-from featx.features.engines import TOLERANCE, Device, KerasEngine, OpenVinoEngine, deviation, export_network
+from featx.features.engines import TOLERANCE, KerasEngine, OpenVinoEngine, deviation, export_network
+from featx.gpus import Device
 from featx.zoo import build_network, find_backbone, list_backbones, resolve_weights
 
 _BATCH = 4

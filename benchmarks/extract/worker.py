@@ -92,7 +92,8 @@ def forward_alone(engine: str):
     def prepare(name: str, folder: Path, batch: int) -> Run:
         import numpy as np
 
-        from featx.features.engines import Device, KerasEngine, OpenVinoEngine, export_network
+        from featx.features.engines import KerasEngine, OpenVinoEngine, export_network
+        from featx.gpus import Device
 
         network = network_of(name)
         if engine == "openvino":

@@ -1,4 +1,5 @@
 from .arm_files import arm_file, find_stores, read_arm
+from .device_choice import TakenDevice, take_device
 from .extract_settings import ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
@@ -12,6 +13,7 @@ __all__ = [
     "Extraction",
     "FeatureOptions",
     "FeatureStore",
+    "TakenDevice",
     "arm_file",
     "compact",
     "export",
@@ -26,5 +28,6 @@ __all__ = [
     "read_arm",
     "recipe_key",
     "summarise_extraction",
+    "take_device",
     "targets",
 ]

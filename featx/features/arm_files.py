@@ -9,7 +9,7 @@ from typing import Any
 
 from featx.documents import parse_json, read_text
 from featx.errors import StoreError, listing
-from featx.files import ASIDE, write_json
+from featx.files import ASIDE, is_there, write_json
 
 from .extract_settings import check_arm
 from .store import RECIPE
@@ -118,7 +118,7 @@ def read_arm(place: Path | str) -> tuple[Path, ...]:
     True
     """
     path = Path(place)
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         found = tuple(find_stores([path]))
         if not found:
             raise StoreError(
@@ -127,7 +127,7 @@ def read_arm(place: Path | str) -> tuple[Path, ...]:
             )
         return found
     stores = _named_stores(path)
-    missing = [str(store) for store in stores if not (store / RECIPE).is_file()]
+    missing = [str(store) for store in stores if not is_there(store / RECIPE)]
     if missing:
         raise StoreError(
             f"{path}: names {len(stores)} stores, of which {listing(missing, 2)} "

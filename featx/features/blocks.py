@@ -16,6 +16,7 @@ that the table of the chunks, the types and the shapes must be exactly what was 
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,22 +35,26 @@ from featx.files import retry_stale, write_bytes
 from featx.zoo import elsewhere
 
 __all__ = [
+    "BlockLayout",
     "BlockProblem",
     "Features",
     "check_block",
     "is_current",
     "read_features",
-    "read_index",
+    "read_keys",
     "write_block",
 ]
 
 Features = npt.NDArray[np.float32]
+Keys = npt.NDArray[np.uint8]
 
 _KEY_BYTES = 32
 _FORMAT = 2
 _NAME = re.compile(r"block-(?P<keys>[0-9a-f]{16})(?:-(?P<file>[0-9a-f]{32}))?\.h5")
 # Rows begin where any processor reads them fast.
 _ALIGNMENT = 64
+# Layouts of a kilobyte each that are kept for the blocks of a store.
+_LAYOUTS = 4096
 # Of format 1.
 _CHUNK_ROWS = 64
 _CHECKSUM_BYTES = 4
@@ -77,6 +82,20 @@ class BlockProblem:
     path: Path
     text: str
     damaged: bool
+
+
+@dataclass(frozen=True)
+class BlockLayout:
+    """Where the keys and features of a block begin, in bytes, and all bytes before the features but those of the keys.
+
+    These bytes are HDF5's metadata: two files of one size that share them have their data at the same places.
+    """
+
+    rows: int
+    keys_at: int
+    features_at: int
+    shape: tuple[int, int]
+    frame: bytes
 
 
 def write_block(folder: Path, recipe: str, keys: Sequence[str], features: Features) -> Path:
@@ -159,10 +178,22 @@ def is_current(path: Path) -> bool:
 
 
 @retry_stale
-def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
-    """Read the keys of a block, and the shape (views, width) of a row.
+def read_keys(
+    path: Path, recipe: str, layouts: dict[int, BlockLayout] | None = None
+) -> tuple[Keys, tuple[int, int]]:
+    """Read the keys of a block, uint8 of shape (rows, 32), and the shape (views, width) of a row.
 
     The keys are compared with their checksum, and HDF5 compares those of its metadata. The features are not read.
+
+    Parameters
+    ----------
+    path : Path
+        The block.
+    recipe : str
+        Digest of the store's recipe.
+    layouts : dict of int to BlockLayout, optional
+        Layouts of blocks of the same store that were read before, by the size of the file, to which that of this block
+        is added. HDF5 takes ten times as long as reading the keys, and need not read the same layout again.
 
     Raises
     ------
@@ -173,18 +204,49 @@ def read_index(path: Path, recipe: str) -> tuple[list[str], tuple[int, int]]:
     StoreError
         If the block is of another recipe or format, or cannot be read.
     """
+    known = _read_as_before(path, layouts) if layouts else None
+    if known is not None:
+        return known
     with _opened(path, recipe, whole=False) as (dataset, features, _):
-        packed: npt.NDArray[np.uint8] = dataset[...]
+        packed: Keys = dataset[...]
         if not path.name.startswith(f"block-{_keys_digest(packed)}"):
             raise ValueError("its keys do not match the checksum in its name")
-        views, width = features.shape[1:]
-    keys = packed.tobytes().hex(" ", _KEY_BYTES).split(" ")
-    return keys, (int(views), int(width))
+        views, width = (int(length) for length in features.shape[1:])
+        if layouts is not None and len(layouts) < _LAYOUTS and is_current(path):
+            keys_at, features_at = dataset.id.get_offset(), features.id.get_offset()
+            size = features_at + _bytes(features, features.shape)
+            layouts[size] = _layout(path, len(packed), keys_at, features_at, (views, width))
+    return packed, (views, width)
+
+
+def _layout(path: Path, rows: int, keys_at: int, features_at: int, shape: tuple[int, int]) -> BlockLayout:
+    with path.open("rb") as file:
+        data = file.read(features_at)
+    return BlockLayout(rows, keys_at, features_at, shape, _frame(data, keys_at, rows))
+
+
+def _frame(data: bytes, keys_at: int, rows: int) -> bytes:
+    return data[:keys_at] + data[keys_at + rows * _KEY_BYTES :]
+
+
+def _read_as_before(path: Path, layouts: dict[int, BlockLayout]) -> tuple[Keys, tuple[int, int]] | None:
+    """Read the keys of a block whose other bytes before the features are those of a known layout; None for others."""
+    name = _NAME.fullmatch(path.name)
+    try:
+        with path.open("rb", buffering=0) as file:
+            layout = layouts.get(os.fstat(file.fileno()).st_size)
+            data = file.read(layout.features_at) if layout else b""
+    except OSError:
+        return None
+    if not (name and name["file"] and layout) or _frame(data, layout.keys_at, layout.rows) != layout.frame:
+        return None
+    packed = np.frombuffer(data, np.uint8, layout.rows * _KEY_BYTES, layout.keys_at).reshape(-1, _KEY_BYTES)
+    return (packed, layout.shape) if _keys_digest(packed) == name["keys"] else None
 
 
 @retry_stale
 def read_features(path: Path, recipe: str) -> Features:
-    """Read all features of a block: float32, shape (rows, views, width), read-only, in the order of `read_index`.
+    """Read all features of a block: float32, shape (rows, views, width), read-only, in the order of `read_keys`.
 
     Raises
     ------
@@ -255,14 +317,14 @@ def _damaged(path: Path, reason: object) -> DamagedBlockError:
 def check_block(path: Path, recipe: str) -> BlockProblem | None:
     """Read a whole block and return what is wrong with it; None if nothing is, or if it does not exist any more."""
     try:
-        keys, _ = read_index(path, recipe)
+        packed, _ = read_keys(path, recipe)
         features = read_features(path, recipe)
     except FileNotFoundError:
         return None
     except StoreError as error:
         return BlockProblem(path, str(error), isinstance(error, DamagedBlockError))
     try:
-        _check_rows(keys, features)
+        _check_rows(packed.tobytes().hex(" ", _KEY_BYTES).split(" "), features)
     except StoreError as error:
         return BlockProblem(path, str(_damaged(path, error)), True)
     return None

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from featx.digest import canonical, digest, short
 from featx.errors import ConfigError
 from featx.files import folder_aside, write_json
+from featx.gpus import Device
 from featx.machine import usable_cores
 from featx.progress import Progress
 from featx.zoo import Cost, count_costs
 
 if TYPE_CHECKING:
-    from featx.features.extract_settings import Device
     from featx.zoo import Network
 
 __all__ = [

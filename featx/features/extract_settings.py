@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featx.errors import ConfigError
 from featx.machine import usable_cores
-from featx.options import REQUIRED, ImageOptions, Options, choice, switch, text, texts, whole
+from featx.options import REQUIRED, DeviceOptions, ImageOptions, Options, choice, switch, text, texts, whole
 from featx.progress import Progress, Silent
 
 __all__ = [
@@ -17,11 +17,9 @@ __all__ = [
     "ON_ERROR",
     "PRECISIONS",
     "VIEW_POOLS",
-    "Device",
     "ExtractSettings",
     "FeatureOptions",
     "check_arm",
-    "parse_device",
     "shard_of",
 ]
 
@@ -36,33 +34,6 @@ VIEW_RANGES = ("none", "paper", "turns")
 
 _LONGEST_NAME = 100
 _READ_AHEAD_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where the forward pass runs: ``"cpu"`` or ``"gpu"``, and which of several."""
-
-    kind: str = "cpu"
-    index: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.index}"
-
-
-def parse_device(text: str) -> Device | None:
-    """Read ``auto`` (which gives None), ``cpu``, ``gpu`` or ``gpu:N``.
-
-    Examples
-    --------
-    >>> str(parse_device("gpu:1"))
-    'gpu:1'
-    """
-    kind, _, index = text.lower().partition(":")
-    if text == "auto":
-        return None
-    if kind not in ("cpu", "gpu") or not (index.isdigit() or (index == "" and ":" not in text)):
-        raise ConfigError(f"The 'device' parameter must be auto, cpu, gpu or gpu:N. Got {text!r} instead.")
-    return Device(kind, int(index or 0))
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -110,7 +81,7 @@ class _Networks(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureOptions(Options):
+class FeatureOptions(DeviceOptions):
     """How a network turns an image into features; what decides their values goes into recipes."""
 
     layers: Sequence[str] = texts(
@@ -150,16 +121,6 @@ class FeatureOptions(Options):
     threads: int | None = whole(
         None, "Number of threads of the forward pass.", low=1, default_text="the engine's"
     )
-    device: str = text("auto", "auto, cpu, gpu or gpu:N.")
-
-    def check(self) -> None:
-        """Refuse a device that cannot be named."""
-        parse_device(self.device)
-
-    @property
-    def wanted_device(self) -> Device | None:
-        """The device, or None for any."""
-        return parse_device(self.device)
 
     @property
     def mean(self) -> bool:
@@ -175,7 +136,8 @@ class FeatureOptions(Options):
             If OpenVINO is wanted and not installed, or wanted on a GPU or for TF32.
         """
         installed = importlib.util.find_spec("openvino") is not None
-        on_gpu = self.wanted_device.kind == "gpu" if self.wanted_device else Path("/dev/nvidiactl").exists()
+        wanted = self.wanted_device
+        on_gpu = wanted.kind == "gpu" if wanted else bool(self.wait_gpu) or Path("/dev/nvidiactl").exists()
         if self.engine == "auto":
             return "openvino" if installed and not on_gpu and precision != "tf32" else "keras"
         if self.engine == "openvino" and precision == "tf32":
@@ -186,9 +148,10 @@ class FeatureOptions(Options):
             raise ConfigError(
                 "The engine 'openvino' is not installed; run `pip install 'featx[openvino]'`, or use --engine keras"
             )
-        if self.engine == "openvino" and self.wanted_device and on_gpu:
+        if self.engine == "openvino" and (wanted or self.wait_gpu) and on_gpu:
+            wait = " and wait_gpu" if self.wait_gpu else ""
             raise ConfigError(
-                f"The engine 'openvino' runs on the CPU only. Got device {self.device!r}; use --engine keras"
+                f"The engine 'openvino' runs on the CPU only. Got device {self.device!r}{wait}; use --engine keras"
             )
         return self.engine
 

@@ -54,7 +54,7 @@ class Extraction:
     engine, device : str
         What ran the forward pass, and where; empty if nothing had to run.
     batch_size : int
-        Images of a batch.
+        Images of a batch; the smaller number that fitted, if memory ran out.
     """
 
     store: Path
@@ -187,7 +187,8 @@ def extract(manifest: Manifest | Path | str, options: ExtractSettings) -> tuple[
     InputError
         If an option, the manifest, a backbone, a weights source or a store cannot be used.
     ExtractionError
-        If images failed (with ``on_error="finish"`` or ``"fail"``), or features cannot be written.
+        If images failed (with ``on_error="finish"`` or ``"fail"``), features cannot be written, or a network does not
+        fit into memory even with batches of one image (`DeviceMemoryError`).
 
     Examples
     --------
@@ -202,6 +203,7 @@ def extract(manifest: Manifest | Path | str, options: ExtractSettings) -> tuple[
     >>> done.images, done.computed, done.store.parent.name
     (2, 2, 'features')
     """
+    options.begin()
     # Made options hold tuples, also of a single name.
     sources = [str(source) for source in cast(Sequence[str | Path], options.weights)]
     wanted = targets(options.backbone, sources, options, options.home)
@@ -310,7 +312,7 @@ def _results(
             workers=settings.cores,
             engine=outcome.engine if outcome and ran else "",
             device=outcome.device if outcome and ran else "",
-            batch_size=settings.batch_size,
+            batch_size=outcome.batch_size if outcome and ran else settings.batch_size,
         )
         if outcome is not None:
             _write_failures(result, settings.shard)

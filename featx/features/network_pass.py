@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,22 @@ import numpy as np
 
 from featx.digest import canonical
 from featx.errors import ConfigError, ExtractionError
+from featx.gpus import Device
 from featx.images import PRESETS, apply_view, halton_views, load_image
 from featx.progress import pass_stages
 from featx.zoo import Cost
 
-from .engines import is_exported, keras_backend, set_threads
-from .extract_settings import Device, ExtractSettings
+from .batch_sizes import (
+    BATCH_SIZES,
+    BatchFit,
+    BatchPlace,
+    building,
+    remember_batch_size,
+    remembered_batch_size,
+)
+from .device_choice import TakenDevice, clear_device_memory, take_device
+from .engines import is_exported, set_threads
+from .extract_settings import ExtractSettings
 from .pipeline import (
     Array,
     BlockWriter,
@@ -39,7 +49,6 @@ from .store import FeatureStore
 __all__ = [
     "PassOutcome",
     "PendingTarget",
-    "choose_device",
     "estimate_pass",
     "one_view",
     "run_networks",
@@ -65,7 +74,8 @@ class PendingTarget:
 class PassOutcome:
     """What a pass gave.
 
-    `ImageFailure.store` is a position in `stores`, the stores that were written. `seconds` are those of `Extraction`.
+    `ImageFailure.store` is a position in `stores`, the stores that were written. `seconds` are those of `Extraction`,
+    `batch_size` is the one of the last batches.
     """
 
     failures: tuple[ImageFailure, ...] = ()
@@ -73,6 +83,7 @@ class PassOutcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     engine: str = ""
     device: str = ""
+    batch_size: int = 0
 
 
 def run_networks(
@@ -95,19 +106,35 @@ def run_networks(
         for item in pending:
             open_stores(item.target)
         return PassOutcome()
+    engine = _engine(settings, needed)
+    with _device(settings, engine, needed) as taken:
+        return _run_on(settings, needed, sources, start, engine, taken)
+
+
+def _run_on(
+    settings: ExtractSettings,
+    needed: Sequence[PendingTarget],
+    sources: Mapping[str, ImageSource],
+    start: Mapping[str, float],
+    engine: str,
+    taken: TakenDevice,
+) -> PassOutcome:
     begun = time.perf_counter()
-    networks, device = _build(settings, needed)
-    engines = [network.engine for network in networks]
+    place = _place(needed, taken)
+    settings = replace(settings, batch_size=_first_batch_size(settings, place))
+    with building(taken.name):
+        networks = _networks(settings, needed, engine, taken.one)
+        engines = [network.engine for network in networks]
     # Stores are created only after every network has been built.
     stores: list[FeatureStore] = []
     running = []
-    for item, network, engine in zip(needed, networks, engines, strict=True):
+    for item, network, runner in zip(needed, networks, engines, strict=True):
         opened = open_stores(item.target)
         places = tuple(range(len(stores), len(stores) + len(opened)))
         running.append(
             PassNetwork(
                 item.target.name,
-                engine,
+                runner,
                 item.target.image_size,
                 network.rescue,
                 places,
@@ -119,8 +146,11 @@ def run_networks(
         if settings.overwrite:
             for store, missing in zip(opened, item.missing, strict=True):
                 store.discard(missing)
+    # Engines that are replaced during the pass must not be kept alive here.
+    name = engines[0].name
+    del engines, runner
     costs = [network.costs() for network in networks]
-    facts = _cost_facts(networks, costs, device)
+    facts = _cost_facts(networks, costs, taken.one)
     # The cost is written before the rows, so that a killed pass leaves no rows without it; the speed follows.
     for store, fact in zip(stores, facts, strict=True):
         store.write_cost({**(store.cost or {"images_per_second": None}), **fact})
@@ -129,14 +159,64 @@ def run_networks(
     failures: list[ImageFailure] = []
     wanted = _ordered(needed, sources)
     prepare = _prepare(settings, needed[0].target)
-    seconds = _run(settings, prepare, running, stores, wanted, failures, weights)
+    fit = _fit(settings, place, running, networks, taken)
+    seconds = _run(settings, prepare, running, stores, wanted, failures, weights, fit)
     if computed := len(wanted) - sum(failure.store is None for failure in failures):
         for store, fact in zip(stores, facts, strict=True):
             store.write_cost({**fact, "images_per_second": round(computed / seconds["wall"], 2)})
     folders = tuple(store.path for store in stores)
     return PassOutcome(
-        tuple(failures), folders, {**start, "build": built, **seconds}, engines[0].name, str(device)
+        tuple(failures), folders, {**start, "build": built, **seconds}, name, str(taken.one), fit.rows
     )
+
+
+def _place(needed: Sequence[PendingTarget], taken: TakenDevice) -> BatchPlace:
+    targets = [item.target for item in needed]
+    return BatchPlace(
+        gpu=taken.name,
+        precision=", ".join(dict.fromkeys(target.precision for target in targets)),
+        image_size=targets[0].image_size,
+        networks=tuple(
+            (target.backbone.name, tuple(recipe.layer for recipe in target.recipes)) for target in targets
+        ),
+    )
+
+
+def _first_batch_size(settings: ExtractSettings, place: BatchPlace) -> int:
+    """Return the batch size asked for, or the smaller one that worked after memory had run out."""
+    worked = remembered_batch_size(settings.home, place)
+    if worked is None or worked >= settings.batch_size:
+        return settings.batch_size
+    settings.receiver.say(
+        f"beginning with batches of {worked} images, since larger ones ran out of memory here before; delete "
+        f"{settings.home / BATCH_SIZES} to try {settings.batch_size} again"
+    )
+    return worked
+
+
+def _fit(
+    settings: ExtractSettings,
+    place: BatchPlace,
+    running: Sequence[PassNetwork],
+    networks: Sequence[LoadedNetwork],
+    taken: TakenDevice,
+) -> BatchFit:
+    """Let the networks of a pass be rebuilt for smaller batches, and the batch size that worked be remembered."""
+
+    def rebuild(rows: int) -> None:
+        for item, network in zip(running, networks, strict=True):
+            del item.engine
+            network.drop(rows)
+        clear_device_memory()
+        for item, network in zip(running, networks, strict=True):
+            item.engine = network.engine
+
+    def worked(rows: int) -> None:
+        taken.allocated()
+        if rows < settings.batch_size:
+            remember_batch_size(settings.home, place, rows)
+
+    return BatchFit(settings.batch_size, rebuild, worked, taken.name, settings.receiver)
 
 
 def _cost_facts(
@@ -155,14 +235,13 @@ def _cost_facts(
     ]
 
 
-def _build(settings: ExtractSettings, pending: Sequence[PendingTarget]) -> tuple[list[LoadedNetwork], Device]:
-    name = _engine(settings, pending)
-    device = _device(settings, name, pending)
-    networks = [
-        LoadedNetwork(item.target, settings, device, name, settings.home, settings.receiver, len(pending))
+def _networks(
+    settings: ExtractSettings, pending: Sequence[PendingTarget], engine: str, device: Device
+) -> list[LoadedNetwork]:
+    return [
+        LoadedNetwork(item.target, settings, device, engine, settings.home, settings.receiver, len(pending))
         for item in pending
     ]
-    return networks, device
 
 
 def estimate_pass(
@@ -172,7 +251,19 @@ def estimate_pass(
     needed = [item for item in pending if item.keys]
     if not needed:
         return
-    networks, device = _build(settings, needed)
+    engine = _engine(settings, needed)
+    # A trial of a few images does not wait.
+    with _device(replace(settings, wait_gpu=None), engine, needed) as taken, building(taken.name):
+        _estimate(settings, needed, sources, _networks(settings, needed, engine, taken.one), taken.one)
+
+
+def _estimate(
+    settings: ExtractSettings,
+    needed: Sequence[PendingTarget],
+    sources: Mapping[str, ImageSource],
+    networks: Sequence[LoadedNetwork],
+    device: Device,
+) -> None:
     wanted = _ordered(needed, sources)
     size = needed[0].target.image_size
     batch = np.zeros((settings.batch_size, size, size, 3), np.uint8)
@@ -226,17 +317,21 @@ def _engine(settings: ExtractSettings, pending: Sequence[PendingTarget]) -> str:
     return engine
 
 
-def _device(settings: ExtractSettings, engine: str, pending: Sequence[PendingTarget]) -> Device:
+@contextmanager
+def _device(
+    settings: ExtractSettings, engine: str, pending: Sequence[PendingTarget]
+) -> Iterator[TakenDevice]:
     if engine == "openvino":
-        return Device("cpu")
-    if settings.threads is not None:
-        set_threads(settings.threads)
-    device = choose_device(settings.wanted_device)
-    if device.kind == "cpu" and any(item.target.precision == "tf32" for item in pending):
-        raise ConfigError(
-            f"The precision tf32 is arithmetic of NVIDIA GPUs. Got device {device}; use --precision float32"
-        )
-    return device
+        yield TakenDevice(Device("cpu"))
+        return
+    with take_device(settings, settings.receiver) as taken:
+        if settings.threads is not None:
+            set_threads(settings.threads)
+        if taken.one.kind == "cpu" and any(item.target.precision == "tf32" for item in pending):
+            raise ConfigError(
+                f"The precision tf32 is arithmetic of NVIDIA GPUs. Got device {taken.one}; use --precision float32"
+            )
+        yield taken
 
 
 def _ordered(pending: Sequence[PendingTarget], sources: Mapping[str, ImageSource]) -> list[ImageSource]:
@@ -260,6 +355,7 @@ def _run(
     sources: Sequence[ImageSource],
     failures: list[ImageFailure],
     weights: int,
+    fit: BatchFit,
 ) -> dict[str, float]:
     """Run the pass; rows that are computed are stored, however the pass ends."""
     read, forward, write = BusyTime(), BusyTime(), BusyTime()
@@ -291,7 +387,7 @@ def _run(
             writer,
             views=settings.views,
             mean=settings.mean,
-            batch_size=settings.batch_size,
+            fit=fit,
             workers=readers,
             ahead=ahead,
             failed=failed,
@@ -349,44 +445,3 @@ def _prepare(settings: ExtractSettings, target: ExtractionTarget) -> Prepare:
 def one_view(data: bytes, path: str, *, preparation: str, size: int) -> Array:
     """Decode and prepare an image as it is: uint8 of shape (1, size, size, 3)."""
     return load_image(data, preparation, size, name=path)[None]
-
-
-def choose_device(wanted: Device | None) -> Device:
-    """Choose a device that Keras can use: the wanted one, or (for None) a GPU where there is one, else the CPU.
-
-    Raises
-    ------
-    ConfigError
-        If a GPU is wanted that Keras does not find.
-    """
-    if wanted is not None and wanted.kind == "cpu":
-        return wanted
-    found = _gpus()
-    if wanted is None:
-        return Device("gpu") if found else Device("cpu")
-    if wanted.index >= found:
-        raise ConfigError(
-            f"The 'device' parameter is {wanted}, but Keras on {keras_backend()} finds {found} GPUs; "
-            "use --device cpu, or install the GPU build of the backend"
-        )
-    return wanted
-
-
-def _gpus() -> int:
-    """Count the GPUs, and keep TensorFlow from allocating all memory of each."""
-    backend = keras_backend()
-    if backend == "torch":
-        import torch
-
-        return int(torch.cuda.device_count())
-    if backend == "jax":
-        import jax
-
-        return sum(device.platform == "gpu" for device in jax.devices())
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        with suppress(RuntimeError):  # the GPU is in use already, and its memory is allocated
-            tf.config.experimental.set_memory_growth(gpu, True)
-    return len(gpus)

@@ -23,10 +23,12 @@ import numpy.typing as npt
 
 from featx.digest import digest_bytes
 from featx.errors import ExtractionError, ImageError
-from featx.files import open_regular
+from featx.files import open_regular, retry_stale
+from featx.gpus import memory_error
 from featx.images import FILE_LIMIT
 from featx.progress import Progress
 
+from .batch_sizes import BatchFit
 from .engines import Engine, Outputs
 from .store import FeatureStore
 
@@ -100,6 +102,20 @@ class PixelBatch:
     pixels: Array
     keys: tuple[str, ...]
 
+    def cut(self, rows: int) -> list[PixelBatch]:
+        """Cut into batches of at most `rows` rows, the last one padded with black."""
+        if rows >= len(self.pixels):
+            return [self]
+        return [
+            PixelBatch(_padded(self.pixels[at : at + rows], rows), self.keys[at : at + rows])
+            for at in range(0, len(self.keys), rows)
+        ]
+
+
+def _padded(pixels: Array, rows: int) -> Array:
+    black = np.zeros((rows - len(pixels), *pixels.shape[1:]), np.uint8)
+    return np.concatenate([pixels, black]) if len(black) else pixels
+
 
 @dataclass(frozen=True)
 class ImageFailure:
@@ -110,11 +126,16 @@ class ImageFailure:
     store: int | None = None
 
 
+@retry_stale
+def _bytes(path: str) -> bytes:
+    with open_regular(path) as file:
+        return file.read(FILE_LIMIT + 1)
+
+
 def _read(source: ImageSource, prepare: Prepare, busy: BusyTime) -> PreparedImage:
     begun = time.perf_counter()
     try:
-        with open_regular(source.path) as file:
-            data = file.read(FILE_LIMIT + 1)
+        data = _bytes(source.path)
         # The bytes that are decoded are hashed: a file can be rewritten with the same size and times.
         if len(data) <= FILE_LIMIT and digest_bytes(data) != source.key:
             return PreparedImage(
@@ -255,34 +276,69 @@ class _LayerOutput:
 
 @dataclass
 class _Batches:
-    """The batches that the engines have started and not finished."""
+    """The batches that wait, and those that the engines have started and not finished."""
 
     networks: Sequence[PassNetwork]
     outputs: list[list[_LayerOutput]]
     forward: BusyTime
+    fit: BatchFit
+    waiting: deque[PixelBatch] = field(default_factory=deque)
     pending: deque[tuple[PixelBatch, list[tuple[int, Callable[[], Outputs]]]]] = field(default_factory=deque)
     _busy_since: float = 0.0
 
-    def start(self, batch: PixelBatch) -> None:
+    def work(self, depth: int) -> int:
+        """Start a batch that waits, wait for the oldest if `depth` are started, and return the rows that it had.
+
+        Where memory runs out, batches whose rows were not passed on are cut, and wait again.
+        """
+        try:
+            if self.waiting:
+                self._start(self.waiting.popleft())
+            if len(self.pending) < depth:
+                return 0
+            batch, rows = self._finish()
+        except Exception as error:
+            full = memory_error(error)
+            if not full:
+                raise
+        else:
+            self._hand_on(batch, rows)
+            self.fit.done()
+            return len(batch.keys)
+        # Only here the error is gone, and with it what its traceback refers to.
+        self._halve(full)
+        return 0
+
+    def _start(self, batch: PixelBatch) -> None:
         if not self.pending:
             self._busy_since = time.perf_counter()
-        started = [
+        started: list[tuple[int, Callable[[], Outputs]]] = []
+        self.pending.append((batch, started))
+        started.extend(
             (place, network.engine.start(batch.pixels))
             for place, network in enumerate(self.networks)
             if network.wants(batch.keys)
-        ]
-        self.pending.append((batch, started))
+        )
 
-    def finish(self) -> int:
-        """Wait for the oldest batch, pass its rows to the writer, and return how many there were."""
-        batch, started = self.pending.popleft()
-        results = [(place, collect()) for place, collect in started]
+    def _finish(self) -> tuple[PixelBatch, list[tuple[int, list[Rows]]]]:
+        """Wait for the oldest batch; return the rows of each network that ran on it."""
+        batch, started = self.pending[0]
+        results = []
+        while started:
+            place, collect = started.pop(0)
+            results.append((place, collect()))
         now = time.perf_counter()
         self.forward.add(now - self._busy_since)
         self._busy_since = now
-        for place, layers in results:
-            self._hand_on(place, batch, layers)
-        return len(batch.keys)
+        rows = [(place, self._sound(place, batch, layers)) for place, layers in results]
+        self.pending.popleft()
+        return batch, rows
+
+    def _halve(self, reason: str) -> None:
+        left = [batch for batch, _ in self.pending]
+        self.abandon()
+        self.fit.halve(reason)
+        self.waiting = deque(part for batch in [*left, *self.waiting] for part in batch.cut(self.fit.rows))
 
     def abandon(self) -> None:
         """Wait for batches that are still computed: an engine may read their memory until it is done."""
@@ -292,16 +348,19 @@ class _Batches:
                     collect()
         self.pending.clear()
 
-    def _hand_on(self, place: int, batch: PixelBatch, layers: Outputs) -> None:
+    def _sound(self, place: int, batch: PixelBatch, layers: Outputs) -> list[Rows]:
+        """Return the rows that are not padding, those with NaN or infinity recomputed."""
         count, check = len(batch.keys), self.networks[place].check
         if check is not None:
             check(batch.pixels, count, layers)
         rows = [layer[:count] for layer in layers]
         bad = sorted({int(row) for layer in rows for row in np.flatnonzero(~np.isfinite(layer).all(axis=1))})
-        if bad:
-            rows = self._rescue(place, batch, rows, bad)
-        for output, layer in zip(self.outputs[place], rows, strict=True):
-            output.take(batch.keys, layer)
+        return self._rescue(place, batch, rows, bad) if bad else rows
+
+    def _hand_on(self, batch: PixelBatch, rows: list[tuple[int, list[Rows]]]) -> None:
+        for place, layers in rows:
+            for output, layer in zip(self.outputs[place], layers, strict=True):
+                output.take(batch.keys, layer)
 
     def _rescue(self, place: int, batch: PixelBatch, rows: list[Rows], bad: list[int]) -> list[Rows]:
         network = self.networks[place]
@@ -325,7 +384,7 @@ def run_pass(
     *,
     views: int,
     mean: bool,
-    batch_size: int,
+    fit: BatchFit,
     workers: int,
     ahead: int,
     failed: Callable[[ImageFailure], None],
@@ -335,7 +394,7 @@ def run_pass(
 ) -> None:
     """Read images, run every network that lacks them, and pass the features to the writer, which stays open.
 
-    Each image has `views` rows, averaged if `mean`. `failed` is called with each failure; it may raise to stop the
+    Each image has `views` rows, averaged if `mean`. `fit` makes batches smaller where memory runs out. `failed` is called with each failure; it may raise to stop the
     pass. `progress` advances by images.
     """
 
@@ -350,18 +409,18 @@ def run_pass(
         ]
         for network in networks
     ]
-    state = _Batches(networks, outputs, forward)
+    state = _Batches(networks, outputs, forward, fit)
     depth = max(network.engine.in_flight for network in networks)
     done = 0
     images = read_ahead(sources, prepare, workers=workers, ahead=ahead, busy=read)
-    with closing(images), closing(batches(images, batch_size, unreadable)) as ready:
+    with closing(images), closing(batches(images, fit.rows, unreadable)) as ready:
         try:
             for batch in ready:
-                state.start(batch)
-                if len(state.pending) >= depth:
-                    done = _advance(progress, done, state.finish(), views)
-            while state.pending:
-                done = _advance(progress, done, state.finish(), views)
+                state.waiting.extend(batch.cut(fit.rows))
+                while state.waiting:
+                    done = _advance(progress, done, state.work(depth), views)
+            while state.waiting or state.pending:
+                done = _advance(progress, done, state.work(1), views)
         finally:
             state.abandon()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from featx.digest import short
 from featx.errors import ConfigError, StoreError
 from featx.files import write_aside
+from featx.gpus import Device
 from featx.images import DECODE_VERSION, PRESETS, preparation_key
 from featx.machine import versions
 from featx.progress import Progress
@@ -40,7 +41,7 @@ from .engines import (
     is_exported,
     reference_outputs,
 )
-from .extract_settings import Device, FeatureOptions
+from .extract_settings import FeatureOptions
 from .feature_recipe import Recipe, folder_name
 from .store import RECIPE, TRAINED_ON, FeatureStore
 
@@ -417,6 +418,12 @@ class LoadedNetwork:
         if self.target.precision == "float32":
             return self.engine
         return self._openvino("float32") if self.engine.name == "openvino" else self._keras("float32")
+
+    def drop(self, batch_size: int) -> None:
+        """Forget the network and its engines; those that are built next take batches of this size."""
+        for name in ("network", "engine", "exact", "_reference"):
+            self.__dict__.pop(name, None)
+        self._settings = replace(self._settings, batch_size=batch_size)
 
     def check(self) -> PrecisionCheck | None:
         """Return the comparison with float32 that low precision needs; None for float32."""

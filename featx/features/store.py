@@ -7,6 +7,7 @@ changed files do not, and new images are added without recomputing others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,19 @@ import numpy.typing as npt
 from featx.digest import differing
 from featx.documents import parse_json, read_text
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError, listing
-from featx.files import forget_listing, wait_for, write_json
+from featx.files import forget_listing, is_there, wait_for, write_json
 
 from .blocks import (
+    BlockLayout,
     BlockProblem,
     Features,
     check_block,
     read_features,
-    read_index,
+    read_keys,
     write_block,
 )
 from .feature_recipe import FORMAT, Recipe, recipe_digest, recipe_key
+from .key_index import KeyIndex, PackedKeys, hex_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +43,7 @@ TRAINED_ON = "trained-on.json"
 COST = "cost.json"
 # Bytes of a record: the keys of a million images that weights were trained on have 67 MB.
 _RECORD_LIMIT = 2**27
-_BLOCKS = "block-*.h5"
+_BLOCK_PREFIX, _BLOCK_SUFFIX = "block-", ".h5"
 _ATTEMPTS = 100
 # Clients of NFS and SMB remember names and listings for up to 60 s.
 _VISIBLE_SECONDS = 90.0
@@ -81,9 +84,9 @@ class FeatureStore:
         self.path = Path(path)
         self.recipe = _read_recipe(self.path)
         self.digest = recipe_digest(self.recipe)
-        # Block name -> its keys, and key -> (block name, row). Blocks never change, so each is read once.
-        self._blocks: dict[str, list[str]] = {}
-        self._rows: dict[str, tuple[str, int]] = {}
+        # Blocks never change, so that the keys of each are read once.
+        self._index = KeyIndex({})
+        self._layouts: dict[int, BlockLayout] = {}
         self._shape = (0, 0)
 
     @classmethod
@@ -146,9 +149,33 @@ class FeatureStore:
         self.refresh()
         return self._shape[0]
 
+    @property
+    def images(self) -> int:
+        """Number of images that have features."""
+        return self.index().images
+
     def blocks(self) -> list[Path]:
         """List the blocks, sorted by name."""
-        return sorted(self.path.glob(_BLOCKS))
+        try:
+            names = [path.name for path in self.path.iterdir()]
+        except (FileNotFoundError, PermissionError):
+            return []
+        return [
+            self.path / name
+            for name in sorted(names)
+            if name.startswith(_BLOCK_PREFIX) and name.endswith(_BLOCK_SUFFIX)
+        ]
+
+    def index(self) -> KeyIndex:
+        """Return the index of all keys, up to date.
+
+        Raises
+        ------
+        StoreError
+            If a block is damaged; the message names it.
+        """
+        self.refresh()
+        return self._index
 
     def refresh(self) -> None:
         """Read the keys of blocks that other processes have written, and forget those that they have removed.
@@ -163,12 +190,12 @@ class FeatureStore:
         absent: set[str] = set()
         for _ in range(_ATTEMPTS):
             names = [path.name for path in self.blocks()]
-            if set(names) == set(self._blocks):
+            if set(names) == set(self._index.blocks):
                 return
             for name in absent.intersection(names):
                 self._wait_for(name)
             self._take_in(names)
-            absent = set(names) - set(self._blocks)
+            absent = set(names) - set(self._index.blocks)
 
     def _wait_for(self, name: str) -> None:
         """Wait for a block that is listed and was not found, until it is found or not listed any more."""
@@ -180,19 +207,18 @@ class FeatureStore:
             )
 
     def _take_in(self, names: Sequence[str]) -> None:
-        found: dict[str, list[str]] = {}
+        found: dict[str, PackedKeys] = {}
         for name in names:
-            if name in self._blocks:
-                found[name] = self._blocks[name]
+            if name in self._index.blocks:
+                found[name] = self._index.blocks[name]
                 continue
             try:
-                found[name], shape = read_index(self.path / name, self.digest)
+                found[name], shape = read_keys(self.path / name, self.digest, self._layouts)
             except FileNotFoundError:
                 continue  # compacted meanwhile: its rows are in a block of the next listing
             self._check_shape(shape, self.path / name)
             self._shape = shape
-        self._blocks = found
-        self._rows = {key: (name, row) for name, keys in found.items() for row, key in enumerate(keys)}
+        self._index = KeyIndex(found)
 
     def _check_shape(self, shape: tuple[int, ...], what: Path) -> None:
         if self._shape not in ((0, 0), shape):
@@ -204,13 +230,14 @@ class FeatureStore:
     def keys(self) -> frozenset[str]:
         """Return the keys of the images that have features: SHA-256 of their bytes.
 
+        Ten million keys take 2 GB of memory; `missing` and `images` need no such set.
+
         Raises
         ------
         StoreError
             If a block is damaged; the message names it.
         """
-        self.refresh()
-        return frozenset(self._rows)
+        return frozenset(chain.from_iterable(map(hex_keys, self.index().blocks.values())))
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys (SHA-256 of images' bytes) without features, each once, in the order given.
@@ -220,12 +247,18 @@ class FeatureStore:
         StoreError
             If a block is damaged; the message names it.
         """
-        self.refresh()
-        wanted = dict.fromkeys(keys)
+        wanted = list(dict.fromkeys(keys))
+        _, rows = self._find(wanted)
+        return [wanted[place] for place in np.flatnonzero(rows < 0).tolist()]
+
+    def _find(self, keys: Sequence[str]) -> tuple[KeyIndex, npt.NDArray[np.int64]]:
+        index = self.index()
+        rows = index.find(keys)
         # What another machine has written may not be in the listing that this one remembers.
-        if any(key not in self._rows for key in wanted) and forget_listing(self.path):
-            self.refresh()
-        return [key for key in wanted if key not in self._rows]
+        if (rows < 0).any() and forget_listing(self.path):
+            index = self.index()
+            rows = index.find(keys)
+        return index, rows
 
     def read(self, keys: Sequence[str]) -> Features:
         """Read features by the content of images.
@@ -248,32 +281,30 @@ class FeatureStore:
             If a block is damaged; the message names it.
         """
         for _ in range(_ATTEMPTS):
-            lacking = self.missing(keys)
-            if lacking:
+            index, rows = self._find(keys)
+            if (rows < 0).any():
+                lacking = list(dict.fromkeys(keys[place] for place in np.flatnonzero(rows < 0).tolist()))
                 raise MissingFeaturesError(
                     f"{self.path}: {len(lacking)} of {len(set(keys))} images have no features here "
                     f"(first: {listing([key[:12] for key in lacking], 3)}); run `featx extract` on them first"
                 )
             try:
-                return self._read_rows(keys)
+                return self._read_rows(index, rows)
             except FileNotFoundError as error:  # compacted since it was listed: its rows are in another block
-                self._blocks.pop(Path(error.filename or "").name, None)
+                self._index = index.without(Path(error.filename or "").name)
         raise StoreError(
             f"{self.path}: other processes replaced blocks {_ATTEMPTS} times while they were read; try again when no "
             "other process compacts or prunes this store"
         )
 
-    def _read_rows(self, keys: Sequence[str]) -> Features:
-        wanted: dict[str, tuple[list[int], list[int]]] = {}
-        for place, key in enumerate(keys):
-            name, row = self._rows[key]
-            places, rows = wanted.setdefault(name, ([], []))
-            places.append(place)
-            rows.append(row)
-        result = np.empty((len(keys), *self._shape), np.float32)
-        for name in sorted(wanted):
-            places, rows = wanted[name]
-            result[places] = read_features(self.path / name, self.digest)[rows]
+    def _read_rows(self, index: KeyIndex, rows: npt.NDArray[np.int64]) -> Features:
+        result = np.empty((len(rows), *self._shape), np.float32)
+        order, starts = np.argsort(rows, kind="stable"), index.starts
+        ends = np.searchsorted(rows, starts, sorter=order).tolist()
+        for name, start, first, end in zip(index.blocks, starts, ends, ends[1:], strict=False):
+            if first < end:
+                places = order[first:end]
+                result[places] = read_features(self.path / name, self.digest)[rows[places] - start]
         return result
 
     def read_images(
@@ -320,8 +351,12 @@ class FeatureStore:
         known, _ = content_keys(
             [paths[name] for name in dict.fromkeys(wanted)], cache=Path(cache) if cache else None
         )
-        have = self.keys()
-        lacking = [name for name in dict.fromkeys(wanted) if known.get(paths[name]) not in have]
+        without = set(self.missing(known.values()))
+        lacking = [
+            name
+            for name in dict.fromkeys(wanted)
+            if paths[name] not in known or known[paths[name]] in without
+        ]
         if lacking:
             raise MissingFeaturesError(
                 f"{self.path}: {len(lacking)} of {len(set(wanted))} images of {table.source} have no features here "
@@ -472,18 +507,17 @@ class FeatureStore:
         StoreError
             If a block is damaged; the message names it.
         """
-        self.refresh()
-        unwanted, removed = frozenset(keys), 0
-        for name, held in list(self._blocks.items()):
-            kept = [row for row, key in enumerate(held) if key not in unwanted]
+        unwanted, removed = KeyIndex.of(list(keys)), 0
+        for name, held in self.index().blocks.items():
+            kept = np.flatnonzero(unwanted.find_packed(held) < 0)
             if len(kept) == len(held):
                 continue
-            if kept:
+            if len(kept):
                 try:
                     features = read_features(self.path / name, self.digest)[kept]
                 except FileNotFoundError:
                     continue  # compacted meanwhile: the next call finds its rows in another block
-                write_block(self.path, self.digest, [held[row] for row in kept], features)
+                write_block(self.path, self.digest, hex_keys(held[kept]), features)
             (self.path / name).unlink(missing_ok=True)
             removed += len(held) - len(kept)
         self.refresh()
@@ -500,7 +534,7 @@ class FeatureStore:
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
-    if not (folder / RECIPE).is_file() and not (forget_listing(folder) and (folder / RECIPE).is_file()):
+    if not (is_there(folder / RECIPE) and (folder / RECIPE).is_file()):
         raise StoreError(
             f"{folder}: no feature store, {RECIPE} is missing; give a folder that `featx extract` has printed"
         )

@@ -8,14 +8,16 @@ from pathlib import Path
 from shutil import rmtree
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.data import read_manifest
 from featx.errors import ConfigError, ImageError, MissingFeaturesError, StoreError
 from featx.files import remove_leftovers, write_aside
 from featx.images import content_keys
 
-from .blocks import Features, is_current, read_features, read_index
+from .blocks import Features, is_current, read_features, read_keys
 from .engines import EXPORTS
+from .key_index import KeyIndex, PackedKeys, hex_keys
 from .store import FeatureStore
 
 __all__ = [
@@ -94,7 +96,7 @@ def facts(path: Path | str) -> StoreFacts:
         backbone=str(recipe.get("backbone", "")),
         weights=str(recipe.get("weights_label", "")),
         layer=str(recipe.get("layer", "")),
-        images=len(store.keys()),
+        images=store.images,
         views=store.views,
         width=store.width,
         blocks=len(blocks),
@@ -144,49 +146,64 @@ def compact(path: Path | str) -> tuple[int, int]:
     problems = store.verify()
     if problems:
         raise StoreError(problems[0])
-    images = len(store.keys())
+    images = store.images
     if not images:
         return len(old), len(old)
     rows = max(1, _COMPACT_BYTES // (4 * store.views * store.width))
     if len(old) <= -(-images // rows) and all(map(is_current, old)):
         return len(old), len(old)
-    new = {store.write_block(*part).name for part in _parts(_rows_once(store, old), rows)}
+    parts = _parts(_rows_once(store, old), rows)
+    new = {store.write_block(hex_keys(keys), features).name for keys, features in parts}
     for block in old:
         if block.name not in new:
             block.unlink(missing_ok=True)
     return len(old), len(new)
 
 
-def _rows_once(store: FeatureStore, blocks: Iterable[Path]) -> Iterator[tuple[list[str], Features]]:
+def _rows_once(store: FeatureStore, blocks: Iterable[Path]) -> Iterator[tuple[PackedKeys, Features]]:
     """Read each block once; of an image in several blocks, the first row is used."""
-    seen: set[str] = set()
+    index = store.index()
+    seen = np.zeros(len(index), np.bool_)
     for block in blocks:
         try:
-            keys, _ = read_index(block, store.digest)
+            keys, _ = read_keys(block, store.digest)
             features = read_features(block, store.digest)
         except FileNotFoundError:
             continue  # compacted meanwhile by another process: its rows are in a block that is not ours
-        fresh = [row for row, key in enumerate(keys) if key not in seen]
-        seen.update(keys)
-        yield [keys[row] for row in fresh], features[fresh]
+        fresh = _fresh(index, seen, keys)
+        yield keys[fresh], features[fresh]
 
 
-def _parts(blocks: Iterable[tuple[list[str], Features]], rows: int) -> Iterator[tuple[list[str], Features]]:
+def _fresh(index: KeyIndex, seen: npt.NDArray[np.bool_], keys: PackedKeys) -> npt.NDArray[np.bool_]:
+    """Tell which keys are not marked as seen, and mark them."""
+    if index.images == len(index):  # no image is in two blocks
+        return np.ones(len(keys), np.bool_)
+    rows = index.find_packed(keys)
+    fresh = (rows < 0) | ~seen[rows]
+    seen[rows[rows >= 0]] = True
+    return fresh
+
+
+def _parts(blocks: Iterable[tuple[PackedKeys, Features]], rows: int) -> Iterator[tuple[PackedKeys, Features]]:
     """Join and cut rows into parts of one length; the last part may be shorter."""
-    keys: list[str] = []
-    waiting: list[Features] = []
-    for some, features in blocks:
-        keys += some
-        waiting.append(features)
-        if len(keys) < rows:
+    waiting: list[tuple[PackedKeys, Features]] = []
+    count = 0
+    for block in blocks:
+        waiting.append(block)
+        count += len(block[0])
+        if count < rows:
             continue
-        joined = np.concatenate(waiting)
-        whole = len(keys) // rows * rows
+        keys, features = _joined(waiting)
+        whole = count // rows * rows
         for start in range(0, whole, rows):
-            yield keys[start : start + rows], joined[start : start + rows]
-        keys, waiting = keys[whole:], [joined[whole:]]
-    if keys:
-        yield keys, np.concatenate(waiting)
+            yield keys[start : start + rows], features[start : start + rows]
+        waiting, count = [(keys[whole:], features[whole:])], count - whole
+    if count:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[tuple[PackedKeys, Features]]) -> tuple[PackedKeys, Features]:
+    return np.concatenate([keys for keys, _ in parts]), np.concatenate([features for _, features in parts])
 
 
 @dataclass(frozen=True)
@@ -256,7 +273,7 @@ def prune(
             block.unlink(missing_ok=True)
     if keep is None:
         return Pruned(leftovers, broken, 0, left)
-    unwanted = store.keys() - frozenset(keep)
+    unwanted = store.index().others(list(keep))
     return Pruned(leftovers, broken, len(unwanted) if dry_run else store.discard(unwanted), left)
 
 

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.gpus import Device
+
 __all__ = ["Devices", "find_devices", "make_deterministic"]
 
 
@@ -30,6 +32,18 @@ class Devices:
     def split(self, arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
         """Split arrays, whose length is a multiple of `count`, over the devices."""
         return tuple(arrays)
+
+
+class _OneOf(Devices):
+    """One of several devices, whose name Keras knows."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        with keras.device(self._name):
+            yield
 
 
 class _Mirrored(Devices):
@@ -102,8 +116,10 @@ def make_deterministic() -> bool:
     return True
 
 
-def find_devices(images: int) -> Devices:
-    """Find the devices that a batch of so many images can be split over evenly."""
+def find_devices(images: int, wanted: Device | None = None) -> Devices:
+    """Find the devices that a batch of so many images can be split over evenly: the wanted one, or all."""
+    if wanted is not None:
+        return _OneOf(str(wanted))
     backend = keras.backend.backend()
     if backend not in _KINDS:
         return Devices()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,6 +128,7 @@ def train_folds(
     tuple of Run
         As `finetune`.
     """
+    settings.begin()
     progress = settings.progress or Silent()
     plan, sources = _plan(manifest, settings, progress)
     items = [plan_fold(plan, fold, sources) for fold in plan.folds.select(settings.folds).folds]
@@ -139,17 +141,19 @@ def train_folds(
     if settings.tensorboard is not None:
         find_writer()
 
-    @cache
-    def trainer() -> Trainer:
-        # Imported where it is needed first: finished work is reused without importing keras.
-        from .trainer import Trainer
+    with ExitStack() as stack:
 
-        return Trainer(plan, settings, progress, compiled)
+        @cache
+        def trainer() -> Trainer:
+            # Imported where it is needed first: finished work is reused without importing keras.
+            from .trainer import Trainer
 
-    runs = _train(plan, items, trainer, settings.overwrite, progress)
-    if settings.head == "softmax":
-        runs += _score(plan, items, runs, settings, trainer)
-    return tuple(runs)
+            return stack.enter_context(closing(Trainer(plan, settings, progress, compiled)))
+
+        runs = _train(plan, items, trainer, settings.overwrite, progress)
+        if settings.head == "softmax":
+            runs += _score(plan, items, runs, settings, trainer)
+        return tuple(runs)
 
 
 def _plan(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from featx.options import (
     REQUIRED,
+    DeviceOptions,
     FoldOptions,
     ImageOptions,
     Options,
@@ -73,7 +74,7 @@ class _TrainingOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingRecipe, ImageOptions, FoldOptions, _TrainingOptions):
+class FinetuneSettings(TrainingRecipe, ImageOptions, FoldOptions, DeviceOptions, _TrainingOptions):
     """Options of `featx.finetune`, among them every field of a training recipe.
 
     `make` takes the fields that are not given from the recipe, whose name, file or object is the option `recipe`.

@@ -6,7 +6,9 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 from featx.data import Labelled, merged_groups, validation_split
 from featx.digest import digest
 from featx.errors import TrainingError, listing
+from featx.features import TakenDevice, take_device
+from featx.gpus import memory_error
 from featx.progress import Progress
 from featx.runs import Run, run_folder
 from featx.stats import fold_auc
@@ -67,8 +71,14 @@ def fit(
     checkpoint: Checkpoint,
     progress: Progress,
     log: TensorboardLog | None = None,
+    stepped: Callable[[], None] = lambda: None,
 ) -> FittedFold:
-    """Train one fold, from its checkpoint if there is one."""
+    """Train one fold, from its checkpoint if there is one; `stepped` is called after every step."""
+
+    def advance(images: int) -> None:
+        stepped()
+        progress.advance(images)
+
     recipe = learner.recipe
     epochs = recipe.head_epochs + recipe.epochs
     learner.reset(job.seed)
@@ -82,7 +92,7 @@ def fit(
     try:
         while done.epoch < epochs and not _stops_early(done, recipe):
             began = time.monotonic()
-            row = _train_epoch(learner, job, done.epoch, progress.advance)
+            row = _train_epoch(learner, job, done.epoch, advance)
             speeds.append(images / (time.monotonic() - began))
             _validate(learner, job, done, row)
             done.arrays = learner.state()
@@ -214,6 +224,16 @@ class Trainer:
     ) -> None:
         self._plan, self._settings, self._progress, self._compiled = plan, settings, progress, compiled
         self._recipe = plan.recipe
+        self._open = ExitStack()
+
+    @cached_property
+    def _taken(self) -> TakenDevice:
+        """The devices, which are waited for when a network is needed first, with the images read."""
+        return self._open.enter_context(take_device(self._settings, self._progress, all_gpus=True))
+
+    def close(self) -> None:
+        """Let the next job that waits for a GPU go on."""
+        self._open.close()
 
     def load(self, ids: Sequence[str]) -> _LoadedImages:
         """Prepare images."""
@@ -254,10 +274,13 @@ class Trainer:
         load_saved(learner.backbone, run.path / BACKBONE_FILE)
         load_saved(learner.head, run.path / HEAD_FILE)
         subset = _subset(self._plan.labelled, images, item.fold.test)
-        return _log_odds(learner.predict(subset, self._plan.workers))
+        logits = learner.predict(subset, self._plan.workers)
+        self._taken.allocated()
+        return _log_odds(logits)
 
     def _ready(self, weights: Weights) -> Learner:
         """Return the network with the given initial weights."""
+        wanted = self._taken.device
         compiled, inputs = self._compiled, self._inputs()
         if compiled.inputs != inputs:
             compiled.clear()
@@ -269,7 +292,7 @@ class Trainer:
                 "warning: this training is not bitwise reproducible, since TensorFlow was used before in this process; "
                 "set TF_NUM_INTEROP_THREADS=1 before the process starts"
             )
-        devices = find_devices(self._recipe.micro_batch)
+        devices = find_devices(self._recipe.micro_batch, wanted)
         with devices.scope(), precision(self._recipe.precision):
             model = build_backbone(self._plan.backbone, weights, self._plan.image_size)
         if learner is None:
@@ -283,7 +306,8 @@ class Trainer:
     def _inputs(self) -> str:
         """Return a digest of everything that a network is compiled for."""
         plan = self._plan
-        return digest([plan.backbone.name, plan.image_size, len(plan.classes), plan.steps, self._recipe])
+        networks = [plan.backbone.name, plan.image_size, len(plan.classes), plan.steps, self._recipe]
+        return digest([*networks, str(self._taken.device)])
 
     def _log_folder(self, item: FoldPlan) -> Path | None:
         if self._settings.tensorboard is None:
@@ -297,9 +321,10 @@ class Trainer:
             checkpoint = Checkpoint(item.checkpoint_folder, digest([item.record.id, self._recipe.accumulate]))
             try:
                 with open_log(self._log_folder(item)) as log:
-                    return fit(self._ready(item.weights), job, checkpoint, self._progress, log), checkpoint
+                    learner, allocated = self._ready(item.weights), self._taken.allocated
+                    return fit(learner, job, checkpoint, self._progress, log, allocated), checkpoint
             except Exception as error:
-                if not _out_of_memory(error) or self._recipe.micro_batch == 1:
+                if not memory_error(error) or self._recipe.micro_batch == 1:
                     raise
             self._compiled.clear()
             self._recipe = _halved(self._recipe)
@@ -320,13 +345,6 @@ def _halved(recipe: TrainingRecipe) -> TrainingRecipe:
     numbers = range(2 * recipe.accumulate, recipe.batch_size + 1)
     accumulate = next(number for number in numbers if recipe.batch_size % number == 0)
     return dataclasses.replace(recipe, accumulate=accumulate)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Recognise what the backends raise when device memory is full."""
-    text = f"{type(error).__name__}: {error}".lower()
-    signs = ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory")
-    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def _job(plan: FinetunePlan, item: FoldPlan, images: _LoadedImages) -> tuple[FoldTraining, dict[str, Any]]:

@@ -173,6 +173,7 @@ class TrainingRecipe(Options):
 
     def check(self) -> None:
         """Refuse values that exclude each other."""
+        super().check()
         if not self.epochs + self.head_epochs:
             raise ConfigError(
                 "A training recipe needs at least one epoch. Got 0 for both 'epochs' and 'head_epochs'."

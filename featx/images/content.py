@@ -1,10 +1,17 @@
 """Content keys: the SHA-256 of image files. Unchanged files are not read again.
 
-A table in the cache folder, ``content-keys.sqlite``, stores the key of each file by machine, path, size and times of
-change in nanoseconds. It only saves time: if it is missing, locked, read-only or damaged, files are read. The key of a
-file changed less than two seconds before is not stored, because another change could leave the same times. Rows of other
-machines are never used. Earlier keys of changed files are kept, so that messages can distinguish changed files from new
-ones (`earlier_keys`).
+A table in the cache folder stores the key of each file by machine, path, size and times of change in nanoseconds. On a
+local disk it is an SQLite file, ``content-keys.sqlite``; on a disk that several machines share it is a folder of plain
+files, ``content-keys/`` (`key_segments`). It only saves time: if it is missing, locked, read-only or damaged, files are
+read. Rows of files that other machines may see differently are never used. Earlier keys of changed files are kept, so that
+messages can distinguish changed files from new ones (`earlier_keys`).
+
+A key is not stored while another change could leave the same times (`_settled`). On a local disk that is the two seconds
+after a change, by this machine's clock, which has set the times. On a shared disk the times are a server's, whose clock may
+be minutes or years off. There the clock of the server decides, as the new time of a folder in the cache tells it if that
+is on the same disk. Else a file must have been seen unchanged for two seconds before it was read: the files that are read
+in the first two seconds of a pass are then read again in the next one. Where times have no fraction of a second, two
+seconds are four.
 """
 
 from __future__ import annotations
@@ -12,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import platform
 import sqlite3
 import stat
 import time
@@ -22,17 +28,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from featx.disks import Disk, disk_of, this_machine
 from featx.errors import ImageError
-from featx.files import open_regular
+from featx.files import new_folder_status, open_regular, retry_stale
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
 from .key_files import absolute, read_keys
+from .key_segments import KeySegments
 
 __all__ = ["ContentKeys", "content_keys", "earlier_keys"]
 
 _TABLE = "content-keys.sqlite"
+_SEGMENTS = "content-keys"
+# Times of FAT and of some file servers are whole or even seconds, rounded either way.
 _SETTLED_NS = 2_000_000_000
+_COARSE_NS = 4_000_000_000
+_SECOND_NS = 1_000_000_000
 _LOCK_SECONDS = 10.0
 _CHUNK = 500
 _COMMIT_EVERY = 2000
@@ -122,22 +134,27 @@ def content_keys(
     """
     names = list(dict.fromkeys(str(path) for path in paths))
     keys = _listed(names, known)
-    facts, failures = _file_facts([name for name in names if name not in keys])
+    facts, disks, failures = _file_facts([name for name in names if name not in keys])
+    looked = time.monotonic_ns()
     places = _places(facts)
+    owners = {places[name]: disk.owner for name, disk in disks.items()}
     receiver = progress or Silent()
-    with _KeyTable(cache) as table:
-        remembered = table.look_up(list(places.values()))
+    with _table(cache) as table:
+        remembered = table.look_up(owners)
         keys |= {name: key for name, fact in facts.items() if (key := remembered.get((places[name], fact)))}
         new = [name for name in facts if name not in keys]
+        clock = _ServerClock(cache) if any(disks[name].shared for name in new) else None
         if new:
             receiver.start("hash", len(new), "files")
         for name, outcome in _hash_all(new, workers):
             receiver.advance()
             if isinstance(outcome, ImageError):
                 failures[name] = outcome
-            else:
-                keys[name] = outcome.sha256
-                table.add(places[name], outcome)
+                continue
+            keys[name] = outcome.sha256
+            unchanged = looked if outcome.facts == facts[name] else outcome.began
+            if outcome.facts and _settled(outcome, outcome.facts, disks[name], clock, unchanged):
+                table.add(places[name], owners[places[name]], outcome.facts, outcome.sha256)
     if new:
         receiver.finish()
     return ContentKeys(
@@ -171,7 +188,7 @@ def earlier_keys(known: Mapping[str, str], cache: Path | str) -> dict[str, froze
     places = _places(known)
     names = {place: name for name, place in places.items()}
     found: dict[str, set[str]] = {}
-    with _KeyTable(cache) as table:
+    with _table(cache) as table:
         for place, key in table.history(list(names)):
             if key != known[names[place]]:
                 found.setdefault(names[place], set()).add(key)
@@ -187,29 +204,37 @@ class _Facts(NamedTuple):
 
 
 class _Hashed(NamedTuple):
-    """A file's key, and its size and times, unless the file was changed too recently."""
+    """A file's key; its size and times, None if they changed meanwhile; its disk; and when reading began."""
 
     sha256: str
     facts: _Facts | None
+    device: int
+    began: int  # ns of the monotonic clock
+    now: int  # ns since 1970, by this machine's clock
 
 
 def _facts(status: os.stat_result) -> _Facts:
     return _Facts(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _file_facts(names: Sequence[str]) -> tuple[dict[str, _Facts], dict[str, ImageError]]:
-    facts, failures = {}, {}
+def _file_facts(
+    names: Sequence[str],
+) -> tuple[dict[str, _Facts], dict[str, Disk], dict[str, ImageError]]:
+    facts, disks, failures = {}, {}, {}
+    known: dict[int, Disk] = {}
     for name in names:
         try:
             status = os.stat(name)  # noqa: PTH116 - half the time of Path.stat
         except (OSError, ValueError) as error:
             failures[name] = _unreadable(name, error)
             continue
-        if stat.S_ISREG(status.st_mode):
-            facts[name] = _facts(status)
-        else:
+        if not stat.S_ISREG(status.st_mode):
             failures[name] = ImageError(f"{name}: not a file; remove its row from the manifest")
-    return facts, failures
+            continue
+        if status.st_dev not in known:
+            known[status.st_dev] = disk_of(name)
+        facts[name], disks[name] = _facts(status), known[status.st_dev]
+    return facts, disks, failures
 
 
 def _places(names: Iterable[str]) -> dict[str, str]:
@@ -238,27 +263,62 @@ def _hash_all(names: Sequence[str], workers: int | None) -> Iterator[tuple[str, 
 
 
 def _hash(name: str) -> _Hashed | ImageError:
-    state = hashlib.sha256()
     try:
-        with open_regular(name) as file:
-            before = _facts(os.fstat(file.fileno()))
-            while block := file.read(_READ_BYTES):
-                state.update(block)
-            after = _facts(os.fstat(file.fileno()))
+        return _read(name)
     except OSError as error:
         return _unreadable(name, error)
-    age = time.time_ns() - max(after.modified, after.changed)
-    settled = before == after and age >= _SETTLED_NS
-    return _Hashed(state.hexdigest(), after if settled else None)
 
 
-def _machine() -> str:
-    """Identify this machine, since several machines may share the cache folder."""
-    try:
-        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        identity = ""
-    return f"{platform.node()}/{identity}"
+@retry_stale
+def _read(name: str) -> _Hashed:
+    state = hashlib.sha256()
+    began, now = time.monotonic_ns(), time.time_ns()
+    with open_regular(name) as file:
+        before = os.fstat(file.fileno())
+        while block := file.read(_READ_BYTES):
+            state.update(block)
+        after = _facts(os.fstat(file.fileno()))
+    unchanged = after if after == _facts(before) else None
+    return _Hashed(state.hexdigest(), unchanged, before.st_dev, began, now)
+
+
+class _ServerClock:
+    """The clock of the file server that holds the cache folder, told by the time of a new folder there."""
+
+    def __init__(self, cache: Path | str | None) -> None:
+        self.device, self._ahead = None, 0
+        if cache is None or not disk_of(cache).timed:
+            return
+        with contextlib.suppress(OSError):
+            Path(cache).mkdir(parents=True, exist_ok=True)
+            made = new_folder_status(Path(cache))
+            # Later than the folder was made, so that the server's clock is at least what is said.
+            self.device, self._ahead = made.st_dev, made.st_mtime_ns - time.monotonic_ns()
+
+    def at(self, monotonic: int) -> int:
+        """Return the server's time, ns since 1970, at a time of this machine's monotonic clock."""
+        return monotonic + self._ahead
+
+
+def _settled(hashed: _Hashed, facts: _Facts, disk: Disk, clock: _ServerClock | None, unchanged: int) -> bool:
+    """Tell whether any change of a file since its reading began must have changed, or will change, its times.
+
+    `unchanged` is since when (ns of the monotonic clock) its size and times have been seen as they are.
+    """
+    coarse = not (facts.modified % _SECOND_NS and facts.changed % _SECOND_NS)
+    needed = _COARSE_NS if coarse else _SETTLED_NS
+    changed = max(facts.modified, facts.changed)
+    if not disk.shared:
+        return hashed.now - changed >= needed
+    if clock is not None and clock.device == hashed.device and clock.at(hashed.began) - changed >= needed:
+        return True
+    return hashed.began - unchanged >= needed
+
+
+def _table(cache: Path | str | None) -> _KeyTable | KeySegments:
+    if cache is not None and disk_of(cache).shared:
+        return KeySegments(Path(cache) / _SEGMENTS)
+    return _KeyTable(cache)
 
 
 class _KeyTable:
@@ -266,7 +326,7 @@ class _KeyTable:
 
     def __init__(self, cache: Path | str | None) -> None:
         self._file = Path(cache) / _TABLE if cache is not None else None
-        self._machine = _machine()
+        self._machine = this_machine()
         self._connection: sqlite3.Connection | None = None
         self._writable = False
         self._waiting: list[tuple[str, str, int, int, int, str]] = []
@@ -302,9 +362,10 @@ class _KeyTable:
                     connection.execute(schema)
         return connection
 
-    def look_up(self, places: Sequence[str]) -> dict[tuple[str, _Facts], str]:
-        """Return the stored keys of these paths, by path, size and times."""
-        found: dict[tuple[str, _Facts], str] = {}
+    def look_up(self, owners: Mapping[str, str]) -> dict[tuple[str, tuple[int, int, int]], str]:
+        """Return the stored keys of paths, by path, size and times."""
+        places = list(owners)
+        found: dict[tuple[str, tuple[int, int, int]], str] = {}
         if self._connection is None:
             return found
         try:
@@ -335,11 +396,11 @@ class _KeyTable:
                     found += self._connection.execute(query, (self._machine, *some)).fetchall()
         return found
 
-    def add(self, place: str, hashed: _Hashed) -> None:
-        """Store a key, unless the file was changed too recently."""
-        if self._connection is None or not self._writable or hashed.facts is None:
+    def add(self, place: str, owner: str, facts: tuple[int, int, int], key: str) -> None:
+        """Store the key of a file with this size and these times; its owner is this machine."""
+        if self._connection is None or not self._writable:
             return
-        self._waiting.append((self._machine, place, *hashed.facts, hashed.sha256))
+        self._waiting.append((self._machine, place, *facts, key))
         if len(self._waiting) >= _COMMIT_EVERY:
             self._commit()
 

@@ -27,7 +27,7 @@ from .scheduler import Scheduler
 
 __all__ = ["verb_on_cluster"]
 
-_KEPT_HERE = ("progress", "workers", "dry_run", "keys")
+_KEPT_HERE = ("progress", "workers", "dry_run", "keys", "own_process")
 _NAMES = frozenset(
     ("imagenet", "preset", "random", "labels", "holdout", "none", "modern", "scratch", "paper")
 )

@@ -30,7 +30,7 @@ from featx.zoo import (
     weights_folder,
 )
 
-from .schema import Arm, SourceData, Study, TargetData
+from .schema import DEVICE_KEYS, Arm, SourceData, Study, TargetData
 from .study_inputs import (
     Inputs,
     Problems,
@@ -161,7 +161,7 @@ class _Planner:
     def _tuned(self, name: str, task: str, arm: Arm, backbone: str, weights: Start) -> Start:
         """Plan the fine-tuning on a target's task, one job for each fold."""
         target = self.study.targets[name]
-        training = {**self.study.finetune, **arm.training}
+        training = {**self.study.common_training, **arm.training}
         step = _Step(f"{weights.label}, {name}", name, task, target.protocol, training, backbone)
         jobs, folder = self._train("finetune", f"{backbone} {step.label} {task_name(task)}", step, weights)
         needs = tuple(job.digest for job in jobs)
@@ -196,6 +196,7 @@ class _Planner:
             "output": str(folder),
             "seed": self.study.seed,
             **fields,
+            **self.study.training_devices,
         }
         jobs = [
             StudyJob(
@@ -222,7 +223,7 @@ class _Planner:
             "options": {
                 key: value
                 for key, value in options.items()
-                if key not in {"batch_size", "device", "on_error"}
+                if key not in {"batch_size", "on_error", *DEVICE_KEYS}
             },
         }
         networks = len(weights.needs) if len(weights.needs) > 1 else 1

@@ -25,12 +25,13 @@ from featx.data import leaves
 from featx.documents import parse_json, parse_toml, parse_yaml, read_text
 from featx.errors import ConfigError, FeatxError, listing
 from featx.features import ExtractSettings
-from featx.options import options_of
+from featx.options import DeviceOptions, options_of
 from featx.svm import SvmSettings, TrainSvmSettings
 
 _T = TypeVar("_T")
 
 __all__ = [
+    "DEVICE_KEYS",
     "EXTRACT_KEYS",
     "KEPT",
     "SVM_KEYS",
@@ -191,6 +192,8 @@ class Arm(_Table):
     backbones: Names = ()
 
 
+# What a study file may say of devices, under `extract` and under `finetune`. None of it decides a result.
+DEVICE_KEYS = tuple(name for name, option in options_of(DeviceOptions).items() if option.command)
 # What a study file may say of `featx extract` and `featx train-svm`; the study decides their other options.
 EXTRACT_KEYS = (
     "layers",
@@ -202,8 +205,8 @@ EXTRACT_KEYS = (
     "view_pool",
     "engine",
     "batch_size",
-    "device",
     "on_error",
+    *DEVICE_KEYS,
 )
 SVM_KEYS = (*options_of(SvmSettings), "missing")
 
@@ -238,6 +241,17 @@ ExtractTable = Annotated[dict[str, Any], AfterValidator(_extract_table)]
 SvmTable = Annotated[dict[str, Any], AfterValidator(_svm_table)]
 
 
+def _finetune_table(table: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """Check what trainings have in common: a recipe, the fields that replace its own, and the device."""
+    values = {name.replace("-", "_"): value for name, value in table.items()}
+    devices = {name: values.pop(name) for name in DEVICE_KEYS if name in values}
+    _checked(lambda: DeviceOptions.make(devices))
+    return {**_training(values, info), **devices}
+
+
+FinetuneTable = Annotated[dict[str, Any], AfterValidator(_finetune_table)]
+
+
 class Study(_Table):
     """A study: every arm, with every backbone, on every task of every target."""
 
@@ -250,7 +264,7 @@ class Study(_Table):
     arms: dict[Name, Arm] = Field(min_length=1)
     weights: dict[Name, dict[str, WeightsSource]] = Field(default_factory=dict)
     extract: ExtractTable = Field(default_factory=dict, validate_default=True)
-    finetune: Training = Field(default_factory=dict)
+    finetune: FinetuneTable = Field(default_factory=dict)
     svm: SvmTable = Field(default_factory=dict, validate_default=True)
     strata: tuple[str, ...] | None = None
     planned: tuple[tuple[str, str], ...] = ()
@@ -301,6 +315,16 @@ class Study(_Table):
                 found.append(f"`planned` compares {first!r} and {second!r}, which share no backbone")
             seen.add(frozenset(pair))
         return found
+
+    @property
+    def common_training(self) -> dict[str, Any]:
+        """The recipe that fine-tunings have in common, and the fields that replace its own."""
+        return {key: value for key, value in self.finetune.items() if key not in DEVICE_KEYS}
+
+    @property
+    def training_devices(self) -> dict[str, Any]:
+        """Options of all trainings that decide no result."""
+        return {key: value for key, value in self.finetune.items() if key in DEVICE_KEYS}
 
     def backbones_of(self, arm: str) -> tuple[str, ...]:
         """Name the backbones that an arm runs with: its own, or all of the study."""

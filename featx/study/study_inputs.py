@@ -421,7 +421,7 @@ def _check_trainings(sources: Iterable[str], inputs: Inputs, found: Problems) ->
     for name, arm in study.arms.items():
         if arm.finetune:
             key = f"arms.{name}.training" if arm.training else "finetune"
-            training = {**study.finetune, **arm.training}
+            training = {**study.common_training, **arm.training}
             _check_training(key, training, arm.backbones or study.backbones, tasks, inputs, found)
 
 

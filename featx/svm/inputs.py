@@ -106,7 +106,8 @@ def _changed(
     rows = zip(labelled.ids, labelled.paths, keys, strict=True)
     paths = {name: (path, key) for name, path, key in rows if name in lacking}
     before = earlier_keys(dict(paths.values()), cache)
-    held = {store.path: store.keys() for store in lacking.values()}
+    earlier = frozenset().union(*before.values())
+    held = {store.path: earlier.difference(store.missing(earlier)) for store in lacking.values()}
     return tuple(
         name for name, (path, _) in paths.items() if before.get(path, frozenset()) & held[lacking[name].path]
     )

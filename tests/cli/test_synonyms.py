@@ -72,7 +72,7 @@ def test_every_command_that_is_suggested_exists(row, capsys: pytest.CaptureFixtu
         ("train-svm --C 1", "No such option --C; did you mean --costs?"),
         ("extract --cuda", "No such option --cuda; did you mean --device gpu?"),
         ("train-svm --cuda", "No such option --cuda; a GPU that the backend of Keras sees is used"),
-        ("finetune --cuda", "No such option --cuda; a GPU that the backend of Keras sees is used; CUDA_VISIBLE_DEVICES"),
+        ("finetune --cuda", "No such option --cuda; did you mean --device gpu?"),
         ("extract --batch_size 8", "No such option --batch_size; did you mean --batch-size?"),
         ("extract --epochs 8", "No such option --epochs; `featx finetune` has --epochs"),
         ("train-svm --cv 5", "No such option --cv; did you mean --protocol kfold:5 or --fold?"),

@@ -225,7 +225,7 @@ def _counted(folder: Path, last: int | None, full_from: int | None) -> Iterator[
             step(event not in _SHRINKING)
 
     sys.addaudithook(hook)
-    exchange, flush = files._exchange, os.fsync
+    exchange, flush = files.exchange, os.fsync
 
     def counted_exchange(one: Path, other: Path) -> bool:
         step()
@@ -235,7 +235,7 @@ def _counted(folder: Path, last: int | None, full_from: int | None) -> Iterator[
         step()
         flush(handle)
 
-    files._exchange, os.fsync = counted_exchange, counted_flush
+    files.exchange, os.fsync = counted_exchange, counted_flush
     yield count
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from featx import disks
 from featx.errors import ConfigError, StoreError
 from featx.features.arm_files import arm_file, find_stores, read_arm, write_arm
 from featx.features.store import RECIPE, FeatureStore
@@ -119,3 +123,28 @@ def test_temporary_folders_of_killed_processes_are_no_stores(tmp_path, stores):
     left.parent.mkdir()
     left.write_bytes((stores[0] / RECIPE).read_bytes())
     assert find_stores([tmp_path]) == sorted(stores)
+
+
+def test_an_arm_that_another_machine_has_written_is_found_after_a_second_look(tmp_path, monkeypatch):
+    (tmp_path / "mountinfo").write_text(f"40 1 0:99999 / {tmp_path} rw - nfs4 server:/export rw\n")
+    monkeypatch.setattr(disks, "_MOUNTS", tmp_path / "mountinfo")
+    cache = tmp_path / "cache"
+    made = FeatureStore.create(cache / "features" / "tiny", {"backbone": "tiny"}).path
+    write_arm(cache, "tuned", [made])
+    changed, make, look = [], os.mkdir, os.stat
+
+    def change(path, *given):
+        changed.append(Path(path).parent)
+        make(path, *given)
+
+    def late(path, **given):
+        """Stand in for a client that takes each file for absent until it changes the folder itself."""
+        if str(path).endswith(".json") and Path(path).parent not in changed:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return look(path, **given)
+
+    monkeypatch.setattr(os, "mkdir", change)
+    monkeypatch.setattr(os, "stat", late)
+    assert read_arm(arm_file(cache, "tuned")) == (made,)
+    assert changed == [cache / "arms", made]
+    assert FeatureStore(made).keys() == frozenset()

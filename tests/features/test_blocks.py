@@ -15,11 +15,23 @@ import xxhash
 
 from featx.digest import digest_bytes
 from featx.errors import DamagedBlockError, StoreError
-from featx.features.blocks import check_block, is_current, read_features, read_index, write_block
+from featx.features.blocks import (
+    check_block,
+    is_current,
+    read_features,
+    read_keys,
+    write_block,
+)
+from featx.features.key_index import hex_keys
 
 RECIPE = "12" * 32
 FORMER = Path(__file__).parent / "data" / "format-1"
 FORMER_RECIPE = "8296c109af7c2080a152c5a919a738df6949a300fef8b1abd9f7dd70add9040b"
+
+
+def read_index(path, recipe):
+    packed, shape = read_keys(path, recipe)
+    return hex_keys(packed), shape
 
 
 def damage(path, dataset, bytes_in=3):
@@ -141,6 +153,59 @@ def test_every_bit_counts(tmp_path, rows):
         with pytest.raises(DamagedBlockError, match=path.name):
             read_features(path, RECIPE)
         path.write_bytes(sound)
+
+
+def answer(path, recipe, layouts=None):
+    """Return the keys of a block and the shape of its rows, or why it is refused."""
+    try:
+        packed, shape = read_keys(path, recipe, layouts)
+    except StoreError as error:
+        return str(error)
+    return hex_keys(packed), shape
+
+
+def test_blocks_of_one_layout_need_hdf5_once(tmp_path, rows, monkeypatch):
+    first, second = (write_block(tmp_path, RECIPE, *rows(start, start + 7)) for start in (0, 7))
+    layouts = {}
+    assert answer(first, RECIPE, layouts) == (rows(0, 7)[0], (1, 8))
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("HDF5 was asked again"))
+    assert answer(second, RECIPE, layouts) == (rows(7, 14)[0], (1, 8))
+    assert list(layouts) == [first.stat().st_size]
+
+
+def test_files_of_one_size_and_different_layouts_are_told_apart(tmp_path, rows):
+    paths = [
+        write_block(tmp_path, RECIPE, *rows(0, 5, width=8, views=1)),
+        write_block(tmp_path, RECIPE, *rows(5, 10, width=4, views=2)),
+        write_block(tmp_path, RECIPE, *rows(10, 12, width=36)),
+    ]
+    assert len({path.stat().st_size for path in paths}) == 1
+    layouts = {}
+    assert [answer(path, RECIPE, layouts)[1] for path in paths] == [(1, 8), (2, 4), (1, 36)]
+
+
+def test_known_layouts_change_no_answer_about_a_damaged_block(tmp_path, rows):
+    sound, block = (write_block(tmp_path, RECIPE, *rows(start, start + 3)) for start in (0, 3))
+    data, layouts = block.read_bytes(), {}
+    answer(sound, RECIPE, layouts)
+    for bit in range(0, 8 * 1100, 41):
+        flip(block, bit)
+        assert answer(block, RECIPE, dict(layouts)) == answer(block, RECIPE)
+        block.write_bytes(data)
+    block.write_bytes(data[:-1])
+    assert "damaged block" in answer(block, RECIPE, layouts)
+    assert "another recipe" in answer(write_block(tmp_path, "34" * 32, *rows(6, 9)), RECIPE, layouts)
+    renamed = block.rename(tmp_path / f"block-{'0' * 16}-{'0' * 32}.h5")
+    renamed.write_bytes(data)
+    assert "its keys do not match" in answer(renamed, RECIPE, layouts)
+    with pytest.raises(FileNotFoundError):
+        read_keys(block, RECIPE, layouts)
+
+
+def test_blocks_of_format_1_have_no_known_layout(former):
+    layouts = {}
+    assert answer(former, FORMER_RECIPE, layouts) == answer(former, FORMER_RECIPE)
+    assert layouts == {}
 
 
 def test_a_renamed_block_is_none(tmp_path, rows):
@@ -289,8 +354,8 @@ def test_a_block_that_another_process_has_locked_is_read_whatever_the_environmen
     if locking is not None:
         monkeypatch.setenv("HDF5_USE_FILE_LOCKING", locking)
     program = (
-        "import sys; from pathlib import Path; from featx.features.blocks import read_features, read_index\n"
-        "print(len(read_index(Path(sys.argv[1]), sys.argv[2])[0]), len(read_features(Path(sys.argv[1]), sys.argv[2])))"
+        "import sys; from pathlib import Path; from featx.features.blocks import read_features, read_keys\n"
+        "print(len(read_keys(Path(sys.argv[1]), sys.argv[2])[0]), len(read_features(Path(sys.argv[1]), sys.argv[2])))"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", _LOCKER, block], **pipes) as locker:

@@ -19,7 +19,7 @@ from featx.features.engines import (
     reference_outputs,
     set_threads,
 )
-from featx.features.extract_settings import Device
+from featx.gpus import Device
 
 # Batches of one shape are computed by one program, but its threads may cut a batch at other places for other
 # slots. Measured on zoo networks: at most 1e-6 of the largest feature; often bit for bit.
@@ -76,7 +76,7 @@ def test_the_same_batch_gives_the_same_bits(engine):
 TF32 = """
 import keras
 from featx.features import engines
-from featx.features.extract_settings import Device
+from featx.gpus import Device
 def switches():
     backend = keras.backend.backend()
     if backend == "tensorflow":

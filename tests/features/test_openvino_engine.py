@@ -17,9 +17,9 @@ from featx.features.engines import (
     exported,
     is_exported,
 )
-from featx.features.extract_settings import Device
 from featx.features.extraction import extract
 from featx.features.store import FeatureStore
+from featx.gpus import Device
 from featx.zoo import count_costs
 
 openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
 
 from featx.errors import ConfigError
 from featx.features import planning
-from featx.features.extract_settings import Device, FeatureOptions
+from featx.features.device_choice import clear_device_memory
+from featx.features.engines import deviation
+from featx.features.extract_settings import FeatureOptions
 from featx.features.planning import (
     LoadedNetwork,
     NetworkLoad,
@@ -15,6 +18,7 @@ from featx.features.planning import (
     first_bad_layer,
     targets,
 )
+from featx.gpus import Device
 from featx.progress import Silent
 from featx.zoo import Weights, find_backbone, resolve_weights
 
@@ -225,3 +229,17 @@ def test_a_folder_that_is_no_store_is_not_used_for_a_recipe(tmp_path):
     other = target.folders[0].with_name(target.folders[0].name.replace("random0", "other"))
     other.mkdir(parents=True)
     assert targets(["tiny"], ["random"], FeatureOptions(), tmp_path)[0].folders == target.folders
+
+
+def test_a_network_that_is_dropped_is_built_for_the_new_batch_size(tmp_path):
+    given = {"batch_size": 4, "engine": "keras", "image_size": 32}
+    (target,) = targets(["tiny"], ["random"], FeatureOptions(**given), tmp_path)
+    loaded = LoadedNetwork(target, FeatureOptions(**given), Device("cpu"), "keras", tmp_path, Silent())
+    pixels = draw(4)[:, :32, :32]
+    (whole,) = loaded.engine.start(pixels)()
+    engine, network = weakref.ref(loaded.engine), weakref.ref(loaded.network)
+    loaded.drop(2)
+    clear_device_memory()
+    assert (engine(), network()) == (None, None), "its memory is free"
+    halves = [loaded.engine.start(half)()[0] for half in (pixels[:2], pixels[2:])]
+    assert deviation(np.concatenate(halves), whole).worst < 1e-5

@@ -16,6 +16,7 @@ from featx import disks, files
 from featx.digest import digest_bytes
 from featx.errors import MissingFeaturesError, StaleStoreError, StoreError
 from featx.features import store as store_module
+from featx.features.key_index import KeyIndex, pack_keys
 from featx.features.store import RECIPE, TRAINED_ON, FeatureStore
 
 FORMER = Path(__file__).parent / "data" / "format-1"
@@ -240,7 +241,7 @@ def test_a_listing_made_while_blocks_are_compacted_is_made_again(store, rows, mo
     reader = FeatureStore(store.path)
     listings = iter([[], *[store.blocks()] * 3])
     monkeypatch.setattr(reader, "blocks", lambda: next(listings))
-    reader._blocks = {"block-compacted-away.h5": keys}
+    reader._index = KeyIndex({"block-compacted-away.h5": pack_keys(keys)[0]})
     assert np.array_equal(reader.read(keys), features)
 
 
@@ -376,3 +377,23 @@ def test_rows_of_another_shape_by_another_writer_are_refused(store, rows):
         with pytest.raises(StoreError, match=r"has rows of shape \(1, \d\) \(views, width\)"):
             reader.keys()
     assert bad.exists()
+
+
+def test_an_image_in_two_blocks_counts_once_and_is_read_from_the_last(store, rows):
+    keys, features = rows(0, 4)
+    blocks = [store.write_block(keys[:3], features[:3]), store.write_block(keys[1:], features[1:] + 1)]
+    last = max(blocks)
+    expected = features.copy()
+    if last == blocks[1]:
+        expected[1:] += 1
+    else:
+        expected[3] += 1
+    fresh = FeatureStore(store.path)
+    assert fresh.images == 4
+    assert np.array_equal(fresh.read(keys), expected)
+
+
+def test_texts_that_are_no_keys_are_missing(store, rows):
+    keys, features = rows(0, 2)
+    store.write_block(keys, features)
+    assert store.missing([keys[0].upper(), "lesion.png", keys[1]]) == [keys[0].upper(), "lesion.png"]

@@ -88,7 +88,7 @@ def test_compacting_writes_format_1_anew(tmp_path):
 
 def test_compacting_twice_at_once_loses_nothing(filled, monkeypatch):
     store, keys, features = filled
-    read, calls = upkeep.read_index, []
+    read, calls = upkeep.read_keys, []
 
     def interrupted(path, recipe):
         calls.append(path)
@@ -96,7 +96,7 @@ def test_compacting_twice_at_once_loses_nothing(filled, monkeypatch):
             compact(store.path)
         return read(path, recipe)
 
-    monkeypatch.setattr(upkeep, "read_index", interrupted)
+    monkeypatch.setattr(upkeep, "read_keys", interrupted)
     compact(store.path)
     assert np.array_equal(FeatureStore(store.path).read(keys), features)
 

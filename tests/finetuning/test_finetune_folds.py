@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +364,43 @@ def test_out_of_memory_halves_the_micro_batch(
     assert halved.record.settings["accumulate"] == 1
     (parts,) = again(squares, tmp_path / "parts", folds=["1"], epochs=1, accumulate=2)
     assert weights_of(halved) == weights_of(parts)
+
+
+def test_the_device_decides_no_record_and_no_weight(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    """On this machine the CPU is all there is."""
+    (run,) = again(squares, tmp_path, folds=["1"], device="cpu")
+    assert (run.path / "run.json").read_bytes() == (trained[0].path / "run.json").read_bytes()
+    assert weights_of(run) == weights_of(trained[0])
+
+
+def test_the_first_step_lets_the_next_job_look_for_a_gpu(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx.finetuning import trainer
+    from featx.finetuning.learner import Learner
+    from featx.gpus import Device
+
+    events: list[str] = []
+
+    @contextmanager
+    def take_device(*given: Any, **more: Any) -> Iterator[Any]:
+        events.append("taken")
+        yield trainer.TakenDevice(Device("cpu"), "cpu", lambda: events.append("allocated"))
+        events.append("over")
+
+    real = Learner.train
+
+    def train(self: Learner, batch: Any, rate: float) -> float:
+        events.append("step")
+        return real(self, batch, rate)
+
+    monkeypatch.setattr(trainer, "take_device", take_device)
+    monkeypatch.setattr(Learner, "train", train)
+    again(squares, tmp_path, epochs=1)
+    assert events[:3] == ["taken", "step", "allocated"]
+    assert (events.count("taken"), events[-1]) == (1, "over")
 
 
 def test_the_head_scores_the_test_set(trained: tuple[Run, ...], squares: Path, tmp_path: Path) -> None:

@@ -67,3 +67,11 @@ def test_bad_values_are_refused(given: dict[str, object], words: str) -> None:
 def test_every_option_is_a_keyword_of_the_verb() -> None:
     keywords = list(inspect.signature(finetune).parameters)
     assert keywords == ["manifest", *(item.name for item in dataclasses.fields(FinetuneSettings))]
+
+
+def test_devices_are_checked_and_are_no_part_of_a_recipe() -> None:
+    given = {"device": "gpu:any", "wait_gpu": 9, "gpu_memory": 8, "nice": 3}
+    made = FinetuneSettings.make({"backbone": "tiny", **given})
+    assert made.training == FinetuneSettings.make({"backbone": "tiny"}).training
+    with pytest.raises(ConfigError, match="Got 'tpu'"):
+        FinetuneSettings.make({"backbone": "tiny", "device": "tpu"})

@@ -15,7 +15,7 @@ import xxhash
 from scipy.io import savemat
 
 from featx.data import read_folds, read_manifest
-from featx.features.blocks import read_features, read_index, write_block
+from featx.features.blocks import read_features, read_keys, write_block
 from featx.finetuning import read_recipe
 from featx.study import read_study
 from featx.zoo.formats.keras_files import read_weights
@@ -140,7 +140,7 @@ def _blocks(folder: Path) -> list[bytes]:
 
 
 def _read_block(path: Path) -> object:
-    return read_index(path, _RECIPE), read_features(path, _RECIPE)
+    return read_keys(path, _RECIPE), read_features(path, _RECIPE)
 
 
 def _matlab(folder: Path) -> list[bytes]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import sqlite3
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from featx import disks
 from featx.errors import ImageError
 from featx.images import content
 from featx.images.content import content_keys, earlier_keys
@@ -135,7 +139,7 @@ def test_rows_of_other_machines_are_not_used(
 ) -> None:
     paths = files(tmp_path / "images")
     content_keys(paths, cache=tmp_path)
-    monkeypatch.setattr(content, "_machine", lambda: "another")
+    monkeypatch.setattr(content, "this_machine", lambda: "another")
     reads.clear()
     content_keys(paths, cache=tmp_path)
     assert len(reads) == len(paths)
@@ -239,3 +243,175 @@ def test_the_keys_of_a_changed_file_before_it_was_changed_are_known(tmp_path: Pa
         table.execute("DROP TABLE earlier_keys")
     (tmp_path / "content-keys.sqlite").chmod(0o444)
     assert earlier_keys(keys[0], tmp_path) == {names[0]: frozenset({keys[2][names[0]]})}
+
+
+class Server:
+    """A simulated file server with its own clock; times of files and folders have its granularity."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ahead: int, grain: int) -> None:
+        self.local = 1_700_000_000_123_456_789
+        self.ahead, self.grain = ahead, grain
+        self.times: dict[str, int] = {}
+        stat, fstat = os.stat, os.fstat
+        monkeypatch.setattr(os, "stat", lambda path, **given: self._status(stat(path, **given), path))
+        monkeypatch.setattr(
+            os, "fstat", lambda file: self._status(fstat(file), Path(f"/proc/self/fd/{file}").readlink())
+        )
+        # The clocks of this machine: one since 1970, and one since it was started.
+        monkeypatch.setattr(content.time, "time_ns", lambda: self.local)
+        monkeypatch.setattr(content.time, "monotonic_ns", lambda: self.local - 10**18)
+
+    @property
+    def now(self) -> int:
+        return (self.local + self.ahead) // self.grain * self.grain
+
+    def write(self, path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+        self.times[str(path)] = self.now
+
+    def _status(self, real: os.stat_result, path: object) -> object:
+        if not str(path).endswith(".png") and ".aside-" not in str(path):
+            return real
+        now = self.times.get(str(path), self.now)
+        return SimpleNamespace(
+            st_mode=real.st_mode,
+            st_size=real.st_size,
+            st_dev=real.st_dev,
+            st_ino=real.st_ino,
+            st_mtime_ns=now,
+            st_ctime_ns=now,
+            st_mtime=now / 1e9,
+        )
+
+
+SECOND = 10**9
+AHEAD = [0, 300 * SECOND, -300 * SECOND, -20 * 365 * 24 * 3600 * SECOND]
+GRAINS = [1, 10**7, SECOND, 2 * SECOND]
+
+
+def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *shared: str) -> None:
+    lines = [f"40 1 0:99999 / {tmp_path / name} rw - nfs4 server:/{name} rw\n" for name in shared]
+    (tmp_path / "mountinfo").write_text("".join(lines))
+    monkeypatch.setattr(disks, "_MOUNTS", tmp_path / "mountinfo")
+    monkeypatch.setattr(content, "_SETTLED_NS", 2 * SECOND)
+
+
+@pytest.mark.parametrize("cache", ["images", "elsewhere"])
+@pytest.mark.parametrize("grain", GRAINS)
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_no_change_is_missed_whatever_the_servers_clock_and_granularity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, grain: int, cache: str
+) -> None:
+    """A file is written, read after a while, and written again at once or later, with equal size."""
+    mount(tmp_path, monkeypatch, "images")
+    server = Server(monkeypatch, ahead, grain)
+    (tmp_path / "images").mkdir()
+    number = 0
+    for read_after in (0, SECOND // 2, SECOND, 1_999_999_999, 3 * SECOND):
+        for again_after in (0, 1, SECOND // 3, SECOND - 1, SECOND, 2 * SECOND - 1):
+            number += 1
+            path = tmp_path / "images" / f"{number}.png"
+            server.write(path, b"first")
+            for text in (b"again", b"third"):
+                server.local += read_after
+                content_keys([path], cache=tmp_path / cache / "cache")
+                server.local += again_after
+                server.write(path, text)
+                found = content_keys([path], cache=tmp_path / cache / "cache").keys
+                assert found == {str(path): hashlib.sha256(text).hexdigest()}, (read_after, again_after)
+
+
+@pytest.mark.parametrize("shared", [("images",), ()])
+def test_a_change_during_a_long_reading_that_keeps_the_times_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: tuple[str, ...]
+) -> None:
+    mount(tmp_path, monkeypatch, *shared)
+    server = Server(monkeypatch, 0, SECOND)
+    path = tmp_path / "images" / "a.png"
+    path.parent.mkdir()
+    server.write(path, b"first")
+    opened = content.open_regular
+
+    class Slow(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            data = super().read(2)
+            path.write_bytes(b"again")  # in the second of the first writing, so that the times stay
+            server.local += 5 * SECOND
+            return data
+
+    monkeypatch.setattr(content, "open_regular", Slow)
+    content_keys([path], cache=tmp_path / "images" / "cache")
+    monkeypatch.setattr(content, "open_regular", opened)
+    assert content_keys([path], cache=tmp_path / "images" / "cache").keys == {str(path): sha(path)}
+
+
+@pytest.mark.parametrize("grain", GRAINS)
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_the_clock_of_the_server_that_holds_images_and_cache_tells_which_files_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str], ahead: int, grain: int
+) -> None:
+    mount(tmp_path, monkeypatch, "images")
+    server = Server(monkeypatch, ahead, grain)
+    (tmp_path / "images").mkdir()
+    old, new = tmp_path / "images" / "old.png", tmp_path / "images" / "new.png"
+    server.write(old, b"old")
+    server.local += 10 * SECOND
+    server.write(new, b"new")
+    for _ in range(2):
+        content_keys([old, new], cache=tmp_path / "images" / "cache")
+    assert sorted(reads) == ["new.png", "new.png", "old.png"]
+
+
+@pytest.mark.parametrize(("grain", "again"), [(1, 2), (2 * SECOND, 4)])
+def test_without_the_servers_clock_files_must_be_seen_unchanged_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str], grain: int, again: int
+) -> None:
+    mount(tmp_path, monkeypatch, "images")
+    server = Server(monkeypatch, -300 * SECOND, grain)
+    (tmp_path / "images").mkdir()
+    paths = [tmp_path / "images" / f"{number}.png" for number in range(8)]
+    for path in paths:
+        server.write(path, b"text")
+    server.local += 3600 * SECOND
+
+    def after(name: str) -> object:
+        done = hash_file(name)
+        server.local += SECOND
+        return done
+
+    hash_file = content._hash
+    monkeypatch.setattr(content, "_hash", after)
+    content_keys(paths, cache=tmp_path / "elsewhere", workers=1)
+    reads.clear()
+    content_keys(paths, cache=tmp_path / "elsewhere", workers=1)
+    assert reads == [path.name for path in paths[:again]]
+
+
+def test_times_of_whole_seconds_on_a_local_disk_settle_in_four_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
+    mount(tmp_path, monkeypatch)
+    server = Server(monkeypatch, 0, SECOND)
+    path = tmp_path / "a.png"
+    server.write(path, b"text")
+    for _ in range(3):
+        server.local = server.times[str(path)] + 3 * SECOND
+        content_keys([path], cache=tmp_path / "cache")
+    assert len(reads) == 3
+    server.local += SECOND
+    for _ in range(2):
+        content_keys([path], cache=tmp_path / "cache")
+    assert len(reads) == 4
+
+
+def test_a_stale_handle_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = files(tmp_path / "images", 1)
+    stale, opened = iter(range(2)), content.open_regular
+
+    def open_again(name: str) -> object:
+        if next(stale, None) is not None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return opened(name)
+
+    monkeypatch.setattr(content, "open_regular", open_again)
+    assert content_keys([path]).keys == {str(path): sha(path)}

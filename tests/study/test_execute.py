@@ -301,6 +301,19 @@ def test_no_jobs_at_once_is_an_error(write_study: Callable[..., Path]) -> None:
         run(write_study(ONE), jobs=0)
 
 
+def test_a_study_runs_on_any_executor(write_study: Callable[..., Path], fake_worker: Path) -> None:
+    path = write_study(TWO)
+    with ThreadPoolExecutor(2) as executor:
+        outcome = run(path, executor=executor)
+        assert len(outcome.done) == 5
+        assert executor.submit(int).result() == 0
+    # Executors with several slots get the folds of SVMs apart; the whole finds them done.
+    folds = [call.get("folds") for call in calls(fake_worker) if "weights" not in call]
+    assert folds.count(None) == 3
+    with pytest.raises(ConfigError, match="'cluster' and 'executor' parameters exclude each other"):
+        run(path, executor=executor, cluster="dask")
+
+
 class _LosesAnswers(ThreadPoolExecutor):
     """An engine that runs jobs and loses their results."""
 

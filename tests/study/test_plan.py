@@ -242,6 +242,29 @@ def test_an_arms_training_wins_over_the_studys(tmp_path: Path, write_study: Call
     assert (job.arguments["epochs"], job.arguments["batch_size"]) == (9, 8)
 
 
+def test_devices_reach_the_jobs_and_decide_none_of_them(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "eyes", 16)
+    plain = plan(write_study(PAPER_ARMS), tmp_path)
+    options = 'device = "gpu:any"\nwait-gpu = 9000\ngpu-memory = 8000\nnice = 5\n'
+    asked = plan(write_study(f"[extract]\n{options}[finetune]\n{options}{PAPER_ARMS}"), tmp_path)
+    assert [job.digest for job in plain.jobs] == [job.digest for job in asked.jobs]
+    for job in asked.jobs:
+        if job.kind in {"source", "finetune", "extract"}:
+            given = [job.arguments[key] for key in ("device", "wait_gpu", "gpu_memory", "nice")]
+            assert given == ["gpu:any", 9000, 8000, 5]
+
+
+@pytest.mark.parametrize("line", ["device = 'tpu'", "nice = 20", "own-process = true"])
+def test_devices_that_cannot_be_are_refused(
+    tmp_path: Path, write_study: Callable[..., Path], line: str
+) -> None:
+    for table in ("extract", "finetune"):
+        with pytest.raises(InputError, match=table):
+            plan(write_study(f"[{table}]\n{line}\n{FROZEN}"), tmp_path)
+
+
 def test_drawn_data_sets_are_drawn_once(tmp_path: Path) -> None:
     path = tmp_path / "drawn.toml"
     path.write_text(

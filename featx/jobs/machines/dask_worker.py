@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
-from distributed import LocalCluster, Security, WorkerPlugin
+from distributed import LocalCluster, Security, WorkerPlugin, get_worker
 
-from .host import interrupt_workers
+from .host import interrupt_workers, run_job
 
-__all__ = ["Leave", "local_cluster", "security_beside"]
+__all__ = ["Leave", "local_cluster", "run_in_worker", "security_beside"]
 _CERTIFICATE, _KEY = "tls-cert.pem", "tls-key.pem"
 
 
@@ -25,6 +26,14 @@ class Leave(WorkerPlugin):  # type: ignore[misc]
     def teardown(self, worker: Any) -> None:
         """Interrupt the jobs of this process."""
         interrupt_workers()
+
+
+def run_in_worker(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a job in a Dask worker, whose machine has as many slots as its workers have threads."""
+    worker = get_worker()
+    host = urlsplit(worker.address).hostname
+    slots = task["slots"].get(host, worker.state.nthreads)
+    return run_job({**task, "slots": {"": slots}})
 
 
 def security_beside(address: str) -> Security | None:
@@ -61,7 +70,10 @@ def local_cluster(slots: int, address: str) -> Iterator[LocalCluster | None]:
             host="127.0.0.1",
             protocol="tls",
             security=Security.temporary(),
-            dashboard_address=None,
+            # No dashboard, and an HTTP port for this machine alone: Dask has no way to have none.
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             silence_logs=50,
         ) as cluster,
     ):

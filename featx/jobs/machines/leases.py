@@ -96,18 +96,16 @@ class Watch:
     def holder(self) -> dict[str, Any] | None:
         """Return who holds the lease; None once the holder is gone, or has not renewed it for `EXPIRY` seconds."""
         found = _read(self.path)
-        now = time.monotonic()
-        if found is None:
-            if self._last and not self.path.exists():
+        if found is not None:
+            if self.token not in (None, found["token"]):
                 return None
-            # It is being written, or this machine does not see it yet.
-            found = {"token": self.token, "beat": None, "stop": 0, **_NOBODY}
-        elif self.token not in (None, found["token"]):
+            if (state := (found["token"], found["beat"])) != self._last:
+                self._last, self._seen = state, time.monotonic()
+        elif self._last and not self.path.exists():
             return None
-        state = (found["token"], found["beat"])
-        if state != self._last:
-            self._last, self._seen = state, now
-        return None if now - self._seen > EXPIRY or _is_gone(found) else found
+        # It may be being written, or this machine does not see it yet.
+        holder = found or {"token": self.token, "beat": None, "stop": 0, **_NOBODY}
+        return None if time.monotonic() - self._seen > EXPIRY or _is_gone(holder) else holder
 
 
 class Lease:

@@ -182,6 +182,8 @@ def _dask_target(address: str) -> Any:
 
 
 def _dask_place(client: Any, cores: int | None) -> Place:
+    from .dask_worker import run_in_worker
+
     known: list[Mapping[str, Any]] = []
 
     def workers() -> list[Mapping[str, Any]]:
@@ -192,18 +194,20 @@ def _dask_place(client: Any, cores: int | None) -> Place:
         return known
 
     def submit(task: Task) -> Future[dict[str, Any]]:
-        gpus = task["gpus"] and any(worker["resources"].get("GPU") for worker in workers())
+        declared = [worker["resources"] for worker in workers()]
+        needed = {"GPU": 1} if task["gpus"] and any(one.get("GPU") for one in declared) else {}
+        if declared and all("MEMORY" in one for one in declared):
+            needed["MEMORY"] = min(task["memory"], *(int(one["MEMORY"]) for one in declared))
         # Each attempt is a task of its own: equal keys would share one result.
-        executor = client.get_executor(pure=False, retries=0, **({"resources": {"GPU": 1}} if gpus else {}))
-        future: Future[dict[str, Any]] = executor.submit(run_job, dict(task))
+        executor = client.get_executor(pure=False, retries=0, **({"resources": needed} if needed else {}))
+        future: Future[dict[str, Any]] = executor.submit(run_in_worker, dict(task))
         return future
 
     def slots() -> dict[str, int]:
-        found = Counter[str]()
+        found = Counter({"": 1})
         for worker in workers():
             found[str(worker["host"])] += int(worker["nthreads"])
-            found[_name_of(worker)] += int(worker["nthreads"])
-        return {"": max(found.values(), default=1), **found}
+        return dict(found)
 
     return Place(
         f"the Dask cluster at {client.scheduler.address}",
@@ -215,15 +219,13 @@ def _dask_place(client: Any, cores: int | None) -> Place:
     )
 
 
-def _name_of(worker: Mapping[str, Any]) -> str:
-    return str(worker.get("extra", {}).get("node", worker["host"]))
-
-
 @contextmanager
 def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Iterator[Place]:
     # Before the import: it reports usage to its makers otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Ray gives up after half a minute otherwise, which a busy machine may need.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
     with _library("ray"):
         import ray
     logging.getLogger("ray").setLevel(logging.WARNING)
@@ -237,7 +239,7 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
             configure_logging=False,
             **({} if address else started),
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises errors of no class of its own
         raise ClusterError(f"Ray at {address or 'this machine'} cannot be used: {error}") from error
     remote = ray.remote(max_retries=0)(run_job)
     each = cores or (1 if address else None)
@@ -245,9 +247,16 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     def total() -> int:
         return max(1, int(ray.cluster_resources().get("CPU", 1)) // (each or 1))
 
+    def node_slots() -> dict[str, int]:
+        nodes = {node["NodeManagerHostname"]: node["Resources"].get("CPU", 1) for node in ray.nodes()}
+        return {"": 1, **{name: max(1, int(cores) // (each or 1)) for name, cores in nodes.items()}}
+
     def submit(task: Task) -> Future[dict[str, Any]]:
-        gpus = bool(task["gpus"] and ray.cluster_resources().get("GPU"))
-        options = {"num_cpus": each or 1, "num_gpus": int(gpus)}
+        there = ray.cluster_resources()
+        # What no machine has would be waited for in vain.
+        memory = min(task["memory"], int(there.get("memory", 0)) // total())
+        gpus = bool(task["gpus"] and there.get("GPU"))
+        options = {"num_cpus": each or 1, "num_gpus": int(gpus), "memory": memory}
         future: Future[dict[str, Any]] = remote.options(**options).remote(dict(task)).future()
         return future
 
@@ -255,7 +264,7 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
         yield Place(
             f"the Ray cluster at {address or _LOOPBACK}",
             submit,
-            lambda: {"": total()},
+            node_slots,
             total,
             cores=each,
             alive=ray.is_initialized,

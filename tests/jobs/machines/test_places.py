@@ -1,28 +1,125 @@
-"""Shares of the machine for workers."""
+"""Places: how they are named, and what each makes of a job."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from featx.jobs.machines.places import environment, shares
+from featx.errors import ClusterError, ConfigError
+from featx.images import read_keys
+from featx.jobs.machines.places import given_executor, open_place, parse_place
+from featx.progress import Silent
+
+Make = Callable[..., dict[str, Any]]
 
 
-def test_more_jobs_than_cores_take_turns_on_them() -> None:
-    cores = sorted(os.sched_getaffinity(0))
-    slots = shares(len(cores) + 1)
-    assert slots == [*((core,) for core in cores), (cores[0],)]
-    assert shares(1) == [tuple(cores)]
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("local", ("local", "")),
+        ("dask", ("dask", "")),
+        ("ray", ("ray", "")),
+        ("dask:tls://10.0.0.1:8786", ("dask", "tls://10.0.0.1:8786")),
+        ("ray:10.0.0.1:6379", ("ray", "10.0.0.1:6379")),
+    ],
+)
+def test_places_are_read(text: str, place: tuple[str, str]) -> None:
+    assert parse_place(text) == place
 
 
-def test_workers_on_processors_compute_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's extraction must not settle how its training computes."""
-    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert environment([(0, 1)], 0)["TF_NUM_INTEROP_THREADS"] == "1"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "TF_NUM_INTEROP_THREADS" not in environment([(0, 1)], 0)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "4")
-    assert environment([(0,), (1,)], 0)["TF_NUM_INTEROP_THREADS"] == "4"
+@pytest.mark.parametrize("text", ["", "slurm", "dask:", "local:here", "Dask"])
+def test_other_places_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"dask:SCHEDULER-FILE.*Got {text!r}"):
+        parse_place(text)
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("distributed", "ray"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("dask", "ray"):
+        with (
+            pytest.raises(ConfigError, match=rf"pip install 'featx\[{name}\]'"),
+            open_place(name, 1, None, Silent()),
+        ):
+            pass
+
+
+def test_a_missing_scheduler_file_is_bad_input(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="no scheduler file"),
+        open_place(f"dask:{tmp_path / 'none.json'}", 1, None, Silent()),
+    ):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_failed_work() -> None:
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 cannot be reached"),
+        open_place("dask:tcp://127.0.0.1:9", 1, None, Silent()),
+    ):
+        pass
+
+
+def test_this_machine_has_the_slots_that_were_asked_for() -> None:
+    with open_place("local", 3, None, Silent()) as place:
+        assert (place.total(), place.slots(), place.most, place.whole) == (3, {"": 3}, 3, True)
+
+
+def test_any_executor_is_a_place_and_is_left_open(fake_worker: Path, make_task: Make) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        with given_executor(executor, 1) as place:
+            assert (place.total(), place.whole) == (2, False)
+            assert place.submit(make_task("one")).result()["event"] == "done"
+        assert executor.submit(int).result() == 0
+
+
+def hashing(make_task: Make, data: Path, tmp_path: Path, name: str) -> dict[str, Any]:
+    """Make a job that real worker processes do: they import nothing of these tests."""
+    output = str(tmp_path / f"{name}.csv")
+    place = {"manifest": str(data), "root": None, "cache": str(tmp_path / "cache"), "allow_outside": False}
+    return make_task(name, kind="hash", arguments={**place, "part": [0, 1], "output": output})
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_of_this_machine_speaks_tls_on_loopback_alone(
+    data: Path, tmp_path: Path, make_task: Make
+) -> None:
+    with open_place("dask", 1, None, Silent()) as place:
+        assert place.name.startswith("the Dask cluster at tls://127.0.0.1:")
+        assert (place.total(), place.slots()) == (1, {"": 1, "127.0.0.1": 1})
+        assert place.submit(hashing(make_task, data, tmp_path, "one")).result()["event"] == "done"
+        assert _listening() == {"127.0.0.1"}
+    assert len(read_keys(tmp_path / "one.csv")) == 24
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_this_machine_runs_jobs(data: Path, tmp_path: Path, make_task: Make) -> None:
+    with open_place("ray", 1, None, Silent()) as place:
+        assert place.total() == 1
+        assert place.submit(hashing(make_task, data, tmp_path, "one")).result()["event"] == "done"
+    assert len(read_keys(tmp_path / "one.csv")) == 24
+
+
+def _listening() -> set[str]:
+    """Addresses on which this process and what it has started listen."""
+    listed = subprocess.check_output(["ps", "-eo", "pid=,ppid="], text=True).splitlines()
+    parents = dict(line.split() for line in listed)
+    ours = {str(os.getpid())}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    lines = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=False).stdout.splitlines()
+    found = set()
+    for line in lines:
+        if any(f"pid={pid}," in line for pid in ours):
+            found.add(line.split()[3].rpartition(":")[0])
+    return found
