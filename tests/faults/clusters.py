@@ -317,6 +317,7 @@ def disk_full(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: ra
         bench.begin("study", ("", "finetune")[turn % 2])
         size = sum(4096 * -(-path.stat().st_size // 4096) for path in bench.work.rglob("*") if path.is_file())
         kept = bench.folder / "kept"
+        subprocess.run(["rm", "-rf", str(kept)], check=True)
         bench.work.rename(kept)
         bench.work.mkdir()
         # Room for the template, and for less than what the study writes.

@@ -124,7 +124,8 @@ class Lease:
             self._beat += 1
             text = {"token": self.token, "beat": self._beat, "stop": self.stop, **self._process}
             data = json.dumps(text).encode().ljust(_BYTES) + b"\n"
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            # Made once: a file that is gone was given back by another holder, which has done the work.
+            handle = os.open(self.path, os.O_WRONLY | (os.O_CREAT if self._beat == 1 else 0), 0o644)
             try:
                 os.pwrite(handle, data, 0)
                 os.ftruncate(handle, len(data))
@@ -133,7 +134,7 @@ class Lease:
             self._renewed = time.monotonic()
 
     def lost(self) -> bool:
-        """Tell whether another process has taken the lease; looked up only when it may have."""
+        """Tell whether another process has taken the lease, or has done so and ended; looked up only when it may have."""
         return time.monotonic() - self._renewed > EXPIRY / 2 and self._taken()
 
     def tell(self, stop: int) -> None:
@@ -144,7 +145,11 @@ class Lease:
 
     def _taken(self) -> bool:
         found = _read(self.path)
-        return (found is not None and found["token"] != self.token) or not self.path.parent.exists()
+        if found is not None:
+            return bool(found["token"] != self.token)
+        with suppress(OSError):
+            return not self.path.exists()
+        return False
 
     def keep(self, on_lost: Callable[[], None]) -> None:
         """Renew the lease until its end; call a function once it is lost."""
