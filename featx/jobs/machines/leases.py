@@ -118,14 +118,15 @@ class Lease:
         self._ended = threading.Event()
         self._lock = threading.Lock()
 
-    def renew(self) -> None:
-        """Write that the holder is alive; the machine may have stopped the process at any point before."""
+    def renew(self, new: bool = False) -> None:
+        """Write that the holder is alive, into a new file or the one that is there."""
         with self._lock:
             self._beat += 1
             text = {"token": self.token, "beat": self._beat, "stop": self.stop, **self._process}
             data = json.dumps(text).encode().ljust(_BYTES) + b"\n"
             # Made once: a file that is gone was given back by another holder, which has done the work.
-            handle = os.open(self.path, os.O_WRONLY | (os.O_CREAT if self._beat == 1 else 0), 0o644)
+            flags = (os.O_CREAT if self._beat == 1 else 0) | (os.O_EXCL if new else 0)
+            handle = os.open(self.path, os.O_WRONLY | flags, 0o644)
             try:
                 os.pwrite(handle, data, 0)
                 os.ftruncate(handle, len(data))
@@ -211,14 +212,19 @@ def _take(path: Path, waiting: Callable[[Mapping[str, Any]], bool]) -> Lease | N
     token = uuid.uuid4().hex
     watch = Watch(path)
     while True:
-        while path.exists() and (holder := watch.holder()):
+        free = not path.exists()
+        if not free and (holder := watch.holder()):
             if waiting(holder):
                 return None
             time.sleep(BEAT / 4)
-        before = _read(path)
+            continue
         lease = Lease(path, token)
-        lease.renew()
-        if before is not None:
+        try:
+            lease.renew(new=free)
+        except FileExistsError:
+            # Another follower was quicker.
+            continue
+        if not free:
             # Another follower may have written at the same time: who wrote last has it.
             time.sleep(_SETTLE)
         found = _read(path)
