@@ -268,7 +268,7 @@ def child_suspended(bench: Bench, cluster: Cluster, counts: Counts, most: int, r
         group = [child, *_line_of(child)]
         for number in group:
             os.kill(number, signal.SIGSTOP)
-        driver.wait(300)
+        driver.wait(500)
         before = _bytes(bench)
         for number in group:
             with suppress(ProcessLookupError):
