@@ -28,7 +28,7 @@ from .counts import Counts
 __all__ = ["Bench", "Cluster", "Driver", "harass"]
 
 _MARK = "FEATX_FAULTS"
-_HUNG_SECONDS = 400.0
+_HUNG_SECONDS = 900.0
 # An idle worker process stays for 30 s, and TensorFlow takes half a minute to end on a busy machine.
 _LEFT_SECONDS = 90.0
 _POLL_SECONDS = 0.1
