@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -206,8 +207,6 @@ def _driver_ended(
 
 def _wait_for_job(bench: Bench, driver: Driver, label: str = "") -> int | None:
     """Wait until a worker process is at work on a job; return the process."""
-    import json
-
     found: list[int] = []
 
     def at_work() -> bool:
