@@ -31,7 +31,7 @@ suite: $(VENV)/.featx-test
 test-slow: $(VENV)/.featx-test
 	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal --durations=0
 
-# Kills, full disks, flipped bits, many writers, bad images; SHARE=0.1 does a tenth of it.
+# Kills, full disks, flipped bits, many writers, bad images, faults of clusters; SHARE=0.1 does a tenth of it.
 SHARE ?= 1
 faults: $(VENV)/.featx-test
 	$(BIN)/python -m tests.faults --share $(SHARE)

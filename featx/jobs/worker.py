@@ -289,6 +289,8 @@ def _run(
         return {"event": "done", "seconds": done["seconds"]}
     try:
         result = do_job(task["kind"], task["arguments"], resources, progress)
+        # Ends the process if it was suspended meanwhile and another has the job.
+        progress.advance(0)
     except Exception as error:
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
         print(f"failed: {reason}", flush=True)

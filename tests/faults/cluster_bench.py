@@ -28,8 +28,9 @@ from .counts import Counts
 __all__ = ["Bench", "Cluster", "Driver", "harass"]
 
 _MARK = "FEATX_FAULTS"
-_HUNG_SECONDS = 400.0
-_LEFT_SECONDS = 40.0
+_HUNG_SECONDS = 900.0
+# An idle worker process stays for 30 s, and TensorFlow takes half a minute to end on a busy machine.
+_LEFT_SECONDS = 90.0
 _POLL_SECONDS = 0.1
 _IMAGES = 40
 _FEATX = str(Path(sys.executable).with_name("featx"))
@@ -58,7 +59,9 @@ weights = "random"
 weights = "random"
 finetune = true
 """
-_RETRIES = "--retries 1000"
+# One core for each job: the last bits of a network's results may depend on its number of threads, which would follow
+# the number of workers that are there when a job starts.
+_RETRIES = "--retries 1000 --cores 1"
 COMMANDS = {
     "study": f"study run small.toml {_RETRIES} --cluster {{place}} -j 2",
     "extract": "extract skin/manifest.csv -m tiny -w random --image-size 32 --engine keras -b 4 --cache verbs/cache "
@@ -269,7 +272,10 @@ class Bench:
         ]
         wrong = [f"{name} differs" for name in odd]
         wrong += self.redone + [f"{name} was run again after it was done" for name in doubles]
-        return (f"{gone[0]} is gone" if gone else ""), (wrong or [""])[0]
+        if wrong:
+            # For whoever looks for the reason.
+            shutil.copytree(self.work, self.folder / f"wrong-{uuid.uuid4().hex[:6]}")
+        return (f"{gone[0]} is gone" if gone else ""), ", ".join(wrong[:6])
 
     def end_all(self) -> None:
         """Kill drivers and worker processes that hang."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -206,8 +207,6 @@ def _driver_ended(
 
 def _wait_for_job(bench: Bench, driver: Driver, label: str = "") -> int | None:
     """Wait until a worker process is at work on a job; return the process."""
-    import json
-
     found: list[int] = []
 
     def at_work() -> bool:
@@ -268,7 +267,7 @@ def child_suspended(bench: Bench, cluster: Cluster, counts: Counts, most: int, r
         group = [child, *_line_of(child)]
         for number in group:
             os.kill(number, signal.SIGSTOP)
-        driver.wait(300)
+        driver.wait(500)
         before = _bytes(bench)
         for number in group:
             with suppress(ProcessLookupError):
@@ -317,6 +316,7 @@ def disk_full(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: ra
         bench.begin("study", ("", "finetune")[turn % 2])
         size = sum(4096 * -(-path.stat().st_size // 4096) for path in bench.work.rglob("*") if path.is_file())
         kept = bench.folder / "kept"
+        subprocess.run(["rm", "-rf", str(kept)], check=True)
         bench.work.rename(kept)
         bench.work.mkdir()
         # Room for the template, and for less than what the study writes.
@@ -344,12 +344,12 @@ def scratch_full(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng:
         small = bench.folder / "small"
         small.mkdir(exist_ok=True)
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size=4k,nr_inodes={2 + turn % 2}", "tmpfs", str(small)],
+            ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2", "tmpfs", str(small)],
             check=True,
         )
         try:
-            if turn % 2:
-                (small / f"featx-{os.getuid()}").mkdir()
+            # One file more than the folder has no room.
+            (small / ("other", f"featx-{os.getuid()}")[turn % 2]).mkdir()
             cluster.start(workers=0)
             for _ in range(2):
                 cluster.add_worker(TMPDIR=str(small))

@@ -94,7 +94,11 @@ def _lock(name: str) -> int | None:
     if folder is None:
         return None
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in name)
-    handle = os.open(folder / safe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        handle = os.open(folder / safe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        # A full disk must not keep jobs from running: they share cores then.
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

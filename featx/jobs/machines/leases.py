@@ -118,13 +118,15 @@ class Lease:
         self._ended = threading.Event()
         self._lock = threading.Lock()
 
-    def renew(self) -> None:
-        """Write that the holder is alive; the machine may have stopped the process at any point before."""
+    def renew(self, new: bool = False) -> None:
+        """Write that the holder is alive, into a new file or the one that is there."""
         with self._lock:
             self._beat += 1
             text = {"token": self.token, "beat": self._beat, "stop": self.stop, **self._process}
             data = json.dumps(text).encode().ljust(_BYTES) + b"\n"
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            # Made once: a file that is gone was given back by another holder, which has done the work.
+            flags = (os.O_CREAT if self._beat == 1 else 0) | (os.O_EXCL if new else 0)
+            handle = os.open(self.path, os.O_WRONLY | flags, 0o644)
             try:
                 os.pwrite(handle, data, 0)
                 os.ftruncate(handle, len(data))
@@ -133,7 +135,7 @@ class Lease:
             self._renewed = time.monotonic()
 
     def lost(self) -> bool:
-        """Tell whether another process has taken the lease; looked up only when it may have."""
+        """Tell whether another process has taken the lease, or has done so and ended; looked up only when it may have."""
         return time.monotonic() - self._renewed > EXPIRY / 2 and self._taken()
 
     def tell(self, stop: int) -> None:
@@ -144,7 +146,11 @@ class Lease:
 
     def _taken(self) -> bool:
         found = _read(self.path)
-        return (found is not None and found["token"] != self.token) or not self.path.parent.exists()
+        if found is not None:
+            return bool(found["token"] != self.token)
+        with suppress(OSError):
+            return not self.path.exists()
+        return False
 
     def keep(self, on_lost: Callable[[], None]) -> None:
         """Renew the lease until its end; call a function once it is lost."""
@@ -206,14 +212,19 @@ def _take(path: Path, waiting: Callable[[Mapping[str, Any]], bool]) -> Lease | N
     token = uuid.uuid4().hex
     watch = Watch(path)
     while True:
-        while path.exists() and (holder := watch.holder()):
+        free = not path.exists()
+        if not free and (holder := watch.holder()):
             if waiting(holder):
                 return None
             time.sleep(BEAT / 4)
-        before = _read(path)
+            continue
         lease = Lease(path, token)
-        lease.renew()
-        if before is not None:
+        try:
+            lease.renew(new=free)
+        except FileExistsError:
+            # Another follower was quicker.
+            continue
+        if not free:
             # Another follower may have written at the same time: who wrote last has it.
             time.sleep(_SETTLE)
         found = _read(path)

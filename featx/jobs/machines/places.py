@@ -152,7 +152,8 @@ def _dask(address: str, slots: int, cores: int | None, progress: Progress) -> It
             client = Client(
                 cluster or _dask_target(address), security=security or getattr(cluster, "security", None)
             )
-        except (OSError, ValueError, TimeoutError) as error:
+        # Of a missing certificate Dask says that there is no SSL context, with a TypeError.
+        except (OSError, ValueError, TypeError, TimeoutError) as error:
             raise ClusterError(
                 f"The Dask scheduler at {address} cannot be reached ({error}); check that it runs, and that "
                 "tls-cert.pem and tls-key.pem beside the scheduler file are those it was started with"

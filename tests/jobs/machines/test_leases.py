@@ -107,6 +107,21 @@ def test_a_suspended_holder_finds_its_lease_lost(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes())["token"] == "mine"
 
 
+def test_a_suspended_holder_does_not_make_a_file_again_that_another_gave_back(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    process = holder(path)
+    os.kill(process.pid, signal.SIGSTOP)
+    other = Lease(path, "mine")
+    other.renew()
+    other.end()
+    os.kill(process.pid, signal.SIGCONT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "lost\n"
+    process.kill()
+    process.wait()
+    assert not path.exists()
+
+
 def test_who_was_away_for_long_looks_before_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
