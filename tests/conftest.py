@@ -56,7 +56,8 @@ def act(arguments, resources):
     with log.open("a") as file:
         facts = {k: v for k, v in arguments.items() if k != "progress"}
         facts |= {"threads": resources.threads, "cpus": sorted(os.sched_getaffinity(0)), "pid": os.getpid(), "began": time.time(),
-                  "omp": os.environ.get("OMP_NUM_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+                  "omp": os.environ.get("OMP_NUM_THREADS"),
+                  "pool": os.environ.get("TF_NUM_INTRAOP_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
         file.write(json.dumps(facts) + "\\n")
     print("a line from below Python's progress")
     progress.start("working", 2, "steps")

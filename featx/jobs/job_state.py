@@ -22,6 +22,7 @@ from featx.files import write_json
 
 __all__ = [
     "KINDS",
+    "TRAININGS",
     "State",
     "StudyJob",
     "is_running",
@@ -43,6 +44,9 @@ KINDS = {
     "report": "writing the reports",
 }
 """Kinds of jobs in the order in which a study needs them, and what messages call them."""
+
+TRAININGS = ("source", "finetune")
+"""Kinds of jobs that train networks."""
 
 _FORMAT = 1
 _LOCK = ".lock"

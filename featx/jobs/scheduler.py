@@ -22,7 +22,8 @@ from featx.images import write_keys
 from featx.process import Interrupted, on_signal
 from featx.progress import Progress
 
-from .job_state import KINDS, State, StudyJob, last_line, read_state, write_failed, write_started
+from .job_state import KINDS, TRAININGS, State, StudyJob, last_line, read_state, write_failed, write_started
+from .machines.cores import tensorflow_threads
 from .machines.leases import Lease, hold_lease
 from .machines.places import Place
 from .parts import needs_of, split
@@ -161,6 +162,8 @@ class Scheduler:
             "scheduler": {"path": str(self._lease.path.resolve()), "token": self._lease.token},
             "slots": self.place.slots(),
             "cores": self.place.cores,
+            "threads": tensorflow_threads(),
+            "trains": job.kind in TRAININGS,
             "grace": _GRACE_SECONDS,
             **needs_of(job),
         }

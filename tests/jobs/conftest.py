@@ -36,6 +36,8 @@ def make_task(tmp_path: Path, lease: Lease) -> Callable[..., dict[str, Any]]:
             "scheduler": {"path": str(lease.path), "token": lease.token},
             "slots": {"": 2},
             "cores": None,
+            "threads": 1,
+            "trains": False,
             "gpus": 0,
             "memory": 1 << 30,
             "grace": 60,

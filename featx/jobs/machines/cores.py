@@ -18,14 +18,18 @@ from pathlib import Path
 
 from featx.machine import usable_cores
 
-__all__ = ["Claim", "claim_cores", "claim_gpu", "gpu_names", "share_of_cores", "thread_settings"]
+__all__ = [
+    "Claim",
+    "claim_cores",
+    "claim_gpu",
+    "gpu_names",
+    "share_of_cores",
+    "tensorflow_threads",
+    "thread_settings",
+]
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-)
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_TENSORFLOW_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
 @dataclass
@@ -126,13 +130,29 @@ def gpu_names(settings: Mapping[str, str]) -> list[str]:
     return [str(number) for number, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
 
 
-def thread_settings(threads: int, gpu: str, alone: bool) -> dict[str, str]:
+def tensorflow_threads() -> int:
+    """Number of threads among which TensorFlow divides an operation of this process.
+
+    The last bits of a training on a CPU depend on it: worker processes have the number of their scheduler, on however
+    many cores they run.
+
+    Examples
+    --------
+    >>> tensorflow_threads() >= 1
+    True
+    """
+    return int(os.environ.get(_TENSORFLOW_THREADS) or len(os.sched_getaffinity(0)))
+
+
+def thread_settings(threads: int, pool: int, gpu: str, alone: bool) -> dict[str, str]:
     """Make the environment variables of a worker process.
 
     Parameters
     ----------
     threads : int
         Number of threads of a worker that is not alone.
+    pool : int
+        Number of threads among which TensorFlow divides an operation.
     gpu : str
         Its GPU, as CUDA_VISIBLE_DEVICES names it; empty for none.
     alone : bool
@@ -143,7 +163,7 @@ def thread_settings(threads: int, gpu: str, alone: bool) -> dict[str, str]:
     dict of str to str
         This process's environment with these.
     """
-    settings = dict(os.environ)
+    settings = {**os.environ, _TENSORFLOW_THREADS: str(pool)}
     gpus = gpu_names(settings)
     if not (gpus if alone else gpu):
         # Before a worker's first job, which may be an extraction: see `featx.finetuning.devices.make_deterministic`.

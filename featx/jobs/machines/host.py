@@ -33,6 +33,8 @@ __all__ = ["dismiss_workers", "interrupt_workers", "run_job"]
 
 Task = Mapping[str, Any]
 Event = dict[str, Any]
+# Number of threads, and of TensorFlow's for an operation; whether it has a GPU, and whether it is alone.
+_Kind = tuple[int, int, bool, bool]
 
 # -P: a file in the current folder shall not stand in for a library.
 _WORKER = (sys.executable, "-P", "-m", "featx.jobs.worker")
@@ -50,7 +52,7 @@ class _Worker:
     process : subprocess.Popen
         The process, in a session of its own: Ctrl-C reaches it through its host alone.
     kind : tuple
-        Number of threads, whether it has a GPU, and whether it is alone.
+        What it was started with.
     gpu : Claim
         Its GPU, claimed until it ends: it keeps memory of the GPU between jobs.
     idle_since : float
@@ -60,7 +62,7 @@ class _Worker:
     """
 
     process: subprocess.Popen[bytes]
-    kind: tuple[int, bool, bool]
+    kind: _Kind
     gpu: Claim
     idle_since: float = 0.0
     signalled: int = 0
@@ -99,7 +101,7 @@ class _Workers:
     # The kernel ends a worker when the thread that started it ends, so that one thread starts all.
     starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "featx-starter"))
 
-    def take(self, kind: tuple[int, bool, bool], cores: set[int]) -> _Worker:
+    def take(self, kind: _Kind, cores: set[int]) -> _Worker:
         """Take an idle worker of this kind, or start one."""
         with self.lock:
             found = next((worker for worker in self.idle if worker.kind == kind), None)
@@ -149,8 +151,8 @@ def _workers() -> _Workers:
     return _workers_of(os.getpid())
 
 
-def _start(kind: tuple[int, bool, bool], cores: set[int]) -> _Worker:
-    threads, needs_gpu, alone = kind
+def _start(kind: _Kind, cores: set[int]) -> _Worker:
+    threads, pool, needs_gpu, alone = kind
     gpu = claim_gpu(gpu_names(os.environ) if needs_gpu and not alone else [])
     process = subprocess.Popen(
         [
@@ -160,7 +162,7 @@ def _start(kind: tuple[int, bool, bool], cores: set[int]) -> _Worker:
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=thread_settings(threads, "".join(gpu.names), alone),
+        env=thread_settings(threads, pool, "".join(gpu.names), alone),
         start_new_session=True,
     )
     os.set_blocking(_pipe(process.stdout).fileno(), False)
@@ -207,7 +209,9 @@ def run_job(task: Task) -> Event:
     workers = _workers()
     try:
         needs_gpu = bool(task["gpus"] and gpu_names(os.environ))
-        worker = workers.take((len(cores.names), needs_gpu, alone), cores.cores)
+        # A training has the scheduler's number exactly; others only where that wastes no core of this machine.
+        pool = task["threads"] if task["trains"] else max(task["threads"], len(cores.names))
+        worker = workers.take((len(cores.names), pool, needs_gpu, alone), cores.cores)
         event = _follow(worker, task, watch)
         # Memory that a failed job leaves allocated must not affect the next job.
         code = workers.give_back(worker, keep=event["event"] == "done")

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from featx.jobs.machines.cores import claim_cores, claim_gpu, gpu_names, share_of_cores, thread_settings
+from featx.jobs.machines.cores import (
+    claim_cores,
+    claim_gpu,
+    gpu_names,
+    share_of_cores,
+    tensorflow_threads,
+    thread_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +99,20 @@ def test_workers_on_processors_compute_in_order(monkeypatch: pytest.MonkeyPatch)
     """A worker's extraction must not settle how its training computes."""
     monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert thread_settings(2, "", alone=True)["TF_NUM_INTEROP_THREADS"] == "1"
+    assert thread_settings(2, 4, "", alone=True)["TF_NUM_INTEROP_THREADS"] == "1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "TF_NUM_INTEROP_THREADS" not in thread_settings(2, "", alone=True)
-    assert thread_settings(2, "", alone=False)["CUDA_VISIBLE_DEVICES"] == "-1"
-    settings = thread_settings(3, "0", alone=False)
+    assert "TF_NUM_INTEROP_THREADS" not in thread_settings(2, 4, "", alone=True)
+    assert thread_settings(2, 4, "", alone=False)["CUDA_VISIBLE_DEVICES"] == "-1"
+    settings = thread_settings(3, 4, "0", alone=False)
     assert (settings["CUDA_VISIBLE_DEVICES"], settings["OMP_NUM_THREADS"]) == ("0", "3")
+    assert settings["TF_NUM_INTRAOP_THREADS"] == "4"
     assert settings["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "4")
-    assert thread_settings(1, "", alone=False)["TF_NUM_INTEROP_THREADS"] == "4"
+    assert thread_settings(1, 4, "", alone=False)["TF_NUM_INTEROP_THREADS"] == "4"
+
+
+def test_tensorflow_has_the_threads_of_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    assert tensorflow_threads() == 4
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert tensorflow_threads() == 3

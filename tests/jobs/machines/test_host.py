@@ -145,3 +145,13 @@ def test_idle_workers_end(fake_worker: Path, make_task: Make) -> None:
     pid = await_call(fake_worker)
     host._workers().end_idle(0)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_trainings_have_the_threads_of_the_scheduler_on_any_share_of_cores(
+    fake_worker: Path, make_task: Make
+) -> None:
+    for slots in (1, 2):
+        host.run_job(make_task(f"training{slots}", slots={"": slots}, threads=3, trains=True))
+    host.run_job(make_task("svm", cores=1, threads=1))
+    pools = [call["pool"] for call in calls(fake_worker)]
+    assert pools[1:] == ["3", "1"]
