@@ -370,8 +370,8 @@ def harass(
     number: int = signal.SIGKILL,
 ) -> int:
     """Send a signal to one of the victims at random moments until the driver ends; return how many were sent."""
-    sent = 0
-    while sent < most and driver.wait(rng.expovariate(1 / seconds)) is None:
+    sent, limit = 0, time.monotonic() + _HUNG_SECONDS
+    while sent < most and time.monotonic() < limit and driver.wait(rng.expovariate(1 / seconds)) is None:
         if found := victims():
             with suppress(ProcessLookupError):
                 os.kill(rng.choice(found), number)
@@ -433,7 +433,7 @@ class Cluster:
         """Start a worker of one slot."""
         scratch = self.bench.folder / f"scratch-{uuid.uuid4().hex[:6]}"
         more = ("--scheduler-file", str(self.file), "--nthreads", "1", "--memory-limit", "0")
-        more += ("--local-directory", str(scratch), "--death-timeout", "60")
+        more += ("--local-directory", str(scratch), "--death-timeout", "300")
         nanny = self._start("dask_worker", more, self.prefixes[1] if prefix is None else prefix, environment)
         self.nannies.append(nanny)
         return nanny
