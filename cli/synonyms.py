@@ -207,7 +207,11 @@ def _nearest(word: str, known: set[str]) -> list[str]:
     best = difflib.get_close_matches(f"--{word}", sorted(known | elsewhere.keys()), 1)
     if best and best[0] not in known:
         return [elsewhere[best[0]]]
-    return difflib.get_close_matches(f"--{word}", sorted(known), 2)
+    # What is alike by little but its hyphens is named only where nothing else is near.
+    options = sorted(known)
+    return difflib.get_close_matches(f"--{word}", options, 2, 0.7) or difflib.get_close_matches(
+        f"--{word}", options, 2
+    )
 
 
 def _names(command: click.Command) -> set[str]:

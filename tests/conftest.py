@@ -127,3 +127,19 @@ def _make_data(folder: Path, count: int) -> Path:
         lines.append(f"{number}.png,{label},p{number // 2},{'train' if number % 8 < 4 else 'test'}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     return folder / "manifest.csv"
+
+
+@pytest.fixture
+def write_study(tmp_path: Path, data: Path) -> Callable[[str], Path]:
+    """Write a study file: two folds on the small data set, and the arms given."""
+
+    def write(arms: str, name: str = "small") -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(
+            f'name = "{name}"\nbackbones = ["tiny"]\n'
+            '[targets.skin]\nmanifest = "skin/manifest.csv"\ntasks = ["melanoma:rest"]\nprotocol = "kfold:2"\n'
+            + arms
+        )
+        return path
+
+    return write

@@ -11,13 +11,13 @@ from typing import Any
 from featx.data import apply_task, read_manifest, split_folds
 from featx.digest import canonical, digest, short
 from featx.errors import TrainingError, listing
-from featx.features import ExtractSettings, extract
-from featx.finetuning import FinetuneSettings, finetune
+from featx.features import ExtractSettings
+from featx.finetuning import FinetuneSettings
 from featx.images import content_keys
 from featx.machine import usable_cores
 from featx.options import FoldOptions, Option, Options, options_of
 from featx.progress import Progress, Silent
-from featx.svm import TrainSvmSettings, train_svm
+from featx.svm import TrainSvmSettings
 
 from .cluster_options import ClusterOptions
 from .hashing import known_keys
@@ -31,11 +31,31 @@ _KEPT_HERE = ("progress", "workers", "dry_run", "keys", "own_process")
 _NAMES = frozenset(
     ("imagenet", "preset", "random", "labels", "holdout", "none", "modern", "scratch", "paper")
 )
-# The settings of each verb, the function, and the kind of its jobs.
+
+
+def _extract(*manifest: Any, **given: Any) -> Any:
+    from featx.features import extract
+
+    return extract(*manifest, **given)
+
+
+def _finetune(*manifest: Any, **given: Any) -> Any:
+    from featx.finetuning import finetune
+
+    return finetune(*manifest, **given)
+
+
+def _train_svm(*manifest: Any, **given: Any) -> Any:
+    from featx.svm import train_svm
+
+    return train_svm(*manifest, **given)
+
+
+# The settings of each verb, the function, imported when it is called, and the kind of its jobs.
 _VERBS: Mapping[str, tuple[type[Options], Callable[..., Any], str]] = {
-    "extract": (ExtractSettings, extract, "extract"),
-    "finetune": (FinetuneSettings, finetune, "finetune"),
-    "train-svm": (TrainSvmSettings, train_svm, "svm"),
+    "extract": (ExtractSettings, _extract, "extract"),
+    "finetune": (FinetuneSettings, _finetune, "finetune"),
+    "train-svm": (TrainSvmSettings, _train_svm, "svm"),
 }
 
 

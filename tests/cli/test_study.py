@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.study import places as pool
+from featx.jobs.machines import host
 from featx_cli.main import run
 
 STUDY = """
@@ -66,7 +66,7 @@ def test_status(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_failed_jobs_end_with_1_and_their_reasons(
     study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(host, "_WORKER", (sys.executable, "-c", "raise SystemExit(3)"))
     assert run(["study", "run", str(study)]) == 1
     told = capsys.readouterr()
     assert told.out == ""
