@@ -156,7 +156,7 @@ class BatchFit:
             raise _no_room(self.device, "a batch of one image", reason)
         before, self.rows = self.rows, (self.rows + 1) // 2
         self.progress.say(
-            f"out of memory on {self.device} with batches of {before} images ({reason}): going on with {self.rows}"
+            f"out of memory on {self.device} with batches of {before} images ({reason}): continuing with {self.rows}"
         )
         with building(self.device):
             self.rebuild(self.rows)

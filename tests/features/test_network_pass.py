@@ -161,7 +161,7 @@ def test_the_batch_is_halved_until_it_fits_and_no_row_is_lost_or_doubled(run, ki
     told = [note for note in memory.said if note.startswith("out of memory")]
     assert len(told) == 2
     assert told[0].startswith(f"out of memory on cpu with batches of 8 images ({kind}: ")
-    assert told[0].endswith("going on with 4")
+    assert told[0].endswith("continuing with 4")
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
