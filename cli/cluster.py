@@ -89,6 +89,8 @@ def _check_options(file: Path, values: dict[str, Any]) -> None:
         if any(word.partition("=")[0] == "--shard" for word in words):
             raise click.UsageError("--extract must not hold --shard: the script adds it")
         try:
-            command.make_context(str(command.name), [str(file), *words])
+            # click keeps a command's help option from its first context: below the root it has both names.
+            root = click.get_current_context().find_root()
+            command.make_context(str(command.name), [str(file), *words], parent=root)
         except click.UsageError as error:
             raise click.UsageError(f"--{name}: {error.format_message()}") from error
