@@ -9,9 +9,10 @@ from pathlib import Path
 
 from featx.errors import ConfigError, InputError
 from featx.files import aside_folder, sync_folder
+from featx.jobs import TLS_CERTIFICATE, TLS_KEY
 from featx.options import verb
 
-from .cluster_settings import TLS_CERTIFICATE, TLS_KEY, TlsSettings
+from .cluster_settings import TlsSettings
 
 __all__ = ["make_certificate"]
 # Clocks of machines differ: one that is behind must not find a certificate that is not valid yet.

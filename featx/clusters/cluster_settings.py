@@ -11,8 +11,7 @@ from pathlib import Path
 from featx.errors import ConfigError
 from featx.options import REQUIRED, Options, choice, number, path, text, whole
 
-__all__ = ["FORMS", "TLS_CERTIFICATE", "TLS_KEY", "KubernetesSettings", "SlurmSettings", "TlsSettings"]
-TLS_CERTIFICATE, TLS_KEY = "tls-cert.pem", "tls-key.pem"
+__all__ = ["FORMS", "KubernetesSettings", "SlurmSettings", "TlsSettings"]
 FORMS = ("dask", "array")
 # What stands in lines that no shell reads, such as `#SBATCH`, cannot be quoted there: only plain characters are taken.
 _PATTERNS = {

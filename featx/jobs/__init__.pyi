@@ -1,4 +1,4 @@
-from .cluster_options import ClusterOptions
+from .cluster_options import TLS_CERTIFICATE, TLS_KEY, ClusterOptions
 from .hashing import known_keys
 from .job_state import KINDS, State, StudyJob, is_running, last_line, locked, read_state, slug
 from .machines.places import Place, given_executor, open_place
@@ -7,6 +7,8 @@ from .scheduler import Scheduler
 
 __all__ = [
     "KINDS",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
     "ClusterOptions",
     "Place",
     "Scheduler",

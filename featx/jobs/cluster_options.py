@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from featx.options import Options, text, whole
 
-__all__ = ["ClusterOptions"]
+__all__ = ["TLS_CERTIFICATE", "TLS_KEY", "ClusterOptions"]
+# Beside the scheduler file of a Dask cluster: `featx cluster tls` makes them, and whoever joins reads them.
+TLS_CERTIFICATE, TLS_KEY = "tls-cert.pem", "tls-key.pem"
 
 
 @dataclass(frozen=True, kw_only=True)

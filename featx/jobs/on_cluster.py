@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from featx.data import apply_task, read_manifest, split_folds
+from featx.data import Manifest, apply_task, read_manifest, split_folds
 from featx.digest import canonical, digest, short
 from featx.errors import TrainingError, listing
 from featx.features import ExtractSettings
@@ -95,13 +95,15 @@ def verb_on_cluster(verb: str, manifest: Path, given: Mapping[str, Any], options
     arguments = {**_portable(settings, given), "manifest": str(Path(manifest).resolve())}
     output = Path(arguments["cache"]) / "jobs" / f"{verb}-{short(digest(arguments))}"
     with locked(output):
-        shutil.rmtree(output / "jobs", ignore_errors=True)
+        # The verbs know what is finished. Leases stay: a worker that was lost sight of may still hold one.
+        for mark in [*output.glob("jobs/*/done.json"), *output.glob("jobs/*/failed.json")]:
+            mark.unlink(missing_ok=True)
         slots = int(given.get("workers") or usable_cores())
         with open_place(options.cluster, slots, options.cores, progress) as place:
-            images = _images(arguments)
+            table = _table(arguments)
             keys = known_keys(place, [arguments], output / "hash", progress)
-            keys = content_keys(images, cache=arguments["cache"], known=keys, progress=progress).keys
-            _run(_jobs(kind, arguments, len(images), keys), output, place, options, progress, keys)
+            keys = content_keys(table.paths, cache=arguments["cache"], known=keys, progress=progress).keys
+            _run(_jobs(kind, arguments, table, keys), output, place, options, progress, keys)
     shutil.rmtree(output, ignore_errors=True)
     with suppress(OSError):
         output.parent.rmdir()
@@ -138,20 +140,20 @@ def _run(
         )
 
 
-def _images(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+def _table(arguments: Mapping[str, Any]) -> Manifest:
     place = {name: arguments[name] for name in ("root", "allow_outside") if name in arguments}
-    return tuple(read_manifest(arguments["manifest"], **place).paths)
+    return read_manifest(arguments["manifest"], **place)
 
 
-def _jobs(kind: str, arguments: dict[str, Any], images: int, keys: Mapping[str, str]) -> list[StudyJob]:
+def _jobs(kind: str, arguments: dict[str, Any], table: Manifest, keys: Mapping[str, str]) -> list[StudyJob]:
     """List the jobs of a verb: each fold of a fine-tuning is one; the scheduler cuts the others."""
     name = arguments.get("arm") or arguments.get("backbone") or "features"
-    name = name if isinstance(name, str) else " ".join(name)
+    name, images = name if isinstance(name, str) else " ".join(name), len(table)
     if kind == "extract":
         return [
             StudyJob(kind, name, {"arguments": arguments}, {**arguments, "on_error": "skip"}, images=images)
         ]
-    folds = _fold_names(arguments, keys)
+    folds = _fold_names(arguments, table, keys)
     if kind == "svm":
         return [StudyJob(kind, name, {"arguments": arguments}, arguments, images=images, parts=folds)]
     return [
@@ -166,13 +168,10 @@ def _jobs(kind: str, arguments: dict[str, Any], images: int, keys: Mapping[str, 
     ]
 
 
-def _fold_names(arguments: Mapping[str, Any], keys: Mapping[str, str]) -> tuple[str, ...]:
-    names = ("task", "strict_labels", "protocol", "seed", "folds", "root", "allow_outside")
-    options = FoldOptions.make({name: arguments[name] for name in names[:5] if name in arguments})
-    place = {name: arguments[name] for name in names[5:] if name in arguments}
-    labelled = apply_task(
-        read_manifest(arguments["manifest"], **place), options.task, strict_labels=options.strict_labels
-    )
+def _fold_names(arguments: Mapping[str, Any], table: Manifest, keys: Mapping[str, str]) -> tuple[str, ...]:
+    names = ("task", "strict_labels", "protocol", "seed", "folds")
+    options = FoldOptions.make({name: arguments[name] for name in names if name in arguments})
+    labelled = apply_task(table, options.task, strict_labels=options.strict_labels)
     ordered = [keys.get(path, path) for path in labelled.paths]
     made = split_folds(labelled, options.protocol, options.seed, ordered)
     return tuple(fold.name for fold in made.select(tuple(options.folds)).folds)

@@ -1,6 +1,6 @@
 """A worker process: it runs jobs one after another, each with its own log.
 
-Started by `featx.jobs.host` as ``python -m featx.jobs.worker --cpus 0,1``. It reads jobs, a line of JSON
+Started by `featx.jobs.machines.host` as ``python -m featx.jobs.worker --cpus 0,1``. It reads jobs, a line of JSON
 each, from standard input, and writes an event at the end of each, a line of JSON, to standard output; what a job
 prints goes to the job's log. When standard input ends, the running job is interrupted at its next checkpoint, as it
 is by SIGINT and SIGTERM. When its host dies, the kernel kills the worker; its checkpoints are complete. While it

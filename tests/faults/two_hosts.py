@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from .cluster_bench import Bench, Cluster
+from .cluster_bench import Bench, Cluster, Driver
 from .counts import Counts
 
 __all__ = ["HOST_FAULTS", "may_have_hosts"]
@@ -130,17 +130,23 @@ def _two_hosts(bench: Bench, name: str) -> Iterator[Cluster]:
             bench.left()
 
 
+def _cut_study(bench: Bench, hosts: Cluster, rng: random.Random) -> Driver:
+    """Begin a study on two hosts, and cut the link at some moment while jobs run."""
+    bench.begin("study", "finetune")
+    driver = bench.drive("study", hosts.place, prefix=_on(_HERE))
+    _wait_for_children(bench)
+    driver.wait(rng.uniform(0, 10))
+    _cut("down")
+    return driver
+
+
 def link_cut_for_seconds(
     bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: random.Random
 ) -> None:
     """Cut the link for some seconds while jobs run."""
     with _two_hosts(bench, "hosts-a") as hosts:
         for _ in range(most):
-            bench.begin("study", "finetune")
-            driver = bench.drive("study", hosts.place, prefix=_on(_HERE))
-            _wait_for_children(bench)
-            driver.wait(rng.uniform(0, 10))
-            _cut("down")
+            driver = _cut_study(bench, hosts, rng)
             driver.wait(rng.uniform(5, 12))
             _cut("up")
             bench.judge(counts, "link cut for seconds", driver, code=0)
@@ -150,11 +156,7 @@ def link_cut_for_good(bench: Bench, cluster: Cluster, counts: Counts, most: int,
     """Cut the link for good while jobs run; a worker on the scheduler's own host does the rest."""
     for _ in range(most):
         with _two_hosts(bench, "hosts-b") as hosts:
-            bench.begin("study", "finetune")
-            driver = bench.drive("study", hosts.place, prefix=_on(_HERE))
-            _wait_for_children(bench)
-            driver.wait(rng.uniform(0, 10))
-            _cut("down")
+            driver = _cut_study(bench, hosts, rng)
             hosts.add_worker(_on(_HERE))
             bench.judge(counts, "link cut for good", driver, code=0)
 
@@ -163,11 +165,7 @@ def host_lost(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: ra
     """Cut the link and kill everything behind it at once, as a power failure does; the leases have to run out."""
     for _ in range(most):
         with _two_hosts(bench, "hosts-c") as hosts:
-            bench.begin("study", "finetune")
-            driver = bench.drive("study", hosts.place, prefix=_on(_HERE))
-            _wait_for_children(bench)
-            driver.wait(rng.uniform(0, 10))
-            _cut("down")
+            driver = _cut_study(bench, hosts, rng)
             for number in [*(nanny.pid for nanny in hosts.nannies), *hosts.workers(), *bench.children()]:
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)

@@ -23,20 +23,6 @@ from featx.images.content import content_keys, earlier_keys
 TABLE = "content-keys.sqlite"
 
 
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that were read."""
-    names: list[str] = []
-    hash_file = content._hash
-
-    def counted(name: str) -> object:
-        names.append(Path(name).name)
-        return hash_file(name)
-
-    monkeypatch.setattr(content, "_hash", counted)
-    return names
-
-
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as settled at once, so that tests need not wait."""

@@ -31,19 +31,6 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    names: list[str] = []
-    hash_file = content._hash
-
-    def counted(name: str) -> object:
-        names.append(Path(name).name)
-        return hash_file(name)
-
-    monkeypatch.setattr(content, "_hash", counted)
-    return names
-
-
 def images(folder: Path, count: int = 5) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number}.png" for number in range(count)]

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featx.errors import FeatxError
+from featx.gpu_queue import user_folder
 from featx.machine import usable_cores
 
 __all__ = [
@@ -94,14 +93,11 @@ def _claim(kind: str, names: Sequence[str], count: int) -> Claim:
 
 def _lock(name: str) -> int | None:
     """Lock a file of this name; None if another process has it, or locks cannot be had here."""
-    folder = _folder()
-    if folder is None:
-        return None
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in name)
     try:
-        handle = os.open(folder / safe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        # A full disk must not keep jobs from running: they share cores then.
+        handle = os.open(user_folder() / safe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except (FeatxError, OSError):
+        # A full disk, or a folder of somebody else, must not keep jobs from running: they share cores then.
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,17 +105,6 @@ def _lock(name: str) -> int | None:
         os.close(handle)
         return None
     return handle
-
-
-def _folder() -> Path | None:
-    """Return this user's folder of locks on this machine; None if another user has put something in its place."""
-    folder = Path(tempfile.gettempdir()) / f"featx-{os.getuid()}"
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        facts = folder.lstat()
-        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
-            return folder
-    return None
 
 
 def gpu_names(settings: Mapping[str, str]) -> list[str]:

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import dask
 from distributed import LocalCluster, Security, WorkerPlugin, get_worker
 
+from ..cluster_options import TLS_CERTIFICATE, TLS_KEY
 from .host import interrupt_workers, run_job
 
 __all__ = ["Leave", "local_cluster", "run_in_worker", "security_beside"]
-_CERTIFICATE, _KEY = "tls-cert.pem", "tls-key.pem"
 
 
 class Leave(WorkerPlugin):  # type: ignore[misc]
@@ -42,7 +42,7 @@ def security_beside(address: str) -> Security | None:
     One self-signed certificate serves scheduler, workers and clients: each takes no other than this one.
     """
     folder = Path(address).parent
-    certificate, key = folder / _CERTIFICATE, folder / _KEY
+    certificate, key = folder / TLS_CERTIFICATE, folder / TLS_KEY
     if "://" in address or not address or not (certificate.is_file() and key.is_file()):
         return None
     sides = {

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,22 @@ _BYTES = 512
 _SETTLE = 0.2
 
 
-def process_of(pid: int | None = None) -> dict[str, Any]:
-    """Identify a process of this machine, this one if no number is given, across restarts and containers.
+def process_of() -> dict[str, Any]:
+    """Identify this process across restarts of the machine and containers.
 
     Examples
     --------
-    >>> process_of() == process_of(os.getpid())
+    >>> process_of()["pid"] == os.getpid()
     True
     """
-    number = os.getpid() if pid is None else pid
+    return {**_machine(), "pid": os.getpid(), "began": _began(os.getpid())}
+
+
+@cache
+def _machine() -> dict[str, str]:
+    """Identify this machine since its start, and the container of this process on it."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    space = Path("/proc/self/ns/pid").readlink()
-    return {"host": platform.node(), "boot": f"{boot} {space}", "pid": number, "began": _began(number)}
+    return {"host": platform.node(), "boot": f"{boot} {Path('/proc/self/ns/pid').readlink()}"}
 
 
 def _began(pid: int) -> str:
@@ -62,8 +67,7 @@ def _began(pid: int) -> str:
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
     """Tell whether the holder was a process of this machine that has ended."""
-    here = process_of()
-    same = all(holder.get(name) == here[name] for name in ("host", "boot"))
+    same = all(holder.get(name) == value for name, value in _machine().items())
     return same and _began(int(holder["pid"])) != holder["began"]
 
 

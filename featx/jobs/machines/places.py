@@ -1,6 +1,6 @@
 """Places where jobs run: this machine, a Dask or Ray cluster, or any executor.
 
-A place only carries a job to a slot, which is where `featx.jobs.host.run_job` runs it; which machine has room, and what
+A place only carries a job to a slot, which is where `featx.jobs.machines.host.run_job` runs it; which machine has room, and what
 becomes of machines that are lost, is the engine's business.
 """
 
