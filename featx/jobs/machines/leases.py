@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from featx.disks import this_system
+
 __all__ = ["BEAT", "EXPIRY", "Lease", "Watch", "hold_lease", "process_of"]
 
 BEAT = 2.0
@@ -51,8 +53,7 @@ def process_of() -> dict[str, Any]:
 @cache
 def _machine() -> dict[str, str]:
     """Identify this machine since its start, and the container of this process on it."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return {"host": platform.node(), "boot": f"{boot} {Path('/proc/self/ns/pid').readlink()}"}
+    return {"host": platform.node(), "boot": f"{this_system()} {Path('/proc/self/ns/pid').readlink()}"}
 
 
 def _began(pid: int) -> str:
