@@ -32,7 +32,7 @@ from .two_hosts import HOST_FAULTS, may_have_hosts
 __all__ = ["FAULTS", "fault_all"]
 
 _STAGES = ("", "finetune", "extract tiny random:0, skin", "svm tuned", "report")
-_EVERY_SECONDS = 12.0
+_EVERY_SECONDS = {"study": 12.0, "extract": 4.0, "train-svm": 4.0}
 _MOST_IN_A_RUN = 8
 
 
@@ -78,9 +78,9 @@ def _harassed(
         bench.begin(what, first)
         mend()
         driver = bench.drive(what, place)
-        now = harass(bench, driver, victims, min(most - sent, _MOST_IN_A_RUN), rng, _EVERY_SECONDS, number)
-        where = f"{what} from {first or 'the start'}"
-        bench.judge(counts, where, driver, lambda: bench.drive(what, place), max(now, 1))
+        now = harass(bench, driver, victims, min(most - sent, _MOST_IN_A_RUN), rng, _EVERY_SECONDS[what], number)
+        where = what if what != "study" else f"study from {first or 'the start'}"
+        bench.judge(counts, where, driver, lambda: bench.drive(what, place), now)
         sent, rounds = sent + now, rounds + 1
         if rounds > 3 * most:
             counts.wrong.append(f"{where}: no victim was found")
