@@ -4,6 +4,7 @@ from .extract_settings import ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
+from .recorded_network import find_store, network_of, recipe_of, weights_of
 from .store import RECIPE, FeatureStore
 from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
@@ -20,14 +21,18 @@ __all__ = [
     "extract",
     "facts",
     "failure_message",
+    "find_store",
     "find_stores",
     "manifest_keys",
     "missing_keys",
+    "network_of",
     "prune",
     "prune_exports",
     "read_arm",
     "recipe_key",
+    "recipe_of",
     "summarise_extraction",
     "take_device",
     "targets",
+    "weights_of",
 ]

@@ -4,6 +4,7 @@ from .settings import SvmSettings, TrainSvmSettings
 from .solvers.scikit import LinearSVM
 from .svm_records import run_auc
 from .train import check_inner_folds, train_svm
+from .training_list import TrainingImage, training_set
 
 __all__ = [
     "LinearSVM",
@@ -11,9 +12,11 @@ __all__ = [
     "SvmModel",
     "SvmSettings",
     "TrainSvmSettings",
+    "TrainingImage",
     "check_inner_folds",
     "load_model",
     "row_lengths",
     "run_auc",
     "train_svm",
+    "training_set",
 ]

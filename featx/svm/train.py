@@ -42,6 +42,7 @@ from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
 from featx.svm.solving import make_solver
 from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
+from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 __all__ = ["FoldJob", "SvmWork", "check_inner_folds", "make_shelf", "run_auc", "run_fold", "train_svm"]
 
@@ -162,8 +163,21 @@ def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) 
         workers=work.workers,
         extraction=extraction_speeds(job.stores),
     )
-    files = {MODEL: model_bytes(model)}
+    files = {
+        MODEL: model_bytes(model),
+        TRAINING_SET: training_set_bytes(_training_images(work, shelf.rows[train])),
+    }
     return write_run(job.folder, record, predictions, facts, files, inner.rows if inner else ())
+
+
+def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
+    labelled = work.images.labelled
+    return [
+        TrainingImage(
+            labelled.ids[row], str(labelled.classes[row]), str(labelled.groups[row]), work.images.keys[row]
+        )
+        for row in rows
+    ]
 
 
 def _model(
