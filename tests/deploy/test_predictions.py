@@ -147,10 +147,10 @@ def test_a_damaged_model_is_refused(place, tmp_path):
     data = bytearray((copy / "model.skops").read_bytes())
     data[len(data) // 2] ^= 1
     (copy / "model.skops").write_bytes(data)
-    with pytest.raises(RunError, match="model.skops was changed after the run finished"):
+    with pytest.raises(RunError, match=r"model.skops was changed after the run finished"):
         place.predict(copy, tmp_path / "p.csv")
     (copy / "model.skops").unlink()
-    with pytest.raises(RunError, match="model.skops is missing"):
+    with pytest.raises(RunError, match=r"model.skops is missing"):
         place.predict(copy, tmp_path / "p.csv")
     assert not (tmp_path / "p.csv").exists()
 
@@ -160,7 +160,7 @@ def test_a_probability_needs_a_calibration(place, tmp_path):
     (run, _) = train_svm(place.manifest, protocol="kfold:2", **options)
     done = place.predict(run.path, tmp_path / "p.csv")
     assert "probability:red" not in done.rows[0]
-    with pytest.raises(RunError, match="has no calibration.* leave --probability out") as error:
+    with pytest.raises(RunError, match=r"has no calibration.* leave --probability out") as error:
         place.predict(run.path, tmp_path / "q.csv", probability=True)
     assert error.value.exit_code == 2
     assert not (tmp_path / "q.csv").exists()
