@@ -1,6 +1,6 @@
-from .arm_files import arm_file, find_stores, read_arm
+from .arm_files import arm_file, find_stores, network_of, read_arm, recipe_of, weights_of
 from .device_choice import TakenDevice, take_device
-from .extract_settings import ExtractSettings, FeatureOptions
+from .extract_settings import EngineOptions, ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
@@ -9,6 +9,7 @@ from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
 __all__ = [
     "RECIPE",
+    "EngineOptions",
     "ExtractSettings",
     "Extraction",
     "FeatureOptions",
@@ -23,11 +24,14 @@ __all__ = [
     "find_stores",
     "manifest_keys",
     "missing_keys",
+    "network_of",
     "prune",
     "prune_exports",
     "read_arm",
     "recipe_key",
+    "recipe_of",
     "summarise_extraction",
     "take_device",
     "targets",
+    "weights_of",
 ]
