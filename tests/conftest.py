@@ -63,6 +63,12 @@ def act(arguments, resources):
     progress.start("working", 2, "steps")
     if "sick" in name and not (output / "cured").exists():
         raise TrainingError("the patient is sick; cure it")
+    if "swallowing" in name:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            if "whole" not in name:
+                raise AttributeError("partially initialized module")
     if "broken" in name:
         raise ZeroDivisionError("no error of featx")
     limit = time.monotonic() + 60

@@ -195,7 +195,14 @@ def main(arguments: list[str] | None = None) -> int:
     _die_with(given.parent)
     cpus = {int(cpu) for cpu in given.cpus.split(",")}
     os.sched_setaffinity(0, cpus)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     quieten_tensorflow()
     events = _Events()
     resources = WorkerResources(given.threads)
@@ -203,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     threading.Thread(target=tasks.listen, daemon=True).start()
     try:
         while (task := tasks.take()) is not None:
-            _do(task, resources, events)
+            _do(task, resources, events, asked)
             tasks.busy.clear()
     except KeyboardInterrupt:
         # The end of the input, or a second signal, must not disturb the process's own end.
@@ -245,7 +252,7 @@ class _TaskQueue:
         return None if self._ended.is_set() else task
 
 
-def _do(task: dict[str, Any], resources: WorkerResources, events: _Events) -> None:
+def _do(task: dict[str, Any], resources: WorkerResources, events: _Events, asked: threading.Event) -> None:
     folder = Path(task["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
@@ -259,7 +266,7 @@ def _do(task: dict[str, Any], resources: WorkerResources, events: _Events) -> No
     try:
         with hold_lease(folder / _LEASE, _leave, _wait) as lease:
             assert lease is not None, "a worker waits for its lease until it is interrupted"
-            event = _run(task, folder, resources, _JobProgress(lease))
+            event = _run(task, folder, resources, _JobProgress(lease), asked)
         # Whoever hears of the end may end this process, which must have given its lease back by then.
         events.send(**event)
     except KeyboardInterrupt:
@@ -280,7 +287,11 @@ def _say_holder(host: str, pid: int) -> None:
 
 
 def _run(
-    task: dict[str, Any], folder: Path, resources: WorkerResources, progress: Progress
+    task: dict[str, Any],
+    folder: Path,
+    resources: WorkerResources,
+    progress: Progress,
+    asked: threading.Event,
 ) -> dict[str, Any]:
     """Run a job, mark its end, and return its event."""
     began = time.monotonic()
@@ -292,6 +303,9 @@ def _run(
         # Ends the process if it was suspended meanwhile and another has the job.
         progress.advance(0)
     except Exception as error:
+        if asked.is_set():
+            # A library has swallowed the interruption while it was imported, and failed of what that left behind.
+            raise KeyboardInterrupt from error
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
         print(f"failed: {reason}", flush=True)
         if not isinstance(error, FeatxError):

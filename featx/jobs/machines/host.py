@@ -213,8 +213,8 @@ def run_job(task: Task) -> Event:
         pool = task["threads"] if task["trains"] else max(task["threads"], len(cores.names))
         worker = workers.take((len(cores.names), pool, needs_gpu, alone), cores.cores)
         event = _follow(worker, task, watch)
-        # Memory that a failed job leaves allocated must not affect the next job.
-        code = workers.give_back(worker, keep=event["event"] == "done")
+        # Memory that a failed job leaves allocated must not affect the next job, nor an import that a signal has cut short.
+        code = workers.give_back(worker, keep=event["event"] == "done" and not worker.signalled)
     finally:
         cores.release()
     return {**event, "executions": 1, **place, **({"code": code} if event["event"] == "died" else {})}

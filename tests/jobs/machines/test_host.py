@@ -83,6 +83,20 @@ def test_the_scheduler_s_lease_stops_the_job(
     assert "interrupted; the next run resumes" in (tmp_path / "jobs" / "slow" / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(("name", "event"), [("swallowing", "interrupted"), ("swallowing whole", "done")])
+def test_a_swallowed_interruption_is_none_of_the_job_s_failures_and_its_worker_leaves(
+    fake_worker: Path, make_task: Make, lease: Lease, name: str, event: str
+) -> None:
+    task = make_task(name)
+    thread, events = in_thread(task)
+    process = await_call(fake_worker)
+    lease.tell(1)
+    thread.join(60)
+    assert [one["event"] for one in events] == [event]
+    assert not (Path(task["folder"]) / "failed.json").exists()
+    assert not Path(f"/proc/{process}").exists()
+
+
 def test_a_job_that_comes_after_the_stop_is_not_begun(
     fake_worker: Path, make_task: Make, lease: Lease
 ) -> None:
