@@ -1,5 +1,6 @@
 from .data import Folds, Manifest, make_folds, read_manifest
 from .errors import FeatxError
+from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, extract
 from .finetuning import finetune
 from .reporting import Report, compare_arms
@@ -12,6 +13,7 @@ from .svm import LinearSVM, train_svm
 __version__: str
 __all__ = [
     "Comparison",
+    "ExternalScores",
     "Extraction",
     "FeatureStore",
     "FeatxError",
@@ -24,6 +26,7 @@ __all__ = [
     "StudyOutcome",
     "__version__",
     "compare_arms",
+    "external_scores",
     "extract",
     "finetune",
     "make_folds",

@@ -14,21 +14,26 @@ from .folds import (
 )
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import Manifest, leaves, read_manifest
+from .overlap import OVERLAP_KINDS, Overlap, TrainingImages, find_overlap, refuse_overlap
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
-from .tasks import Labelled, Task, apply_task, read_task
+from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
 
 __all__ = [
     "IMPORTERS",
+    "OVERLAP_KINDS",
     "Fold",
     "FoldAudit",
     "Folds",
     "Labelled",
     "Manifest",
     "ManifestCheck",
+    "Overlap",
     "Task",
+    "TrainingImages",
     "apply_task",
+    "apply_trained_task",
     "archives",
     "audit_fold_files",
     "check_folds",
@@ -40,6 +45,7 @@ __all__ = [
     "draw_retina",
     "fetch_archive",
     "find_archive",
+    "find_overlap",
     "import_dataset",
     "inner_splits",
     "known_test_images",
@@ -52,6 +58,7 @@ __all__ = [
     "read_manifest",
     "read_task",
     "refuse_other_folds",
+    "refuse_overlap",
     "split_folds",
     "validation_split",
     "write_check_page",

@@ -1,0 +1,279 @@
+"""External test sets: checked before the first SVM is trained, scored by the model of every fold afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+from typing import Any
+
+import numpy as np
+
+from featx.data import (
+    Labelled,
+    Overlap,
+    TrainingImages,
+    apply_trained_task,
+    find_overlap,
+    read_manifest,
+    refuse_overlap,
+)
+from featx.digest import digest
+from featx.errors import ConfigError, MissingFeaturesError, StaleStoreError, TaskError, listing
+from featx.external import ExternalRecord, ExternalScores, finished_scores, write_external
+from featx.features import FeatureStore, find_stores
+from featx.images import content_keys
+from featx.progress import Progress
+from featx.runs import Run, checked_digest
+from featx.svm.inputs import Images, find_images
+from featx.svm.model import MODEL, load_model
+from featx.svm.scoring import score_images
+from featx.svm.settings import ExternalSource, SvmSettings, TrainSvmSettings
+from featx.svm.svm_records import run_auc
+
+__all__ = ["ExternalSet", "external_auc", "read_external_sets", "score_external"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalSet:
+    """An external test set, ready to be scored.
+
+    Attributes
+    ----------
+    name : str
+        Name in reports.
+    images : Images
+        The images to score, and those without features.
+    overlap : mapping
+        The overlap with the training data, as `ExternalRecord` has it.
+    stores : mapping of str to FeatureStore
+        For the digest of each recipe of the arm the store that holds the images' features.
+    """
+
+    name: str
+    images: Images
+    overlap: Mapping[str, Any]
+    stores: Mapping[str, FeatureStore]
+
+
+def read_external_sets(
+    options: TrainSvmSettings,
+    training: Images,
+    trained: frozenset[str],
+    stores: Sequence[FeatureStore],
+    progress: Progress,
+) -> tuple[ExternalSet, ...]:
+    """Read the external test sets, and check their labels, their overlap with the training data, and their features.
+
+    Parameters
+    ----------
+    options : TrainSvmSettings
+        Options of the verb.
+    training : Images
+        The training manifest under its task.
+    trained : frozenset of str
+        Ids of the images in the training set of any fold.
+    stores : sequence of FeatureStore
+        The stores of the arm.
+    progress : Progress
+        Receiver of progress and messages.
+
+    Raises
+    ------
+    TaskError
+        If no image of a test set has a class of the task.
+    LeakError
+        If a test set overlaps with the training data, unless the overlap is to be dropped.
+    MissingFeaturesError
+        If images of a test set have no features, unless they are to be left out.
+    """
+    if not options.sources:
+        return ()
+    known = frozenset[str]().union(*(store.train_keys() or () for store in stores))
+    images = TrainingImages(training.labelled, training.keys, trained, known)
+    further = [FeatureStore(place) for place in find_stores(options.test_features)]
+    made = tuple(_read(source, options, images, stores, further, progress) for source in options.sources)
+    names = [one.name for one in made]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"The 'test' parameter must name each external test set once. Got {twice[0]!r} twice; give one of them "
+            "another name (NAME=MANIFEST)."
+        )
+    return made
+
+
+def _read(
+    source: ExternalSource,
+    options: TrainSvmSettings,
+    training: TrainingImages,
+    stores: Sequence[FeatureStore],
+    further: Sequence[FeatureStore],
+    progress: Progress,
+) -> ExternalSet:
+    manifest = read_manifest(source.manifest, root=source.root, allow_outside=options.allow_outside)
+    name = source.name or manifest.name
+    whole = apply_trained_task(manifest, training.labelled.task)
+    shared: dict[str, Any] = {"cache": str(options.cache), "workers": options.workers, "progress": progress}
+    known = content_keys(whole.paths, known=options.keys, **shared).keys
+    keys = [known.get(path, path) for path in whole.paths]
+    overlap = find_overlap(whole, keys, training, own_names=options.own_names, **shared)
+    if options.overlap == "refuse":
+        refuse_overlap(overlap, whole, name)
+    labelled = _without(whole, overlap, name)
+    used = {store.digest: _holding(store, further, keys) for store in stores}
+    try:
+        images = find_images(
+            labelled,
+            tuple(used.values()),
+            missing=options.missing,
+            listed=options.keys,
+            remedy=f"run `{_extraction(whole, source, stores, options)}`",
+            **shared,
+        )
+    except MissingFeaturesError as error:
+        raise MissingFeaturesError(f"external test set {name!r}: {error}") from error
+    if overlap.found:
+        progress.say(
+            f"warning: {len(overlap.found)} of {len(whole)} images of the external test set {name!r} overlap with the "
+            "training data and are left out"
+        )
+    for line in labelled.remarks:
+        progress.say(f"warning: {name}: {line}")
+    return ExternalSet(name, images, _told(overlap, options), used)
+
+
+def _told(overlap: Overlap, options: TrainSvmSettings) -> dict[str, Any]:
+    return {
+        "rule": options.overlap,
+        "own_names": options.own_names,
+        "kinds": overlap.kinds,
+        "left_out": {name: sorted(kinds) for name, kinds in sorted(overlap.found.items())},
+    }
+
+
+def _without(labelled: Labelled, overlap: Overlap, name: str) -> Labelled:
+    """Leave out the images that overlap with the training data."""
+    keep = np.array([image not in overlap.found for image in labelled.ids])
+    if not keep.any():
+        raise TaskError(
+            f"{labelled.manifest.source}: all {len(keep)} images of the external test set {name!r} overlap with the "
+            "training data; test on other images"
+        )
+    rows = np.flatnonzero(keep).tolist()
+    return dataclasses.replace(
+        labelled,
+        ids=tuple(labelled.ids[row] for row in rows),
+        paths=tuple(labelled.paths[row] for row in rows),
+        classes=labelled.classes[keep],
+        targets=labelled.targets[keep],
+        groups=labelled.groups[keep],
+        splits=labelled.splits[keep],
+        strata={column: tuple(values[row] for row in rows) for column, values in labelled.strata.items()},
+    )
+
+
+def _holding(store: FeatureStore, further: Sequence[FeatureStore], keys: Sequence[str]) -> FeatureStore:
+    """Choose the store of a recipe that holds most of the images."""
+    same = [store, *(other for other in further if other.digest == store.digest)]
+    if further and len(same) == 1:
+        found = listing([str(other.path) for other in further])
+        raise StaleStoreError(
+            f"{found}: no store has the recipe of {store.path}; extract the external images with this recipe"
+        )
+    return min(same, key=lambda one: len(one.missing(keys)))
+
+
+def _extraction(
+    labelled: Labelled, given: ExternalSource, stores: Sequence[FeatureStore], options: TrainSvmSettings
+) -> str:
+    """Write the command that extracts the features of an external manifest with the recipe of the arm."""
+    recipe, source = (
+        stores[0].recipe,
+        [str(store.recipe.get("weights_source") or "WEIGHTS") for store in stores],
+    )
+    layers = dict.fromkeys(str(store.recipe.get("layer")) for store in stores)
+    views = recipe.get("views") or {}
+    flags = {
+        "root": given.root,
+        "backbone": recipe.get("backbone"),
+        "weights": source[0] if len(set(source)) == 1 else commonpath(source),
+        "pool": recipe.get("pool"),
+        "image-size": recipe.get("image_size"),
+        "preparation": (recipe.get("preparation") or {}).get("name"),
+        "precision": recipe.get("precision") if recipe.get("precision") != "float32" else None,
+        "views": views.get("count"),
+        "view-pool": recipe.get("view_pool") if views else None,
+        "cache": str(options.cache) if str(options.cache) != "cache" else None,
+    }
+    words = ["featx", "extract", str(labelled.manifest.source)]
+    words += [word for layer in layers for word in ("--layer", layer)]
+    words += [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
+    return shlex.join(words)
+
+
+def score_external(
+    runs: Sequence[Run], sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress
+) -> None:
+    """Score the external test sets by the model of each run; scores that a run has already are kept.
+
+    Raises
+    ------
+    RunError
+        If a run has scores of a test set of the same name, with other images, features or rules.
+    """
+    for run in runs:
+        for one in sets:
+            found = _score(run, one, settings)
+            area = external_auc(run, found)
+            said = f"AUC {area:.4f}" if area == area else "no AUC, because a class is missing"
+            progress.say(f"fold {run.record.fold}, external test set {one.name}: {said}")
+
+
+def _score(run: Run, one: ExternalSet, settings: SvmSettings) -> ExternalScores:
+    store = one.stores[str(run.record.search.get("features", run.record.features["digest"]))]
+    out, images = frozenset(one.images.left_out), one.images
+    rows = np.array([row for row, name in enumerate(images.labelled.ids) if name not in out], dtype=np.int64)
+    record = _record(run, one, store, rows.tolist())
+    found = finished_scores(run, record)
+    if found is not None:
+        return found
+    predictions = score_images(images, settings, run.record.fold, store, load_model(run.path), rows)
+    return write_external(run, record, predictions)
+
+
+def _record(run: Run, one: ExternalSet, store: FeatureStore, rows: Sequence[int]) -> ExternalRecord:
+    labelled, keys = one.images.labelled, one.images.keys
+    classes = [str(labelled.classes[row]) for row in rows]
+    scored = sorted(
+        zip([labelled.ids[row] for row in rows], classes, [keys[row] for row in rows], strict=True)
+    )
+    without = len(one.images.left_out)
+    counted = Counter(classes)
+    return ExternalRecord(
+        name=one.name,
+        run=run.record.id,
+        model=checked_digest(run.path, MODEL),
+        manifest={"name": labelled.manifest.name, "digest": labelled.manifest.digest},
+        images=digest(scored),
+        features=store.digest,
+        overlap=one.overlap,
+        counts={
+            "classes": {name: counted[name] for name in labelled.task.classes},
+            "groups": len({str(labelled.groups[row]) for row in rows}),
+            "left_out": without,
+            "excluded": labelled.left_out,
+        },
+        warnings=(
+            *labelled.remarks,
+            *([f"{without} images have no features and were left out"] if without else []),
+        ),
+    )
+
+
+def external_auc(run: Run, scores: ExternalScores) -> float:
+    """Compute the ROC AUC of an external test set; NaN if it has one class only."""
+    return run_auc(Run(run.path, run.record, scores.predictions, run.names))
