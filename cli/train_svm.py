@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +68,10 @@ def _record(run: Any, auc: float) -> dict[str, Any]:
 def _external(run: Run) -> dict[str, float | None]:
     """Give the AUC of each external test set; None where a class is missing."""
     from featx.external import external_scores
-    from featx.svm import external_auc
+    from featx.svm import run_auc
 
-    aucs = {one.record.name: external_auc(run, one) for one in external_scores(run)}
+    found = external_scores(run)
+    aucs = {one.record.name: run_auc(replace(run, predictions=one.predictions)) for one in found}
     return {name: None if auc != auc else auc for name, auc in aucs.items()}
 
 

@@ -1,5 +1,5 @@
 from .audit import FoldAudit, audit_fold_files
-from .check import ManifestCheck, check_manifest
+from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
 from .folds import (
@@ -14,24 +14,22 @@ from .folds import (
 )
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import Manifest, leaves, read_manifest
-from .overlap import OVERLAP_KINDS, Overlap, TrainingImages, find_overlap, refuse_overlap
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
 
 __all__ = [
+    "HASH_BYTES",
     "IMPORTERS",
-    "OVERLAP_KINDS",
+    "NEAR",
     "Fold",
     "FoldAudit",
     "Folds",
     "Labelled",
     "Manifest",
     "ManifestCheck",
-    "Overlap",
     "Task",
-    "TrainingImages",
     "apply_task",
     "apply_trained_task",
     "archives",
@@ -45,7 +43,7 @@ __all__ = [
     "draw_retina",
     "fetch_archive",
     "find_archive",
-    "find_overlap",
+    "image_hashes",
     "import_dataset",
     "inner_splits",
     "known_test_images",
@@ -54,11 +52,11 @@ __all__ = [
     "make_fold_file",
     "make_folds",
     "merged_groups",
+    "near_matches",
     "read_folds",
     "read_manifest",
     "read_task",
     "refuse_other_folds",
-    "refuse_overlap",
     "split_folds",
     "validation_split",
     "write_check_page",

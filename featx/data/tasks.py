@@ -311,7 +311,7 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
     doubts = doubtful_labels(resolved, counts)
     if strict_labels and doubts:
         raise TaskError(f"{manifest.source}: {'; '.join(doubts)}")
-    labelled = _labelled(manifest, resolved, classes, doubts)
+    labelled = _labelled(manifest, resolved, classes, (*group_remarks(manifest), *doubts))
     _check_classes(resolved, Counter(labelled.classes.tolist()), manifest)
     return labelled
 
@@ -360,8 +360,9 @@ def apply_trained_task(manifest: Manifest, task: Task) -> Labelled:
             "labels of both manifests"
         )
     left_out = f"labels without a class in the task {task.name!r} are left out: {listing(shown, 12)}"
+    grouped = "the manifest has no column 'group', so intervals take its images as independent"
     remarks = (*doubtful_labels(task, counts), *([left_out] if shown else []))
-    return _labelled(manifest, task, classes, remarks)
+    return _labelled(manifest, task, classes, remarks if manifest.has_groups else (grouped, *remarks))
 
 
 def _label_counts(manifest: Manifest, task: Task) -> Counter[str]:
@@ -388,7 +389,7 @@ def _labelled(
         np.array(kept["split"].tolist(), dtype=np.str_),
         {name: tuple(kept[name]) for name in manifest.strata},
         len(table) - len(kept),
-        (*group_remarks(manifest), *remarks),
+        tuple(remarks),
     )
 
 

@@ -1,4 +1,3 @@
-from .external_sets import external_auc
 from .model import SvmModel, load_model
 from .scaling import Scaler, row_lengths
 from .settings import SvmSettings, TrainSvmSettings
@@ -13,7 +12,6 @@ __all__ = [
     "SvmSettings",
     "TrainSvmSettings",
     "check_inner_folds",
-    "external_auc",
     "load_model",
     "row_lengths",
     "run_auc",

@@ -11,30 +11,20 @@ from os.path import commonpath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from featx.data import (
-    Labelled,
-    Overlap,
-    TrainingImages,
-    apply_trained_task,
-    find_overlap,
-    read_manifest,
-    refuse_overlap,
-)
+from featx.data import Labelled, apply_trained_task, read_manifest
 from featx.digest import digest
 from featx.errors import ConfigError, MissingFeaturesError, StaleStoreError, TaskError, listing
-from featx.external import ExternalRecord, ExternalScores, finished_scores, write_external
+from featx.external import ExternalRecord, Overlap, TrainedOn, find_overlap, refuse_overlap
 from featx.features import FeatureStore, find_stores
 from featx.images import content_keys
 from featx.progress import Progress
-from featx.runs import Run, checked_digest
+from featx.runs import Run
 from featx.svm.inputs import Images, find_images
-from featx.svm.model import MODEL, load_model
-from featx.svm.scoring import score_images
-from featx.svm.settings import ExternalSource, SvmSettings, TrainSvmSettings
-from featx.svm.svm_records import run_auc
+from featx.svm.settings import ExternalSource, TrainSvmSettings
 
-__all__ = ["ExternalSet", "external_auc", "read_external_sets", "score_external"]
+__all__ = ["ExternalSet", "external_record", "read_external_sets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +47,17 @@ class ExternalSet:
     images: Images
     overlap: Mapping[str, Any]
     stores: Mapping[str, FeatureStore]
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Indices of the images with features."""
+        out = frozenset(self.images.left_out)
+        kept = [row for row, name in enumerate(self.images.labelled.ids) if name not in out]
+        return np.array(kept, dtype=np.int64)
+
+    def store_of(self, run: Run) -> FeatureStore:
+        """Return the store that holds the features for the model of a run."""
+        return self.stores[str(run.record.search.get("features", run.record.features["digest"]))]
 
 
 def read_external_sets(
@@ -93,7 +94,7 @@ def read_external_sets(
     if not options.sources:
         return ()
     known = frozenset[str]().union(*(store.train_keys() or () for store in stores))
-    images = TrainingImages(training.labelled, training.keys, trained, known)
+    images = TrainedOn(training.labelled, training.keys, trained, known)
     further = [FeatureStore(place) for place in find_stores(options.test_features)]
     made = tuple(_read(source, options, images, stores, further, progress) for source in options.sources)
     names = [one.name for one in made]
@@ -109,7 +110,7 @@ def read_external_sets(
 def _read(
     source: ExternalSource,
     options: TrainSvmSettings,
-    training: TrainingImages,
+    training: TrainedOn,
     stores: Sequence[FeatureStore],
     further: Sequence[FeatureStore],
     progress: Progress,
@@ -215,37 +216,9 @@ def _extraction(
     return shlex.join(words)
 
 
-def score_external(
-    runs: Sequence[Run], sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress
-) -> None:
-    """Score the external test sets by the model of each run; scores that a run has already are kept.
-
-    Raises
-    ------
-    RunError
-        If a run has scores of a test set of the same name, with other images, features or rules.
-    """
-    for run in runs:
-        for one in sets:
-            found = _score(run, one, settings)
-            area = external_auc(run, found)
-            said = f"AUC {area:.4f}" if area == area else "no AUC, because a class is missing"
-            progress.say(f"fold {run.record.fold}, external test set {one.name}: {said}")
-
-
-def _score(run: Run, one: ExternalSet, settings: SvmSettings) -> ExternalScores:
-    store = one.stores[str(run.record.search.get("features", run.record.features["digest"]))]
-    out, images = frozenset(one.images.left_out), one.images
-    rows = np.array([row for row, name in enumerate(images.labelled.ids) if name not in out], dtype=np.int64)
-    record = _record(run, one, store, rows.tolist())
-    found = finished_scores(run, record)
-    if found is not None:
-        return found
-    predictions = score_images(images, settings, run.record.fold, store, load_model(run.path), rows)
-    return write_external(run, record, predictions)
-
-
-def _record(run: Run, one: ExternalSet, store: FeatureStore, rows: Sequence[int]) -> ExternalRecord:
+def external_record(run: Run, one: ExternalSet, model: str) -> ExternalRecord:
+    """Create the record of the scores of an external test set by the model of a run, whose file has this SHA-256."""
+    store, rows = one.store_of(run), one.rows.tolist()
     labelled, keys = one.images.labelled, one.images.keys
     classes = [str(labelled.classes[row]) for row in rows]
     scored = sorted(
@@ -256,7 +229,7 @@ def _record(run: Run, one: ExternalSet, store: FeatureStore, rows: Sequence[int]
     return ExternalRecord(
         name=one.name,
         run=run.record.id,
-        model=checked_digest(run.path, MODEL),
+        model=model,
         manifest={"name": labelled.manifest.name, "digest": labelled.manifest.digest},
         images=digest(scored),
         features=store.digest,
@@ -272,8 +245,3 @@ def _record(run: Run, one: ExternalSet, store: FeatureStore, rows: Sequence[int]
             *([f"{without} images have no features and were left out"] if without else []),
         ),
     )
-
-
-def external_auc(run: Run, scores: ExternalScores) -> float:
-    """Compute the ROC AUC of an external test set; NaN if it has one class only."""
-    return run_auc(Run(run.path, run.record, scores.predictions, run.names))

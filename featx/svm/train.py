@@ -27,22 +27,23 @@ from featx.data import (
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
+from featx.external import finished_scores, write_external
 from featx.features import FeatureStore, arm_file, read_arm
 from featx.machine import environment, usable_cores
 from featx.options import verb
 from featx.progress import Progress, Silent
-from featx.runs import Prediction, Run, RunRecord, finished_run, run_folder, write_run
+from featx.runs import Prediction, Run, RunRecord, checked_digest, finished_run, run_folder, write_run
 from featx.stats import Calibration, calibration_warnings
-from featx.svm.external_sets import ExternalSet, read_external_sets, score_external
+from featx.svm.external_sets import ExternalSet, external_record, read_external_sets
 from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
 from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
-from featx.svm.model import MODEL, SvmModel, model_bytes
+from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision, Solver, view_rows
-from featx.svm.scoring import plain_predictions, pooled_predictions, score_images
 from featx.svm.search import Search, search_cost
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
 from featx.svm.solving import make_solver
+from featx.svm.svm_predictions import plain_predictions, pooled_predictions
 from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
 
 __all__ = ["FoldJob", "SvmWork", "check_inner_folds", "make_shelf", "run_auc", "run_fold", "train_svm"]
@@ -151,7 +152,7 @@ def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) 
     inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
     model = _model(work, taken, decisions, _calibration(work, inner))
     clock.append(time.perf_counter())
-    predictions = score_images(work.images, work.settings, job.fold.name, taken.store, model, test)
+    predictions = _score(work.images, work.settings, job.fold.name, taken.store, model, test)
     found = _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
     record = with_outcome(job.record, work.images, found)
     clock.append(time.perf_counter())
@@ -246,6 +247,26 @@ def _calibration(work: SvmWork, inner: InnerScores | None) -> Calibration | None
     if inner is None or work.settings.calibrate == "none":
         return None
     return fit_on_inner(inner, work.images.labelled.task, work.settings.calibrate)
+
+
+def _score(
+    images: Images, settings: SvmSettings, fold: str, store: FeatureStore, model: SvmModel, rows: _Ints
+) -> list[Prediction]:
+    """Score images by a model, pooled over groups and calibrated as the model was trained."""
+    if not len(rows):
+        return []
+    scores = model.scores(read_rows(store, images, rows, settings.views), store.digest)
+    predictions = pooled_predictions(
+        plain_predictions(images.labelled, fold, rows, scores), settings, images.labelled.task.positive
+    )
+    if model.calibration is None:
+        return predictions
+    pooled = np.array([[row.scores[name] for name in model.scored] for row in predictions])
+    chances = model.probabilities(pooled)
+    return [
+        dataclasses.replace(row, probabilities=dict(zip(model.scored, line.tolist(), strict=True)))
+        for row, line in zip(predictions, chances, strict=True)
+    ]
 
 
 def _outcome(
@@ -357,7 +378,8 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
         runs = _run_all(work, jobs, options.overwrite, receiver)
-        score_external(runs, sets, resolved, receiver)
+        for run in runs:
+            _score_external(run, sets, resolved, receiver)
     receiver.finish()
     return runs
 
@@ -372,6 +394,19 @@ def _external_sets(
     trained = frozenset(name for fold in protocol for name in fold.train)
     stores = {store.path: store for job in jobs for store in job.stores}
     return read_external_sets(options, images, trained, tuple(stores.values()), progress)
+
+
+def _score_external(run: Run, sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress) -> None:
+    """Score the external test sets by the model of a run; scores that it has already are kept."""
+    for one in sets:
+        record = external_record(run, one, checked_digest(run.path, MODEL))
+        found = finished_scores(run, record)
+        if found is None:
+            model = load_model(run.path)
+            rows = _score(one.images, settings, run.record.fold, one.store_of(run), model, one.rows)
+            found = write_external(run, record, rows)
+        shown = _auc_text(dataclasses.replace(run, predictions=found.predictions))
+        progress.say(f"fold {run.record.fold}, external test set {one.name}: {shown}")
 
 
 def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:

@@ -29,15 +29,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.check import HASH_BYTES, NEAR, image_hashes, near_matches
-from featx.data.tasks import Labelled
+from featx.data import HASH_BYTES, NEAR, Labelled, image_hashes, near_matches
 from featx.digest import digest
 from featx.errors import DiskError, LeakError, listing
 from featx.files import write_bytes
 from featx.images import DECODE_VERSION
 from featx.progress import Progress
 
-__all__ = ["OVERLAP_KINDS", "Overlap", "TrainingImages", "find_overlap", "refuse_overlap"]
+__all__ = ["OVERLAP_KINDS", "Overlap", "TrainedOn", "find_overlap", "refuse_overlap"]
 
 OVERLAP_KINDS = {
     "bytes": "byte-identical to a training image",
@@ -53,7 +52,7 @@ _MOST_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingImages:
+class TrainedOn:
     """The images that a model may have been trained on.
 
     Attributes
@@ -101,7 +100,7 @@ class Overlap:
 def find_overlap(
     external: Labelled,
     keys: Sequence[str],
-    training: TrainingImages,
+    training: TrainedOn,
     *,
     own_names: bool = False,
     cache: Path | str | None = None,
@@ -116,7 +115,7 @@ def find_overlap(
         The external test set.
     keys : sequence of str
         SHA-256 of each of its images' bytes, in the order of ``external.ids``.
-    training : TrainingImages
+    training : TrainedOn
         The training data.
     own_names : bool
         Whether the external manifest's ids and groups are its own, so that equal names are no overlap.
