@@ -217,9 +217,9 @@ def refuse_overlap(overlap: Overlap, external: Labelled, name: str) -> None:
         f"{count} {OVERLAP_KINDS[kind]} ({_examples(overlap, kind, places)})"
         for kind, count in overlap.kinds.items()
     ]
-    remedy = "drop them (--overlap drop), or test on other images"
+    remedy = "leave them out (--overlap drop; in a study file overlap = 'drop' of the target), or test on other images"
     if {"id", "group"} & set(overlap.kinds):
-        remedy += "; if ids and groups of this manifest are named independently of the training manifest's, give --own-names"
+        remedy += "; if ids and groups of this manifest are named independently of the training manifest's, give --own-names (own_names = true)"
     raise LeakError(
         f"{external.manifest.source}: {len(overlap.found)} of {len(external)} images of the external test set {name!r} "
         f"overlap with the training data: {'; '.join(told)}; {remedy}"

@@ -139,7 +139,8 @@ def _left_out(summary: Summary) -> Filled:
     rows: list[tuple[Cell, ...]] = []
     for arm in summary.external:
         left_out = arm.record.overlap["left_out"]
-        for kind, count in arm.record.overlap["kinds"].items():
+        kinds = arm.record.overlap["kinds"]
+        for kind, count in ((kind, kinds[kind]) for kind in OVERLAP_KINDS if kind in kinds):
             names = [name for name, kinds in left_out.items() if kind in kinds]
             rows.append(
                 (*place(arm.internal), arm.name, OVERLAP_KINDS[kind], count, listing(names, _MOST_NAMES))
