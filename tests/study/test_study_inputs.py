@@ -93,7 +93,7 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (TUNED + "[finetune]\nfinal-weights = [1, 2, 3]\n", [], "`finetune.final_weights` = (1.0, 2.0, 3.0): The 'final_weights' parameter must be one number"),
         (EYES + BOTH + "[sources.eyes.training]\nimage-size = 8\n", [], "`sources.eyes.training.image_size` = 8: image size 8 is too small"),
         (EYES + BOTH, [("[sources.eyes]", "[sources.eyes]\ntask = 'a:b'")], "`sources.eyes.task` = 'a:b': {}/manifest.csv: no image has the label a, b"),
-        (EYES + BOTH, [('["eyes"]', '["eye"]')], "`arms.both.sources` names 'eye', which the study does not have; it has eyes"),
+        (EYES + BOTH, [('["eyes"]', '["eye"]')], "`arms.both.sources` names 'eye', which the study does not have; did you mean 'eyes'? it has eyes"),
         (FROZEN + "backbones = 'vgg16'\n", [], "`arms.frozen.backbones` names 'vgg16', which the study does not have; it has tiny"),
     ],
 )  # fmt: skip
