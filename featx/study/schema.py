@@ -349,15 +349,16 @@ def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str
     """Say which names the study does not have, and what it has."""
     known = tuple(table)
     return [
-        f"`{key}` names {name!r}, which the study does not have; {_near_name(name, known)}it has {', '.join(known) or 'none'}"
+        f"`{key}` names {name!r}, which the study does not have; {_having(name, known)}"
         for name in names
         if name not in known
     ]
 
 
-def _near_name(name: str, known: Sequence[str]) -> str:
+def _having(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}? " if near else ""
+    has = f"t has {', '.join(known) or 'none'}"
+    return f"did you mean {near[0]!r}? I{has}" if near else f"i{has}"
 
 
 KEPT = "study.json"
