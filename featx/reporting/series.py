@@ -432,6 +432,11 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
     """
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in paths])]
     scored = one_name_a_task([run for run in runs if run.predictions])
+    if not scored and all(run.record.kind == "svm" for run in runs):
+        raise RunError(
+            f"{runs[0].path}: none of the {len(runs)} runs has a test set of its own, because their protocol trains on all "
+            "images. Report runs of a protocol with test sets, such as kfold:5"
+        )
     if not scored:
         raise RunError(
             f"{runs[0].path}: none of the {len(runs)} runs has predictions, because fine-tuning only gives weights. Run "

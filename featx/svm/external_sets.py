@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonpath
+from os.path import abspath, commonpath
 from typing import Any
 
 import numpy as np
@@ -191,29 +191,45 @@ def _holding(store: FeatureStore, further: Sequence[FeatureStore], keys: Sequenc
 def _extraction(
     labelled: Labelled, given: ExternalSource, stores: Sequence[FeatureStore], options: TrainSvmSettings
 ) -> str:
-    """Write the command that extracts the features of an external manifest with the recipe of the arm."""
-    recipe, source = (
-        stores[0].recipe,
-        [str(store.recipe.get("weights_source") or "WEIGHTS") for store in stores],
+    """Write the commands that extract the features of an external manifest with the recipes of the arm."""
+    alike: dict[tuple[str, ...], list[FeatureStore]] = {}
+    for store in stores:
+        alike.setdefault(_flags(store.recipe), []).append(store)
+    places = {"--root": given.root, "--cache": options.cache if str(options.cache) != "cache" else None}
+    where = [word for flag, value in places.items() if value for word in (flag, str(value))]
+    first = ["featx", "extract", str(labelled.manifest.source), *where]
+    return "` and `".join(
+        shlex.join([*first, *flags, *_repeated("--layer", "layer", some), *_weights(some)])
+        for flags, some in alike.items()
     )
-    layers = dict.fromkeys(str(store.recipe.get("layer")) for store in stores)
+
+
+def _flags(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write the options of an extraction but for layers and weights, of which one extraction takes several."""
     views = recipe.get("views") or {}
     flags = {
-        "root": given.root,
-        "backbone": recipe.get("backbone"),
-        "weights": source[0] if len(set(source)) == 1 else commonpath(source),
-        "pool": recipe.get("pool"),
-        "image-size": recipe.get("image_size"),
-        "preparation": (recipe.get("preparation") or {}).get("name"),
-        "precision": recipe.get("precision") if recipe.get("precision") != "float32" else None,
-        "views": views.get("count"),
-        "view-pool": recipe.get("view_pool") if views else None,
-        "cache": str(options.cache) if str(options.cache) != "cache" else None,
+        "--backbone": recipe.get("backbone"),
+        "--pool": recipe.get("pool"),
+        "--image-size": recipe.get("image_size"),
+        "--preparation": (recipe.get("preparation") or {}).get("name"),
+        "--precision": recipe.get("precision") if recipe.get("precision") != "float32" else None,
+        "--views": views.get("count"),
+        "--view-pool": recipe.get("view_pool") if views else None,
     }
-    words = ["featx", "extract", str(labelled.manifest.source)]
-    words += [word for layer in layers for word in ("--layer", layer)]
-    words += [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
-    return shlex.join(words)
+    return tuple(word for flag, value in flags.items() if value for word in (flag, str(value)))
+
+
+def _weights(stores: Sequence[FeatureStore]) -> list[str]:
+    """Write the weights sources; for the networks of several folds the folder that holds them."""
+    words = _repeated("--weights", "weights_source", stores)
+    paths = words[1::2]
+    folds = len(paths) > 1 and all((store.recipe.get("trained_on") or {}).get("fold") for store in stores)
+    return ["--weights", commonpath(map(abspath, paths))] if folds else words
+
+
+def _repeated(flag: str, field: str, stores: Sequence[FeatureStore]) -> list[str]:
+    values = dict.fromkeys(str(store.recipe.get(field) or field.upper()) for store in stores)
+    return [word for value in values for word in (flag, value)]
 
 
 def external_record(run: Run, one: ExternalSet, model: str) -> ExternalRecord:

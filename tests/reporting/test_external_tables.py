@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from featx.external import external_scores, write_external
 from featx.reporting.report_contents import CONTENTS
+from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect, external_arms
 from featx.reporting.summary import Summary, measure, summarise
 from featx.reporting.tables import Table, records
@@ -141,6 +142,18 @@ def test_one_class_alone_is_a_dash_not_an_error(tmp_path: Path) -> None:
     assert records(table("external-thresholds", summary))
     (figure,) = (entry for part in CONTENTS if part.id == "external" for entry in part.figures)
     assert len(list(figure.figures(summary))) == 1
+
+
+def test_the_summary_has_a_sentence_on_each_external_set(summary: Summary) -> None:
+    rows = records(table("external", summary))
+    (said,) = findings(summary)
+    texts = [
+        f"{row['arm']} {row['external']:.3f} ({row['external low']:.3f} to {row['external high']:.3f}), internal {row['internal']:.3f}"
+        for row in rows
+    ]
+    assert (
+        said.details[0] == f"External test set clinic (40 test cases, 20 positive), AUC: {'; '.join(texts)}."
+    )
 
 
 def test_several_classes_have_a_row_each(tmp_path: Path) -> None:

@@ -211,12 +211,38 @@ def test_missing_features_are_named_with_the_command_that_extracts_them(arm: Arm
         arm.train(external)
     said = str(caught.value)
     assert "(e90)" in said
-    assert f"run `featx extract {external} --layer 'global pool' --backbone tiny --weights WEIGHTS" in said
-    assert "--image-size 64 --preparation resize" in said
+    where = f"{external} --cache {arm.folder / 'cache'}"
+    assert (
+        f"run `featx extract {where} --backbone tiny --pool avg --image-size 64 --preparation resize" in said
+    )
+    assert "--layer 'global pool' --weights WEIGHTS_SOURCE`" in said
     found = arm.scored(external, missing="leave-out")
     assert [len(one.predictions) for one in found] == [39, 39]
     assert found[0].record.counts["left_out"] == 1
     assert "1 images have no features and were left out" in found[0].record.warnings
+
+
+def test_networks_of_folds_are_named_by_their_folder(arm: Arm, tmp_path: Path) -> None:
+    stores = []
+    for fold in ("1", "2"):
+        source = str(tmp_path / "tuned" / fold)
+        made = FeatureStore.create(
+            tmp_path / f"store{fold}",
+            recipe(weights=fold * 4, weights_source=source, trained_on={"fold": fold}, layer=f"layer{fold}"),
+        )
+        keys = content_keys([str(path) for path in sorted((arm.folder / "images").iterdir())]).keys
+        made.write_block(list(keys.values()), np.ascontiguousarray(arm.features[:80, None]))
+        write_json(made.path / TRAINED_ON, {"train_keys": []})
+        stores.append(made.path)
+    external = arm.external()
+    with pytest.raises(
+        MissingFeaturesError, match=rf"--layer layer1 --layer layer2 --weights {tmp_path}/tuned`"
+    ):
+        arm.train(external, features=stores)
+    for store in stores:
+        arm.external(store=store)
+    found = arm.scored(external, features=stores)
+    assert [one.record.features for one in found] == [FeatureStore(store).digest for store in stores]
 
 
 def test_features_may_be_in_another_store_of_the_same_recipe(arm: Arm, tmp_path: Path) -> None:
