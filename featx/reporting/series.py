@@ -392,9 +392,9 @@ def external_arms(series: Sequence[Series]) -> tuple[tuple[ExternalArm, ...], tu
             if len(pairs) < len(item.runs):
                 warnings.append(f"{where}: scored by {len(pairs)} of {len(item.runs)} folds.")
             runs, record = tuple(run for run, _ in pairs), pairs[0][1]
-            warnings += [f"{where}: {text}." for text in record.warnings]
+            warnings += [f"{item.task}, external test set {name}: {text}." for text in record.warnings]
             made.append(ExternalArm(name, item, replace(item, runs=runs, pooled=False), record))
-    return tuple(made), tuple(warnings)
+    return tuple(made), tuple(dict.fromkeys(warnings))
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
