@@ -27,11 +27,11 @@ _SET = Column("set", "External set", text=True)
 _TESTED = Column("tested", "Test set", text=True)
 _INTERNAL = "internal"
 _SIDES = (
-    *(Column("internal images", "Internal images"), Column("internal positives", "Internal positives")),
     *bounded("internal", "Internal AUC"),
-    *(Column("external images", "External images"), Column("external positives", "External positives")),
     *bounded("external", "External AUC"),
     *bounded("difference", "Difference"),
+    *(Column("internal images", "Internal images"), Column("internal positives", "Internal positives")),
+    *(Column("external images", "External images"), Column("external positives", "External positives")),
 )
 _MOST_NAMES = 12
 
@@ -70,7 +70,7 @@ def _main(summary: Summary) -> Filled:
 def _sides(inside: Measure, outside: Measure, total: FoldSummary) -> tuple[Cell, ...]:
     here = Estimate(inside.spread.mean, inside.spread.low, inside.spread.high)
     there = Estimate(total.mean, total.low, total.high)
-    return (*inside.distinct, *here, *outside.distinct, *there, *independent_difference(there, here))
+    return (*here, *there, *independent_difference(there, here), *inside.distinct, *outside.distinct)
 
 
 def _strata(summary: Summary) -> Filled:
