@@ -158,6 +158,20 @@ def external_scores(run: Run) -> tuple[ExternalScores, ...]:
     ------
     RunError
         If a file is damaged, or was changed after it was written.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from featx.runs import RunRecord, write_run
+    >>> record = RunRecord(
+    ...     kind="svm", arm="frozen", task="melanoma", classes=("nevus", "melanoma"), scored=("melanoma",),
+    ...     protocol="none", fold="all", folds_digest="", seed=0, manifest={}, features={}, settings={},
+    ... )
+    >>> run = write_run(Path(mkdtemp()) / "all", record, [], {})
+    >>> scored = ExternalRecord("clinic", run.record.id, "", {}, "", "", {}, {"classes": {"melanoma": 1}})
+    >>> _ = write_external(run, scored, [Prediction("a", "all", "a", "melanoma", {"melanoma": 0.5})])
+    >>> [(one.record.name, one.predictions[0].scores) for one in external_scores(run)]
+    [('clinic', {'melanoma': 0.5})]
     """
     folder = run.path / EXTERNAL
     places = sorted(folder.iterdir()) if folder.is_dir() else []

@@ -130,6 +130,17 @@ def find_overlap(
     -------
     Overlap
         Images and kinds; empty if there is no overlap.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import apply_task, draw_dermoscopy, read_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     labelled = apply_task(read_manifest(draw_dermoscopy(folder, images=4, size=32)), "labels")
+    ...     trained = TrainedOn(labelled, tuple("abcd"), frozenset(labelled.ids[:1]))
+    ...     found = find_overlap(labelled, "abcd", trained)
+    >>> found.kinds
+    {'bytes': 1, 'id': 1, 'group': 1}
     """
     made = Overlap()
     trained = training.labelled
