@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
         for run in runs:
             click.echo(str(run.path))
     batch.say(_summary(runs))
+    for line in _external_summary(runs):
+        batch.say(line)
 
 
 def _record(run: Any, auc: float) -> dict[str, Any]:
@@ -55,10 +58,21 @@ def _record(run: Any, auc: float) -> dict[str, Any]:
         "path": str(run.path),
         "fold": run.record.fold,
         "auc": None if auc != auc else auc,
+        "external": _external(run),
         "C": {name: one["C"] for name, one in run.record.search["classes"].items()},
         "not_converged": run.record.convergence["not_converged"],
         "warnings": list(run.record.warnings),
     }
+
+
+def _external(run: Run) -> dict[str, float | None]:
+    """Give the AUC of each external test set; None where a class is missing."""
+    from featx.external import external_scores
+    from featx.svm import run_auc
+
+    found = external_scores(run)
+    aucs = {one.record.name: run_auc(replace(run, predictions=one.predictions)) for one in found}
+    return {name: None if auc != auc else auc for name, auc in aucs.items()}
 
 
 def _summary(runs: tuple[Run, ...]) -> str:
@@ -74,3 +88,19 @@ def _summary(runs: tuple[Run, ...]) -> str:
     spread = f" ± {total.sd:.4f}" if total.n > 1 else ""
     undefined = f", {total.undefined} without an AUC" if total.undefined else ""
     return f"{arm}: mean AUC {total.mean:.4f}{spread} over {total.n} folds{undefined}"
+
+
+def _external_summary(runs: tuple[Run, ...]) -> list[str]:
+    from statistics import fmean
+
+    found = [_external(run) for run in runs]
+    lines = []
+    for name in dict.fromkeys(name for aucs in found for name in aucs):
+        values = [auc for aucs in found if (auc := aucs.get(name)) is not None]
+        text = (
+            f"mean AUC {fmean(values):.4f} over {len(values)} models"
+            if values
+            else "no AUC, a class is missing"
+        )
+        lines.append(f"{runs[0].record.arm}, external test set {name}: {text}")
+    return lines

@@ -1,6 +1,7 @@
 from .data import Folds, Manifest, make_folds, read_manifest
 from .deploy import PredictionTable, finalize, predict
 from .errors import FeatxError
+from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, extract
 from .finetuning import finetune
 from .reporting import Report, compare_arms
@@ -13,6 +14,7 @@ from .svm import LinearSVM, train_svm
 __version__: str
 __all__ = [
     "Comparison",
+    "ExternalScores",
     "Extraction",
     "FeatureStore",
     "FeatxError",
@@ -26,6 +28,7 @@ __all__ = [
     "StudyOutcome",
     "__version__",
     "compare_arms",
+    "external_scores",
     "extract",
     "finalize",
     "finetune",

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -50,8 +51,12 @@ __all__ = [
     "finished_run",
     "given_features",
     "inner_scores",
+    "path_part",
+    "predictions_text",
+    "read_predictions",
     "read_run",
     "read_runs",
+    "renamed",
     "run_cost",
     "run_folder",
     "shown_as",
@@ -257,10 +262,10 @@ def shown_as(run: Run, task: str, names: Mapping[str, str], classes: Sequence[st
     facts = {key: _with_names(getattr(old, key), names) for key in ("manifest", "counts", "search")}
     scored = tuple(name for name in classes if name in {names[own] for own in old.scored})
     record = dataclasses.replace(old, task=task, classes=tuple(classes), scored=scored, **facts)
-    return Run(run.path, record, tuple(_renamed(row, names) for row in run.predictions), names)
+    return Run(run.path, record, tuple(renamed(row, names) for row in run.predictions), names)
 
 
-def _renamed(row: Prediction, names: Mapping[str, str]) -> Prediction:
+def renamed(row: Prediction, names: Mapping[str, str]) -> Prediction:
     """Give the classes of a prediction other names."""
     return dataclasses.replace(
         row,
@@ -312,10 +317,11 @@ def run_folder(output: Path | str, arm: str, task: str, protocol: str, fold: str
     >>> run_folder("runs", "E", "melanoma:rest", "5x2", "1x2").as_posix()
     'runs/E/melanoma-rest/5x2/1x2'
     """
-    return Path(output).joinpath(*(_path_part(part) for part in (arm, task, protocol, fold)))
+    return Path(output).joinpath(*(path_part(part) for part in (arm, task, protocol, fold)))
 
 
-def _path_part(name: str) -> str:
+def path_part(name: str) -> str:
+    """Replace the characters of a name that are awkward in a path by ``-``."""
     kept = "".join(char if char.isalnum() or char in "._+-" else "-" for char in name)
     return kept.strip(".") or "-"
 
@@ -330,27 +336,30 @@ def write_run(
 ) -> Run:
     """Write a run folder in one atomic step, and read it back.
 
-    `files` holds further files: their bytes, or a path to move in. `inner` is the training set with the scores of inner
+    `files` holds further files: their bytes, a file to move in, or a folder to copy. `inner` is the training set with the scores of inner
     cross-validation, for `inner_scores`.
     """
     target = Path(folder)
     with folder_aside(target) as aside:
         write_json(aside / "run.json", canonical(record))
         write_json(aside / "environment.json", dict(environment))
-        write_text(aside / "predictions.csv", _predictions_text(record, predictions))
+        write_text(aside / "predictions.csv", predictions_text(record, predictions))
         if inner:
-            write_text(aside / _INNER, _predictions_text(record, inner))
+            write_text(aside / _INNER, predictions_text(record, inner))
         for name, content in (files or {}).items():
-            if isinstance(content, Path):
+            if isinstance(content, Path) and content.is_dir():
+                shutil.copytree(content, aside / name)
+            elif isinstance(content, Path):
                 content.replace(aside / name)
             else:
                 (aside / name).write_bytes(content)
-        marks = {path.name: digest_file(path) for path in sorted(aside.iterdir())}
+        marks = {path.name: digest_file(path) for path in sorted(aside.iterdir()) if path.is_file()}
         write_json(aside / COMPLETE, {"cells": _GUARDED, "files": marks, "id": record.id})
     return read_run(target)
 
 
-def _predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> str:
+def predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> str:
+    """Write predictions as a CSV table with the columns of a run's ``predictions.csv``."""
     strata = sorted({name for row in predictions for name in row.strata})
     probabilities = [name for name in record.classes if any(name in row.probabilities for row in predictions)]
     columns = [
@@ -482,7 +491,12 @@ def _record(value: dict[str, Any], path: Path) -> RunRecord:
 
 def _read_predictions(folder: Path, name: str) -> tuple[Prediction, ...]:
     guarded = _read_json(folder / COMPLETE, folder).get("cells") == _GUARDED
-    with TextIOWrapper(open_regular(folder / name), encoding="utf-8", newline="") as file:
+    return read_predictions(folder / name, guarded=guarded)
+
+
+def read_predictions(path: Path, *, guarded: bool = True) -> tuple[Prediction, ...]:
+    """Read a table that `predictions_text` has written; the cells of earlier versions are not guarded."""
+    with TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
         rows: list[dict[str, str]] = list(csv.DictReader(file))
     if guarded:
         rows = [{unguarded(name): unguarded(cell) for name, cell in row.items()} for row in rows]
@@ -511,7 +525,7 @@ def inner_scores(run: Run) -> tuple[Prediction, ...]:
     without them: of format 1, of a network's own head, or where a class has too few groups.
     """
     rows = _read_predictions(run.path, _INNER) if (run.path / _INNER).is_file() else ()
-    return tuple(_renamed(row, run.names) for row in rows) if run.names else rows
+    return tuple(renamed(row, run.names) for row in rows) if run.names else rows
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[Path]:

@@ -1,5 +1,5 @@
 from .audit import FoldAudit, audit_fold_files
-from .check import ManifestCheck, check_manifest
+from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
 from .folds import (
@@ -17,11 +17,13 @@ from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
-from .tasks import Labelled, Task, apply_task, read_task
+from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
 
 __all__ = [
+    "HASH_BYTES",
     "IMAGE_ENDINGS",
     "IMPORTERS",
+    "NEAR",
     "Fold",
     "FoldAudit",
     "Folds",
@@ -30,6 +32,7 @@ __all__ = [
     "ManifestCheck",
     "Task",
     "apply_task",
+    "apply_trained_task",
     "archives",
     "audit_fold_files",
     "check_folds",
@@ -41,6 +44,7 @@ __all__ = [
     "draw_retina",
     "fetch_archive",
     "find_archive",
+    "image_hashes",
     "image_name",
     "import_dataset",
     "inner_splits",
@@ -50,6 +54,7 @@ __all__ = [
     "make_fold_file",
     "make_folds",
     "merged_groups",
+    "near_matches",
     "read_folds",
     "read_manifest",
     "read_task",

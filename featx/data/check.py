@@ -23,7 +23,17 @@ from featx.images import content_keys, decode_image
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
 
-__all__ = ["NEAR", "CheckFinding", "ManifestCheck", "NearPair", "check_manifest", "near_pairs"]
+__all__ = [
+    "HASH_BYTES",
+    "NEAR",
+    "CheckFinding",
+    "ManifestCheck",
+    "NearPair",
+    "check_manifest",
+    "image_hashes",
+    "near_matches",
+    "near_pairs",
+]
 
 NEAR = 32
 """Bits of 256 in which the perceptual hashes of near duplicates may differ.
@@ -33,6 +43,9 @@ others in 44 or more.
 """
 
 _HASH_SIDE = 16
+HASH_BYTES = _HASH_SIDE**2 // 8
+"""Bytes of a perceptual hash."""
+
 _DECODED_SIDE = 64
 _BLOCK = 256
 _MOST_NAMES = 6
@@ -244,13 +257,34 @@ def near_pairs(hashes: _Hashes, most: int) -> Iterator[tuple[int, int, int]]:
     [(0, 2, 1)]
     """
     for start in range(0, len(hashes), _BLOCK):
-        block = hashes[start : start + _BLOCK]
-        distances = np.zeros((len(block), len(hashes) - start), dtype=np.uint16)
-        for word in range(hashes.shape[1]):
-            distances += np.bitwise_count(block[:, word, None] ^ hashes[None, start:, word])
-        for row, column in zip(*np.nonzero(distances <= most), strict=True):
+        for row, column, distance in near_matches(hashes[start : start + _BLOCK], hashes[start:], most):
             if row < column:
-                yield int(start + row), int(start + column), int(distances[row, column])
+                yield start + row, start + column, distance
+
+
+def near_matches(some: _Hashes, others: _Hashes, most: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the row numbers and distance of all rows of two sets of hashes that differ in at most `most` bits.
+
+    Examples
+    --------
+    >>> some, others = np.array([[0], [255]], dtype=np.uint64), np.array([[254]], dtype=np.uint64)
+    >>> list(near_matches(some, others, 1))
+    [(1, 0, 1)]
+    """
+    for start in range(0, len(some), _BLOCK):
+        block = some[start : start + _BLOCK]
+        distances = np.zeros((len(block), len(others)), dtype=np.uint16)
+        for word in range(block.shape[1]):
+            distances += np.bitwise_count(block[:, word, None] ^ others[None, :, word])
+        for row, column in zip(*np.nonzero(distances <= most), strict=True):
+            yield int(start + row), int(column), int(distances[row, column])
+
+
+def image_hashes(
+    paths: Sequence[str], workers: int | None = None, progress: Progress | None = None
+) -> list[bytes]:
+    """Compute the perceptual hash of each image, of `HASH_BYTES` bytes; empty for an image that cannot be read."""
+    return [one.hash for one in _decode_all(paths, True, workers, progress or Silent())]
 
 
 def _named_pairs(

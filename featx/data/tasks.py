@@ -34,7 +34,15 @@ from featx.digest import digest
 from featx.documents import parse_toml, read_text
 from featx.errors import TaskError, listing
 
-__all__ = ["Labelled", "Task", "apply_task", "doubtful_labels", "read_task", "shipped_tasks"]
+__all__ = [
+    "Labelled",
+    "Task",
+    "apply_task",
+    "apply_trained_task",
+    "doubtful_labels",
+    "read_task",
+    "shipped_tasks",
+]
 
 LABELS = "labels"
 _ALL = "*"
@@ -295,9 +303,7 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
     (('a', 'b', 'c'), ['melanoma', 'rest', 'rest'], [1, 0, 0])
     """
     resolved = read_task(task)
-    counts = Counter(manifest.table["label"])
-    if set(counts) == {""}:
-        raise TaskError(f"{manifest.source}: no labels for the task {resolved.name!r}; add a column 'label'")
+    counts = _label_counts(manifest, resolved)
     if not resolved.classes:
         resolved = _every_label(resolved, counts)
     classes = {label: _class_of(label, resolved) for label in counts}
@@ -305,13 +311,76 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
     doubts = doubtful_labels(resolved, counts)
     if strict_labels and doubts:
         raise TaskError(f"{manifest.source}: {'; '.join(doubts)}")
+    labelled = _labelled(manifest, resolved, classes, (*group_remarks(manifest), *doubts))
+    _check_classes(resolved, Counter(labelled.classes.tolist()), manifest)
+    return labelled
+
+
+def apply_trained_task(manifest: Manifest, task: Task) -> Labelled:
+    r"""Map the labels of an external test set to the classes of the task that a model was trained on.
+
+    Labels to which the task gives no class are left out, and named in the remarks. A class may have no image.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Images with labels.
+    task : Task
+        The task with its classes, as ``Labelled.task`` of the training manifest has them.
+
+    Returns
+    -------
+    Labelled
+        The images that the task keeps, sorted by id.
+
+    Raises
+    ------
+    TaskError
+        If no image has a class of the task.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import read_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "m.csv").write_text("image,label\nb,nevus\na,keratosis\n")
+    ...     manifest = read_manifest(f"{folder}/m.csv", check_files=False)
+    >>> labelled = apply_trained_task(manifest, read_task("melanoma:nevus"))
+    >>> labelled.ids, labelled.remarks[-1]
+    (('b',), "labels without a class in the task 'melanoma:nevus' are left out: 'keratosis' (1 images)")
+    """
+    counts = _label_counts(manifest, task)
+    lenient = replace(task, others="leave-out")
+    classes: dict[str, str | None] = {label: _class_of(label, lenient) for label in counts}
+    shown = [f"{label!r} ({counts[label]} images)" for label in sorted(counts) if not classes[label]]
+    if not any(classes.values()):
+        raise TaskError(
+            f"{manifest.source}: no image of this external test set has a class of the task {task.name!r} "
+            f"({', '.join(task.classes)}), its labels are {listing(shown, 12)}; give a task file whose patterns fit the "
+            "labels of both manifests"
+        )
+    left_out = f"labels without a class in the task {task.name!r} are left out: {listing(shown, 12)}"
+    grouped = "the manifest has no column 'group', so intervals take its images as independent"
+    remarks = (*doubtful_labels(task, counts), *([left_out] if shown else []))
+    return _labelled(manifest, task, classes, remarks if manifest.has_groups else (grouped, *remarks))
+
+
+def _label_counts(manifest: Manifest, task: Task) -> Counter[str]:
+    counts = Counter(manifest.table["label"])
+    if set(counts) == {""}:
+        raise TaskError(f"{manifest.source}: no labels for the task {task.name!r}; add a column 'label'")
+    return counts
+
+
+def _labelled(
+    manifest: Manifest, task: Task, classes: Mapping[str, str | None], remarks: Iterable[str]
+) -> Labelled:
     table = manifest.table.assign(**{"class": manifest.table["label"].map(classes)})
     kept = table[table["class"] != ""].sort_values("id")
-    _check_classes(resolved, Counter(kept["class"]), manifest)
-    place = {name: index for index, name in enumerate(resolved.classes)}
+    place = {name: index for index, name in enumerate(task.classes)}
     return Labelled(
         manifest,
-        resolved,
+        task,
         tuple(kept["id"]),
         tuple(kept["path"]),
         np.array(kept["class"].tolist(), dtype=np.str_),
@@ -320,7 +389,7 @@ def apply_task(manifest: Manifest, task: Task | str | Path, *, strict_labels: bo
         np.array(kept["split"].tolist(), dtype=np.str_),
         {name: tuple(kept[name]) for name in manifest.strata},
         len(table) - len(kept),
-        (*group_remarks(manifest), *doubts),
+        tuple(remarks),
     )
 
 

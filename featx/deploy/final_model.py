@@ -13,6 +13,7 @@ from featx.deploy.finalize_settings import FinalizeSettings
 from featx.deploy.run_model import RunModel, arm_settings, read_models
 from featx.digest import differing
 from featx.errors import RunError, listing
+from featx.external import EXTERNAL
 from featx.options import verb
 from featx.reporting import collect, main_class, measure
 from featx.runs import COMPLETE, FINAL, Run, RunRecord, inner_scores, write_run
@@ -113,7 +114,11 @@ def _number(value: float) -> float | None:
 def _with_expected(run: Run, expected: dict[str, Any]) -> Run:
     """Write a run again with the expected AUC in its record; everything else stays as it is."""
     stated = json.loads((run.path / COMPLETE).read_text(encoding="utf-8"))["files"]
-    files = {name: (run.path / name).read_bytes() for name in stated if name not in _OF_EVERY_RUN}
+    files: dict[str, bytes | Path] = {
+        name: (run.path / name).read_bytes() for name in stated if name not in _OF_EVERY_RUN
+    }
+    if (run.path / EXTERNAL).is_dir():
+        files[EXTERNAL] = run.path / EXTERNAL
     environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
     record = dataclasses.replace(run.record, search={**run.record.search, "expected": expected})
     return write_run(run.path, record, run.predictions, environment, files, inner_scores(run))

@@ -17,7 +17,7 @@ from featx.images import content_keys
 from featx.machine import usable_cores
 from featx.options import FoldOptions, Option, Options, options_of
 from featx.progress import Progress, Silent
-from featx.svm import TrainSvmSettings
+from featx.svm import TrainSvmSettings, external_source
 
 from .cluster_options import ClusterOptions
 from .hashing import known_keys
@@ -182,11 +182,20 @@ def _portable(kind: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
     options = options_of(kind)
     defaults = {name: getattr(kind, name) for name, option in options.items() if option.kind is Path}
     found = {**{name: value for name, value in defaults.items() if value is not None}, **given}
+    if "test" in found:
+        found["test"] = [_portable_source(item) for item in found["test"]]
     portable = {
         name: _absolute(value, options[name]) for name, value in found.items() if name not in _KEPT_HERE
     }
     result: dict[str, Any] = canonical(portable)
     return result
+
+
+def _portable_source(item: Any) -> dict[str, Any]:
+    """Return an external test set with absolute paths."""
+    source = external_source(item)
+    root = source.root and str(Path(source.root).resolve())
+    return {"name": source.name, "manifest": str(Path(source.manifest).resolve()), "root": root}
 
 
 def _absolute(value: Any, option: Option) -> Any:

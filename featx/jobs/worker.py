@@ -97,13 +97,16 @@ def _extract(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]
 
 
 def _svm(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:
+    from featx.external import EXTERNAL_RECORD, external_scores
     from featx.svm import train_svm
 
     given = {**arguments, "workers": resources.threads}
     runs = train_svm(given.pop("manifest"), **given)
     if not runs:
         raise TrainingError(f"the protocol {arguments['protocol']!r} has no fold to train on; give another")
-    return {"outputs": [str(run.path / COMPLETE) for run in runs], "paths": [str(run.path) for run in runs]}
+    scored = [one.path / EXTERNAL_RECORD for run in runs for one in external_scores(run)]
+    outputs = [*(run.path / COMPLETE for run in runs), *scored]
+    return {"outputs": list(map(str, outputs)), "paths": [str(run.path) for run in runs]}
 
 
 def _hash(arguments: Arguments, resources: WorkerResources) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from .figures.canvas import NARROW, WIDE, ReportFigure
-from .figures.dots import auc_dots, difference_dots, rank_dots, strata_dots
+from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
 from .figures.roc import (
     learning_curves,
     precision_recall,
@@ -25,6 +25,7 @@ from .figures.roc import (
 from .figures.trends import costs, size_curves
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
+from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
 from .sections.mistakes import SHOWN, mistakes
 from .sections.performance import (
     calibration,
@@ -184,6 +185,22 @@ CONTENTS: tuple[ContentsPart, ...] = (
             ),
             TableEntry("auc", "AUC by task and arm", _MEANS, "", by_task),
         ),
+    ),
+    ContentsPart(
+        "external",
+        "External validation",
+        (
+            FigureEntry(
+                "external",
+                "Internal and external AUC",
+                "Hollow marker: mean AUC over the folds' own test sets. Filled marker: mean AUC of the models of the folds on "
+                "the external set. Line: 95 % confidence interval.",
+                EXTERNAL_NEED,
+                "Dot plot of the internal and external AUC of every arm; the table of external validation has the numbers.",
+                external_dots,
+            ),
+        ),
+        tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
     ),
     ContentsPart(
         "comparisons",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from featx.data import leaves_one_out
 from featx.digest import differing
 from featx.errors import RunError, listing
+from featx.external import ExternalRecord, external_scores
 from featx.runs import FINAL, Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,
@@ -24,6 +25,7 @@ from featx.stats import (
 )
 
 __all__ = [
+    "ExternalArm",
     "Series",
     "apart",
     "check_series",
@@ -31,6 +33,7 @@ __all__ = [
     "clusters",
     "collect",
     "comparability",
+    "external_arms",
     "natural",
     "one_name_a_task",
     "scored_by_group",
@@ -342,6 +345,58 @@ class Series:
         return size_ratio(self.scores)
 
 
+@dataclass(frozen=True)
+class ExternalArm:
+    """One arm on one external test set, which the models of its folds scored.
+
+    Attributes
+    ----------
+    name : str
+        Name of the test set.
+    internal : Series
+        The arm on the test sets of its protocol.
+    tested : Series
+        The same runs, with the predictions of the external images.
+    record : ExternalRecord
+        What was scored and left out; equal for all folds but for the model.
+    """
+
+    name: str
+    internal: Series
+    tested: Series
+    record: ExternalRecord
+
+
+def external_arms(series: Sequence[Series]) -> tuple[tuple[ExternalArm, ...], tuple[str, ...]]:
+    """Collect the external test sets of some arms.
+
+    Returns
+    -------
+    arms : tuple of ExternalArm
+        Sorted as the series, then by name.
+    warnings : tuple of str
+        Arms with folds that lack a test set, or that scored other images of it.
+    """
+    made, warnings = [], []
+    for item in series:
+        found: dict[str, list[tuple[Run, ExternalRecord]]] = {}
+        for run in item.runs:
+            for one in external_scores(run):
+                scored = replace(run, predictions=one.predictions)
+                found.setdefault(one.record.name, []).append((scored, one.record))
+        for name, pairs in sorted(found.items()):
+            where = f"{item.arm}, {item.task}, external test set {name}"
+            if len({record.images for _, record in pairs}) > 1:
+                warnings.append(f"{where}: the folds scored different images; it is not shown.")
+                continue
+            if len(pairs) < len(item.runs):
+                warnings.append(f"{where}: scored by {len(pairs)} of {len(item.runs)} folds.")
+            runs, record = tuple(run for run, _ in pairs), pairs[0][1]
+            warnings += [f"{item.task}, external test set {name}: {text}." for text in record.warnings]
+            made.append(ExternalArm(name, item, replace(item, runs=runs, pooled=False), record))
+    return tuple(made), tuple(dict.fromkeys(warnings))
+
+
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Return a sorting key that puts fold 2 before fold 10.
 
@@ -381,6 +436,11 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
         raise RunError(
             f"{runs[0].path}: a final model of `featx finalize` has no test set, so that there is nothing to report; give "
             "the runs of the folds of its arm"
+        )
+    if not scored and all(run.record.kind == "svm" for run in runs):
+        raise RunError(
+            f"{runs[0].path}: none of the {len(runs)} runs has a test set of its own, because their protocol trains on all "
+            "images. Report runs of a protocol with test sets, such as kfold:5"
         )
     if not scored:
         raise RunError(

@@ -29,7 +29,17 @@ from featx.stats import (
     summarise_arm,
 )
 
-from .series import Series, apart, choose, clusters, collect, comparability, natural
+from .series import (
+    ExternalArm,
+    Series,
+    apart,
+    choose,
+    clusters,
+    collect,
+    comparability,
+    external_arms,
+    natural,
+)
 
 __all__ = [
     "LEVEL",
@@ -41,6 +51,7 @@ __all__ = [
     "Summary",
     "against",
     "ahead",
+    "by_level",
     "compare",
     "find_strata",
     "levels",
@@ -93,8 +104,10 @@ class SubgroupColumn:
             return ""
         if not self.edges:
             return text
-        number = float(text)
-        return self.labels[int(np.searchsorted(self.edges, number))] if math.isfinite(number) else ""
+        number = _numbers([text])
+        if not number:
+            return ""
+        return self.labels[int(np.searchsorted(self.edges, number[0]))]
 
 
 def find_strata(
@@ -372,6 +385,10 @@ class Summary:
         Warnings.
     prevalence : float or None
         Prevalence for predictive values; None for that of each training set.
+    external : tuple of ExternalArm
+        Arms on external test sets.
+    columns : tuple of SubgroupColumn
+        Columns that results are broken down by.
     """
 
     series: tuple[Series, ...]
@@ -382,6 +399,8 @@ class Summary:
     comparisons: Mapping[tuple[str, str], Comparisons]
     warnings: tuple[str, ...]
     prevalence: float | None = None
+    external: tuple[ExternalArm, ...] = ()
+    columns: tuple[SubgroupColumn, ...] = ()
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -441,7 +460,7 @@ def measure(series: Series, scored: str) -> Measure:
     return Measure(series, scored, "", "", series.scores if scored == MACRO else series.against_rest(scored))
 
 
-def _by_level(series: Series, column: SubgroupColumn) -> list[Measure]:
+def by_level(series: Series, column: SubgroupColumn) -> list[Measure]:
     """Compute an arm's AUC at each level of a column that has images."""
     images: dict[str, set[str]] = {}
     for row in (row for rows in series.parts for row in rows):
@@ -490,12 +509,17 @@ def summarise(
     overall = tuple(measure(item, main_class(item)) for item in series)
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
     columns, notes = find_strata(series, strata)
-    by_stratum = tuple(found for column in columns for item in series for found in _by_level(item, column))
+    by_stratum = tuple(found for column in columns for item in series for found in by_level(item, column))
     # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
-    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said, *_left_out(final))
-    return Summary(series, overall, classes, by_stratum, training, compare(series, pairs), texts)
+    external, odd = external_arms(series)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said, *odd, *_left_out(final))
+    return Summary(
+        *(series, overall, classes, by_stratum, training, compare(series, pairs), texts),
+        external=external,
+        columns=columns,
+    )
 
 
 def main_class(series: Series) -> str:

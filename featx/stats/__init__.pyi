@@ -34,6 +34,7 @@ from .calibration import (
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
+from .model_means import independent_difference, summarise_models
 from .operating import (
     THRESHOLD_RULES,
     Confusion,
@@ -109,6 +110,7 @@ __all__ = [
     "friedman",
     "group_codes",
     "holm",
+    "independent_difference",
     "mcnemar_test",
     "mean_roc",
     "nemenyi",
@@ -132,5 +134,6 @@ __all__ = [
     "specificity_at_sensitivity",
     "summarise_arm",
     "summarise_folds",
+    "summarise_models",
     "youden_point",
 ]

@@ -18,12 +18,14 @@ __all__ = [
     "FoldSummary",
     "Interval",
     "TestResult",
+    "auc_components",
     "auc_warnings",
     "bounds",
     "corrected_variance",
     "delong_covariance",
     "delong_interval",
     "few_warning",
+    "logit_bounds",
     "summarise_folds",
 ]
 
@@ -106,7 +108,7 @@ def delong_covariance(actual: ArrayLike, scores: ArrayLike, groups: ArrayLike | 
         width = values.shape[1]
         nothing = np.full((width, width), np.nan)
         return AucCovariance(nothing[0], nothing, len(labels), positives, units, fewest)
-    high, low = _components(labels, values)
+    high, low = auc_components(labels, values)
     covariance = _independent(high, low) if codes is None else _grouped(labels, high, low, codes)
     return AucCovariance(high.mean(axis=0), covariance, len(labels), positives, units, fewest)
 
@@ -145,7 +147,7 @@ def few_warning(fewest: int, *, grouped: bool) -> str:
     return f"only {fewest} {unit} in the smaller class" if fewest < _FEW_ROWS else ""
 
 
-def _components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def auc_components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Compute the fraction of negatives below each positive, and of positives above each negative."""
     high, low = values[labels], values[~labels]
     ranks = rankdata(values, axis=0)
@@ -295,7 +297,7 @@ def delong_interval(
     if not reach > 0:
         low = high = float("nan")
     elif scale == "logit":
-        low, high = _logit_bounds(area, reach)
+        low, high = logit_bounds(area, reach)
     else:
         low, high = max(area - reach, 0.0), min(area + reach, 1.0)
     method = ("DeLong" if groups is None else "DeLong by groups (Obuchowski)") + (
@@ -383,7 +385,7 @@ def summarise_folds(
         error = corrected_variance(known, ratio) ** 0.5
         if np.ptp(known) > _SAME:
             reach = float(t.ppf((1 + level) / 2, len(known) - 1)) * error
-            low, high = _logit_bounds(mean, reach) if scale == "logit" else (mean - reach, mean + reach)
+            low, high = logit_bounds(mean, reach) if scale == "logit" else (mean - reach, mean + reach)
         else:
             notes.append(
                 f"all {len(known)} folds have the value {mean:.3g}: no variation, so there is no interval"
@@ -427,7 +429,7 @@ def _lost(numbers: FloatArray, names: Sequence[str]) -> list[str]:
     return [f"{text}; mean and standard deviation are over the other {kept}" if kept else text]
 
 
-def _logit_bounds(mean: float, reach: float) -> tuple[float, float]:
+def logit_bounds(mean: float, reach: float) -> tuple[float, float]:
     """Bounds on the logit scale by the delta method; NaN at 0 and 1, where the logit is infinite."""
     if not 0 < mean < 1:
         return float("nan"), float("nan")

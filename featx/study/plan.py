@@ -212,14 +212,14 @@ class _Planner:
         ]
         return [self._add(job) for job in jobs], str(folder)
 
-    def _extract(self, name: str, target: TargetData, backbone: str, weights: Start) -> StudyJob:
+    def _extract(self, name: str, preparation: str, backbone: str, weights: Start) -> StudyJob:
         data = self.inputs.data(name)
         options = self.study.extract
         identity = {
             "backbone": backbone,
             "weights": weights.identity,
             "data": data.digest,
-            "pixels": [DECODE_VERSION, preparation_key(data.preparation)],
+            "pixels": [DECODE_VERSION, preparation_key(preparation)],
             "options": {
                 key: value
                 for key, value in options.items()
@@ -237,7 +237,7 @@ class _Planner:
                     **options,
                     "backbone": backbone,
                     "weights": weights.source,
-                    "preparation": data.preparation,
+                    "preparation": preparation,
                 },
                 needs=weights.needs,
                 images=len(data.manifest) * networks * self.study.extract["views"],
@@ -250,7 +250,10 @@ class _Planner:
         weights = self._sources(arm, backbone)
         if arm.finetune:
             weights = self._tuned(name, task, arm, backbone, weights)
-        extraction = self._extract(name, target, backbone, weights)
+        extraction = self._extract(name, data.preparation, backbone, weights)
+        # External images get the pixels that the network and the SVM of this target know.
+        external = [self._extract(other, data.preparation, backbone, weights) for other in target.test]
+        tested, test = self._tested(target)
         folds, seen = self.inputs.folds(name, task, target.protocol)
         title = self.study.title_of(arm_name, backbone)
         options = self.study.svm
@@ -267,6 +270,7 @@ class _Planner:
                 "settings": canonical(SvmSettings.make(search)),
                 "missing": self.study.svm["missing"],
                 "seed": self.study.seed,
+                **tested,
             },
             {
                 **data.place,
@@ -275,15 +279,29 @@ class _Planner:
                 "protocol": target.protocol,
                 "arm": title,
                 "seed": self.study.seed,
+                **test,
             },
             takes={"features": extraction.digest},
-            needs=(extraction.digest,),
+            needs=tuple(dict.fromkeys(job.digest for job in (extraction, *external))),
             images=sum(len(fold.train) for fold in folds.folds),
             speed="svm",
             parts=tuple(fold.name for fold in folds.folds),
         )
         output = str(self.output / "runs" / slug(name) / short(job.digest))
         return self._add(replace(job, arguments={**job.arguments, "output": output}))
+
+    def _tested(self, target: TargetData) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Give what external test sets add to the identity and to the arguments of SVMs; nothing without such sets."""
+        if not target.test:
+            return {}, {}
+        rules = {"overlap": target.overlap, "own_names": target.own_names}
+        read = {other: self.inputs.data(other) for other in target.test}
+        places = [
+            {"name": other, "manifest": data.place["manifest"], "root": data.place["root"]}
+            for other, data in read.items()
+        ]
+        digests = [[other, data.digest] for other, data in read.items()]
+        return {**rules, "test": digests}, {**rules, "test": places}
 
     def _report(self, name: str, svms: Sequence[StudyJob]) -> StudyJob:
         title = self.study.title or self.study.name

@@ -179,6 +179,9 @@ class TargetData(DataSet):
         default=("labels",), min_length=1
     )
     protocol: NameOrFile = "5x2"
+    test: Names = ()
+    overlap: Literal["refuse", "drop"] = "refuse"
+    own_names: bool = False
 
 
 class Arm(_Table):
@@ -286,6 +289,12 @@ class Study(_Table):
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
             if arm.training and not arm.finetune:
                 found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
+        for name, target in self.targets.items():
+            found += _unknown(f"targets.{name}.test", target.test, self.targets)
+            if name in target.test:
+                found.append(
+                    f"`targets.{name}.test` names the target itself; name other targets, or leave it out"
+                )
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
         found += self._odd_plans()
@@ -340,10 +349,16 @@ def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str
     """Say which names the study does not have, and what it has."""
     known = tuple(table)
     return [
-        f"`{key}` names {name!r}, which the study does not have; it has {', '.join(known) or 'none'}"
+        f"`{key}` names {name!r}, which the study does not have; {_having(name, known)}"
         for name in names
         if name not in known
     ]
+
+
+def _having(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    has = f"t has {', '.join(known) or 'none'}"
+    return f"did you mean {near[0]!r}? I{has}" if near else f"i{has}"
 
 
 KEPT = "study.json"

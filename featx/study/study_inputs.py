@@ -15,7 +15,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from featx.data import Folds, Labelled, Manifest, apply_task, check_folds, read_manifest, split_folds
+from featx.data import (
+    Folds,
+    Labelled,
+    Manifest,
+    apply_task,
+    apply_trained_task,
+    check_folds,
+    read_manifest,
+    split_folds,
+)
 from featx.digest import canonical, digest, digest_file
 from featx.errors import (
     BackboneError,
@@ -27,6 +36,7 @@ from featx.errors import (
     WeightsError,
     listing,
 )
+from featx.external import TrainedOn, find_overlap, refuse_overlap
 from featx.files import find_files
 from featx.finetuning import TrainingRecipe, final_weights, read_recipe
 from featx.images import content_keys
@@ -335,6 +345,11 @@ def check_study(inputs: Inputs, called: str) -> None:
         _check_data(f"targets.{name}", name, target.tasks, target.protocol, inputs, found)
         if name in inputs.read:
             _check_columns(name, target, inputs, found)
+    for name, target in study.targets.items():
+        for other in target.test if {name, *target.test} <= set(inputs.read) else ():
+            for task in target.tasks:
+                work = partial(_check_test, name, other, task, inputs)
+                found.attempt(f"targets.{name}.test", other, work)
     _check_networks(inputs, found)
     _check_trainings(sources, inputs, found)
     found.tell(called)
@@ -352,6 +367,29 @@ def _check_data(
     for task in tasks:
         if found.attempt(f"{key}.{kind}", task, partial(inputs.labelled, name, task)) is not None:
             found.attempt(f"{key}.protocol", protocol, partial(inputs.folds, name, task, protocol))
+
+
+def _check_test(name: str, other: str, task: str, inputs: Inputs) -> None:
+    """Check the classes of an external test set, and its overlap with the training data."""
+    target, known = inputs.study.targets[name], inputs.data(name).keys
+    try:
+        folds, _ = inputs.folds(name, task, target.protocol)
+    except InputError:
+        return  # reported with the data set
+    training = inputs.labelled(name, task)
+    external = apply_trained_task(inputs.data(other).manifest, training.task)
+    if target.overlap == "drop":
+        return
+    trained = TrainedOn(
+        training,
+        tuple(known.get(path, path) for path in training.paths),
+        frozenset(image for fold in folds.folds for image in fold.train),
+    )
+    keys = [inputs.data(other).keys.get(path, path) for path in external.paths]
+    overlap = find_overlap(
+        external, keys, trained, own_names=target.own_names, cache=inputs.cache, progress=inputs.progress
+    )
+    refuse_overlap(overlap, external, other)
 
 
 def _check_columns(name: str, target: TargetData, inputs: Inputs, found: Problems) -> None:

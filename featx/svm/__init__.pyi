@@ -1,7 +1,7 @@
 from .model import SvmModel, load_model
 from .problems import pool_groups
 from .scaling import Scaler, row_lengths
-from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings
+from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
 from .svm_records import run_auc
 from .train import check_inner_folds, train_runs, train_svm
@@ -16,6 +16,7 @@ __all__ = [
     "TrainSvmSettings",
     "TrainingImage",
     "check_inner_folds",
+    "external_source",
     "load_model",
     "pool_groups",
     "row_lengths",

@@ -69,6 +69,7 @@ def find_images(
     missing: str,
     progress: Progress,
     listed: Mapping[str, str] | Path | str | None = None,
+    remedy: str = "run `featx extract` on them",
 ) -> Images:
     """Compute the content keys of the images and list the images that a store lacks."""
     if missing not in MISSING:
@@ -91,8 +92,7 @@ def find_images(
         )
         raise MissingFeaturesError(
             f"{lacking[left_out[0]].path}: {len(left_out)} of {len(keys)} images have no features "
-            f"({listing(left_out)}){since if changed else ''}; run `featx extract` on them, or leave them out with "
-            "--missing leave-out"
+            f"({listing(left_out)}){since if changed else ''}; {remedy}, or leave them out with --missing leave-out"
         )
     return Images(labelled, keys, left_out, changed)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,14 @@ from featx.options import (
     whole,
 )
 
-__all__ = ["SvmInputOptions", "SvmSettings", "TrainSvmSettings"]
+__all__ = [
+    "ExternalOptions",
+    "ExternalSource",
+    "SvmInputOptions",
+    "SvmSettings",
+    "TrainSvmSettings",
+    "external_source",
+]
 
 # Copied from `featx.stats`, because importing it imports numpy; a test compares both.
 POOLINGS = ("mean", "max", "extreme")
@@ -173,9 +182,95 @@ class SvmSettings(Options):
             )
 
 
+@dataclass(frozen=True)
+class ExternalSource:
+    """An external test set as it was given.
+
+    Attributes
+    ----------
+    manifest : Path, str or Manifest
+        Images and labels.
+    name : str or None
+        Name in reports; None for that of the manifest.
+    root : Path, str or None
+        Folder that its image paths are relative to; None for that of the manifest.
+    """
+
+    manifest: Any
+    name: str | None = None
+    root: Path | str | None = None
+
+
+def external_source(item: Any) -> ExternalSource:
+    """Read an item of the option ``test``: a manifest, ``NAME=MANIFEST``, or a mapping with the fields as keys.
+
+    Examples
+    --------
+    >>> external_source("clinic=data/labels.csv")
+    ExternalSource(manifest='data/labels.csv', name='clinic', root=None)
+    """
+    if isinstance(item, Mapping):
+        known = {field.name for field in dataclasses.fields(ExternalSource)}
+        if "manifest" not in item or not set(item) <= known:
+            raise ConfigError(
+                f"An item of the 'test' parameter must have the key manifest, and may have name and root. Got {dict(item)!r} "
+                "instead."
+            )
+        return ExternalSource(**item)
+    if isinstance(item, str) and "=" in item and not os.path.lexists(item):
+        name, _, manifest = item.partition("=")
+        if not name.strip() or not manifest.strip():
+            raise ConfigError(
+                f"The 'test' parameter must be MANIFEST or NAME=MANIFEST. Got {item!r} instead."
+            )
+        return ExternalSource(manifest.strip(), name.strip())
+    return ExternalSource(item)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SvmInputOptions(ImageOptions, SvmSettings):
-    """Options of every training of SVMs: its features, and where its runs go."""
+class ExternalOptions(Options):
+    """External test sets, which every trained model scores beside its own test set."""
+
+    test: Sequence[Any] = texts(
+        (),
+        "External test set: another manifest, whose images every trained SVM scores too; may be repeated. Its name is the "
+        "manifest's; NAME=MANIFEST gives another.",
+        metavar="MANIFEST",
+        types=(object,),
+    )
+    test_root: Path | str | None = path(
+        None,
+        "Folder that the image paths of external test sets are relative to.",
+        default_text="the folder of each manifest",
+    )
+    test_features: Sequence[Path | str] = texts(
+        (),
+        "Feature store of external test sets, with the recipe of a store of the arm; may be repeated.",
+        types=(Path,),
+        default_text="the stores of the arm",
+    )
+    overlap: str = choice(
+        "refuse",
+        ("refuse", "drop"),
+        "What external images lead to that overlap with the training data (same bytes, near duplicate, same id or group): "
+        "an error, or a score without them.",
+    )
+    own_names: bool = switch(
+        False,
+        "Ids and groups of external test sets are named independently of the training manifest's: equal names are no "
+        "overlap.",
+    )
+
+    @property
+    def sources(self) -> tuple[ExternalSource, ...]:
+        """The external test sets."""
+        found = map(external_source, self.test)
+        return tuple(dataclasses.replace(one, root=one.root or self.test_root) for one in found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SvmInputOptions(ImageOptions, SvmSettings, ExternalOptions):
+    """Options of every training of SVMs: its features, its external test sets, and where its runs go."""
 
     features: Path | str | Sequence[Path | str] = texts(
         (),
@@ -208,6 +303,8 @@ class SvmInputOptions(ImageOptions, SvmSettings):
     def check(self) -> None:
         """Raise an error for values that exclude each other, or if neither features nor an arm is given."""
         super().check()
+        for item in self.test:
+            external_source(item)
         if not self.features and self.arm is None:
             raise ConfigError(
                 "Neither features nor an arm was given; give a feature store, a folder of feature stores, or the name of an "

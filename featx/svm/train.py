@@ -27,20 +27,23 @@ from featx.data import (
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
+from featx.external import finished_scores, write_external
 from featx.features import FeatureStore, arm_file, read_arm
 from featx.machine import environment, usable_cores
 from featx.options import verb
 from featx.progress import Progress, Silent
-from featx.runs import Prediction, Run, RunRecord, finished_run, run_folder, write_run
+from featx.runs import Prediction, Run, RunRecord, checked_digest, finished_run, run_folder, write_run
 from featx.stats import Calibration, calibration_warnings
+from featx.svm.external_sets import ExternalSet, external_record, read_external_sets
 from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
 from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
-from featx.svm.model import MODEL, SvmModel, model_bytes
-from featx.svm.problems import Decision, Solver, pool_groups, view_rows
+from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
+from featx.svm.problems import Decision, Solver, view_rows
 from featx.svm.search import Search, search_cost
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
 from featx.svm.solving import make_solver
+from featx.svm.svm_predictions import plain_predictions, pooled_predictions
 from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
 from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
@@ -159,7 +162,7 @@ def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) 
     inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
     model = _model(work, taken, decisions, _calibration(work, inner))
     clock.append(time.perf_counter())
-    predictions = _predict(work, job.fold.name, taken.store, model, test)
+    predictions = _score(work.images, work.settings, job.fold.name, taken.store, model, test)
     found = _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
     record = with_outcome(job.record, work.images, found)
     clock.append(time.perf_counter())
@@ -241,14 +244,13 @@ def _inner(
     images = shelf.rows[train]
 
     def predictions(parts: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
-        rows = _predictions(work, "", images, scores)
-        return _pooled(
-            work,
-            [
-                dataclasses.replace(row, fold=str(part), strata={})
-                for row, part in zip(rows, parts, strict=True)
-            ],
-        )
+        rows = [
+            dataclasses.replace(row, fold=str(part), strata={})
+            for row, part in zip(
+                plain_predictions(work.images.labelled, "", images, scores), parts, strict=True
+            )
+        ]
+        return pooled_predictions(rows, work.settings, work.images.labelled.task.positive)
 
     try:
         parts = inner_parts(_groups(work, images), work.images.labelled.targets[images], work.seed)
@@ -270,11 +272,16 @@ def _calibration(work: SvmWork, inner: InnerScores | None) -> Calibration | None
     return fit_on_inner(inner, work.images.labelled.task, work.settings.calibrate)
 
 
-def _predict(work: SvmWork, fold: str, store: FeatureStore, model: SvmModel, test: _Ints) -> list[Prediction]:
-    if not len(test):
+def _score(
+    images: Images, settings: SvmSettings, fold: str, store: FeatureStore, model: SvmModel, rows: _Ints
+) -> list[Prediction]:
+    """Score images by a model, pooled over groups and calibrated as the model was trained."""
+    if not len(rows):
         return []
-    scores = model.scores(read_rows(store, work.images, test, work.settings.views), store.digest)
-    predictions = _pooled(work, _predictions(work, fold, test, scores))
+    scores = model.scores(read_rows(store, images, rows, settings.views), store.digest)
+    predictions = pooled_predictions(
+        plain_predictions(images.labelled, fold, rows, scores), settings, images.labelled.task.positive
+    )
     if model.calibration is None:
         return predictions
     pooled = np.array([[row.scores[name] for name in model.scored] for row in predictions])
@@ -283,29 +290,6 @@ def _predict(work: SvmWork, fold: str, store: FeatureStore, model: SvmModel, tes
         dataclasses.replace(row, probabilities=dict(zip(model.scored, line.tolist(), strict=True)))
         for row, line in zip(predictions, chances, strict=True)
     ]
-
-
-def _predictions(
-    work: SvmWork, fold: str, images: _Ints, scores: npt.NDArray[np.float64]
-) -> list[Prediction]:
-    labelled = work.images.labelled
-    return [
-        Prediction(
-            id=labelled.ids[row],
-            fold=fold,
-            group=str(labelled.groups[row]),
-            actual=str(labelled.classes[row]),
-            scores=dict(zip(labelled.task.scored, line.tolist(), strict=True)),
-            strata={name: values[row] for name, values in labelled.strata.items()},
-        )
-        for row, line in zip(images, scores, strict=True)
-    ]
-
-
-def _pooled(work: SvmWork, predictions: list[Prediction]) -> list[Prediction]:
-    pool = work.settings.group_scores
-    positive = work.images.labelled.task.positive
-    return predictions if pool == "none" else pool_groups(predictions, pool, positive)
 
 
 def _outcome(
@@ -368,7 +352,7 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
     ------
     LeakError
         If a test image, its group or a duplicate is in the training set, or was used to train the weights behind the
-        features.
+        features; or if an external test set overlaps with the training data and `overlap` is ``"refuse"``.
     MissingFeaturesError
         If images have no features and `missing` is ``"fail"``.
     InputError
@@ -421,14 +405,42 @@ def train_runs(
     for job in jobs:
         check(job.record)
     check_inner_folds(protocol_folds, labelled, images.keys, resolved)
+    sets = _external_sets(options, images, protocol_folds, jobs, receiver)
     if options.overwrite or not place.exists():
         write_folds(place, made)
     work = SvmWork(images, resolved, options.seed, options.workers or usable_cores(), protocol_folds)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
         runs = _run_all(work, jobs, options.overwrite, receiver)
+        for run in runs:
+            _score_external(run, sets, resolved, receiver)
     receiver.finish()
     return runs
+
+
+def _external_sets(
+    options: TrainSvmSettings,
+    images: Images,
+    protocol: Sequence[Fold],
+    jobs: Sequence[FoldJob],
+    progress: Progress,
+) -> tuple[ExternalSet, ...]:
+    trained = frozenset(name for fold in protocol for name in fold.train)
+    stores = {store.path: store for job in jobs for store in job.stores}
+    return read_external_sets(options, images, trained, tuple(stores.values()), progress)
+
+
+def _score_external(run: Run, sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress) -> None:
+    """Score the external test sets by the model of a run; scores that it has already are kept."""
+    for one in sets:
+        record = external_record(run, one, checked_digest(run.path, MODEL))
+        found = finished_scores(run, record)
+        if found is None:
+            model = load_model(run.path)
+            rows = _score(one.images, settings, run.record.fold, one.store_of(run), model, one.rows)
+            found = write_external(run, record, rows)
+        shown = _auc_text(dataclasses.replace(run, predictions=found.predictions))
+        progress.say(f"fold {run.record.fold}, external test set {one.name}: {shown}")
 
 
 def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:

@@ -102,3 +102,40 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
 def test_bad_input_is_one_line_and_exit_2(data, tmp_path, capsys, options, code, message) -> None:
     assert run(_arguments(data, tmp_path, *options)) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def clinic(data: tuple[Path, Path], tmp_path: Path) -> Path:
+    """An external manifest of 20 images with features in the same store."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(20, 8)).astype(np.float32)
+    folder = tmp_path / "clinic"
+    folder.mkdir()
+    lines = ["image,label"]
+    for index, row in enumerate(features):
+        (folder / f"c{index:02}.png").write_text(f"external {index}")
+        lines.append(f"c{index:02}.png,{'sick' if row[0] + row[1] > 0 else 'healthy'}")
+    (folder / "clinic.csv").write_text("\n".join(lines))
+    keys = content_keys(sorted(folder.glob("*.png"))).keys
+    FeatureStore(data[1]).write_block(list(keys.values()), features[:, None])
+    return folder / "clinic.csv"
+
+
+def test_external_test_sets_are_scored_and_summed_up(data, clinic, tmp_path, capsys) -> None:
+    command = _arguments(data, tmp_path, "--protocol", "kfold:2", "--test", f"ph2={clinic}", "--json")
+    assert run(command) == 0
+    out, err = capsys.readouterr()
+    aucs = [one["external"]["ph2"] for one in json.loads(out)]
+    assert len(aucs) == 2
+    assert "fold 1, external test set ph2: AUC 0." in err
+    assert f"tiny-random0, external test set ph2: mean AUC {np.mean(aucs):.4f} over 2 models" in err
+
+
+def test_an_overlap_ends_with_the_exit_code_of_bad_input(data, clinic, tmp_path, capsys) -> None:
+    (clinic.parent / "c03.png").write_text("image 7")
+    assert run(_arguments(data, tmp_path, "--test", str(clinic))) == 2
+    err = capsys.readouterr().err
+    assert "1 of 20 images of the external test set 'clinic' overlap with the training data" in err
+    assert "c03.png = 07" in err
+    assert run(_arguments(data, tmp_path, "--test", str(clinic), "--overlap", "drop", "--fold", "1x1")) == 0
+    assert "1 of 20 images of the external test set 'clinic' overlap" in capsys.readouterr().err

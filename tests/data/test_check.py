@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from featx.data.check import ManifestCheck, check_manifest, near_pairs
+from featx.data.check import (
+    HASH_BYTES,
+    ManifestCheck,
+    check_manifest,
+    image_hashes,
+    near_matches,
+    near_pairs,
+)
 from featx.data.manifest import read_manifest
 from featx.data.synthetic import draw_dermoscopy
 
@@ -119,6 +126,21 @@ def test_near_pairs_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.data.check._BLOCK", 2)
     hashes = np.array([[1], [64], [2], [1], [64]], dtype=np.uint64)
     assert list(near_pairs(hashes, 0)) == [(0, 3, 0), (1, 4, 0)]
+
+
+def test_near_matches_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.data.check._BLOCK", 2)
+    some = np.array([[1], [64], [2]], dtype=np.uint64)
+    others = np.array([[2], [1]], dtype=np.uint64)
+    assert list(near_matches(some, others, 0)) == [(0, 1, 0), (2, 0, 0)]
+
+
+def test_hashes_of_copies_are_alike_and_unreadable_images_have_none(images: Path) -> None:
+    names = ("derm00001.jpg", "smaller.png", "derm00002.jpg", "broken.jpg")
+    hashes = image_hashes([str(images / "images" / name) for name in names], workers=1)
+    assert [len(one) for one in hashes] == [HASH_BYTES] * 3 + [0]
+    values = np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(3, -1)
+    assert [pair[:2] for pair in near_matches(values[:1], values, 32)] == [(0, 0), (0, 1)]
 
 
 def test_groups_across_splits_are_found_not_refused(images: Path) -> None:

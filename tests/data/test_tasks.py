@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from featx.data.manifest import Manifest, read_manifest
-from featx.data.tasks import apply_task, read_task, shipped_tasks
+from featx.data.tasks import apply_task, apply_trained_task, read_task, shipped_tasks
 from featx.errors import TaskError
 
 
@@ -215,3 +215,30 @@ def test_a_label_that_begins_with_an_at_sign_is_itself(tmp_path: Path) -> None:
         "@nevus",
         "nevus",
     ]
+
+
+def test_a_trained_task_keeps_its_classes_on_other_labels(manifest: Manifest, tmp_path: Path) -> None:
+    # Every label is a class, and other labels are left out: of the classes of training only.
+    trained = apply_task(manifest, "labels").task
+    (tmp_path / "other").mkdir()
+    other = labelled_by(tmp_path / "other", ["MELANOMA", "nevus", "nevus", "wart"])
+    found = apply_trained_task(other, trained)
+    assert found.task is trained
+    assert found.classes.tolist() == ["Melanoma", "nevus", "nevus"]
+    assert [trained.classes[place] for place in found.targets] == found.classes.tolist()
+    assert found.left_out == 1
+    assert found.remarks == ("labels without a class in the task 'labels' are left out: 'wart' (1 images)",)
+
+
+def test_a_trained_task_needs_neither_every_label_nor_every_class(tmp_path: Path) -> None:
+    task = read_task("melanoma+naevus:nevus")
+    found = apply_trained_task(labelled_by(tmp_path, ["nevus", "nevus"]), task)
+    assert found.classes.tolist() == ["nevus", "nevus"]
+    with pytest.raises(TaskError, match=r"has a class of the task .* its labels are 'a' \(2 images\)"):
+        apply_trained_task(labelled_by(tmp_path, ["a", "a"]), task)
+
+
+def test_a_trained_task_needs_labels(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("image,group\na.png,g\n")
+    with pytest.raises(TaskError, match="add a column 'label'"):
+        apply_trained_task(read_manifest(tmp_path / "m.csv", check_files=False), read_task("melanoma:rest"))

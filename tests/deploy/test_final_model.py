@@ -7,12 +7,14 @@ import pytest
 
 from featx.deploy import finalize
 from featx.errors import RunError
+from featx.external import external_scores
+from featx.features import FeatureStore, extract
 from featx.images import content_keys
 from featx.reporting import collect, report_runs
 from featx.runs import inner_scores, read_run
 from featx.svm import load_model, run_auc, train_svm, training_set
 
-from .conftest import write_images
+from .conftest import SIDE, colour, write_images
 
 
 def test_it_is_a_run_of_all_images_without_a_test_set(place):
@@ -98,3 +100,32 @@ def test_a_report_leaves_it_out_and_says_so(place, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="a final model of `featx finalize` has no test set") as error:
         report_runs(place.final.path, output=tmp_path / "none")
     assert error.value.exit_code == 2
+
+
+def test_external_test_sets_are_scored_and_kept_when_the_expected_auc_is_recorded(place, tmp_path):
+    write_images(tmp_path / "clinic", range(40, 60), colour)
+    given = {"cache": tmp_path / "cache", "image_size": SIDE, "engine": "keras", "device": "cpu"}
+    (done,) = extract(tmp_path / "clinic", backbone="tiny", weights="random:2", **given)
+    outside = {
+        "test": [tmp_path / "clinic" / "manifest.csv"],
+        "test_features": [done.store],
+        "overlap": "drop",
+    }
+    options = place.options(output=tmp_path / "runs")
+    run = finalize(place.manifest, runs=place.runs, **outside, **options)
+    assert run.record.search["expected"] == place.final.record.search["expected"]
+    (scored,) = external_scores(run)
+    assert scored.record.name == "clinic"
+    assert scored.predictions
+    scores = load_model(run.path).scores(
+        FeatureStore(done.store).read(
+            [
+                content_keys([tmp_path / "clinic" / f"{row.id}.png"]).keys[
+                    str(tmp_path / "clinic" / f"{row.id}.png")
+                ]
+                for row in scored.predictions
+            ]
+        ),
+        FeatureStore(done.store).digest,
+    )
+    np.testing.assert_allclose([row.scores["red"] for row in scored.predictions], scores[:, 0], rtol=1e-6)

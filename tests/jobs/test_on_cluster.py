@@ -46,6 +46,17 @@ def test_a_name_that_is_also_a_folder_stays_a_name(tmp_path: Path, monkeypatch: 
     assert found["cache"] == str(tmp_path / "cache")
 
 
+def test_external_test_sets_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"arm": "a", "test": ("ph2=ph2.csv", "clinic/labels.csv"), "test_root": "images"}
+    found = module._portable(featx.svm.TrainSvmSettings, given)
+    assert found["test"] == [
+        {"name": "ph2", "manifest": str(tmp_path / "ph2.csv"), "root": None},
+        {"name": None, "manifest": str(tmp_path / "clinic" / "labels.csv"), "root": None},
+    ]
+    assert found["test_root"] == str(tmp_path / "images")
+
+
 @pytest.mark.slow
 def test_an_extraction_and_its_svms_are_those_of_one_process(data: Path, tmp_path: Path) -> None:
     given = {**NETWORK, "arm": "frozen"}

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.external import ExternalRecord, write_external
 from featx.reporting.make_report import Report, report_runs
 from featx.reporting.report_contents import CONTENTS, tables
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Table
-from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
+from featx.runs import Prediction, Run, RunRecord, find_runs, read_run, run_folder, write_run
 
 
 def filled(name: str, summary: Summary) -> tuple[Table, ...]:
@@ -107,6 +108,43 @@ def write(tmp_path: Path) -> Callable[..., Run]:
         return write_run(place, made, given, environment or {"host": "somewhere"}, inner=inner)
 
     return one
+
+
+def score_outside(runs: Path, name: str = "clinic", rows: int = 60, **changes: Any) -> Path:
+    """Give every run of a folder the scores of an external test set: fewer separated, the same images for each model."""
+    for path in find_runs([runs]):
+        run = read_run(path)
+        scored = run.record.scored
+        made = [
+            dataclasses.replace(
+                row,
+                id=f"out-{place:03}",
+                group=f"stranger{place // 2}",
+                scores={key: round(value * 0.5 + place % 7 / 10, 6) for key, value in row.scores.items()},
+            )
+            for place, row in enumerate(run.predictions[:rows])
+        ]
+        told = ExternalRecord(
+            **{
+                "name": name,
+                "run": run.record.id,
+                "model": "m" * 64,
+                "manifest": {"name": name, "digest": "d"},
+                "images": "i",
+                "features": "f",
+                "overlap": {
+                    "rule": "drop",
+                    "own_names": False,
+                    "kinds": {"near": 1, "id": 2},
+                    "left_out": {"x": ["id", "near"], "y": ["id"]},
+                },
+                "counts": {"classes": dict.fromkeys(scored, 1), "groups": 30, "left_out": 3, "excluded": 0},
+                "warnings": ("labels without a class are left out",),
+                **changes,
+            }
+        )
+        write_external(run, told, made)
+    return runs
 
 
 COST = {"parameters": 98_432, "multiply_adds": 12_345_678}

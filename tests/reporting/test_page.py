@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from featx.reporting import page as html
-from featx.reporting.make_report import Report
+from featx.reporting.make_report import Report, report_runs
 from featx.reporting.page import origins, relative_paths
 from featx.reporting.report_contents import CONTENTS, drawings, tables
 from featx.reporting.sections.statements import findings
 from featx.reporting.summary import Summary, summarise
 from featx.runs import Run
 
-from .conftest import every
+from .conftest import FOLDS, LONG, every, score_outside, several
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -145,10 +145,21 @@ def busy(arms: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory)
     return path
 
 
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The page of two arms with an external test set."""
+    folder = tmp_path_factory.mktemp("outside")
+    runs = score_outside(
+        several(folder / "runs", LONG[:2], folds=FOLDS[:2]), name="Hospital of a long name, 2019"
+    )
+    return report_runs([runs], output=folder / "report")
+
+
 @pytest.mark.parametrize("width", [360, 390, 1280])
-def test_the_page_never_scrolls_sideways(browser: Any, busy: Path, width: int) -> None:
-    open_page = Visit(browser, busy, width=width).page
-    assert open_page.evaluate("document.documentElement.scrollWidth") <= width
+def test_the_page_never_scrolls_sideways(browser: Any, busy: Path, outside: Report, width: int) -> None:
+    for made in (busy, outside):
+        open_page = Visit(browser, made, width=width).page
+        assert open_page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 # The width of each figure that is shown, and the height of its smallest letters, in pixels of the screen.
@@ -163,10 +174,12 @@ FIGURES = """[...document.querySelectorAll('.drawing')].map((drawing) => {
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_figures_fit_the_screen_with_letters_large_enough_to_read(
-    browser: Any, busy: Path, width: int
+    browser: Any, busy: Path, outside: Report, width: int
 ) -> None:
-    found = Visit(browser, busy, width=width).page.evaluate(FIGURES)
-    assert found
+    found = [
+        one for made in (busy, outside) for one in Visit(browser, made, width=width).page.evaluate(FIGURES)
+    ]
+    assert any(name.startswith("external") for *_, name in found)
     for others, fits, letters, name in found:
         assert others == 0, name
         assert fits, name
@@ -211,13 +224,16 @@ def test_paper_shows_everything(browser: Any, made: Report) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_axe_finds_no_serious_violation(browser: Any, axe: str, made: Report, scheme: str) -> None:
-    page = Visit(browser, made, scheme).page
-    page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
-    page.add_script_tag(content=axe)
-    found = page.evaluate("axe.run()")["violations"]
-    serious = [item for item in found if item["impact"] in {"serious", "critical"}]
-    assert [(item["id"], item["nodes"][0]["html"][:120], len(item["nodes"])) for item in serious] == []
+def test_axe_finds_no_serious_violation(
+    browser: Any, axe: str, made: Report, outside: Report, scheme: str
+) -> None:
+    for one in (made, outside):
+        page = Visit(browser, one, scheme).page
+        page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+        page.add_script_tag(content=axe)
+        found = page.evaluate("axe.run()")["violations"]
+        serious = [item for item in found if item["impact"] in {"serious", "critical"}]
+        assert [(item["id"], item["nodes"][0]["html"][:120], len(item["nodes"])) for item in serious] == []
 
 
 Write = Callable[..., Run]

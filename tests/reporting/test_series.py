@@ -145,3 +145,11 @@ def test_the_name_of_a_fine_tuning_may_decide_its_class_weights(write: Write) ->
     fields = of_task("melanoma:rest", ("rest", "melanoma"), kind="finetune")
     run = write("A", "1x1", rows(("rest", "melanoma")), **fields)
     assert replace(run.record, task="melanoma-vs-rest").id != run.record.id
+
+
+def test_svms_without_a_test_set_say_so(write: Write, tmp_path: Path) -> None:
+    write("A", "1", [], protocol="none")
+    with pytest.raises(
+        RunError, match="none of the 1 runs has a test set of its own, because their protocol trains on all"
+    ):
+        collect([tmp_path / "runs"])

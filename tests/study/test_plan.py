@@ -294,3 +294,62 @@ def test_bad_data_is_told_before_anything_starts(
     with pytest.raises(error):
         plan(path, tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+CLINIC = (
+    '[targets.clinic]\nmanifest = "clinic/manifest.csv"\ntasks = ["melanoma:rest"]\nprotocol = "kfold:2"\n'
+)
+TUNED = '[arms.tuned]\nweights = "random"\nfinetune = true\n'
+
+
+def with_clinic(path: Path, extra: str = "") -> Path:
+    """Let the first target of a study test on the clinic."""
+    added = f'protocol = "kfold:2"\ntest = ["clinic"]\nown_names = true\n{extra}'
+    path.write_text(path.read_text().replace('protocol = "kfold:2"\n', added, 1))
+    return path
+
+
+def test_external_targets_are_extracted_by_jobs_that_the_svms_need(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "clinic", 20)
+    jobs = plan(with_clinic(write_study(CLINIC + FROZEN + TUNED)), tmp_path).jobs
+    # The frozen features of the clinic serve its own SVMs too; the networks tuned on the skin see it once for all folds.
+    assert kinds(jobs) == {"finetune": 4, "extract": 5, "svm": 4, "report": 2}
+    by_digest = {job.digest: job for job in jobs}
+    svms = {job.name: job for job in jobs if job.kind == "svm"}
+    needs = {name: [by_digest[key].name for key in job.needs] for name, job in svms.items()}
+    assert needs["frozen on skin melanoma:rest"] == ["tiny random:0 of skin", "tiny random:0 of clinic"]
+    assert needs["frozen on clinic melanoma:rest"] == ["tiny random:0 of clinic"]
+    assert needs["tuned on skin melanoma:rest"] == [
+        "tiny random:0, skin of skin, 2 folds",
+        "tiny random:0, skin of clinic, 2 folds",
+    ]
+    arguments = svms["tuned on skin melanoma:rest"].arguments
+    place = {"name": "clinic", "manifest": str(tmp_path / "clinic" / "manifest.csv"), "root": None}
+    assert (arguments["test"], arguments["overlap"], arguments["own_names"]) == ([place], "refuse", True)
+    assert "test" not in svms["tuned on clinic melanoma:rest"].arguments
+
+
+def test_external_images_are_prepared_as_those_of_the_target(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "clinic", 20)
+    path = with_clinic(write_study(CLINIC + 'preparation = "center-square"\n' + FROZEN))
+    found = [job for job in plan(path, tmp_path).jobs if job.kind == "extract" and "of clinic" in job.name]
+    assert sorted(job.arguments["preparation"] for job in found) == ["center-square", "resize"]
+
+
+def test_a_study_without_external_targets_has_the_jobs_that_it_had(
+    tmp_path: Path, write_study: Callable[..., Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "clinic", 20)
+    path = write_study(CLINIC + FROZEN)
+    before = plan(path, tmp_path)
+    (svm,) = (job for job in before.jobs if job.kind == "svm" and "skin" in job.name)
+    assert not {"test", "overlap", "own_names"} & {*svm.identity, *svm.arguments}
+    after = plan(with_clinic(path), tmp_path)
+    assert digests(after, "extract") == digests(before, "extract")
+    assert len(digests(after, "svm") & digests(before, "svm")) == 1
+    dropped = plan(with_clinic(write_study(CLINIC + FROZEN), 'overlap = "drop"\n'), tmp_path)
+    assert len(digests(after, "svm") & digests(dropped, "svm")) == 1

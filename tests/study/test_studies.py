@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 from featx.errors import ConfigError, RunError
+from featx.external import external_scores
 from featx.files import write_json
 from featx.jobs.job_state import StudyJob, write_done
-from featx.runs import Prediction, RunRecord, run_folder, write_run
+from featx.runs import Prediction, RunRecord, find_runs, read_run, run_folder, write_run
 from featx.study import studies
 from featx.study.plan import Plan
 from featx.study.schema import KEPT, Study, read_study
-from featx.study.studies import demo_study, plan_study, report, report_study, watched
+from featx.study.studies import demo_study, plan_study, report, report_study, run_study, watched
 from featx_cli.main import run
 
 ARMS = '[arms.frozen]\nweights = "random"\n[arms.tuned]\ntitle = "with the target"\nweights = "random"\nfinetune = true\n'
@@ -216,3 +217,28 @@ def test_the_command_reports_what_is_finished(
     told = capsys.readouterr()
     assert told.out == f"{begun.output / 'report' / 'skin' / 'report.html'}\n"
     assert told.err
+
+
+@pytest.mark.slow
+def test_the_network_of_each_fold_scores_the_external_target(
+    tmp_path: Path, write_study: Callable[[str], Path], make_data: Callable[..., Path]
+) -> None:
+    make_data(tmp_path / "clinic", 20)
+    clinic = '[targets.clinic]\nmanifest = "clinic/manifest.csv"\ntasks = ["melanoma:rest"]\nprotocol = "kfold:2"\n'
+    training = '[finetune]\nrecipe = "scratch"\nepochs = 1\nhead_epochs = 0\n'
+    tuned = '[arms.tuned]\nweights = "random"\nfinetune = true\n'
+    path = write_study(clinic + tuned + training)
+    added = 'protocol = "kfold:2"\ntest = ["clinic"]\nown_names = true\n'
+    path.write_text(path.read_text().replace('protocol = "kfold:2"\n', added, 1))
+    outcome = run_study(path, output=tmp_path / "out", cache=tmp_path / "cache")
+    assert not outcome.failed
+    runs = [read_run(place) for place in find_runs([tmp_path / "out" / "runs" / "skin"])]
+    found = [external_scores(made) for made in runs]
+    assert [len(scores) for scores in found] == [1, 1]
+    for made, (scores,) in zip(runs, found, strict=True):
+        assert scores.record.features == made.record.search["features"]
+        assert len(scores.predictions) == 20
+    assert len({scores.record.features for (scores,) in found}) == 2
+    table = pd.read_csv(tmp_path / "out" / "report" / "skin" / "tables" / "external.csv")
+    assert table["set"].tolist() == ["clinic"]
+    assert not (tmp_path / "out" / "report" / "clinic" / "tables" / "external.csv").exists()

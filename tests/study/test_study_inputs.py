@@ -93,7 +93,7 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (TUNED + "[finetune]\nfinal-weights = [1, 2, 3]\n", [], "`finetune.final_weights` = (1.0, 2.0, 3.0): The 'final_weights' parameter must be one number"),
         (EYES + BOTH + "[sources.eyes.training]\nimage-size = 8\n", [], "`sources.eyes.training.image_size` = 8: image size 8 is too small"),
         (EYES + BOTH, [("[sources.eyes]", "[sources.eyes]\ntask = 'a:b'")], "`sources.eyes.task` = 'a:b': {}/manifest.csv: no image has the label a, b"),
-        (EYES + BOTH, [('["eyes"]', '["eye"]')], "`arms.both.sources` names 'eye', which the study does not have; it has eyes"),
+        (EYES + BOTH, [('["eyes"]', '["eye"]')], "`arms.both.sources` names 'eye', which the study does not have; did you mean 'eyes'? It has eyes"),
         (FROZEN + "backbones = 'vgg16'\n", [], "`arms.frozen.backbones` names 'vgg16', which the study does not have; it has tiny"),
     ],
 )  # fmt: skip
@@ -233,3 +233,54 @@ def test_a_lookup_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("featx.study.study_inputs.sys.executable", "false")
     with pytest.raises(FeatxError, match="the layers of tiny cannot be listed: no message"):
         layer_problems(["tiny"], ["fc7"], "avg", 32)
+
+
+TESTED = (
+    '[targets.clinic]\nmanifest = "clinic/manifest.csv"\ntasks = ["melanoma:rest"]\nprotocol = "kfold:2"\n'
+)
+OWN = 'protocol = "kfold:2"\ntest = ["clinic"]\nown_names = true\n[arms'
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        (("own_names = true\n", ""), "`targets.skin.test` = 'clinic': {}: 20 of 20 images of the external test set 'clinic' overlap with the training data: 20 same id as a training image (0 in "),
+        (('["clinic"]', '["clinik"]'), "`targets.skin.test` names 'clinik', which the study does not have; did you mean 'clinic'? It has skin, clinic"),
+        (('["clinic"]', '["skin"]'), "`targets.skin.test` names the target itself; name other targets, or leave it out"),
+        (('["clinic"]', '["clinic", "clinic"]'), "`targets.skin.test`: must not repeat a name"),
+        (("own_names = true", "overlap = 'keep'"), "`targets.skin.overlap`"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_an_external_test_set_is_named_before_the_first_job(
+    replaced: tuple[str, str],
+    message: str,
+    faulty: Callable[..., Path],
+    make_data: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = make_data(tmp_path / "clinic", 20)
+    path = faulty(TESTED + FROZEN)
+    text = path.read_text().replace(
+        'protocol = "kfold:2"\n[targets.clinic]', OWN.replace("[arms", "[targets.clinic]")
+    )
+    assert replaced[0] in text
+    path.write_text(text.replace(*replaced, 1))
+    assert message.replace("{}", str(manifest)) in told("plan", path, capsys)
+
+
+def test_an_external_test_set_without_a_class_of_the_task_is_named(
+    faulty: Callable[..., Path],
+    make_data: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = make_data(tmp_path / "clinic", 20)
+    table = manifest.read_text().replace("melanoma", "a").replace("nevus", "b")
+    manifest.write_text(table)
+    other = TESTED.replace("melanoma:rest", "a:b")
+    path = faulty(other + FROZEN, ("melanoma:rest", "melanoma:nevus"))
+    path.write_text(path.read_text().replace('"kfold:2"\n', '"kfold:2"\ntest = ["clinic"]\n', 1))
+    line = told("plan", path, capsys)
+    assert "`targets.skin.test` = 'clinic'" in line
+    assert "no image of this external test set has a class of the task 'melanoma:nevus'" in line

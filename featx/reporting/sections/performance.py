@@ -44,9 +44,15 @@ from featx.stats import (
 from .columns import CLASS, PLACE, SPREAD, bounded, place, spread
 
 __all__ = [
+    "CALIBRATION",
+    "DECISIONS",
     "METRICS",
+    "THRESHOLD",
     "calibration",
+    "calibration_cells",
     "confusions",
+    "decision_cells",
+    "decisions",
     "fixed_cuts",
     "groups",
     "metrics",
@@ -239,35 +245,48 @@ def _cases(summary: Summary) -> list[_Case]:
     """Decide for each arm and scored class at the default threshold, and at each fixed one."""
     if summary in _DECIDED:
         return _DECIDED[summary]
-    made = _DECIDED[summary] = []
-    for series in summary.series:
-        for name in series.scored:
-            rows = _rows(series, name)
-            fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
-            made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
+    made = _DECIDED[summary] = [case for series in summary.series for case in decisions(series)]
     return made
 
 
-_WHICH = (*PLACE, CLASS, Column("threshold", "Threshold", text=True))
+def decisions(series: Series) -> list[_Case]:
+    """Decide for each scored class of an arm at the default threshold, and at each fixed one."""
+    made: list[_Case] = []
+    for name in series.scored:
+        rows = _rows(series, name)
+        fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
+        made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
+    return made
+
+
+THRESHOLD = Column("threshold", "Threshold", text=True)
+DECISIONS = (
+    *bounded("sensitivity", "Sensitivity"),
+    *bounded("specificity", "Specificity"),
+    *(Column(name, title) for name, title in _COUNTS),
+)
+_WHICH = (*PLACE, CLASS, THRESHOLD)
 
 
 def thresholds(summary: Summary) -> Filled:
     """Fill the table of what thresholds that were fixed on the training set give on the test set."""
-    rows: list[tuple[Cell, ...]] = []
-    for series, name, rule, found in _cases(summary):
-        cells: list[Cell] = []
-        for rate in ("sensitivity", "specificity"):
-            # A fold without a threshold has no rate.
-            folds = [getattr(one, rate, float("nan")) for one in found.folds]
-            pooled: Estimate = getattr(found, rate)
-            # The mean over folds of one group each would mean little.
-            cells += [_over_folds([pooled[0]] if series.pooled else folds), *pooled[1:]]
-        rows.append((*place(series), name, rule, *cells, *found.counts))
-    columns = (
-        *(*_WHICH, *bounded("sensitivity", "Sensitivity"), *bounded("specificity", "Specificity")),
-        *(Column(name, title) for name, title in _COUNTS),
-    )
-    return Filled(columns, rows, _missing_thresholds(summary))
+    rows = [
+        (*place(series), name, rule, *decision_cells(series, found))
+        for series, name, rule, found in _cases(summary)
+    ]
+    return Filled((*_WHICH, *DECISIONS), rows, _missing_thresholds(summary))
+
+
+def decision_cells(series: Series, found: _Decisions) -> tuple[Cell, ...]:
+    """Fill `DECISIONS`."""
+    cells: list[Cell] = []
+    for rate in ("sensitivity", "specificity"):
+        # A fold without a threshold has no rate.
+        folds = [getattr(one, rate, float("nan")) for one in found.folds]
+        pooled: Estimate = getattr(found, rate)
+        # The mean over folds of one group each would mean little.
+        cells += [_over_folds([pooled[0]] if series.pooled else folds), *pooled[1:]]
+    return (*cells, *found.counts)
 
 
 def predictive(summary: Summary) -> Filled:
@@ -301,22 +320,25 @@ def _trained(series: Series, name: str) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
+CALIBRATION = (
+    Column("brier score", "Brier score"),
+    *bounded("slope", "Calibration slope"),
+    *bounded("intercept", "Calibration intercept"),
+    *bounded("observed to expected", "O:E"),
+)
+
+
 def calibration(summary: Summary) -> Filled:
     """Fill the table of calibration: a row for each calibrated arm and scored class."""
     found = [
-        (series, name, _recalibrated(series, name))
+        (series, name, *calibration_cells(series, name))
         for series in summary.series
         if series.calibrated
         for name in series.scored
     ]
-    columns = (
-        *(*PLACE, CLASS, Column("brier score", "Brier score")),
-        *bounded("slope", "Calibration slope"),
-        *bounded("intercept", "Calibration intercept"),
-        *bounded("observed to expected", "O:E"),
-    )
-    more = " ".join(f"{one.arm}, {name}: {text}." for one, name, fit in found for text in fit.warnings)
-    return Filled(columns, [_calibration_row(*one) for one in found], more)
+    more = " ".join(f"{one.arm}, {name}: {text}." for one, name, _, texts in found for text in texts)
+    rows = [(*place(series), name, *cells) for series, name, cells, _ in found]
+    return Filled((*PLACE, CLASS, *CALIBRATION), rows, more)
 
 
 def _recalibrated(series: Series, name: str) -> Recalibration:
@@ -324,7 +346,9 @@ def _recalibrated(series: Series, name: str) -> Recalibration:
     return fit_recalibration(actual, values, groups=groups)
 
 
-def _calibration_row(series: Series, name: str, found: Recalibration) -> tuple[Cell, ...]:
+def calibration_cells(series: Series, name: str) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """Fill `CALIBRATION` for a class of a calibrated arm, and give the warnings."""
+    found = _recalibrated(series, name)
     brier = [
         brier_score(
             [row.actual == name for row in run.predictions],
@@ -332,14 +356,8 @@ def _calibration_row(series: Series, name: str, found: Recalibration) -> tuple[C
         )
         for run in series.runs
     ]
-    return (
-        *place(series),
-        name,
-        _over_folds(brier),
-        *found.slope,
-        *found.intercept,
-        *found.observed_expected,
-    )
+    cells = (_over_folds(brier), *found.slope, *found.intercept, *found.observed_expected)
+    return cells, found.warnings
 
 
 # Fixed thresholds in the table of groups.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from featx.reporting.summary import (
     Summary,
     against,
     ahead,
+    main_class,
+    measure,
     restricted,
     significant,
     smallest,
 )
 from featx.reporting.tables import p_text
-from featx.stats import POOLED, Comparison, Comparisons
+from featx.stats import POOLED, Comparison, Comparisons, summarise_models
 
 from .comparisons import analyse
 
@@ -50,7 +52,29 @@ class Statement:
 
 def findings(summary: Summary) -> tuple[Statement, ...]:
     """Write the results of every task as sentences."""
-    return tuple(_finding(summary, setting, summary.of_task(setting)) for setting in summary.settings)
+    found = ((setting, _finding(summary, setting, summary.of_task(setting))) for setting in summary.settings)
+    return tuple(
+        replace(said, details=(*_external(summary, setting), *said.details)) for setting, said in found
+    )
+
+
+def _external(summary: Summary, setting: tuple[str, str]) -> list[str]:
+    """Write the AUC of the arms on each external test set, beside the internal one."""
+    lines: dict[str, list[str]] = {}
+    for arm in summary.external:
+        if arm.internal.setting == setting:
+            name = main_class(arm.internal)
+            here, there = measure(arm.internal, name).spread.mean, measure(arm.tested, name)
+            total = summarise_models(there.scores)
+            interval = f" ({total.low:.3f} to {total.high:.3f})" if np.isfinite(total.low) else ""
+            worth = (
+                f"{total.mean:.3f}{interval}" if np.isfinite(total.mean) else "undefined, a class is missing"
+            )
+            size = f"{there.distinct[0]} test cases, {there.distinct[1]} positive"
+            lines.setdefault(f"{arm.name} ({size})", []).append(
+                f"{arm.internal.arm} {worth}, internal {here:.3f}"
+            )
+    return [f"External test set {name}, AUC: {'; '.join(arms)}." for name, arms in lines.items()]
 
 
 def _finding(summary: Summary, setting: tuple[str, str], items: Sequence[Measure]) -> Statement:
