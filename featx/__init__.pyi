@@ -1,4 +1,5 @@
 from .data import Folds, Manifest, make_folds, read_manifest
+from .deploy import PredictionTable, finalize, predict
 from .errors import FeatxError
 from .features import Extraction, FeatureStore, extract
 from .finetuning import finetune
@@ -18,6 +19,7 @@ __all__ = [
     "Folds",
     "LinearSVM",
     "Manifest",
+    "PredictionTable",
     "Report",
     "Run",
     "Saliency",
@@ -25,8 +27,10 @@ __all__ = [
     "__version__",
     "compare_arms",
     "extract",
+    "finalize",
     "finetune",
     "make_folds",
+    "predict",
     "read_manifest",
     "read_runs",
     "report",

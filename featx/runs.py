@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPLETE",
+    "FINAL",
     "Prediction",
     "Run",
     "RunRecord",
@@ -59,6 +60,10 @@ __all__ = [
 
 
 COMPLETE = "complete.json"
+
+
+FINAL = "final"
+"""Protocol of a final model: one SVM of all images, without a test set."""
 
 
 _INNER = "inner_scores.csv"

@@ -19,13 +19,10 @@ from featx.digest import canonical, differing
 from featx.errors import RunError, listing
 from featx.features import recipe_of
 from featx.reporting import natural
-from featx.runs import Run, RunRecord, find_runs, read_run
+from featx.runs import FINAL, Run, RunRecord, find_runs, read_run
 from featx.svm import SvmModel, TrainingImage, load_model, training_set
 
-__all__ = ["FINAL", "RunModel", "arm_settings", "read_models"]
-
-FINAL = "final"
-"""Protocol of a final model: one SVM of all images, without a test set."""
+__all__ = ["RunModel", "arm_settings", "read_models"]
 
 # Fields of a recipe that say which weights of an arm a fold has; fine-tuned arms have others in each fold.
 _OF_FOLD = ("weights", "trained_on")

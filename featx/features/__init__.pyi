@@ -1,6 +1,6 @@
 from .arm_files import arm_file, find_stores, read_arm
 from .device_choice import TakenDevice, take_device
-from .extract_settings import ExtractSettings, FeatureOptions
+from .extract_settings import EngineOptions, ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
@@ -10,6 +10,7 @@ from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
 __all__ = [
     "RECIPE",
+    "EngineOptions",
     "ExtractSettings",
     "Extraction",
     "FeatureOptions",

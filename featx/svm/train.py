@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,16 @@ from featx.svm.solving import make_solver
 from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
 from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
-__all__ = ["FoldJob", "SvmWork", "check_inner_folds", "make_shelf", "run_auc", "run_fold", "train_svm"]
+__all__ = [
+    "FoldJob",
+    "SvmWork",
+    "check_inner_folds",
+    "make_shelf",
+    "run_auc",
+    "run_fold",
+    "train_runs",
+    "train_svm",
+]
 
 
 _Ints = npt.NDArray[np.int64]
@@ -374,6 +383,15 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
         featx.extract("lesions.csv", backbone="resnet50", arm="frozen")
         runs = featx.train_svm("lesions.csv", arm="frozen", task="melanoma:rest")
     """
+    return train_runs(manifest, options)
+
+
+def train_runs(
+    manifest: Manifest | Path | str,
+    options: TrainSvmSettings,
+    check: Callable[[RunRecord], None] = lambda record: None,
+) -> tuple[Run, ...]:
+    """Train as `train_svm` does; `check` is given the record of each run's inputs before anything is trained."""
     receiver = options.progress or Silent()
     resolved = options.part(SvmSettings)
     labelled = apply_task(
@@ -400,6 +418,8 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
         receiver.say(f"warning: {line}")
     jobs = _fold_jobs(options, images, made, stores, name, warnings)
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
+    for job in jobs:
+        check(job.record)
     check_inner_folds(protocol_folds, labelled, images.keys, resolved)
     if options.overwrite or not place.exists():
         write_folds(place, made)
