@@ -1,5 +1,5 @@
 from .data import Folds, Manifest, make_folds, read_manifest
-from .deploy import PredictionTable, finalize, predict
+from .deploy import ExportedModel, PredictionTable, export_model, finalize, predict, write_card
 from .errors import FeatxError
 from .features import Extraction, FeatureStore, extract
 from .finetuning import finetune
@@ -13,6 +13,7 @@ from .svm import LinearSVM, train_svm
 __version__: str
 __all__ = [
     "Comparison",
+    "ExportedModel",
     "Extraction",
     "FeatureStore",
     "FeatxError",
@@ -26,6 +27,7 @@ __all__ = [
     "StudyOutcome",
     "__version__",
     "compare_arms",
+    "export_model",
     "extract",
     "finalize",
     "finetune",
@@ -37,4 +39,5 @@ __all__ = [
     "run_study",
     "saliency",
     "train_svm",
+    "write_card",
 ]

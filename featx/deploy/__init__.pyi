@@ -1,3 +1,6 @@
+from .exports.card_writers import write_card
+from .exports.export_settings import CardSettings, ExportSettings
+from .exports.exported_model import ExportedModel, export_model
 from .final_model import finalize
 from .finalize_settings import FinalizeSettings
 from .predict_settings import PredictSettings
@@ -5,12 +8,17 @@ from .predictions import PredictionTable, predict
 from .run_model import RunModel, arm_settings, read_models
 
 __all__ = [
+    "CardSettings",
+    "ExportSettings",
+    "ExportedModel",
     "FinalizeSettings",
     "PredictSettings",
     "PredictionTable",
     "RunModel",
     "arm_settings",
+    "export_model",
     "finalize",
     "predict",
     "read_models",
+    "write_card",
 ]

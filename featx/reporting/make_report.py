@@ -246,9 +246,7 @@ def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]
     tuple of Table
         Those for which the runs have data.
     """
-    return tuple(
-        table for several in tables(summarise(_listed_paths(paths))).values() for table in several
-    )
+    return tuple(table for several in tables(summarise(_listed_paths(paths))).values() for table in several)
 
 
 def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:

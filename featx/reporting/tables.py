@@ -250,7 +250,11 @@ def markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |\n"
 
     def strong(cell: Cell, text: str) -> str:
-        return f"**{escaped_markdown(text)}**" if isinstance(cell, Score) and cell.best else escaped_markdown(text)
+        return (
+            f"**{escaped_markdown(text)}**"
+            if isinstance(cell, Score) and cell.best
+            else escaped_markdown(text)
+        )
 
     head = line([escaped_markdown(column.title) for column in table.columns])
     rule = line([":---" if column.text else "---:" for column in table.columns])

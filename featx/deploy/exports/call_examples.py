@@ -33,15 +33,15 @@ _HEADS = {"onnx": "import onnxruntime", "openvino": "import openvino", "keras": 
 
 _CALLS = {
     "onnx": """\
-session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession({file!r}, providers=["CPUExecutionProvider"])
 names = [output.name for output in session.get_outputs()]
 outputs = dict(zip(names, session.run(names, {{"pixels": pixels}})))""",
     "openvino": """\
 exact = {{"INFERENCE_PRECISION_HINT": "f32"}}  # else bfloat16 where the processor has it
-model = openvino.Core().compile_model("{file}/model.xml", "CPU", exact)
+model = openvino.Core().compile_model({file!r} + "/model.xml", "CPU", exact)
 outputs = {{output.get_any_name(): value for output, value in model([pixels]).items()}}""",
     "keras": """\
-model = keras.saving.load_model("{file}", compile=False)
+model = keras.saving.load_model({file!r}, compile=False)
 outputs = {{name: np.asarray(value) for name, value in model(pixels, training=False).items()}}""",
 }
 

@@ -18,7 +18,14 @@ from featx.reporting import Cell, Column, Table
 from featx.stats import delong_interval
 from featx.zoo import find_backbone
 
-__all__ = ["counts_table", "expected_table", "external_table", "facts_table", "model_facts", "thresholds_table"]
+__all__ = [
+    "counts_table",
+    "expected_table",
+    "external_table",
+    "facts_table",
+    "model_facts",
+    "thresholds_table",
+]
 
 UNKNOWN = "not recorded"
 # Folder of a run, and its record, with the scores of an external test set.
@@ -61,7 +68,10 @@ def model_facts(models: Sequence[RunModel], licence: str | None) -> list[tuple[s
             f"version of decoding {recipe['decode']}",
         ),
         ("Precision", str(recipe["precision"])),
-        ("Augmented views", "none" if recipe["views"] is None else json.dumps(recipe["views"], sort_keys=True)),
+        (
+            "Augmented views",
+            "none" if recipe["views"] is None else json.dumps(recipe["views"], sort_keys=True),
+        ),
         ("Lineage of the weights", " → ".join(record.lineage) or UNKNOWN),
         ("SHA-256 of the weights", ", ".join(dict.fromkeys(str(one.recipe["weights"]) for one in models))),
         ("Licence of the weights", licence or "not known to featx: state it here (--licence)"),
@@ -140,9 +150,7 @@ def external_table(models: Sequence[RunModel]) -> Table | None:
         *(Column("images", "Images"), Column("positives", "Positives"), Column("left out", "Left out")),
         *(Column("auc", "AUC"), Column("low", "95 % CI low"), Column("high", "95 % CI high")),
     )
-    note = (
-        "Intervals: DeLong's, clustered by group. Left out: images that overlap with the training data, or without features."
-    )
+    note = "Intervals: DeLong's, clustered by group. Left out: images that overlap with the training data, or without features."
     return Table("external", "External test sets", note, columns, tuple(rows)) if rows else None
 
 

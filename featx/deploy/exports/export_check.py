@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from featx.svm import SvmModel
     from featx.zoo import Network
 
-__all__ = ["LIMIT", "Agreement", "CheckImages", "compare", "images_of_run", "reference_scores", "synthetic_images"]
+__all__ = [
+    "LIMIT",
+    "Agreement",
+    "CheckImages",
+    "compare",
+    "images_of_run",
+    "reference_scores",
+    "synthetic_images",
+]
 
 LIMIT = 1e-4
 """Largest difference of a decision value from that of featx: absolute up to 1, relative beyond."""
@@ -80,7 +88,12 @@ class Agreement:
 
 
 def images_of_run(
-    model: RunModel, manifest: Manifest | Path | str, count: int, *, root: Path | str | None, allow_outside: bool
+    model: RunModel,
+    manifest: Manifest | Path | str,
+    count: int,
+    *,
+    root: Path | str | None,
+    allow_outside: bool,
 ) -> CheckImages:
     """Load images of a run's test set, or of its training set if it has no test set.
 

@@ -42,7 +42,10 @@ def _write_onnx(model: keras.Model, target: Path, metadata: Metadata) -> None:
     import tensorflow as tf
     import tf2onnx
 
-    held, trainable = [*model.trainable_variables, *model.non_trainable_variables], len(model.trainable_variables)
+    held, trainable = (
+        [*model.trainable_variables, *model.non_trainable_variables],
+        len(model.trainable_variables),
+    )
     names = [f"weight_{place}" for place in range(len(held))]
 
     def call(pixels: Any, *weights: Any) -> Any:
@@ -106,7 +109,7 @@ def _replace_erfc(graph: Any) -> None:
         node.op_type, node.output[0] = "Erf", f"{result}/erf"
         graph.node.insert(place + 1, helper.make_node("Sub", ["one", f"{result}/erf"], [result]))
     if places:
-        graph.initializer.append(numpy_helper.from_array(np.float32(1), "one"))
+        graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "one"))
 
 
 def _load_onnx(path: Path) -> Runner:

@@ -43,7 +43,7 @@ class ExportSettings(PlaceOptions):
         short="-o",
     )
     format: str | None = choice(
-        None, "Format.", ("onnx", "openvino", "keras"), default_text="by the ending of --output"
+        None, ("onnx", "openvino", "keras"), "Format.", default_text="by the ending of --output"
     )
     manifest: Path | str | Manifest | None = path(
         None,
@@ -80,7 +80,9 @@ class ExportSettings(PlaceOptions):
             )
         wanted = next(one for one, name in _ENDINGS.items() if name == self.format)
         what = f"must end in {wanted}" if wanted else "must be a folder's name without an ending"
-        raise ConfigError(f"The 'output' parameter {what} for the format {self.format}. Got {str(self.output)!r} instead.")
+        raise ConfigError(
+            f"The 'output' parameter {what} for the format {self.format}. Got {str(self.output)!r} instead."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx import __version__
+from featx.deploy.exports.card_writers import card_text
 from featx.deploy.exports.export_check import (
     Agreement,
     CheckImages,
@@ -21,7 +22,7 @@ from featx.deploy.exports.export_check import (
 from featx.deploy.exports.export_formats import FORMATS, ExportFormat, Runner, check_libraries
 from featx.deploy.exports.export_graph import exported_graph
 from featx.deploy.exports.export_settings import ExportSettings
-from featx.deploy.exports.model_card import USE, ExportFacts, card_text, model_card
+from featx.deploy.exports.model_card import USE, ExportFacts, model_card
 from featx.deploy.run_model import RunModel, read_models
 from featx.errors import ConfigError, ExportError, FeatxError, RunError, listing
 from featx.features import network_of
@@ -233,7 +234,9 @@ def _warnings(model: RunModel, graph: keras.Model, name: str, agreement: Agreeme
         )
     needed = sorted(_libraries(graph)) if name == "keras" else []
     if needed:
-        found.append(f"layers of {' and '.join(needed)} are in the model: import it before keras.saving.load_model")
+        found.append(
+            f"layers of {' and '.join(needed)} are in the model: import it before keras.saving.load_model"
+        )
     return tuple(found)
 
 

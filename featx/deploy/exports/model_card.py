@@ -19,6 +19,7 @@ from featx.deploy.exports.card_facts import (
     thresholds_table,
 )
 from featx.deploy.exports.export_check import LIMIT, Agreement
+from featx.deploy.exports.export_formats import OPSET
 from featx.deploy.run_model import RunModel
 from featx.errors import listing
 from featx.reporting import Table, report_tables
@@ -29,7 +30,9 @@ USE = "Research use only. Not a medical device; not for diagnosis or treatment o
 """Intended use, in exported models and cards."""
 
 # Tables of a report that a card shows, in order.
-_RESULTS = ("auc", "classes", "metrics", "thresholds", "predictive-values", "calibration", "groups")
+_RESULTS = ("auc", "classes", "metrics", "thresholds", "calibration", "groups")
+
+_OPSET = {"onnx": f" ONNX operators of version {OPSET}."}
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ def _training(models: Sequence[RunModel]) -> CardSection:
         f"Images without features, such as files that could not be decoded, which were left out: "
         f"{record.counts.get('left_out', 'not recorded')}. Images whose label is of no class of the task: "
         f"{record.counts.get('excluded', 'not recorded')}.",
-        f"The network was trained before on: {' → '.join(record.lineage) or 'not recorded'}.",
+        f"Lineage of the weights of the network, oldest first: {' → '.join(record.lineage) or 'not recorded'}.",
     ]
     return CardSection("Training data", tuple(texts), tables=tuple(one for one in (counted,) if one))
 
@@ -249,7 +252,7 @@ def _call(model: RunModel, export: ExportFacts) -> CardSection:
     texts = (
         f"Input: pixels, uint8, shape (n, {side}, {side}, 3), RGB. Outputs: {outputs}, float32, shape (n, "
         f"{len(model.svm.scored)}), in the order {listing(list(model.svm.scored), 1000)}. The scaling of pixels is part of the "
-        "model; decoding, cropping and resizing are not. The program shows how.",
+        "model; decoding, cropping and resizing are not. The program shows how.{_OPSET.get(export.format, '')}",
         f"Compared with featx {__version__} on {agreement.images} {agreement.source}: largest difference of the decision "
         f"values {agreement.scores:.1g}{chance}{recorded}. Up to {LIMIT:g} is accepted (relative for values beyond 1).",
     )
