@@ -67,7 +67,7 @@ def finalize(manifest: Manifest | Path | str, options: FinalizeSettings) -> Run:
         )
         featx.predict(final.path, images="new_images")
     """
-    folds = read_models(options.folders) if options.folders else ()
+    folds = read_models(options.folders, without_final=True) if options.folders else ()
     expected = _expected(folds) if folds else None
 
     def check(record: RunRecord) -> None:

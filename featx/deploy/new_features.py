@@ -95,9 +95,13 @@ def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFe
         table = list_images(options.sources, root=options.root, allow_outside=options.allow_outside)
     if options.places:
         stores = _given_stores(models, options.places)
-        return _all_rows(stores) if table is None else _looked_up(table, stores, options)
-    assert table is not None, "the options require images or features"
-    return _extracted(table, models, options)
+        found = _all_rows(stores) if table is None else _looked_up(table, stores, options)
+    else:
+        assert table is not None, "the options require images or features"
+        found = _extracted(table, models, options)
+    if found.failed and options.on_error == "fail":
+        raise ExtractionError(found.failed[0][2])
+    return found
 
 
 def _given_stores(models: Sequence[RunModel], places: Sequence[Path]) -> dict[str, FeatureStore]:

@@ -95,13 +95,17 @@ class RunModel:
         return self.svm.scores(features, digest)
 
 
-def read_models(paths: Path | str | Iterable[Path | str]) -> tuple[RunModel, ...]:
+def read_models(
+    paths: Path | str | Iterable[Path | str], *, without_final: bool = False
+) -> tuple[RunModel, ...]:
     """Read runs as the models of one arm.
 
     Parameters
     ----------
     paths : path or iterable of paths
         Run folders of `featx train-svm` or `featx finalize`, or folders that hold some.
+    without_final : bool
+        Whether to pass over final models.
 
     Returns
     -------
@@ -117,7 +121,9 @@ def read_models(paths: Path | str | Iterable[Path | str]) -> tuple[RunModel, ...
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in given])]
-    runs = sorted((run for run in runs if run.record.kind == "svm"), key=lambda run: natural(run.record.fold))
+    runs = [run for run in runs if run.record.kind == "svm"]
+    runs = [run for run in runs if not (without_final and run.record.protocol == FINAL)]
+    runs.sort(key=lambda run: natural(run.record.fold))
     if not runs:
         raise RunError(
             f"{listing([str(path) for path in given])}: no SVM run; give run folders of `featx train-svm` or "
@@ -181,7 +187,7 @@ def _refuse_mixed(runs: Sequence[Run]) -> None:
         lines = differing(_of_series(first.record), _of_series(run.record))
         if lines:
             raise RunError(
-                f"{run.path} and {first.path} are not folds of one arm ({listing(lines, 2)}); give the runs of one arm, "
+                f"{run.path} and {first.path} are not folds of one arm ({listing(lines, 1)}); give the runs of one arm, "
                 "task and protocol"
             )
         if run.record.fold in seen:
@@ -195,6 +201,6 @@ def _of_series(record: RunRecord) -> dict[str, Any]:
     return {
         **arm_settings(record),
         "protocol": record.protocol,
-        "folds": record.folds_digest,
+        "split into folds": record.folds_digest,
         "seed": record.seed,
     }
