@@ -53,13 +53,15 @@ def _write_onnx(model: keras.Model, target: Path, metadata: Metadata) -> None:
         return model.stateless_call(given[:trainable], given[trainable:], pixels, training=False)[0]
 
     shapes = [tf.TensorSpec(one.shape, one.dtype, name=name) for one, name in zip(held, names, strict=True)]
-    pixels = tf.TensorSpec(model.inputs[0].shape, tf.uint8, name=INPUT)
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8, name=INPUT), *shapes]
+    function = tf.function(call, autograph=False)
     with _quiet(), _inlined():
-        made, _ = tf2onnx.convert.from_function(
-            tf.function(call, autograph=False), input_signature=[pixels, *shapes], opset=OPSET
-        )
+        made, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+        # Some layers keep constants that are no weights; they are inputs too.
+        captured = function.get_concrete_function(*signature).graph.captures
+    values = dict(zip(names, held, strict=True)) | {place.name: value for value, place in captured}
     _replace_erfc(made.graph)
-    _make_constants(made.graph, dict(zip(names, held, strict=True)))
+    _make_constants(made.graph, values)
     onnx.helper.set_model_props(made, dict(metadata))
     made.producer_name = "featx"
     onnx.save(made, target)
@@ -90,13 +92,15 @@ def _inlined() -> Iterator[None]:
 
 
 def _make_constants(graph: Any, variables: Mapping[str, Any]) -> None:
+    import keras
     from onnx import numpy_helper
 
     used = [one.name for one in graph.input if one.name in variables]
     kept = [one for one in graph.input if one.name not in variables]
     del graph.input[:]
     graph.input.extend(kept)
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(variables[name]), name) for name in used)
+    arrays = ((keras.ops.convert_to_numpy(variables[name]), name) for name in used)
+    graph.initializer.extend(numpy_helper.from_array(array, name) for array, name in arrays)
 
 
 def _replace_erfc(graph: Any) -> None:
