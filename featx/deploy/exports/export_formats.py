@@ -95,7 +95,8 @@ def _make_constants(graph: Any, variables: Mapping[str, Any]) -> None:
     import keras
     from onnx import numpy_helper
 
-    used = [one.name for one in graph.input if one.name in variables]
+    read = {name for node in graph.node for name in node.input}
+    used = [one.name for one in graph.input if one.name in variables and one.name in read]
     kept = [one for one in graph.input if one.name not in variables]
     del graph.input[:]
     graph.input.extend(kept)

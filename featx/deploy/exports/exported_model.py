@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from featx import __version__
 from featx.deploy.exports.card_writers import card_text
@@ -106,20 +111,17 @@ def export_model(run: Path | str, options: ExportSettings) -> ExportedModel:
 
     tell = options.progress or Silent()
     tell.start("export", 3, "steps")
-    with keras.device("cpu"):  # products on a GPU may be rounded to TF32
-        network = network_of(model.recipe, model.digest, options.weights, options.cache)
-        images = _images(model, options)
-        wanted = reference_scores(network, model.svm, images.pixels)
+    calibrated = model.svm.calibration is not None and model.pooled_groups == "none"
+    # Products on a GPU may be rounded to TF32.
+    with keras.device("cpu"), _aside(target, FORMATS[name]) as aside:
+        images, wanted, libraries = _written(model, options, aside, calibrated=calibrated)
+        gc.collect()  # the network has circles of references, and the exported model takes as much memory
         tell.advance()
-        calibrated = model.svm.calibration is not None and model.pooled_groups == "none"
-        graph = exported_graph(network, model.svm, calibrated=calibrated)
-        with _aside(target, FORMATS[name]) as aside:
-            _write(name, graph, aside, _metadata(model, options.licence))
-            tell.advance()
-            agreement = compare(_loaded(name, aside), images, wanted, model.svm, calibrated=calibrated)
-            warnings = _warnings(model, graph, name, agreement)
-            facts = ExportFacts(name, target.name, agreement, calibrated, warnings)
-            card = card_text(model_card((model,), licence=options.licence, export=facts), ".md")
+        agreement = compare(_loaded(name, aside), images, wanted, model.svm, calibrated=calibrated)
+        tell.advance()
+        warnings = _warnings(model, libraries if name == "keras" else (), agreement)
+        facts = ExportFacts(name, target.name, agreement, calibrated, warnings)
+        card = card_text(model_card((model,), licence=options.licence, export=facts), ".md")
     beside = target.with_name(f"{target.stem}.card.md")
     write_text(beside, card)
     tell.advance()
@@ -165,15 +167,24 @@ def _aside(target: Path, form: ExportFormat) -> AbstractContextManager[Path]:
     return write_aside(target) if form.ending else folder_aside(target)
 
 
-def _write(name: str, graph: keras.Model, aside: Path, metadata: dict[str, str]) -> None:
+def _written(
+    model: RunModel, options: ExportSettings, aside: Path, *, calibrated: bool
+) -> tuple[CheckImages, npt.NDArray[np.float64], tuple[str, ...]]:
+    """Write the model; return images, their decision values by featx, and the libraries of the layers."""
+    name = options.chosen_format
+    network = network_of(model.recipe, model.digest, options.weights, options.cache)
+    images = _images(model, options)
+    wanted = reference_scores(network, model.svm, images.pixels)
+    graph = exported_graph(network, model.svm, calibrated=calibrated)
     try:
-        FORMATS[name].write(graph, aside, metadata)
+        FORMATS[name].write(graph, aside, _metadata(model, options.licence))
     except FeatxError:
         raise
     except Exception as error:  # converters raise whatever they meet
         raise ExportError(
             f"the network cannot be converted to {name} ({_short(error)}); nothing was written; try another --format"
         ) from error
+    return images, wanted, _libraries(graph)
 
 
 def _loaded(name: str, path: Path) -> Runner:
@@ -220,7 +231,7 @@ def _metadata(model: RunModel, licence: str | None) -> dict[str, str]:
     }
 
 
-def _warnings(model: RunModel, graph: keras.Model, name: str, agreement: Agreement) -> tuple[str, ...]:
+def _warnings(model: RunModel, libraries: Sequence[str], agreement: Agreement) -> tuple[str, ...]:
     found = []
     if agreement.recorded is not None and agreement.recorded > _AGREEMENT:
         found.append(
@@ -232,15 +243,14 @@ def _warnings(model: RunModel, graph: keras.Model, name: str, agreement: Agreeme
             "the calibration is of scores that are pooled over groups, so the exported model gives decision values of "
             "images only, no probabilities"
         )
-    needed = sorted(_libraries(graph)) if name == "keras" else []
-    if needed:
+    if libraries:
         found.append(
-            f"layers of {' and '.join(needed)} are in the model: import it before keras.saving.load_model"
+            f"layers of {' and '.join(libraries)} are in the model: import it before keras.saving.load_model"
         )
     return tuple(found)
 
 
-def _libraries(graph: keras.Model) -> set[str]:
+def _libraries(graph: keras.Model) -> tuple[str, ...]:
     """Find the libraries, other than Keras, whose layers a model has."""
     layers = graph._flatten_layers(include_self=False)
-    return {type(layer).__module__.split(".")[0] for layer in layers} & {"featx", "keras_hub"}
+    return tuple(sorted({type(layer).__module__.split(".")[0] for layer in layers} & {"featx", "keras_hub"}))
