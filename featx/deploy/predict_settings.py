@@ -69,7 +69,7 @@ class PredictSettings(WorkerOptions, EngineOptions):
     )
     weights: str | Path | None = text(
         None,
-        "Weights source of the network, as for `featx extract`.",
+        "Weights source, as for `featx extract`.",
         short="-w",
         types=(Path,),
         default_text="as recorded by the feature store in the cache",

@@ -1,10 +1,9 @@
-from .arm_files import arm_file, find_stores, read_arm
+from .arm_files import arm_file, find_stores, network_of, read_arm, recipe_of, weights_of
 from .device_choice import TakenDevice, take_device
 from .extract_settings import EngineOptions, ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .planning import missing_keys, targets
-from .recorded_network import find_store, network_of, recipe_of, weights_of
 from .store import RECIPE, FeatureStore
 from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
@@ -22,7 +21,6 @@ __all__ = [
     "extract",
     "facts",
     "failure_message",
-    "find_store",
     "find_stores",
     "manifest_keys",
     "missing_keys",

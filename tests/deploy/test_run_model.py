@@ -66,7 +66,7 @@ def test_a_model_of_other_classes_than_its_record_is_refused(place, tmp_path, mo
 
 
 def test_features_of_another_version_of_decoding_are_refused(place, monkeypatch):
-    monkeypatch.setattr("featx.features.recorded_network.DECODE_VERSION", 999)
+    monkeypatch.setattr("featx.features.arm_files.DECODE_VERSION", 999)
     with pytest.raises(StaleStoreError, match="another version of decode"):
         read_models(place.final.path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.deploy import read_models
 from featx.deploy.exports.export_check import CheckImages, compare, images_of_run, synthetic_images
+from featx.deploy.run_model import read_models
 from featx.errors import ExportError, RunError
 
 IMAGES = CheckImages("images of m", ("a", "b", "c"), np.zeros((3, 4, 4, 3), np.uint8), {"b": {"red": 0.5}})

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from featx.deploy import read_models
 from featx.deploy.exports import export_formats, exported_model
+from featx.deploy.run_model import read_models
 from featx.errors import ConfigError, ExportError, RunError, WeightsError
 from featx.features import extract
 from featx.svm import train_svm

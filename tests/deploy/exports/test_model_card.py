@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from featx.deploy import read_models
 from featx.deploy.exports.card_facts import external_table
 from featx.deploy.exports.model_card import model_card
+from featx.deploy.run_model import read_models
 from featx.reporting import markdown, report_tables
 
 HEADINGS = [
