@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,3 +36,8 @@ def test_the_pixels_are_those_of_featx(tmp_path, preparation, mode, size, ending
     names: dict = {}
     exec(text[: text.index("pixels = ")].replace("import onnxruntime\n", ""), names)
     assert np.array_equal(names["prepare"](path), load_image(path, preparation, 64))
+
+
+def test_the_program_of_the_docs_is_that_of_the_card():
+    text = Path(__file__).parents[3].joinpath("docs", "export.md").read_text(encoding="utf-8")
+    assert call_example("onnx", "model.onnx", "resize", 224) in text
