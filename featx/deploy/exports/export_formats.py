@@ -93,15 +93,18 @@ def _inlined() -> Iterator[None]:
 
 def _make_constants(graph: Any, variables: Mapping[str, Any]) -> None:
     import keras
-    from onnx import numpy_helper
+    from onnx import helper
 
     read = {name for node in graph.node for name in node.input}
     used = [one.name for one in graph.input if one.name in variables and one.name in read]
     kept = [one for one in graph.input if one.name not in variables]
     del graph.input[:]
     graph.input.extend(kept)
-    arrays = ((keras.ops.convert_to_numpy(variables[name]), name) for name in used)
-    graph.initializer.extend(numpy_helper.from_array(array, name) for array, name in arrays)
+    for name in used:
+        # Filled in place: `numpy_helper.from_array` and `extend` would copy each weight once more.
+        array = keras.ops.convert_to_numpy(variables[name])
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        graph.initializer.add(name=name, data_type=kind, dims=array.shape).raw_data = array.tobytes()
 
 
 def _replace_erfc(graph: Any) -> None:
