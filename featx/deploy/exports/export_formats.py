@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.deploy.exports.export_graph import INPUT
+from featx.deploy.exports.onnx_file import write_with_weights
 from featx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,17 +62,16 @@ def _write_onnx(model: keras.Model, target: Path, metadata: Metadata) -> None:
         captured = function.get_concrete_function(*signature).graph.captures
     values = dict(zip(names, held, strict=True)) | {place.name: value for value, place in captured}
     _replace_erfc(made.graph)
-    _make_constants(made.graph, values)
     onnx.helper.set_model_props(made, dict(metadata))
     made.producer_name = "featx"
-    onnx.save(made, target)
+    write_with_weights(made, values, target)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the notes of tf2onnx on rules that it does not apply."""
+    """Silence tf2onnx, which tells of rules that it does not apply and of operators that are replaced afterwards."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:
@@ -89,22 +89,6 @@ def _inlined() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
-
-
-def _make_constants(graph: Any, variables: Mapping[str, Any]) -> None:
-    import keras
-    from onnx import helper
-
-    read = {name for node in graph.node for name in node.input}
-    used = [one.name for one in graph.input if one.name in variables and one.name in read]
-    kept = [one for one in graph.input if one.name not in variables]
-    del graph.input[:]
-    graph.input.extend(kept)
-    for name in used:
-        # Filled in place: `numpy_helper.from_array` and `extend` would copy each weight once more.
-        array = keras.ops.convert_to_numpy(variables[name])
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        graph.initializer.add(name=name, data_type=kind, dims=array.shape).raw_data = array.tobytes()
 
 
 def _replace_erfc(graph: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -138,6 +139,11 @@ def test_unknown_weights_and_a_damaged_run_are_refused(export, place, tmp_path):
         export(tmp_path / "m.onnx", cache=tmp_path)
     with pytest.raises(RunError, match="no such folder"):
         export(tmp_path / "m.onnx", tmp_path / "nothing")
+    copy = shutil.copytree(place.final.path, tmp_path / "run")
+    (copy / "model.skops").write_bytes(b"no model")
+    with pytest.raises(RunError, match=r"model.skops was changed after the run finished"):
+        export(tmp_path / "m.onnx", copy)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_scores_pooled_over_groups_have_no_probability(place, tmp_path):
