@@ -31,7 +31,7 @@ def write_predictions(path: Path | str, rows: Rows) -> None:
     >>> path = Path(tempfile.mkdtemp()) / "new.csv"
     >>> write_predictions(path, [{"id": "a", "score:melanoma": -0.5, "threshold": None}])
     >>> path.read_text()
-    'id,score:melanoma,threshold\\na,-0.5,\\n'
+    'id,score:melanoma,threshold\na,-0.5,\n'
     """
     _WRITERS[Path(path).suffix.lower()](Path(path), rows)
 

@@ -14,6 +14,7 @@ from featx.deploy.prediction_table import Cut, choose_cut, prediction_rows, requ
 from featx.deploy.run_model import RunModel, read_models
 from featx.errors import ExtractionError, listing
 from featx.options import verb
+from featx.progress import Silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,8 @@ def predict(runs: Path | str | Iterable[Path | str], options: PredictSettings) -
         Path(options.output), tuple(rows), len(models), _rule(models, cut), features.failed, warnings
     )
     if features.failed and options.on_error == "finish":
+        for text in warnings[:-1]:  # the last one is the error
+            (options.progress or Silent()).say(f"warning: {text}")
         raise ExtractionError(f"{_unreadable(features)}; the predictions of the others are in {done.output}")
     return done
 

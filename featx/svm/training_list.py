@@ -55,7 +55,7 @@ def training_set_bytes(images: Iterable[TrainingImage]) -> bytes:
     Examples
     --------
     >>> training_set_bytes([TrainingImage("a", "nevus", "p1", "ab12")])
-    b'id,class,group,sha256\\na,nevus,p1,ab12\\n'
+    b'id,class,group,sha256\na,nevus,p1,ab12\n'
     """
     return csv_text([_COLUMNS, *(astuple(image) for image in images)]).encode("utf-8")
 

@@ -22,6 +22,7 @@ from featx.errors import (
     WeightsError,
 )
 from featx.features import FeatureStore, extract
+from featx.progress import Silent
 from featx.svm import train_svm
 
 from .conftest import SIDE, write_images
@@ -113,6 +114,24 @@ def test_runs_without_a_list_of_their_training_set_say_so(place, tmp_path):
     assert read(tmp_path / "p.csv")[0]["in_training"] == ""
     with pytest.raises(RunError, match="which --nearest needs; train it again"):
         place.predict(old, tmp_path / "q.csv", nearest=1)
+
+
+class Listener(Silent):
+    def __init__(self):
+        self.told = []
+
+    def say(self, message):
+        self.told.append(message)
+
+
+def test_unreadable_images_do_not_hide_other_warnings(place, tmp_path):
+    folder = write_images(tmp_path / "some", [0])
+    (folder / "bad.png").write_bytes(b"no image")
+    listener = Listener()
+    with pytest.raises(ExtractionError, match="the predictions of the others are in"):
+        place.predict(place.final.path, tmp_path / "p.csv", images=folder, progress=listener)
+    (told,) = [text for text in listener.told if text.startswith("warning")]
+    assert "1 of 1 were in the training set of the run (p00)" in told
 
 
 def test_unreadable_images_are_named_and_have_no_row(place, tmp_path):
