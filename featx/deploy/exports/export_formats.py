@@ -19,6 +19,7 @@ import numpy.typing as npt
 from featx.deploy.exports.export_graph import INPUT
 from featx.deploy.exports.onnx_file import write_with_weights
 from featx.errors import ConfigError
+from featx.zoo import backend_name
 
 if TYPE_CHECKING:
     import keras
@@ -193,12 +194,12 @@ FORMATS = {
 
 
 def check_libraries(name: str) -> None:
-    """Check that the libraries of a format are installed.
+    """Check that the libraries of a format are installed, and that Keras uses the backend that it needs.
 
     Raises
     ------
     ConfigError
-        If one is not; the message has the command that installs it.
+        If one is not, or another backend is used; the message says what to do.
     """
     form = FORMATS[name]
     missing = [library for library in form.libraries if not _installed(library)]
@@ -206,6 +207,10 @@ def check_libraries(name: str) -> None:
         raise ConfigError(
             f"--format {name} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed; "
             f"install with `pip install 'featx[{form.extra}]'`"
+        )
+    if name == "onnx" and backend_name() != "tensorflow":
+        raise ConfigError(
+            f"--format onnx needs TensorFlow as the backend of Keras. Got {backend_name()!r}; set KERAS_BACKEND=tensorflow"
         )
 
 

@@ -67,6 +67,13 @@ def test_a_missing_library_is_an_error_with_the_command_that_installs_it(monkeyp
     check_libraries("keras")
 
 
+def test_onnx_needs_tensorflow_as_the_backend(monkeypatch):
+    monkeypatch.setattr(export_formats, "backend_name", lambda: "jax")
+    with pytest.raises(ConfigError, match=r"needs TensorFlow as the backend of Keras. Got 'jax'"):
+        check_libraries("onnx")
+    check_libraries("keras")
+
+
 @pytest.mark.parametrize("name", ["onnx", "keras"])
 def test_a_damaged_file_does_not_load(name, tmp_path):
     path = tmp_path / f"m.{name}"
