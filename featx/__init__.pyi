@@ -1,5 +1,5 @@
 from .data import Folds, Manifest, make_folds, read_manifest
-from .deploy import PredictionTable, finalize, predict
+from .deploy import ExportedModel, PredictionTable, export_model, finalize, predict, write_card
 from .errors import FeatxError
 from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, extract
@@ -14,6 +14,7 @@ from .svm import LinearSVM, train_svm
 __version__: str
 __all__ = [
     "Comparison",
+    "ExportedModel",
     "ExternalScores",
     "Extraction",
     "FeatureStore",
@@ -28,6 +29,7 @@ __all__ = [
     "StudyOutcome",
     "__version__",
     "compare_arms",
+    "export_model",
     "external_scores",
     "extract",
     "finalize",
@@ -40,4 +42,5 @@ __all__ = [
     "run_study",
     "saliency",
     "train_svm",
+    "write_card",
 ]

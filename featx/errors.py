@@ -24,6 +24,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is the exi
     ├── ClusterError              a cluster cannot be reached, or was lost
     ├── ExtractionError           some images could not be extracted
     │   └── DeviceMemoryError     a network needs more memory than there is, for a single image
+    ├── ExportError               an exported model cannot be written, or computes other values
     └── TrainingError             a fit or a training run failed
 """
 
@@ -36,6 +37,7 @@ __all__ = [
     "DamagedBlockError",
     "DeviceMemoryError",
     "DiskError",
+    "ExportError",
     "ExtractionError",
     "FeatxError",
     "ImageError",
@@ -132,6 +134,10 @@ class ExtractionError(FeatxError):
 
 class DeviceMemoryError(ExtractionError):
     """A network needs more memory than the device has left, even for a single image."""
+
+
+class ExportError(FeatxError):
+    """An exported model cannot be written, or computes other values than featx."""
 
 
 class TrainingError(FeatxError):

@@ -1,25 +1,32 @@
-from .make_report import Report, changes, compare_arms, report_runs
+from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .overlays import SaliencyMap, write_index
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
 from .series import Series, collect, natural
 from .summary import main_class, measure
-from .tables import FORMATS, plain
+from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, plain, shown
 
 __all__ = [
     "FORMATS",
+    "Cell",
+    "Column",
     "Report",
     "ReportSettings",
     "SaliencyMap",
     "Series",
+    "Table",
     "changes",
     "collect",
     "compare_arms",
+    "escaped_markdown",
     "find_mistakes",
     "main_class",
+    "markdown",
     "measure",
     "natural",
     "plain",
     "report_runs",
+    "report_tables",
+    "shown",
     "write_index",
 ]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from featx.stats import Comparison
 
-__all__ = ["LIST", "Report", "changes", "compare_arms", "replaced_files", "report_runs"]
+__all__ = ["LIST", "Report", "changes", "compare_arms", "replaced_files", "report_runs", "report_tables"]
 
 # List of a report's files, with their digests.
 LIST = "files.json"
@@ -231,6 +231,22 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         findings=said,
         warnings=(*summary.warnings, *changed),
     )
+
+
+def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]:
+    """Fill the tables of a report without writing it.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        Run folders, or folders that hold some.
+
+    Returns
+    -------
+    tuple of Table
+        Those for which the runs have data.
+    """
+    return tuple(table for several in tables(summarise(_listed_paths(paths))).values() for table in several)
 
 
 def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:

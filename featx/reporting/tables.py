@@ -30,6 +30,7 @@ __all__ = [
     "Score",
     "Table",
     "csv_text",
+    "escaped_markdown",
     "latex",
     "markdown",
     "p_text",
@@ -213,6 +214,17 @@ def plain(table: Table) -> str:
     return "".join(align(line).rstrip() + "\n" for line in lines)
 
 
+def escaped_markdown(text: str) -> str:
+    r"""Escape the special characters of Markdown.
+
+    Examples
+    --------
+    >>> print(escaped_markdown("a|b_c"))
+    a\|b\_c
+    """
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
 def markdown(table: Table) -> str:
     r"""Write a table as Markdown, with its title and note.
 
@@ -234,21 +246,22 @@ def markdown(table: Table) -> str:
     Mean over folds.
     """
 
-    def escape(text: str) -> str:
-        return _MARKDOWN.sub(r"\\\1", text)
-
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cells)} |\n"
 
     def strong(cell: Cell, text: str) -> str:
-        return f"**{escape(text)}**" if isinstance(cell, Score) and cell.best else escape(text)
+        return (
+            f"**{escaped_markdown(text)}**"
+            if isinstance(cell, Score) and cell.best
+            else escaped_markdown(text)
+        )
 
-    head = line([escape(column.title) for column in table.columns])
+    head = line([escaped_markdown(column.title) for column in table.columns])
     rule = line([":---" if column.text else "---:" for column in table.columns])
     pairs = zip(table.rows, _lines(table), strict=True)
     body = "".join(line([strong(cell, text) for cell, text in zip(*pair, strict=True)]) for pair in pairs)
-    note = f"\n{escape(table.note)}\n" if table.note else ""
-    return f"## {escape(table.title)}\n\n{head}{rule}{body}{note}"
+    note = f"\n{escaped_markdown(table.note)}\n" if table.note else ""
+    return f"## {escaped_markdown(table.title)}\n\n{head}{rule}{body}{note}"
 
 
 def csv_text(table: Table) -> str:

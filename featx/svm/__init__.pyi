@@ -1,5 +1,5 @@
 from .model import SvmModel, load_model
-from .problems import pool_groups
+from .problems import Decision, pool_groups
 from .scaling import Scaler, row_lengths
 from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
@@ -8,6 +8,7 @@ from .train import check_inner_folds, train_runs, train_svm
 from .training_list import TrainingImage, training_set
 
 __all__ = [
+    "Decision",
     "LinearSVM",
     "Scaler",
     "SvmInputOptions",

@@ -1,0 +1,187 @@
+"""Tables of a model card, filled from the records of runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from featx.cells import unguarded
+from featx.deploy.run_model import RunModel
+from featx.errors import FeatxError
+from featx.files import read_regular
+from featx.reporting import Cell, Column, Table
+from featx.stats import delong_interval
+from featx.zoo import find_backbone
+
+__all__ = [
+    "counts_table",
+    "expected_table",
+    "external_table",
+    "facts_table",
+    "model_facts",
+    "thresholds_table",
+]
+
+UNKNOWN = "not recorded"
+# Folder of a run, and its record, with the scores of an external test set.
+_EXTERNAL, _EXTERNAL_RECORD = "external", "external.json"
+_LIMIT = 2**28
+
+_FOLD = Column("fold", "Fold", text=True)
+
+
+def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+    """Make a table of names and values."""
+    columns = (Column("property", "Property", text=True), Column("value", "Value", text=True))
+    return Table(title.lower(), title, "", columns, tuple(facts))
+
+
+def model_facts(models: Sequence[RunModel], licence: str | None) -> list[tuple[str, str]]:
+    """State what the model is made of, each fact with its name."""
+    record, recipe, settings = models[0].run.record, models[0].recipe, models[0].run.record.settings
+    backbone = find_backbone(recipe["backbone"])
+    preparation = recipe["preparation"]
+    costs = "; ".join(
+        f"fold {one.fold}: " * (len(models) > 1)
+        + ", ".join(f"{decision.cost:g}" for decision in one.svm.decisions)
+        for one in models
+    )
+    scalings = dict.fromkeys(decision.scaler.name for one in models for decision in one.svm.decisions)
+    method = models[0].svm.calibration
+    return [
+        ("Arm", record.arm),
+        ("Task", record.task),
+        ("Classes", ", ".join(record.classes)),
+        ("Classes with a decision value", ", ".join(record.scored)),
+        ("Folds", ", ".join(one.fold for one in models)),
+        ("Network", f"{backbone.name} ({backbone.reference})"),
+        ("Feature", f"layer {recipe['layer']}, pooling {recipe['pool']}"),
+        ("Input", f"{recipe['image_size']} x {recipe['image_size']} px, RGB"),
+        (
+            "Preparation of images",
+            f"{preparation['name']} (version {preparation['version']}), resized with the filter {preparation['filter']}; "
+            f"version of decoding {recipe['decode']}",
+        ),
+        ("Precision", str(recipe["precision"])),
+        (
+            "Augmented views",
+            "none" if recipe["views"] is None else json.dumps(recipe["views"], sort_keys=True),
+        ),
+        ("Lineage of the weights", " → ".join(record.lineage) or UNKNOWN),
+        ("SHA-256 of the weights", ", ".join(dict.fromkeys(str(one.recipe["weights"]) for one in models))),
+        ("Licence of the weights", licence or "not known to featx: state it here (--licence)"),
+        (
+            "SVM",
+            f"linear, loss {settings.get('loss', UNKNOWN)}, class weight {settings.get('class_weight', UNKNOWN)}",
+        ),
+        ("Scaling of the features", ", ".join(scalings)),
+        ("C", costs),
+        ("Calibration", method.method if method else "none"),
+        ("Scores of groups", models[0].pooled_groups),
+        ("Digest of the recipe", ", ".join(dict.fromkeys(one.digest for one in models))),
+        ("Runs", ", ".join(one.run.record.id for one in models)),
+        ("Finished", ", ".join(dict.fromkeys(_finished(one) for one in models))),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))),
+    ]
+
+
+def _finished(model: RunModel) -> str:
+    try:
+        stated = json.loads((model.run.path / "environment.json").read_text(encoding="utf-8"))
+        return str(stated["finished"])[:10]
+    except (OSError, ValueError, KeyError, TypeError):
+        return UNKNOWN
+
+
+def counts_table(title: str, models: Sequence[RunModel], part: str) -> Table | None:
+    """Count the images of each class and the groups of a part, ``"train"`` or ``"test"``; None if it is empty."""
+    classes = models[0].run.record.classes
+    rows = []
+    for one in models:
+        counts = one.run.record.counts.get(part) or {}
+        groups = (one.run.record.counts.get("groups") or {}).get(part)
+        if counts:
+            rows.append((one.fold, *(counts.get(name, 0) for name in classes), sum(counts.values()), groups))
+    columns = (_FOLD, *(Column(f"class {name}", name) for name in classes), Column("images", "Images"))
+    note = "Groups: patients, cases or lesions; each image is a group if the manifest has none."
+    return Table(part, title, note, (*columns, Column("groups", "Groups")), tuple(rows)) if rows else None
+
+
+def thresholds_table(models: Sequence[RunModel]) -> Table | None:
+    """List the thresholds of each class by rule; None if no run has any."""
+    rows = [
+        (one.fold, name, rule, value)
+        for one in models
+        for name, rules in one.thresholds.items()
+        for rule, value in rules.items()
+    ]
+    columns = (
+        *(_FOLD, Column("class", "Class", text=True), Column("rule", "Rule", text=True)),
+        Column("threshold", "Decision value", digits=4),
+    )
+    note = "A dash: the rule calls no image positive."
+    return Table("fixed-thresholds", "Thresholds", note, columns, tuple(rows)) if rows else None
+
+
+def expected_table(models: Sequence[RunModel]) -> Table | None:
+    """Show the AUC that cross-validation lets one expect of a final model; None if it was not recorded."""
+    expected = models[0].expected
+    if not expected:
+        return None
+    columns = (
+        Column("protocol", "Protocol", text=True),
+        *(Column("folds", "Folds"), Column("auc", "AUC"), Column("sd", "SD")),
+    )
+    row: tuple[Cell, ...] = tuple(expected.get(column.name) for column in columns)
+    note = "Of other models of the same arm, each trained on a part of the images: the final model itself was not tested."
+    return Table("expected", "Expected AUC", note, columns, (row,))
+
+
+def external_table(models: Sequence[RunModel]) -> Table | None:
+    """Compute the AUC of every model on every external test set; None if no run was scored on one."""
+    rows = [row for one in models for path in _external_records(one) for row in _external_rows(one, path)]
+    columns = (
+        *(Column("set", "Test set", text=True), _FOLD, Column("class", "Positive class", text=True)),
+        *(Column("images", "Images"), Column("positives", "Positives"), Column("left out", "Left out")),
+        *(Column("auc", "AUC"), Column("low", "95 % CI low"), Column("high", "95 % CI high")),
+    )
+    note = "Intervals: DeLong's, clustered by group. Left out: images that overlap with the training data, or without features."
+    return Table("external", "External test sets", note, columns, tuple(rows)) if rows else None
+
+
+def _external_records(model: RunModel) -> list[Path]:
+    return sorted((model.run.path / _EXTERNAL).glob(f"*/{_EXTERNAL_RECORD}"))
+
+
+def _external_rows(model: RunModel, path: Path) -> list[tuple[Cell, ...]]:
+    """Read the scores of a test set; one that cannot be read is a row without numbers."""
+    name, empty = path.parent.name, (None,) * 6
+    try:
+        record = json.loads(read_regular(path, _LIMIT))
+        text = read_regular(path.parent / "predictions.csv", _LIMIT).decode("utf-8")
+        rows = [
+            {unguarded(key): unguarded(cell) for key, cell in row.items()}
+            for row in csv.DictReader(StringIO(text, newline=""))
+        ]
+        left_out = len(record["overlap"]["left_out"]) + int(record["counts"]["left_out"])
+        return [
+            (str(record["name"]), model.fold, one, len(rows), *_external_auc(rows, one, left_out))
+            for one in model.svm.scored
+        ]
+    except (OSError, ValueError, KeyError, TypeError, FeatxError):
+        return [(f"{name} (cannot be read)", model.fold, one, *empty) for one in model.svm.scored]
+
+
+def _external_auc(rows: Sequence[dict[str, str]], name: str, left_out: int) -> tuple[Cell, ...]:
+    actual = np.array([row["class"] == name for row in rows])
+    scores = np.array([float(row[f"score:{name}"]) for row in rows])
+    positives = int(actual.sum())
+    if positives in (0, len(rows)):
+        return positives, left_out, None, None, None
+    found = delong_interval(actual, scores, groups=[row["group"] for row in rows], scale="logit")
+    return positives, left_out, found.estimate, found.low, found.high
