@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
+
 from collections.abc import Sequence
-from io import StringIO
-from pathlib import Path
 
 import numpy as np
 
-from featx.cells import unguarded
 from featx.deploy.run_model import RunModel
-from featx.errors import FeatxError
-from featx.files import read_regular
+from featx.external import ExternalScores, external_scores
 from featx.reporting import Cell, Column, Table
 from featx.stats import delong_interval
 from featx.zoo import find_backbone
@@ -28,9 +24,6 @@ __all__ = [
 ]
 
 UNKNOWN = "not recorded"
-# Folder of a run, and its record, with the scores of an external test set.
-_EXTERNAL, _EXTERNAL_RECORD = "external", "external.json"
-_LIMIT = 2**28
 
 _FOLD = Column("fold", "Fold", text=True)
 
@@ -144,7 +137,12 @@ def expected_table(models: Sequence[RunModel]) -> Table | None:
 
 def external_table(models: Sequence[RunModel]) -> Table | None:
     """Compute the AUC of every model on every external test set; None if no run was scored on one."""
-    rows = [row for one in models for path in _external_records(one) for row in _external_rows(one, path)]
+    rows = [
+        (scored.record.name, one.fold, name, *_external_auc(scored, name))
+        for one in models
+        for scored in external_scores(one.run)
+        for name in one.svm.scored
+    ]
     columns = (
         *(Column("set", "Test set", text=True), _FOLD, Column("class", "Positive class", text=True)),
         *(Column("images", "Images"), Column("positives", "Positives"), Column("left out", "Left out")),
@@ -154,34 +152,13 @@ def external_table(models: Sequence[RunModel]) -> Table | None:
     return Table("external", "External test sets", note, columns, tuple(rows)) if rows else None
 
 
-def _external_records(model: RunModel) -> list[Path]:
-    return sorted((model.run.path / _EXTERNAL).glob(f"*/{_EXTERNAL_RECORD}"))
-
-
-def _external_rows(model: RunModel, path: Path) -> list[tuple[Cell, ...]]:
-    """Read the scores of a test set; one that cannot be read is a row without numbers."""
-    name, empty = path.parent.name, (None,) * 6
-    try:
-        record = json.loads(read_regular(path, _LIMIT))
-        text = read_regular(path.parent / "predictions.csv", _LIMIT).decode("utf-8")
-        rows = [
-            {unguarded(key): unguarded(cell) for key, cell in row.items()}
-            for row in csv.DictReader(StringIO(text, newline=""))
-        ]
-        left_out = len(record["overlap"]["left_out"]) + int(record["counts"]["left_out"])
-        return [
-            (str(record["name"]), model.fold, one, len(rows), *_external_auc(rows, one, left_out))
-            for one in model.svm.scored
-        ]
-    except (OSError, ValueError, KeyError, TypeError, FeatxError):
-        return [(f"{name} (cannot be read)", model.fold, one, *empty) for one in model.svm.scored]
-
-
-def _external_auc(rows: Sequence[dict[str, str]], name: str, left_out: int) -> tuple[Cell, ...]:
-    actual = np.array([row["class"] == name for row in rows])
-    scores = np.array([float(row[f"score:{name}"]) for row in rows])
+def _external_auc(scored: ExternalScores, name: str) -> tuple[Cell, ...]:
+    rows, record = scored.predictions, scored.record
+    actual = np.array([row.actual == name for row in rows])
     positives = int(actual.sum())
+    counted = (len(rows), positives, len(record.overlap["left_out"]) + int(record.counts["left_out"]))
     if positives in (0, len(rows)):
-        return positives, left_out, None, None, None
-    found = delong_interval(actual, scores, groups=[row["group"] for row in rows], scale="logit")
-    return positives, left_out, found.estimate, found.low, found.high
+        return *counted, None, None, None
+    scores = np.array([row.scores[name] for row in rows])
+    found = delong_interval(actual, scores, groups=[row.group for row in rows], scale="logit")
+    return *counted, found.estimate, found.low, found.high

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 
 from featx.deploy.exports.card_facts import external_table
 from featx.deploy.exports.model_card import model_card
 from featx.deploy.run_model import read_models
+from featx.errors import RunError
+from featx.external import ExternalRecord, write_external
 from featx.reporting import markdown, report_tables
+from featx.runs import Prediction
 
 HEADINGS = [
     "Model details",
@@ -118,19 +120,20 @@ def test_warnings_images_left_out_and_subgroups_are_stated(folds):
 
 
 def test_external_test_sets_have_an_auc_with_an_interval(folds, tmp_path):
-    folder = tmp_path / "run" / "external" / "uda"
-    folder.mkdir(parents=True)
-    record = {"name": "UDA-1", "overlap": {"left_out": {"x": ["bytes"]}}, "counts": {"left_out": 2}}
-    (folder / "external.json").write_text(json.dumps(record))
-    rows = [f"i{n},uda,g{n},{'red' if n % 2 else 'grey'},{(n % 2) * 1.5 + n % 7 / 4}" for n in range(40)]
-    (folder / "predictions.csv").write_text("\n".join(["id,fold,group,class,score:red", *rows]))
-    broken = tmp_path / "run" / "external" / "broken"
-    broken.mkdir()
-    (broken / "external.json").write_text("{}")
-    moved = dataclasses.replace(folds[0], run=dataclasses.replace(folds[0].run, path=tmp_path / "run"))
-    first, second = external_table([moved]).rows
-    assert first[0] == "broken (cannot be read)"
-    assert first[3:] == (None,) * 6
-    assert second[:6] == ("UDA-1", "1", "red", 40, 20, 3)
-    low, auc, high = second[7], second[6], second[8]
+    run = dataclasses.replace(folds[0].run, path=tmp_path)
+    overlap, counts = {"left_out": {"x": ["bytes"]}}, {"left_out": 2, "classes": {"red": 20, "grey": 20}}
+    record = ExternalRecord("UDA-1", run.record.id, "", {}, "", "", overlap, counts)
+    scored = [
+        Prediction(f"i{n}", "1", f"g{n}", "red" if n % 2 else "grey", {"red": (n % 2) * 1.5 + n % 7 / 4})
+        for n in range(40)
+    ]
+    write_external(run, record, scored)
+    write_external(run, dataclasses.replace(record, name="grey alone"), scored[::2])
+    one, other = external_table([dataclasses.replace(folds[0], run=run)]).rows
+    assert one[:6] == ("UDA-1", "1", "red", 40, 20, 3)
+    auc, low, high = one[6:]
     assert 0.5 < low < auc < high < 1
+    assert other[3:] == (20, 0, 3, None, None, None)
+    (tmp_path / "external" / "UDA-1" / "external.json").write_text("{}")
+    with pytest.raises(RunError, match="external scores cannot be read"):
+        external_table([dataclasses.replace(folds[0], run=run)])
