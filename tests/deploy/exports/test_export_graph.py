@@ -76,7 +76,7 @@ def test_every_calibration_is_in_the_graph(network, curves):
     outputs = exported_graph(network, model, calibrated=True)(pixels)
     scores, found = (np.asarray(outputs[name], np.float64) for name in (SCORE, PROBABILITY))
     assert np.abs(found - calibrate(calibration, scores).reshape(scores.shape)).max() < 1e-6
-    assert np.ptp(found) > 1e-3  # the images differ
+    assert np.ptp(scores) > 0.1  # the images differ
 
 
 def test_an_isotonic_curve_is_read_at_and_between_and_outside_its_points():
