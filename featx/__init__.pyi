@@ -1,6 +1,6 @@
 from .data import Folds, Manifest, make_folds, read_manifest
 from .errors import FeatxError
-from .features import Extraction, FeatureStore, extract
+from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
 from .reporting import Report, compare_arms
 from .runs import Run, read_runs
@@ -16,6 +16,7 @@ __all__ = [
     "FeatureStore",
     "FeatxError",
     "Folds",
+    "ImportedFeatures",
     "LinearSVM",
     "Manifest",
     "Report",
@@ -26,6 +27,7 @@ __all__ = [
     "compare_arms",
     "extract",
     "finetune",
+    "import_features",
     "make_folds",
     "read_manifest",
     "read_runs",

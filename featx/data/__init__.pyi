@@ -13,7 +13,7 @@ from .folds import (
     write_folds,
 )
 from .importers.registry import IMPORTERS, import_dataset
-from .manifest import Manifest, leaves, read_manifest
+from .manifest import Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
@@ -40,6 +40,7 @@ __all__ = [
     "draw_retina",
     "fetch_archive",
     "find_archive",
+    "image_name",
     "import_dataset",
     "inner_splits",
     "known_test_images",

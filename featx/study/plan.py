@@ -113,6 +113,16 @@ class _Step:
     backbone: str
 
 
+@dataclass(frozen=True)
+class _Features:
+    """What an arm's SVM is trained on: for the job's identity, arguments, `takes` and `needs`."""
+
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    takes: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+
 @dataclass
 class _Planner:
     study: Study
@@ -246,11 +256,8 @@ class _Planner:
         )
 
     def _svm(self, name: str, target: TargetData, task: str, arm_name: str, backbone: str) -> StudyJob:
-        arm, data = self.study.arms[arm_name], self.inputs.data(name)
-        weights = self._sources(arm, backbone)
-        if arm.finetune:
-            weights = self._tuned(name, task, arm, backbone, weights)
-        extraction = self._extract(name, target, backbone, weights)
+        data = self.inputs.data(name)
+        features = self._features(name, target, task, arm_name, backbone)
         folds, seen = self.inputs.folds(name, task, target.protocol)
         title = self.study.title_of(arm_name, backbone)
         options = self.study.svm
@@ -267,23 +274,38 @@ class _Planner:
                 "settings": canonical(SvmSettings.make(search)),
                 "missing": self.study.svm["missing"],
                 "seed": self.study.seed,
+                **features.identity,
             },
             {
                 **data.place,
                 **options,
+                **features.arguments,
                 "task": task,
                 "protocol": target.protocol,
                 "arm": title,
                 "seed": self.study.seed,
             },
-            takes={"features": extraction.digest},
-            needs=(extraction.digest,),
+            takes=features.takes,
+            needs=features.needs,
             images=sum(len(fold.train) for fold in folds.folds),
             speed="svm",
             parts=tuple(fold.name for fold in folds.folds),
         )
         output = str(self.output / "runs" / slug(name) / short(job.digest))
         return self._add(replace(job, arguments={**job.arguments, "output": output}))
+
+    def _features(self, name: str, target: TargetData, task: str, arm_name: str, backbone: str) -> _Features:
+        """Plan the features of an arm, or find those that it is given."""
+        arm = self.study.arms[arm_name]
+        if arm.features:
+            stores = self.inputs.stores(name, arm_name)
+            digests = [store.digest for store in stores]
+            return _Features({"features": digests}, {"features": [str(store.path) for store in stores]})
+        weights = self._sources(arm, backbone)
+        if arm.finetune:
+            weights = self._tuned(name, task, arm, backbone, weights)
+        extraction = self._extract(name, target, backbone, weights)
+        return _Features(takes={"features": extraction.digest}, needs=(extraction.digest,))
 
     def _report(self, name: str, svms: Sequence[StudyJob]) -> StudyJob:
         title = self.study.title or self.study.name
@@ -304,10 +326,9 @@ class _Planner:
     def _planned(self) -> list[list[str]]:
         """List the planned comparisons as reports name arms, one for each backbone that both arms run with."""
         return [
-            [self.study.title_of(a, backbone), self.study.title_of(b, backbone)]
+            [self.study.title_of(a, one), self.study.title_of(b, other)]
             for a, b in self.study.planned
-            for backbone in self.study.backbones_of(a)
-            if backbone in self.study.backbones_of(b)
+            for one, other in self.study.shared_backbones(a, b)
         ]
 
 
@@ -334,7 +355,7 @@ def _check_published(
     study = plan.study
     wanted = {(job.arguments["weights"], job.arguments["backbone"]) for job in left}
     for name, arm in study.arms.items():
-        for backbone in arm.backbones or study.backbones:
+        for backbone in study.backbones_of(name) if arm.has_network else ():
             text = weights_source(study, arm, backbone)
             if text in ("imagenet", "preset") and (text, backbone) in wanted:
                 wanted.remove((text, backbone))

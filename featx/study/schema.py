@@ -190,6 +190,28 @@ class Arm(_Table):
     finetune: bool = False
     training: Training = Field(default_factory=dict)
     backbones: Names = ()
+    features: Annotated[tuple[FilePath, ...], BeforeValidator(_several)] = ()
+
+    @property
+    def has_network(self) -> bool:
+        """Whether a network of the study runs for the arm: its features are not given."""
+        return not self.features
+
+    @model_validator(mode="after")
+    def _given_features_alone(self) -> Arm:
+        fields = type(self).model_fields
+        # A kept study holds the defaults too.
+        given = [
+            name
+            for name in fields
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        ]
+        odd = [name for name in given if name not in ("title", "features")] if self.features else []
+        if odd:
+            raise ValueError(
+                f"`{odd[0]}` has no effect beside `features`, which no network of the study makes; remove one"
+            )
+        return self
 
 
 # What a study file may say of devices, under `extract` and under `finetune`. None of it decides a result.
@@ -258,7 +280,7 @@ class Study(_Table):
     name: Name
     title: str | None = None
     seed: int = Field(default=0, ge=0)
-    backbones: Names = Field(min_length=1)
+    backbones: Names = ()
     sources: dict[Name, SourceData] = Field(default_factory=dict)
     targets: dict[Name, TargetData] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
@@ -286,6 +308,8 @@ class Study(_Table):
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
             if arm.training and not arm.finetune:
                 found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
+        if not self.backbones and any(arm.has_network for arm in self.arms.values()):
+            found.append("`backbones` names no network; name at least one, or give every arm `features`")
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
         found += self._odd_plans()
@@ -311,7 +335,7 @@ class Study(_Table):
                 found.append(
                     f"`planned` must compare two different arms, each pair once, got {first!r} and {second!r}"
                 )
-            elif not set(self.backbones_of(first)) & set(self.backbones_of(second)):
+            elif not self.shared_backbones(first, second):
                 found.append(f"`planned` compares {first!r} and {second!r}, which share no backbone")
             seen.add(frozenset(pair))
         return found
@@ -327,13 +351,24 @@ class Study(_Table):
         return {key: value for key, value in self.finetune.items() if key in DEVICE_KEYS}
 
     def backbones_of(self, arm: str) -> tuple[str, ...]:
-        """Name the backbones that an arm runs with: its own, or all of the study."""
+        """Name the backbones that an arm runs with: its own, or all of the study; an empty name if no network runs."""
+        if not self.arms[arm].has_network:
+            return ("",)
         return self.arms[arm].backbones or self.backbones
+
+    def shared_backbones(self, first: str, second: str) -> list[tuple[str, str]]:
+        """Pair the backbones by which two arms are compared; an arm without a network is compared with each."""
+        return [
+            (one, other)
+            for one in self.backbones_of(first)
+            for other in self.backbones_of(second)
+            if one == other or not one or not other
+        ]
 
     def title_of(self, arm: str, backbone: str) -> str:
         """Name an arm's runs with a backbone, as reports show them."""
         title = self.arms[arm].title or arm
-        return title if len(self.backbones) == 1 else f"{title} ({backbone})"
+        return title if len(self.backbones) == 1 or not backbone else f"{title} ({backbone})"
 
 
 def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@ from .cost import Cost, count_costs, estimated_multiply_adds
 from .downloads import WEIGHTS_DIR, fetch_weights, find_preset, find_published, is_preset, weights_folder
 from .formats.keras_files import elsewhere
 from .formats.matching import layer_names
+from .formats.torch_files import read_tensor
 from .network import (
     Network,
     build_backbone,
@@ -41,6 +42,7 @@ __all__ = [
     "list_backbones",
     "load_saved",
     "published_weights",
+    "read_tensor",
     "resolve_weights",
     "save_backbone",
     "weights_folder",

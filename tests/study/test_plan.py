@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.errors import InputError, TaskError, WeightsError
+from featx.features import FeatureStore
 from featx.jobs.job_state import KINDS, StudyJob
 from featx.study.plan import Plan
 from featx.study.studies import plan_study
@@ -294,3 +296,51 @@ def test_bad_data_is_told_before_anything_starts(
     with pytest.raises(error):
         plan(path, tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def write_features(tmp_path: Path, data: Path) -> None:
+    """Write features of all images, in a file beside the study."""
+    ids = [line.partition(".")[0] for line in data.read_text().splitlines()[1:]]
+    np.savez(tmp_path / "derm.npz", ids=ids, features=np.random.default_rng(0).normal(size=(len(ids), 4)))
+
+
+def test_an_arm_of_given_features_needs_no_network(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    write_features(tmp_path, data)
+    path = write_study('[arms.derm]\nfeatures = "derm.npz"\n')
+    path.write_text(path.read_text().replace('backbones = ["tiny"]\n', ""))
+    planned = plan(path, tmp_path)
+    assert kinds(planned.jobs) == {"svm": 1, "report": 1}
+    (job,) = [job for job in planned.jobs if job.kind == "svm"]
+    (store,) = job.arguments["features"]
+    assert FeatureStore(store).images == 24
+    assert job.identity["features"] == [FeatureStore(store).digest]
+    path.write_text(path.read_text().replace("derm.npz", Path(store).relative_to(tmp_path).as_posix()))
+    assert digests(plan(path, tmp_path), "svm") == {job.digest}
+
+
+def test_an_arm_of_given_features_is_compared_with_every_backbone(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    write_features(tmp_path, data)
+    path = write_study(FROZEN + '[arms.derm]\nfeatures = "derm.npz"\n')
+    text = path.read_text().replace('["tiny"]', '["tiny", "mobilenet"]\nplanned = [["derm", "frozen"]]')
+    path.write_text(text)
+    planned = plan(path, tmp_path)
+    assert kinds(planned.jobs) == {"extract": 2, "svm": 3, "report": 1}
+    assert planned.jobs[-1].arguments["planned"] == [
+        ["derm", "frozen (tiny)"],
+        ["derm", "frozen (mobilenet)"],
+    ]
+
+
+def test_bad_features_of_an_arm_are_named(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    path = write_study('[arms.derm]\nfeatures = "derm.npz"\n')
+    with pytest.raises(InputError, match=r"`arms.derm.features` = .*derm.npz.*No such file"):
+        plan(path, tmp_path)
+    np.savez(tmp_path / "derm.npz", ids=["0"], features=[[1.0]])
+    with pytest.raises(InputError, match=r"23 of 24 images .* have no row"):
+        plan(path, tmp_path)

@@ -169,12 +169,28 @@ def test_a_study_reads_back_from_its_own_record() -> None:
         ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
         ('[arms.a]\ntitle = "same"\n[arms.same]', r"`arms`: two arms have the same title"),
         ("", r"`arms`: is missing"),
+        (
+            '[arms.a]\nfeatures = "x.npz"\nfinetune = true',
+            r"`arms.a`: `finetune` has no effect beside `features`",
+        ),
     ],
 )
 def test_a_bad_key_is_named(text: str, message: str, write_study: Callable[..., Path]) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read_study(write_study(text))
     assert "\n" not in str(caught.value)
+
+
+def test_networks_are_needed_unless_every_arm_has_features(write_study: Callable[..., Path]) -> None:
+    path = write_study('[arms.a]\nfeatures = ["x.npy", "x.csv"]\n')
+    path.write_text(path.read_text().replace('backbones = ["tiny"]', ""))
+    study = read_study(path)
+    assert study.backbones_of("a") == ("",)
+    assert study.arms["a"].features == tuple(str(path.parent / name) for name in ("x.npy", "x.csv"))
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+    path.write_text(path.read_text() + ARM)
+    with pytest.raises(ConfigError, match="`backbones` names no network"):
+        read_study(path)
 
 
 @pytest.mark.parametrize(
