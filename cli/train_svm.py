@@ -51,11 +51,13 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
 
 
 def _record(run: Any, auc: float) -> dict[str, Any]:
+    from featx.svm import chosen_costs
+
     return {
         "path": str(run.path),
         "fold": run.record.fold,
         "auc": None if auc != auc else auc,
-        "C": {name: one["C"] for name, one in run.record.search["classes"].items()},
+        "C": chosen_costs(run.record),
         "not_converged": run.record.convergence["not_converged"],
         "warnings": list(run.record.warnings),
     }

@@ -83,10 +83,10 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
             f"{run.path}: the record of the run does not list the features of its model; train it again"
         )
     recipe: Mapping[str, Any] = found["recipe"]
-    if recipe.get("kind") == "imported":
+    if recipe.get("kind"):
         raise RunError(
-            f"{run.path}: its features were imported ({recipe['backbone']}), so that there is no network to map; extract "
-            "features with a network of featx and train on them"
+            f"{run.path}: its features are {recipe['kind']} ({recipe['backbone']}) and not those of one network of featx, "
+            "which a map needs; map an arm of one network"
         )
     now = {"preparation": preparation_key(recipe["preparation"]["name"]), "decode": DECODE_VERSION}
     stale = [name for name, value in now.items() if recipe[name] != value]

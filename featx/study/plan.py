@@ -119,8 +119,19 @@ class _Features:
 
     identity: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    takes: Mapping[str, str] = field(default_factory=dict)
+    takes: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+
+
+def _joined(method: str, titles: list[str], members: list[_Features]) -> _Features:
+    """Join the features of the members of a fused arm, in their order; stores that exist stand by their paths."""
+    taken: list[str] = []
+    for one in members:
+        taken += one.arguments.get("features") or [str(key) for key in one.takes.values()]
+    fused = {"fuse": method, "member": titles}
+    given = [one.identity.get("features") or list(one.needs) for one in members]
+    needs = tuple(dict.fromkeys(key for one in members for key in one.needs))
+    return _Features({**fused, "features": given}, fused, {"features": tuple(taken)}, needs)
 
 
 @dataclass
@@ -301,6 +312,10 @@ class _Planner:
             stores = self.inputs.stores(name, arm_name)
             digests = [store.digest for store in stores]
             return _Features({"features": digests}, {"features": [str(store.path) for store in stores]})
+        if arm.fuse:
+            members = self.study.members_of(arm_name, backbone)
+            made = [self._features(name, target, task, *member) for member in members]
+            return _joined(arm.method, [self.study.title_of(*member) for member in members], made)
         weights = self._sources(arm, backbone)
         if arm.finetune:
             weights = self._tuned(name, task, arm, backbone, weights)
@@ -378,6 +393,7 @@ def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> N
     asked = [
         name
         for name in dict.fromkeys(str(job.arguments["backbone"]) for job in extractions)
+        if ":" not in name
         if options["pool"] != "avg" or options["layers"] not in ((), (find_backbone(name).layer,))
     ]
     problems = (

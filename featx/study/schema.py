@@ -191,11 +191,13 @@ class Arm(_Table):
     training: Training = Field(default_factory=dict)
     backbones: Names = ()
     features: Annotated[tuple[FilePath, ...], BeforeValidator(_several)] = ()
+    fuse: Names = ()
+    method: Literal["concat", "mean-score", "stack"] = "mean-score"
 
     @property
     def has_network(self) -> bool:
-        """Whether a network of the study runs for the arm: its features are not given."""
-        return not self.features
+        """Whether a network of the study runs for the arm itself: its features are not given or those of other arms."""
+        return not self.features and not self.fuse
 
     @model_validator(mode="after")
     def _given_features_alone(self) -> Arm:
@@ -206,11 +208,16 @@ class Arm(_Table):
             for name in fields
             if getattr(self, name) != fields[name].get_default(call_default_factory=True)
         ]
-        odd = [name for name in given if name not in ("title", "features")] if self.features else []
-        if odd:
-            raise ValueError(
-                f"`{odd[0]}` has no effect beside `features`, which no network of the study makes; remove one"
-            )
+        beside = {"features": ("title", "features"), "fuse": ("title", "fuse", "method")}
+        for key in (key for key in beside if getattr(self, key)):
+            if odd := [name for name in given if name not in beside[key]]:
+                raise ValueError(
+                    f"`{odd[0]}` has no effect beside `{key}`, for which no network runs; remove one"
+                )
+        if "method" in given and not self.fuse:
+            raise ValueError("`method` has no effect without `fuse`, the names of the arms to fuse")
+        if len(self.fuse) == 1:
+            raise ValueError(f"`fuse` needs two arms or more, got {self.fuse[0]!r} alone")
         return self
 
 
@@ -306,6 +313,7 @@ class Study(_Table):
         for name, arm in self.arms.items():
             found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
+            found += _unknown(f"arms.{name}.fuse", arm.fuse, self.arms) or self._odd_members(name)
             if arm.training and not arm.finetune:
                 found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
         if not self.backbones and any(arm.has_network for arm in self.arms.values()):
@@ -323,6 +331,20 @@ class Study(_Table):
         if found:
             raise ValueError("; ".join(found))
         return self
+
+    def _odd_members(self, name: str) -> list[str]:
+        """Say why the arms that an arm fuses do not fit together."""
+        members = self.arms[name].fuse
+        nested = [one for one in members if self.arms[one].fuse]
+        if nested:
+            return [
+                f"`arms.{name}.fuse` names {nested[0]!r}, which is a fused arm; name arms with features of their own"
+            ]
+        if len({self.backbones_of(one) for one in members if len(self.backbones_of(one)) > 1}) > 1:
+            return [
+                f"`arms.{name}.fuse` names arms that run with different `backbones`; give them one each, or the same"
+            ]
+        return []
 
     def _odd_plans(self) -> list[str]:
         """Say which planned comparisons are not of two arms, stand twice, or have no backbone to be made with."""
@@ -352,9 +374,17 @@ class Study(_Table):
 
     def backbones_of(self, arm: str) -> tuple[str, ...]:
         """Name the backbones that an arm runs with: its own, or all of the study; an empty name if no network runs."""
+        if self.arms[arm].fuse:
+            several = [found for one in self.arms[arm].fuse if len(found := self.backbones_of(one)) > 1]
+            return several[0] if several else ("",)
         if not self.arms[arm].has_network:
             return ("",)
         return self.arms[arm].backbones or self.backbones
+
+    def members_of(self, arm: str, backbone: str) -> list[tuple[str, str]]:
+        """Name the arms that a fused arm joins with a backbone, each with its own backbone."""
+        found = ((one, self.backbones_of(one)) for one in self.arms[arm].fuse)
+        return [(one, backbones[0] if len(backbones) == 1 else backbone) for one, backbones in found]
 
     def shared_backbones(self, first: str, second: str) -> list[tuple[str, str]]:
         """Pair the backbones by which two arms are compared; an arm without a network is compared with each."""

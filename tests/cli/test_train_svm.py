@@ -102,3 +102,19 @@ def test_options_reach_the_run(data, tmp_path, capsys) -> None:
 def test_bad_input_is_one_line_and_exit_2(data, tmp_path, capsys, options, code, message) -> None:
     assert run(_arguments(data, tmp_path, *options)) == code
     assert message in capsys.readouterr().err
+
+
+def test_arms_are_fused_and_their_members_named(data, tmp_path, capsys) -> None:
+    store = data[1]
+    first = FeatureStore(store)
+    keys = sorted(first.keys())
+    recipe = Recipe("tiny", "cd", "global pool", "avg", 64, {"name": "resize"}, 1, weights_label="random1")
+    second = FeatureStore.create(tmp_path / "second", recipe)
+    second.write_block(keys, first.read(keys)[:, :, ::-1])
+    more = ["--features", str(second.path), "--member", "near", "--member", "far", "--protocol", "kfold:2"]
+    assert run(_arguments(data, tmp_path, *more, "--fuse", "stack", "--costs", "1", "--json")) == 0
+    out, err = capsys.readouterr()
+    assert "near + far (stack): mean AUC" in err
+    assert set(json.loads(out)[0]["C"]) == {"near sick", "far sick"}
+    assert run(_arguments(data, tmp_path, "--fuse", "stack")) == 2
+    assert "two members or more" in capsys.readouterr().err

@@ -344,3 +344,69 @@ def test_bad_features_of_an_arm_are_named(
     np.savez(tmp_path / "derm.npz", ids=["0"], features=[[1.0]])
     with pytest.raises(InputError, match=r"23 of 24 images .* have no row"):
         plan(path, tmp_path)
+
+
+FUSED = """
+[arms.frozen]
+weights = "random"
+[arms.tuned]
+weights = "random"
+finetune = true
+[arms.derm]
+features = "derm.npz"
+[arms.both]
+fuse = ["frozen", "derm", "tuned"]
+method = "stack"
+"""
+
+
+def test_a_fused_arm_takes_the_features_of_its_members(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    write_features(tmp_path, data)
+    planned = plan(write_study(FUSED), tmp_path)
+    assert kinds(planned.jobs) == {"extract": 2, "finetune": 2, "svm": 4, "report": 1}
+    jobs = {job.arguments["arm"]: job for job in planned.jobs if job.kind == "svm"}
+    both = jobs["both"]
+    (store,) = jobs["derm"].arguments["features"]
+    assert both.takes["features"] == (
+        jobs["frozen"].takes["features"],
+        store,
+        jobs["tuned"].takes["features"],
+    )
+    assert (both.arguments["fuse"], both.arguments["member"]) == ("stack", ["frozen", "derm", "tuned"])
+    assert set(both.needs) == {*jobs["frozen"].needs, *jobs["tuned"].needs}
+    seen: set[str] = set()
+    for job in planned.jobs:
+        assert seen.issuperset(job.needs)
+        seen.add(job.digest)
+    other = write_study(FUSED.replace("stack", "concat"), "other")
+    assert len(digests(plan(other, tmp_path), "svm") & digests(planned, "svm")) == 3
+
+
+def test_a_fused_arm_runs_for_each_backbone_that_its_members_have(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    arms = """
+[arms.frozen]
+weights = "random"
+[arms.small]
+weights = "random:1"
+backbones = ["tiny"]
+[arms.both]
+fuse = ["frozen", "small"]
+"""
+    path = write_study(arms)
+    path.write_text(path.read_text().replace('["tiny"]\n[targets', '["tiny", "mobilenet"]\n[targets'))
+    jobs = {job.arguments["arm"]: job for job in plan(path, tmp_path).jobs if job.kind == "svm"}
+    assert set(jobs) == {
+        "frozen (tiny)",
+        "frozen (mobilenet)",
+        "small (tiny)",
+        "both (tiny)",
+        "both (mobilenet)",
+    }
+    assert jobs["both (mobilenet)"].takes["features"] == (
+        jobs["frozen (mobilenet)"].takes["features"],
+        jobs["small (tiny)"].takes["features"],
+    )

@@ -169,6 +169,17 @@ def test_a_study_reads_back_from_its_own_record() -> None:
         ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
         ('[arms.a]\ntitle = "same"\n[arms.same]', r"`arms`: two arms have the same title"),
         ("", r"`arms`: is missing"),
+        (ARM + '[arms.a]\nfuse = ["frozen", "x"]', r"`arms.a.fuse` names 'x', which the study does not have"),
+        (ARM + '[arms.a]\nfuse = "frozen"', r"`arms.a`: `fuse` needs two arms or more, got 'frozen' alone"),
+        (ARM + '[arms.a]\nmethod = "stack"', r"`arms.a`: `method` has no effect without `fuse`"),
+        (
+            ARM + '[arms.a]\nfuse = ["frozen", "b"]\n[arms.b]\nfuse = ["frozen", "a"]',
+            r"`arms.a.fuse` names 'b', which is a fused arm",
+        ),
+        (
+            ARM + '[arms.b]\n[arms.a]\nfuse = ["frozen", "b"]\nweights = "random"',
+            r"`weights` has no effect beside `fuse`",
+        ),
         (
             '[arms.a]\nfeatures = "x.npz"\nfinetune = true',
             r"`arms.a`: `finetune` has no effect beside `features`",
