@@ -8,10 +8,12 @@ from .saliency_maps import Saliency, saliency
 from .stats import Comparison
 from .study import StudyOutcome, report, run_study
 from .svm import LinearSVM, train_svm
+from .zoo import CustomBackbone
 
 __version__: str
 __all__ = [
     "Comparison",
+    "CustomBackbone",
     "Extraction",
     "FeatureStore",
     "FeatxError",

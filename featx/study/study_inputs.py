@@ -253,6 +253,10 @@ class Inputs:
 
     def weights(self, arm: Arm, backbone: str) -> Start:
         """Find the initial weights of an arm's network, before any training of this study."""
+        row = find_backbone(backbone)
+        if row.is_own:
+            (own,) = resolve_weights(weights_source(self.study, arm, backbone), row)
+            return Start(own.source, own.digest, own.label)
         text = weights_source(self.study, arm, backbone)
         if text == "random":
             text = f"random:{self.study.seed}"

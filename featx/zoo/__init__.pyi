@@ -8,12 +8,14 @@ from .network import (
     Network,
     build_backbone,
     build_network,
+    check_own,
     checked_size,
     convert_weights,
     describe_backbone,
     load_saved,
     save_backbone,
 )
+from .own_backbone import CustomBackbone, features_of, load_own
 from .weights import BACKBONE_FILE, TRAINED_ON_FILE, Weights, backend_name, resolve_weights
 
 __all__ = [
@@ -22,17 +24,20 @@ __all__ = [
     "WEIGHTS_DIR",
     "Backbone",
     "Cost",
+    "CustomBackbone",
     "Network",
     "Weights",
     "backend_name",
     "build_backbone",
     "build_network",
+    "check_own",
     "checked_size",
     "convert_weights",
     "count_costs",
     "describe_backbone",
     "elsewhere",
     "estimated_multiply_adds",
+    "features_of",
     "fetch_weights",
     "find_backbone",
     "find_preset",
@@ -40,6 +45,7 @@ __all__ = [
     "is_preset",
     "layer_names",
     "list_backbones",
+    "load_own",
     "load_saved",
     "published_weights",
     "read_tensor",
