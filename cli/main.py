@@ -30,6 +30,7 @@ STEPS = {
     "Prepare data": ("data", "protocol"),
     "Extract, fine-tune and train": ("extract", "finetune", "train-svm"),
     "Report": ("report", "saliency"),
+    "Use on new images": ("finalize", "predict"),
     "Whole studies": ("study", "demo", "cluster"),
     "Networks, caches and the machine": ("zoo", "cache", "doctor"),
 }

@@ -1,4 +1,5 @@
 from .data import Folds, Manifest, make_folds, read_manifest
+from .deploy import PredictionTable, finalize, predict
 from .errors import FeatxError
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
@@ -21,6 +22,7 @@ __all__ = [
     "ImportedFeatures",
     "LinearSVM",
     "Manifest",
+    "PredictionTable",
     "Report",
     "Run",
     "Saliency",
@@ -28,9 +30,11 @@ __all__ = [
     "__version__",
     "compare_arms",
     "extract",
+    "finalize",
     "finetune",
     "import_features",
     "make_folds",
+    "predict",
     "read_manifest",
     "read_runs",
     "report",

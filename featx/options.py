@@ -30,6 +30,8 @@ __all__ = [
     "Option",
     "Options",
     "PlaceOptions",
+    "TaskOptions",
+    "WorkerOptions",
     "choice",
     "choices",
     "number",
@@ -440,8 +442,8 @@ class PlaceOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(PlaceOptions):
-    """How the images of a manifest are worked on."""
+class WorkerOptions(PlaceOptions):
+    """How many workers share the work on the images."""
 
     workers: int | None = whole(
         None,
@@ -450,6 +452,12 @@ class ImageOptions(PlaceOptions):
         short="-j",
         default_text="number of cores",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(WorkerOptions):
+    """How the images of a manifest are worked on."""
+
     overwrite: bool = switch(False, "Recompute and replace finished results.")
     keys: Mapping[str, str] | Path | str | None = path(
         None,
@@ -462,8 +470,8 @@ class ImageOptions(PlaceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldOptions(Options):
-    """What is predicted, and on which folds."""
+class TaskOptions(Options):
+    """What is predicted."""
 
     task: str | Path | Any = text(
         "labels",
@@ -473,6 +481,13 @@ class FoldOptions(Options):
     strict_labels: bool = switch(
         False, "Refuse labels under `rest` that may be meant for another class, instead of warning."
     )
+    seed: int = whole(0, "Random seed.", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions(TaskOptions):
+    """What is predicted, and on which folds."""
+
     protocol: str | Path = text(
         "5x2",
         "5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), none, "
@@ -480,7 +495,6 @@ class FoldOptions(Options):
         types=(Path,),
     )
     folds: Sequence[str] = texts((), "Run this fold only; may be repeated.", flag="fold")
-    seed: int = whole(0, "Random seed.", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)

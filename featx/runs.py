@@ -10,6 +10,8 @@ A run folder holds
 ``inner_scores.csv``
     Of an SVM of format 2 or later, in the same columns without strata: the training part, each image scored by SVMs
     that it did not train, with the number of the inner fold as its fold. Thresholds and calibrations come from them.
+``training_set.csv``
+    Of an SVM: id, class, group and SHA-256 of each image of the training set. Runs of earlier versions lack it.
 ``environment.json``
     Host, time and durations: what may differ between two equal runs.
 ``complete.json``
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPLETE",
+    "FINAL",
     "Prediction",
     "Run",
     "RunRecord",
@@ -57,6 +60,10 @@ __all__ = [
 
 
 COMPLETE = "complete.json"
+
+
+FINAL = "final"
+"""Protocol of a final model: one SVM of all images, without a test set."""
 
 
 _INNER = "inner_scores.csv"

@@ -23,7 +23,13 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
+@cache
+def imports(path: Path) -> tuple[tuple[str, list[str]], ...]:
+    """List what a file imports."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield the absolute name of each module that a file imports from, and the names."""
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(tree(path)):

@@ -63,6 +63,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
     assert "License-Expression: MIT" in metadata
 
 
+@pytest.mark.slow
 def test_the_wheel_works_in_a_fresh_environment(wheel, tmp_path):
     home = tmp_path / "env"
     venv.create(home, with_pip=False)

@@ -37,6 +37,7 @@ def test_a_run_of_0_1_0_is_read(old: Path) -> None:
     assert len(run.predictions) == 20
 
 
+@pytest.mark.slow
 def test_a_study_of_0_1_0_is_finished(old: Path) -> None:
     outcome = run_study(old / "study.toml", cache=old / "cache", output=old / "study")
     done = {

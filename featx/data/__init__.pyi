@@ -13,13 +13,14 @@ from .folds import (
     write_folds,
 )
 from .importers.registry import IMPORTERS, import_dataset
-from .manifest import Manifest, image_name, leaves, read_manifest
+from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .splitting import deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, read_task
 
 __all__ = [
+    "IMAGE_ENDINGS",
     "IMPORTERS",
     "Fold",
     "FoldAudit",

@@ -24,6 +24,7 @@ from featx.data.tasks import Labelled, Task, apply_task
 from featx.errors import ManifestError, ProtocolError, listing
 from featx.images import content_keys
 from featx.progress import Progress
+from featx.runs import FINAL
 
 __all__ = [
     "PROTOCOLS",
@@ -536,6 +537,8 @@ _MAKERS: dict[str, Callable[[Labelled, _Groups, str, int], tuple[Fold, ...]]] = 
     "bootstrap": _bootstrap,
     "holdout": _holdout,
     "none": _none,
+    # Of `featx finalize`.
+    FINAL: _none,
 }
 
 

@@ -1,6 +1,6 @@
-from .arm_files import arm_file, find_stores, read_arm
+from .arm_files import arm_file, find_stores, network_of, read_arm, recipe_of, weights_of
 from .device_choice import TakenDevice, take_device
-from .extract_settings import ExtractSettings, FeatureOptions
+from .extract_settings import EngineOptions, ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .imported.feature_import import ImportedFeatures, import_features
@@ -11,6 +11,7 @@ from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
 
 __all__ = [
     "RECIPE",
+    "EngineOptions",
     "ExtractSettings",
     "Extraction",
     "FeatureOptions",
@@ -28,11 +29,14 @@ __all__ = [
     "import_features",
     "manifest_keys",
     "missing_keys",
+    "network_of",
     "prune",
     "prune_exports",
     "read_arm",
     "recipe_key",
+    "recipe_of",
     "summarise_extraction",
     "take_device",
     "targets",
+    "weights_of",
 ]

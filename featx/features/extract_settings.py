@@ -17,6 +17,7 @@ __all__ = [
     "ON_ERROR",
     "PRECISIONS",
     "VIEW_POOLS",
+    "EngineOptions",
     "ExtractSettings",
     "FeatureOptions",
     "check_arm",
@@ -81,7 +82,20 @@ class _Networks(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureOptions(DeviceOptions):
+class EngineOptions(DeviceOptions):
+    """How the forward pass runs. None of it decides a value."""
+
+    engine: str = choice("auto", ENGINES, "Library that runs the forward pass.")
+    batch_size: int = whole(
+        32, "Images of a batch; the last batch is padded to this number.", low=1, short="-b"
+    )
+    threads: int | None = whole(
+        None, "Number of threads of the forward pass.", low=1, default_text="the engine's"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions(EngineOptions):
     """How a network turns an image into features; what decides their values goes into recipes."""
 
     layers: Sequence[str] = texts(
@@ -114,13 +128,6 @@ class FeatureOptions(DeviceOptions):
     )
     view_ranges: str = choice("paper", VIEW_RANGES, "Augmentation ranges of the views.")
     view_pool: str = choice("mean", VIEW_POOLS, "Average the features of an image's views, or keep them all.")
-    engine: str = choice("auto", ENGINES, "Library that runs the forward pass.")
-    batch_size: int = whole(
-        32, "Images of a batch; the last batch is padded to this number.", low=1, short="-b"
-    )
-    threads: int | None = whole(
-        None, "Number of threads of the forward pass.", low=1, default_text="the engine's"
-    )
 
     @property
     def mean(self) -> bool:

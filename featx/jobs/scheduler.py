@@ -204,7 +204,6 @@ class Scheduler:
         if self.place.alive():
             self._reached_at = now
         elif now - self._reached_at > _UNREACHED_SECONDS or not self._running:
-            self._running.clear()
             raise self._lost()
 
     def _lost(self) -> ClusterError:
@@ -283,9 +282,11 @@ class Scheduler:
         """Stop what still runs when something else than a signal ends the schedule."""
         if self._running and self._lease is not None:
             self._lease.tell(2)
-            for future in self._running:
-                future.cancel()
-            wait(self._running, _LATE_SECONDS)
+            # An engine that was lost has nobody to cancel them, and complains of it with a traceback.
+            if self.place.alive():
+                for future in self._running:
+                    future.cancel()
+                wait(self._running, _LATE_SECONDS)
 
 
 def _event_of(future: Future[dict[str, Any]]) -> Mapping[str, Any]:

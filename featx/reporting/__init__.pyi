@@ -2,7 +2,7 @@ from .make_report import Report, changes, compare_arms, report_runs
 from .overlays import SaliencyMap, write_index
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
-from .series import Series, collect
+from .series import Series, collect, natural
 from .summary import main_class, measure
 from .tables import FORMATS, plain
 
@@ -18,6 +18,7 @@ __all__ = [
     "find_mistakes",
     "main_class",
     "measure",
+    "natural",
     "plain",
     "report_runs",
     "write_index",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from featx.data import leaves_one_out
 from featx.digest import differing
 from featx.errors import RunError, listing
-from featx.runs import Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
+from featx.runs import FINAL, Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,
     fold_scores,
@@ -367,7 +367,7 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
     series : tuple of Series
         Runs with predictions.
     training : tuple of Run
-        Fine-tuning runs without predictions.
+        Fine-tuning runs without predictions, and final models.
 
     Raises
     ------
@@ -377,6 +377,11 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
     """
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in paths])]
     scored = one_name_a_task([run for run in runs if run.predictions])
+    if not scored and all(run.record.protocol == FINAL for run in runs):
+        raise RunError(
+            f"{runs[0].path}: a final model of `featx finalize` has no test set, so that there is nothing to report; give "
+            "the runs of the folds of its arm"
+        )
     if not scored:
         raise RunError(
             f"{runs[0].path}: none of the {len(runs)} runs has predictions, because fine-tuning only gives weights. Run "

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.errors import ConfigError, RunError
-from featx.runs import Run
+from featx.errors import ConfigError, RunError, listing
+from featx.runs import FINAL, Run
 from featx.stats import (
     Comparison,
     Comparisons,
@@ -480,7 +480,9 @@ def summarise(
     planned: Sequence[str | tuple[str, str]] = (),
 ) -> Summary:
     """Read runs and compute every AUC of a report."""
-    series, training = collect(paths)
+    series, unscored = collect(paths)
+    final = [run for run in unscored if run.record.protocol == FINAL]
+    training = tuple(run for run in unscored if run.record.protocol != FINAL)
     pairs = resolve(planned, sorted({item.arm for item in series}, key=natural))
     if arms is not None:
         series = choose(series, arms)
@@ -492,7 +494,7 @@ def summarise(
     # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
     mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
-    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said, *_left_out(final))
     return Summary(series, overall, classes, by_stratum, training, compare(series, pairs), texts)
 
 
@@ -519,6 +521,13 @@ def _doubts(overall: Sequence[Measure]) -> list[str]:
         for text in item.spread.warnings:
             arms.setdefault((*item.series.setting, text), []).append(item.series.arm)
     return [f"{', '.join(names)}, {task}, AUC: {text}." for (task, _, text), names in arms.items()]
+
+
+def _left_out(final: Sequence[Run]) -> list[str]:
+    if not final:
+        return []
+    names = listing(sorted({f"{run.record.arm} on {run.record.task}" for run in final}))
+    return [f"Final models of `featx finalize` have no test set and are not in this report: {names}."]
 
 
 def _mixed_sizes(series: Series) -> str:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.data import Manifest, read_manifest
-from featx.digest import short
-from featx.errors import ConfigError, ImageError, RunError, StaleStoreError, StoreError, WeightsError, listing
-from featx.features import FeatureStore, find_stores
+from featx.errors import ConfigError, ImageError, RunError, listing
+from featx.features import network_of, recipe_of
 from featx.files import write_bytes
-from featx.images import DECODE_VERSION, load_image, preparation_key
+from featx.images import load_image
 from featx.progress import Progress, Silent
 from featx.reporting import SaliencyMap, Series, collect, find_mistakes, write_index
-from featx.runs import Prediction, Run, given_features
+from featx.runs import Prediction, Run
 from featx.saliency_maps.gradcam import Halves, grad_cam, halve
 from featx.svm import Scaler, SvmModel, load_model, row_lengths
-from featx.zoo import Weights, find_backbone, resolve_weights
 
-if TYPE_CHECKING:
-    from featx.zoo import Network
-
-__all__ = ["Saliency", "decision_gradient", "network_of", "overlay", "recipe_of", "saliency"]
+__all__ = ["Saliency", "decision_gradient", "overlay", "saliency"]
 
 
 Floats = npt.NDArray[np.float64]
@@ -67,73 +61,6 @@ def _through_scaling(scaler: Scaler, weights: Floats, feature: Floats) -> Floats
         return np.asarray((weights - (weights @ unit) * unit) / length)
     gradient = scaler.components @ weights if scaler.components.size else weights
     return np.asarray(gradient * scaler.factor if scaler.factor.size else gradient)
-
-
-def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
-    """Find the recipe of features that a run was given.
-
-    Returns
-    -------
-    mapping
-        Fields of `featx.features.feature_recipe.Recipe` that decide a feature.
-    """
-    found = given_features(run, digest)
-    if found is None:
-        raise RunError(
-            f"{run.path}: the record of the run does not list the features of its model; train it again"
-        )
-    recipe: Mapping[str, Any] = found["recipe"]
-    if recipe.get("kind"):
-        raise RunError(
-            f"{run.path}: its features are {recipe['kind']} ({recipe['backbone']}) and not those of one network of featx, "
-            "which a map needs; map an arm of one network"
-        )
-    now = {"preparation": preparation_key(recipe["preparation"]["name"]), "decode": DECODE_VERSION}
-    stale = [name for name, value in now.items() if recipe[name] != value]
-    if stale:
-        raise StaleStoreError(
-            f"{run.path}: its features were extracted with another version of {stale[0]}; extract and train again"
-        )
-    return recipe
-
-
-def network_of(
-    recipe: Mapping[str, Any], digest: str, weights: str | Path | None, cache: Path | str
-) -> Network:
-    """Build the network of a recipe."""
-    from featx.zoo import build_network
-
-    backbone = find_backbone(recipe["backbone"])
-    source = weights if weights is not None else _recorded_source(digest, cache)
-    if source is None:
-        raise WeightsError(
-            f"no feature store {short(digest)} in {cache} names the source of the weights of {backbone.name}; "
-            "give the weights with --weights, or the cache folder of the store with --cache"
-        )
-    found: dict[str, Weights] = {item.digest: item for item in resolve_weights(source, backbone)}
-    if recipe["weights"] not in found:
-        held = ", ".join(short(name) for name in found)
-        raise WeightsError(
-            f"the features of the run are not from the weights {str(source)!r}: expected digest "
-            f"{short(recipe['weights'])}, got {held}; give the right weights with --weights"
-        )
-    return build_network(
-        backbone,
-        found[recipe["weights"]],
-        layers=(recipe["layer"],),
-        pool=recipe["pool"],
-        image_size=recipe["image_size"],
-    )
-
-
-def _recorded_source(digest: str, cache: Path | str) -> str | None:
-    folder = Path(cache) / "features"
-    for path in find_stores([folder]) if folder.is_dir() else []:
-        with suppress(StoreError):  # another store that is damaged does not matter here
-            store = FeatureStore(path)
-            if store.digest == digest:
-                return str(store.recipe["weights_source"]) or None
-    return None
 
 
 # Viridis (Smith & van der Walt 2015) at five places: even steps of lightness, readable without colour vision.

@@ -1,21 +1,28 @@
 from .model import FusedModel, SvmModel, load_model
+from .problems import pool_groups
 from .scaling import Scaler, row_lengths
-from .settings import SvmSettings, TrainSvmSettings
+from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
-from .train import check_inner_folds, train_svm
+from .train import check_inner_folds, train_runs, train_svm
+from .training_list import TrainingImage, training_set
 
 __all__ = [
     "FusedModel",
     "LinearSVM",
     "Scaler",
+    "SvmInputOptions",
     "SvmModel",
     "SvmSettings",
     "TrainSvmSettings",
+    "TrainingImage",
     "check_inner_folds",
     "chosen_costs",
     "load_model",
+    "pool_groups",
     "row_lengths",
     "run_auc",
+    "train_runs",
     "train_svm",
+    "training_set",
 ]

@@ -124,6 +124,23 @@ class SvmModel:
                 f"{short(recipe_digest)}; extract the features with the recipe of the model"
             )
 
+    def scaled(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
+        """Scale features as the SVMs see them, averaged over views.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, d) or (n, views, d)
+            Features of images, by the recipe of the model.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, k)
+            Scaled features; all SVMs of a model have one scaling, because they have one training set.
+        """
+        images = arrange_views(features, self.views)
+        rows = self.decisions[0].scaler.apply(images.reshape(-1, images.shape[2]))
+        return np.asarray(rows.reshape(*images.shape[:2], -1).mean(axis=1))
+
     def probabilities(self, scores: Floats) -> Floats:
         """Convert decision values to predicted probabilities.
 

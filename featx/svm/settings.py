@@ -24,7 +24,7 @@ from featx.options import (
     whole,
 )
 
-__all__ = ["SvmSettings", "TrainSvmSettings"]
+__all__ = ["SvmInputOptions", "SvmSettings", "TrainSvmSettings"]
 
 # Copied from `featx.stats`, because importing it imports numpy; a test compares both.
 POOLINGS = ("mean", "max", "extreme")
@@ -175,20 +175,8 @@ class SvmSettings(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSvmSettings(ImageOptions, SvmSettings, FoldOptions):
-    """Options of `featx.train_svm`.
-
-    Raises
-    ------
-    ConfigError
-        If a value is of the wrong type or out of its bounds, two values exclude each other, or neither features nor an
-        arm is given.
-
-    Examples
-    --------
-    >>> TrainSvmSettings.make({"arm": "tuned", "preset": "paper"}).loss
-    'hinge'
-    """
+class SvmInputOptions(ImageOptions, SvmSettings):
+    """Options of every training of SVMs: its features, and where its runs go."""
 
     features: Path | str | Sequence[Path | str] = texts(
         (),
@@ -251,3 +239,20 @@ class TrainSvmSettings(ImageOptions, SvmSettings, FoldOptions):
                 "Neither features nor an arm was given; give a feature store, a folder of feature stores, or the name of an "
                 "arm (`featx extract --arm NAME`)"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSvmSettings(SvmInputOptions, FoldOptions):
+    """Options of `featx.train_svm`.
+
+    Raises
+    ------
+    ConfigError
+        If a value is of the wrong type or out of its bounds, two values exclude each other, or neither features nor an
+        arm is given.
+
+    Examples
+    --------
+    >>> TrainSvmSettings.make({"arm": "tuned", "preset": "paper"}).loss
+    'hinge'
+    """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from featx.features import FeatureStore, arm_file, read_arm
 from featx.machine import environment, usable_cores
 from featx.options import verb
 from featx.progress import Progress, Silent
-from featx.runs import Prediction, Run, finished_run, run_folder, write_run
+from featx.runs import Prediction, Run, RunRecord, finished_run, run_folder, write_run
 from featx.stats import Calibration, calibration_warnings
 from featx.svm.fused.fold_work import (
     Candidate,
@@ -57,8 +57,18 @@ from featx.svm.svm_records import (
     run_auc,
     with_outcome,
 )
+from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
-__all__ = ["FoldJob", "SvmWork", "check_inner_folds", "make_shelf", "run_auc", "run_fold", "train_svm"]
+__all__ = [
+    "FoldJob",
+    "SvmWork",
+    "check_inner_folds",
+    "make_shelf",
+    "run_auc",
+    "run_fold",
+    "train_runs",
+    "train_svm",
+]
 
 
 _Ints = npt.NDArray[np.int64]
@@ -91,7 +101,10 @@ def run_fold(work: SvmWork, job: FoldJob, shelf: Shelf | FusedShelf, shared_seco
         workers=work.workers,
         extraction=extraction_speeds(job.stores),
     )
-    files = {MODEL: model_bytes(model)}
+    files = {
+        MODEL: model_bytes(model),
+        TRAINING_SET: training_set_bytes(_training_images(work, shelf.rows[train])),
+    }
     return write_run(job.folder, record, predictions, facts, files, inner.rows if inner else ())
 
 
@@ -107,6 +120,16 @@ def _fit_svm(
     inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
     model = _model(work, taken, decisions, _calibration(work, inner))
     return taken.store, model, inner, _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
+
+
+def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
+    labelled = work.images.labelled
+    return [
+        TrainingImage(
+            labelled.ids[row], str(labelled.classes[row]), str(labelled.groups[row]), work.images.keys[row]
+        )
+        for row in rows
+    ]
 
 
 def _model(
@@ -275,6 +298,15 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
         featx.extract("lesions.csv", backbone="resnet50", arm="frozen")
         runs = featx.train_svm("lesions.csv", arm="frozen", task="melanoma:rest")
     """
+    return train_runs(manifest, options)
+
+
+def train_runs(
+    manifest: Manifest | Path | str,
+    options: TrainSvmSettings,
+    check: Callable[[RunRecord], None] = lambda record: None,
+) -> tuple[Run, ...]:
+    """Train as `train_svm` does; `check` is given the record of each run's inputs before anything is trained."""
     receiver = options.progress or Silent()
     resolved = options.part(SvmSettings)
     labelled = apply_task(
@@ -306,6 +338,8 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
         receiver.say(f"warning: {line}")
     jobs = _fold_jobs(options, images, made, members or stores, name, warnings)
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
+    for job in jobs:
+        check(job.record)
     check_inner_folds(protocol_folds, labelled, images.keys, resolved)
     if options.overwrite or not place.exists():
         write_folds(place, made)

@@ -35,6 +35,8 @@ WORKING = (
     "finetune",
     "report",
     "saliency",
+    "finalize",
+    "predict",
     "study run",
     "demo",
     "cache verify",

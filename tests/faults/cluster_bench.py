@@ -231,7 +231,7 @@ class Bench:
         again : callable, optional
             Starts the same command again; the driver must end well if there is none.
         faults : int
-            How many faults there were.
+            How many faults there were; none if it ended before the first.
         code : int, optional
             The exit code that it must have.
 
@@ -369,13 +369,19 @@ def harass(
     seconds: float,
     number: int = signal.SIGKILL,
 ) -> int:
-    """Send a signal to one of the victims at random moments until the driver ends; return how many were sent."""
+    """Send a signal to one of the victims at random moments until the driver ends; return how many were sent.
+
+    The first moment is soon after there is a victim: a run that is over before its first fault shows nothing.
+    """
     sent, limit = 0, time.monotonic() + _HUNG_SECONDS
-    while sent < most and time.monotonic() < limit and driver.wait(rng.expovariate(1 / seconds)) is None:
+    driver.wait(until=lambda: bool(victims()))
+    driver.wait(rng.uniform(0, seconds / 4))
+    while sent < most and time.monotonic() < limit and driver.process.poll() is None:
         if found := victims():
             with suppress(ProcessLookupError):
                 os.kill(rng.choice(found), number)
                 sent += 1
+        driver.wait(rng.expovariate(1 / seconds))
     return sent
 
 

@@ -32,7 +32,7 @@ from .two_hosts import HOST_FAULTS, may_have_hosts
 __all__ = ["FAULTS", "fault_all"]
 
 _STAGES = ("", "finetune", "extract tiny random:0, skin", "svm tuned", "report")
-_EVERY_SECONDS = 12.0
+_EVERY_SECONDS = {"study": 12.0, "extract": 4.0, "train-svm": 4.0}
 _MOST_IN_A_RUN = 8
 
 
@@ -78,9 +78,11 @@ def _harassed(
         bench.begin(what, first)
         mend()
         driver = bench.drive(what, place)
-        now = harass(bench, driver, victims, min(most - sent, _MOST_IN_A_RUN), rng, _EVERY_SECONDS, number)
-        where = f"{what} from {first or 'the start'}"
-        bench.judge(counts, where, driver, lambda: bench.drive(what, place), max(now, 1))
+        now = harass(
+            bench, driver, victims, min(most - sent, _MOST_IN_A_RUN), rng, _EVERY_SECONDS[what], number
+        )
+        where = what if what != "study" else f"study from {first or 'the start'}"
+        bench.judge(counts, where, driver, lambda: bench.drive(what, place), now)
         sent, rounds = sent + now, rounds + 1
         if rounds > 3 * most:
             counts.wrong.append(f"{where}: no victim was found")
@@ -369,6 +371,17 @@ def ray_killed(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: r
     )
 
 
+def ray_head_killed(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: random.Random) -> None:
+    """Kill the process that holds Ray's state; the driver has to say that the cluster was lost, and a new one resumes."""
+    for _ in range(most):
+        bench.begin("study", "finetune")
+        driver = bench.drive("study", "ray")
+        _wait_for_job(bench, driver, "finetune")
+        for number in bench.having("gcs_server"):
+            os.kill(number, signal.SIGKILL)
+        bench.judge(counts, "Ray's head killed", driver, lambda: bench.drive("study", "ray"))
+
+
 FAULTS = (
     ClusterFault("study on Dask, job's process killed", child_killed, 0.2),
     ClusterFault("extract --parts 3 on Dask, job's process killed", part_killed, 0.12),
@@ -386,6 +399,7 @@ FAULTS = (
     ClusterFault("shared disk full", disk_full, 0.02),
     ClusterFault("disk of temporary files full", scratch_full, 0.02),
     ClusterFault("Ray worker killed", ray_killed, 0.08, ("ray",)),
+    ClusterFault("Ray head killed", ray_head_killed, 0.01, ("ray",)),
     *(ClusterFault(name, do, 0.01, ("distributed", "cryptography")) for name, do in HOST_FAULTS),
 )
 

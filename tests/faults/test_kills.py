@@ -55,6 +55,7 @@ def alone(name: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_verb_loses_nothing_and_resumes(tmp_path: Path) -> None:
     alone("killed", tmp_path)
 
@@ -63,6 +64,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_completes(tmp_path: Path) 
     alone("full", tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_lost_or_changed_is_seen(tmp_path: Path) -> None:
     alone("seen", tmp_path)
 

@@ -70,7 +70,7 @@ class Bench:
     def write(self, number: int, say: Callable[[str], None]) -> int:
         rng, store, done = random.Random(f"{self.seed}-{number}"), FeatureStore(self.store), 0
         with (self.reports / f"writer-{number}").open("w") as report:
-            while time.monotonic() < self.end:
+            while not done or time.monotonic() < self.end:
                 unwanted = rng.random() < 0.2
                 numbers = range(_IMAGES, _IMAGES + _UNWANTED) if unwanted else range(_IMAGES)
                 chosen = rng.sample(numbers, rng.randint(1, _ROWS))
@@ -83,7 +83,7 @@ class Bench:
 
     def read(self, number: int, say: Callable[[str], None]) -> int:
         rng, store, done = random.Random(f"{self.seed}-reader-{number}"), FeatureStore(self.store), 0
-        while time.monotonic() < self.end:
+        while not done or time.monotonic() < self.end:
             if not (known := self.reported()):
                 continue
             chosen = rng.sample(known, min(_SAMPLE, len(known))) + known[-1:]
@@ -96,14 +96,14 @@ class Bench:
 
     def compact(self, number: int, say: Callable[[str], None]) -> int:
         done = 0
-        while time.monotonic() < self.end:
+        while not done or time.monotonic() < self.end:
             compact(self.store)
             done += 1
         return done
 
     def prune(self, number: int, say: Callable[[str], None]) -> int:
         done = 0
-        while time.monotonic() < self.end:
+        while not done or time.monotonic() < self.end:
             if prune(self.store, damaged=True, keep=KEYS[:_IMAGES]).damaged:
                 say("a sound block was taken for a damaged one")
             done += 1

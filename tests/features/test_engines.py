@@ -106,8 +106,8 @@ print(seen)
     ("backend", "off", "on"),
     [
         ("tensorflow", [False], [True]),
-        ("torch", [False, False], [True, True]),
-        ("jax", ["float32"], ["tensorfloat32"]),
+        pytest.param("torch", [False, False], [True, True], marks=pytest.mark.slow),
+        pytest.param("jax", ["float32"], ["tensorfloat32"], marks=pytest.mark.slow),
     ],
 )
 def test_tf32_is_off_unless_wanted_and_put_back(backend, off, on, monkeypatch):

@@ -344,6 +344,7 @@ def test_a_source_task_trains_on_all_images_and_records_them(squares: Path, tmp_
         again(squares, tmp_path, weights=source.path, arm="target")
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_micro_batch(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +367,7 @@ def test_out_of_memory_halves_the_micro_batch(
     assert weights_of(halved) == weights_of(parts)
 
 
+@pytest.mark.slow
 def test_the_device_decides_no_record_and_no_weight(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:

@@ -176,6 +176,26 @@ def test_a_place_that_is_lost_is_one_clear_error(tmp_path: Path, monkeypatch: py
     release.set()
 
 
+def test_jobs_at_a_place_that_is_lost_are_not_cancelled_there(tmp_path: Path) -> None:
+    class Deaf(Future[dict[str, Any]]):
+        def cancel(self) -> bool:
+            raise AssertionError("cancelled where nobody is")
+
+    class Lost(StandIn):
+        def _submit(self, task: Mapping[str, Any]) -> Future[dict[str, Any]]:
+            self.tasks.append(task)
+            if len(self.tasks) == 1:
+                return Deaf()
+            self.up = False
+            failed: Future[dict[str, Any]] = Future()
+            failed.set_exception(OSError("gone"))
+            return failed
+
+    stand_in = Lost(done)
+    with pytest.raises(ClusterError, match="was lost"):
+        run(stand_in, tmp_path, job("one"), job("two"))
+
+
 def test_a_signal_is_told_through_the_lease_and_what_waits_is_not_begun(tmp_path: Path) -> None:
     def stop(task: Mapping[str, Any]) -> Mapping[str, Any]:
         os.kill(os.getpid(), signal.SIGTERM)

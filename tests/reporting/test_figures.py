@@ -219,7 +219,12 @@ def misplaced(figure: Figure) -> list[object]:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("count", "classes", "folds"),
-    [(1, 2, 4), (2, 2, 1), (3, 4, 2), pytest.param(12, 2, 2, marks=pytest.mark.slow)],
+    [
+        (1, 2, 4),
+        (2, 2, 1),
+        pytest.param(3, 4, 2, marks=pytest.mark.slow),
+        pytest.param(12, 2, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_titles_legends_and_panels_lie_apart(
     arms: Callable[..., Summary], count: int, classes: int, folds: int

@@ -210,7 +210,7 @@ def test_paper_shows_everything(browser: Any, made: Report) -> None:
     assert page.locator("details:not([open])").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_violation(browser: Any, axe: str, made: Report, scheme: str) -> None:
     page = Visit(browser, made, scheme).page
     page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")

@@ -49,7 +49,7 @@ def test_every_table_compiles_and_fits_a_page(made: Report, tmp_path: Path) -> N
     assert unfit(said) == []
 
 
-@pytest.mark.parametrize(("count", "classes"), [(1, 2), (5, 4), (12, 2)])
+@pytest.mark.parametrize(("count", "classes"), [(1, 2), (5, 4), pytest.param(12, 2, marks=pytest.mark.slow)])
 def test_tables_of_long_names_fit_a_page(
     arms: Callable[..., Summary], count: int, classes: int, tmp_path: Path
 ) -> None:

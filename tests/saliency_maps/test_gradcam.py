@@ -141,7 +141,8 @@ np.save(sys.argv[3], grad_cam(halve(network), np.load(sys.argv[2]), lambda x: (f
 """
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_backends_agree(backend, network, tmp_path):
     import keras
 

@@ -44,7 +44,7 @@ def _is_chance(means: list[float]) -> bool:
     return abs(np.mean(means) - 0.5) < 3 * np.std(means, ddof=1) / np.sqrt(len(means))
 
 
-@pytest.mark.parametrize("preset", list(SvmSettings.presets))
+@pytest.mark.parametrize("preset", ["default", pytest.param("paper", marks=pytest.mark.slow)])
 def test_permuted_labels_score_as_chance(relu_features, preset: str) -> None:
     features, positive = relu_features(60, 40, signal=6.0)
     settings = SvmSettings.make({"preset": preset, "inner_splits": 3, "costs": COARSE})
@@ -77,7 +77,7 @@ def test_a_search_that_looks_at_the_test_part_would_be_seen(relu_features) -> No
     assert not _is_chance(means)
 
 
-@pytest.mark.parametrize("preset", list(SvmSettings.presets))
+@pytest.mark.parametrize("preset", ["default", pytest.param("paper", marks=pytest.mark.slow)])
 def test_groups_that_carry_the_label_score_as_chance(preset: str) -> None:
     """Rows of a group are near copies with one label by chance: known groups would be recognised, and must not be."""
     settings = SvmSettings.make({"preset": preset, "inner_splits": 3, "costs": COARSE})

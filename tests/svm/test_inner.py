@@ -123,7 +123,9 @@ def test_inner_scores_have_the_same_bytes_for_any_number_of_workers(
     assert kept[0].read_bytes() == kept[1].read_bytes()
 
 
-@pytest.mark.parametrize(("preset", "method"), [("default", "sigmoid"), ("paper", "isotonic")])
+@pytest.mark.parametrize(
+    ("preset", "method"), [pytest.param("default", "sigmoid", marks=pytest.mark.slow), ("paper", "isotonic")]
+)
 def test_probabilities_stand_in_predictions_record_model_and_report(
     make: Make, relu_features: Draw, tmp_path: Path, preset: str, method: str
 ) -> None:

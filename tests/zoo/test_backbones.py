@@ -86,8 +86,8 @@ class _Asked(Exception):
         "mobilenet_v2_0.35",
         "mobilenet_v3_small_minimalistic",
         "efficientnet_b0",
-        "nasnet_mobile",
-        "resnet50_v2",
+        pytest.param("nasnet_mobile", marks=pytest.mark.slow),
+        pytest.param("resnet50_v2", marks=pytest.mark.slow),
         "xception",
     ],
 )

@@ -61,7 +61,8 @@ def computed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_backends_agree(backend, computed):
     import keras
 

@@ -45,12 +45,12 @@ class ImportSettings(PlaceOptions):
     missing: str = choice(
         "fail",
         ("fail", "leave-out"),
-        "What images of the manifest without a row lead to: an error, or a gap.",
+        "What missing images lead to. For images without a row: an error, or a gap.",
     )
     unmatched: str = choice(
         "fail", ("fail", "ignore"), "What rows of images that the manifest does not have lead to."
     )
-    arm: str | None = text(None, "Also name the store as that of an arm, for `featx train-svm --arm NAME`.")
+    arm: str | None = text(None, "Name of the arm, for `featx train-svm --arm NAME`; its file is written.")
 
     def check(self) -> None:
         """Refuse a name that is not a good folder name."""

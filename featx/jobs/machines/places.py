@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ __all__ = ["Place", "given_executor", "open_place", "parse_place"]
 Task = Mapping[str, Any]
 _MOST_WAITING = 1000
 _LOOPBACK = "127.0.0.1"
+_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,8 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Ray gives up after half a minute otherwise, which a busy machine may need.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
+    # Ray ends this process otherwise, before the scheduler has said that the cluster was lost.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "180")
     with _library("ray"):
         import ray
     logging.getLogger("ray").setLevel(logging.WARNING)
@@ -242,22 +246,40 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
         )
     except Exception as error:  # Ray raises errors of no class of its own
         raise ClusterError(f"Ray at {address or 'this machine'} cannot be used: {error}") from error
+    head = ray.get_runtime_context().gcs_address
     remote = ray.remote(max_retries=0)(run_job)
     each = cores or (1 if address else None)
 
+    known: dict[str, Mapping[str, float]] = {}
+
+    def nodes() -> dict[str, Mapping[str, float]]:
+        # A question to a cluster that has gone would wait for minutes.
+        if _answers(head):
+            living = [node for node in ray.nodes() if node["Alive"]]
+            known.clear()
+            known.update((node["NodeManagerHostname"], node["Resources"]) for node in living)
+        return known
+
+    def has(what: str) -> int:
+        return int(sum(there.get(what, 0) for there in nodes().values()))
+
     def total() -> int:
-        return max(1, int(ray.cluster_resources().get("CPU", 1)) // (each or 1))
+        return max(1, has("CPU") // (each or 1))
 
     def node_slots() -> dict[str, int]:
-        nodes = {node["NodeManagerHostname"]: node["Resources"].get("CPU", 1) for node in ray.nodes()}
-        return {"": 1, **{name: max(1, int(cores) // (each or 1)) for name, cores in nodes.items()}}
+        return {
+            "": 1,
+            **{name: max(1, int(there.get("CPU", 1)) // (each or 1)) for name, there in nodes().items()},
+        }
 
     def submit(task: Task) -> Future[dict[str, Any]]:
-        there = ray.cluster_resources()
         # What no machine has would be waited for in vain.
-        memory = min(task["memory"], int(there.get("memory", 0)) // total())
-        gpus = bool(task["gpus"] and there.get("GPU"))
-        options = {"num_cpus": each or 1, "num_gpus": int(gpus), "memory": memory}
+        memory = min(task["memory"], has("memory") // total())
+        options = {
+            "num_cpus": each or 1,
+            "num_gpus": int(bool(task["gpus"]) and has("GPU") > 0),
+            "memory": memory,
+        }
         future: Future[dict[str, Any]] = remote.options(**options).remote(dict(task)).future()
         return future
 
@@ -268,10 +290,21 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
             node_slots,
             total,
             cores=each,
-            alive=ray.is_initialized,
+            alive=lambda: ray.is_initialized() and _answers(head),
         )
     finally:
-        ray.shutdown()
+        if _answers(head):
+            ray.shutdown()
+
+
+def _answers(address: str) -> bool:
+    """Tell whether something listens there; Ray's client says that it is connected when its cluster has gone."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _make_ray_token() -> None:

@@ -7,10 +7,9 @@ import pytest
 
 import featx
 from featx.errors import ConfigError, InputError, MissingFeaturesError, RunError
-from featx.features import facts, import_features
+from featx.features import facts, import_features, recipe_of
 from featx.reporting import collect
 from featx.reporting.arm_facts import cost_of, origin
-from featx.saliency_maps.maps import recipe_of
 
 
 @pytest.fixture
@@ -139,5 +138,5 @@ def test_a_svm_is_trained_and_reported_on_them(tmp_path, images):
     cost = cost_of(series)
     assert (cost.backbone, cost.layer, cost.parameters, cost.images_per_second) == ("derm", "", None, None)
     assert origin(runs[0].record) == "imported"
-    with pytest.raises(RunError, match="were imported"):
+    with pytest.raises(RunError, match="are imported"):
         recipe_of(runs[0], runs[0].record.features["digest"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 from featx.errors import ClusterError, ConfigError
 from featx.images import read_keys
-from featx.jobs.machines.places import _dask_place, given_executor, open_place, parse_place
+from featx.jobs.machines.places import _answers, _dask_place, given_executor, open_place, parse_place
 from featx.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
@@ -161,6 +162,13 @@ def test_a_ray_cluster_of_this_machine_runs_jobs(data: Path, tmp_path: Path, mak
         assert place.total() == 1
         assert place.submit(hashing(make_task, data, tmp_path, "one")).result()["event"] == "done"
     assert len(read_keys(tmp_path / "one.csv")) == 24
+
+
+def test_a_cluster_that_has_gone_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert _answers(address)
+    assert not _answers(address)
 
 
 def _listening() -> set[str]:

@@ -36,7 +36,11 @@ def feature(model, pixels: np.ndarray) -> np.ndarray:
 
 # Between them: statistics, layers with own and with numbered names, sequential parts, two layers on top.
 @pytest.mark.parametrize(
-    ("name", "function"), [("mobilenet_v3_small", "MobileNetV3Small"), ("convnext_tiny", "ConvNeXtTiny")]
+    ("name", "function"),
+    [
+        ("mobilenet_v3_small", "MobileNetV3Small"),
+        pytest.param("convnext_tiny", "ConvNeXtTiny", marks=pytest.mark.slow),
+    ],
 )
 def test_files_of_keras_give_the_features_of_keras(name, function, tmp_path, images, legacy):
     import keras
@@ -60,6 +64,7 @@ def test_files_of_keras_give_the_features_of_keras(name, function, tmp_path, ima
         )
 
 
+@pytest.mark.slow
 def test_efficientnet_by_path_is_efficientnet_by_name(tmp_path, images, legacy, monkeypatch):
     """The published files hold deviations for variances; Keras makes up for it only under `imagenet`."""
     import keras
