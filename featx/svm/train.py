@@ -45,10 +45,11 @@ from featx.svm.fused.joined_store import FusedMember, JoinedStore, fused_name, j
 from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
 from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
 from featx.svm.model import MODEL, SvmModel, model_bytes
-from featx.svm.problems import Decision, pool_groups
+from featx.svm.problems import Decision
 from featx.svm.search import Search
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.svm_predictions import plain_predictions, pooled_predictions
 from featx.svm.svm_records import (
     FoldOutcome,
     chosen_costs,
@@ -156,14 +157,13 @@ def _inner(
     images = shelf.rows[train]
 
     def predictions(parts: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
-        rows = _predictions(work, "", images, scores)
-        return _pooled(
-            work,
-            [
-                dataclasses.replace(row, fold=str(part), strata={})
-                for row, part in zip(rows, parts, strict=True)
-            ],
-        )
+        rows = [
+            dataclasses.replace(row, fold=str(part), strata={})
+            for row, part in zip(
+                plain_predictions(work.images.labelled, "", images, scores), parts, strict=True
+            )
+        ]
+        return pooled_predictions(rows, work.settings, work.images.labelled.task.positive)
 
     try:
         parts = inner_parts(work_groups(work, images), work.images.labelled.targets[images], work.seed)
@@ -189,7 +189,10 @@ def _predict(work: SvmWork, fold: str, store: FeatureStore, model: SvmModel, tes
     if not len(test):
         return []
     scores = model.scores(read_rows(store, work.images, test, work.settings.views), store.digest)
-    predictions = _pooled(work, _predictions(work, fold, test, scores))
+    labelled = work.images.labelled
+    predictions = pooled_predictions(
+        plain_predictions(labelled, fold, test, scores), work.settings, labelled.task.positive
+    )
     if model.calibration is None:
         return predictions
     pooled = np.array([[row.scores[name] for name in model.scored] for row in predictions])
@@ -198,29 +201,6 @@ def _predict(work: SvmWork, fold: str, store: FeatureStore, model: SvmModel, tes
         dataclasses.replace(row, probabilities=dict(zip(model.scored, line.tolist(), strict=True)))
         for row, line in zip(predictions, chances, strict=True)
     ]
-
-
-def _predictions(
-    work: SvmWork, fold: str, images: _Ints, scores: npt.NDArray[np.float64]
-) -> list[Prediction]:
-    labelled = work.images.labelled
-    return [
-        Prediction(
-            id=labelled.ids[row],
-            fold=fold,
-            group=str(labelled.groups[row]),
-            actual=str(labelled.classes[row]),
-            scores=dict(zip(labelled.task.scored, line.tolist(), strict=True)),
-            strata={name: values[row] for name, values in labelled.strata.items()},
-        )
-        for row, line in zip(images, scores, strict=True)
-    ]
-
-
-def _pooled(work: SvmWork, predictions: list[Prediction]) -> list[Prediction]:
-    pool = work.settings.group_scores
-    positive = work.images.labelled.task.positive
-    return predictions if pool == "none" else pool_groups(predictions, pool, positive)
 
 
 def _outcome(
