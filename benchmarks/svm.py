@@ -43,7 +43,7 @@ from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers.linalg import cholesky, cholesky_solve, one_blas_thread
-from featx.svm.solving import make_solver
+from featx.svm.solvers.solving import make_solver
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
 GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000, 100_000)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from featx.features import ImportSettings
+
 from . import batch, flags
 from .bars import progress
 
@@ -50,7 +52,7 @@ def _for_each(stores: Iterable[Path], work: Callable[[Path], None]) -> None:
 
 @click.group()
 def cache() -> None:
-    """List, verify, export and tidy feature stores.
+    """List, verify, export, import and tidy feature stores.
 
     STORES are feature stores, or folders that hold some. Default: all stores of the cache.
     """
@@ -169,6 +171,41 @@ def export(
     else:
         names, keys = manifest_keys(manifest, root=root, cache=cache, allow_outside=allow_outside)
     click.echo(run_export(store, output, format, keys, names))
+
+
+@cache.command(
+    "import",
+    epilog=flags.example(
+        "featx cache import derm.npz --name derm-foundation --manifest lesions.csv --arm derm"
+    ),
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@flags.of(ImportSettings)
+@flags.JSON
+@batch.recorded
+def import_(files: tuple[Path, ...], as_json: bool, **values: Any) -> None:
+    """Make a feature store of features that another program wrote.
+
+    FILE is .npz, .npy (with a CSV of names beside it), .csv, .tsv, .parquet or .h5, or a folder of them. Rows are
+    matched with the images of the manifest by id, file name or path. Prints the folder of the store. Nothing is written
+    if a row is missing, repeated, not finite or of no image.
+    """
+    from featx.digest import canonical
+    from featx.features import import_features
+
+    done = import_features(files, **flags.given(values), progress=progress())
+    left = [
+        (len(done.missing), "images without a row"),
+        (len(done.unmatched), "rows of no image"),
+        (len(done.ignored), "other columns"),
+    ]
+    apart = "".join(f", {count} {what} left out" for count, what in left if count)
+    batch.say(f"{done.images} images x {done.width}, {done.new} of them new{apart}")
+    batch.results([done.store])
+    if as_json:
+        flags.print_json(canonical(done))
+    else:
+        click.echo(str(done.store))
 
 
 @cache.command(epilog=flags.example("featx cache prune --damaged --dry-run"))

@@ -54,12 +54,14 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
 
 
 def _record(run: Any, auc: float) -> dict[str, Any]:
+    from featx.svm import chosen_costs
+
     return {
         "path": str(run.path),
         "fold": run.record.fold,
         "auc": None if auc != auc else auc,
         "external": _external(run),
-        "C": {name: one["C"] for name, one in run.record.search["classes"].items()},
+        "C": chosen_costs(run.record),
         "not_converged": run.record.convergence["not_converged"],
         "warnings": list(run.record.warnings),
     }

@@ -2,7 +2,7 @@ from .data import Folds, Manifest, make_folds, read_manifest
 from .deploy import ExportedModel, PredictionTable, export_model, finalize, predict, write_card
 from .errors import FeatxError
 from .external import ExternalScores, external_scores
-from .features import Extraction, FeatureStore, extract
+from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
 from .reporting import Report, compare_arms
 from .runs import Run, read_runs
@@ -10,16 +10,19 @@ from .saliency_maps import Saliency, saliency
 from .stats import Comparison
 from .study import StudyOutcome, report, run_study
 from .svm import LinearSVM, train_svm
+from .zoo import CustomBackbone
 
 __version__: str
 __all__ = [
     "Comparison",
+    "CustomBackbone",
     "ExportedModel",
     "ExternalScores",
     "Extraction",
     "FeatureStore",
     "FeatxError",
     "Folds",
+    "ImportedFeatures",
     "LinearSVM",
     "Manifest",
     "PredictionTable",
@@ -34,6 +37,7 @@ __all__ = [
     "extract",
     "finalize",
     "finetune",
+    "import_features",
     "make_folds",
     "predict",
     "read_manifest",

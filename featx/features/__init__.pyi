@@ -3,6 +3,8 @@ from .device_choice import TakenDevice, take_device
 from .extract_settings import EngineOptions, ExtractSettings, FeatureOptions
 from .extraction import Extraction, extract, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
+from .imported.feature_import import ImportedFeatures, import_features
+from .imported.import_settings import ImportSettings
 from .planning import missing_keys, targets
 from .store import RECIPE, FeatureStore
 from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
@@ -14,6 +16,8 @@ __all__ = [
     "Extraction",
     "FeatureOptions",
     "FeatureStore",
+    "ImportSettings",
+    "ImportedFeatures",
     "TakenDevice",
     "arm_file",
     "compact",
@@ -22,6 +26,7 @@ __all__ = [
     "facts",
     "failure_message",
     "find_stores",
+    "import_features",
     "manifest_keys",
     "missing_keys",
     "network_of",

@@ -210,7 +210,7 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
     Raises
     ------
     RunError
-        If the record does not list such features.
+        If the record does not list such features, or they were imported or are those of a fused arm.
     StaleStoreError
         If this featx decodes or prepares images in another way than when the features were extracted.
     """
@@ -220,6 +220,11 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
             f"{run.path}: the record of the run does not list the features of its model; train it again"
         )
     recipe: Mapping[str, Any] = found["recipe"]
+    if recipe.get("kind"):
+        raise RunError(
+            f"{run.path}: its features are {recipe['kind']} ({recipe['backbone']}) and not those of one network of featx; "
+            "give runs of an arm of one network"
+        )
     now = {"preparation": preparation_key(recipe["preparation"]["name"]), "decode": DECODE_VERSION}
     stale = [name for name, value in now.items() if recipe[name] != value]
     if stale:

@@ -21,7 +21,7 @@ from featx.files import folder_aside, write_json
 from featx.gpus import Device
 from featx.machine import usable_cores
 from featx.progress import Progress
-from featx.zoo import Cost, count_costs
+from featx.zoo import Cost, count_costs, features_of
 
 if TYPE_CHECKING:
     from featx.zoo import Network
@@ -32,6 +32,7 @@ __all__ = [
     "Batch",
     "Deviation",
     "Engine",
+    "FunctionEngine",
     "KerasEngine",
     "OpenVinoEngine",
     "Outputs",
@@ -193,6 +194,21 @@ class KerasEngine:
         with self._scope():
             outputs = self._function(batch)
         return lambda: [_array(output) for output in outputs]
+
+
+class FunctionEngine:
+    """A user's function on batches, on the device that it chooses."""
+
+    name = "function"
+    in_flight = 1
+
+    def __init__(self, backbone: str) -> None:
+        self._backbone = backbone
+
+    def start(self, batch: Batch) -> Callable[[], Outputs]:
+        """Run on a batch of pixels; the result returns the features."""
+        features = features_of(self._backbone, batch)
+        return lambda: [features]
 
 
 def _array(output: Any) -> Features:

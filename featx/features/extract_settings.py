@@ -67,7 +67,7 @@ class _Networks(Options):
 
     backbone: str | Sequence[str] = texts(
         REQUIRED,
-        "Pre-trained network of the zoo; may be repeated. Networks of one input size and preparation share one pass "
+        "Pre-trained network of the zoo, or module:function of your own (docs/own-backbone.md); may be repeated. Networks of one input size and preparation share one pass "
         "over the images.",
         short="-m",
     )

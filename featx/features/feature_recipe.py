@@ -136,4 +136,4 @@ def folder_name(recipe: Recipe) -> str:
     True
     """
     label = "".join(char if char.isalnum() or char in "._+" else "-" for char in recipe.weights_label)
-    return f"{recipe.backbone}-{label or 'weights'}-{short(recipe.digest)}"
+    return f"{recipe.backbone.replace(':', '-')}-{label or 'weights'}-{short(recipe.digest)}"

@@ -155,7 +155,7 @@ def _run_on(
     for store, fact in zip(stores, facts, strict=True):
         store.write_cost({**(store.cost or {"images_per_second": None}), **fact})
     built = time.perf_counter() - begun
-    weights = 4 * sum(max(cost.parameters for cost in layers) for layers in costs)
+    weights = 4 * sum(max(cost.parameters or 0 for cost in layers) for layers in costs)
     failures: list[ImageFailure] = []
     wanted = _ordered(needed, sources)
     prepare = _prepare(settings, needed[0].target)
@@ -303,6 +303,8 @@ def _engine(settings: ExtractSettings, pending: Sequence[PendingTarget]) -> str:
     chosen = settings.chosen_engine(*lower[:1])
     if chosen == "keras" or settings.engine != "auto" or lower:
         return chosen
+    if any(item.target.backbone.is_own for item in pending):
+        return "keras"
     loads = [
         NetworkLoad(
             item.target.backbone,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.digest import short
-from featx.errors import ConfigError, StoreError
+from featx.errors import BackboneError, ConfigError, StoreError
 from featx.files import write_aside
 from featx.gpus import Device
 from featx.images import DECODE_VERSION, PRESETS, preparation_key
@@ -23,14 +23,18 @@ from featx.zoo import (
     Backbone,
     Cost,
     Weights,
+    check_own,
+    checked_size,
     count_costs,
     estimated_multiply_adds,
     find_backbone,
+    load_own,
     resolve_weights,
 )
 
 from .engines import (
     Engine,
+    FunctionEngine,
     KerasEngine,
     OpenVinoEngine,
     Outputs,
@@ -174,6 +178,8 @@ def targets(
 
 def _target(backbone: Backbone, weights: Weights, settings: FeatureOptions, cache: Path) -> ExtractionTarget:
     chosen = _pixels(backbone, weights, settings)
+    if backbone.is_own:
+        _check_own(backbone, settings, chosen)
     layers = tuple(settings.layers) or (backbone.layer,)
     recipes = tuple(_recipe(backbone, weights, layer, chosen, settings) for layer in layers)
     return ExtractionTarget(
@@ -183,6 +189,22 @@ def _target(backbone: Backbone, weights: Weights, settings: FeatureOptions, cach
         recipes=recipes,
         folders=tuple(_folder(cache, recipe) for recipe in recipes),
     )
+
+
+def _check_own(backbone: Backbone, settings: FeatureOptions, chosen: Mapping[str, Any]) -> None:
+    """Refuse what a user's own network cannot be asked for."""
+    check_own(backbone, tuple(settings.layers))
+    checked_size(backbone, chosen["image_size"])
+    if chosen["precision"] not in ("float32", "tf32"):
+        raise BackboneError(
+            f"{backbone.name} is your own function and computes in its own arithmetic; leave out --precision, got "
+            f"{chosen['precision']!r}"
+        )
+    if settings.engine == "openvino" and not load_own(backbone.name).is_keras:
+        raise BackboneError(
+            f"{backbone.name} is a function on batches and no Keras model, so that it cannot be exported to OpenVINO; leave "
+            "out --engine"
+        )
 
 
 def _pixels(backbone: Backbone, weights: Weights, settings: FeatureOptions) -> dict[str, Any]:
@@ -239,7 +261,7 @@ def _folder(cache: Path, recipe: Recipe) -> Path:
     named = folder / folder_name(recipe)
     if named.is_dir():
         return named
-    same = sorted(folder.glob(f"{recipe.backbone}-*-{short(recipe.digest)}"))
+    same = sorted(folder.glob(f"{recipe.backbone.replace(':', '-')}-*-{short(recipe.digest)}"))
     return next((path for path in same if _follows(path, recipe)), named)
 
 
@@ -376,6 +398,12 @@ class LoadedNetwork:
         self._progress = progress
         self._networks = networks
 
+    @property
+    def _is_function(self) -> bool:
+        """Whether the network is a user's callable and no Keras model."""
+        backbone = self.target.backbone
+        return backbone.is_own and not load_own(backbone.name).is_keras
+
     def _build(self, policy: str) -> Network:
         import keras
 
@@ -403,6 +431,8 @@ class LoadedNetwork:
     @cached_property
     def engine(self) -> Engine:
         """The engine that runs it at the wanted precision."""
+        if self._is_function:
+            return FunctionEngine(self.target.backbone.name)
         if self._wanted == "openvino":
             try:
                 return self._openvino(self.target.precision)
@@ -434,6 +464,8 @@ class LoadedNetwork:
 
     def costs(self) -> tuple[Cost, ...]:
         """Count what each layer costs; that of an export was counted when it was made, without importing Keras now."""
+        if self._is_function:
+            return (Cost(load_own(self.target.backbone.name).parameters, None),)
         if self.engine.name == "openvino":
             return export_costs(export_folder(self.target, self._settings, self._cache))
         return count_costs(self.network.model)
@@ -465,7 +497,7 @@ class LoadedNetwork:
     def _reference(self) -> Engine:
         return (
             self.engine
-            if self.engine is self.exact and self.engine.name == "keras"
+            if self.engine is self.exact and self.engine.name != "openvino"
             else self._keras("float32")
         )
 
@@ -489,7 +521,11 @@ class LoadedNetwork:
         outputs = [layer[rows] for layer in self._reference.start(pixels)()]
         sound = np.all([np.isfinite(layer).all(axis=1) for layer in outputs], axis=0)
         layers = [
-            "" if good else first_bad_layer(self.network.model, pixels[row : row + 1])
+            ""
+            if good
+            else "output"
+            if self._is_function
+            else first_bad_layer(self.network.model, pixels[row : row + 1])
             for row, good in zip(rows, sound, strict=True)
         ]
         return outputs, layers

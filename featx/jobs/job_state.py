@@ -66,8 +66,9 @@ class StudyJob:
         Everything that decides the result, in JSON types: contents of files, not their paths.
     arguments : mapping
         Keyword arguments of the verb, in JSON types, ``manifest`` (or ``paths``) among them.
-    takes : mapping of str to str
-        Argument to the digest of the job whose result is its value.
+    takes : mapping of str to str or tuple of str
+        Argument to the digest of the job whose result is its value. Of several, the results are joined; a text that is
+        no digest of a job stands for itself.
     needs : tuple of str
         Digests of the jobs that must be finished first.
     images : int
@@ -82,7 +83,7 @@ class StudyJob:
     name: str
     identity: Mapping[str, Any]
     arguments: Mapping[str, Any]
-    takes: Mapping[str, str] = field(default_factory=dict)
+    takes: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     images: int = 0
     speed: str = ""

@@ -139,9 +139,17 @@ class Scheduler:
             self.states[part.digest] = State("pending") if state.name == "failed" else state
         return [*(part for part in parts if not self._is_done(part.digest)), job]
 
+    def _taken(self, name: str, keys: str | tuple[str, ...]) -> Any:
+        """Return what a job takes of the results of others."""
+        if isinstance(keys, str):
+            return self.states[keys].result[name]
+        return [
+            item for key in keys for item in (self.states[key].result[name] if key in self.states else [key])
+        ]
+
     def _submit(self, job: StudyJob) -> None:
         folder = write_started(job, self.output)
-        taken = {name: self.states[key].result[name] for name, key in job.takes.items()}
+        taken = {name: self._taken(name, keys) for name, keys in job.takes.items()}
         if job.kind not in self._told_kinds:
             self._told_kinds.add(job.kind)
             self._progress.say(f"{KINDS[job.kind]} ...")

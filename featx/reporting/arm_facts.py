@@ -223,6 +223,8 @@ def _where(block: Mapping[str, Any]) -> str:
 
 
 def _parameters(name: str, layer: str) -> int | None:
+    if ":" in name:  # a user's own function, which a report does not import
+        return None
     try:
         backbone = find_backbone(name)
     except BackboneError:

@@ -113,6 +113,27 @@ class _Step:
     backbone: str
 
 
+@dataclass(frozen=True)
+class _Features:
+    """What an arm's SVM is trained on: for the job's identity, arguments, `takes` and `needs`."""
+
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    takes: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+
+def _joined(method: str, titles: list[str], members: list[_Features]) -> _Features:
+    """Join the features of the members of a fused arm, in their order; stores that exist stand by their paths."""
+    taken: list[str] = []
+    for one in members:
+        taken += one.arguments.get("features") or [str(key) for key in one.takes.values()]
+    fused = {"fuse": method, "member": titles}
+    given = [one.identity.get("features") or list(one.takes.values()) for one in members]
+    needs = tuple(dict.fromkeys(key for one in members for key in one.needs))
+    return _Features({**fused, "features": given}, fused, {"features": tuple(taken)}, needs)
+
+
 @dataclass
 class _Planner:
     study: Study
@@ -246,13 +267,8 @@ class _Planner:
         )
 
     def _svm(self, name: str, target: TargetData, task: str, arm_name: str, backbone: str) -> StudyJob:
-        arm, data = self.study.arms[arm_name], self.inputs.data(name)
-        weights = self._sources(arm, backbone)
-        if arm.finetune:
-            weights = self._tuned(name, task, arm, backbone, weights)
-        extraction = self._extract(name, data.preparation, backbone, weights)
-        # External images get the pixels that the network and the SVM of this target know.
-        external = [self._extract(other, data.preparation, backbone, weights) for other in target.test]
+        data = self.inputs.data(name)
+        features = self._features(name, target, task, arm_name, backbone)
         tested, test = self._tested(target)
         folds, seen = self.inputs.folds(name, task, target.protocol)
         title = self.study.title_of(arm_name, backbone)
@@ -270,19 +286,21 @@ class _Planner:
                 "settings": canonical(SvmSettings.make(search)),
                 "missing": self.study.svm["missing"],
                 "seed": self.study.seed,
+                **features.identity,
                 **tested,
             },
             {
                 **data.place,
                 **options,
+                **features.arguments,
                 "task": task,
                 "protocol": target.protocol,
                 "arm": title,
                 "seed": self.study.seed,
                 **test,
             },
-            takes={"features": extraction.digest},
-            needs=tuple(dict.fromkeys(job.digest for job in (extraction, *external))),
+            takes=features.takes,
+            needs=features.needs,
             images=sum(len(fold.train) for fold in folds.folds),
             speed="svm",
             parts=tuple(fold.name for fold in folds.folds),
@@ -303,6 +321,27 @@ class _Planner:
         digests = [[other, data.digest] for other, data in read.items()]
         return {**rules, "test": digests}, {**rules, "test": places}
 
+    def _features(self, name: str, target: TargetData, task: str, arm_name: str, backbone: str) -> _Features:
+        """Plan the features of an arm, or find those that it is given."""
+        arm = self.study.arms[arm_name]
+        if arm.features:
+            stores = self.inputs.stores(name, arm_name)
+            for other in target.test:
+                self.inputs.stores(other, arm_name)
+            digests = [store.digest for store in stores]
+            return _Features({"features": digests}, {"features": [str(store.path) for store in stores]})
+        if arm.fuse:
+            members = self.study.members_of(arm_name, backbone)
+            made = [self._features(name, target, task, *member) for member in members]
+            return _joined(arm.method, [self.study.title_of(*member) for member in members], made)
+        weights = self._sources(arm, backbone)
+        if arm.finetune:
+            weights = self._tuned(name, task, arm, backbone, weights)
+        preparation = self.inputs.data(name).preparation
+        # External images get the pixels that the network and the SVM of this target know.
+        keys = [self._extract(one, preparation, backbone, weights).digest for one in (name, *target.test)]
+        return _Features(takes={"features": keys[0]}, needs=tuple(dict.fromkeys(keys)))
+
     def _report(self, name: str, svms: Sequence[StudyJob]) -> StudyJob:
         title = self.study.title or self.study.name
         options = {
@@ -322,10 +361,9 @@ class _Planner:
     def _planned(self) -> list[list[str]]:
         """List the planned comparisons as reports name arms, one for each backbone that both arms run with."""
         return [
-            [self.study.title_of(a, backbone), self.study.title_of(b, backbone)]
+            [self.study.title_of(a, one), self.study.title_of(b, other)]
             for a, b in self.study.planned
-            for backbone in self.study.backbones_of(a)
-            if backbone in self.study.backbones_of(b)
+            for one, other in self.study.shared_backbones(a, b)
         ]
 
 
@@ -352,7 +390,7 @@ def _check_published(
     study = plan.study
     wanted = {(job.arguments["weights"], job.arguments["backbone"]) for job in left}
     for name, arm in study.arms.items():
-        for backbone in arm.backbones or study.backbones:
+        for backbone in study.backbones_of(name) if arm.has_network else ():
             text = weights_source(study, arm, backbone)
             if text in ("imagenet", "preset") and (text, backbone) in wanted:
                 wanted.remove((text, backbone))
@@ -375,6 +413,7 @@ def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> N
     asked = [
         name
         for name in dict.fromkeys(str(job.arguments["backbone"]) for job in extractions)
+        if ":" not in name
         if options["pool"] != "avg" or options["layers"] not in ((), (find_backbone(name).layer,))
     ]
     problems = (

@@ -193,6 +193,35 @@ class Arm(_Table):
     finetune: bool = False
     training: Training = Field(default_factory=dict)
     backbones: Names = ()
+    features: Annotated[tuple[FilePath, ...], BeforeValidator(_several)] = ()
+    fuse: Names = ()
+    method: Literal["concat", "mean-score", "stack"] = "mean-score"
+
+    @property
+    def has_network(self) -> bool:
+        """Whether a network of the study runs for the arm itself: its features are not given or those of other arms."""
+        return not self.features and not self.fuse
+
+    @model_validator(mode="after")
+    def _given_features_alone(self) -> Arm:
+        fields = type(self).model_fields
+        # A kept study holds the defaults too.
+        given = [
+            name
+            for name in fields
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        ]
+        beside = {"features": ("title", "features"), "fuse": ("title", "fuse", "method")}
+        for key in (key for key in beside if getattr(self, key)):
+            if odd := [name for name in given if name not in beside[key]]:
+                raise ValueError(
+                    f"`{odd[0]}` has no effect beside `{key}`, for which no network runs; remove one"
+                )
+        if "method" in given and not self.fuse:
+            raise ValueError("`method` has no effect without `fuse`, the names of the arms to fuse")
+        if len(self.fuse) == 1:
+            raise ValueError(f"`fuse` needs two arms or more, got {self.fuse[0]!r} alone")
+        return self
 
 
 # What a study file may say of devices, under `extract` and under `finetune`. None of it decides a result.
@@ -261,7 +290,7 @@ class Study(_Table):
     name: Name
     title: str | None = None
     seed: int = Field(default=0, ge=0)
-    backbones: Names = Field(min_length=1)
+    backbones: Names = ()
     sources: dict[Name, SourceData] = Field(default_factory=dict)
     targets: dict[Name, TargetData] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
@@ -287,6 +316,7 @@ class Study(_Table):
         for name, arm in self.arms.items():
             found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
+            found += _unknown(f"arms.{name}.fuse", arm.fuse, self.arms) or self._odd_members(name)
             if arm.training and not arm.finetune:
                 found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
         for name, target in self.targets.items():
@@ -295,6 +325,8 @@ class Study(_Table):
                 found.append(
                     f"`targets.{name}.test` names the target itself; name other targets, or leave it out"
                 )
+        if not self.backbones and any(arm.has_network for arm in self.arms.values()):
+            found.append("`backbones` names no network; name at least one, or give every arm `features`")
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
         found += self._odd_plans()
@@ -309,6 +341,20 @@ class Study(_Table):
             raise ValueError("; ".join(found))
         return self
 
+    def _odd_members(self, name: str) -> list[str]:
+        """Say why the arms that an arm fuses do not fit together."""
+        members = self.arms[name].fuse
+        nested = [one for one in members if self.arms[one].fuse]
+        if nested:
+            return [
+                f"`arms.{name}.fuse` names {nested[0]!r}, which is a fused arm; name arms with features of their own"
+            ]
+        if len({self.backbones_of(one) for one in members if len(self.backbones_of(one)) > 1}) > 1:
+            return [
+                f"`arms.{name}.fuse` names arms that run with different `backbones`; give them one each, or the same"
+            ]
+        return []
+
     def _odd_plans(self) -> list[str]:
         """Say which planned comparisons are not of two arms, stand twice, or have no backbone to be made with."""
         found, seen = [], set[frozenset[str]]()
@@ -320,7 +366,7 @@ class Study(_Table):
                 found.append(
                     f"`planned` must compare two different arms, each pair once, got {first!r} and {second!r}"
                 )
-            elif not set(self.backbones_of(first)) & set(self.backbones_of(second)):
+            elif not self.shared_backbones(first, second):
                 found.append(f"`planned` compares {first!r} and {second!r}, which share no backbone")
             seen.add(frozenset(pair))
         return found
@@ -336,13 +382,32 @@ class Study(_Table):
         return {key: value for key, value in self.finetune.items() if key in DEVICE_KEYS}
 
     def backbones_of(self, arm: str) -> tuple[str, ...]:
-        """Name the backbones that an arm runs with: its own, or all of the study."""
+        """Name the backbones that an arm runs with: its own, or all of the study; an empty name if no network runs."""
+        if self.arms[arm].fuse:
+            several = [found for one in self.arms[arm].fuse if len(found := self.backbones_of(one)) > 1]
+            return several[0] if several else ("",)
+        if not self.arms[arm].has_network:
+            return ("",)
         return self.arms[arm].backbones or self.backbones
+
+    def members_of(self, arm: str, backbone: str) -> list[tuple[str, str]]:
+        """Name the arms that a fused arm joins with a backbone, each with its own backbone."""
+        found = ((one, self.backbones_of(one)) for one in self.arms[arm].fuse)
+        return [(one, backbones[0] if len(backbones) == 1 else backbone) for one, backbones in found]
+
+    def shared_backbones(self, first: str, second: str) -> list[tuple[str, str]]:
+        """Pair the backbones by which two arms are compared; an arm without a network is compared with each."""
+        return [
+            (one, other)
+            for one in self.backbones_of(first)
+            for other in self.backbones_of(second)
+            if one == other or not one or not other
+        ]
 
     def title_of(self, arm: str, backbone: str) -> str:
         """Name an arm's runs with a backbone, as reports show them."""
         title = self.arms[arm].title or arm
-        return title if len(self.backbones) == 1 else f"{title} ({backbone})"
+        return title if len(self.backbones) == 1 or not backbone else f"{title} ({backbone})"
 
 
 def _unknown(key: str, names: tuple[str, ...], table: Iterable[str]) -> list[str]:

@@ -37,9 +37,11 @@ from featx.errors import (
     listing,
 )
 from featx.external import TrainedOn, find_overlap, refuse_overlap
+from featx.features import FeatureStore, find_stores, import_features, read_arm
 from featx.files import find_files
 from featx.finetuning import TrainingRecipe, final_weights, read_recipe
 from featx.images import content_keys
+from featx.jobs import slug
 from featx.progress import Progress
 from featx.runs import COMPLETE
 from featx.svm import SvmSettings
@@ -181,6 +183,7 @@ class Inputs:
     _labelled: dict[tuple[str, str], Labelled] = field(default_factory=dict)
     _folds: dict[tuple[str, str, str], Folds] = field(default_factory=dict)
     _identities: dict[str, str] = field(default_factory=dict)
+    _stores: dict[tuple[str, str], tuple[FeatureStore, ...]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -236,8 +239,34 @@ class Inputs:
         chosen = {key: value for key, value in self.study.svm.items() if key != "missing"}
         check_inner_folds(folds.folds, labelled, keys, SvmSettings.make(chosen))
 
+    def stores(self, name: str, arm: str) -> tuple[FeatureStore, ...]:
+        """Open the feature stores that an arm is given for a target; files of features are imported first."""
+        given = self.study.arms[arm].features
+        if (name, arm) not in self._stores:
+            self._stores[name, arm] = tuple(map(FeatureStore, self._store_paths(name, arm, given)))
+        return self._stores[name, arm]
+
+    def _store_paths(self, name: str, arm: str, given: Sequence[str]) -> tuple[Path, ...]:
+        path = Path(given[0])
+        if len(given) == 1 and (path.suffix == ".json" or (path.is_dir() and find_stores([path]))):
+            return read_arm(path)
+        data = self.data(name)
+        done = import_features(
+            given,
+            name=slug(arm),
+            **data.place,
+            missing=self.study.svm["missing"],
+            unmatched="ignore",
+            progress=self.progress,
+        )
+        return (done.store,)
+
     def weights(self, arm: Arm, backbone: str) -> Start:
         """Find the initial weights of an arm's network, before any training of this study."""
+        row = find_backbone(backbone)
+        if row.is_own:
+            (own,) = resolve_weights(weights_source(self.study, arm, backbone), row)
+            return Start(own.source, own.digest, own.label)
         text = weights_source(self.study, arm, backbone)
         if text == "random":
             text = f"random:{self.study.seed}"
@@ -438,7 +467,12 @@ def _check_networks(inputs: Inputs, found: Problems) -> None:
     study = inputs.study
     size = study.extract["image_size"]
     for name, arm in study.arms.items():
-        for backbone in arm.backbones or study.backbones:
+        if arm.features:
+            for target in inputs.read.keys() & study.targets.keys():
+                found.attempt(
+                    f"arms.{name}.features", list(arm.features), partial(inputs.stores, target, name)
+                )
+        for backbone in study.backbones_of(name) if arm.has_network else ():
             listed = backbone in study.weights.get(arm.weights, {})
             key = f"weights.{arm.weights}.{backbone}" if listed else f"arms.{name}.weights"
             found.attempt(key, weights_source(study, arm, backbone), partial(inputs.weights, arm, backbone))

@@ -1,14 +1,15 @@
-from .model import SvmModel, load_model
+from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
 from .scaling import Scaler, row_lengths
 from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
-from .svm_records import run_auc
+from .svm_records import chosen_costs, run_auc
 from .train import check_inner_folds, train_runs, train_svm
 from .training_list import TrainingImage, training_set
 
 __all__ = [
     "Decision",
+    "FusedModel",
     "LinearSVM",
     "Scaler",
     "SvmInputOptions",
@@ -17,6 +18,7 @@ __all__ = [
     "TrainSvmSettings",
     "TrainingImage",
     "check_inner_folds",
+    "chosen_costs",
     "external_source",
     "load_model",
     "pool_groups",

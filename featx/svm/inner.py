@@ -5,7 +5,6 @@ Thresholds and calibrations are fitted on them. The test set is not used.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,12 @@ import numpy.typing as npt
 from featx.data import Task, deal
 from featx.errors import TrainingError
 from featx.runs import Prediction
-from featx.stats import Calibration, IsotonicCurve, Sigmoid, fit_calibration, fixed_thresholds
+from featx.stats import Calibration, fit_calibration, fixed_thresholds
+from featx.svm.calibration_records import calibration_record
 from featx.svm.problems import FitProblem, Solver, pool_scores, view_rows
 
 __all__ = [
     "InnerScores",
-    "calibration_from",
-    "calibration_record",
     "calibration_summary",
     "fit_on_inner",
     "inner_parts",
@@ -184,39 +182,3 @@ def calibration_summary(calibration: Calibration, names: Sequence[str], folds: i
         "n": stated["n"],
         "classes": {name: {"positives": count, **curve} for name, curve, count in classes},
     }
-
-
-def calibration_record(calibration: Calibration) -> dict[str, Any]:
-    """Convert a calibration to JSON types.
-
-    Examples
-    --------
-    >>> calibration_record(Calibration("sigmoid", (Sigmoid(1.0, 0.5),), 9, (4,)))["curves"]
-    [{'slope': 1.0, 'intercept': 0.5}]
-    """
-    stated = dataclasses.asdict(calibration)
-    curves = [{name: _plain(value) for name, value in curve.items()} for curve in stated["curves"]]
-    return {**stated, "curves": curves, "positives": list(calibration.positives)}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def calibration_from(stated: dict[str, Any]) -> Calibration:
-    """Create a calibration from JSON types.
-
-    Examples
-    --------
-    >>> one = Calibration("isotonic", (IsotonicCurve((0.0, 1.0), (0.2, 0.8)),), 9, (4,))
-    >>> calibration_from(calibration_record(one)) == one
-    True
-    """
-    curves = tuple(_curve(stated["method"], curve) for curve in stated["curves"])
-    return Calibration(stated["method"], curves, stated["n"], tuple(stated["positives"]))
-
-
-def _curve(method: str, stated: dict[str, Any]) -> Sigmoid | IsotonicCurve:
-    if method == "sigmoid":
-        return Sigmoid(stated["slope"], stated["intercept"])
-    return IsotonicCurve(tuple(stated["scores"]), tuple(stated["probabilities"]))

@@ -21,12 +21,12 @@ from featx.errors import RunError, StaleStoreError
 from featx.files import read_regular
 from featx.runs import COMPLETE, checked_digest
 from featx.stats import Calibration, calibrate
-from featx.svm.inner import calibration_from, calibration_record
+from featx.svm.calibration_records import calibration_from, calibration_record
 from featx.svm.inputs import arrange_views
 from featx.svm.problems import Decision, pool_scores
 from featx.svm.scaling import Scaler
 
-__all__ = ["SvmModel", "load_model", "model_bytes"]
+__all__ = ["FusedModel", "Fusion", "SvmModel", "load_model", "model_bytes"]
 
 
 Floats = npt.NDArray[np.float64]
@@ -38,12 +38,19 @@ MODEL = "model.skops"
 _FORMAT = 2
 
 
+# Of models with members.
+_FUSED_FORMAT = 3
+
+
 # Largest size of a model file in bytes: 1,000 classes with 1,000 components of 20,000 features need less.
 _LIMIT = 2**28
 
 
 # A model file holds a dict of texts, numbers and arrays. A file with another type is refused before it is loaded.
 _ARRAYS = ("center", "factor", "components", "weights")
+
+
+_FUSION = ("centers", "scales", "weights", "intercepts")
 
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -97,11 +104,7 @@ class SvmModel:
         StaleStoreError
             If the recipe or the width of the features differs from that of the training set.
         """
-        if recipe_digest != self.recipe_digest:
-            raise StaleStoreError(
-                f"the model was trained on features of recipe {short(self.recipe_digest)}, got features of recipe "
-                f"{short(recipe_digest)}; extract the features with the recipe of the model"
-            )
+        self._check_recipe(recipe_digest)
         images = arrange_views(features, self.views)
         rows = images.reshape(-1, images.shape[2])
         width = _width(self.decisions[0])
@@ -113,6 +116,13 @@ class SvmModel:
         columns = [one.scaler.scores(rows, one.weights[:, None]) + one.intercept for one in self.decisions]
         scores = np.concatenate(columns, axis=1)
         return pool_scores(scores.reshape(*images.shape[:2], len(columns)), self.pool)
+
+    def _check_recipe(self, recipe_digest: str) -> None:
+        if recipe_digest != self.recipe_digest:
+            raise StaleStoreError(
+                f"the model was trained on features of recipe {short(self.recipe_digest)}, got features of recipe "
+                f"{short(recipe_digest)}; extract the features with the recipe of the model"
+            )
 
     def scaled(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
         """Scale features as the SVMs see them, averaged over views.
@@ -157,6 +167,81 @@ class SvmModel:
         return calibrate(self.calibration, scores).reshape(scores.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """A linear combination of standardised decision values, for each scored class.
+
+    Attributes
+    ----------
+    centers, scales : ndarray of float64, shape (members, classes)
+        Mean and standard deviation of the inner out-of-fold scores.
+    weights : ndarray of float64, shape (members, classes)
+        Weights of the standardised scores.
+    intercepts : ndarray of float64, shape (classes,)
+        Intercepts.
+    """
+
+    centers: Floats
+    scales: Floats
+    weights: Floats
+    intercepts: Floats
+
+    def apply(self, scores: Floats) -> Floats:
+        """Fuse decision values of shape (members, images, classes) into (images, classes).
+
+        Examples
+        --------
+        >>> one = Fusion(np.zeros((2, 1)), np.array([[1.0], [2.0]]), np.full((2, 1), 0.5), np.zeros(1))
+        >>> one.apply(np.array([[[1.0]], [[6.0]]])).tolist()
+        [[2.0]]
+        """
+        standard = (scores - self.centers[:, None]) / self.scales[:, None]
+        fused: Floats = (standard * self.weights[:, None]).sum(axis=0) + self.intercepts
+        return fused
+
+
+_NO_FUSION = Fusion(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0)), np.empty(0))
+
+
+@dataclass(frozen=True, eq=False)
+class FusedModel(SvmModel):
+    """The SVMs of the members of a fused arm, and the combination of their decision values.
+
+    Attributes
+    ----------
+    members : tuple of SvmModel
+        One for each member.
+    widths : tuple of int
+        Numbers of each member in a row of features: the members' features stand side by side, in their order.
+    fusion : Fusion
+        Standardisation and weights of the members' decision values.
+
+    Examples
+    --------
+    ::
+
+        model = load_model("reports/runs/fused/melanoma-rest/holdout/test")
+        parts = [store.read(keys) for store in stores]  # in the order of the members
+        model.scores(np.concatenate(parts, axis=2), model.recipe_digest)
+    """
+
+    members: tuple[SvmModel, ...] = ()
+    widths: tuple[int, ...] = ()
+    fusion: Fusion = _NO_FUSION
+
+    def scores(self, features: npt.NDArray[np.floating[Any]], recipe_digest: str) -> Floats:
+        """Compute fused decision values; parameters, result and errors are those of `SvmModel.scores`."""
+        self._check_recipe(recipe_digest)
+        if features.shape[-1] != sum(self.widths):
+            raise StaleStoreError(
+                f"the model needs features of width {sum(self.widths)} ({' + '.join(map(str, self.widths))}), got "
+                f"{features.shape[-1]}; join the features of its members in their order"
+            )
+        parts = np.split(features, np.cumsum(self.widths)[:-1], axis=-1)
+        pairs = zip(self.members, parts, strict=True)
+        return self.fusion.apply(np.stack([one.scores(part, one.recipe_digest) for one, part in pairs]))
+
+
 def _width(decision: Decision) -> int | None:
     scaler = decision.scaler
     return len(scaler.center) if scaler.center.size else len(decision.weights)
@@ -166,6 +251,10 @@ def model_bytes(model: SvmModel) -> bytes:
     """Write a model in the format of skops."""
     import skops.io
 
+    return _without_chance(skops.io.dumps(_content(model)))
+
+
+def _content(model: SvmModel) -> dict[str, Any]:
     decisions = [
         {
             "scaling": one.scaler.name,
@@ -177,7 +266,7 @@ def model_bytes(model: SvmModel) -> bytes:
         }
         for one in model.decisions
     ]
-    content = {
+    content: dict[str, Any] = {
         "format": _FORMAT,
         "recipe_digest": model.recipe_digest,
         "classes": list(model.classes),
@@ -187,7 +276,14 @@ def model_bytes(model: SvmModel) -> bytes:
         "calibration": json.dumps(calibration_record(model.calibration)) if model.calibration else "",
         "decisions": decisions,
     }
-    return _without_chance(skops.io.dumps(content))
+    if isinstance(model, FusedModel):
+        content |= {
+            "format": _FUSED_FORMAT,
+            "members": [_content(one) for one in model.members],
+            "widths": list(model.widths),
+            **{name: getattr(model.fusion, name) for name in _FUSION},
+        }
+    return content
 
 
 def _without_chance(data: bytes) -> bytes:
@@ -270,14 +366,14 @@ def _read(source: Path | str | bytes) -> tuple[str, bytes]:
 
 
 def _model(content: Any, name: str) -> SvmModel:
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (_FORMAT, _FUSED_FORMAT):
         raise RunError(f"{name}: this is not an SVM model of format {_FORMAT}; train this run again")
     try:
         decisions = tuple(_decision(one) for one in content["decisions"])
         classes, scored = tuple(content["classes"]), tuple(content["scored"])
         stated = content["calibration"]
         calibration = calibration_from(json.loads(stated)) if stated else None
-        return SvmModel(
+        shared = (
             content["recipe_digest"],
             classes,
             scored,
@@ -286,6 +382,11 @@ def _model(content: Any, name: str) -> SvmModel:
             content["pool"],
             calibration,
         )
+        if content["format"] == _FORMAT:
+            return SvmModel(*shared)
+        members = tuple(_model(one, name) for one in content["members"])
+        fusion = Fusion(**{key: np.asarray(content[key], dtype=np.float64) for key in _FUSION})
+        return FusedModel(*shared, members, tuple(map(int, content["widths"])), fusion)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{name}: a part of the model is missing ({error}); train this run again") from error
 

@@ -37,6 +37,7 @@ __all__ = [
 
 # Copied from `featx.stats`, because importing it imports numpy; a test compares both.
 POOLINGS = ("mean", "max", "extreme")
+FUSIONS = ("concat", "mean-score", "stack")
 _BIAS_OF_LOSS = {"hinge": "free", "squared_hinge": "penalised"}
 _LOSS_OF_SOLVER = {"liblinear": "squared_hinge", "libsvm": "hinge"}
 _NO_GPU = "'gpu' was removed; use auto, which solves the same problem on the CPU"
@@ -288,6 +289,19 @@ class SvmInputOptions(ImageOptions, SvmSettings, ExternalOptions):
         "Name of the arm, in reports. Without --features, its stores are those of `featx extract --arm NAME`.",
         default_text="backbone and weights",
     )
+    fuse: str | None = choice(
+        None,
+        FUSIONS,
+        "Fuse several arms into one. concat: their features side by side. mean-score: the mean of the standardised decision "
+        "values of an SVM for each. stack: a logistic regression on these.",
+        default_text="no fusion",
+    )
+    member: Sequence[str] = texts(
+        (),
+        "Arm to fuse, as --arm of `featx extract` named it; or with --features the name of each store or arm in reports. "
+        "Repeat it.",
+        metavar="NAME",
+    )
     missing: str = choice(
         "fail",
         ("fail", "leave-out"),
@@ -305,7 +319,19 @@ class SvmInputOptions(ImageOptions, SvmSettings, ExternalOptions):
         super().check()
         for item in self.test:
             external_source(item)
-        if not self.features and self.arm is None:
+        if self.fuse is None and self.member:
+            raise ConfigError(
+                f"The 'member' parameter names arms to fuse; give 'fuse' too ({', '.join(FUSIONS)}), or leave it out."
+            )
+        if self.fuse is not None and self.choose_features:
+            raise ConfigError(
+                "The 'choose_features' parameter chooses one store, 'fuse' joins all; give one of both."
+            )
+        if self.fuse is not None and not self.features and not self.member:
+            raise ConfigError(
+                "The 'fuse' parameter needs the arms to fuse; repeat 'member' (arms of `featx extract --arm`) or 'features'."
+            )
+        if not self.features and self.arm is None and self.fuse is None:
             raise ConfigError(
                 "Neither features nor an arm was given; give a feature store, a folder of feature stores, or the name of an "
                 "arm (`featx extract --arm NAME`)"

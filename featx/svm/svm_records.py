@@ -18,7 +18,7 @@ from featx.stats import fold_auc
 from featx.svm.inputs import Images
 from featx.svm.settings import SvmSettings
 
-__all__ = ["FoldOutcome", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
+__all__ = ["FoldOutcome", "chosen_costs", "extraction_speeds", "record_of_inputs", "run_auc", "with_outcome"]
 
 
 _Ints = npt.NDArray[np.int64]
@@ -183,6 +183,16 @@ def _convergence(found: FoldOutcome) -> dict[str, Any]:
         "worst_residual": float(residuals.max()),
         "final_residuals": found.final.tolist(),
         "steps": found.steps,
+    }
+
+
+def chosen_costs(record: RunRecord) -> dict[str, float]:
+    """Return the chosen C of each SVM by its class, and by member and class of a fused arm."""
+    members = record.search.get("members", {"": record.search})
+    return {
+        f"{member} {name}".strip(): one["C"]
+        for member, search in members.items()
+        for name, one in search["classes"].items()
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,6 @@ from featx.data import (
     apply_task,
     check_folds,
     check_inner,
-    inner_splits,
-    merged_groups,
     read_manifest,
     refuse_other_folds,
     split_folds,
@@ -35,16 +32,34 @@ from featx.progress import Progress, Silent
 from featx.runs import Prediction, Run, RunRecord, checked_digest, finished_run, run_folder, write_run
 from featx.stats import Calibration, calibration_warnings
 from featx.svm.external_sets import ExternalSet, external_record, read_external_sets
+from featx.svm.fused.fold_work import (
+    Candidate,
+    FoldJob,
+    Shelf,
+    SvmWork,
+    fit_candidate,
+    make_shelf,
+    search_shelf,
+    work_groups,
+)
+from featx.svm.fused.fused_folds import FusedShelf, fit_fused, make_fused_shelf
+from featx.svm.fused.joined_store import FusedMember, JoinedStore, fused_name, join_stores, open_members
 from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
 from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
 from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
-from featx.svm.problems import Decision, Solver, view_rows
-from featx.svm.search import Search, search_cost
+from featx.svm.problems import Decision
+from featx.svm.search import Search
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
-from featx.svm.solving import make_solver
 from featx.svm.svm_predictions import plain_predictions, pooled_predictions
-from featx.svm.svm_records import FoldOutcome, extraction_speeds, record_of_inputs, run_auc, with_outcome
+from featx.svm.svm_records import (
+    FoldOutcome,
+    chosen_costs,
+    extraction_speeds,
+    record_of_inputs,
+    run_auc,
+    with_outcome,
+)
 from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 __all__ = [
@@ -62,90 +77,7 @@ __all__ = [
 _Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class SvmWork:
-    """Inputs that all folds of an arm share.
-
-    Attributes
-    ----------
-    images : Images
-        Labelled images and their content keys.
-    settings : Settings
-        Options of the search.
-    seed : int
-        Random seed of the inner splits.
-    workers : int
-        Number of threads.
-    protocol : tuple of Fold
-        All folds of the protocol, including folds that are not run now.
-    """
-
-    images: Images
-    settings: SvmSettings
-    seed: int
-    workers: int
-    protocol: tuple[Fold, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """Features with one scaling, a candidate of the search; each image has `views` rows."""
-
-    store: FeatureStore
-    scaling: str
-    views: int
-    solver: Solver
-
-
-@dataclass(frozen=True, eq=False)
-class _Shelf:
-    """Data that folds with the same feature stores share: indices of the images, and the candidates."""
-
-    rows: _Ints
-    candidates: tuple[_Candidate, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class FoldJob:
-    """One fold to run.
-
-    Attributes
-    ----------
-    fold : Fold
-        Images of the training set and of the test set.
-    stores : tuple of FeatureStore
-        Feature stores of the fold; several stores are alternatives.
-    folder : Path
-        Folder of the run.
-    record : RunRecord
-        Record of the inputs.
-    """
-
-    fold: Fold
-    stores: tuple[FeatureStore, ...]
-    folder: Path
-    record: RunRecord
-
-
-def make_shelf(work: SvmWork, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> _Shelf:
-    """Read the features that folds with the same feature stores share."""
-    place = {name: row for row, name in enumerate(work.images.labelled.ids)}
-    rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
-    largest = max(len(fold.train) for fold in served)
-    return _Shelf(rows, tuple(one for store in stores for one in _candidates(work, store, rows, largest)))
-
-
-def _candidates(work: SvmWork, store: FeatureStore, rows: _Ints, largest: int) -> list[_Candidate]:
-    features = read_rows(store, work.images, rows, work.settings.views)
-    views = features.shape[1]
-    flat = features.reshape(-1, features.shape[2])
-    return [
-        _Candidate(store, name, views, make_solver(flat, name, work.settings, work.workers, views * largest))
-        for name in work.settings.scaling
-    ]
-
-
-def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) -> Run:
+def run_fold(work: SvmWork, job: FoldJob, shelf: Shelf | FusedShelf, shared_seconds: float) -> Run:
     """Search for C, fit, calibrate, score the test set, and write the run."""
     labelled = work.images.labelled
     place = {name: row for row, name in enumerate(labelled.ids)}
@@ -154,16 +86,13 @@ def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) 
     classes = [labelled.task.classes.index(name) for name in labelled.task.scored]
     targets = labelled.targets[shelf.rows][:, None] == np.array(classes)
     clock = [time.perf_counter()]
-    taken, search = _search(work, shelf, train, targets)
-    clock.append(time.perf_counter())
-    decisions = tuple(
-        _fit(taken, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
+    store, model, inner, found = (
+        fit_fused(work, shelf, train, test, targets, clock)
+        if isinstance(shelf, FusedShelf)
+        else _fit_svm(work, shelf, train, test, targets, clock)
     )
-    inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
-    model = _model(work, taken, decisions, _calibration(work, inner))
     clock.append(time.perf_counter())
-    predictions = _score(work.images, work.settings, job.fold.name, taken.store, model, test)
-    found = _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
+    predictions = _score(work.images, work.settings, job.fold.name, store, model, test)
     record = with_outcome(job.record, work.images, found)
     clock.append(time.perf_counter())
     seconds = {
@@ -182,6 +111,20 @@ def run_fold(work: SvmWork, job: FoldJob, shelf: _Shelf, shared_seconds: float) 
     return write_run(job.folder, record, predictions, facts, files, inner.rows if inner else ())
 
 
+def _fit_svm(
+    work: SvmWork, shelf: Shelf, train: _Ints, test: _Ints, targets: npt.NDArray[np.bool_], clock: list[float]
+) -> tuple[FeatureStore, SvmModel, InnerScores | None, FoldOutcome]:
+    """Fit the SVMs of a fold; the time after the search is added to the clock."""
+    taken, search = search_shelf(work, shelf, train, targets)
+    clock.append(time.perf_counter())
+    decisions = tuple(
+        fit_candidate(taken, train, targets[train, column], cost) for column, cost in enumerate(search.costs)
+    )
+    inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
+    model = _model(work, taken, decisions, _calibration(work, inner))
+    return taken.store, model, inner, _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
+
+
 def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
     labelled = work.images.labelled
     return [
@@ -193,7 +136,7 @@ def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
 
 
 def _model(
-    work: SvmWork, taken: _Candidate, decisions: tuple[Decision, ...], calibration: Calibration | None
+    work: SvmWork, taken: Candidate, decisions: tuple[Decision, ...], calibration: Calibration | None
 ) -> SvmModel:
     task, settings = work.images.labelled.task, work.settings
     return SvmModel(
@@ -201,38 +144,10 @@ def _model(
     )
 
 
-def _fit(taken: _Candidate, train: _Ints, positive: npt.NDArray[np.bool_], cost: float) -> Decision:
-    labels = np.repeat(np.where(positive, 1.0, -1.0), taken.views)
-    return taken.solver.fit(view_rows(train, taken.views), labels, cost)
-
-
-def _search(
-    work: SvmWork, shelf: _Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
-) -> tuple[_Candidate, Search]:
-    """Search with every candidate; choose the first candidate with the highest inner AUC."""
-    splits = inner_splits(
-        work.images.labelled.targets[shelf.rows[train]],
-        _groups(work, shelf.rows[train]) if work.settings.inner == "grouped" else None,
-        splits=work.settings.inner_splits,
-        held_out=work.settings.held_out,
-        seed=work.seed,
-    )
-    found = [
-        search_cost(one.solver, targets, train, splits, work.settings, one.views) for one in shelf.candidates
-    ]
-    best = int(np.argmax([np.nan_to_num(search.score, nan=-1.0) for search in found]))
-    return shelf.candidates[best], found[best]
-
-
-def _groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:
-    """Return the group of each image; groups that share byte-identical images are merged."""
-    return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
-
-
 def _inner(
     work: SvmWork,
-    shelf: _Shelf,
-    taken: _Candidate,
+    shelf: Shelf,
+    taken: Candidate,
     train: _Ints,
     targets: npt.NDArray[np.bool_],
     costs: tuple[float, ...],
@@ -253,7 +168,7 @@ def _inner(
         return pooled_predictions(rows, work.settings, work.images.labelled.task.positive)
 
     try:
-        parts = inner_parts(_groups(work, images), work.images.labelled.targets[images], work.seed)
+        parts = inner_parts(work_groups(work, images), work.images.labelled.targets[images], work.seed)
     except TrainingError as error:
         if work.settings.calibrate != "none":
             raise TrainingError(
@@ -296,7 +211,7 @@ def _outcome(
     train: _Ints,
     test: _Ints,
     search: Search,
-    taken: _Candidate,
+    taken: Candidate,
     model: SvmModel,
     inner: InnerScores | None,
     warned: tuple[str, ...],
@@ -383,8 +298,13 @@ def train_runs(
         options.task,
         strict_labels=options.strict_labels,
     )
-    stores = _stores(options)
-    name = options.arm or _named_by_file(options.places) or default_arm(stores)
+    members = open_members(options) if options.fuse else ()
+    stores = tuple(one for member in members for one in member.stores) or _stores(options)
+    name = options.arm or (
+        fused_name(options.fuse, members)
+        if options.fuse
+        else _named_by_file(options.places) or default_arm(stores)
+    )
     images = find_images(
         labelled,
         stores,
@@ -400,7 +320,7 @@ def train_runs(
         refuse_other_folds(place, made)
     for line in warnings:
         receiver.say(f"warning: {line}")
-    jobs = _fold_jobs(options, images, made, stores, name, warnings)
+    jobs = _fold_jobs(options, images, made, members or stores, name, warnings)
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
     for job in jobs:
         check(job.record)
@@ -464,12 +384,18 @@ def _fold_jobs(
     options: TrainSvmSettings,
     images: Images,
     made: Folds,
-    stores: Sequence[FeatureStore],
+    given: Sequence[FeatureStore] | Sequence[FusedMember],
     name: str,
     warnings: Sequence[str],
 ) -> list[FoldJob]:
     chosen = made.select(options.folds)
-    assigned = assign_stores(stores, chosen, options.choose_features)
+    members = [one for one in given if isinstance(one, FusedMember)]
+    stores = [one for one in given if isinstance(one, FeatureStore)]
+    assigned = (
+        join_stores(options.fuse, members, chosen)
+        if options.fuse
+        else assign_stores(stores, chosen, options.choose_features)
+    )
     task, settings = images.labelled.task.name, options.part(SvmSettings)
     jobs = []
     for fold in chosen.folds:
@@ -554,7 +480,13 @@ def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) ->
     begun = time.perf_counter()
     stores = jobs[0].stores
     tuned = any((store.recipe.get("trained_on") or {}).get("fold") for store in stores) and len(jobs) == 1
-    shelf = make_shelf(work, stores, tuple(job.fold for job in jobs) if tuned else work.protocol)
+    served = tuple(job.fold for job in jobs) if tuned else work.protocol
+    first = stores[0]
+    shelf = (
+        make_fused_shelf(work, first, served)
+        if isinstance(first, JoinedStore) and first.method != "concat"
+        else make_shelf(work, stores, served)
+    )
     shared = time.perf_counter() - begun
     runs = []
     for job in jobs:
@@ -573,4 +505,4 @@ def _auc_text(run: Run) -> str:
 
 
 def _costs_text(run: Run) -> str:
-    return ", ".join(f"{one['C']:g}" for one in run.record.search["classes"].values())
+    return ", ".join(f"{cost:g}" for cost in chosen_costs(run.record).values())

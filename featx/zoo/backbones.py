@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featx.errors import BackboneError
+from featx.zoo.own_backbone import is_own, load_own, own_width
 from featx.zoo.presets import HUB_ROWS, HubRow, Preset, preset
 
 __all__ = [
@@ -217,6 +218,11 @@ class Backbone:
     layer: str = POOLED
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     multiple: int = 1
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's own network."""
+        return is_own(self.name)
 
     @property
     def reference(self) -> str:
@@ -434,7 +440,8 @@ def find_backbone(name: str) -> Backbone:
     Parameters
     ----------
     name : str
-        Its name. Case, ``-`` and ``_`` are ignored, so that the spelling of Keras works.
+        Its name. Case, ``-`` and ``_`` are ignored, so that the spelling of Keras works. Or ``module:function`` of a
+        user's own network, which is imported and called.
 
     Returns
     -------
@@ -451,12 +458,23 @@ def find_backbone(name: str) -> Backbone:
     >>> find_backbone("EfficientNetV2B0").width
     1280
     """
+    if is_own(name):
+        return _own(name)
     rows = {_plain(row.name): row for row in _ROWS}
     if _plain(name) in rows:
         return rows[_plain(name)]
     close = [rows[match].name for match in difflib.get_close_matches(_plain(name), list(rows), 4, 0.6)]
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     raise BackboneError(f"unknown backbone {name!r}; {meant}`featx zoo list` lists all {len(rows)}")
+
+
+def _own(name: str) -> Backbone:
+    own = load_own(name)
+    parameters = int(own.model.count_params()) if own.is_keras else own.parameters or 0
+    size = own.image_size
+    return Backbone(
+        name, "own", name, size, size, "none", own_width(name), parameters, "output", multiple=size
+    )
 
 
 def _plain(name: str) -> str:

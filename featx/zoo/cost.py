@@ -87,15 +87,16 @@ class Cost:
 
     Attributes
     ----------
-    parameters : int
-        Number of weights, including the moving statistics of batch normalisation.
+    parameters : int or None
+        Number of weights, including the moving statistics of batch normalisation. None for a user's function that does
+        not state it.
     multiply_adds : int or None
         Multiply-add operations of convolutions, dense layers and matrix products for one image of the network's
         input size. Normalisation, activation and pooling are not counted, as in published figures. None if the
         count is not implemented for a layer.
     """
 
-    parameters: int
+    parameters: int | None
     multiply_adds: int | None
 
 

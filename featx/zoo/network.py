@@ -21,6 +21,7 @@ from featx.zoo.formats.keras_files import read_weights, weights_formats
 from featx.zoo.formats.matching import fill, layer_names
 from featx.zoo.formats.matconvnet import guess_backbone
 from featx.zoo.initial import draw_weights
+from featx.zoo.own_backbone import load_own
 from featx.zoo.weights import Weights, file_label, resolve_weights
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "Network",
     "build_backbone",
     "build_network",
+    "check_own",
     "check_pool",
     "checked_size",
     "convert_weights",
@@ -128,6 +130,8 @@ def build_network(
     """
     size = checked_size(backbone, image_size)
     check_pool(pool)
+    if backbone.is_own:
+        return _own_network(backbone, weights, layers, pool, size)
     names = tuple(layers) or (backbone.layer,)
     whole = _whole(backbone, size)
     outputs = [_float32(_feature(whole, backbone, name, pool)) for name in names]
@@ -137,6 +141,44 @@ def build_network(
     _let_go(model)
     widths = tuple(int(output.shape[-1]) for output in model.outputs)
     return Network(backbone, weights, names, pool, size, widths, model)
+
+
+def _own_network(
+    backbone: Backbone, weights: Weights, layers: Sequence[str], pool: str, size: int
+) -> Network:
+    """Build a user's own Keras model on top of its preprocessing."""
+    import keras
+
+    own = load_own(backbone.name)
+    check_own(backbone, layers)
+    if not own.is_keras:
+        raise BackboneError(
+            f"{backbone.name} is a function on batches and no Keras model, so that it has no layers; use it for extraction "
+            "with the engine keras"
+        )
+    pixels = keras.Input((size, size, 3), name="pixels")
+    try:
+        output = own.model(pixels if own.preprocess is None else own.preprocess(pixels), training=False)
+        feature = _float32(_vector(output, pool, backbone.layer))
+    except BackboneError:
+        raise
+    except Exception as error:  # whatever the user's functions raise
+        reason = " ".join(str(error).split())
+        raise BackboneError(
+            f"backbone {backbone.name!r}: model and preprocess do not fit pixels of shape (n, {size}, {size}, 3) "
+            f"({type(error).__name__}: {reason}); preprocess must work on tensors"
+        ) from error
+    model = keras.Model(pixels, feature)
+    model.trainable = False
+    return Network(backbone, weights, (backbone.layer,), pool, size, (int(feature.shape[-1]),), model)
+
+
+def check_own(backbone: Backbone, layers: Sequence[str]) -> None:
+    """Refuse layers of a user's own network, whose output is the feature."""
+    if tuple(layers) not in ((), (backbone.layer,)):
+        raise BackboneError(
+            f"{backbone.name} is your own function, whose output is the feature; leave out --layer, got {layers[0]!r}"
+        )
 
 
 def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None = None) -> keras.Model:
@@ -164,6 +206,11 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
     WeightsError
         If the weights are of another architecture.
     """
+    if backbone.is_own:
+        raise BackboneError(
+            f"{backbone.name} is your own function, and only networks of `featx zoo list` are fine-tuned; fine-tune it "
+            "yourself, and let the function return the result"
+        )
     size = checked_size(backbone, image_size)
     whole = _whole(backbone, size)
     model = _named(whole, _feature(whole, backbone, backbone.layer, "avg"), backbone)
@@ -230,6 +277,11 @@ def checked_size(backbone: Backbone, image_size: int | None) -> int:
     299
     """
     size = backbone.image_size if image_size is None else image_size
+    if backbone.is_own and size != backbone.image_size:
+        raise BackboneError(
+            f"image size {size}: {backbone.name} is your own function and takes {backbone.image_size} px; change its "
+            "image_size"
+        )
     if size < backbone.min_size:
         raise BackboneError(
             f"image size {size} is too small for {backbone.name}; the minimum is {backbone.min_size} px"

@@ -17,6 +17,7 @@ from featx.runs import COMPLETE, Run, RunRecord, checked_digest, find_runs, read
 from featx.zoo.backbones import Backbone
 from featx.zoo.downloads import check_preset, find_preset, find_published, is_preset
 from featx.zoo.initial import VERSION
+from featx.zoo.own_backbone import own_facts
 
 __all__ = [
     "BACKBONE_FILE",
@@ -97,6 +98,8 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
         architecture when the network is built.
     """
     text = str(source)
+    if backbone.is_own:
+        return (_own(text, backbone),)
     if text.partition(":")[0] == "random":
         return (_random(text, backbone),)
     if text == "imagenet":
@@ -114,6 +117,17 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
         f"weights {text!r}: no such file or folder; give random, random:SEED, imagenet, preset, a weights file, "
         "the folder of a fine-tuning run, or run:ID"
     )
+
+
+def _own(text: str, backbone: Backbone) -> Weights:
+    """Identify a user's own network, which brings its weights; the default source stands for these."""
+    if text not in ("imagenet", backbone.name):
+        raise WeightsError(
+            f"weights {text!r}: {backbone.name} is your own function, which brings its weights; leave out --weights"
+        )
+    facts = own_facts(backbone.name)
+    lineage = (f"{backbone.name}, version {facts['version']}",)
+    return Weights(backbone.name, digest(facts), lineage, label=f"version{facts['version']}")
 
 
 def _random(text: str, backbone: Backbone) -> Weights:

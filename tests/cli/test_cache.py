@@ -154,3 +154,28 @@ def test_prune_looks_at_runs_and_reports_too(store, cache, tmp_path, capsys):
     assert all(folder.is_dir() for folder in left)
     assert run(line) == 0
     assert not any(folder.exists() for folder in left)
+
+
+def test_import_makes_a_store_and_says_what_was_left_out(store, cache, tmp_path, capsys):
+    np.savez(
+        tmp_path / "derm.npz",
+        **{"imgs/p0.png": [1.0, 2.0], "imgs/p2.png": [3.0, 4.0], "imgs/x.png": [5.0, 6.0]},
+    )
+    command = ["cache", "import", str(tmp_path / "derm.npz"), "--name", "derm", *cache]
+    command += ["--manifest", str(tmp_path / "manifest.csv")]
+    assert run(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "derm.npz: 1 of 3 rows fit no image" in err
+    assert "Traceback" not in err
+    assert run([*command, "--unmatched", "ignore", "--arm", "derm"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 images x 2, 2 of them new, 1 rows of no image left out" in err
+    made = FeatureStore(out.strip())
+    assert made.read([digest_bytes(bytes([2]))]).tolist() == [[[3.0, 4.0]]]
+    assert run(["cache", "ls", *cache]) == 0
+    assert "  derm  imported  " in capsys.readouterr().out
+    assert run(["cache", "verify", str(made.path)]) == 0
+    assert run(["cache", "export", str(made.path), "-o", str(tmp_path / "again.npz"), *command[-2:]]) == 0
+    assert run([*command[:2], str(tmp_path / "again.npz"), *command[3:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.split("\n", 1)[1])["images"] == 2

@@ -134,6 +134,7 @@ UNLIKE = {
     "--pool": "of feature maps in `extract`, of decision function values in `train-svm`; kept from version 0.1.0",
     "--memory": "of `finetune` for decoded images, of `cluster` for a worker",
     "--image": "of `saliency` an image of the manifest, of `cluster kubernetes` a container image",
+    "--name": "of `cache import` that of a network, of `cluster` the beginning of all names",
     "--runs": "of `finalize` the folds of its arm, of `cache prune` a folder to tidy",
     "--views": "their number in `extract`, their use in `train-svm`; kept from version 0.1.0",
 }

@@ -139,3 +139,19 @@ def test_an_overlap_ends_with_the_exit_code_of_bad_input(data, clinic, tmp_path,
     assert "c03.png = 07" in err
     assert run(_arguments(data, tmp_path, "--test", str(clinic), "--overlap", "drop", "--fold", "1x1")) == 0
     assert "1 of 20 images of the external test set 'clinic' overlap" in capsys.readouterr().err
+
+
+def test_arms_are_fused_and_their_members_named(data, tmp_path, capsys) -> None:
+    store = data[1]
+    first = FeatureStore(store)
+    keys = sorted(first.keys())
+    recipe = Recipe("tiny", "cd", "global pool", "avg", 64, {"name": "resize"}, 1, weights_label="random1")
+    second = FeatureStore.create(tmp_path / "second", recipe)
+    second.write_block(keys, first.read(keys)[:, :, ::-1])
+    more = ["--features", str(second.path), "--member", "near", "--member", "far", "--protocol", "kfold:2"]
+    assert run(_arguments(data, tmp_path, *more, "--fuse", "stack", "--costs", "1", "--json")) == 0
+    out, err = capsys.readouterr()
+    assert "near + far (stack): mean AUC" in err
+    assert set(json.loads(out)[0]["C"]) == {"near sick", "far sick"}
+    assert run(_arguments(data, tmp_path, "--fuse", "stack")) == 2
+    assert "two members or more" in capsys.readouterr().err

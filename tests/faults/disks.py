@@ -84,7 +84,7 @@ def _mounted(place: Path, size: int) -> Iterator:
     try:
         yield lambda: subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def may_mount() -> bool:

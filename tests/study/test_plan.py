@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.errors import InputError, TaskError, WeightsError
+from featx.features import FeatureStore
 from featx.jobs.job_state import KINDS, StudyJob
 from featx.study.plan import Plan
 from featx.study.studies import plan_study
@@ -353,3 +355,117 @@ def test_a_study_without_external_targets_has_the_jobs_that_it_had(
     assert len(digests(after, "svm") & digests(before, "svm")) == 1
     dropped = plan(with_clinic(write_study(CLINIC + FROZEN), 'overlap = "drop"\n'), tmp_path)
     assert len(digests(after, "svm") & digests(dropped, "svm")) == 1
+
+
+def write_features(tmp_path: Path, data: Path) -> None:
+    """Write features of all images, in a file beside the study."""
+    ids = [line.partition(".")[0] for line in data.read_text().splitlines()[1:]]
+    np.savez(tmp_path / "derm.npz", ids=ids, features=np.random.default_rng(0).normal(size=(len(ids), 4)))
+
+
+def test_an_arm_of_given_features_needs_no_network(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    write_features(tmp_path, data)
+    path = write_study('[arms.derm]\nfeatures = "derm.npz"\n')
+    path.write_text(path.read_text().replace('backbones = ["tiny"]\n', ""))
+    planned = plan(path, tmp_path)
+    assert kinds(planned.jobs) == {"svm": 1, "report": 1}
+    (job,) = [job for job in planned.jobs if job.kind == "svm"]
+    (store,) = job.arguments["features"]
+    assert FeatureStore(store).images == 24
+    assert job.identity["features"] == [FeatureStore(store).digest]
+    path.write_text(path.read_text().replace("derm.npz", Path(store).relative_to(tmp_path).as_posix()))
+    assert digests(plan(path, tmp_path), "svm") == {job.digest}
+
+
+def test_an_arm_of_given_features_is_compared_with_every_backbone(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    write_features(tmp_path, data)
+    path = write_study(FROZEN + '[arms.derm]\nfeatures = "derm.npz"\n')
+    text = path.read_text().replace('["tiny"]', '["tiny", "mobilenet"]\nplanned = [["derm", "frozen"]]')
+    path.write_text(text)
+    planned = plan(path, tmp_path)
+    assert kinds(planned.jobs) == {"extract": 2, "svm": 3, "report": 1}
+    assert planned.jobs[-1].arguments["planned"] == [
+        ["derm", "frozen (tiny)"],
+        ["derm", "frozen (mobilenet)"],
+    ]
+
+
+def test_bad_features_of_an_arm_are_named(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    path = write_study('[arms.derm]\nfeatures = "derm.npz"\n')
+    with pytest.raises(InputError, match=r"`arms.derm.features` = .*derm.npz.*No such file"):
+        plan(path, tmp_path)
+    np.savez(tmp_path / "derm.npz", ids=["0"], features=[[1.0]])
+    with pytest.raises(InputError, match=r"23 of 24 images .* have no row"):
+        plan(path, tmp_path)
+
+
+FUSED = """
+[arms.frozen]
+weights = "random"
+[arms.tuned]
+weights = "random"
+finetune = true
+[arms.derm]
+features = "derm.npz"
+[arms.both]
+fuse = ["frozen", "derm", "tuned"]
+method = "stack"
+"""
+
+
+def test_a_fused_arm_takes_the_features_of_its_members(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    write_features(tmp_path, data)
+    planned = plan(write_study(FUSED), tmp_path)
+    assert kinds(planned.jobs) == {"extract": 2, "finetune": 2, "svm": 4, "report": 1}
+    jobs = {job.arguments["arm"]: job for job in planned.jobs if job.kind == "svm"}
+    both = jobs["both"]
+    (store,) = jobs["derm"].arguments["features"]
+    assert both.takes["features"] == (
+        jobs["frozen"].takes["features"],
+        store,
+        jobs["tuned"].takes["features"],
+    )
+    assert (both.arguments["fuse"], both.arguments["member"]) == ("stack", ["frozen", "derm", "tuned"])
+    assert set(both.needs) == {*jobs["frozen"].needs, *jobs["tuned"].needs}
+    seen: set[str] = set()
+    for job in planned.jobs:
+        assert seen.issuperset(job.needs)
+        seen.add(job.digest)
+    other = write_study(FUSED.replace("stack", "concat"), "other")
+    assert len(digests(plan(other, tmp_path), "svm") & digests(planned, "svm")) == 3
+
+
+def test_a_fused_arm_runs_for_each_backbone_that_its_members_have(
+    tmp_path: Path, write_study: Callable[..., Path], data: Path
+) -> None:
+    arms = """
+[arms.frozen]
+weights = "random"
+[arms.small]
+weights = "random:1"
+backbones = ["tiny"]
+[arms.both]
+fuse = ["frozen", "small"]
+"""
+    path = write_study(arms)
+    path.write_text(path.read_text().replace('["tiny"]\n[targets', '["tiny", "mobilenet"]\n[targets'))
+    jobs = {job.arguments["arm"]: job for job in plan(path, tmp_path).jobs if job.kind == "svm"}
+    assert set(jobs) == {
+        "frozen (tiny)",
+        "frozen (mobilenet)",
+        "small (tiny)",
+        "both (tiny)",
+        "both (mobilenet)",
+    }
+    assert jobs["both (mobilenet)"].takes["features"] == (
+        jobs["frozen (mobilenet)"].takes["features"],
+        jobs["small (tiny)"].takes["features"],
+    )

@@ -169,12 +169,39 @@ def test_a_study_reads_back_from_its_own_record() -> None:
         ('[arms."a/b"]', r"`arms.a/b`: String should match pattern"),
         ('[arms.a]\ntitle = "same"\n[arms.same]', r"`arms`: two arms have the same title"),
         ("", r"`arms`: is missing"),
+        (ARM + '[arms.a]\nfuse = ["frozen", "x"]', r"`arms.a.fuse` names 'x', which the study does not have"),
+        (ARM + '[arms.a]\nfuse = "frozen"', r"`arms.a`: `fuse` needs two arms or more, got 'frozen' alone"),
+        (ARM + '[arms.a]\nmethod = "stack"', r"`arms.a`: `method` has no effect without `fuse`"),
+        (
+            ARM + '[arms.a]\nfuse = ["frozen", "b"]\n[arms.b]\nfuse = ["frozen", "a"]',
+            r"`arms.a.fuse` names 'b', which is a fused arm",
+        ),
+        (
+            ARM + '[arms.b]\n[arms.a]\nfuse = ["frozen", "b"]\nweights = "random"',
+            r"`weights` has no effect beside `fuse`",
+        ),
+        (
+            '[arms.a]\nfeatures = "x.npz"\nfinetune = true',
+            r"`arms.a`: `finetune` has no effect beside `features`",
+        ),
     ],
 )
 def test_a_bad_key_is_named(text: str, message: str, write_study: Callable[..., Path]) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read_study(write_study(text))
     assert "\n" not in str(caught.value)
+
+
+def test_networks_are_needed_unless_every_arm_has_features(write_study: Callable[..., Path]) -> None:
+    path = write_study('[arms.a]\nfeatures = ["x.npy", "x.csv"]\n')
+    path.write_text(path.read_text().replace('backbones = ["tiny"]', ""))
+    study = read_study(path)
+    assert study.backbones_of("a") == ("",)
+    assert study.arms["a"].features == tuple(str(path.parent / name) for name in ("x.npy", "x.csv"))
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+    path.write_text(path.read_text() + ARM)
+    with pytest.raises(ConfigError, match="`backbones` names no network"):
+        read_study(path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from featx.errors import FeatxError
 from featx.stats.auc import roc_auc
 from featx.svm.search import search_cost
 from featx.svm.settings import SvmSettings
-from featx.svm.solving import make_solver
+from featx.svm.solvers.solving import make_solver
 from featx.svm.train import run_auc, train_svm
 
 PERMUTATIONS = 50

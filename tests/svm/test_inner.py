@@ -16,7 +16,8 @@ from featx.reporting import report_runs
 from featx.runs import Prediction, inner_scores
 from featx.stats import fixed_thresholds
 from featx.svm import inner
-from featx.svm.inner import InnerScores, calibration_record, fit_on_inner, inner_parts, score_parts
+from featx.svm.calibration_records import calibration_record
+from featx.svm.inner import InnerScores, fit_on_inner, inner_parts, score_parts
 from featx.svm.model import load_model
 from featx.svm.problems import Curve, FitProblem
 from featx.svm.train import train_svm

@@ -12,7 +12,7 @@ from featx.digest import digest_file
 from featx.errors import RunError, StaleStoreError
 from featx.files import write_json
 from featx.runs import COMPLETE
-from featx.svm.model import SvmModel, load_model, model_bytes
+from featx.svm.model import FusedModel, Fusion, SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision
 from featx.svm.scaling import fit_scaler
 
@@ -76,3 +76,33 @@ def test_a_model_that_was_changed_after_its_run_finished_is_refused(tmp_path: Pa
     for source in (tmp_path, file):
         with pytest.raises(RunError, match=r"model\.skops was changed after the run finished"):
             load_model(source)
+
+
+def test_a_fused_model_comes_back_and_needs_the_width_of_all_members() -> None:
+    rng = np.random.default_rng(0)
+    members = tuple(
+        SvmModel(
+            name,
+            ("a", "b"),
+            ("b",),
+            (Decision(fit_scaler("l2", np.empty((0, width))), rng.normal(size=width), 0.5, 1.0, 0.0, 3),),
+        )
+        for name, width in (("one", 3), ("other", 2))
+    )
+    fusion = Fusion(np.zeros((2, 1)), np.full((2, 1), 2.0), np.array([[0.25], [0.75]]), np.array([0.125]))
+    fused = FusedModel("joined", ("a", "b"), ("b",), (), members=members, widths=(3, 2), fusion=fusion)
+    rows = rng.normal(size=(4, 1, 5)).astype(np.float32)
+    expected = (
+        members[0].scores(rows[..., :3], "one") / 8
+        + members[1].scores(rows[..., 3:], "other") * 0.375
+        + 0.125
+    )
+    again = load_model(model_bytes(fused))
+    assert isinstance(again, FusedModel)
+    assert model_bytes(again) == model_bytes(fused)
+    for model in (fused, again):
+        np.testing.assert_allclose(model.scores(rows, "joined"), expected, atol=1e-12)
+    with pytest.raises(StaleStoreError, match=r"width 5 \(3 \+ 2\), got 4"):
+        fused.scores(rows[..., :4], "joined")
+    with pytest.raises(StaleStoreError, match="recipe joined, got features of recipe one"):
+        fused.scores(rows, "one")

@@ -14,7 +14,7 @@ from featx.stats.auc import roc_auc
 from featx.svm.problems import Curve, FitProblem
 from featx.svm.search import Curves, Search, choose, roc_auc_columns, search_cost
 from featx.svm.settings import SvmSettings
-from featx.svm.solving import GramSolver
+from featx.svm.solvers.solving import GramSolver
 
 
 def _curves(aucs: Sequence[Sequence[float]]) -> Curves:

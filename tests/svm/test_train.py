@@ -29,7 +29,7 @@ from featx.images import content, content_keys, write_keys
 from featx.reporting import collect
 from featx.reporting.summary import summarise
 from featx.runs import inner_scores
-from featx.svm import train
+from featx.svm.fused import fold_work
 from featx.svm.model import load_model
 from featx.svm.problems import pool_scores
 from featx.svm.train import run_auc, train_svm
@@ -558,13 +558,13 @@ def test_inner_splits_follow_seed_size_and_groups(
     joined[2:4] = joined[0]
     given: list[Any] = []
     scored: list[list[str]] = []
-    search = train.search_cost
+    search = fold_work.search_cost
 
     def spy(*arguments: Any) -> Any:
         given.append(arguments[3])
         return search(*arguments)
 
-    monkeypatch.setattr(train, "search_cost", spy)
+    monkeypatch.setattr(fold_work, "search_cost", spy)
 
     def splits_of(**changes: Any) -> Any:
         options = {"task": TASK, "protocol": "holdout", "costs": [1.0], "cache": tmp_path / "cache"}

@@ -25,6 +25,7 @@ __all__ = [
     "is_safetensors",
     "is_torch_archive",
     "read_safetensors",
+    "read_tensor",
     "read_torch",
 ]
 
@@ -106,6 +107,32 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         # A view may declare more values than its storage has.
         allowance.take(tensor.numel() * tensor.element_size())
     return {name: _to_numpy(torch, tensor) for name, tensor in tensors.items()}
+
+
+def read_tensor(path: Path) -> np.ndarray:
+    """Read the one tensor in a file that `torch.save` wrote, alone or in a list; bfloat16 as float32.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged or holds anything else, or without PyTorch.
+    """
+    torch = _import_torch(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes PyTorch raise errors of many types
+        line = str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"{path}: cannot be read as a PyTorch tensor ({line}); copy or write it again"
+        ) from error
+    if isinstance(content, list | tuple) and len(content) == 1:
+        (content,) = content
+    if not isinstance(content, torch.Tensor):
+        raise WeightsError(
+            f"{path}: a file with one tensor is needed, this one holds a {type(content).__name__}; save one tensor"
+        )
+    Allowance(path).take(content.numel() * content.element_size())
+    return _to_numpy(torch, content)
 
 
 def _import_torch(path: Path) -> Any:

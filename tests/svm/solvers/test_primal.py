@@ -15,7 +15,7 @@ from featx.svm.settings import SvmSettings
 from featx.svm.solvers import primal, rows
 from featx.svm.solvers.primal import ProblemBatch, primal_path
 from featx.svm.solvers.rows import Rows
-from featx.svm.solving import GramSolver, PrimalSolver
+from featx.svm.solvers.solving import GramSolver, PrimalSolver
 
 GRID = 10.0 ** np.arange(-3, 5)
 

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from featx.svm.problems import FitProblem
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers.scikit import LinearSVM
-from featx.svm.solving import make_solver
+from featx.svm.solvers.solving import make_solver
 
 
 @pytest.mark.parametrize(("solver", "loss"), [("liblinear", "squared_hinge"), ("libsvm", "hinge")])

@@ -9,7 +9,7 @@ from featx import machine as memory
 from featx.errors import ConfigError
 from featx.svm.problems import FitProblem
 from featx.svm.settings import SvmSettings
-from featx.svm.solving import GramSolver, PrimalSolver, make_solver
+from featx.svm.solvers.solving import GramSolver, PrimalSolver, make_solver
 
 
 def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:

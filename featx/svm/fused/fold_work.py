@@ -1,0 +1,145 @@
+"""The work on a fold: its inputs, the features that folds share, the search for C and the final fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.data import Fold, inner_splits, merged_groups
+from featx.features import FeatureStore
+from featx.runs import RunRecord
+from featx.svm.inputs import Images, read_rows
+from featx.svm.problems import Decision, Solver, view_rows
+from featx.svm.search import Search, search_cost
+from featx.svm.settings import SvmSettings
+from featx.svm.solvers.solving import make_solver
+
+__all__ = [
+    "Candidate",
+    "FoldJob",
+    "Shelf",
+    "SvmWork",
+    "fit_candidate",
+    "make_shelf",
+    "search_shelf",
+    "work_groups",
+]
+
+
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SvmWork:
+    """Inputs that all folds of an arm share.
+
+    Attributes
+    ----------
+    images : Images
+        Labelled images and their content keys.
+    settings : Settings
+        Options of the search.
+    seed : int
+        Random seed of the inner splits.
+    workers : int
+        Number of threads.
+    protocol : tuple of Fold
+        All folds of the protocol, including folds that are not run now.
+    """
+
+    images: Images
+    settings: SvmSettings
+    seed: int
+    workers: int
+    protocol: tuple[Fold, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Features with one scaling, a candidate of the search; each image has `views` rows."""
+
+    store: FeatureStore
+    scaling: str
+    views: int
+    solver: Solver
+
+
+@dataclass(frozen=True, eq=False)
+class Shelf:
+    """Data that folds with the same feature stores share: indices of the images, and the candidates."""
+
+    rows: _Ints
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldJob:
+    """One fold to run.
+
+    Attributes
+    ----------
+    fold : Fold
+        Images of the training set and of the test set.
+    stores : tuple of FeatureStore
+        Feature stores of the fold; several stores are alternatives.
+    folder : Path
+        Folder of the run.
+    record : RunRecord
+        Record of the inputs.
+    """
+
+    fold: Fold
+    stores: tuple[FeatureStore, ...]
+    folder: Path
+    record: RunRecord
+
+
+def make_shelf(work: SvmWork, stores: Sequence[FeatureStore], served: Sequence[Fold]) -> Shelf:
+    """Read the features that folds with the same feature stores share."""
+    place = {name: row for row, name in enumerate(work.images.labelled.ids)}
+    rows = np.array(sorted({place[name] for fold in served for name in fold.train}), dtype=np.int64)
+    largest = max(len(fold.train) for fold in served)
+    return Shelf(rows, tuple(one for store in stores for one in _candidates(work, store, rows, largest)))
+
+
+def _candidates(work: SvmWork, store: FeatureStore, rows: _Ints, largest: int) -> list[Candidate]:
+    features = read_rows(store, work.images, rows, work.settings.views)
+    views = features.shape[1]
+    flat = features.reshape(-1, features.shape[2])
+    return [
+        Candidate(store, name, views, make_solver(flat, name, work.settings, work.workers, views * largest))
+        for name in work.settings.scaling
+    ]
+
+
+def fit_candidate(taken: Candidate, train: _Ints, positive: npt.NDArray[np.bool_], cost: float) -> Decision:
+    """Fit one SVM on the training set."""
+    labels = np.repeat(np.where(positive, 1.0, -1.0), taken.views)
+    return taken.solver.fit(view_rows(train, taken.views), labels, cost)
+
+
+def search_shelf(
+    work: SvmWork, shelf: Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
+) -> tuple[Candidate, Search]:
+    """Search with every candidate; choose the first candidate with the highest inner AUC."""
+    splits = inner_splits(
+        work.images.labelled.targets[shelf.rows[train]],
+        work_groups(work, shelf.rows[train]) if work.settings.inner == "grouped" else None,
+        splits=work.settings.inner_splits,
+        held_out=work.settings.held_out,
+        seed=work.seed,
+    )
+    found = [
+        search_cost(one.solver, targets, train, splits, work.settings, one.views) for one in shelf.candidates
+    ]
+    best = int(np.argmax([np.nan_to_num(search.score, nan=-1.0) for search in found]))
+    return shelf.candidates[best], found[best]
+
+
+def work_groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:
+    """Return the group of each image; groups that share byte-identical images are merged."""
+    return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
