@@ -159,13 +159,17 @@ class Bench:
         """Restore the outcome, less that of a verb, or of the jobs of the study from one on whose label starts so."""
         shutil.rmtree(self.work, ignore_errors=True)
         shutil.copytree(self.whole, self.work)
-        self._marks, self.redone = {}, []
         if what == "extract":
             shutil.rmtree(self.work / "verbs" / "cache" / "features")
         elif what == "train-svm":
             shutil.rmtree(self.work / "reports" / "runs")
         else:
             _forget(self.work / "reports" / "small", first)
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Note the marks of finished jobs for the first time, or after all files were copied."""
+        self._marks, self.redone = {}, []
         self.look()
 
     def look(self) -> None:

@@ -324,6 +324,7 @@ def disk_full(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: ra
         # Room for the template, and for less than what the study writes.
         with _mounted(bench.work, size + (160 << 10) + rng.randrange(1 << 18)) as grow:
             subprocess.run(["cp", "-a", f"{kept}/.", str(bench.work)], check=True)
+            bench.look_anew()
             driver = bench.drive("study", cluster.place)
             if driver.wait() == 0:
                 counts.wrong.append("the disk was never full")
