@@ -47,7 +47,7 @@ class ExportSettings(PlaceOptions):
     )
     manifest: Path | str | Manifest | None = path(
         None,
-        "Manifest of the run's images, on which the exported model is compared with featx.",
+        "Manifest of the images, on which the exported model is compared with featx; those of the run are best.",
         types=(object,),
         default_text="synthetic images",
     )
@@ -60,7 +60,7 @@ class ExportSettings(PlaceOptions):
         default_text="as recorded by the feature store in the cache",
     )
     licence: str | None = text(None, _LICENCE)
-    overwrite: bool = switch(False, "Replace an existing file or folder.")
+    overwrite: bool = switch(False, "Recompute and replace finished results.")
 
     @property
     def chosen_format(self) -> str:

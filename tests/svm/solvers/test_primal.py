@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from featx.errors import TrainingError
-from featx.svm import solving as solve
 from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers import primal, rows
+from featx.svm.solvers import solving as solve
 from featx.svm.solvers.primal import ProblemBatch, primal_path
 from featx.svm.solvers.rows import Rows
 from featx.svm.solvers.solving import GramSolver, PrimalSolver
