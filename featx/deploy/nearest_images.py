@@ -12,9 +12,9 @@ from featx.deploy.new_features import NewFeatures
 from featx.deploy.run_model import RunModel
 from featx.errors import MissingFeaturesError, RunError
 from featx.machine import require_memory
-from featx.svm import TrainingImage, row_lengths
+from featx.svm import FusedModel, TrainingImage, row_lengths
 
-__all__ = ["Neighbour", "find_nearest"]
+__all__ = ["Neighbour", "find_nearest", "require_one_row"]
 
 _Matrix = npt.NDArray[np.float32]
 
@@ -78,6 +78,17 @@ def find_nearest(models: Sequence[RunModel], features: NewFeatures, count: int) 
         [Neighbour(images[column], float(row[column])) for column in nearest]
         for row, nearest in zip(similar, order, strict=True)
     ]
+
+
+def require_one_row(models: Sequence[RunModel]) -> None:
+    """Raise an error if a model has an SVM for each member, so that no single row of features decides."""
+    for model in models:
+        if isinstance(model.svm, FusedModel):
+            raise RunError(
+                f"{model.run.path}: the run fuses decision values ({model.recipe['fuse']}), and each of its SVMs sees other "
+                "features, so that an image has no single row of features that --nearest could compare; predict with the "
+                "run of a member, fuse with --fuse concat, or leave --nearest out"
+            )
 
 
 def _by_id(image: TrainingImage) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,16 @@ import numpy.typing as npt
 from featx.data import Manifest
 from featx.deploy.new_images import list_images
 from featx.deploy.predict_settings import PredictSettings
-from featx.deploy.run_model import RunModel
-from featx.digest import canonical, differing, short
-from featx.errors import ExtractionError, MissingFeaturesError, StaleStoreError, StoreError, listing
+from featx.deploy.run_model import FeaturePart, RunModel
+from featx.digest import canonical, differing, digest, short
+from featx.errors import (
+    ConfigError,
+    ExtractionError,
+    MissingFeaturesError,
+    StaleStoreError,
+    StoreError,
+    listing,
+)
 from featx.features import (
     ExtractSettings,
     FeatureStore,
@@ -27,8 +35,25 @@ from featx.features import (
 )
 from featx.images import PRESETS, content_keys
 from featx.progress import Silent
+from featx.svm import JoinedStore
 
 __all__ = ["NewFeatures", "find_features"]
+
+# Fields of the recipe of imported features that say which file they are from.
+_OF_FILE = ("weights", "order")
+
+# Options of an extraction that one pass has once.
+_OF_PASS = (
+    "batch_size",
+    "threads",
+    "device",
+    "wait_gpu",
+    "gpu_memory",
+    "nice",
+    "own_process",
+    "workers",
+    "cache",
+)
 
 # Images whose features are in memory at a time.
 _CHUNK = 4096
@@ -43,9 +68,11 @@ class NewFeatures:
     ids, groups, keys : tuple of str, length n
         Id, group and content key of each image.
     stores : mapping of str to FeatureStore
-        Digest of a recipe to its store.
+        Digest of a model's recipe to its store; the stores of a fused arm's members are joined.
     failed : tuple of (id, path, reason)
         Images that cannot be read, without features.
+    warnings : tuple of str
+        What readers of the predictions need to know of the features.
     """
 
     ids: tuple[str, ...]
@@ -53,6 +80,7 @@ class NewFeatures:
     keys: tuple[str, ...]
     stores: Mapping[str, FeatureStore]
     failed: tuple[tuple[str, str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def read(self, digest: str) -> Iterator[npt.NDArray[np.float32]]:
         """Read the features of all images by one recipe.
@@ -94,8 +122,10 @@ def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFe
     if options.sources:
         table = list_images(options.sources, root=options.root, allow_outside=options.allow_outside)
     if options.places:
-        stores = _given_stores(models, options.places)
+        parts = _given_stores(models, options.places)
+        stores = _joined(models, parts)
         found = _all_rows(stores) if table is None else _looked_up(table, stores, options)
+        found = dataclasses.replace(found, warnings=_of_other_files(parts))
     else:
         assert table is not None, "the options require images or features"
         found = _extracted(table, models, options)
@@ -105,16 +135,50 @@ def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFe
 
 
 def _given_stores(models: Sequence[RunModel], places: Sequence[Path]) -> dict[str, FeatureStore]:
+    """Find the given store of every part of the models' features, by the digest of its recipe."""
     stores = [FeatureStore(path) for place in places for path in read_arm(place)]
-    found = {store.digest: store for store in stores}
-    for model in models:
-        if model.digest not in found:
-            lines = differing(recipe_key(model.recipe), recipe_key(stores[0].recipe))
-            raise StaleStoreError(
-                f"{stores[0].path}: holds features of another recipe than the run {model.run.path} "
-                f"({listing(lines, 3)}); give the store of recipe {short(model.digest)}, or leave --features out"
-            )
-    return {model.digest: found[model.digest] for model in models}
+    return {part.digest: _given_store(model, part, stores) for model in models for part in model.parts}
+
+
+def _given_store(model: RunModel, part: FeaturePart, stores: Sequence[FeatureStore]) -> FeatureStore:
+    for store in stores:
+        if store.digest == part.digest:
+            return store
+    for store in stores:
+        if part.is_imported and _of_any_file(store.recipe) == _of_any_file(part.recipe):
+            return store
+    lines = differing(recipe_key(part.recipe), recipe_key(stores[0].recipe))
+    of_member = f"of the member {part.name} " * bool(part.name)
+    raise StaleStoreError(
+        f"{stores[0].path}: holds features of another recipe than the run {model.run.path} ({listing(lines, 3)}); give the "
+        f"store {of_member}of recipe {short(part.digest)}"
+        + (", or leave --features out" if not any(one.is_imported for one in model.parts) else "")
+    )
+
+
+def _of_any_file(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe_key(recipe).items() if name not in _OF_FILE}
+
+
+def _of_other_files(parts: Mapping[str, FeatureStore]) -> tuple[str, ...]:
+    return tuple(
+        f"the features in {store.path} were imported from another file than those of the training set; featx cannot check "
+        f"that the same version of {store.recipe['backbone']} computed both"
+        for wanted, store in parts.items()
+        if store.digest != wanted
+    )
+
+
+def _joined(models: Sequence[RunModel], parts: Mapping[str, FeatureStore]) -> dict[str, FeatureStore]:
+    """Give each model, by the digest of its recipe, its store or the joined stores of its members."""
+    return {model.digest: _store_of(model, parts) for model in models}
+
+
+def _store_of(model: RunModel, parts: Mapping[str, FeatureStore]) -> FeatureStore:
+    stores = tuple(parts[part.digest] for part in model.parts)
+    if "members" not in model.recipe:
+        return stores[0]
+    return JoinedStore(model.recipe["fuse"], tuple(part.name for part in model.parts), stores)
 
 
 def _all_rows(stores: Mapping[str, FeatureStore]) -> NewFeatures:
@@ -173,33 +237,73 @@ def _rows(
 
 
 def _extracted(table: Manifest, models: Sequence[RunModel], options: PredictSettings) -> NewFeatures:
-    given = _extract_options(models, options)
+    _refuse_without_network(models, options)
+    on_error = "fail" if options.on_error == "fail" else "skip"
+    passes = _passes(models, options)
+    done = [item for given in passes for item in extract(table, **{**given, "on_error": on_error})]
+    parts = {store.digest: store for store in (FeatureStore(item.store) for item in done)}
+    keys, failed = _keys(table, options)
+    failed |= {path: (name, path, reason) for item in done for name, path, reason in item.failed}
+    return _rows(table, keys, failed, _joined(models, parts))
+
+
+def _refuse_without_network(models: Sequence[RunModel], options: PredictSettings) -> None:
+    """Refuse what only given features can serve: imported parts, and weights of one network for several members."""
+    for part in models[0].parts:
+        if part.is_imported:
+            name = part.recipe["backbone"]
+            raise MissingFeaturesError(
+                f"{models[0].run.path}: the features of {name} were imported, and featx does not have their network. Import "
+                f"the features of the new images by the same program (`featx cache import FILE --name {name} --manifest "
+                "IMAGES`) and give the store with --features"
+            )
+    if options.weights is not None and len(models[0].parts) > 1:
+        raise ConfigError(
+            f"The 'weights' parameter names the weights of one network, and {models[0].run.path} fuses "
+            f"{len(models[0].parts)}. Leave it out: the stores of the members in --cache name theirs. Or give the features"
+        )
+
+
+def _passes(models: Sequence[RunModel], options: PredictSettings) -> list[dict[str, Any]]:
+    """Return the options of the extractions that follow the recipes; networks that differ in weights share a pass."""
+    alike: dict[str, list[FeaturePart]] = {}
+    for part in {part.digest: part for model in models for part in model.parts}.values():
+        alike.setdefault(digest(_pass_options(part, options)), []).append(part)
+    passes = [_extract_options(parts, options) for parts in alike.values()]
+    for given, parts in zip(passes, alike.values(), strict=True):
+        _check_recipes(models[0], parts, given)
+    return passes
+
+
+def _check_recipes(model: RunModel, parts: Sequence[FeaturePart], given: Mapping[str, Any]) -> None:
+    """Refuse recipes that this featx cannot follow, before any network runs."""
     settings = ExtractSettings.make(given)
     known = targets(given["backbone"], given["weights"], settings, settings.home)
     made = {recipe.digest: recipe for target in known for recipe in target.recipes}
-    for model in models:
-        if model.digest not in made:
-            lines = differing(recipe_key(model.recipe), next(iter(made.values())).key())
+    for part in parts:
+        if part.digest not in made:
+            lines = differing(recipe_key(part.recipe), next(iter(made.values())).key())
             raise StaleStoreError(
                 f"{model.run.path}: its features cannot be extracted with this featx ({listing(lines, 3)}); use the "
                 "version of featx that extracted them, or extract and train again"
             )
-    on_error = "fail" if options.on_error == "fail" else "skip"
-    done = extract(table, **{**given, "on_error": on_error})
-    stores = {store.digest: store for store in (FeatureStore(item.store) for item in done)}
-    keys, failed = _keys(table, options)
-    failed |= {path: (name, path, reason) for item in done for name, path, reason in item.failed}
-    return _rows(table, keys, failed, stores)
 
 
-def _extract_options(models: Sequence[RunModel], options: PredictSettings) -> dict[str, Any]:
-    """Return the options of an extraction that follows the recipes of the models, all networks in one pass."""
-    recipe = models[0].recipe
-    sources = {model.digest: _source(model, options) for model in models}
+def _extract_options(parts: Sequence[FeaturePart], options: PredictSettings) -> dict[str, Any]:
+    return {
+        **_pass_options(parts[0], options),
+        "weights": list(dict.fromkeys(_source(part, options) for part in parts)),
+        **{name: getattr(options, name) for name in _OF_PASS},
+        "progress": options.progress or Silent(),
+    }
+
+
+def _pass_options(part: FeaturePart, options: PredictSettings) -> dict[str, Any]:
+    """Return the options of an extraction that follows a recipe, but for the weights."""
+    recipe = part.recipe
     views = recipe["views"]
     given = {
         "backbone": [recipe["backbone"]],
-        "weights": list(dict.fromkeys(sources.values())),
         "layers": [recipe["layer"]],
         "pool": recipe["pool"],
         "image_size": recipe["image_size"],
@@ -209,36 +313,21 @@ def _extract_options(models: Sequence[RunModel], options: PredictSettings) -> di
         "views": views["count"] if views else 1,
     }
     if views:
-        given |= {"view_ranges": _ranges_name(models[0], views["ranges"]), "view_pool": recipe["view_pool"]}
-    shared = (
-        "batch_size",
-        "threads",
-        "device",
-        "wait_gpu",
-        "gpu_memory",
-        "nice",
-        "own_process",
-        "workers",
-        "cache",
-    )
-    return {
-        **given,
-        **{name: getattr(options, name) for name in shared},
-        "progress": options.progress or Silent(),
-    }
+        given |= {"view_ranges": _ranges_name(views["ranges"]), "view_pool": recipe["view_pool"]}
+    return given
 
 
-def _source(model: RunModel, options: PredictSettings) -> str:
-    """Return the weights source of one model; of a folder of fine-tuning runs that of its own run."""
-    found = weights_of(model.recipe, model.digest, options.weights, options.cache)
+def _source(part: FeaturePart, options: PredictSettings) -> str:
+    """Return the weights source of a network; of a folder of fine-tuning runs that of its own run."""
+    found = weights_of(part.recipe, part.digest, options.weights, options.cache)
     return str(found.source if found.trained_on or options.weights is None else options.weights)
 
 
-def _ranges_name(model: RunModel, ranges: Any) -> str:
+def _ranges_name(ranges: Any) -> str:
     for name, preset in PRESETS.items():
         if canonical(preset) == canonical(ranges):
             return name
     raise StaleStoreError(
-        f"{model.run.path}: this featx has no augmentation ranges as its features were extracted with; use the version of "
-        "featx that extracted them, or extract and train again"
+        "this featx has no augmentation ranges as the features of the run were extracted with; use the version of featx that "
+        "extracted them, or extract and train again"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featx.deploy.nearest_images import require_one_row
 from featx.deploy.new_features import NewFeatures, find_features
 from featx.deploy.predict_settings import PredictSettings
 from featx.deploy.prediction_files import write_predictions
@@ -83,7 +84,8 @@ def predict(runs: Path | str | Iterable[Path | str], options: PredictSettings) -
     Raises
     ------
     RunError
-        If runs are missing, damaged, of several arms, tasks or recipes, or lack a calibration that is asked for.
+        If runs are missing, damaged, of several arms, tasks or recipes, or lack a calibration that is asked for, or
+        nearest images are asked of a run that fuses decision values.
     StoreError
         If the features given or found are of another recipe, or missing.
     WeightsError
@@ -104,6 +106,8 @@ def predict(runs: Path | str | Iterable[Path | str], options: PredictSettings) -
     models = read_models(runs)
     if options.probability:
         require_calibration(models)
+    if options.nearest:
+        require_one_row(models)
     cut = choose_cut(models, options.threshold)
     features = find_features(models, options)
     rows = prediction_rows(models, features, cut, options.nearest)
@@ -132,7 +136,7 @@ def _rule(models: Sequence[RunModel], cut: Cut | None) -> str:
 def _warnings(
     models: Sequence[RunModel], features: NewFeatures, rows: Sequence[dict[str, Any]], cut: Cut | None
 ) -> tuple[str, ...]:
-    found = []
+    found = list(features.warnings)
     seen = [str(row["id"]) for row in rows if row["in_training"]]
     if seen:
         found.append(

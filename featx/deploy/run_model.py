@@ -22,10 +22,34 @@ from featx.reporting import natural
 from featx.runs import FINAL, Run, RunRecord, find_runs, read_run
 from featx.svm import SvmModel, TrainingImage, load_model, training_set
 
-__all__ = ["RunModel", "arm_settings", "read_models"]
+__all__ = ["FeaturePart", "RunModel", "arm_settings", "read_models"]
 
 # Fields of a recipe that say which weights of an arm a fold has; fine-tuned arms have others in each fold.
 _OF_FOLD = ("weights", "trained_on")
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePart:
+    """The features of one network, or imported ones: all of a run, or those of a member of a fused run.
+
+    Attributes
+    ----------
+    name : str
+        Name of the member; empty if the run has no members.
+    digest : str
+        SHA-256 of the recipe.
+    recipe : mapping
+        Recipe of the features.
+    """
+
+    name: str
+    digest: str
+    recipe: Mapping[str, Any]
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether no network of featx computes the features."""
+        return self.recipe.get("kind") == "imported"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +64,7 @@ class RunModel:
         Scaling, weights and intercept for each scored class, and the calibration (None without).
     recipe : mapping
         Recipe of the features: backbone, digest of the weights, layer, pool, image size, preparation, views, precision.
+        Recipes of fused arms (kind ``joined``) and of imported features (kind ``imported``) have others.
     """
 
     run: Run
@@ -60,6 +85,13 @@ class RunModel:
     def digest(self) -> str:
         """SHA-256 of the recipe of the features."""
         return self.svm.recipe_digest
+
+    @property
+    def parts(self) -> tuple[FeaturePart, ...]:
+        """The features that stand side by side in a row: one part for each member of a fused run, else one."""
+        members = self.recipe.get("members", ())
+        joined = tuple(FeaturePart(one["name"], one["digest"], one["recipe"]) for one in members)
+        return joined or (FeaturePart("", self.digest, self.recipe),)
 
     @property
     def thresholds(self) -> dict[str, dict[str, float]]:
@@ -133,7 +165,11 @@ def read_models(
     models = [(run, load_model(run.path)) for run in runs]
     for run, svm in models:
         _check_classes(run, svm)
-    return tuple(RunModel(run, svm, recipe_of(run, svm.recipe_digest)) for run, svm in models)
+    return tuple(RunModel(run, svm, _recipe(run, svm)) for run, svm in models)
+
+
+def _recipe(run: Run, svm: SvmModel) -> Mapping[str, Any]:
+    return recipe_of(run, svm.recipe_digest, one_network=False)
 
 
 def _check_classes(run: Run, svm: SvmModel) -> None:
@@ -174,6 +210,10 @@ def _shared_recipes(features: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    if "members" in recipe:
+        kept = {name: value for name, value in recipe.items() if name not in _OF_FOLD}
+        members = [{"name": one["name"], **_shared_recipe(one["recipe"])} for one in recipe["members"]]
+        return {**kept, "members": members}
     tuned = recipe.get("trained_on")
     if not tuned:
         return dict(recipe)

@@ -192,7 +192,7 @@ def _no_arm(path: Path, reason: str) -> StoreError:
     )
 
 
-def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
+def recipe_of(run: Run, digest: str, *, one_network: bool = True) -> Mapping[str, Any]:
     """Find the recipe of features that a run was given.
 
     Parameters
@@ -201,16 +201,19 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
         A run of `featx train-svm`.
     digest : str
         Digest of the recipe, such as `SvmModel.recipe_digest`.
+    one_network : bool
+        Whether to refuse imported features and those of fused arms.
 
     Returns
     -------
     mapping
-        Fields of `featx.features.feature_recipe.Recipe` that decide a feature.
+        Fields of `featx.features.feature_recipe.Recipe` that decide a feature. Recipes with a ``kind`` have others:
+        ``"imported"`` no network, ``"joined"`` a list of ``members``.
 
     Raises
     ------
     RunError
-        If the record does not list such features, or they were imported or are those of a fused arm.
+        If the record does not list such features, or `one_network` is asked for and they are of none or several.
     StaleStoreError
         If this featx decodes or prepares images in another way than when the features were extracted.
     """
@@ -220,18 +223,24 @@ def recipe_of(run: Run, digest: str) -> Mapping[str, Any]:
             f"{run.path}: the record of the run does not list the features of its model; train it again"
         )
     recipe: Mapping[str, Any] = found["recipe"]
-    if recipe.get("kind"):
+    if one_network and recipe.get("kind"):
         raise RunError(
             f"{run.path}: its features are {recipe['kind']} ({recipe['backbone']}) and not those of one network of featx; "
             "give runs of an arm of one network"
         )
+    for one in [member["recipe"] for member in recipe.get("members", ())] or [recipe]:
+        if not one.get("kind"):
+            _refuse_stale(run, one)
+    return recipe
+
+
+def _refuse_stale(run: Run, recipe: Mapping[str, Any]) -> None:
     now = {"preparation": preparation_key(recipe["preparation"]["name"]), "decode": DECODE_VERSION}
     stale = [name for name, value in now.items() if recipe[name] != value]
     if stale:
         raise StaleStoreError(
             f"{run.path}: its features were extracted with another version of {stale[0]}; extract and train again"
         )
-    return recipe
 
 
 def network_of(

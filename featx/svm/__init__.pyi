@@ -1,3 +1,4 @@
+from .fused.joined_store import JoinedStore
 from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
 from .scaling import Scaler, row_lengths
@@ -10,6 +11,7 @@ from .training_list import TrainingImage, training_set
 __all__ = [
     "Decision",
     "FusedModel",
+    "JoinedStore",
     "LinearSVM",
     "Scaler",
     "SvmInputOptions",

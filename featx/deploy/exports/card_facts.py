@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featx.deploy.run_model import RunModel
+from featx.deploy.run_model import FeaturePart, RunModel
 from featx.external import ExternalScores, external_scores
 from featx.reporting import Cell, Column, Table
 from featx.stats import delong_interval
+from featx.svm import Decision, FusedModel, SvmModel
 from featx.zoo import find_backbone
 
 __all__ = [
@@ -35,37 +36,25 @@ def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
 
 def model_facts(models: Sequence[RunModel], licence: str | None) -> list[tuple[str, str]]:
     """State what the model is made of, each fact with its name."""
-    record, recipe, settings = models[0].run.record, models[0].recipe, models[0].run.record.settings
-    backbone = find_backbone(recipe["backbone"])
-    preparation = recipe["preparation"]
+    record, settings = models[0].run.record, models[0].run.record.settings
     costs = "; ".join(
         f"fold {one.fold}: " * (len(models) > 1)
-        + ", ".join(f"{decision.cost:g}" for decision in one.svm.decisions)
+        + ", ".join(f"{decision.cost:g}" for decision in _decisions(one.svm))
         for one in models
     )
-    scalings = dict.fromkeys(decision.scaler.name for one in models for decision in one.svm.decisions)
+    scalings = dict.fromkeys(decision.scaler.name for one in models for decision in _decisions(one.svm))
     method = models[0].svm.calibration
+    weights = dict.fromkeys(str(part.recipe["weights"]) for one in models for part in one.parts)
     return [
         ("Arm", record.arm),
         ("Task", record.task),
         ("Classes", ", ".join(record.classes)),
         ("Classes with a decision value", ", ".join(record.scored)),
         ("Folds", ", ".join(one.fold for one in models)),
-        ("Network", f"{backbone.name} ({backbone.reference})"),
-        ("Feature", f"layer {recipe['layer']}, pooling {recipe['pool']}"),
-        ("Input", f"{recipe['image_size']} x {recipe['image_size']} px, RGB"),
-        (
-            "Preparation of images",
-            f"{preparation['name']} (version {preparation['version']}), resized with the filter {preparation['filter']}; "
-            f"version of decoding {recipe['decode']}",
-        ),
-        ("Precision", str(recipe["precision"])),
-        (
-            "Augmented views",
-            "none" if recipe["views"] is None else json.dumps(recipe["views"], sort_keys=True),
-        ),
+        *([("Fusion of the members", str(models[0].recipe["fuse"]))] if models[0].recipe.get("fuse") else []),
+        *(fact for part in models[0].parts for fact in _feature_facts(part)),
         ("Lineage of the weights", " → ".join(record.lineage) or UNKNOWN),
-        ("SHA-256 of the weights", ", ".join(dict.fromkeys(str(one.recipe["weights"]) for one in models))),
+        ("SHA-256 of the weights", ", ".join(weights)),
         ("Licence of the weights", licence or "not known to featx: state it here (--licence)"),
         (
             "SVM",
@@ -79,6 +68,33 @@ def model_facts(models: Sequence[RunModel], licence: str | None) -> list[tuple[s
         ("Runs", ", ".join(one.run.record.id for one in models)),
         ("Finished", ", ".join(dict.fromkeys(_finished(one) for one in models))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))),
+    ]
+
+
+def _decisions(svm: SvmModel) -> tuple[Decision, ...]:
+    """Return the SVMs of a model, member by member if it fuses several."""
+    if not isinstance(svm, FusedModel):
+        return svm.decisions
+    return tuple(decision for member in svm.members for decision in member.decisions)
+
+
+def _feature_facts(part: FeaturePart) -> list[tuple[str, str]]:
+    """State how the features of a network, or of a member, are computed."""
+    recipe, of = part.recipe, f" of {part.name}" * bool(part.name)
+    if part.is_imported:
+        return [(f"Features{of}", f"imported ({recipe['backbone']}, {recipe['width']} numbers)")]
+    backbone, preparation, views = find_backbone(recipe["backbone"]), recipe["preparation"], recipe["views"]
+    return [
+        (f"Network{of}", f"{backbone.name} ({backbone.reference})"),
+        (f"Feature{of}", f"layer {recipe['layer']}, pooling {recipe['pool']}"),
+        (f"Input{of}", f"{recipe['image_size']} x {recipe['image_size']} px, RGB"),
+        (
+            f"Preparation of images{of}",
+            f"{preparation['name']} (version {preparation['version']}), resized with the filter {preparation['filter']}; "
+            f"version of decoding {recipe['decode']}",
+        ),
+        (f"Precision{of}", str(recipe["precision"])),
+        (f"Augmented views{of}", "none" if views is None else json.dumps(views, sort_keys=True)),
     ]
 
 

@@ -138,6 +138,11 @@ def _single(run: Path | str) -> RunModel:
             "SVM; train one on all images with `featx finalize`, or give the folder of one fold"
         )
     recipe, path = models[0].recipe, models[0].run.path
+    if recipe.get("kind"):
+        raise RunError(
+            f"{path}: its features are {recipe['kind']} ({recipe['backbone']}), and an exported model is one network of featx "
+            "with its SVM; export the run of an arm of one network"
+        )
     if recipe["views"] is not None:
         raise RunError(
             f"{path}: its features are of augmented views, which an exported model does not draw; extract without --views "

@@ -156,6 +156,10 @@ class JoinedStore(FeatureStore):
             total[name] = None if None in found else sum(found)
         return total
 
+    def keys(self) -> frozenset[str]:
+        """Return the keys of the rows that all members have."""
+        return frozenset.intersection(*(store.keys() for store in self.members))
+
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys without features in a member, each once, in the order given."""
         wanted = list(dict.fromkeys(keys))
