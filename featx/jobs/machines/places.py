@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -251,6 +252,12 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     each = cores or (1 if address else None)
 
     known: dict[str, Mapping[str, float]] = {}
+    lost = threading.Event()
+
+    def hear(future: Future[dict[str, Any]]) -> None:
+        # Without the part of Ray on this machine no job can be given to any other, and Ray says so for each at once.
+        if not future.cancelled() and isinstance(future.exception(), ray.exceptions.LocalRayletDiedError):
+            lost.set()
 
     def nodes() -> dict[str, Mapping[str, float]]:
         # A question to a cluster that has gone would wait for minutes.
@@ -281,6 +288,7 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
             "memory": memory,
         }
         future: Future[dict[str, Any]] = remote.options(**options).remote(dict(task)).future()
+        future.add_done_callback(hear)
         return future
 
     try:
@@ -290,7 +298,7 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
             node_slots,
             total,
             cores=each,
-            alive=lambda: ray.is_initialized() and _answers(head),
+            alive=lambda: not lost.is_set() and ray.is_initialized() and _answers(head),
         )
     finally:
         if _answers(head):

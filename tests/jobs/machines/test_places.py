@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -162,6 +165,23 @@ def test_a_ray_cluster_of_this_machine_runs_jobs(data: Path, tmp_path: Path, mak
         assert place.total() == 1
         assert place.submit(hashing(make_task, data, tmp_path, "one")).result()["event"] == "done"
     assert len(read_keys(tmp_path / "one.csv")) == 24
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_without_its_part_on_this_machine_is_lost(
+    data: Path, tmp_path: Path, make_task: Make
+) -> None:
+    with open_place("ray", 1, None, Silent()) as place:
+        ours = subprocess.check_output(["pgrep", "-P", str(os.getpid()), "-x", "raylet"], text=True).split()
+        assert place.alive()
+        for number in ours:
+            os.kill(int(number), signal.SIGKILL)
+        limit = time.monotonic() + 120
+        while place.alive() and time.monotonic() < limit:
+            with suppress(Exception):
+                place.submit(hashing(make_task, data, tmp_path, "one")).result(30)
+            time.sleep(1)
+        assert not place.alive()
 
 
 def test_a_cluster_that_has_gone_does_not_answer() -> None:
