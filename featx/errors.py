@@ -17,6 +17,7 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is the exi
     │   │   ├── DamagedBlockError   a block that fails its checksum
     │   │   └── MissingFeaturesError   images without a row in the store
     │   ├── RunError              run folder missing, unfinished, damaged or of other inputs
+    │   ├── ExportError           a run cannot be exported, or the exported model computes other values
     │   ├── LeakError             a test image, or its group, has reached the training part
     │   └── ConfigError           a bad key or value in an option or a configuration file
     ├── ImageError                one image cannot be decoded or prepared
@@ -24,7 +25,6 @@ is wrong, what was got (file, row, value) and what to do. `exit_code` is the exi
     ├── ClusterError              a cluster cannot be reached, or was lost
     ├── ExtractionError           some images could not be extracted
     │   └── DeviceMemoryError     a network needs more memory than there is, for a single image
-    ├── ExportError               an exported model cannot be written, or computes other values
     └── TrainingError             a fit or a training run failed
 """
 
@@ -136,8 +136,8 @@ class DeviceMemoryError(ExtractionError):
     """A network needs more memory than the device has left, even for a single image."""
 
 
-class ExportError(FeatxError):
-    """An exported model cannot be written, or computes other values than featx."""
+class ExportError(InputError):
+    """A run cannot be exported in this format, or the exported model computes other values than featx."""
 
 
 class TrainingError(FeatxError):
