@@ -101,6 +101,7 @@ def test_an_interrupted_extraction_exits_130(manifest, capsys, monkeypatch):
     assert "the same command resumes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_but_featx_writes_to_stderr(manifest):
     """TensorFlow's notes on CUDA, oneDNN and logging stay away where no variable has silenced them."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("TF_CPP", "CUDA"))}

@@ -366,10 +366,12 @@ def scratch_full(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng:
 
 
 def ray_killed(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: random.Random) -> None:
-    """Kill the processes of Ray in which jobs are hosted."""
-    _harassed(
-        bench, counts, most, rng, "study", "ray", lambda: bench.having("ray::"), stages=("finetune", "svm")
-    )
+    """Kill the processes of Ray in which jobs are hosted, not Ray's own, whose arguments name these too."""
+
+    def hosts() -> list[int]:
+        return [number for number, line in bench.ours().items() if line.startswith("ray::run_job")]
+
+    _harassed(bench, counts, most, rng, "study", "ray", hosts, stages=("finetune", "svm"))
 
 
 def ray_head_killed(bench: Bench, cluster: Cluster, counts: Counts, most: int, rng: random.Random) -> None:

@@ -148,6 +148,7 @@ def test_torch_is_not_told_other_gpus_after_its_import(box, monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+@pytest.mark.slow
 def test_importing_the_trainer_does_not_make_tensorflow_look_for_gpus():
     """Else GPUs that are hidden later would stay visible to it."""
     program = """

@@ -67,9 +67,8 @@ def one_device() -> tuple[int, list[float], list[float]]:
     return result
 
 
-@pytest.mark.parametrize(
-    ("backend", "devices"), [("tensorflow", 2), pytest.param("jax", 2, marks=pytest.mark.slow), ("torch", 1)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "devices"), [("tensorflow", 2), ("jax", 2), ("torch", 1)])
 def test_devices_and_backends_agree(
     backend: str, devices: int, one_device: tuple[int, list[float], list[float]]
 ) -> None:
@@ -176,7 +175,8 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.slow), "torch"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_training_under_a_backend_is_bitwise_reproducible(
     backend: str, squares: Path, tmp_path: Path
 ) -> None:

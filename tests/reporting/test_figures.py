@@ -221,7 +221,7 @@ def misplaced(figure: Figure) -> list[object]:
     ("count", "classes", "folds"),
     [
         (1, 2, 4),
-        (2, 2, 1),
+        pytest.param(2, 2, 1, marks=pytest.mark.slow),
         pytest.param(3, 4, 2, marks=pytest.mark.slow),
         pytest.param(12, 2, 2, marks=pytest.mark.slow),
     ],

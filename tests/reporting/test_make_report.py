@@ -44,6 +44,7 @@ def number(text: str) -> float | str:
         return text
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes_wherever_they_lie(made: Report, study: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "kept"
     shutil.copytree(study, moved)

@@ -223,7 +223,8 @@ def test_paper_shows_everything(browser: Any, made: Report) -> None:
     assert page.locator("details:not([open])").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(
     browser: Any, axe: str, made: Report, outside: Report, scheme: str
 ) -> None:

@@ -44,6 +44,7 @@ def test_an_onnx_model_gives_the_same_values_without_featx(onnx_model, place, tm
     assert onnx_model.warnings == ()
 
 
+@pytest.mark.slow
 def test_a_keras_file_gives_the_values_in_the_run(keras_model, place):
     assert keras_model.agreement.recorded < 1e-4
     rows = {row.id: row for row in place.folds[0].predictions}
