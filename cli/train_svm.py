@@ -43,24 +43,25 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
     runs = verb_on_cluster("train-svm", manifest, {**given, "progress": progress()}, cluster)
     batch.results(run.path for run in runs)
     aucs = [run_auc(run) for run in runs]
+    outside = [_external(run) for run in runs]
     if as_json:
-        flags.print_json([_record(run, auc) for run, auc in zip(runs, aucs, strict=True)])
+        flags.print_json([_record(*one) for one in zip(runs, aucs, outside, strict=True)])
     else:
         for run in runs:
             click.echo(str(run.path))
     batch.say(_summary(runs))
-    for line in _external_summary(runs):
+    for line in _external_summary(runs[0].record.arm, outside):
         batch.say(line)
 
 
-def _record(run: Any, auc: float) -> dict[str, Any]:
+def _record(run: Any, auc: float, outside: dict[str, float | None]) -> dict[str, Any]:
     from featx.svm import chosen_costs
 
     return {
         "path": str(run.path),
         "fold": run.record.fold,
         "auc": None if auc != auc else auc,
-        "external": _external(run),
+        "external": outside,
         "C": chosen_costs(run.record),
         "not_converged": run.record.convergence["not_converged"],
         "warnings": list(run.record.warnings),
@@ -92,10 +93,9 @@ def _summary(runs: tuple[Run, ...]) -> str:
     return f"{arm}: mean AUC {total.mean:.4f}{spread} over {total.n} folds{undefined}"
 
 
-def _external_summary(runs: tuple[Run, ...]) -> list[str]:
+def _external_summary(arm: str, found: list[dict[str, float | None]]) -> list[str]:
     from statistics import fmean
 
-    found = [_external(run) for run in runs]
     lines = []
     for name in dict.fromkeys(name for aucs in found for name in aucs):
         values = [auc for aucs in found if (auc := aucs.get(name)) is not None]
@@ -104,5 +104,5 @@ def _external_summary(runs: tuple[Run, ...]) -> list[str]:
             if values
             else "no AUC, a class is missing"
         )
-        lines.append(f"{runs[0].record.arm}, external test set {name}: {text}")
+        lines.append(f"{arm}, external test set {name}: {text}")
     return lines

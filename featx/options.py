@@ -30,6 +30,7 @@ __all__ = [
     "Option",
     "Options",
     "PlaceOptions",
+    "RunWeightsOptions",
     "TaskOptions",
     "WorkerOptions",
     "choice",
@@ -495,6 +496,19 @@ class FoldOptions(TaskOptions):
         types=(Path,),
     )
     folds: Sequence[str] = texts((), "Run this fold only; may be repeated.", flag="fold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWeightsOptions(Options):
+    """The weights of the network of a run, where those that its features name cannot be found."""
+
+    weights: str | Path | None = text(
+        None,
+        "Weights source, as for `featx extract`.",
+        short="-w",
+        types=(Path,),
+        default_text="as recorded by the feature store in the cache",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,8 +58,10 @@ __all__ = [
     "read_runs",
     "renamed",
     "run_cost",
+    "run_environment",
     "run_folder",
     "shown_as",
+    "write_again",
     "write_run",
 ]
 
@@ -72,6 +74,10 @@ FINAL = "final"
 
 
 _INNER = "inner_scores.csv"
+
+
+# What `write_run` makes of its arguments other than `files`.
+_OF_EVERY_RUN = frozenset({"run.json", "environment.json", "predictions.csv", _INNER})
 
 
 # Runs of earlier versions lack this mark: their texts were written as they are.
@@ -305,8 +311,13 @@ def run_cost(run: Run) -> dict[str, Any] | None:
     cost = (given_features(run, taken) or {}).get("cost")
     if cost is None:
         return None
-    speeds = _read_json(run.path / "environment.json", run.path).get("extraction", {})
+    speeds = run_environment(run).get("extraction", {})
     return {**cost, "images_per_second": None, **speeds.get(taken, {})}
+
+
+def run_environment(run: Run) -> dict[str, Any]:
+    """Read what a run records of host, time and durations."""
+    return _read_json(run.path / "environment.json", run.path)
 
 
 def run_folder(output: Path | str, arm: str, task: str, protocol: str, fold: str) -> Path:
@@ -356,6 +367,22 @@ def write_run(
         marks = {path.name: digest_file(path) for path in sorted(aside.iterdir()) if path.is_file()}
         write_json(aside / COMPLETE, {"cells": _GUARDED, "files": marks, "id": record.id})
     return read_run(target)
+
+
+def write_again(run: Run, record: RunRecord) -> Run:
+    """Write a run with another record; everything else stays as it is.
+
+    Raises
+    ------
+    RunError
+        If a file of the run was changed after it finished.
+    """
+    files: dict[str, bytes | Path] = {}
+    for name in set(_read_json(run.path / COMPLETE, run.path)["files"]) - _OF_EVERY_RUN:
+        checked_digest(run.path, name)
+        files[name] = (run.path / name).read_bytes()
+    files |= {place.name: place for place in run.path.iterdir() if place.is_dir()}
+    return write_run(run.path, record, run.predictions, run_environment(run), files, inner_scores(run))
 
 
 def predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,12 @@ from featx.deploy.finalize_settings import FinalizeSettings
 from featx.deploy.run_model import RunModel, arm_settings, read_models
 from featx.digest import differing
 from featx.errors import RunError, listing
-from featx.external import EXTERNAL
 from featx.options import verb
 from featx.reporting import collect, main_class, measure
-from featx.runs import COMPLETE, FINAL, Run, RunRecord, inner_scores, write_run
+from featx.runs import FINAL, Run, RunRecord, write_again
 from featx.svm import TrainSvmSettings, train_runs
 
 __all__ = ["finalize"]
-
-# What `write_run` writes itself.
-_OF_EVERY_RUN = ("run.json", "environment.json", "predictions.csv", "inner_scores.csv")
 
 
 @verb(FinalizeSettings)
@@ -75,14 +70,13 @@ def finalize(manifest: Manifest | Path | str, options: FinalizeSettings) -> Run:
         if folds:
             _refuse_others(folds[0], record)
 
-    known = {item.name for item in dataclasses.fields(TrainSvmSettings)}
-    given = {
-        item.name: getattr(options, item.name) for item in dataclasses.fields(options) if item.name in known
-    }
+    given = {name: value for name, value in vars(options).items() if name != "runs"}
     (run,) = train_runs(manifest, TrainSvmSettings(**given, protocol=FINAL), check)
     if expected is None or run.record.search.get("expected") == expected:
         return run
-    return _with_expected(run, expected)
+    return write_again(
+        run, dataclasses.replace(run.record, search={**run.record.search, "expected": expected})
+    )
 
 
 def _refuse_others(fold: RunModel, record: RunRecord) -> None:
@@ -109,16 +103,3 @@ def _expected(folds: Sequence[RunModel]) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return value if value == value else None
-
-
-def _with_expected(run: Run, expected: dict[str, Any]) -> Run:
-    """Write a run again with the expected AUC in its record; everything else stays as it is."""
-    stated = json.loads((run.path / COMPLETE).read_text(encoding="utf-8"))["files"]
-    files: dict[str, bytes | Path] = {
-        name: (run.path / name).read_bytes() for name in stated if name not in _OF_EVERY_RUN
-    }
-    if (run.path / EXTERNAL).is_dir():
-        files[EXTERNAL] = run.path / EXTERNAL
-    environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
-    record = dataclasses.replace(run.record, search={**run.record.search, "expected": expected})
-    return write_run(run.path, record, run.predictions, environment, files, inner_scores(run))

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from featx.errors import ConfigError
 from featx.features import EngineOptions
-from featx.options import WorkerOptions, choice, other, path, switch, text, texts, whole
+from featx.options import RunWeightsOptions, WorkerOptions, choice, other, path, switch, text, texts, whole
 
 __all__ = ["ENDINGS", "PredictSettings"]
 
@@ -18,7 +18,7 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(WorkerOptions, EngineOptions):
+class PredictSettings(WorkerOptions, EngineOptions, RunWeightsOptions):
     """Options of `featx.predict`.
 
     Raises
@@ -66,13 +66,6 @@ class PredictSettings(WorkerOptions, EngineOptions):
         "Number of training images to name for each image: those with the most similar features (cosine).",
         low=0,
         metavar="K",
-    )
-    weights: str | Path | None = text(
-        None,
-        "Weights source, as for `featx extract`.",
-        short="-w",
-        types=(Path,),
-        default_text="as recorded by the feature store in the cache",
     )
     on_error: str = choice(
         "finish",

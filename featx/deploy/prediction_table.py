@@ -134,7 +134,9 @@ def prediction_rows(
 def _scores(models: Sequence[RunModel], features: NewFeatures, pool: str) -> _Scores:
     ids, values, probabilities = features.ids, list[Floats](), list[Floats]()
     for model in models:
-        scored = np.concatenate([model.scores(part, model.digest) for part in features.read(model.digest)])
+        scored = np.concatenate(
+            [model.svm.scores(part, model.digest) for part in features.read(model.digest)]
+        )
         if pool != "none":
             ids, scored = _pooled(model, features, scored, pool)
         values.append(scored)

@@ -12,9 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from featx.digest import canonical, differing
 from featx.errors import RunError, listing
 from featx.features import recipe_of
@@ -122,10 +119,6 @@ class RunModel:
         """Images of the training set; empty for runs of earlier versions."""
         return training_set(self.run)
 
-    def scores(self, features: npt.NDArray[np.floating[Any]], digest: str) -> npt.NDArray[np.float64]:
-        """Compute decision values of images; parameters and errors are those of `SvmModel.scores`."""
-        return self.svm.scores(features, digest)
-
 
 def read_models(
     paths: Path | str | Iterable[Path | str], *, without_final: bool = False
@@ -165,11 +158,9 @@ def read_models(
     models = [(run, load_model(run.path)) for run in runs]
     for run, svm in models:
         _check_classes(run, svm)
-    return tuple(RunModel(run, svm, _recipe(run, svm)) for run, svm in models)
-
-
-def _recipe(run: Run, svm: SvmModel) -> Mapping[str, Any]:
-    return recipe_of(run, svm.recipe_digest, one_network=False)
+    return tuple(
+        RunModel(run, svm, recipe_of(run, svm.recipe_digest, one_network=False)) for run, svm in models
+    )
 
 
 def _check_classes(run: Run, svm: SvmModel) -> None:

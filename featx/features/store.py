@@ -144,6 +144,15 @@ class FeatureStore:
         return self._shape[1]
 
     @property
+    def parts(self) -> tuple[FeatureStore, ...]:
+        """The stores on disk that it reads: itself."""
+        return (self,)
+
+    def with_parts(self, parts: tuple[FeatureStore, ...]) -> FeatureStore:
+        """Return the same of another store on disk with the same recipe."""
+        return parts[0]
+
+    @property
     def views(self) -> int:
         """Rows kept for an image, 1 without views or when they are averaged; 0 for an empty store."""
         self.refresh()

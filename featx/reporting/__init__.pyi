@@ -1,5 +1,6 @@
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .overlays import SaliencyMap, write_index
+from .page import page_templates
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
 from .series import Series, collect, natural
@@ -24,6 +25,7 @@ __all__ = [
     "markdown",
     "measure",
     "natural",
+    "page_templates",
     "plain",
     "report_runs",
     "report_tables",

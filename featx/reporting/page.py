@@ -28,7 +28,17 @@ from .sections.statements import Statement
 from .summary import Summary
 from .tables import Cell, Column, Score, Table, shown
 
-__all__ = ["Block", "Cellview", "Origin", "PageSection", "Shot", "origins", "relative_paths", "render_page"]
+__all__ = [
+    "Block",
+    "Cellview",
+    "Origin",
+    "PageSection",
+    "Shot",
+    "origins",
+    "page_templates",
+    "relative_paths",
+    "render_page",
+]
 
 
 _HEADS = ("Fold", "Run", "Folder", "Features", "Folds", "Manifest", "Test images")
@@ -259,6 +269,18 @@ class PageSection:
     shots: tuple[Shot, ...] = ()
 
 
+def page_templates(room: str) -> Environment:
+    """Load the HTML templates of a room; every text is escaped, and a name without a value is an error."""
+    return Environment(
+        loader=PackageLoader(room),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+
+
 def render_page(
     summary: Summary,
     sections: Sequence[PageSection],
@@ -270,14 +292,7 @@ def render_page(
 ) -> str:
     """Write the page: summary, warnings, the sections that have figures or tables, provenance."""
     links, shots = _links(summary), _shots(summary, pictures or {}, saliency or {})
-    environment = Environment(
-        loader=PackageLoader("featx.reporting"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    environment = page_templates("featx.reporting")
     every = (
         PageSection("summary", "Summary", findings=tuple(findings)),
         PageSection("warnings", "Warnings", warnings=summary.warnings),

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os.path import abspath, commonpath
 from typing import Any
 
@@ -21,7 +22,7 @@ from featx.features import FeatureStore, find_stores
 from featx.images import content_keys
 from featx.progress import Progress
 from featx.runs import Run
-from featx.svm.inputs import Images, find_images
+from featx.svm.inputs import Images, find_images, store_fold
 from featx.svm.settings import ExternalSource, TrainSvmSettings
 
 __all__ = ["ExternalSet", "external_record", "read_external_sets"]
@@ -48,7 +49,7 @@ class ExternalSet:
     overlap: Mapping[str, Any]
     stores: Mapping[str, FeatureStore]
 
-    @property
+    @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Indices of the images with features."""
         out = frozenset(self.images.left_out)
@@ -125,13 +126,16 @@ def _read(
     if options.overlap == "refuse":
         refuse_overlap(overlap, whole, name)
     labelled = _without(whole, overlap, name)
-    used = {store.digest: _holding(store, further, keys) for store in stores}
+    used = {
+        store.digest: store.with_parts(tuple(_holding(one, further, keys) for one in store.parts))
+        for store in stores
+    }
     try:
         images = find_images(
             labelled,
             tuple(used.values()),
             missing=options.missing,
-            listed=options.keys,
+            listed=known,
             remedy=f"run `{_extraction(whole, source, stores, options)}`",
             **shared,
         )
@@ -193,8 +197,9 @@ def _extraction(
 ) -> str:
     """Write the commands that extract the features of an external manifest with the recipes of the arm."""
     alike: dict[tuple[str, ...], list[FeatureStore]] = {}
-    for store in stores:
-        alike.setdefault(_flags(store.recipe), []).append(store)
+    plain = {one.path: one for store in stores for one in store.parts}
+    for one in plain.values():
+        alike.setdefault(_flags(one.recipe), []).append(one)
     places = {"--root": given.root, "--cache": options.cache if str(options.cache) != "cache" else None}
     where = [word for flag, value in places.items() if value for word in (flag, str(value))]
     first = ["featx", "extract", str(labelled.manifest.source), *where]
@@ -223,7 +228,7 @@ def _weights(stores: Sequence[FeatureStore]) -> list[str]:
     """Write the weights sources; for the networks of several folds the folder that holds them."""
     words = _repeated("--weights", "weights_source", stores)
     paths = words[1::2]
-    folds = len(paths) > 1 and all((store.recipe.get("trained_on") or {}).get("fold") for store in stores)
+    folds = len(paths) > 1 and all(map(store_fold, stores))
     return ["--weights", commonpath(map(abspath, paths))] if folds else words
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "find_images",
     "read_rows",
     "refuse_leaks",
+    "store_fold",
 ]
 
 
@@ -135,11 +136,12 @@ def default_arm(stores: Sequence[FeatureStore]) -> str:
 
 def _name(store: FeatureStore) -> str:
     label = str(store.recipe.get("weights_label") or "weights")
-    fold = _fold(store)
+    fold = store_fold(store)
     return f"{store.recipe['backbone']}-{label.removesuffix(f'-{fold}') if fold else label}"
 
 
-def _fold(store: FeatureStore) -> str:
+def store_fold(store: FeatureStore) -> str:
+    """Name the fold that the weights of a store were fine-tuned for; empty if they serve every fold."""
     return str((store.recipe.get("trained_on") or {}).get("fold") or "")
 
 
@@ -149,10 +151,12 @@ def assign_stores(
     """Assign feature stores to folds."""
     if len(stores) == 1:
         return dict.fromkeys(folds.names, (stores[0],))
-    serving = {name: tuple(store for store in stores if _fold(store) in ("", name)) for name in folds.names}
+    serving = {
+        name: tuple(store for store in stores if store_fold(store) in ("", name)) for name in folds.names
+    }
     lacking = [name for name, found in serving.items() if not found]
     if lacking:
-        served = sorted({_fold(store) for store in stores})
+        served = sorted({store_fold(store) for store in stores})
         raise StoreError(
             f"no feature store for fold {listing(lacking)}; got stores for {listing(served, 20)}. Extract features with "
             "the weights fine-tuned on this fold, or choose the folds to run with --fold"

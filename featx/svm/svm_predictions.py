@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from featx.runs import Prediction
 from featx.svm.problems import pool_groups
 from featx.svm.settings import SvmSettings
 
-__all__ = ["plain_predictions", "pooled_predictions"]
+__all__ = ["inner_predictions", "plain_predictions", "pooled_predictions"]
 
 
 _Ints = npt.NDArray[np.int64]
@@ -39,3 +41,14 @@ def pooled_predictions(
     """Pool the decision values of each group where groups are scored."""
     pool = settings.group_scores
     return predictions if pool == "none" else pool_groups(predictions, pool, positive)
+
+
+def inner_predictions(
+    labelled: Labelled, settings: SvmSettings, images: _Ints, parts: _Ints, scores: npt.NDArray[np.float64]
+) -> list[Prediction]:
+    """Join the inner out-of-fold scores of training images with the inner folds that these were in."""
+    rows = [
+        dataclasses.replace(row, fold=str(part), strata={})
+        for row, part in zip(plain_predictions(labelled, "", images, scores), parts, strict=True)
+    ]
+    return pooled_predictions(rows, settings, labelled.task.positive)

@@ -30,7 +30,7 @@ from featx.machine import environment, usable_cores
 from featx.options import verb
 from featx.progress import Progress, Silent
 from featx.runs import Prediction, Run, RunRecord, checked_digest, finished_run, run_folder, write_run
-from featx.stats import Calibration, calibration_warnings
+from featx.stats import Calibration
 from featx.svm.external_sets import ExternalSet, external_record, read_external_sets
 from featx.svm.fused.fold_work import (
     Candidate,
@@ -38,20 +38,29 @@ from featx.svm.fused.fold_work import (
     Shelf,
     SvmWork,
     fit_candidate,
+    fold_outcome,
     make_shelf,
+    search_record,
     search_shelf,
     work_groups,
 )
 from featx.svm.fused.fused_folds import FusedShelf, fit_fused, make_fused_shelf
 from featx.svm.fused.joined_store import FusedMember, JoinedStore, fused_name, join_stores, open_members
-from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
-from featx.svm.inputs import Images, assign_stores, default_arm, find_images, read_rows, refuse_leaks
+from featx.svm.inner import InnerScores, fit_on_inner, inner_parts, score_parts
+from featx.svm.inputs import (
+    Images,
+    assign_stores,
+    default_arm,
+    find_images,
+    read_rows,
+    refuse_leaks,
+    store_fold,
+)
 from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision
-from featx.svm.search import Search
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
-from featx.svm.svm_predictions import plain_predictions, pooled_predictions
+from featx.svm.svm_predictions import inner_predictions, plain_predictions, pooled_predictions
 from featx.svm.svm_records import (
     FoldOutcome,
     chosen_costs,
@@ -122,7 +131,17 @@ def _fit_svm(
     )
     inner, warned = _inner(work, shelf, taken, train, targets, search.costs)
     model = _model(work, taken, decisions, _calibration(work, inner))
-    return taken.store, model, inner, _outcome(shelf.rows[train], test, search, taken, model, inner, warned)
+    found = fold_outcome(
+        shelf.rows[train],
+        test,
+        search_record(taken, search, model.scored),
+        [(taken, search)],
+        decisions,
+        model,
+        inner,
+        (*search.warnings, *warned),
+    )
+    return taken.store, model, inner, found
 
 
 def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
@@ -159,13 +178,7 @@ def _inner(
     images = shelf.rows[train]
 
     def predictions(parts: _Ints, scores: npt.NDArray[np.float64]) -> list[Prediction]:
-        rows = [
-            dataclasses.replace(row, fold=str(part), strata={})
-            for row, part in zip(
-                plain_predictions(work.images.labelled, "", images, scores), parts, strict=True
-            )
-        ]
-        return pooled_predictions(rows, work.settings, work.images.labelled.task.positive)
+        return inner_predictions(work.images.labelled, work.settings, images, parts, scores)
 
     try:
         parts = inner_parts(work_groups(work, images), work.images.labelled.targets[images], work.seed)
@@ -205,44 +218,6 @@ def _score(
         dataclasses.replace(row, probabilities=dict(zip(model.scored, line.tolist(), strict=True)))
         for row, line in zip(predictions, chances, strict=True)
     ]
-
-
-def _outcome(
-    train: _Ints,
-    test: _Ints,
-    search: Search,
-    taken: Candidate,
-    model: SvmModel,
-    inner: InnerScores | None,
-    warned: tuple[str, ...],
-) -> FoldOutcome:
-    residuals = [curves.residuals[np.isfinite(curves.aucs)] for curves in search.curves]
-    steps = sum(int(curves.iterations.sum()) for curves in search.curves)
-    stated = {
-        "scaling": taken.scaling,
-        "features": taken.store.digest,
-        "layer": taken.store.recipe.get("layer"),
-        "score": None if np.isnan(search.score) else search.score,
-        "classes": search.record(model.scored),
-    }
-    if inner is not None:
-        stated |= {"inner_folds": inner.folds, "thresholds": inner.thresholds(model.scored)}
-        residuals.append(inner.residuals)
-        steps += inner.steps
-        if model.calibration is not None:
-            stated["calibration"] = calibration_summary(model.calibration, model.scored, inner.folds)
-            warned += calibration_warnings(model.calibration)
-    return FoldOutcome(
-        train,
-        test,
-        stated,
-        taken.solver.measure,
-        taken.solver.tolerance,
-        np.concatenate(residuals),
-        np.array([one.residual for one in model.decisions]),
-        steps + sum(one.iterations for one in model.decisions),
-        (*search.warnings, *warned),
-    )
 
 
 @verb(TrainSvmSettings)
@@ -352,11 +327,13 @@ def _external_sets(
 
 def _score_external(run: Run, sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress) -> None:
     """Score the external test sets by the model of a run; scores that it has already are kept."""
+    model = None
+    mark = checked_digest(run.path, MODEL) if sets else ""
     for one in sets:
-        record = external_record(run, one, checked_digest(run.path, MODEL))
+        record = external_record(run, one, mark)
         found = finished_scores(run, record)
         if found is None:
-            model = load_model(run.path)
+            model = model or load_model(run.path)
             rows = _score(one.images, settings, run.record.fold, one.store_of(run), model, one.rows)
             found = write_external(run, record, rows)
         shown = _auc_text(dataclasses.replace(run, predictions=found.predictions))
@@ -479,7 +456,7 @@ def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) ->
     """
     begun = time.perf_counter()
     stores = jobs[0].stores
-    tuned = any((store.recipe.get("trained_on") or {}).get("fold") for store in stores) and len(jobs) == 1
+    tuned = any(map(store_fold, stores)) and len(jobs) == 1
     served = tuple(job.fold for job in jobs) if tuned else work.protocol
     first = stores[0]
     shelf = (

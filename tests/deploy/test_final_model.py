@@ -13,6 +13,7 @@ from featx.images import content_keys
 from featx.reporting import collect, report_runs
 from featx.runs import inner_scores, read_run
 from featx.svm import load_model, run_auc, train_svm, training_set
+from featx.svm.model import MODEL
 
 from .conftest import SIDE, colour, write_images
 
@@ -63,6 +64,14 @@ def test_runs_given_later_change_the_record_only(place, tmp_path):
     assert read_run(second.path).record == second.record
     # Without runs, the finished model is kept as it is.
     assert finalize(place.manifest, **options).record == second.record
+
+
+def test_a_model_that_was_changed_is_not_written_again_as_sound(place, tmp_path):
+    options = place.options(output=tmp_path / "runs")
+    run = finalize(place.manifest, **options)
+    (run.path / MODEL).write_bytes((run.path / MODEL).read_bytes() + b" ")
+    with pytest.raises(RunError, match="was changed after the run finished"):
+        finalize(place.manifest, runs=[one.path for one in place.folds], **options)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.deploy.run_model import FeaturePart, RunModel
+from featx.errors import RunError
 from featx.external import ExternalScores, external_scores
 from featx.reporting import Cell, Column, Table
+from featx.runs import run_environment
 from featx.stats import delong_interval
 from featx.svm import Decision, FusedModel, SvmModel
 from featx.zoo import find_backbone
@@ -100,9 +102,8 @@ def _feature_facts(part: FeaturePart) -> list[tuple[str, str]]:
 
 def _finished(model: RunModel) -> str:
     try:
-        stated = json.loads((model.run.path / "environment.json").read_text(encoding="utf-8"))
-        return str(stated["finished"])[:10]
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(run_environment(model.run)["finished"])[:10]
+    except (RunError, KeyError):
         return UNKNOWN
 
 

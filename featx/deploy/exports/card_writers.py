@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from featx.deploy.exports.export_settings import CardSettings
 from featx.deploy.exports.model_card import ModelCard, model_card
 from featx.deploy.run_model import read_models
 from featx.files import write_text
 from featx.options import verb
-from featx.reporting import escaped_markdown, markdown, shown
+from featx.reporting import escaped_markdown, markdown, page_templates, shown
 
 __all__ = ["card_text", "write_card"]
 
@@ -71,15 +69,7 @@ def _markdown(card: ModelCard) -> str:
 
 
 def _html(card: ModelCard) -> str:
-    environment = Environment(
-        loader=PackageLoader("featx.deploy.exports"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("card.html.j2").render(card=card, shown=shown)
+    return page_templates("featx.deploy.exports").get_template("card.html.j2").render(card=card, shown=shown)
 
 
 _WRITERS = {".md": _markdown, ".html": _html}

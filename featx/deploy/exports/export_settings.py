@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.errors import ConfigError
-from featx.options import REQUIRED, Options, PlaceOptions, choice, path, switch, text, whole
+from featx.options import (
+    REQUIRED,
+    Options,
+    PlaceOptions,
+    RunWeightsOptions,
+    choice,
+    path,
+    switch,
+    text,
+    whole,
+)
 
 if TYPE_CHECKING:
     from featx.data import Manifest
@@ -15,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CARD_ENDINGS", "CardSettings", "ExportSettings"]
 
 # Endings of a model card, with what they mean.
-CARD_ENDINGS = {".md": "Markdown", ".html": "HTML"}
+CARD_ENDINGS = (".md", ".html")
 # Endings of exported models; a name without an ending is a folder.
 _ENDINGS = {".onnx": "onnx", ".keras": "keras", "": "openvino"}
 
@@ -23,7 +33,7 @@ _LICENCE = "Licence of the weights of the network, for the model card; featx doe
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings(PlaceOptions):
+class ExportSettings(PlaceOptions, RunWeightsOptions):
     """Options of `featx.export_model`.
 
     Raises
@@ -52,13 +62,6 @@ class ExportSettings(PlaceOptions):
         default_text="synthetic images",
     )
     check_images: int = whole(16, "Number of images to compare on.", low=2)
-    weights: str | Path | None = text(
-        None,
-        "Weights source, as for `featx extract`.",
-        short="-w",
-        types=(Path,),
-        default_text="as recorded by the feature store in the cache",
-    )
     licence: str | None = text(None, _LICENCE)
     overwrite: bool = switch(False, "Recompute and replace finished results.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -208,10 +207,6 @@ def _short(error: Exception) -> str:
 def _metadata(model: RunModel, licence: str | None) -> dict[str, str]:
     """Describe the model in texts: plain ones, or JSON."""
     record, recipe = model.run.record, model.recipe
-    thresholds = {
-        name: {rule: value if math.isfinite(value) else None for rule, value in rules.items()}
-        for name, rules in model.thresholds.items()
-    }
     calibration = model.svm.calibration.method if model.svm.calibration else "none"
     return {
         "featx_version": __version__,
@@ -219,7 +214,7 @@ def _metadata(model: RunModel, licence: str | None) -> dict[str, str]:
         "task": record.task,
         "classes": json.dumps(record.classes),
         "scored": json.dumps(record.scored),
-        "thresholds": json.dumps(thresholds),
+        "thresholds": json.dumps(record.search.get("thresholds", {})),
         "calibration": calibration,
         "group_scores": model.pooled_groups,
         "input": f"uint8, shape (n, {recipe['image_size']}, {recipe['image_size']}, 3), RGB",

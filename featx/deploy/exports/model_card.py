@@ -99,15 +99,15 @@ def model_card(
         What was not recorded or not evaluated is said to be so.
     """
     record = models[0].run.record
-    results = _results(models)
+    results, external = _results(models), external_table(models)
     sections = (
         CardSection("Model details", tables=(facts_table("Model", model_facts(models, licence)),)),
         _use(record.task),
         _factors(models, results),
         _metrics(models),
-        _evaluation(models),
+        _evaluation(models, external),
         _training(models),
-        _analyses(models, results),
+        _analyses(models, results, external),
         _ethics(),
         _caveats(models, export),
         *([_call(models[0], export)] if export else []),
@@ -173,7 +173,7 @@ def _metrics(models: Sequence[RunModel]) -> CardSection:
     return CardSection("Metrics", tuple(texts), tables=(thresholds,) if thresholds else ())
 
 
-def _evaluation(models: Sequence[RunModel]) -> CardSection:
+def _evaluation(models: Sequence[RunModel], external: Table | None) -> CardSection:
     record = models[0].run.record
     counted = counts_table("Test set", models, "test")
     texts = [
@@ -181,7 +181,6 @@ def _evaluation(models: Sequence[RunModel]) -> CardSection:
         if counted
         else "The model was trained on all images of the task, so that there is no test set of its own."
     ]
-    external = external_table(models)
     if external is None:
         texts.append("External test sets: not evaluated.")
     return CardSection("Evaluation data", tuple(texts), tables=tuple(one for one in (counted,) if one))
@@ -202,9 +201,9 @@ def _training(models: Sequence[RunModel]) -> CardSection:
     return CardSection("Training data", tuple(texts), tables=tuple(one for one in (counted,) if one))
 
 
-def _analyses(models: Sequence[RunModel], results: dict[str, Table]) -> CardSection:
+def _analyses(models: Sequence[RunModel], results: dict[str, Table], external: Table | None) -> CardSection:
     found = [results[name] for name in (*_RESULTS, "strata") if name in results]
-    expected, external = expected_table(models), external_table(models)
+    expected = expected_table(models)
     texts = []
     if not results:
         texts.append(
@@ -252,7 +251,7 @@ def _call(model: RunModel, export: ExportFacts) -> CardSection:
     texts = (
         f"Input: pixels, uint8, shape (n, {side}, {side}, 3), RGB. Outputs: {outputs}, float32, shape (n, "
         f"{len(model.svm.scored)}), in the order {listing(list(model.svm.scored), 1000)}. The scaling of pixels is part of the "
-        "model; decoding, cropping and resizing are not. The program shows how.{_OPSET.get(export.format, '')}",
+        f"model; decoding, cropping and resizing are not. The program shows how.{_OPSET.get(export.format, '')}",
         f"Compared with featx {__version__} on {agreement.images} {agreement.source}: largest difference of the decision "
         f"values {agreement.scores:.1g}{chance}{recorded}. Up to {LIMIT:g} is accepted (relative for values beyond 1).",
     )

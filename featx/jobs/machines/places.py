@@ -267,11 +267,8 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
             known.update((node["NodeManagerHostname"], node["Resources"]) for node in living)
         return known
 
-    def has(what: str) -> int:
-        return int(sum(there.get(what, 0) for there in nodes().values()))
-
-    def total() -> int:
-        return max(1, has("CPU") // (each or 1))
+    def total(there: Mapping[str, Mapping[str, float]] | None = None) -> int:
+        return max(1, _sum(there or nodes(), "CPU") // (each or 1))
 
     def node_slots() -> dict[str, int]:
         return {
@@ -280,12 +277,12 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
         }
 
     def submit(task: Task) -> Future[dict[str, Any]]:
-        # What no machine has would be waited for in vain.
-        memory = min(task["memory"], has("memory") // total())
+        there = nodes()
         options = {
             "num_cpus": each or 1,
-            "num_gpus": int(bool(task["gpus"]) and has("GPU") > 0),
-            "memory": memory,
+            # What no machine has would be waited for in vain.
+            "num_gpus": int(bool(task["gpus"]) and _sum(there, "GPU") > 0),
+            "memory": min(task["memory"], _sum(there, "memory") // total(there)),
         }
         future: Future[dict[str, Any]] = remote.options(**options).remote(dict(task)).future()
         future.add_done_callback(hear)
@@ -303,6 +300,11 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     finally:
         if _answers(head):
             ray.shutdown()
+
+
+def _sum(nodes: Mapping[str, Mapping[str, float]], what: str) -> int:
+    """Add up what the nodes of a cluster have of something."""
+    return int(sum(there.get(what, 0) for there in nodes.values()))
 
 
 def _answers(address: str) -> bool:

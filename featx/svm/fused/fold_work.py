@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,15 @@ import numpy.typing as npt
 from featx.data import Fold, inner_splits, merged_groups
 from featx.features import FeatureStore
 from featx.runs import RunRecord
+from featx.stats import calibration_warnings
+from featx.svm.inner import InnerScores, calibration_summary
 from featx.svm.inputs import Images, read_rows
+from featx.svm.model import SvmModel
 from featx.svm.problems import Decision, Solver, view_rows
 from featx.svm.search import Search, search_cost
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers.solving import make_solver
+from featx.svm.svm_records import FoldOutcome
 
 __all__ = [
     "Candidate",
@@ -24,7 +29,9 @@ __all__ = [
     "Shelf",
     "SvmWork",
     "fit_candidate",
+    "fold_outcome",
     "make_shelf",
+    "search_record",
     "search_shelf",
     "work_groups",
 ]
@@ -143,3 +150,49 @@ def search_shelf(
 def work_groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:
     """Return the group of each image; groups that share byte-identical images are merged."""
     return merged_groups(work.images.labelled.groups[images], [work.images.keys[row] for row in images])
+
+
+def search_record(taken: Candidate, search: Search, names: Sequence[str]) -> dict[str, Any]:
+    """State in JSON types what a search has chosen for the scored classes."""
+    return {
+        "scaling": taken.scaling,
+        "features": taken.store.digest,
+        "layer": taken.store.recipe.get("layer"),
+        "score": None if np.isnan(search.score) else search.score,
+        "classes": search.record(names),
+    }
+
+
+def fold_outcome(
+    train: _Ints,
+    test: _Ints,
+    stated: dict[str, Any],
+    found: Sequence[tuple[Candidate, Search]],
+    decisions: Sequence[Decision],
+    model: SvmModel,
+    inner: InnerScores | None,
+    warned: Sequence[str],
+) -> FoldOutcome:
+    """Gather the results of a fold; `found` has a candidate and its search for each member of a fused arm, else one."""
+    curves = [one for _, search in found for one in search.curves]
+    residuals = [one.residuals[np.isfinite(one.aucs)] for one in curves]
+    steps = sum(int(one.iterations.sum()) for one in curves) + sum(one.iterations for one in decisions)
+    warnings = tuple(warned)
+    if inner is not None:
+        stated = {**stated, "inner_folds": inner.folds, "thresholds": inner.thresholds(model.scored)}
+        residuals.append(inner.residuals)
+        steps += inner.steps
+        if model.calibration is not None:
+            stated["calibration"] = calibration_summary(model.calibration, model.scored, inner.folds)
+            warnings += calibration_warnings(model.calibration)
+    return FoldOutcome(
+        train,
+        test,
+        stated,
+        found[0][0].solver.measure,
+        max(one.solver.tolerance for one, _ in found),
+        np.concatenate(residuals),
+        np.array([one.residual for one in decisions]),
+        steps,
+        warnings,
+    )

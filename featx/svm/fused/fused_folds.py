@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +13,23 @@ import numpy.typing as npt
 from featx.data import Fold
 from featx.errors import TrainingError
 from featx.runs import Prediction
-from featx.stats import calibration_warnings
 from featx.svm.fused.fold_work import (
     Candidate,
     Shelf,
     SvmWork,
     fit_candidate,
+    fold_outcome,
     make_shelf,
+    search_record,
     search_shelf,
     work_groups,
 )
 from featx.svm.fused.fusion import fit_fusion
 from featx.svm.fused.joined_store import JoinedStore
-from featx.svm.inner import InnerScores, calibration_summary, fit_on_inner, inner_parts, score_parts
+from featx.svm.inner import InnerScores, fit_on_inner, inner_parts, score_parts
 from featx.svm.model import FusedModel, Fusion, SvmModel
 from featx.svm.search import Search
-from featx.svm.svm_predictions import plain_predictions, pooled_predictions
+from featx.svm.svm_predictions import inner_predictions
 from featx.svm.svm_records import FoldOutcome
 
 __all__ = ["FusedShelf", "fit_fused", "make_fused_shelf"]
@@ -135,13 +135,8 @@ def _fused_inner(
     work: SvmWork, members: Sequence[_FittedMember], images: _Ints, parts: _Ints, scores: _Floats
 ) -> InnerScores:
     """Give the fused out-of-fold scores of the training set, for thresholds and calibration."""
-    labelled = work.images.labelled
-    rows = [
-        dataclasses.replace(row, fold=str(part), strata={})
-        for row, part in zip(plain_predictions(labelled, "", images, scores), parts, strict=True)
-    ]
     return InnerScores(
-        tuple(pooled_predictions(rows, work.settings, labelled.task.positive)),
+        tuple(inner_predictions(work.images.labelled, work.settings, images, parts, scores)),
         members[0].inner.folds,
         np.concatenate([one.inner.residuals for one in members]),
         sum(one.inner.steps for one in members),
@@ -183,47 +178,22 @@ def _outcome(
         "fuse": store.method,
         "features": store.digest,
         "layer": None,
-        "members": {name: _member_record(one, names) for name, one in zip(store.names, members, strict=True)},
+        "members": {
+            name: search_record(one.taken, one.search, names)
+            for name, one in zip(store.names, members, strict=True)
+        },
         "fusion": {
             "mean": fusion.centers.tolist(),
             "sd": fusion.scales.tolist(),
             "weights": fusion.weights.tolist(),
             "intercepts": fusion.intercepts.tolist(),
         },
-        "inner_folds": inner.folds,
-        "thresholds": inner.thresholds(names),
     }
     warned = [
         f"{name}: {line}"
         for name, one in zip(store.names, members, strict=True)
         for line in one.search.warnings
     ]
-    if model.calibration is not None:
-        stated["calibration"] = calibration_summary(model.calibration, names, inner.folds)
-        warned += calibration_warnings(model.calibration)
-    residuals = [
-        curves.residuals[np.isfinite(curves.aucs)] for one in members for curves in one.search.curves
-    ]
     decisions = [one for member in model.members for one in member.decisions]
-    searched = sum(int(curves.iterations.sum()) for one in members for curves in one.search.curves)
-    return FoldOutcome(
-        train,
-        test,
-        stated,
-        members[0].taken.solver.measure,
-        max(one.taken.solver.tolerance for one in members),
-        np.concatenate([*residuals, inner.residuals]),
-        np.array([one.residual for one in decisions]),
-        searched + inner.steps + sum(one.iterations for one in decisions),
-        tuple(warned),
-    )
-
-
-def _member_record(one: _FittedMember, names: Sequence[str]) -> dict[str, Any]:
-    return {
-        "scaling": one.taken.scaling,
-        "features": one.taken.store.digest,
-        "layer": one.taken.store.recipe.get("layer"),
-        "score": None if np.isnan(one.search.score) else one.search.score,
-        "classes": one.search.record(names),
-    }
+    found = [(one.taken, one.search) for one in members]
+    return fold_outcome(train, test, stated, found, decisions, model, inner, warned)

@@ -14,7 +14,7 @@ from featx.data import Folds
 from featx.digest import digest
 from featx.errors import ConfigError, listing
 from featx.features import FeatureStore, arm_file, read_arm, recipe_key
-from featx.svm.inputs import assign_stores, default_arm
+from featx.svm.inputs import assign_stores, default_arm, store_fold
 from featx.svm.scaling import row_lengths
 from featx.svm.settings import TrainSvmSettings
 
@@ -52,7 +52,7 @@ def open_members(options: TrainSvmSettings) -> tuple[FusedMember, ...]:
     files: dict[object, str] = {}
     for place in places:
         stores = [FeatureStore(path) for path in read_arm(place)]
-        fold = (stores[0].recipe.get("trained_on") or {}).get("fold") if len(stores) == 1 else None
+        fold = store_fold(stores[0]) if len(stores) == 1 else ""
         trained = Path(str(stores[0].recipe.get("weights_source", ""))).parent
         key: object = (default_arm(stores), trained) if fold else place
         found.setdefault(key, []).extend(stores)
@@ -133,6 +133,15 @@ class JoinedStore(FeatureStore):
                 f"the members {listing(list(names))} keep {listing(sorted(map(str, views)))} views of an image; extract "
                 "them with the same views, or with --view-pool mean"
             )
+
+    @property
+    def parts(self) -> tuple[FeatureStore, ...]:
+        """The stores on disk that it reads: one of each member."""
+        return self.members
+
+    def with_parts(self, parts: tuple[FeatureStore, ...]) -> FeatureStore:
+        """Return the same of other stores on disk with the same recipes."""
+        return JoinedStore(self.method, self.names, parts)
 
     @property
     def width(self) -> int:

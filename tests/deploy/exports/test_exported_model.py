@@ -42,6 +42,7 @@ def test_an_onnx_model_gives_the_same_values_without_featx(onnx_model, place, tm
     assert onnx_model.agreement.scores < 1e-4
     assert onnx_model.agreement.recorded is None  # a final model has no test set
     assert onnx_model.warnings == ()
+    assert f"ONNX operators of version {export_formats.OPSET}." in onnx_model.card.read_text()
 
 
 @pytest.mark.slow

@@ -303,9 +303,10 @@ def test_a_class_of_one_group_cannot_be_fused_late(make: Make, tmp_path: Path) -
     assert train_svm(manifest, fuse="concat", **given)
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["the arm's stores", "stores of their own"])
 @pytest.mark.parametrize("method", ["concat", *LATE])
 def test_external_test_sets_are_scored_by_the_fused_model(
-    train: Callable[..., tuple[Run, ...]], stores: Any, tmp_path: Path, method: str
+    train: Callable[..., tuple[Run, ...]], stores: Any, tmp_path: Path, method: str, apart: bool
 ) -> None:
     rng = np.random.default_rng(5)
     clinic = tmp_path / "clinic"
@@ -318,16 +319,33 @@ def test_external_test_sets_are_scored_by_the_fused_model(
     found = content_keys([str(clinic / f"e{number}.png") for number in range(30)]).keys
     keys = [found[str(clinic / f"e{number}.png")] for number in range(30)]
     drawn = [rng.normal(size=(30, 1, width)).astype(np.float32) for width in (10, 5)]
-    for store, rows in zip(stores[1:], drawn, strict=True):
-        FeatureStore(store).write_block(keys, rows)
-    for run in train("fused", fuse=method, test=[clinic / "manifest.csv"]):
+    holding = [FeatureStore(store) for store in stores[1:]]
+    if apart:
+        holding = [FeatureStore.create(tmp_path / "far" / one.path.name, one.recipe) for one in holding]
+    for store, rows in zip(holding, drawn, strict=True):
+        store.write_block(keys, rows)
+    more = {"test_features": [one.path for one in holding]} if apart else {}
+    for run in train("fused", fuse=method, test=[clinic / "manifest.csv"], **more):
         (scored,) = external_scores(run)
         place = {row.id: row.scores["high"] for row in scored.predictions}
         model = load_model(run.path)
-        parts = [FeatureStore(store).read(keys) for store in stores[1:]]
+        parts = [FeatureStore(one.path).read(keys) for one in holding]
         if method == "concat":
             parts = [part / np.linalg.norm(part, axis=2, keepdims=True) for part in parts]
         wanted = model.scores(np.concatenate(parts, axis=2), model.recipe_digest)[:, 0]
         np.testing.assert_allclose(
             [place[f"e{number}"] for number in range(30)], wanted, rtol=1e-5, atol=1e-6
         )
+
+
+def test_missing_external_features_of_a_fused_arm_are_named_with_commands_that_work(
+    train: Callable[..., tuple[Run, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "clinic").mkdir()
+    (tmp_path / "clinic" / "e.png").write_text("external")
+    (tmp_path / "clinic" / "manifest.csv").write_text("image,label\ne.png,high\n")
+    with pytest.raises(MissingFeaturesError) as caught:
+        train("fused", fuse="stack", test=[tmp_path / "clinic" / "manifest.csv"])
+    command = str(caught.value).split("`")[1]
+    assert "--backbone tiny" in command
+    assert " + " not in command
