@@ -198,10 +198,11 @@ def main(arguments: list[str] | None = None) -> int:
     _die_with(given.parent)
     cpus = {int(cpu) for cpu in given.cpus.split(",")}
     os.sched_setaffinity(0, cpus)
-    asked = threading.Event()
+    # No lock, which a second signal would wait for inside the handler of the first.
+    asked: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:
-        asked.set()
+        asked.append(number)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -255,7 +256,7 @@ class _TaskQueue:
         return None if self._ended.is_set() else task
 
 
-def _do(task: dict[str, Any], resources: WorkerResources, events: _Events, asked: threading.Event) -> None:
+def _do(task: dict[str, Any], resources: WorkerResources, events: _Events, asked: list[int]) -> None:
     folder = Path(task["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
@@ -294,7 +295,7 @@ def _run(
     folder: Path,
     resources: WorkerResources,
     progress: Progress,
-    asked: threading.Event,
+    asked: list[int],
 ) -> dict[str, Any]:
     """Run a job, mark its end, and return its event."""
     began = time.monotonic()
@@ -306,7 +307,7 @@ def _run(
         # Ends the process if it was suspended meanwhile and another has the job.
         progress.advance(0)
     except Exception as error:
-        if asked.is_set():
+        if asked:
             # A library has swallowed the interruption while it was imported, and failed of what that left behind.
             raise KeyboardInterrupt from error
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ from featx.errors import BackboneError
 from featx.files import open_regular
 from featx.runs import Run, RunRecord, run_cost
 from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm
-from featx.zoo import find_backbone, list_backbones, published_weights
+from featx.zoo import find_backbone, is_own, list_backbones, published_weights
 
 from .series import NEAR, Series, clusters, size_of
 
@@ -223,7 +223,7 @@ def _where(block: Mapping[str, Any]) -> str:
 
 
 def _parameters(name: str, layer: str) -> int | None:
-    if ":" in name:  # a user's own function, which a report does not import
+    if is_own(name):  # a report does not import a user's function
         return None
     try:
         backbone = find_backbone(name)

@@ -27,6 +27,7 @@ from featx.zoo import (
     find_backbone,
     find_preset,
     find_published,
+    is_own,
     weights_folder,
 )
 
@@ -413,7 +414,7 @@ def _check_layers(plan: Plan, extractions: list[StudyJob], found: Problems) -> N
     asked = [
         name
         for name in dict.fromkeys(str(job.arguments["backbone"]) for job in extractions)
-        if ":" not in name
+        if not is_own(name)
         if options["pool"] != "avg" or options["layers"] not in ((), (find_backbone(name).layer,))
     ]
     problems = (

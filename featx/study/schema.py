@@ -312,11 +312,11 @@ class Study(_Table):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
-        found = []
+        found, fused = list[str](), list[str]()
         for name, arm in self.arms.items():
             found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
-            found += _unknown(f"arms.{name}.fuse", arm.fuse, self.arms) or self._odd_members(name)
+            fused += _unknown(f"arms.{name}.fuse", arm.fuse, self.arms) or self._odd_members(name)
             if arm.training and not arm.finetune:
                 found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
         for name, target in self.targets.items():
@@ -329,7 +329,8 @@ class Study(_Table):
             found.append("`backbones` names no network; name at least one, or give every arm `features`")
         for label, table in self.weights.items():
             found += _unknown(f"weights.{label}", tuple(table), self.backbones)
-        found += self._odd_plans()
+        # Which backbones an arm has is known only if the arms that it fuses are sound.
+        found += fused or self._odd_plans()
         titles = [arm.title or name for name, arm in self.arms.items()]
         twice = sorted({title for title in titles if titles.count(title) > 1})
         if twice:

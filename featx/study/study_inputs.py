@@ -468,7 +468,7 @@ def _check_networks(inputs: Inputs, found: Problems) -> None:
     size = study.extract["image_size"]
     for name, arm in study.arms.items():
         if arm.features:
-            for target in inputs.read.keys() & study.targets.keys():
+            for target in (one for one in study.targets if one in inputs.read):
                 found.attempt(
                     f"arms.{name}.features", list(arm.features), partial(inputs.stores, target, name)
                 )

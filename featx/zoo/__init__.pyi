@@ -15,7 +15,7 @@ from .network import (
     load_saved,
     save_backbone,
 )
-from .own_backbone import CustomBackbone, features_of, load_own
+from .own_backbone import CustomBackbone, features_of, is_own, load_own
 from .weights import BACKBONE_FILE, TRAINED_ON_FILE, Weights, backend_name, resolve_weights
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "find_backbone",
     "find_preset",
     "find_published",
+    "is_own",
     "is_preset",
     "layer_names",
     "list_backbones",

@@ -226,8 +226,8 @@ class Backbone:
 
     @property
     def reference(self) -> str:
-        """The paper."""
-        return FAMILIES[self.family]
+        """The paper; of a user's own network, where it comes from."""
+        return "the user's own function" if self.is_own else FAMILIES[self.family]
 
     @property
     def published(self) -> Published | None:

@@ -290,3 +290,19 @@ def test_files_that_would_take_long_are_refused(tmp_path: Path, name: str, text:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=rf"study .*{name}: cannot be read \(.*{reason}"):
         read_study(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ('[arms.a]\nfuse = ["frozen", "b"]\n[arms.b]\nfuse = ["frozen", "a"]', "which is a fused arm"),
+        ('[arms.a]\nfuse = ["frozen", "x"]', "which the study does not have"),
+    ],
+)
+def test_a_plan_with_an_arm_that_cannot_be_fused_names_the_arm(
+    arms: str, message: str, write_study: Callable[..., Path]
+) -> None:
+    path = write_study(ARM + arms)
+    path.write_text('planned = [["a", "frozen"]]\n' + path.read_text())
+    with pytest.raises(ConfigError, match=message):
+        read_study(path)

@@ -68,11 +68,11 @@ def feature(name: str, file, pixels: np.ndarray) -> np.ndarray:
     [
         ("resnet50_torch", "resnet50", 96),
         ("mobilenet_v2_torch", "mobilenetv2_100", 96),
-        ("efficientnet_b0_torch", "efficientnet_b0", 96),
-        ("convnext_tiny", "convnext_tiny", 96),
+        pytest.param("efficientnet_b0_torch", "efficientnet_b0", 96, marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "convnext_tiny", 96, marks=pytest.mark.slow),
         ("vit_ti16", "vit_tiny_patch16_224", 32),
-        ("vit_b16", "vit_base_patch16_224", 32),
-        ("vgg16_torch", "vgg16", 224),
+        pytest.param("vit_b16", "vit_base_patch16_224", 32, marks=pytest.mark.slow),
+        pytest.param("vgg16_torch", "vgg16", 224, marks=pytest.mark.slow),
     ],
 )
 def test_features_agree_with_timm(torch, timm, name, theirs, side, tmp_path, images):
@@ -95,8 +95,8 @@ def test_features_agree_with_timm(torch, timm, name, theirs, side, tmp_path, ima
     [
         ("resnet50_torch", "resnet50", "fc"),
         ("mobilenet_v2_torch", "mobilenet_v2", "classifier"),
-        ("efficientnet_b0_torch", "efficientnet_b0", "classifier"),
-        ("convnext_tiny", "convnext_tiny", "classifier.2"),
+        pytest.param("efficientnet_b0_torch", "efficientnet_b0", "classifier", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "convnext_tiny", "classifier.2", marks=pytest.mark.slow),
     ],
 )
 def test_features_agree_with_torchvision(torch, timm, name, theirs, cut, tmp_path, images):

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,24 @@ def smallest_of_each_family() -> list[Backbone]:
     return list(smallest.values())
 
 
-@pytest.mark.parametrize("backbone", ROWS, ids=lambda row: row.name)
+def rows_of_the_table() -> list[Any]:
+    """Every row; those that are not the smallest of their family are slow together."""
+    quick = smallest_of_each_family()
+    return [row if row in quick else pytest.param(row, marks=pytest.mark.slow) for row in ROWS]
+
+
+# Of the smallest of each family these take most of the time.
+_HEAVY = {"nasnet_mobile", "inception_resnet_v2", "inception_v3", "xception"}
+
+
+def families() -> list[Any]:
+    return [
+        pytest.param(row, marks=pytest.mark.slow) if row.name in _HEAVY else row
+        for row in smallest_of_each_family()
+    ]
+
+
+@pytest.mark.parametrize("backbone", rows_of_the_table(), ids=lambda row: row.name)
 def test_every_row(backbone, images):
     """Its graph, without numbers: width, weights, preprocessing as the reference."""
     import keras
@@ -79,7 +97,7 @@ def test_every_row(backbone, images):
         assert type(first).__name__ in {"Rescaling", "Normalization"}
 
 
-@pytest.mark.parametrize("backbone", smallest_of_each_family(), ids=lambda row: row.name)
+@pytest.mark.parametrize("backbone", families(), ids=lambda row: row.name)
 def test_every_family_runs(backbone, images):
     """Two images through it at the least size: finite features that tell them apart."""
     side = max(backbone.min_size, 32)

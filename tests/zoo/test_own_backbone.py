@@ -194,3 +194,11 @@ def test_fine_tuning_is_refused(example, tmp_path, data):
 def test_a_custom_backbone_states_its_defaults():
     own = CustomBackbone(model=len, version="1")
     assert (own.image_size, own.preprocess, own.parameters, own.is_keras) == (224, None, None, False)
+
+
+def test_it_has_a_reference_as_published_networks_have(module):
+    name = module(
+        "from featx import CustomBackbone\n"
+        "def net():\n    return CustomBackbone(model=lambda x: x.mean((1, 2)), version='1', image_size=8)\n"
+    )
+    assert find_backbone(f"{name}:net").reference == "the user's own function"

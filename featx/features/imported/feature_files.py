@@ -504,8 +504,13 @@ def _lists(path: Path, names: Sequence[Any], column: pd.Series[Any]) -> _Values:
 
 def _viewed(path: Path, names: list[Any], views: _Values, values: _Values) -> tuple[list[Any], _Values]:
     """Gather the rows of augmented views, as `featx cache export --format parquet` writes them."""
-    count = int(views.max()) + 1
-    if len(values) % count or (views.reshape(-1, count) != np.arange(count)).any():
+    count, named = int(views.max()) + 1, np.array(names, dtype=object)
+    if (
+        count < 1
+        or len(values) % count
+        or (views.reshape(-1, count) != np.arange(count)).any()
+        or (named.reshape(-1, count) != named[::count, None]).any()
+    ):
         raise InputError(
             f"{path}: the column 'view' must count 0 to {count - 1} for each image in successive rows"
         )

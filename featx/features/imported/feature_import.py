@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data import Manifest, read_manifest
-from featx.digest import digest
+from featx.digest import digest, short
 from featx.errors import ConfigError, ImageError, InputError, MissingFeaturesError, listing
 from featx.features.arm_files import write_arm
 from featx.features.feature_recipe import recipe_digest
@@ -113,10 +113,9 @@ def import_features(files: Path | str | Sequence[Path | str], options: ImportSet
     chosen = _once(table, manifest, found, keys)
     recipe = _recipe(options, paths[0], table, keys)
     cache = Path(options.cache)
-    place = cache / "features" / f"{options.name}-imported-{recipe_digest(recipe)[:8]}"
-    if (place / "recipe.json").exists():
-        _check_same(FeatureStore.open_or_create(place, recipe), table, chosen)
+    place = cache / "features" / f"{options.name}-imported-{short(recipe_digest(recipe))}"
     store = FeatureStore.open_or_create(place, recipe)
+    _check_same(store, table, chosen)
     new = _write(store, table, chosen)
     if options.arm is not None:
         write_arm(cache, options.arm, [store.path])

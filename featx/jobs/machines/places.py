@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -251,7 +251,7 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
     remote = ray.remote(max_retries=0)(run_job)
     each = cores or (1 if address else None)
 
-    known: dict[str, Mapping[str, float]] = {}
+    known: list[tuple[str, Mapping[str, float]]] = []
     lost = threading.Event()
 
     def hear(future: Future[dict[str, Any]]) -> None:
@@ -259,30 +259,33 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
         if not future.cancelled() and isinstance(future.exception(), ray.exceptions.LocalRayletDiedError):
             lost.set()
 
-    def nodes() -> dict[str, Mapping[str, float]]:
+    def nodes() -> list[tuple[str, Mapping[str, float]]]:
         # A question to a cluster that has gone would wait for minutes.
         if _answers(head):
-            living = [node for node in ray.nodes() if node["Alive"]]
-            known.clear()
-            known.update((node["NodeManagerHostname"], node["Resources"]) for node in living)
+            known[:] = [
+                (node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]
+            ]
         return known
 
-    def total(there: Mapping[str, Mapping[str, float]] | None = None) -> int:
-        return max(1, _sum(there or nodes(), "CPU") // (each or 1))
+    def slots_of(resources: Mapping[str, float]) -> int:
+        return max(1, int(resources.get("CPU", 1)) // (each or 1))
+
+    def total() -> int:
+        return slots_of(_sum(nodes()))
 
     def node_slots() -> dict[str, int]:
-        return {
-            "": 1,
-            **{name: max(1, int(there.get("CPU", 1)) // (each or 1)) for name, there in nodes().items()},
-        }
+        found = Counter({"": 1})
+        for name, there in nodes():
+            found[name] += slots_of(there)
+        return dict(found)
 
     def submit(task: Task) -> Future[dict[str, Any]]:
-        there = nodes()
+        there = _sum(nodes())
         options = {
             "num_cpus": each or 1,
             # What no machine has would be waited for in vain.
-            "num_gpus": int(bool(task["gpus"]) and _sum(there, "GPU") > 0),
-            "memory": min(task["memory"], _sum(there, "memory") // total(there)),
+            "num_gpus": int(bool(task["gpus"]) and there["GPU"] > 0),
+            "memory": min(task["memory"], int(there["memory"]) // slots_of(there)),
         }
         future: Future[dict[str, Any]] = remote.options(**options).remote(dict(task)).future()
         future.add_done_callback(hear)
@@ -302,9 +305,12 @@ def _ray(address: str, slots: int, cores: int | None, progress: Progress) -> Ite
             ray.shutdown()
 
 
-def _sum(nodes: Mapping[str, Mapping[str, float]], what: str) -> int:
-    """Add up what the nodes of a cluster have of something."""
-    return int(sum(there.get(what, 0) for there in nodes.values()))
+def _sum(nodes: Iterable[tuple[str, Mapping[str, float]]]) -> Counter[str]:
+    """Add up what the nodes of a Ray cluster have."""
+    total = Counter[str]()
+    for _, resources in nodes:
+        total.update({name: int(value) for name, value in resources.items()})
+    return total
 
 
 def _answers(address: str) -> bool:

@@ -205,6 +205,11 @@ FAULTS = {
         bad("x.csv", 'id,u\na,"[1 2]"\nb,"[1]"\n'),
         r"row 3 \('b'\) has 1 numbers and the first row 2",
     ),
+    "views of two images": (
+        bad("x.csv", 'id,view,u\na,0,"[1 2]"\nb,1,"[3 4]"\n'),
+        "'view' must count 0 to 1 for each",
+    ),
+    "views below 0": (bad("x.csv", 'id,view,u\na,-1,"[1 2]"\nb,-1,"[3 4]"\n'), "'view' must count"),
     "arrays of any shape": (bad("x.npz", first=[1, 2], second=[1, 2, 3]), "has the arrays first, second"),
     "objects": (bad("x.npz", ids=np.array(["a", 1], object), features=[[1], [2]]), "could run code"),
     "no archive": (bad("x.npz", "nothing"), "x.npz: "),
