@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import click
 
@@ -218,6 +219,7 @@ def _nearest(word: str, known: set[str]) -> list[str]:
     )
 
 
+@cache
 def _names(command: click.Command) -> set[str]:
     """Name a command's long options, and its arguments as its help writes them."""
     options = {

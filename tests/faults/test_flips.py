@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.faults import flips
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_gives_a_wrong_row_a_hang_or_a_crash():
     command = [sys.executable, "-m", "tests.faults.flips", "100"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -251,6 +251,7 @@ def test_another_error_is_not_taken_for_full_memory(run):
     assert memory.built == [8]
 
 
+@pytest.mark.slow
 def test_a_network_of_keras_goes_on_with_smaller_batches(monkeypatch, tmp_path, pictures):
     """The features are those of an extraction that began with the smaller batches, bit for bit."""
     given = {"backbone": "tiny", "weights": "random", "device": "cpu", "engine": "keras", "image_size": 32}

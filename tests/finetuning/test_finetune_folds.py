@@ -125,6 +125,7 @@ def test_the_same_seed_gives_the_same_bytes_alone_or_after_other_folds(
     assert alone.record.id == trained[1].record.id
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_the_next_fold_to_the_same_bytes(
     trained: tuple[Run, ...], squares: Path, tmp_path: Path
 ) -> None:

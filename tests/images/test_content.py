@@ -283,8 +283,17 @@ def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *shared: str) -> None
 
 
 @pytest.mark.parametrize("cache", ["images", "elsewhere"])
-@pytest.mark.parametrize("grain", GRAINS)
-@pytest.mark.parametrize("ahead", AHEAD)
+@pytest.mark.parametrize(
+    ("ahead", "grain"),
+    [
+        # The corners at once, all pairs with the slow tests.
+        pytest.param(
+            ahead, grain, marks=[pytest.mark.slow] * (ahead not in AHEAD[:2] or grain not in GRAINS[::3])
+        )
+        for ahead in AHEAD
+        for grain in GRAINS
+    ],
+)
 def test_no_change_is_missed_whatever_the_servers_clock_and_granularity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, grain: int, cache: str
 ) -> None:

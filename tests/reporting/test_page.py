@@ -155,6 +155,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return report_runs([runs], output=folder / "report")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 390, 1280])
 def test_the_page_never_scrolls_sideways(browser: Any, busy: Path, outside: Report, width: int) -> None:
     for made in (busy, outside):
@@ -172,6 +173,7 @@ FIGURES = """[...document.querySelectorAll('.drawing')].map((drawing) => {
 })"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_figures_fit_the_screen_with_letters_large_enough_to_read(
     browser: Any, busy: Path, outside: Report, width: int
@@ -187,6 +189,7 @@ def test_figures_fit_the_screen_with_letters_large_enough_to_read(
         assert name.endswith("-narrow") == (width == 390), name
 
 
+@pytest.mark.slow
 def test_the_answer_stands_within_a_thousand_pixels(
     browser: Any, busy: Path, arms: Callable[..., Summary], answers: Callable[[Sequence[str]], set[str]]
 ) -> None:
@@ -199,6 +202,7 @@ def test_the_answer_stands_within_a_thousand_pixels(
                 assert head.evaluate("(cell) => cell.getBoundingClientRect().right") <= 1000, table.name
 
 
+@pytest.mark.slow
 def test_wide_tables_scroll_visibly_and_from_the_keyboard_and_keep_their_first_column(
     browser: Any, busy: Path
 ) -> None:

@@ -224,6 +224,7 @@ def test_what_is_done_needs_nothing_any_more(
     assert len(asked) == 2
 
 
+@pytest.mark.slow
 def test_layers_are_looked_up_in_a_process_of_its_own() -> None:
     (problem,) = layer_problems(["tiny"], ["fc7"], "avg", 32)
     assert str(problem).startswith("tiny has no layer 'fc7'; similar names: ")
