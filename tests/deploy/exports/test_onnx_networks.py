@@ -49,4 +49,3 @@ def test_a_network_gives_the_same_decision_values_as_onnx(name, size, tmp_path):
     FORMATS["onnx"].write(exported_graph(network, svm, calibrated=True), path, {"use": "test"})
     found = compare(FORMATS["onnx"].load(path), images, wanted, svm, calibrated=True)
     assert found.scores <= 1e-4
-    print(name, found, np.ptp(wanted))
