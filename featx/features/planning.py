@@ -261,7 +261,7 @@ def _folder(cache: Path, recipe: Recipe) -> Path:
     named = folder / folder_name(recipe)
     if named.is_dir():
         return named
-    same = sorted(folder.glob(f"{recipe.backbone.replace(':', '-')}-*-{short(recipe.digest)}"))
+    same = sorted(folder.glob(f"*-{short(recipe.digest)}"))
     return next((path for path in same if _follows(path, recipe)), named)
 
 

@@ -54,7 +54,9 @@ def exported_graph(network: Network, svm: SvmModel, *, calibrated: bool) -> kera
     scores = _scores(feature, svm.decisions)
     outputs = {SCORE: _named(scores, SCORE)}
     if calibrated and svm.calibration is not None:
-        outputs[PROBABILITY] = _named(_probabilities(scores, svm.calibration), PROBABILITY)
+        # Of the decision value as it is given, rounded: at a jump of a curve the next one may have another probability.
+        given = keras.ops.cast(outputs[SCORE], _PRECISION)
+        outputs[PROBABILITY] = _named(_probabilities(given, svm.calibration), PROBABILITY)
     return keras.Model(pixels, outputs, name="featx")
 
 

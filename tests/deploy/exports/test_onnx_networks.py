@@ -16,10 +16,7 @@ NOTHING = np.empty(0)
 NETWORKS = [
     ("densenet121", 32),
     ("nasnet_mobile", 32),
-    ("convnext_tiny", 32),
-    ("efficientnet_v2_b0", 32),
     ("vit_ti16", 32),
-    ("vit_b32_384_hub", 32),
     ("dinov2_small", 28),
     ("siglip_base", 32),
     ("mit_b0", 64),
