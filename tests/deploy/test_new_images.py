@@ -65,5 +65,5 @@ def test_ids_are_unique_and_printable(folder):
 
 def test_a_feature_store_is_no_folder_of_images(tmp_path):
     (tmp_path / "recipe.json").write_text("{}")
-    with pytest.raises(ManifestError, match="this is a feature store.*give it with --features"):
+    with pytest.raises(ManifestError, match=r"this is a feature store.*give it with --features"):
         list_images([tmp_path])
