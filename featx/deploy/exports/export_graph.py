@@ -50,7 +50,7 @@ def exported_graph(network: Network, svm: SvmModel, *, calibrated: bool) -> kera
     import keras
 
     pixels = keras.Input((network.image_size, network.image_size, 3), dtype="uint8", name=INPUT)
-    (feature,) = network.model(keras.ops.cast(pixels, "float32"))
+    (feature,) = keras.tree.flatten(network.model(keras.ops.cast(pixels, "float32")))
     scores = _scores(feature, svm.decisions)
     outputs = {SCORE: _named(scores, SCORE)}
     if calibrated and svm.calibration is not None:
