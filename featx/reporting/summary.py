@@ -27,6 +27,7 @@ from featx.stats import (
     fold_aucs,
     select_rows,
     summarise_arm,
+    summarise_models,
 )
 
 from .series import (
@@ -361,6 +362,11 @@ class Measure:
         """Mean, standard deviation and 95 % interval over the folds; for a single test set DeLong's interval."""
         return summarise_arm(self.scores, ratio=self.series.ratio)
 
+    @cached_property
+    def over_models(self) -> FoldSummary:
+        """Mean and 95 % interval over models that scored the same images, as those of an external test set."""
+        return summarise_models(self.scores)
+
 
 @dataclass(frozen=True, eq=False)
 class Summary:
@@ -401,6 +407,16 @@ class Summary:
     prevalence: float | None = None
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
+
+    @cached_property
+    def external_measures(self) -> tuple[tuple[ExternalArm, Measure, Measure], ...]:
+        """Internal and external AUC of each arm, external test set and class; the main class first."""
+        known = {(id(item.series), item.scored): item for item in (*self.overall, *self.classes)}
+        return tuple(
+            (arm, known[id(arm.internal), name], measure(arm.tested, name))
+            for arm in self.external
+            for name in dict.fromkeys((main_class(arm.internal), *arm.internal.scored))
+        )
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:

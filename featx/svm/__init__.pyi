@@ -1,4 +1,5 @@
 from .fused.joined_store import JoinedStore
+from .inputs import check_finite
 from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
 from .scaling import Scaler, row_lengths
@@ -19,6 +20,7 @@ __all__ = [
     "SvmSettings",
     "TrainSvmSettings",
     "TrainingImage",
+    "check_finite",
     "check_inner_folds",
     "chosen_costs",
     "external_source",

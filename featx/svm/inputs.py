@@ -199,14 +199,19 @@ def read_rows(
     require_memory(4 * count * store.width, f"{store.path}: {count} features", "select fewer images or views")
     read = store.read([images.keys[row] for row in rows])
     features = np.ascontiguousarray(arrange_views(read, views), dtype=np.float32)
+    check_finite(store, features, [images.labelled.ids[row] for row in rows])
+    return features
+
+
+def check_finite(store: FeatureStore, features: npt.NDArray[np.floating[Any]], ids: Sequence[str]) -> None:
+    """Raise `StoreError` if features are not finite; they have the shape (n, views, width), and the ids name their images."""
     finite = np.isfinite(features).all(axis=(1, 2))
     if not finite.all():
-        bad = [images.labelled.ids[row] for row in rows[~finite]]
+        bad = [ids[place] for place in np.flatnonzero(~finite).tolist()]
         raise StoreError(
-            f"{store.path}: features of {listing(bad)} are not finite (NaN or infinity); leave these images out of "
-            "the manifest, or extract them again into another cache"
+            f"{store.path}: features of {listing(bad)} are not finite (NaN or infinity); leave these images out, or extract "
+            "them again into another cache"
         )
-    return features
 
 
 def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from featx.data import (
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
-from featx.external import finished_scores, write_external
+from featx.external import ExternalRecord, ExternalScores, finished_scores, write_external
 from featx.features import FeatureStore, arm_file, read_arm
 from featx.machine import environment, usable_cores
 from featx.options import verb
@@ -301,12 +301,16 @@ def train_runs(
         check(job.record)
     check_inner_folds(protocol_folds, labelled, images.keys, resolved)
     sets = _external_sets(options, images, protocol_folds, jobs, receiver)
+    finished = {job.fold.name: finished_run(job.folder, job.record, options.overwrite) for job in jobs}
+    before = {name: run for name, run in finished.items() if run is not None}
+    for run in before.values():
+        _finished_scores(run, sets)  # refuses those of other inputs before anything is trained
     if options.overwrite or not place.exists():
         write_folds(place, made)
     work = SvmWork(images, resolved, options.seed, options.workers or usable_cores(), protocol_folds)
     receiver.start(f"train-svm {name}", len(jobs), "folds")
     with one_blas_thread():
-        runs = _run_all(work, jobs, options.overwrite, receiver)
+        runs = _run_all(work, jobs, before, receiver)
         for run in runs:
             _score_external(run, sets, resolved, receiver)
     receiver.finish()
@@ -328,16 +332,22 @@ def _external_sets(
 def _score_external(run: Run, sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress) -> None:
     """Score the external test sets by the model of a run; scores that it has already are kept."""
     model = None
-    mark = checked_digest(run.path, MODEL) if sets else ""
-    for one in sets:
-        record = external_record(run, one, mark)
-        found = finished_scores(run, record)
+    for one, (record, found) in zip(sets, _finished_scores(run, sets), strict=True):
         if found is None:
             model = model or load_model(run.path)
             rows = _score(one.images, settings, run.record.fold, one.store_of(run), model, one.rows)
             found = write_external(run, record, rows)
         shown = _auc_text(dataclasses.replace(run, predictions=found.predictions))
         progress.say(f"fold {run.record.fold}, external test set {one.name}: {shown}")
+
+
+def _finished_scores(
+    run: Run, sets: Sequence[ExternalSet]
+) -> list[tuple[ExternalRecord, ExternalScores | None]]:
+    """Return the record of each external test set for a run, and the scores that the run has already."""
+    mark = checked_digest(run.path, MODEL) if sets else ""
+    records = [external_record(run, one, mark) for one in sets]
+    return [(record, finished_scores(run, record)) for record in records]
 
 
 def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:
@@ -433,9 +443,10 @@ def _without(fold: Fold, images: Images) -> Fold:
     return Fold(fold.name, train, test)
 
 
-def _run_all(work: SvmWork, jobs: Sequence[FoldJob], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
-    finished = {job.fold.name: finished_run(job.folder, job.record, overwrite) for job in jobs}
-    runs = {name: run for name, run in finished.items() if run is not None}
+def _run_all(
+    work: SvmWork, jobs: Sequence[FoldJob], finished: Mapping[str, Run], progress: Progress
+) -> tuple[Run, ...]:
+    runs = dict(finished)
     for name, run in runs.items():
         progress.say(f"fold {name}: {_auc_text(run)}, finished before")
         progress.advance()
