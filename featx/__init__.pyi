@@ -8,6 +8,7 @@ from .reporting import Report, compare_arms
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison
+from .stress_tests import RobustnessScores, robustness
 from .study import StudyOutcome, report, run_study
 from .svm import LinearSVM, train_svm
 from .zoo import CustomBackbone
@@ -27,6 +28,7 @@ __all__ = [
     "Manifest",
     "PredictionTable",
     "Report",
+    "RobustnessScores",
     "Run",
     "Saliency",
     "StudyOutcome",
@@ -43,6 +45,7 @@ __all__ = [
     "read_manifest",
     "read_runs",
     "report",
+    "robustness",
     "run_study",
     "saliency",
     "train_svm",

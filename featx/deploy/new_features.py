@@ -52,7 +52,6 @@ _OF_PASS = (
     "nice",
     "own_process",
     "workers",
-    "cache",
 )
 
 # Images whose features are in memory at a time.
@@ -108,8 +107,19 @@ class NewFeatures:
             yield features
 
 
-def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFeatures:
+def find_features(
+    models: Sequence[RunModel], options: PredictSettings, home: Path | None = None
+) -> NewFeatures:
     """Find the features of the new images for every recipe of the models, and extract those that the cache lacks.
+
+    Parameters
+    ----------
+    models : sequence of RunModel
+        Folds of one arm, or a final model.
+    options : PredictSettings
+        The images, or features, and how to extract.
+    home : Path, optional
+        Folder for extracted features, in place of the cache; the weights of networks are looked up in the cache still.
 
     Raises
     ------
@@ -128,7 +138,7 @@ def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFe
         found = dataclasses.replace(found, warnings=_of_other_files(parts))
     else:
         assert table is not None, "the options require images or features"
-        found = _extracted(table, models, options)
+        found = _extracted(table, models, options, home or Path(options.cache))
     if found.failed and options.on_error == "fail":
         raise ExtractionError(found.failed[0][2])
     return found
@@ -192,7 +202,7 @@ def _all_rows(stores: Mapping[str, FeatureStore]) -> NewFeatures:
 
 
 def _looked_up(table: Manifest, stores: Mapping[str, FeatureStore], options: PredictSettings) -> NewFeatures:
-    keys, failed = _keys(table, options)
+    keys, failed = _keys(table, options, Path(options.cache))
     rows = _rows(table, keys, failed, stores)
     for store in stores.values():
         lacking = set(store.missing(rows.keys))
@@ -206,10 +216,10 @@ def _looked_up(table: Manifest, stores: Mapping[str, FeatureStore], options: Pre
 
 
 def _keys(
-    table: Manifest, options: PredictSettings
+    table: Manifest, options: PredictSettings, home: Path
 ) -> tuple[dict[str, str], dict[str, tuple[str, str, str]]]:
     found, failures = content_keys(
-        table.paths, cache=options.cache, workers=options.workers, progress=options.progress
+        table.paths, cache=home, workers=options.workers, progress=options.progress
     )
     ids = dict(zip(table.paths, table.ids, strict=True))
     return found, {path: (ids[path], path, str(error)) for path, error in failures.items()}
@@ -236,13 +246,15 @@ def _rows(
     return NewFeatures(ids, of_groups, of_keys, stores, tuple(failed.values()))
 
 
-def _extracted(table: Manifest, models: Sequence[RunModel], options: PredictSettings) -> NewFeatures:
+def _extracted(
+    table: Manifest, models: Sequence[RunModel], options: PredictSettings, home: Path
+) -> NewFeatures:
     _refuse_without_network(models, options)
     on_error = "fail" if options.on_error == "fail" else "skip"
-    passes = _passes(models, options)
+    passes = _passes(models, options, home)
     done = [item for given in passes for item in extract(table, **{**given, "on_error": on_error})]
     parts = {store.digest: store for store in (FeatureStore(item.store) for item in done)}
-    keys, failed = _keys(table, options)
+    keys, failed = _keys(table, options, home)
     failed |= {path: (name, path, reason) for item in done for name, path, reason in item.failed}
     return _rows(table, keys, failed, _joined(models, parts))
 
@@ -264,12 +276,12 @@ def _refuse_without_network(models: Sequence[RunModel], options: PredictSettings
         )
 
 
-def _passes(models: Sequence[RunModel], options: PredictSettings) -> list[dict[str, Any]]:
+def _passes(models: Sequence[RunModel], options: PredictSettings, home: Path) -> list[dict[str, Any]]:
     """Return the options of the extractions that follow the recipes; networks that differ in weights share a pass."""
     alike: dict[str, list[FeaturePart]] = {}
     for part in {part.digest: part for model in models for part in model.parts}.values():
         alike.setdefault(digest(_pass_options(part, options)), []).append(part)
-    passes = [_extract_options(parts, options) for parts in alike.values()]
+    passes = [{**_extract_options(parts, options), "cache": home} for parts in alike.values()]
     for given, parts in zip(passes, alike.values(), strict=True):
         _check_recipes(models[0], parts, given)
     return passes

@@ -3,14 +3,16 @@ from .overlays import SaliencyMap, write_index
 from .page import page_templates
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
+from .sections.robustness_tables import CorruptionDrop, corruption_drops, drop_table
 from .series import Series, collect, natural
 from .summary import main_class, measure
-from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, plain, shown
+from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, plain, shown, to_frame
 
 __all__ = [
     "FORMATS",
     "Cell",
     "Column",
+    "CorruptionDrop",
     "Report",
     "ReportSettings",
     "SaliencyMap",
@@ -19,6 +21,8 @@ __all__ = [
     "changes",
     "collect",
     "compare_arms",
+    "corruption_drops",
+    "drop_table",
     "escaped_markdown",
     "find_mistakes",
     "main_class",
@@ -30,5 +34,6 @@ __all__ = [
     "report_runs",
     "report_tables",
     "shown",
+    "to_frame",
     "write_index",
 ]

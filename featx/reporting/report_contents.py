@@ -12,6 +12,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from .figures.canvas import NARROW, WIDE, ReportFigure
+from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
 from .figures.roc import (
     learning_curves,
@@ -35,6 +36,7 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
+from .sections.robustness_tables import ROBUSTNESS_TABLES
 from .sections.training import backbones, searches, training_sizes
 from .summary import LEVEL, MOST_LEVELS, POWER, Summary
 from .tables import Filled, Table
@@ -201,6 +203,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
             ),
         ),
         tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
+    ),
+    ContentsPart(
+        "robustness",
+        "Robustness",
+        (FigureEntry(*SEVERITY_CURVES),),
+        tuple(TableEntry(*row) for row in ROBUSTNESS_TABLES),
     ),
     ContentsPart(
         "comparisons",
