@@ -3,7 +3,7 @@ from .exports.export_settings import CardSettings, ExportSettings
 from .exports.exported_model import ExportedModel, export_model
 from .final_model import finalize
 from .finalize_settings import FinalizeSettings
-from .new_features import NewFeatures, find_features
+from .new_features import find_features
 from .predict_settings import PredictSettings
 from .predictions import PredictionTable, predict
 from .run_model import RunModel, read_models
@@ -13,7 +13,6 @@ __all__ = [
     "ExportSettings",
     "ExportedModel",
     "FinalizeSettings",
-    "NewFeatures",
     "PredictSettings",
     "PredictionTable",
     "RunModel",

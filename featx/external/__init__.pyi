@@ -1,5 +1,4 @@
 from .corruption_records import (
-    ROBUSTNESS,
     CorruptedScores,
     CorruptionRecord,
     corrupted_scores,
@@ -22,7 +21,6 @@ __all__ = [
     "EXTERNAL",
     "EXTERNAL_RECORD",
     "OVERLAP_KINDS",
-    "ROBUSTNESS",
     "CorruptedScores",
     "CorruptionRecord",
     "ExternalRecord",

@@ -22,7 +22,6 @@ from featx.external.external_records import read_scores, write_scores
 from featx.runs import Prediction, Run, path_part, renamed
 
 __all__ = [
-    "ROBUSTNESS",
     "CorruptedScores",
     "CorruptionRecord",
     "corrupted_scores",
@@ -31,8 +30,8 @@ __all__ = [
     "write_corruption",
 ]
 
-ROBUSTNESS = "robustness"
-"""Folder of a run that holds its scores of corrupted test images."""
+# Folder of a run that holds its scores of corrupted test images.
+_FOLDER = "robustness"
 
 _RECORD = "robustness.json"
 _FORMAT = 1
@@ -105,7 +104,7 @@ class CorruptedScores:
 
 
 def _folder(run: Run, record: CorruptionRecord) -> Path:
-    return run.path / ROBUSTNESS / f"{path_part(record.name)}-{record.severity}"
+    return run.path / _FOLDER / f"{path_part(record.name)}-{record.severity}"
 
 
 def write_corruption(
@@ -175,7 +174,7 @@ def corrupted_scores(run: Run) -> tuple[CorruptedScores, ...]:
     >>> [(one.record.name, one.record.severity, one.predictions[0].scores) for one in corrupted_scores(run)]
     [('blur', 2, {'melanoma': 0.5})]
     """
-    folder = run.path / ROBUSTNESS
+    folder = run.path / _FOLDER
     places = sorted(folder.iterdir()) if folder.is_dir() else []
     return tuple(_read(place, run) for place in places if (place / _RECORD).is_file())
 

@@ -2,8 +2,9 @@ from .make_report import Report, changes, compare_arms, report_runs, report_tabl
 from .overlays import SaliencyMap, write_index
 from .page import page_templates
 from .report_settings import ReportSettings
+from .robustness_drops import CorruptionDrop, corruption_drops
 from .sections.mistakes import find_mistakes
-from .sections.robustness_tables import CorruptionDrop, corruption_drops, drop_table
+from .sections.robustness_tables import drop_table
 from .series import Series, collect, natural
 from .summary import main_class, measure
 from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, plain, shown, to_frame

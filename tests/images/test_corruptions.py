@@ -112,5 +112,5 @@ def test_pixels_of_a_version_stay() -> None:
 def test_unknown_names_and_severities_are_refused(lesion: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="must be one of blur, noise"):
         corrupt_image(lesion, "rain", 1, "")
-    with pytest.raises(ConfigError, match="from 1 to 5. Got 6"):
+    with pytest.raises(ConfigError, match=r"from 1 to 5\. Got 6"):
         corruption_key("blur", 6)

@@ -110,7 +110,7 @@ def test_finished_scores_are_kept_and_new_ones_added(lab: Lab) -> None:
 def test_other_image_files_than_those_of_the_run_are_refused(lab: Lab) -> None:
     for number in range(24):
         Image.new("RGB", (32, 32), (number, 250, 0)).save(lab.manifest.parent / f"p{number:02}.png")
-    with pytest.raises(StaleStoreError, match="the uncorrupted image p.* has the decision value"):
+    with pytest.raises(StaleStoreError, match=r"the uncorrupted image p.* has the decision value"):
         lab.score(corruptions=["blur"], severities=[1])
     assert corrupted_scores(read_run(find_runs([lab.runs])[0])) == ()
 
@@ -118,7 +118,7 @@ def test_other_image_files_than_those_of_the_run_are_refused(lab: Lab) -> None:
 def test_a_manifest_without_a_test_image_is_refused(lab: Lab) -> None:
     lines = lab.manifest.read_text().splitlines()
     lab.manifest.write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(ManifestError, match="lacks 1 of 24 test images of the runs .p23."):
+    with pytest.raises(ManifestError, match=r"lacks 1 of 24 test images of the runs .p23."):
         lab.score(corruptions=["blur"], severities=[1])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from featx.reporting.sections.robustness_tables import ROBUSTNESS_NEED, CorruptionDrop, drops_of
+from featx.reporting.robustness_drops import ROBUSTNESS_NEED, CorruptionDrop, drops_of
 from featx.reporting.summary import Summary
 
 from .canvas import FAINT, MARK, NARROW, WIDE, folded, framed, look, marker, styled
