@@ -1,5 +1,6 @@
 from .data import Folds, Manifest, make_folds, read_manifest
 from .deploy import ExportedModel, PredictionTable, export_model, finalize, predict, write_card
+from .embedding_maps import Embedding, embedding
 from .errors import FeatxError
 from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
@@ -17,6 +18,7 @@ __version__: str
 __all__ = [
     "Comparison",
     "CustomBackbone",
+    "Embedding",
     "ExportedModel",
     "ExternalScores",
     "Extraction",
@@ -34,6 +36,7 @@ __all__ = [
     "StudyOutcome",
     "__version__",
     "compare_arms",
+    "embedding",
     "export_model",
     "external_scores",
     "extract",

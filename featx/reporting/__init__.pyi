@@ -1,3 +1,4 @@
+from .embedding_files import EmbeddedArm, MapPoint, NearImage, NeighbourRow, NoiseCandidate, write_embedding
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .overlays import SaliencyMap, write_index
 from .page import page_templates
@@ -14,6 +15,11 @@ __all__ = [
     "Cell",
     "Column",
     "CorruptionDrop",
+    "EmbeddedArm",
+    "MapPoint",
+    "NearImage",
+    "NeighbourRow",
+    "NoiseCandidate",
     "Report",
     "ReportSettings",
     "SaliencyMap",
@@ -36,5 +42,6 @@ __all__ = [
     "report_tables",
     "shown",
     "to_frame",
+    "write_embedding",
     "write_index",
 ]

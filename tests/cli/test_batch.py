@@ -34,6 +34,7 @@ WORKING = (
     "train-svm",
     "finetune",
     "report",
+    "embedding",
     "robustness",
     "saliency",
     "finalize",
