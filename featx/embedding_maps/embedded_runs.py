@@ -37,8 +37,9 @@ _SHARED = (
     *("workers", "engine", "batch_size", "threads", "device", "wait_gpu", "gpu_memory", "nice"),
     *("own_process", "weights", "cache", "progress", "features"),
 )
-# A candidate has fewer neighbours of its label than this fraction.
-_DOUBTFUL = 0.5
+# A candidate has fewer neighbours of its label than this fraction, and than chance gives: the neighbours of a rare class
+# are of others in most places.
+_MOST = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,8 @@ def embedding(runs: Path | str | Iterable[Path | str], options: EmbeddingSetting
 
     Features are scaled as the SVM of an arm's first fold sees them. Neighbours are the training images of the fold that
     scores an image, by the cosine of these features; images of its own group are left out. A label-noise candidate is an
-    image of which neither most neighbours (edited nearest neighbours, Wilson 1972, IEEE Transactions on Systems, Man, and
-    Cybernetics 2, 408-421) nor the SVM without the image in its training set (Brodley & Friedl 1999, Journal of Artificial
+    image of which neither the neighbours (after edited nearest neighbours, Wilson 1972, IEEE Transactions on Systems, Man,
+    and Cybernetics 2, 408-421; fewer than half, and fewer than the frequency of the label) nor the SVM without the image in its training set (Brodley & Friedl 1999, Journal of Artificial
     Intelligence Research 11, 131-167) have its label.
 
     Parameters
@@ -139,14 +140,14 @@ def _embed(series: Series, read: Manifest, options: EmbeddingSettings) -> Embedd
     )
     features = find_features(models, settings)
     place = {name: row for row, name in enumerate(features.ids)}
-    scaled = {}
+    first = models[0]
+    unit: dict[str, npt.NDArray[np.float32]] = {}
     for model in models:
         rows = np.concatenate([model.svm.scaled(part) for part in features.read(model.digest)])
-        scaled[model.fold] = rows if model is models[0] else _unit(rows)
-    first = models[0]
-    projection = PROJECTIONS[options.chosen_method](scaled[first.fold], options.seed)
-    scaled[first.fold] = _unit(scaled[first.fold])
-    scored = _scored(series, models, scaled, place, options.neighbours)
+        unit[model.fold] = _unit(rows)
+        if model is first:
+            projection = PROJECTIONS[options.chosen_method](rows, options.seed)
+    scored = _scored(series, models, unit, place, options.neighbours)
     points = _points(series, models, scored, features.ids, projection.points)
     noise = _noise(series, scored)
     shown = {point.id for point in points if point.value < 0} | {one.id for one in noise}
@@ -200,7 +201,7 @@ def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 def _scored(
     series: Series,
     models: Sequence[RunModel],
-    scaled: Mapping[str, npt.NDArray[np.float32]],
+    unit: Mapping[str, npt.NDArray[np.float32]],
     place: Mapping[str, int],
     count: int,
 ) -> dict[str, list[ScoredImage]]:
@@ -210,7 +211,7 @@ def _scored(
     for model, run in zip(models, series.runs, strict=True):
         inner = [row for row in inner_scores(run) if row.id not in tested]
         rows = [*run.predictions, *inner]
-        for one in find_neighbours(model, rows, scaled[model.fold], place, run.names, count):
+        for one in find_neighbours(model, rows, unit[model.fold], place, run.names, count):
             made.setdefault(one.row.id, []).append(one)
     return made
 
@@ -265,13 +266,13 @@ def _noise(series: Series, scored: Mapping[str, Sequence[ScoredImage]]) -> tuple
         label = several[0].row.actual
         value = label_value(means, label)
         agreeing = float(np.mean([one.agreeing for one in several]))
-        if value < 0 and agreeing < _DOUBTFUL:
+        expected = float(np.mean([one.expected for one in several]))
+        if value < 0 and agreeing < min(_MOST, expected):
             suggested = _predicted(means, series)
             how = "test" if name in tested else "inner"
-            made.append(
-                NoiseCandidate(name, label, suggested, round(agreeing, 6), round(value, 6), len(several), how)
-            )
-    return tuple(sorted(made, key=lambda one: (one.agreeing, one.value, one.id)))
+            numbers = (round(agreeing, 6), round(expected, 6), round(value, 6))
+            made.append(NoiseCandidate(name, label, suggested, *numbers, len(several), how))
+    return tuple(sorted(made, key=lambda one: (one.agreeing / one.expected, one.value, one.id)))
 
 
 def _neighbours(scored: Mapping[str, Sequence[ScoredImage]], shown: set[str]) -> tuple[NeighbourRow, ...]:

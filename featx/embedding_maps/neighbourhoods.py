@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,11 +33,14 @@ class ScoredImage:
         Its label, group and decision values.
     near : tuple of NearImage
         The nearest images of the fold's training set, the nearest first; images of its own group are left out.
+    expected : float
+        Fraction of the training set that has its label.
     """
 
     fold: str
     row: Prediction
     near: tuple[NearImage, ...]
+    expected: float
 
     @property
     def agreeing(self) -> float:
@@ -95,6 +99,7 @@ def find_neighbours(
     codes = {name: code for code, name in enumerate(sorted({image.group for image in training}))}
     groups = np.array([codes[image.group] for image in training])
     labels = [names.get(image.actual, image.actual) for image in training]
+    frequency = Counter(labels)
     made = []
     for start in range(0, len(scored), _CHUNK):
         part = scored[start : start + _CHUNK]
@@ -107,5 +112,5 @@ def find_neighbours(
                 for column in nearest.tolist()
                 if np.isfinite(line[column])
             )
-            made.append(ScoredImage(model.fold, row, near))
+            made.append(ScoredImage(model.fold, row, near, frequency[row.actual] / len(labels)))
     return made

@@ -124,6 +124,8 @@ class NoiseCandidate:
         Class that is predicted without the image in the training set.
     agreeing : float
         Fraction of its nearest training images that have its label, mean over the folds that score it.
+    expected : float
+        Fraction of all training images that have its label, mean over these folds: what chance would give.
     value : float
         Decision value for its label, mean over these folds; negative.
     folds : int
@@ -136,6 +138,7 @@ class NoiseCandidate:
     label: str
     suggested: str
     agreeing: float
+    expected: float
     value: float
     folds: int
     scored: str
@@ -253,7 +256,8 @@ def read_embedding(folder: Path | str) -> tuple[EmbeddedArm, ...]:
 
 
 def _arm(folder: Path, item: dict[str, Any]) -> EmbeddedArm:
-    files, tables = item.pop("files"), {}
+    files: dict[str, Any] = item.pop("files")
+    tables: dict[str, Any] = {}
     for field, (_, kind) in _TABLES.items():
         path = folder / Path(files[field]["file"]).name
         if digest_file(path) != files[field]["sha256"]:

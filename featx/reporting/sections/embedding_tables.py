@@ -65,6 +65,7 @@ def _noise(summary: Summary) -> Filled:
                 item.label,
                 item.suggested,
                 item.agreeing,
+                item.expected,
                 item.value,
                 item.folds,
                 item.scored,
@@ -74,7 +75,11 @@ def _noise(summary: Summary) -> Filled:
     columns = (
         *(*PLACE, Column("image", "Image", text=True)),
         *(Column("label", "Label", text=True), Column("suggested", "Predicted class", text=True)),
-        *(Column("agreeing", "Agreeing neighbours"), Column("value", "Decision value for its label")),
+        *(
+            Column("agreeing", "Agreeing neighbours"),
+            Column("expected", "By chance"),
+            Column("value", "Decision value for its label"),
+        ),
         *(Column("folds", "Folds"), Column("scored", "Scored by", text=True)),
     )
     return Filled(columns, rows, " ".join(more))
@@ -93,11 +98,12 @@ EMBEDDING_TABLES: tuple[tuple[str, str, str, str, Callable[[Summary], Filled]], 
     (
         "label-noise",
         "Label-noise candidates",
-        f"Images of which neither most nearest training images nor the SVM without the image in its training set have the "
-        f"label; the {_SHOWN} most doubtful of each arm, all of them in the folder of the map. Agreeing neighbours: fraction "
-        "with its label, mean over the folds that score it. Decision value for its label: mean over these folds; negative "
-        "for another class. Scored by: the fold's test set, or inner cross-validation of the training set. Rare and difficult "
-        "images are candidates too: look at them, and never remove or relabel test images by this list.",
+        "Images of which neither the nearest training images nor the SVM without the image in its training set have the label; "
+        f"the {_SHOWN} most doubtful of each arm, all of them in the folder of the map. Agreeing neighbours: fraction with its "
+        "label, mean over the folds that score it; a candidate has fewer than half and fewer than by chance, the frequency of "
+        "the label in the training set. Decision value for its label: mean over these folds; negative for another class. Scored "
+        "by: the fold's test set, or inner cross-validation of the training set. Rare and difficult images are candidates too: "
+        "look at them, and never remove or relabel test images by this list.",
         EMBEDDING_NEED,
         _noise,
     ),
