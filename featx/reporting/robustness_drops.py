@@ -93,7 +93,7 @@ def _drop(series: Series, found: Sequence[tuple[Run, CorruptedScores]]) -> Corru
         clean,
         corrupted,
         pair,
-        (*lacking, *pair.finding.warnings),
+        (*lacking, *(text.replace("both arms", "clean and corrupted") for text in pair.finding.warnings)),
     )
 
 
