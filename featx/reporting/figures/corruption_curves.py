@@ -38,8 +38,11 @@ def severity_curves(summary: Summary, setting: tuple[str, str], most: float = WI
             axes.set_title(name, fontsize=9.5)
         for axes in panels[len(names) :]:
             axes.set_axis_off()
-        figure.supxlabel("Severity (0: as it is)", fontsize=9)
-        figure.supylabel("ROC AUC", fontsize=9)
+        for place, axes in enumerate(panels[: len(names)]):
+            last = place + across >= len(names)
+            axes.tick_params(labelbottom=last)
+            axes.set_xlabel("Severity" if last else "")
+            axes.set_ylabel("" if place % across else "ROC AUC")
         handles, labels = panels[0].get_legend_handles_labels()
         found = dict(zip(labels, handles, strict=True))
         figure.legend(found.values(), found.keys(), title="Arm", alignment="left", **where)
