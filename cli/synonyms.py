@@ -130,6 +130,11 @@ COMMAND_WORDS = (
     _word("weights", "zoo fetch", "zoo convert"),
     _word("experiment benchmark sweep pipeline start resume", "study run"),
     _word("gradcam grad-cam cam explain heatmap attention", "saliency"),
+    _word("corrupt corruption corruptions stress stress-test imagenet-c perturb", "robustness"),
+    _word(
+        "umap tsne t-sne pca projection visualize visualise compute-visualization neighbours neighbors mistakenness label-noise cleanlab",
+        "embedding",
+    ),
     _word("clean clear stores", "cache prune", "cache ls"),
     _word("example tutorial quickstart", "demo"),
     _word("onnx deploy freeze to-onnx savedmodel", "export"),

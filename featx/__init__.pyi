@@ -1,5 +1,6 @@
 from .data import Folds, Manifest, make_folds, read_manifest
 from .deploy import ExportedModel, PredictionTable, export_model, finalize, predict, write_card
+from .embedding_maps import Embedding, embedding
 from .errors import FeatxError
 from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
@@ -8,6 +9,7 @@ from .reporting import Report, compare_arms
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison
+from .stress_tests import RobustnessScores, robustness
 from .study import StudyOutcome, report, run_study
 from .svm import LinearSVM, train_svm
 from .zoo import CustomBackbone
@@ -16,6 +18,7 @@ __version__: str
 __all__ = [
     "Comparison",
     "CustomBackbone",
+    "Embedding",
     "ExportedModel",
     "ExternalScores",
     "Extraction",
@@ -27,11 +30,13 @@ __all__ = [
     "Manifest",
     "PredictionTable",
     "Report",
+    "RobustnessScores",
     "Run",
     "Saliency",
     "StudyOutcome",
     "__version__",
     "compare_arms",
+    "embedding",
     "export_model",
     "external_scores",
     "extract",
@@ -43,6 +48,7 @@ __all__ = [
     "read_manifest",
     "read_runs",
     "report",
+    "robustness",
     "run_study",
     "saliency",
     "train_svm",

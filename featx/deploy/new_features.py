@@ -91,8 +91,19 @@ class NewFeatures:
             yield features
 
 
-def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFeatures:
+def find_features(
+    models: Sequence[RunModel], options: PredictSettings, home: Path | None = None
+) -> NewFeatures:
     """Find the features of the new images for every recipe of the models, and extract those that the cache lacks.
+
+    Parameters
+    ----------
+    models : sequence of RunModel
+        Folds of one arm, or a final model.
+    options : PredictSettings
+        The images, or features, and how to extract.
+    home : Path, optional
+        Folder for extracted features, in place of the cache; the weights of networks are looked up in the cache still.
 
     Raises
     ------
@@ -105,7 +116,7 @@ def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFe
     if options.sources:
         table = list_images(options.sources, root=options.root, allow_outside=options.allow_outside)
     given = _given_stores(models, options) if options.places else {}
-    found = _all_rows(_joined(models, given)) if table is None else _of_images(table, models, given, options)
+    found = _all_rows(_joined(models, given)) if table is None else _of_images(table, models, given, options, home)
     if found.failed and options.on_error == "fail":
         raise ExtractionError(found.failed[0][2])
     return dataclasses.replace(found, warnings=_of_other_files(given))
@@ -183,12 +194,17 @@ def _all_rows(stores: Mapping[str, FeatureStore]) -> NewFeatures:
 
 
 def _of_images(
-    table: Manifest, models: Sequence[RunModel], given: Mapping[str, FeatureStore], options: PredictSettings
+    table: Manifest,
+    models: Sequence[RunModel],
+    given: Mapping[str, FeatureStore],
+    options: PredictSettings,
+    home: Path | None,
 ) -> NewFeatures:
     """Take the features of images from the given stores, and extract those of the other parts."""
     parts = {part.digest: part for model in models for part in model.parts if part.digest not in given}
-    passes = _passes(models, list(parts.values()), options)
-    keys, failed = _keys(table, options)
+    place = home or Path(options.cache)
+    passes = [{**one, "cache": place} for one in _passes(models, list(parts.values()), options)]
+    keys, failed = _keys(table, options, place)
     rows = _rows(table, keys, failed, {})
     _refuse_lacking(table, rows, given.values())
     on_error = "fail" if options.on_error == "fail" else "skip"
@@ -210,10 +226,10 @@ def _refuse_lacking(table: Manifest, rows: NewFeatures, stores: Iterable[Feature
 
 
 def _keys(
-    table: Manifest, options: PredictSettings
+    table: Manifest, options: PredictSettings, home: Path
 ) -> tuple[dict[str, str], dict[str, tuple[str, str, str]]]:
     found, failures = content_keys(
-        table.paths, cache=options.cache, workers=options.workers, progress=options.progress
+        table.paths, cache=home, workers=options.workers, progress=options.progress
     )
     ids = dict(zip(table.paths, table.ids, strict=True))
     return found, {path: (ids[path], path, str(error)) for path, error in failures.items()}

@@ -18,7 +18,9 @@ from featx.options import verb
 from featx.progress import Silent
 from featx.runs import COMPLETE
 
+from .embedding_files import read_embedding
 from .figures.canvas import save
+from .interactive_maps import map_views, shown_points
 from .overlays import gallery
 from .page import PageSection, render_page
 from .report_contents import CONTENTS, drawings, tables
@@ -162,6 +164,9 @@ class Report:
         }
 
 
+# Width and height of the thumbnails of embedding maps, in pixels.
+_SMALL = 72
+
 _TITLE = "AUC of transfer learning arms"
 
 
@@ -190,22 +195,30 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a given folder has no saliency maps, or a planned comparison A:B can be split in several ways.
+        If a given folder has no saliency or embedding maps, or a planned comparison A:B can be split in several ways.
     InputError
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
     found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
-    summary = replace(found, prevalence=options.prevalence)
+    embedded = read_embedding(options.embedding) if options.embedding is not None else ()
+    summary = replace(found, prevalence=options.prevalence, embedding=embedded)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)
     made = tuple(table for several in filled.values() for table in several)
-    pictures, missing = _pictures(summary, options)
+    pictures, small, missing = _pictures(summary, options)
     maps = gallery(options.saliency) if options.saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *missing))
     drawn = drawings(summary) if options.figures else {}
+    views = {"embedding": map_views(summary, small)}
     sections = [
-        PageSection(one.id, one.title, figures=drawn.get(one.id, ()), tables=filled[one.id])
+        PageSection(
+            one.id,
+            one.title,
+            figures=drawn.get(one.id, ()),
+            tables=filled[one.id],
+            maps=views.get(one.id, ()),
+        )
         for one in CONTENTS
     ]
     tell.start("report", sum(map(len, drawn.values())) + 2, "files")
@@ -249,13 +262,21 @@ def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]
     return tuple(table for several in tables(summarise(_listed_paths(paths))).values() for table in several)
 
 
-def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:
+def _pictures(
+    summary: Summary, options: ReportSettings
+) -> tuple[dict[str, str], dict[str, str], tuple[str, ...]]:
+    """Make thumbnails of mistakes, and small ones of the points of embedding maps."""
     if options.manifest is None:
-        return {}, ()
+        return {}, {}, ()
     read = read_manifest(
         options.manifest, root=options.root, check_files=False, allow_outside=options.allow_outside
     )
-    return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)
+    pictures, missing = thumbnails(
+        [item.id for series in summary.series for item in find_mistakes(series)], read
+    )
+    points = [point.id for _, one in summary.maps for point in shown_points(one)]
+    small, lacking = thumbnails(points, read, side=_SMALL)
+    return pictures, small, tuple(dict.fromkeys((*missing, *lacking)))
 
 
 def changes(

@@ -5,14 +5,17 @@ A new table is one `TableEntry` in `CONTENTS`, a function that fills it in `sect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from .figures.canvas import NARROW, WIDE, ReportFigure
+from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
+from .figures.embedding_scatter import EMBEDDING_MAP
 from .figures.roc import (
     learning_curves,
     precision_recall,
@@ -25,6 +28,7 @@ from .figures.roc import (
 from .figures.trends import costs, size_curves
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
+from .sections.embedding_tables import EMBEDDING_TABLES
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
 from .sections.mistakes import SHOWN, mistakes
 from .sections.performance import (
@@ -35,6 +39,7 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
+from .sections.robustness_tables import ROBUSTNESS_TABLES
 from .sections.training import backbones, searches, training_sizes
 from .summary import LEVEL, MOST_LEVELS, POWER, Summary
 from .tables import Filled, Table
@@ -143,6 +148,10 @@ class ContentsPart:
     tables: tuple[TableEntry, ...] = ()
 
 
+def _part(anchor: str, title: str, figure: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> ContentsPart:
+    return ContentsPart(anchor, title, (FigureEntry(*figure),), tuple(TableEntry(*row) for row in rows))
+
+
 _MEANS = (
     "AUC: mean over the folds' test sets; SD: standard deviation over the folds (n − 1). Folds whose test set lacks a "
     "class have no AUC and are left out of both. The 95 % confidence interval is the corrected resampled t interval "
@@ -202,6 +211,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
         tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
     ),
+    _part("robustness", "Robustness", SEVERITY_CURVES, ROBUSTNESS_TABLES),
     ContentsPart(
         "comparisons",
         "Comparisons",
@@ -547,6 +557,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
             ),
         ),
     ),
+    _part("embedding", "Embedding map", EMBEDDING_MAP, EMBEDDING_TABLES),
     ContentsPart(
         "training",
         "Fine-tuning",

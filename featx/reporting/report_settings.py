@@ -70,6 +70,9 @@ class ReportSettings(PlaceOptions):
     saliency: Path | str | None = path(
         None, "Show the maps that `featx saliency` has written to this folder."
     )
+    embedding: Path | str | None = path(
+        None, "Show the maps that `featx embedding` has written to this folder."
+    )
     prevalence: float | None = number(
         None,
         "Prevalence (fraction of positives) at which predictive values are stated.",
@@ -92,5 +95,15 @@ class ReportSettings(PlaceOptions):
 
     def given(self) -> dict[str, Any]:
         """Return what takes precedence over a study's own options."""
-        names = ("title", "strata", "compare", "planned", "saliency", "prevalence", "figures", "refresh")
+        names = (
+            "title",
+            "strata",
+            "compare",
+            "planned",
+            "saliency",
+            "embedding",
+            "prevalence",
+            "figures",
+            "refresh",
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

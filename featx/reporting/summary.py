@@ -30,6 +30,7 @@ from featx.stats import (
     summarise_models,
 )
 
+from .embedding_files import EmbeddedArm
 from .series import (
     ExternalArm,
     Series,
@@ -395,6 +396,8 @@ class Summary:
         Arms on external test sets.
     columns : tuple of SubgroupColumn
         Columns that results are broken down by.
+    embedding : tuple of EmbeddedArm
+        Embedding maps of arms.
     """
 
     series: tuple[Series, ...]
@@ -407,6 +410,13 @@ class Summary:
     prevalence: float | None = None
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
+    embedding: tuple[EmbeddedArm, ...] = ()
+
+    @property
+    def maps(self) -> tuple[tuple[Series, EmbeddedArm], ...]:
+        """Arms that have an embedding map, with it."""
+        found = {(one.task, one.protocol, one.arm): one for one in self.embedding}
+        return tuple((one, found[key]) for one in self.series if (key := (*one.setting, one.arm)) in found)
 
     @cached_property
     def external_measures(self) -> tuple[tuple[ExternalArm, Measure, Measure], ...]:

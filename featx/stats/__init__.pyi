@@ -2,6 +2,7 @@ from .anova import Anova, factorial_anova
 from .arms import (
     POOLED,
     FoldScores,
+    count_images,
     fold_aucs,
     fold_scores,
     pool_folds,
@@ -34,7 +35,7 @@ from .calibration import (
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
-from .model_means import independent_difference, summarise_models
+from .model_means import independent_difference, paired_difference, summarise_models
 from .operating import (
     THRESHOLD_RULES,
     Confusion,
@@ -95,6 +96,7 @@ __all__ = [
     "confusion_at",
     "confusion_matrix",
     "corrected_t",
+    "count_images",
     "delong_covariance",
     "delong_interval",
     "delong_test",
@@ -114,6 +116,7 @@ __all__ = [
     "mcnemar_test",
     "mean_roc",
     "nemenyi",
+    "paired_difference",
     "partial_auc",
     "permutation_test",
     "planned_difference",

@@ -1,11 +1,12 @@
-"""Several models on one test set: the mean of their AUCs, and its difference to an estimate on other patients."""
+"""Means of models and differences of estimates: several models on one test set, other patients, or the same rows twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
+from numpy.typing import ArrayLike
+from scipy.stats import norm, t
 
 from featx.errors import InputError
 from featx.stats.arms import FoldScores, fold_aucs
@@ -19,7 +20,7 @@ from featx.stats.intervals import (
 from featx.stats.operating import Estimate
 from featx.stats.validation import check_fraction, group_codes
 
-__all__ = ["independent_difference", "summarise_models"]
+__all__ = ["independent_difference", "paired_difference", "summarise_models"]
 
 
 def summarise_models(folds: Sequence[FoldScores], *, level: float = 0.95) -> FoldSummary:
@@ -134,3 +135,52 @@ def independent_difference(one: Estimate, other: Estimate) -> Estimate:
     down = np.hypot(one.value - one.low, other.high - other.value)
     up = np.hypot(one.high - one.value, other.value - other.low)
     return Estimate(value, float(value - down), float(value + up))
+
+
+def paired_difference(before: ArrayLike, after: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
+    """Estimate the difference of two proportions of the same rows, such as the sensitivity before and after a change.
+
+    The mean of the rows' differences, with a t interval whose variance is estimated between groups (by linearisation,
+    Cochran 1977, Sampling Techniques); the degrees of freedom are the number of groups minus 1. Rows of one image are of one
+    group, so that an image that several models score counts as one.
+
+    Parameters
+    ----------
+    before, after : array_like of shape (n,)
+        True or 1 for a hit, False or 0 for none.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row. By default, rows are independent.
+
+    Returns
+    -------
+    Estimate
+        `after` minus `before`, 95 % interval within -1 and 1. All values are NaN if there are no rows; the bounds are NaN if
+        the differences do not vary between groups.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ.
+
+    Examples
+    --------
+    >>> found = paired_difference([1, 1, 1, 0, 1, 1], [1, 0, 1, 0, 0, 1], ["a", "a", "b", "c", "d", "e"])
+    >>> [round(value, 3) for value in found]
+    [-0.333, -0.861, 0.195]
+    """
+    one, other = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    if one.ndim != 1 or one.shape != other.shape:
+        raise InputError(
+            f"before and after must have the same length. Got shapes {one.shape} and {other.shape} instead."
+        )
+    if not len(one):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    change = other - one
+    codes = np.arange(len(one)) if groups is None else group_codes(groups, len(one))
+    mean, clusters = float(change.mean()), len(np.unique(codes))
+    spread = float((np.bincount(codes, weights=change - mean) ** 2).sum())
+    if clusters < 2 or spread < 1e-12:
+        return Estimate(mean, float("nan"), float("nan"))
+    error = (clusters / (clusters - 1) * spread) ** 0.5 / len(one)
+    reach = float(t.ppf(0.975, clusters - 1)) * error
+    return Estimate(mean, max(mean - reach, -1.0), min(mean + reach, 1.0))
