@@ -1,6 +1,7 @@
 from .audit import FoldAudit, audit_fold_files
 from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
+from .exclusions import count_exclusions
 from .fetch import archives, fetch_archive, find_archive
 from .folds import (
     Fold,
@@ -37,6 +38,7 @@ __all__ = [
     "audit_fold_files",
     "check_folds",
     "check_inner",
+    "count_exclusions",
     "check_manifest",
     "deal",
     "describe_folds",

@@ -12,7 +12,8 @@ from featx.deploy.new_features import NewFeatures
 from featx.deploy.run_model import RunModel
 from featx.errors import MissingFeaturesError, RunError
 from featx.machine import require_memory
-from featx.svm import FusedModel, TrainingImage, row_lengths
+from featx.svm import FusedModel, row_lengths
+from featx.training_list import TrainingImage
 
 __all__ = ["Neighbour", "find_nearest", "require_one_row"]
 

@@ -6,7 +6,6 @@ from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_s
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
 from .train import check_inner_folds, train_runs, train_svm
-from .training_list import TrainingImage, training_set
 
 __all__ = [
     "Decision",
@@ -18,7 +17,6 @@ __all__ = [
     "SvmModel",
     "SvmSettings",
     "TrainSvmSettings",
-    "TrainingImage",
     "check_inner_folds",
     "chosen_costs",
     "external_source",
@@ -28,5 +26,4 @@ __all__ = [
     "run_auc",
     "train_runs",
     "train_svm",
-    "training_set",
 ]

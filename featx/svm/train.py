@@ -69,7 +69,7 @@ from featx.svm.svm_records import (
     run_auc,
     with_outcome,
 )
-from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
+from featx.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 __all__ = [
     "FoldJob",
@@ -148,7 +148,13 @@ def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
     labelled = work.images.labelled
     return [
         TrainingImage(
-            labelled.ids[row], str(labelled.classes[row]), str(labelled.groups[row]), work.images.keys[row]
+            *(
+                labelled.ids[row],
+                str(labelled.classes[row]),
+                str(labelled.groups[row]),
+                work.images.keys[row],
+            ),
+            strata={name: values[row] for name, values in labelled.strata.items()},
         )
         for row in rows
     ]

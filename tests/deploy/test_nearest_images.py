@@ -8,7 +8,8 @@ import pytest
 from featx.errors import MissingFeaturesError
 from featx.features import FeatureStore
 from featx.images import content_keys
-from featx.svm import load_model, train_svm, training_set
+from featx.svm import load_model, train_svm
+from featx.training_list import training_set
 
 
 def unit(rows):
