@@ -103,5 +103,5 @@ def training_set(run: Run) -> tuple[TrainingImage, ...]:
 
 
 def _image(cells: list[str], names: list[str]) -> TrainingImage:
-    plain, further = cells[: len(_COLUMNS)], cells[len(_COLUMNS) :]
-    return TrainingImage(*plain, dict(zip(names, further, strict=True)))
+    image, actual, group, key = cells[: len(_COLUMNS)]
+    return TrainingImage(image, actual, group, key, dict(zip(names, cells[len(_COLUMNS) :], strict=True)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from featx.data import read_manifest
+from featx.data import Manifest, read_manifest
 from featx.digest import canonical, digest_file
 from featx.errors import RunError, listing
 from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
@@ -196,13 +196,14 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     """
     tell = options.progress or Silent()
     found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
-    summary = replace(found, prevalence=options.prevalence)
+    manifest = _manifest(options)
+    summary = replace(found, prevalence=options.prevalence, manifest=manifest)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)
     made = tuple(table for several in filled.values() for table in several)
-    pictures, missing = _pictures(summary, options)
+    pictures, missing = _pictures(summary, options.thumbnails)
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    summary = replace(summary, warnings=(*summary.warnings, *missing))
+    summary = replace(summary, warnings=(*summary.warnings, *_other_manifest(summary), *missing))
     drawn = drawings(summary) if options.figures else {}
     sections = [
         PageSection(one.id, one.title, figures=drawn.get(one.id, ()), tables=filled[one.id])
@@ -249,13 +250,28 @@ def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]
     return tuple(table for several in tables(summarise(_listed_paths(paths))).values() for table in several)
 
 
-def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:
+def _manifest(options: ReportSettings) -> Manifest | None:
     if options.manifest is None:
-        return {}, ()
-    read = read_manifest(
+        return None
+    return read_manifest(
         options.manifest, root=options.root, check_files=False, allow_outside=options.allow_outside
     )
-    return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)
+
+
+def _other_manifest(summary: Summary) -> tuple[str, ...]:
+    known = {run.record.manifest.get("digest") for run in summary.runs}
+    if summary.manifest is None or summary.manifest.digest in known:
+        return ()
+    return (
+        f"{summary.manifest.source}: not the manifest of these runs, or changed since; Table 1 does not use its columns.",
+    )
+
+
+def _pictures(summary: Summary, wanted: bool) -> tuple[dict[str, str], tuple[str, ...]]:
+    if summary.manifest is None or not wanted:
+        return {}, ()
+    ids = [item.id for series in summary.series for item in find_mistakes(series)]
+    return thumbnails(ids, summary.manifest)
 
 
 def changes(

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from .figures.canvas import NARROW, WIDE, ReportFigure
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
+from .figures.flow_chart import flow_chart
 from .figures.roc import (
     learning_curves,
     precision_recall,
@@ -27,6 +28,7 @@ from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
 from .sections.mistakes import SHOWN, mistakes
+from .sections.participant_tables import FLOW_FIGURE, PARTICIPANT_TABLES
 from .sections.performance import (
     calibration,
     confusions,
@@ -185,6 +187,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
             ),
             TableEntry("auc", "AUC by task and arm", _MEANS, "", by_task),
         ),
+    ),
+    ContentsPart(
+        "participants",
+        "Participants",
+        (FigureEntry(*FLOW_FIGURE, flow_chart),),
+        tuple(TableEntry(*row) for row in PARTICIPANT_TABLES),
     ),
     ContentsPart(
         "external",

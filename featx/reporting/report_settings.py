@@ -65,7 +65,10 @@ class ReportSettings(PlaceOptions):
         False, "Show the images of the most confident mistakes. Note who may see these images."
     )
     manifest: Path | str | Manifest | None = path(
-        None, "Manifest of the images, for --thumbnails; a study knows its own.", types=(object,)
+        None,
+        "Manifest of the images, for --thumbnails, and for the columns of Table 1 that earlier runs did not record; a study "
+        "knows its own.",
+        types=(object,),
     )
     saliency: Path | str | None = path(
         None, "Show the maps that `featx saliency` has written to this folder."

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.data import Manifest
 from featx.errors import ConfigError, RunError, listing
 from featx.runs import FINAL, Run
 from featx.stats import (
@@ -51,9 +52,11 @@ __all__ = [
     "Summary",
     "against",
     "ahead",
+    "as_numbers",
     "by_level",
     "compare",
     "find_strata",
+    "is_given",
     "levels",
     "main_class",
     "measure",
@@ -100,11 +103,11 @@ class SubgroupColumn:
         >>> SubgroupColumn("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
         '40 to 49'
         """
-        if not _given(text):
+        if not is_given(text):
             return ""
         if not self.edges:
             return text
-        number = _numbers([text])
+        number = as_numbers([text])
         if not number:
             return ""
         return self.labels[int(np.searchsorted(self.edges, number[0]))]
@@ -153,18 +156,19 @@ def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
 
 
 def _stratum(name: str, values: Iterable[str]) -> SubgroupColumn:
-    given = [value for value in values if _given(value)]
-    numbers = _numbers(given)
+    given = [value for value in values if is_given(value)]
+    numbers = as_numbers(given)
     if len(set(numbers)) > MOST_LEVELS:
         return SubgroupColumn(name, *_bins(np.array(numbers)))
     return SubgroupColumn(name, (), tuple(levels(given)))
 
 
-def _given(text: str) -> bool:
+def is_given(text: str) -> bool:
+    """Tell whether a cell of a manifest holds a value."""
     return text.strip().casefold() not in ("", "nan")
 
 
-def _numbers(values: Sequence[str]) -> list[float]:
+def as_numbers(values: Sequence[str]) -> list[float]:
     """Read a column's values as numbers; return none if one of them is not a number."""
     try:
         return [number for value in values if math.isfinite(number := float(value))]
@@ -389,6 +393,8 @@ class Summary:
         Arms on external test sets.
     columns : tuple of SubgroupColumn
         Columns that results are broken down by.
+    manifest : Manifest or None
+        The manifest of the runs, for what they did not record of its columns.
     """
 
     series: tuple[Series, ...]
@@ -401,6 +407,7 @@ class Summary:
     prevalence: float | None = None
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
+    manifest: Manifest | None = None
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:

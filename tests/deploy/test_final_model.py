@@ -13,8 +13,8 @@ from featx.images import content_keys
 from featx.reporting import collect, report_runs
 from featx.runs import inner_scores, read_run
 from featx.svm import load_model, run_auc, train_svm
-from featx.training_list import training_set
 from featx.svm.model import MODEL
+from featx.training_list import training_set
 
 from .conftest import SIDE, colour, write_images
 
