@@ -78,6 +78,8 @@ def _show(made: Sequence[Report], form: str, comparing: bool) -> None:
             batch.say(f"{finding.title}: {finding.lead}")
         for text in done.warnings:
             batch.say(f"warning: {text}")
+        for filled, path in zip(done.checklists, done.forms, strict=True):
+            batch.say(f"checklist {filled.name}: {filled.told}: {path}")
         click.echo(f"report: {done.html.resolve()}", err=True)
 
 

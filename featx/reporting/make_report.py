@@ -18,6 +18,8 @@ from featx.options import verb
 from featx.progress import Silent
 from featx.runs import COMPLETE
 
+from .checklists.checklist_facts import Facts
+from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
 from .figures.canvas import save
 from .overlays import gallery
 from .page import PageSection, render_page
@@ -125,6 +127,8 @@ class Report:
         The summary in words.
     warnings : tuple of str
         Warnings.
+    checklists : tuple of FilledChecklist
+        The guidelines that were asked for, as in ``checklists/``.
     """
 
     output: Path
@@ -135,11 +139,17 @@ class Report:
     contents: tuple[Table, ...]
     findings: tuple[Statement, ...]
     warnings: tuple[str, ...]
+    checklists: tuple[FilledChecklist, ...] = ()
 
     @property
     def text(self) -> str:
         """The main table as aligned text."""
         return plain(self.main).rstrip("\n")
+
+    @property
+    def forms(self) -> tuple[Path, ...]:
+        """Files of the checklists."""
+        return tuple(self.output / "checklists" / f"{one.name}.md" for one in self.checklists)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the main table as a pandas table."""
@@ -152,13 +162,14 @@ class Report:
         -------
         dict
             ``tables`` (name to a list of rows, each a mapping by the CSV's column names; null where there is no
-            value), ``findings``, ``warnings`` and ``files``.
+            value), ``findings``, ``warnings``, ``checklists`` (name to the number of items by state) and ``files``.
         """
         return {
             "tables": {table.name: records(table) for table in self.contents},
             "findings": [canonical(finding) for finding in self.findings],
             "warnings": list(self.warnings),
-            "files": [str(path) for path in (self.html, *self.tables, *self.figures)],
+            "checklists": {one.name: one.counts for one in self.checklists},
+            "files": [str(path) for path in (self.html, *self.tables, *self.figures, *self.forms)],
         }
 
 
@@ -205,6 +216,10 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     maps = gallery(options.saliency) if options.saliency is not None else {}
     summary = replace(summary, warnings=(*summary.warnings, *_other_manifest(summary), *missing))
     drawn = drawings(summary) if options.figures else {}
+    names = tuple(figure.name for figures in drawn.values() for figure in figures)
+    facts = Facts(summary, made, names, said, bool(maps))
+    checklists = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
+    title = options.title or _TITLE
     sections = [
         PageSection(one.id, one.title, figures=drawn.get(one.id, ()), tables=filled[one.id])
         for one in CONTENTS
@@ -217,7 +232,9 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
             tell.advance()
         files = write_tables(made, aside / "tables")
         tell.advance()
-        page = render_page(summary, sections, said, options.title or _TITLE, pictures, options.refresh, maps)
+        for one in checklists:
+            write_text(aside / "checklists" / f"{one.name}.md", checklist_markdown(one, title))
+        page = render_page(summary, sections, said, title, pictures, options.refresh, maps)
         write_text(aside / "report.html", page)
         tell.advance()
     tell.finish()
@@ -231,6 +248,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         contents=made,
         findings=said,
         warnings=(*summary.warnings, *changed),
+        checklists=checklists,
     )
 
 

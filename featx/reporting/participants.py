@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from featx.digest import canonical
 from featx.errors import listing
@@ -123,8 +124,19 @@ def class_columns(summary: Summary, setting: tuple[str, str]) -> tuple[tuple[str
     return tuple((name, name) for name in series.classes)
 
 
+# Reading the lists of training sets takes most of the time, and several tables need them.
+_KNOWN: WeakKeyDictionary[Summary, dict[tuple[str, str], tuple[Flow, ...]]] = WeakKeyDictionary()
+
+
 def flows(summary: Summary, setting: tuple[str, str]) -> tuple[Flow, ...]:
     """Return the flows of a task's arms, that of most arms first; arms with equal counts share one."""
+    known = _KNOWN.setdefault(summary, {})
+    if setting not in known:
+        known[setting] = _flows(summary, setting)
+    return known[setting]
+
+
+def _flows(summary: Summary, setting: tuple[str, str]) -> tuple[Flow, ...]:
     made: dict[str, list[Series]] = {}
     for series in (one for one in summary.series if one.setting == setting):
         made.setdefault(_counted(series), []).append(series)

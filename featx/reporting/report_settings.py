@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError
-from featx.options import PlaceOptions, number, other, path, switch, text, texts
+from featx.options import PlaceOptions, choices, number, other, path, switch, text, texts
 
 if TYPE_CHECKING:
     from featx.data import Manifest
 
-__all__ = ["ReportSettings"]
+__all__ = ["CHECKLISTS", "ReportSettings"]
+
+CHECKLISTS = ("tripod-ai", "stard-ai", "claim")
+"""Guidelines whose items can be filled; each is a table in the folder ``checklists``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,16 @@ class ReportSettings(PlaceOptions):
         open=True,
         default_text="that of the training set",
     )
+    checklist: Sequence[str] | None = choices(
+        None,
+        CHECKLISTS,
+        "Fill the items of this reporting guideline that runs can answer, as checklists/NAME.md; may be repeated.",
+    )
+    mlflow: str | None = text(
+        None,
+        "Log the report to this MLflow tracking server, or sqlite: or file: store: one MLflow run for each arm and task.",
+        metavar="URI",
+    )
     figures: bool = switch(True, "Draw figures, which takes most of the time.")
     refresh: float | None = other(
         None, "Seconds after which the page reloads itself, for a study that is running.", int, float
@@ -95,5 +108,8 @@ class ReportSettings(PlaceOptions):
 
     def given(self) -> dict[str, Any]:
         """Return what takes precedence over a study's own options."""
-        names = ("title", "strata", "compare", "planned", "saliency", "prevalence", "figures", "refresh")
+        names = (
+            *("title", "strata", "compare", "planned", "saliency", "prevalence", "figures", "refresh"),
+            *("checklist", "mlflow"),
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

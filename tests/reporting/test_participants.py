@@ -31,6 +31,7 @@ def manifest_of(folder: Path, *, groups: bool = True) -> Path:
         + (f",p{n // 2}" if groups else "")
         for n in range(12)
     ]
+    folder.mkdir(exist_ok=True)
     (folder / "m.csv").write_text("\n".join([head, *rows]) + "\n")
     return folder / "m.csv"
 
@@ -45,6 +46,7 @@ def write_runs(
     columns: bool = True,
     groups: bool = True,
     lacking: Sequence[str] = (),
+    **changes: Any,
 ) -> Path:
     """Write runs as `featx train-svm` does, on the manifest's images by number."""
     read = read_manifest(manifest_of(folder, groups=groups), check_files=False)
@@ -67,13 +69,8 @@ def write_runs(
             if not old:
                 counts |= {"groups": {part: len({one[2] for one in rows}) for part, rows in parts.items()}}
                 counts |= {"flow": flow, "left_out": len(lacking), "excluded": 2}
-            made = record(
-                arm,
-                str(number),
-                protocol=protocol,
-                counts=counts,
-                manifest={"name": "m", "digest": read.digest},
-            )
+            told = {"name": "m", "digest": read.digest}
+            made = record(arm, str(number), protocol=protocol, counts=counts, manifest=told, **changes)
             rows = [
                 Prediction(name, str(number), group, actual, {"malignant": float(n % 5)}, strata=strata)
                 for n, (name, actual, group, strata) in zip(test, parts["test"], strict=True)
