@@ -5,7 +5,7 @@ from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
 from .series import Series, collect, natural
 from .summary import main_class, measure
-from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, plain, shown
+from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, parquet_bytes, plain, shown
 
 __all__ = [
     "FORMATS",
@@ -26,6 +26,7 @@ __all__ = [
     "measure",
     "natural",
     "page_templates",
+    "parquet_bytes",
     "plain",
     "report_runs",
     "report_tables",

@@ -21,6 +21,7 @@ from featx.runs import COMPLETE
 from .checklists.checklist_facts import Facts
 from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
 from .figures.canvas import save
+from .mlflow_log import log_to_mlflow, mlflow_client
 from .overlays import gallery
 from .page import PageSection, render_page
 from .report_contents import CONTENTS, drawings, tables
@@ -201,11 +202,13 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a given folder has no saliency maps, or a planned comparison A:B can be split in several ways.
+        If a given folder has no saliency maps, a planned comparison A:B can be split in several ways, or MLflow is not
+        installed or cannot be reached.
     InputError
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
+    client = mlflow_client(options.mlflow) if options.mlflow else None
     found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
     manifest = _manifest(options)
     summary = replace(found, prevalence=options.prevalence, manifest=manifest)
@@ -239,7 +242,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         tell.advance()
     tell.finish()
     changed = (f"{target / name} is kept: it is of an earlier report and was changed since." for name in kept)
-    return Report(
+    report = Report(
         output=target,
         html=target / "report.html",
         tables=tuple(target / "tables" / path.name for path in files),
@@ -250,6 +253,12 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         warnings=(*summary.warnings, *changed),
         checklists=checklists,
     )
+    if client is not None:
+        numbers = [path for path in report.tables if path.suffix == ".csv"]
+        files = (report.html, *numbers, *report.forms)
+        new, known = log_to_mlflow(client, summary.series, made, target, files)
+        tell.say(f"mlflow: {new} runs made, {known} were there and are up to date; {options.mlflow}")
+    return report
 
 
 def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]:
