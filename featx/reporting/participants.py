@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from featx.data import TRAINING_SET, Manifest, training_set
 from featx.digest import canonical
 from featx.errors import listing
 from featx.external import OVERLAP_KINDS
 from featx.runs import Prediction, Run
-from featx.training_list import TRAINING_SET, training_set
 
 from .series import ExternalArm, Series, scored_by_group
-from .summary import Summary
 
 __all__ = [
     "KEPT",
@@ -35,6 +34,22 @@ __all__ = [
 # Kinds of boxes: images that go on, images left out, parts of the folds, external test sets.
 KEPT, OUT, PART, SET = "kept", "out", "part", "set"
 _MOST_LABELS = 6
+
+
+class Reported(Protocol):
+    """What a report is made of, as far as participants are concerned."""
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Arms on their tasks."""
+
+    @property
+    def external(self) -> tuple[ExternalArm, ...]:
+        """Arms on external test sets."""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest of the runs, where it was given."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,7 @@ class PartImage:
     strata: Mapping[str, str] | None
 
 
-def class_columns(summary: Summary, setting: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+def class_columns(summary: Reported, setting: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """Name the classes whose images are counted: the positive one of two, else all; with their words."""
     series = next(one for one in summary.series if one.setting == setting)
     if len(series.scored) == 1:
@@ -125,10 +140,10 @@ def class_columns(summary: Summary, setting: tuple[str, str]) -> tuple[tuple[str
 
 
 # Reading the lists of training sets takes most of the time, and several tables need them.
-_KNOWN: WeakKeyDictionary[Summary, dict[tuple[str, str], tuple[Flow, ...]]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Reported, dict[tuple[str, str], tuple[Flow, ...]]] = WeakKeyDictionary()
 
 
-def flows(summary: Summary, setting: tuple[str, str]) -> tuple[Flow, ...]:
+def flows(summary: Reported, setting: tuple[str, str]) -> tuple[Flow, ...]:
     """Return the flows of a task's arms, that of most arms first; arms with equal counts share one."""
     known = _KNOWN.setdefault(summary, {})
     if setting not in known:
@@ -136,7 +151,7 @@ def flows(summary: Summary, setting: tuple[str, str]) -> tuple[Flow, ...]:
     return known[setting]
 
 
-def _flows(summary: Summary, setting: tuple[str, str]) -> tuple[Flow, ...]:
+def _flows(summary: Reported, setting: tuple[str, str]) -> tuple[Flow, ...]:
     made: dict[str, list[Series]] = {}
     for series in (one for one in summary.series if one.setting == setting):
         made.setdefault(_counted(series), []).append(series)
@@ -330,7 +345,7 @@ def _external(arm: ExternalArm) -> list[FlowBox]:
     return [*boxes, FlowBox(SET, where, "", scored)]
 
 
-def parts_of(summary: Summary, setting: tuple[str, str]) -> dict[str, list[list[PartImage]]]:
+def parts_of(summary: Reported, setting: tuple[str, str]) -> dict[str, list[list[PartImage]]]:
     """Return the images of training and test set of each fold, and of each external test set, of one arm of a task.
 
     An arm is taken whose runs list their training sets and score images, not groups, if there is one.
@@ -372,7 +387,7 @@ def _predicted(row: Prediction) -> PartImage:
 
 
 def _known_columns(
-    summary: Summary, series: Series, rows: Mapping[str, list[list[PartImage]]]
+    summary: Reported, series: Series, rows: Mapping[str, list[list[PartImage]]]
 ) -> dict[str, Mapping[str, str]]:
     """Map ids to the columns that a manifest, or another part of the same runs, gives them."""
     known: dict[str, Mapping[str, str]] = {}

@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 
-from featx.data import apply_task, count_exclusions, read_manifest
+from featx.data import (
+    TRAINING_SET,
+    TrainingImage,
+    apply_task,
+    count_exclusions,
+    read_manifest,
+    training_set_bytes,
+)
 from featx.reporting.figures.canvas import NARROW, WIDE
 from featx.reporting.figures.flow_chart import flow_chart
 from featx.reporting.make_report import report_runs
 from featx.reporting.participants import KEPT, OUT, PART, SET, flows
 from featx.reporting.summary import summarise
 from featx.runs import Prediction, run_folder, write_run
-from featx.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 from .conftest import filled, record, score_outside
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.data import training_set
 from featx.errors import (
     ConfigError,
     LeakError,
@@ -33,7 +34,6 @@ from featx.svm.fused import fold_work
 from featx.svm.model import load_model
 from featx.svm.problems import pool_scores
 from featx.svm.train import run_auc, train_svm
-from featx.training_list import training_set
 
 Make = Callable[..., tuple[Path, Path]]
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from featx.data.training_list import TRAINING_SET, TrainingImage, training_set, training_set_bytes
 from featx.errors import RunError
 from featx.runs import Run, RunRecord, write_run
-from featx.training_list import TRAINING_SET, TrainingImage, training_set, training_set_bytes
 
 IMAGES = (TrainingImage("=a,b", "nevus", "p1", "ab" * 32), TrainingImage("c", "mel", "it's", "cd" * 32))
 
