@@ -14,7 +14,18 @@ from featx.reporting.summary import Summary
 from featx.reporting.tables import Table, records
 from featx.runs import RunRecord
 
-__all__ = ["Answer", "Facts", "Filler", "NotApplicable"]
+__all__ = ["Answer", "Facts", "Filler", "NotApplicable", "counted"]
+
+
+def counted(count: object, word: str) -> str:
+    """Write a number, or its range, with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted("2 to 3", "image")
+    ('1 image', '2 to 3 images')
+    """
+    return f"{count} {word}{'' if str(count) == '1' else 's'}"
 
 
 @dataclass(frozen=True)

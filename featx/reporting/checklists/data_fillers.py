@@ -6,7 +6,7 @@ from featx.errors import listing
 from featx.reporting.participants import KEPT, OUT, PART, SET, Flow, PartImage, Span, flows, parts_of
 from featx.reporting.series import Series
 
-from .checklist_facts import Answer, Facts, Filler, NotApplicable
+from .checklist_facts import Answer, Facts, Filler, NotApplicable, counted
 
 __all__ = ["DATA_FILLERS"]
 
@@ -18,8 +18,8 @@ def _flow_of(facts: Facts, series: tuple[Series, ...]) -> Flow:
 
 
 def _counted(images: Span | None, groups: Span | None, grouped: bool) -> str:
-    words = [f"{images} images"] if images else []
-    return " of ".join([*words, *([f"{groups} groups"] if groups and grouped else [])])
+    words = [counted(images, "image")] if images else []
+    return " of ".join([*words, *([counted(groups, "group")] if groups and grouped else [])])
 
 
 def _boxes(flow: Flow, *kinds: str) -> list[str]:
@@ -46,7 +46,7 @@ def eligibility(facts: Facts) -> Answer | None:
     def tell(series: tuple[Series, ...]) -> str:
         flow = _flow_of(facts, series)
         out = [
-            f"{box.title.lower()}{f' ({box.detail})' if box.detail else ''}: {box.sizes.images} images"
+            f"{box.title.lower()}{f' ({box.detail})' if box.detail else ''}: {counted(box.sizes.images, 'image')}"
             for box in flow.boxes
             if box.kind == OUT and box.sizes.images
         ]
@@ -160,14 +160,15 @@ def missing(facts: Facts) -> Answer | None:
         out = [box for box in found.boxes if box.kind == OUT and box.title == "Without features"]
         if not found.recorded and not (out and out[0].sizes.images):
             return ""
-        number = str(out[0].sizes.images) if out else "no"
-        return f"{number} images were left out because they have no features; nothing is imputed."
+        if not out:
+            return "No image was left out because it has no features; nothing is imputed."
+        return f"Left out because they have no features: {counted(out[0].sizes.images, 'image')}; nothing is imputed."
 
     text = facts.each(tell)
     more = (
         " Images without a value in a column are left out of its subgroups." if facts.summary.strata else ""
     )
-    return Answer(f"{_capital(text)}{more}", _PARTS) if text else None
+    return Answer(f"{text}{more}", _PARTS) if text else None
 
 
 def outcome(facts: Facts) -> Answer:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from featx.errors import listing
 from featx.reporting.arm_facts import lineage_of, network_of, origin, searches_of, trainings
 from featx.reporting.series import natural
 
-from .checklist_facts import Answer, Facts, Filler, NotApplicable
+from .checklist_facts import Answer, Facts, Filler, NotApplicable, counted
 
 __all__ = ["MODEL_FILLERS"]
 
@@ -26,17 +29,18 @@ def preparation(facts: Facts) -> Answer | None:
 
 def predictors(facts: Facts) -> Answer | None:
     """Name the networks and layers that give the features."""
-    names = facts.recipe(
-        lambda recipe: (
-            f"{recipe['backbone']}, layer {recipe.get('layer')}, pooling {recipe.get('pool')}"
-            if recipe.get("backbone")
-            else None
-        )
-    )
+    names = facts.recipe(_network)
     if not names:
         return None
     text = f"Features that pre-trained networks compute from the pixels: {listing(names, 12)}. None is selected by hand."
     return Answer(text, ("backbones", _PROVENANCE))
+
+
+def _network(recipe: Mapping[str, Any]) -> str:
+    more = [
+        f"{name} {recipe[key]}" for key, name in (("layer", "layer"), ("pool", "pooling")) if recipe.get(key)
+    ]
+    return ", ".join([str(recipe["backbone"]), *more]) if recipe.get("backbone") else ""
 
 
 def scaling(facts: Facts) -> Answer | None:
@@ -62,7 +66,7 @@ def model(facts: Facts) -> Answer | None:
         )
     if "softmax" in kinds:
         lines.append("networks fine-tuned end to end, with their own softmax head")
-    lines.append(f"{len(facts.summary.arms)} arms: {listing(list(facts.summary.arms), 15)}")
+    lines.append(f"{counted(len(facts.summary.arms), 'arm')}: {listing(list(facts.summary.arms), 15)}")
     return Answer(f"{'; '.join(lines)}.", ("backbones", "search", _PROVENANCE))
 
 

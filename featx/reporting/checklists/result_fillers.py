@@ -14,6 +14,8 @@ __all__ = ["RESULT_FILLERS"]
 
 # Warnings that an answer shows.
 _SHOWN = 3
+# Arms whose AUC an answer states.
+_ARMS = 8
 # What a report measures, with the tables and figures that show it.
 _MEASURES = (
     ("ROC AUC with 95 % confidence intervals", ("auc", "roc-*")),
@@ -56,11 +58,15 @@ def uncertainty(facts: Facts) -> Answer:
 def performance(facts: Facts) -> Answer | None:
     """State the main results."""
     lines = [f"{one.title}: {one.lead}" for one in facts.findings]
-    return (
-        Answer(" ".join(lines), ("auc", "strata", "external", "external-strata", "pairs-*"))
-        if lines
-        else None
-    )
+    if not lines:
+        return None
+    arms = [
+        f"{row['arm']}, {row['task']}: {_estimate(row, 'mean', '')}"
+        for row in facts.rows("auc")
+        if row["mean"] is not None
+    ]
+    where = ("auc", "strata", "external", "external-strata", "pairs-*")
+    return Answer(f"{' '.join(lines)} AUC with 95 % confidence interval: {'; '.join(arms[:_ARMS])}.", where)
 
 
 def internal(facts: Facts) -> Answer | None:
@@ -83,12 +89,12 @@ def external(facts: Facts) -> Answer | None:
     )
 
 
-def _estimate(row: dict[str, Any], name: str) -> str:
-    low, high = row.get(f"{name} low"), row.get(f"{name} high")
-    interval = (
-        f" (95 % CI {low:.3f} to {high:.3f})" if isinstance(low, float) and isinstance(high, float) else ""
-    )
-    return f"{row[name]:.3f}{interval}"
+def _estimate(row: dict[str, Any], name: str, prefix: str | None = None) -> str:
+    """Write an estimate of a row with its interval, whose columns begin with the name of the estimate or another prefix."""
+    start = f"{name} " if prefix is None else prefix
+    low, high = row.get(f"{start}low"), row.get(f"{start}high")
+    known = isinstance(low, float) and isinstance(high, float)
+    return f"{row[name]:.3f} ({f'{low:.3f} to {high:.3f}' if known else 'no interval'})"
 
 
 def accuracy(facts: Facts) -> Answer:
@@ -101,8 +107,7 @@ def accuracy(facts: Facts) -> Answer:
         )
         if best is None:
             return ""
-        auc = {"auc": best["mean"], "auc low": best["low"], "auc high": best["high"]}
-        lines = [f"{best['arm']}: AUC {_estimate(auc, 'auc')}"]
+        lines = [f"{best['arm']}, with 95 % confidence intervals: AUC {_estimate(best, 'mean', '')}"]
         lines += [
             f"at {row['threshold']}: sensitivity {_estimate(row, 'sensitivity')}, specificity {_estimate(row, 'specificity')}"
             for row in _of_task(facts, "thresholds", series)
