@@ -386,6 +386,11 @@ def parquet_bytes(tables: Mapping[str, Table]) -> bytes:
 
     frames = {name: to_frame(table) for name, table in tables.items()}
     frame = pd.concat(frames.values(), ignore_index=True)
+    texts = {column.name for table in tables.values() for column in table.columns if column.text}
+    # A column in which every value is missing keeps its type.
+    frame = frame.astype(
+        {name: "string" if name in texts else "float64" for name in frame if frame[name].isna().all()}
+    )
     if len(frames) > 1:
         frame.insert(0, "report", [name for name, one in frames.items() for _ in range(len(one))])
     buffer = BytesIO()

@@ -102,6 +102,7 @@ def test_parquet_is_a_file_for_a_pipe_and_refused_on_a_terminal(
     table = pd.read_parquet(BytesIO(capsysbinary.readouterr().out))
     assert table["arm"].tolist() == ["imagenet", "random"]
     assert table["folds"].tolist() == [2, 2]
+    assert table["low"].dtype == "float64"
     assert run([*given, "--watch"]) == 2
     assert b"cannot be continued" in capsysbinary.readouterr().err
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -74,7 +74,7 @@ def _box(box: FlowBox, classes: Sequence[str]) -> tuple[Cell, ...]:
         # Before the task is applied there are no classes.
         images, groups = sizes.classes.get(name, (None, None))
         by_class += [_span_cell(images), _span_cell(groups)] if sizes.classes else [None, None]
-    return (title, box.detail or None, _span_cell(sizes.images), _span_cell(sizes.groups), *by_class)
+    return (title, box.detail, _span_cell(sizes.images), _span_cell(sizes.groups), *by_class)
 
 
 def _characteristics(summary: Summary, setting: tuple[str, str]) -> Filled:
@@ -93,7 +93,7 @@ def _characteristics(summary: Summary, setting: tuple[str, str]) -> Filled:
             _range([count(fold) for fold in several]) or _recorded(counted.get(part), title)
             for part, several in parts.items()
         )
-        rows.append((title, None, *cells))
+        rows.append((title, "", *cells))
     series = next(one for one in summary.series if one.setting == setting)
     actual = {part: [[one.actual for one in fold] for fold in several] for part, several in parts.items()}
     rows += [
