@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-_FORMATS = ("text", "json", "csv", "latex", "markdown")
+_FORMATS = ("text", "json", "csv", "latex", "markdown", "parquet")
 
 
 @click.command(epilog=flags.example("featx report reports/runs -o reports/report"))
@@ -29,7 +30,7 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown")
     type=click.Choice(_FORMATS),
     default="text",
     show_default=True,
-    help="Format, of the AUC table on stdout; json prints all tables.",
+    help="Format, of the AUC table on stdout; json prints all tables, parquet writes a binary file.",
 )
 @click.option("--watch", is_flag=True, help="Keep running, and report again whenever runs are finished.")
 @click.option(
@@ -52,6 +53,7 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **values
     from featx.study import report as work
     from featx.study import watched
 
+    _refuse_mixed(form, watch, bool(values["mlflow"]))
     options = flags.given(values)
     comparing = "compare" in options
     if not watch:
@@ -66,18 +68,43 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **values
             click.echo(f"not yet: {error}", err=True)
 
 
+def _refuse_mixed(form: str, watch: bool, logs: bool) -> None:
+    """Refuse options that cannot be met, before any work."""
+    from featx.errors import ConfigError
+
+    if form == "parquet" and sys.stdout.isatty():
+        raise ConfigError(
+            "--format parquet: Parquet is binary and no text for a terminal; add `> auc.parquet`"
+        )
+    if form == "parquet" and watch:
+        raise ConfigError(
+            "--format parquet and --watch exclude each other: a Parquet file cannot be continued"
+        )
+    if logs and watch:
+        raise ConfigError(
+            "--mlflow and --watch exclude each other: each further fold would be a new MLflow run. Log the report when all "
+            "runs are finished"
+        )
+
+
 def _show(made: Sequence[Report], form: str, comparing: bool) -> None:
     if form == "json":
         found = [done.as_json() for done in made]
         flags.print_json(found if len(found) > 1 else found[0])
+    if form == "parquet":
+        from featx.reporting import parquet_bytes
+
+        click.echo(parquet_bytes({done.output.name: done.main for done in made}), nl=False)
     batch.results(done.html for done in made)
     for done in made:
-        if form != "json":
+        if form not in ("json", "parquet"):
             _print(done, form, comparing)
         for finding in done.findings:
             batch.say(f"{finding.title}: {finding.lead}")
         for text in done.warnings:
             batch.say(f"warning: {text}")
+        for filled, path in zip(done.checklists, done.forms, strict=True):
+            batch.say(f"checklist {filled.name}: {filled.told}: {path}")
         click.echo(f"report: {done.html.resolve()}", err=True)
 
 

@@ -103,6 +103,8 @@ OPTION_WORDS = (
     _word("mail email mail-to callback webhook", "--notify"),
     _word("by subgroup strata stratify breakdown", "--stratum"),
     _word("baseline versus vs", "--compare"),
+    _word("guideline tripod tripod-ai stard stard-ai claim", "--checklist"),
+    _word("tracking-uri mlflow-uri track", "--mlflow"),
 )
 
 
@@ -122,6 +124,7 @@ COMMAND_WORDS = (
     ),
     _word("features feature embed embeddings encode forward extract-features featurize", "extract"),
     _word("fine-tune tune transfer retrain train-network", "finetune"),
+    _word("checklist checklists table1 flowchart mlflow", "report"),
     _word("evaluate eval metrics results compare plot auc summary summarize", "report"),
     _word("split splits folds fold kfold cv make-folds train-test-split", "protocol make"),
     _word("validate inspect describe stats", "data check"),

@@ -11,7 +11,7 @@ A run folder holds
     Of an SVM of format 2 or later, in the same columns without strata: the training part, each image scored by SVMs
     that it did not train, with the number of the inner fold as its fold. Thresholds and calibrations come from them.
 ``training_set.csv``
-    Of an SVM: id, class, group and SHA-256 of each image of the training set. Runs of earlier versions lack it.
+    Of an SVM: id, class, group, SHA-256 and strata of each training image. Runs of earlier versions lack it, or the strata.
 ``environment.json``
     Host, time and durations: what may differ between two equal runs.
 ``complete.json``
@@ -165,7 +165,8 @@ class RunRecord:
     versions : mapping of str to str
         Versions of the libraries that decide the result.
     counts : mapping
-        Images of each class in the parts, images left out, groups.
+        Images of each class in the parts, images left out, groups; ``flow``: what task and missing features leave of the
+        manifest, which runs of earlier versions lack.
     search : mapping
         The whole search curve, or the training's history in short.
     convergence : mapping

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,11 @@ def find_features(
     if options.sources:
         table = list_images(options.sources, root=options.root, allow_outside=options.allow_outside)
     given = _given_stores(models, options) if options.places else {}
-    found = _all_rows(_joined(models, given)) if table is None else _of_images(table, models, given, options, home)
+    found = (
+        _all_rows(_joined(models, given))
+        if table is None
+        else _of_images(table, models, given, options, home)
+    )
     if found.failed and options.on_error == "fail":
         raise ExtractionError(found.failed[0][2])
     return dataclasses.replace(found, warnings=_of_other_files(given))

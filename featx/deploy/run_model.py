@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from featx.data import TrainingImage, training_set
 from featx.digest import canonical, differing
 from featx.errors import RunError, listing
 from featx.features import recipe_of
 from featx.reporting import natural
 from featx.runs import FINAL, Run, RunRecord, find_runs, read_run
-from featx.svm import SvmModel, TrainingImage, load_model, training_set
+from featx.svm import SvmModel, load_model
 
 __all__ = ["FeaturePart", "RunModel", "arm_settings", "read_models"]
 

@@ -8,7 +8,18 @@ from .sections.mistakes import find_mistakes
 from .sections.robustness_tables import drop_table
 from .series import Series, collect, natural
 from .summary import main_class, measure
-from .tables import FORMATS, Cell, Column, Table, escaped_markdown, markdown, plain, shown, to_frame
+from .tables import (
+    FORMATS,
+    Cell,
+    Column,
+    Table,
+    escaped_markdown,
+    markdown,
+    parquet_bytes,
+    plain,
+    shown,
+    to_frame,
+)
 
 __all__ = [
     "FORMATS",
@@ -37,6 +48,7 @@ __all__ = [
     "measure",
     "natural",
     "page_templates",
+    "parquet_bytes",
     "plain",
     "report_runs",
     "report_tables",

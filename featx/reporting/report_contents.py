@@ -16,6 +16,7 @@ from .figures.canvas import NARROW, WIDE, ReportFigure
 from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
 from .figures.embedding_scatter import EMBEDDING_MAP
+from .figures.flow_chart import flow_chart
 from .figures.roc import (
     learning_curves,
     precision_recall,
@@ -31,6 +32,7 @@ from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
 from .sections.embedding_tables import EMBEDDING_TABLES
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
 from .sections.mistakes import SHOWN, mistakes
+from .sections.participant_tables import FLOW_FIGURE, PARTICIPANT_TABLES
 from .sections.performance import (
     calibration,
     confusions,
@@ -194,6 +196,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
             ),
             TableEntry("auc", "AUC by task and arm", _MEANS, "", by_task),
         ),
+    ),
+    ContentsPart(
+        "participants",
+        "Participants",
+        (FigureEntry(*FLOW_FIGURE, flow_chart),),
+        tuple(TableEntry(*row) for row in PARTICIPANT_TABLES),
     ),
     ContentsPart(
         "external",

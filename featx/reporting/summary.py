@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.data import Manifest
 from featx.errors import ConfigError, RunError, listing
 from featx.runs import FINAL, Run
 from featx.stats import (
@@ -53,9 +54,11 @@ __all__ = [
     "Summary",
     "against",
     "ahead",
+    "as_numbers",
     "by_level",
     "compare",
     "find_strata",
+    "is_given",
     "levels",
     "main_class",
     "measure",
@@ -102,11 +105,11 @@ class SubgroupColumn:
         >>> SubgroupColumn("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
         '40 to 49'
         """
-        if not _given(text):
+        if not is_given(text):
             return ""
         if not self.edges:
             return text
-        number = _numbers([text])
+        number = as_numbers([text])
         if not number:
             return ""
         return self.labels[int(np.searchsorted(self.edges, number[0]))]
@@ -155,18 +158,19 @@ def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
 
 
 def _stratum(name: str, values: Iterable[str]) -> SubgroupColumn:
-    given = [value for value in values if _given(value)]
-    numbers = _numbers(given)
+    given = [value for value in values if is_given(value)]
+    numbers = as_numbers(given)
     if len(set(numbers)) > MOST_LEVELS:
         return SubgroupColumn(name, *_bins(np.array(numbers)))
     return SubgroupColumn(name, (), tuple(levels(given)))
 
 
-def _given(text: str) -> bool:
+def is_given(text: str) -> bool:
+    """Tell whether a cell of a manifest holds a value."""
     return text.strip().casefold() not in ("", "nan")
 
 
-def _numbers(values: Sequence[str]) -> list[float]:
+def as_numbers(values: Sequence[str]) -> list[float]:
     """Read a column's values as numbers; return none if one of them is not a number."""
     try:
         return [number for value in values if math.isfinite(number := float(value))]
@@ -398,6 +402,8 @@ class Summary:
         Columns that results are broken down by.
     embedding : tuple of EmbeddedArm
         Embedding maps of arms.
+    manifest : Manifest or None
+        The manifest of the runs, for what they did not record of its columns.
     """
 
     series: tuple[Series, ...]
@@ -411,6 +417,7 @@ class Summary:
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
     embedding: tuple[EmbeddedArm, ...] = ()
+    manifest: Manifest | None = None
 
     @property
     def maps(self) -> tuple[tuple[Series, EmbeddedArm], ...]:

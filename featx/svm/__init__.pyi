@@ -7,7 +7,6 @@ from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_s
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
 from .train import check_inner_folds, train_runs, train_svm
-from .training_list import TrainingImage, training_set
 
 __all__ = [
     "Decision",
@@ -19,7 +18,6 @@ __all__ = [
     "SvmModel",
     "SvmSettings",
     "TrainSvmSettings",
-    "TrainingImage",
     "check_finite",
     "check_inner_folds",
     "chosen_costs",
@@ -30,5 +28,4 @@ __all__ = [
     "run_auc",
     "train_runs",
     "train_svm",
-    "training_set",
 ]

@@ -11,16 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data import (
+    TRAINING_SET,
     Fold,
     Folds,
     Labelled,
     Manifest,
+    TrainingImage,
     apply_task,
     check_folds,
     check_inner,
     read_manifest,
     refuse_other_folds,
     split_folds,
+    training_set_bytes,
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
@@ -69,7 +72,6 @@ from featx.svm.svm_records import (
     run_auc,
     with_outcome,
 )
-from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 __all__ = [
     "FoldJob",
@@ -148,7 +150,13 @@ def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
     labelled = work.images.labelled
     return [
         TrainingImage(
-            labelled.ids[row], str(labelled.classes[row]), str(labelled.groups[row]), work.images.keys[row]
+            *(
+                labelled.ids[row],
+                str(labelled.classes[row]),
+                str(labelled.groups[row]),
+                work.images.keys[row],
+            ),
+            strata={name: values[row] for name, values in labelled.strata.items()},
         )
         for row in rows
     ]
