@@ -220,6 +220,11 @@ class RunRecord:
         return digest([sorted(targets.values()), sorted(targets[name] for name in self.scored)])
 
     @property
+    def subset(self) -> Mapping[str, Any]:
+        """Which part of the training set was trained on: ``fraction`` or ``shots``, and ``seed``; empty for all of it."""
+        return dict(self.settings.get("subset", {}))
+
+    @property
     def id(self) -> str:
         """SHA-256 of the inputs."""
         return digest(self.inputs())

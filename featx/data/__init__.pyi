@@ -15,7 +15,7 @@ from .folds import (
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
-from .splitting import deal, inner_splits, validation_split
+from .splitting import class_groups, deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
 
@@ -38,6 +38,7 @@ __all__ = [
     "check_folds",
     "check_inner",
     "check_manifest",
+    "class_groups",
     "deal",
     "describe_folds",
     "draw_dermoscopy",
