@@ -1,3 +1,4 @@
+from .arm_facts import size_points
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .overlays import SaliencyMap, write_index
 from .page import page_templates
@@ -30,5 +31,6 @@ __all__ = [
     "report_runs",
     "report_tables",
     "shown",
+    "size_points",
     "write_index",
 ]

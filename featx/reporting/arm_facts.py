@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import median
 from typing import Any
@@ -15,10 +15,10 @@ import numpy as np
 from featx.errors import BackboneError
 from featx.files import open_regular
 from featx.runs import Run, RunRecord, run_cost
-from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm
+from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm, summarise_repeats
 from featx.zoo import find_backbone, is_own, list_backbones, published_weights
 
-from .series import NEAR, Series, clusters, size_of
+from .series import NEAR, Series, clusters, size_of, train_size
 
 __all__ = [
     "MEASURES",
@@ -241,28 +241,34 @@ def network_of(series: Series) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class SizePoint:
-    """The folds of an arm whose training sets have about one size.
+    """The folds of an arm whose training sets have about one size, or the parts of one size that were drawn of them.
 
     Attributes
     ----------
     series : Series
         The arm on its task and protocol.
-    folds : tuple of FoldScores
-        Its folds of this size.
     images : int
         Mean number of training images.
+    events : int or None
+        Mean number of training images of the positive class; of several classes, of the rarest. None if unknown.
     total : FoldSummary
-        AUC over these folds.
+        AUC over these folds; of parts that were drawn repeatedly, over the means of each fold.
+    drawn : str
+        Size of the parts, such as ``"25 %"`` or ``"5 of each class"``; empty for whole training sets.
+    draws : int
+        Number of random draws in each fold; 0 for whole training sets.
     """
 
     series: Series
-    folds: tuple[FoldScores, ...]
     images: int
+    events: int | None
     total: FoldSummary
+    drawn: str = ""
+    draws: int = 0
 
 
 def size_points(series: Sequence[Series]) -> dict[tuple[str, str], tuple[SizePoint, ...]]:
-    """Find the arms that were trained on training sets of different sizes.
+    """Find the arms that were trained on training sets of different sizes, or on parts of them.
 
     Returns
     -------
@@ -274,9 +280,44 @@ def size_points(series: Sequence[Series]) -> dict[tuple[str, str], tuple[SizePoi
         for part in clusters(one.scores):
             images = round(float(np.mean([size_of(fold) for fold in part])))
             total = summarise_arm(part, ratio=size_ratio(part))
-            found.setdefault((one.task, one.arm), []).append(SizePoint(one, part, images, total))
+            names = {fold.name for fold in part}
+            runs = [run for run in one.runs if one.pooled or run.record.fold in names]
+            point = SizePoint(one, images, _mean_events(runs), total)
+            found.setdefault((one.task, one.arm), []).append(point)
+        found.setdefault((one.task, one.arm), []).extend(_drawn_points(one))
     return {
         key: tuple(sorted(several, key=lambda point: point.images))
         for key, several in found.items()
         if max(point.images for point in several) > NEAR * min(point.images for point in several)
     }
+
+
+def _drawn_points(series: Series) -> list[SizePoint]:
+    """Summarise an arm's runs on parts of the training sets, by size."""
+    sizes: dict[tuple[str, float], dict[int, list[Run]]] = {}
+    for run in series.subsets:
+        ((kind, size),) = ((key, value) for key, value in run.record.subset.items() if key != "seed")
+        sizes.setdefault((kind, size), {}).setdefault(run.record.subset["seed"], []).append(run)
+    made = []
+    for (kind, size), draws in sizes.items():
+        folds: dict[str, list[FoldScores]] = {}
+        for several in draws.values():
+            for fold in replace(series, runs=tuple(several), subsets=()).scores:
+                folds.setdefault(fold.name, []).append(fold)
+        runs = [run for several in draws.values() for run in several]
+        images = round(float(np.mean([train_size(run.record) or 0 for run in runs])))
+        total = summarise_repeats(list(folds.values()), ratio=series.ratio)
+        drawn = f"{size * 100:g} %" if kind == "fraction" else f"{size:g} of each class"
+        made.append(SizePoint(series, images, _mean_events(runs), total, drawn, len(draws)))
+    return made
+
+
+def _mean_events(runs: Sequence[Run]) -> int | None:
+    """Average the number of training images of the positive class, or of the rarest of several."""
+    counts = [run.record.counts.get("train") for run in runs]
+    if not all(isinstance(part, Mapping) for part in counts):
+        return None
+    events = [
+        min(part.get(name, 0) for name in run.record.scored) for part, run in zip(counts, runs, strict=True)
+    ]
+    return round(float(np.mean(events)))

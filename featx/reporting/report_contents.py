@@ -156,7 +156,9 @@ _BINS = (
 )
 _PAIRS_NEED = "two arms on one task"
 _FIXED_NEED = "inner scores of the training set, which `featx train-svm` writes"
-_SIZES_NEED = "an arm trained on training sets of several sizes"
+_SIZES_NEED = (
+    "an arm trained on training sets of several sizes, or `featx train-svm --train-fraction` or `--shots`"
+)
 _SEARCH_NEED = "a search for C"
 
 CONTENTS: tuple[ContentsPart, ...] = (
@@ -316,8 +318,10 @@ CONTENTS: tuple[ContentsPart, ...] = (
             FigureEntry(
                 "training-sizes",
                 "AUC against training-set size",
-                "Marker: mean AUC over the folds of this size. Vertical line: its 95 % confidence interval. Protocols "
-                "differ in their test sets.",
+                "Marker: mean AUC over the folds of this size; where parts of the training sets were drawn repeatedly, over "
+                "the means of each fold. Vertical line: its 95 % confidence interval. In brackets under the number of "
+                "training images: images of the positive class (of several classes, of the rarest). Protocols differ in "
+                "their test sets.",
                 _SIZES_NEED,
                 "Mean AUC of every arm against the number of training images; the table by training-set size has the "
                 "numbers.",
@@ -328,8 +332,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
             TableEntry(
                 "training-sizes",
                 "AUC by training-set size",
-                "Training images: mean over the folds. Folds whose sizes differ by at most 10 % are one row. Protocols "
-                f"differ in their test sets, so interpret only large steps between them. {_MEANS}",
+                "Training images: mean over the folds. Events: those of the positive class (of several classes, of the "
+                "rarest). Folds whose sizes differ by at most 10 % are one row. Protocols differ in their test sets, so "
+                "interpret only large steps between them. Part: of each training set, drawn by group within each class, "
+                "smaller parts inside larger ones. Draws of a fold are not independent: their AUCs are averaged, and their "
+                "mean is one value of the fold. On a single test set the interval adds the variance over the draws to "
+                f"DeLong's variance of their mean; there it is of draws from this training set alone. {_MEANS}",
                 _SIZES_NEED,
                 training_sizes,
             ),

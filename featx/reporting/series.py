@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,18 +62,19 @@ def scored_by_group(record: RunRecord) -> bool:
 
 
 def check_series(arm: str, runs: Sequence[Run]) -> None:
-    """Check the runs of one arm on one task and protocol."""
+    """Check the runs of one arm on one task and protocol, those on parts of the training sets included."""
     first = runs[0]
-    seen: dict[str, Run] = {}
+    seen: dict[tuple[str, ...], Run] = {}
     for run in runs:
         record = run.record
         where = f"arm {arm!r}, task {record.task!r}, fold {record.fold!r}"
-        if record.fold in seen:
+        here = (record.fold, *map(str, record.subset.items()))
+        if here in seen:
             raise RunError(
-                f"{where}: found two runs, {seen[record.fold].path} and {run.path}. Give only one of them, or train one "
+                f"{where}: found two runs, {seen[here].path} and {run.path}. Give only one of them, or train one "
                 "with another --arm"
             )
-        seen[record.fold] = run
+        seen[here] = run
         lines = differing(_shared(first.record), _shared(record))
         if lines:
             raise RunError(
@@ -248,6 +249,8 @@ class Series:
     pooled : bool
         Whether the decision values of all folds are pooled to one test set, because the folds leave one group out and
         some test sets lack a class, so that they have no AUC.
+    subsets : tuple of Run
+        Runs of a learning curve: of the same folds, trained on parts of their training sets.
     """
 
     arm: str
@@ -255,6 +258,7 @@ class Series:
     protocol: str
     runs: tuple[Run, ...]
     pooled: bool = False
+    subsets: tuple[Run, ...] = ()
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -448,22 +452,36 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
             "`featx extract` and `featx train-svm`, and report those runs"
         )
     made: dict[tuple[str, str, str], list[Run]] = {}
+    parts: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(scored, key=lambda run: natural(run.record.fold)):
-        made.setdefault((run.record.task, run.record.protocol, _arm(run)), []).append(run)
-    for (*_, arm), several in made.items():
-        check_series(arm, several)
+        here = parts if run.record.subset else made
+        here.setdefault((run.record.task, run.record.protocol, _arm(run)), []).append(run)
+    _check_whole(parts, made)
+    for key, several in made.items():
+        check_series(key[-1], [*several, *parts.get(key, ())])
     arms: dict[tuple[str, str], list[list[Run]]] = {}
     for (task, protocol, _), several in made.items():
         arms.setdefault((task, protocol), []).append(several)
     pooled = {setting: _pooled(several) for setting, several in arms.items()}
     series = [
-        Series(arm, task, protocol, tuple(made[task, protocol, arm]), pooled[task, protocol])
-        for task, protocol, arm in sorted(made, key=lambda key: tuple(map(natural, key)))
+        Series(arm, task, protocol, tuple(made[key]), pooled[task, protocol], tuple(parts.get(key, ())))
+        for key in sorted(made, key=lambda key: tuple(map(natural, key)))
+        for task, protocol, arm in (key,)
     ]
     training = sorted(
         (run for run in runs if not run.predictions), key=lambda run: (natural(run.record.arm), run.path)
     )
     return tuple(series), tuple(training)
+
+
+def _check_whole(parts: Mapping[tuple[str, str, str], Sequence[Run]], made: Collection[object]) -> None:
+    """Refuse runs on parts of training sets without those on the whole, which a learning curve ends with."""
+    for key, runs in parts.items():
+        if key not in made:
+            raise RunError(
+                f"{runs[0].path}: this run was trained on a part of the training set, and the runs of arm {key[-1]!r} on "
+                f"whole training sets are not among those given; give the folder {runs[0].path.parents[2]}"
+            )
 
 
 def _pooled(arms: Sequence[Sequence[Run]]) -> bool:

@@ -6,6 +6,7 @@ A fold whose test set lacks a class has no AUC: it is NaN, and counted.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -580,4 +581,12 @@ def _said(series: Sequence[Series]) -> list[str]:
         for text, names in folds.items():
             where = "all folds" if len(names) == len(item.runs) > 1 else f"fold {', '.join(names)}"
             lines.append(f"{item.arm}, {item.task}, {where}: {text}")
+        # Texts that differ in their numbers alone are one line.
+        alike: dict[str, list[str]] = {}
+        for text in (text for run in item.subsets for text in _texts(run) if text not in folds):
+            alike.setdefault(re.sub(r"\d[\d.]*", "", text), []).append(text)
+        lines += [
+            f"{item.arm}, {item.task}, {len(texts)} of {len(item.subsets)} runs on parts of training sets: {texts[0]}"
+            for texts in alike.values()
+        ]
     return lines

@@ -34,7 +34,7 @@ from .calibration import (
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
-from .model_means import independent_difference, summarise_models
+from .model_means import independent_difference, summarise_models, summarise_repeats
 from .operating import (
     THRESHOLD_RULES,
     Confusion,
@@ -135,5 +135,6 @@ __all__ = [
     "summarise_arm",
     "summarise_folds",
     "summarise_models",
+    "summarise_repeats",
     "youden_point",
 ]

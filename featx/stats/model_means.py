@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
@@ -15,11 +16,12 @@ from featx.stats.intervals import (
     delong_covariance,
     few_warning,
     logit_bounds,
+    summarise_folds,
 )
 from featx.stats.operating import Estimate
 from featx.stats.validation import check_fraction, group_codes
 
-__all__ = ["independent_difference", "summarise_models"]
+__all__ = ["independent_difference", "summarise_models", "summarise_repeats"]
 
 
 def summarise_models(folds: Sequence[FoldScores], *, level: float = 0.95) -> FoldSummary:
@@ -74,6 +76,65 @@ def summarise_models(folds: Sequence[FoldScores], *, level: float = 0.95) -> Fol
             notes += ("the estimated variance is 0 or undefined, so there is no interval",)
     method = "none" if np.isnan(low) else "DeLong, mean of models, logit"
     return FoldSummary(mean, sd, len(aucs) - lost, lost, low, high, level, method, notes)
+
+
+def summarise_repeats(
+    repeats: Sequence[Sequence[FoldScores]], *, ratio: float | None, level: float = 0.95
+) -> FoldSummary:
+    """Summarise the AUC of a training that was repeated in every fold, such as on several random parts of its training set.
+
+    Repetitions in a fold share its test set and draw from one training set, so that they are not independent: their AUCs
+    are averaged, and the mean counts as one value of the fold (as Bouthillier et al. 2021 average over sources of
+    variation that are not of interest). Over several folds the interval is the corrected resampled t interval of these
+    means. In a single fold the variance is that of `summarise_models`, for new patients, plus the variance of the AUC over
+    the repetitions divided by their number, for other draws from this training set.
+
+    Parameters
+    ----------
+    repeats : sequence of sequence of FoldScores
+        For each fold its repetitions, all with the same test images.
+    ratio : float or None
+        Size of the test set divided by that of the training set, for the correction of overlapping folds. Give that of
+        whole training sets: parts of them overlap no more than these do.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    FoldSummary
+        Mean, standard deviation over the folds (NaN for one fold) and interval; `n` counts folds.
+
+    Raises
+    ------
+    InputError
+        If there are no folds, or the repetitions of a fold scored different images.
+
+    Examples
+    --------
+    >>> from featx.stats import fold_scores
+    >>> actual = [0, 0, 0, 1, 1, 1]
+    >>> draws = [fold_scores("1", list("abcdef"), actual, scores) for scores in ([1, 2, 4, 3, 5, 6], [1, 2, 3, 4, 6, 5])]
+    >>> found = summarise_repeats([draws], ratio=None)
+    >>> found.n, round(found.mean, 3)
+    (1, 0.944)
+    """
+    if not repeats:
+        raise InputError("the summary of repeated trainings needs at least one fold. Got none.")
+    models = [summarise_models(draws, level=level) for draws in repeats]
+    if len(models) > 1:
+        names = [draws[0].name for draws in repeats]
+        return summarise_folds(
+            [one.mean for one in models], ratio=ratio, level=level, scale="logit", names=names
+        )
+    (draws,), (one,) = repeats, models
+    nothing, known = float("nan"), int(np.isfinite(one.mean))
+    whole = replace(one, sd=nothing, n=known, undefined=1 - known)
+    if not np.isfinite(one.low) or len(draws) == 1:
+        return whole
+    variance = _variance(draws)[0] + float(fold_aucs(draws).var(ddof=1)) / len(draws)
+    z = float(norm.ppf((1 + level) / 2))
+    low, high = logit_bounds(one.mean, z * variance**0.5)
+    return replace(whole, low=low, high=high, method="DeLong and draws, logit")
 
 
 def _check_images(folds: Sequence[FoldScores]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +120,9 @@ def draw_subset(fold: Fold, images: Images, subset: TrainingSubset, seed: int) -
     return Fold(fold.name, tuple(ids[row] for row in rows[kept]), fold.test)
 
 
-def _training(fold: Fold, images: Images) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_], npt.NDArray[Any]]:
+def _training(
+    fold: Fold, images: Images
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_], npt.NDArray[Any]]:
     """Return the rows of a training set in the order of the manifest, and their groups and classes."""
     place = {name: row for row, name in enumerate(images.labelled.ids)}
     rows = np.array(sorted(place[name] for name in fold.train), dtype=np.int64)

@@ -60,6 +60,7 @@ from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.subsets import asked_subsets, check_subset, draw_subset, refuse_trained_weights
 from featx.svm.svm_predictions import inner_predictions, plain_predictions, pooled_predictions
 from featx.svm.svm_records import (
     FoldOutcome,
@@ -69,7 +70,6 @@ from featx.svm.svm_records import (
     run_auc,
     with_outcome,
 )
-from featx.svm.subsets import asked_subsets, check_subset, draw_subset, refuse_trained_weights
 from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 __all__ = [

@@ -45,11 +45,18 @@ def backbones(summary: Summary) -> Filled | None:
 def training_sizes(summary: Summary) -> Filled:
     """Fill the table of the AUC by training-set size, of arms that were trained on several sizes."""
     rows = [
-        (*place(point.series), point.images, *spread(point.total))
+        (
+            *(*place(point.series), point.images, *spread(point.total), point.events),
+            *(point.drawn or "whole training set", point.draws or None),
+        )
         for several in size_points(summary.series).values()
         for point in several
     ]
-    return Filled((*PLACE, Column("images", "Training images"), *SPREAD), rows)
+    columns = (
+        *(*PLACE, Column("images", "Training images"), *SPREAD),
+        *(Column("events", "Events"), Column("part", "Part", text=True), Column("draws", "Draws")),
+    )
+    return Filled(columns, rows)
 
 
 def searches(summary: Summary) -> Filled:
