@@ -168,5 +168,5 @@ def test_a_learning_curve_is_summed_up_by_size(data, tmp_path, capsys) -> None:
     ]
     assert "fold 2, fraction 0.5, seed 1: AUC 0." in err
     drawn, whole = err.splitlines()[-2:]
-    assert drawn.startswith("tiny-random0, 50 % (15 training images, 2 draws): mean AUC 0.")
+    assert drawn.startswith("tiny-random0, 50 % (16 training images, 2 draws): mean AUC 0.")
     assert whole.startswith("tiny-random0: mean AUC 0.")
