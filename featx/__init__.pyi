@@ -4,7 +4,7 @@ from .errors import FeatxError
 from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
-from .reporting import Report, compare_arms
+from .reporting import CheckResult, Report, check_methods, compare_arms
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison
@@ -14,6 +14,7 @@ from .zoo import CustomBackbone
 
 __version__: str
 __all__ = [
+    "CheckResult",
     "Comparison",
     "CustomBackbone",
     "ExportedModel",
@@ -31,6 +32,7 @@ __all__ = [
     "Saliency",
     "StudyOutcome",
     "__version__",
+    "check_methods",
     "compare_arms",
     "export_model",
     "external_scores",

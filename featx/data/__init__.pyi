@@ -1,4 +1,4 @@
-from .audit import FoldAudit, audit_fold_files
+from .audit import FoldAudit, audit_fold_files, first_picture
 from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
@@ -45,6 +45,7 @@ __all__ = [
     "draw_retina",
     "fetch_archive",
     "find_archive",
+    "first_picture",
     "image_hashes",
     "image_name",
     "import_dataset",

@@ -16,7 +16,7 @@ from featx.errors import BackboneError
 from featx.files import open_regular
 from featx.runs import Run, RunRecord, run_cost
 from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm, summarise_repeats
-from featx.zoo import find_backbone, is_own, list_backbones, published_weights
+from featx.zoo import Backbone, find_backbone, is_own, list_backbones, published_weights
 
 from .series import NEAR, Series, clusters, size_of, train_size
 
@@ -34,6 +34,7 @@ __all__ = [
     "searches_of",
     "size_points",
     "trainings",
+    "width_of",
 ]
 
 # Numbers of an `ArmCost`, with their axis labels.
@@ -223,13 +224,29 @@ def _where(block: Mapping[str, Any]) -> str:
 
 
 def _parameters(name: str, layer: str) -> int | None:
+    backbone = _default_backbone(name, layer)
+    return backbone.parameters if backbone else None
+
+
+def _default_backbone(name: str, layer: str) -> Backbone | None:
+    """Find a backbone of the zoo, if the layer is its default one."""
     if is_own(name):  # a report does not import a user's function
         return None
     try:
         backbone = find_backbone(name)
     except BackboneError:
         return None
-    return backbone.parameters if layer in ("", backbone.layer) else None
+    return backbone if layer in ("", backbone.layer) else None
+
+
+def width_of(record: RunRecord) -> int | None:
+    """Return the number of features of a run, of a fused one that of its members together; None if unknown."""
+    recipe = record.features.get("recipe") or {}
+    members = [one["recipe"] for one in recipe.get("members", ())] or [recipe]
+    found = [
+        _default_backbone(str(one.get("backbone") or ""), str(one.get("layer") or "")) for one in members
+    ]
+    return sum(one.width for one in found if one) if all(found) else None
 
 
 def network_of(series: Series) -> tuple[str, ...]:
@@ -277,18 +294,18 @@ def size_points(series: Sequence[Series]) -> dict[tuple[str, str], tuple[SizePoi
     """
     found: dict[tuple[str, str], list[SizePoint]] = {}
     for one in series:
+        points = found.setdefault((one.task, one.arm), [])
         for part in clusters(one.scores):
             images = round(float(np.mean([size_of(fold) for fold in part])))
             total = summarise_arm(part, ratio=size_ratio(part))
             names = {fold.name for fold in part}
             runs = [run for run in one.runs if one.pooled or run.record.fold in names]
-            point = SizePoint(one, images, _mean_events(runs), total)
-            found.setdefault((one.task, one.arm), []).append(point)
-        found.setdefault((one.task, one.arm), []).extend(_drawn_points(one))
+            points.append(SizePoint(one, images, _mean_events(runs), total))
+        points += _drawn_points(one)
     return {
         key: tuple(sorted(several, key=lambda point: point.images))
         for key, several in found.items()
-        if max(point.images for point in several) > NEAR * min(point.images for point in several)
+        if several and max(point.images for point in several) > NEAR * min(point.images for point in several)
     }
 
 
@@ -314,10 +331,6 @@ def _drawn_points(series: Series) -> list[SizePoint]:
 
 def _mean_events(runs: Sequence[Run]) -> int | None:
     """Average the number of training images of the positive class, or of the rarest of several."""
-    counts = [run.record.counts.get("train") for run in runs]
-    if not all(isinstance(part, Mapping) for part in counts):
-        return None
-    events = [
-        min(part.get(name, 0) for name in run.record.scored) for part, run in zip(counts, runs, strict=True)
-    ]
-    return round(float(np.mean(events)))
+    counts = [(run.record.counts.get("train"), run.record.scored) for run in runs]
+    events = [min(part.get(name, 0) for name in scored) for part, scored in counts if part]
+    return round(float(np.mean(events))) if events else None

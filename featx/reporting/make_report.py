@@ -19,6 +19,8 @@ from featx.progress import Silent
 from featx.runs import COMPLETE
 
 from .figures.canvas import save
+from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings
+from .method_checks.outcomes import CheckResult
 from .overlays import gallery
 from .page import PageSection, render_page
 from .report_contents import CONTENTS, drawings, tables
@@ -124,7 +126,9 @@ class Report:
     findings : tuple of Statement
         The summary in words.
     warnings : tuple of str
-        Warnings.
+        Failed method checks but notes, and further warnings.
+    checks : tuple of CheckResult
+        Results of all method checks.
     """
 
     output: Path
@@ -135,6 +139,7 @@ class Report:
     contents: tuple[Table, ...]
     findings: tuple[Statement, ...]
     warnings: tuple[str, ...]
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def text(self) -> str:
@@ -152,12 +157,13 @@ class Report:
         -------
         dict
             ``tables`` (name to a list of rows, each a mapping by the CSV's column names; null where there is no
-            value), ``findings``, ``warnings`` and ``files``.
+            value), ``findings``, ``warnings``, ``checks`` and ``files``.
         """
         return {
             "tables": {table.name: records(table) for table in self.contents},
             "findings": [canonical(finding) for finding in self.findings],
             "warnings": list(self.warnings),
+            "checks": [canonical(check) for check in self.checks],
             "files": [str(path) for path in (self.html, *self.tables, *self.figures)],
         }
 
@@ -190,19 +196,21 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a given folder has no saliency maps, or a planned comparison A:B can be split in several ways.
+        If a code to ignore is unknown, a given folder has no saliency maps, or a planned comparison A:B can be split in several ways.
     InputError
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
+    known_codes(options.ignore or ())
     found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
-    summary = replace(found, prevalence=options.prevalence)
+    summary = replace(found, prevalence=options.prevalence, ignored=tuple(options.ignore or ()))
+    checks = check_summary(summary)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)
     made = tuple(table for several in filled.values() for table in several)
     pictures, missing = _pictures(summary, options)
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    summary = replace(summary, warnings=(*summary.warnings, *missing))
+    summary = replace(summary, warnings=(*remaining_warnings(summary), *missing))
     drawn = drawings(summary) if options.figures else {}
     sections = [
         PageSection(one.id, one.title, figures=drawn.get(one.id, ()), tables=filled[one.id])
@@ -230,6 +238,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         contents=made,
         findings=said,
         warnings=(*summary.warnings, *changed),
+        checks=checks,
     )
 
 

@@ -23,6 +23,7 @@ from .figures.roc import (
     search_curves,
 )
 from .figures.trends import costs, size_curves
+from .method_checks.checked_runs import checks_table
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
@@ -552,6 +553,20 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "standard deviation over them. Folds: number of these folds, or a single test set.",
                 "an image that is predicted wrongly on average",
                 mistakes,
+            ),
+        ),
+    ),
+    ContentsPart(
+        "checks",
+        "Method checks",
+        tables=(
+            TableEntry(
+                "method-checks",
+                "Method checks",
+                "What reviewers ask first, answered from the runs. Failed checks come first. Cannot be told: the runs do not "
+                "record it. The documentation gives the reason of each check, and what to do if it fails.",
+                "",
+                checks_table,
             ),
         ),
     ),

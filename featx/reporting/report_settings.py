@@ -13,7 +13,10 @@ from featx.options import PlaceOptions, number, other, path, switch, text, texts
 if TYPE_CHECKING:
     from featx.data import Manifest
 
-__all__ = ["ReportSettings"]
+__all__ = ["SEVERITIES", "ReportSettings"]
+
+SEVERITIES = ("error", "warning", "note")
+"""How much a failed method check weighs, from most to least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,12 @@ class ReportSettings(PlaceOptions):
         open=True,
         default_text="that of the training set",
     )
+    ignore: Sequence[str] | None = texts(
+        None,
+        "Ignore the method check of this code, such as FX404, because it does not apply; may be repeated.",
+        metavar="CODE",
+        default_text="none",
+    )
     figures: bool = switch(True, "Draw figures, which takes most of the time.")
     refresh: float | None = other(
         None, "Seconds after which the page reloads itself, for a study that is running.", int, float
@@ -92,5 +101,15 @@ class ReportSettings(PlaceOptions):
 
     def given(self) -> dict[str, Any]:
         """Return what takes precedence over a study's own options."""
-        names = ("title", "strata", "compare", "planned", "saliency", "prevalence", "figures", "refresh")
+        names = (
+            "title",
+            "strata",
+            "compare",
+            "planned",
+            "saliency",
+            "prevalence",
+            "ignore",
+            "figures",
+            "refresh",
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -390,6 +390,8 @@ class Summary:
         Arms on external test sets.
     columns : tuple of SubgroupColumn
         Columns that results are broken down by.
+    ignored : tuple of str
+        Codes of method checks that do not apply.
     """
 
     series: tuple[Series, ...]
@@ -402,6 +404,7 @@ class Summary:
     prevalence: float | None = None
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
