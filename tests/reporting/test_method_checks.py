@@ -279,8 +279,8 @@ def test_failed_checks_take_the_place_of_the_warnings_that_they_sum_up(write: Wr
     assert not any(text in line for line in shown)
     (line,) = [line for line in shown if line.startswith("FX302")]
     assert line == (
-        "FX302 Best C at the boundary of the grid: A, malignant-vs-benign: 5 of 5 choices (upper boundary), "
-        "cannot be told of B, malignant-vs-benign: the runs have no search for C."
+        "FX302 Best C at the boundary of the grid: A (malignant-vs-benign): 5 of 5 choices (upper boundary); "
+        "cannot be told of B (malignant-vs-benign): the runs have no search for C."
     )
     # What is ignored is not hidden: the runs' own warnings are shown then.
     ignoring = remaining_warnings(dataclasses.replace(summary, ignored=("FX302",)))

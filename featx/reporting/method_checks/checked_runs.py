@@ -21,7 +21,7 @@ __all__ = ["check_methods", "check_summary", "checks_table", "failing", "known_c
 
 _PAGE = "docs/method-checks.md"
 _STATES = ("failed", "cannot be told", "passed", "ignored")
-_MOST_FOUND = 4
+_MOST_FOUND = _MOST_ARMS = 4
 
 
 def check_methods(
@@ -70,7 +70,7 @@ def check_methods(
     ...     run = write_run(folder / fold, record, rows, {})
     >>> found = {one.code: one for one in check_methods(folder)}
     >>> found["FX201"].state, found["FX201"].found
-    ('failed', ('frozen, melanoma: repeated test sets: 2 = 1',))
+    ('failed', ('frozen (melanoma): repeated test sets: 2 = 1',))
     """
     known_codes(ignore)
     given = [runs] if isinstance(runs, str | Path) else list(runs)
@@ -100,15 +100,28 @@ def _result(check: MethodCheck, summary: Summary) -> CheckResult:
     looks = [] if ignored else list(check.look(summary))
     failed, untold = ([one for one in looks if one.ok is value] for value in (False, None))
     state = "failed" if failed else "cannot be told" if len(untold) == len(looks) else "passed"
-    found = (*map(_said, failed), *(f"cannot be told of {_said(one)}" for one in untold if one.where))
+    found = (*_said(failed), *(f"cannot be told of {text}" for text in _said(untold)))
     told = {item.name: getattr(check, item.name) for item in fields(CheckResult) if hasattr(check, item.name)}
     return CheckResult(
         **told, state="ignored" if ignored else state, found=found, page=f"{_PAGE}#{check.code.lower()}"
     )
 
 
-def _said(look: Look) -> str:
-    return ": ".join(text for text in (look.where, look.text) if text)
+def _said(looks: Iterable[Look]) -> list[str]:
+    """Write what was found of which arms; arms of which the same was found are one text."""
+    places: dict[str, list[str]] = {}
+    for look in looks:
+        places.setdefault(look.text, []).append(look.where)
+    return [
+        ": ".join(part for part in (listing([one for one in where if one], _MOST_ARMS), text) if part)
+        for text, where in places.items()
+    ]
+
+
+def _shown(result: CheckResult) -> str:
+    """Join the first of what was found, and say how much more there is."""
+    rest = len(result.found) - _MOST_FOUND
+    return "; ".join((*result.found[:_MOST_FOUND], *([f"{rest} more"] if rest > 0 else [])))
 
 
 def failing(results: Iterable[CheckResult], severity: str) -> list[CheckResult]:
@@ -122,7 +135,7 @@ def remaining_warnings(summary: Summary) -> tuple[str, ...]:
     failed = failing(check_summary(summary), "warning")
     codes = {one.code for one in failed}
     claims = [check.claims for check in METHOD_CHECKS if check.code in codes and check.claims]
-    lines = [f"{one.code} {one.name}: {listing(one.found, _MOST_FOUND)}." for one in failed]
+    lines = [f"{one.code} {one.name}: {_shown(one)}." for one in failed]
     rest = [text for text in summary.warnings if not any(re.search(claim, text) for claim in claims)]
     return (*lines, *rest)
 
@@ -135,7 +148,7 @@ def checks_table(summary: Summary) -> Filled:
     rows = [
         (
             *(one.code, one.name, one.state, one.severity),
-            listing(one.found, _MOST_FOUND) or None,
+            _shown(one) or None,
             *(one.threshold, one.source, one.page),
         )
         for one in results

@@ -21,7 +21,7 @@ class Look:
     ok : bool or None
         Whether it passed; None if the runs do not tell.
     where : str
-        What was looked at, such as ``"frozen, melanoma"``; empty for all runs.
+        What was looked at, such as ``"frozen (melanoma)"``; empty for all runs.
     text : str
         What was found.
     """
@@ -98,8 +98,14 @@ class CheckResult:
 
 
 def named(series: Series) -> str:
-    """Name an arm on its task."""
-    return f"{series.arm}, {series.task}"
+    """Name an arm on its task.
+
+    Examples
+    --------
+    >>> named(Series("frozen", "melanoma", "5x2", ()))
+    'frozen (melanoma)'
+    """
+    return f"{series.arm} ({series.task})"
 
 
 def tell(pattern: str, known: Callable[[Summary], bool]) -> Callable[[Summary], Iterator[Look]]:
@@ -116,4 +122,4 @@ def tell(pattern: str, known: Callable[[Summary], bool]) -> Callable[[Summary], 
 
 def outside(arm: ExternalArm) -> str:
     """Name an arm on an external test set."""
-    return f"{named(arm.internal)}, external test set {arm.name}"
+    return f"{named(arm.internal)} on {arm.name}"
