@@ -100,22 +100,20 @@ def _result(check: MethodCheck, summary: Summary) -> CheckResult:
     looks = [] if ignored else list(check.look(summary))
     failed, untold = ([one for one in looks if one.ok is value] for value in (False, None))
     state = "failed" if failed else "cannot be told" if len(untold) == len(looks) else "passed"
-    found = (*_said(failed), *(f"cannot be told of {text}" for text in _said(untold)))
+    found = (*_said(failed), *_said(untold, "cannot be told of "))
     told = {item.name: getattr(check, item.name) for item in fields(CheckResult) if hasattr(check, item.name)}
     return CheckResult(
         **told, state="ignored" if ignored else state, found=found, page=f"{_PAGE}#{check.code.lower()}"
     )
 
 
-def _said(looks: Iterable[Look]) -> list[str]:
+def _said(looks: Iterable[Look], before: str = "") -> list[str]:
     """Write what was found of which arms; arms of which the same was found are one text."""
     places: dict[str, list[str]] = {}
     for look in looks:
-        places.setdefault(look.text, []).append(look.where)
-    return [
-        ": ".join(part for part in (listing([one for one in where if one], _MOST_ARMS), text) if part)
-        for text, where in places.items()
-    ]
+        places.setdefault(look.text, []).extend([look.where] if look.where else [])
+    named = ((before + listing(where, _MOST_ARMS) if where else "", text) for text, where in places.items())
+    return [": ".join(filter(None, parts)) for parts in named if any(parts)]
 
 
 def _shown(result: CheckResult) -> str:
