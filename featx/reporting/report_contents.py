@@ -23,7 +23,7 @@ from .figures.roc import (
     search_curves,
 )
 from .figures.trends import costs, size_curves
-from .method_checks.checked_runs import checks_table
+from .method_checks.checked_runs import CHECKS_TABLE
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
@@ -36,7 +36,7 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
-from .sections.training import backbones, searches, training_sizes
+from .sections.training import SIZES_NEED, SIZES_TABLE, backbones, searches
 from .summary import LEVEL, MOST_LEVELS, POWER, Summary
 from .tables import Filled, Table
 
@@ -157,9 +157,6 @@ _BINS = (
 )
 _PAIRS_NEED = "two arms on one task"
 _FIXED_NEED = "inner scores of the training set, which `featx train-svm` writes"
-_SIZES_NEED = (
-    "an arm trained on training sets of several sizes, or `featx train-svm --train-fraction` or `--shots`"
-)
 _SEARCH_NEED = "a search for C"
 
 CONTENTS: tuple[ContentsPart, ...] = (
@@ -323,26 +320,13 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "the means of each fold. Vertical line: its 95 % confidence interval. In brackets under the number of "
                 "training images: images of the positive class (of several classes, of the rarest). Protocols differ in "
                 "their test sets.",
-                _SIZES_NEED,
+                SIZES_NEED,
                 "Mean AUC of every arm against the number of training images; the table by training-set size has the "
                 "numbers.",
                 size_curves,
             ),
         ),
-        (
-            TableEntry(
-                "training-sizes",
-                "AUC by training-set size",
-                "Training images: mean over the folds. Events: those of the positive class (of several classes, of the "
-                "rarest). Folds whose sizes differ by at most 10 % are one row. Protocols differ in their test sets, so "
-                "interpret only large steps between them. Part: of each training set, drawn by group within each class, "
-                "smaller parts inside larger ones. Draws of a fold are not independent: their AUCs are averaged, and their "
-                "mean is one value of the fold. On a single test set the interval adds the variance over the draws to "
-                f"DeLong's variance of their mean; there it is of draws from this training set alone. {_MEANS}",
-                _SIZES_NEED,
-                training_sizes,
-            ),
-        ),
+        (TableEntry(*SIZES_TABLE),),
     ),
     ContentsPart(
         "curves",
@@ -559,16 +543,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
     ContentsPart(
         "checks",
         "Method checks",
-        tables=(
-            TableEntry(
-                "method-checks",
-                "Method checks",
-                "What reviewers ask first, answered from the runs. Failed checks come first. Cannot be told: the runs do not "
-                "record it. The documentation gives the reason of each check, and what to do if it fails.",
-                "",
-                checks_table,
-            ),
-        ),
+        tables=(TableEntry(*CHECKS_TABLE),),
     ),
     ContentsPart(
         "training",

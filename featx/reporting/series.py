@@ -34,9 +34,11 @@ __all__ = [
     "collect",
     "comparability",
     "external_arms",
+    "mixed_sizes",
     "natural",
     "one_name_a_task",
     "scored_by_group",
+    "subset_warnings",
     "train_groups",
     "train_size",
 ]
@@ -551,3 +553,28 @@ def clusters(folds: Sequence[FoldScores]) -> list[tuple[FoldScores, ...]]:
 
 def size_of(fold: FoldScores) -> int:
     return fold.train_size or 0
+
+
+def mixed_sizes(series: Series) -> str:
+    """Warn of folds with training sets of different size; empty if their sizes are about equal."""
+    parts = clusters(series.scores)
+    if len(parts) < 2:
+        return ""
+    low, high = (part[0].train_size for part in (parts[0], parts[-1]))
+    return (
+        f"{series.arm}, {series.task}: the training sets of the folds have {low} to {high} images or more, and the mean AUC "
+        "is over all of them; see the table by training-set size."
+    )
+
+
+def subset_warnings(series: Series) -> list[str]:
+    """Collect what runs on parts of training sets warn of, and those on whole ones do not."""
+    whole = {text for run in series.runs for text in run.record.warnings}
+    # Texts that differ in their numbers alone are one line.
+    alike: dict[str, list[str]] = {}
+    for text in (text for run in series.subsets for text in run.record.warnings if text not in whole):
+        alike.setdefault(re.sub(r"\d[\d.]*", "", text), []).append(" ".join(text.split()))
+    return [
+        f"{series.arm}, {series.task}, {len(texts)} of {len(series.subsets)} runs on parts of training sets: {texts[0]}"
+        for texts in alike.values()
+    ]

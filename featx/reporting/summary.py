@@ -6,7 +6,6 @@ A fold whose test set lacks a class has no AUC: it is NaN, and counted.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,11 +34,12 @@ from .series import (
     Series,
     apart,
     choose,
-    clusters,
     collect,
     comparability,
     external_arms,
+    mixed_sizes,
     natural,
+    subset_warnings,
 )
 
 __all__ = [
@@ -516,9 +516,10 @@ def summarise(
     by_stratum = tuple(found for column in columns for item in series for found in by_level(item, column))
     # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
-    mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
+    mixed = tuple(text for item in series if (text := mixed_sizes(item)))
     external, odd = external_arms(series)
-    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said, *odd, *_left_out(final))
+    told = (*_said(series), *(text for item in series for text in subset_warnings(item)), *said)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *told, *odd, *_left_out(final))
     return Summary(
         *(series, overall, classes, by_stratum, training, compare(series, pairs), texts),
         external=external,
@@ -558,17 +559,6 @@ def _left_out(final: Sequence[Run]) -> list[str]:
     return [f"Final models of `featx finalize` have no test set and are not in this report: {names}."]
 
 
-def _mixed_sizes(series: Series) -> str:
-    parts = clusters(series.scores)
-    if len(parts) < 2:
-        return ""
-    low, high = (part[0].train_size for part in (parts[0], parts[-1]))
-    return (
-        f"{series.arm}, {series.task}: the training sets of the folds have {low} to {high} images or more, and the mean AUC "
-        "is over all of them; see the table by training-set size."
-    )
-
-
 def _texts(run: Run) -> list[str]:
     return [" ".join(text.split()) for text in run.record.warnings]
 
@@ -584,12 +574,4 @@ def _said(series: Sequence[Series]) -> list[str]:
         for text, names in folds.items():
             where = "all folds" if len(names) == len(item.runs) > 1 else f"fold {', '.join(names)}"
             lines.append(f"{item.arm}, {item.task}, {where}: {text}")
-        # Texts that differ in their numbers alone are one line.
-        alike: dict[str, list[str]] = {}
-        for text in (text for run in item.subsets for text in _texts(run) if text not in folds):
-            alike.setdefault(re.sub(r"\d[\d.]*", "", text), []).append(text)
-        lines += [
-            f"{item.arm}, {item.task}, {len(texts)} of {len(item.subsets)} runs on parts of training sets: {texts[0]}"
-            for texts in alike.values()
-        ]
     return lines

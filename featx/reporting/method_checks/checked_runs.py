@@ -17,7 +17,7 @@ from featx.reporting.tables import Column, Filled
 from .method_table import METHOD_CHECKS
 from .outcomes import CheckResult, Look, MethodCheck
 
-__all__ = ["check_methods", "check_summary", "checks_table", "failing", "known_codes", "remaining_warnings"]
+__all__ = ["CHECKS_TABLE", "check_methods", "check_summary", "failing", "known_codes", "remaining_warnings"]
 
 _PAGE = "docs/method-checks.md"
 _STATES = ("failed", "cannot be told", "passed", "ignored")
@@ -162,3 +162,14 @@ def checks_table(summary: Summary) -> Filled:
         "page": "Documentation",
     }
     return Filled(tuple(Column(name, title, text=True) for name, title in names.items()), rows)
+
+
+CHECKS_TABLE = (
+    "method-checks",
+    "Method checks",
+    "What reviewers ask first, answered from the runs. Failed checks come first. Cannot be told: the runs do not record it. "
+    "The documentation gives the reason of each check, and what to do if it fails.",
+    "",
+    checks_table,
+)
+"""Name, title, caption, needs and function of the table of a report."""
