@@ -13,7 +13,7 @@ from featx.reporting.arm_facts import size_points
 from featx.reporting.figures.trends import costs, size_curves
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
-from featx.runs import Run
+from featx.runs import Run, read_runs
 from featx.stats import fold_aucs, fold_scores, summarise_arm
 from featx.zoo import find_backbone
 
@@ -163,6 +163,9 @@ def test_a_learning_curve_is_no_arm_and_averages_the_draws_of_a_fold(write: Writ
         ("whole training set", 60, 20, None, 2),
     ]
     assert rows[0]["mean"] < rows[1]["mean"] < rows[2]["mean"]
+    flat = read_runs(tmp_path / "runs")
+    assert flat.columns[-4:].tolist() == ["subset:fraction", "subset:seed", "subset:shots", "run"]
+    assert flat["subset:seed"].isna().sum() == 2 * 60
     drawn = [one for one in summary.series[0].subsets if "shots" in one.record.subset]
     aucs = [auc for one in drawn for auc in fold_aucs([fold_scores(*_columns(one))])]
     assert rows[0]["mean"] == pytest.approx(np.mean(aucs))
