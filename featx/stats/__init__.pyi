@@ -35,7 +35,7 @@ from .calibration import (
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
-from .model_means import independent_difference, summarise_models, summarise_repeats
+from .model_means import independent_difference, summarise_draws, summarise_models, summarise_repeats
 from .operating import (
     THRESHOLD_RULES,
     Confusion,
@@ -135,6 +135,7 @@ __all__ = [
     "smooth_calibration_curve",
     "specificity_at_sensitivity",
     "summarise_arm",
+    "summarise_draws",
     "summarise_folds",
     "summarise_models",
     "summarise_repeats",

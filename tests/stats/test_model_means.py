@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from featx.errors import InputError
@@ -18,9 +19,11 @@ from featx.stats import (
     fold_scores,
     independent_difference,
     summarise_arm,
+    summarise_folds,
     summarise_models,
     summarise_repeats,
 )
+from featx.stats.intervals import logit_bounds
 
 
 def models(
@@ -163,9 +166,15 @@ def test_repetitions_of_a_fold_are_one_value_of_it() -> None:
     found = summarise_repeats(folds, ratio=0.5)
     means = [float(fold_aucs(draws).mean()) for draws in folds]
     assert (found.n, found.mean, found.sd) == pytest.approx((4, np.mean(means), np.std(means, ddof=1)))
+    # Averaging lowers the variance of a fold's value, not its covariance with other folds.
+    values = np.array([fold_aucs(draws) for draws in folds])
+    plain = summarise_folds(means, ratio=0.5, scale="logit")
+    assert found.high - found.low > plain.high - plain.low
+    variance = np.var(means, ddof=1) / 4 + 0.5 * values.var(axis=0, ddof=1).mean()
+    assert found.low == pytest.approx(logit_bounds(found.mean, student.ppf(0.975, 3) * variance**0.5)[0])
     # Copies of a training are no evidence of anything.
-    copied = summarise_repeats([draws * 5 for draws in folds], ratio=0.5)
-    assert (copied.low, copied.high) == pytest.approx((found.low, found.high))
+    one, copied = (summarise_repeats([draws[:1] * n for draws in folds], ratio=0.5) for n in (1, 5))
+    assert (copied.low, copied.high) == pytest.approx((one.low, one.high))
 
 
 def test_draws_that_differ_make_the_interval_of_a_single_test_set_wider() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -15,7 +14,7 @@ from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import Column, Filled
 
 from .method_table import METHOD_CHECKS
-from .outcomes import CheckResult, Look, MethodCheck
+from .outcomes import CheckResult, Look, MethodCheck, claimed
 
 __all__ = ["CHECKS_TABLE", "check_methods", "check_summary", "failing", "known_codes", "remaining_warnings"]
 
@@ -134,7 +133,7 @@ def remaining_warnings(summary: Summary) -> tuple[str, ...]:
     codes = {one.code for one in failed}
     claims = [check.claims for check in METHOD_CHECKS if check.code in codes and check.claims]
     lines = [f"{one.code} {one.name}: {_shown(one)}." for one in failed]
-    rest = [text for text in summary.warnings if not any(re.search(claim, text) for claim in claims)]
+    rest = [text for text in summary.warnings if not any(claimed(text, claim) for claim in claims)]
     return (*lines, *rest)
 
 
