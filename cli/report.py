@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.reporting import ReportSettings
+from featx.reporting import SEVERITIES, ReportSettings
 
 from . import batch, flags
 from .bars import progress
@@ -21,7 +21,15 @@ __all__ = ["report"]
 _FORMATS = ("text", "json", "csv", "latex", "markdown", "parquet")
 
 
-@click.command(epilog=flags.example("featx report reports/runs -o reports/report"))
+class _Command(click.Command):
+    """A command with an option whose value may be left out, which click would take from the arguments behind it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Complete `--strict` without a value."""
+        return super().parse_args(ctx, ["--strict=error" if one == "--strict" else one for one in args])
+
+
+@click.command(cls=_Command, epilog=flags.example("featx report reports/runs -o reports/report"))
 @click.argument("runs", nargs=-1, required=True)
 @flags.of(ReportSettings)
 @click.option(
@@ -31,6 +39,13 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown", "parquet")
     default="text",
     show_default=True,
     help="Format, of the AUC table on stdout; json prints all tables, parquet writes a binary file.",
+)
+@click.option(
+    "--strict",
+    type=click.Choice(SEVERITIES),
+    metavar="[=error|warning|note]",
+    help="Exit code 1 if a method check of this severity or a worse one fails, after the report has been written; "
+    "--strict alone means error.",
 )
 @click.option("--watch", is_flag=True, help="Keep running, and report again whenever runs are finished.")
 @click.option(
@@ -42,7 +57,9 @@ _FORMATS = ("text", "json", "csv", "latex", "markdown", "parquet")
 )
 @flags.CONFIG
 @batch.recorded
-def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **values: Any) -> None:
+def report(
+    runs: tuple[str, ...], form: str, strict: str | None, watch: bool, every: float, **values: Any
+) -> int:
     """Report finished RUNS as tables, figures and one HTML page.
 
     RUNS are run folders, or folders that hold some; or one study: its file, its folder, or the name of a shipped
@@ -56,9 +73,14 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **values
     _refuse_mixed(form, watch, bool(values["mlflow"]))
     options = flags.given(values)
     comparing = "compare" in options
+    if watch and strict:
+        raise click.UsageError(
+            "--strict and --watch exclude each other: a report that is watched has no exit code."
+        )
     if not watch:
-        _show(work(runs, progress=progress(), **options), form, comparing)
-        return
+        made = work(runs, progress=progress(), **options)
+        _show(made, form, comparing)
+        return _judge(made, strict) if strict else 0
     for count in changes(watched(runs), every):
         click.echo(f"{count} finished runs", err=True)
         try:
@@ -66,6 +88,17 @@ def report(runs: tuple[str, ...], form: str, watch: bool, every: float, **values
         except FeatxError as error:
             # The study is still running: the next run may complete what is missing now.
             click.echo(f"not yet: {error}", err=True)
+    return 0
+
+
+def _judge(made: Sequence[Report], strict: str) -> int:
+    """Give the exit code: 1 if a method check of this severity or a worse one has failed."""
+    from featx.reporting import failing
+
+    codes = dict.fromkeys(one.code for done in made for one in failing(done.checks, strict))
+    if codes:
+        click.echo(f"--strict={strict}: failed method checks: {', '.join(codes)}", err=True)
+    return 1 if codes else 0
 
 
 def _refuse_mixed(form: str, watch: bool, logs: bool) -> None:

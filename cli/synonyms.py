@@ -54,6 +54,9 @@ OPTION_WORDS = (
     _word("cv folds n-folds k-folds kfold n-splits splits k", "--protocol kfold:5", "--fold"),
     _word("test-size test-split val val-split train-size holdout", "--protocol holdout"),
     _word("inner-cv inner-folds", "--inner-splits"),
+    _word("train-fractions fractions train-sizes learning-curve subsample", "--train-fraction"),
+    _word("k-shot few-shot n-shots", "--shots"),
+    _word("noqa skip-check ignore-check", "--ignore"),
     _word("c cs cost grid param-grid c-grid regularization", "--costs"),
     _word("scaler scale standardize standardise normalize normalise", "--scaling"),
     _word(

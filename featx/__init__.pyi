@@ -5,7 +5,7 @@ from .errors import FeatxError
 from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
-from .reporting import Report, compare_arms
+from .reporting import CheckResult, Report, check_methods, compare_arms
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison
@@ -16,6 +16,7 @@ from .zoo import CustomBackbone
 
 __version__: str
 __all__ = [
+    "CheckResult",
     "Comparison",
     "CustomBackbone",
     "Embedding",
@@ -35,6 +36,7 @@ __all__ = [
     "Saliency",
     "StudyOutcome",
     "__version__",
+    "check_methods",
     "compare_arms",
     "embedding",
     "export_model",

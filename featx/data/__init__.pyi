@@ -1,4 +1,4 @@
-from .audit import FoldAudit, audit_fold_files
+from .audit import FoldAudit, audit_fold_files, first_picture
 from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
 from .exclusions import count_exclusions
@@ -16,7 +16,7 @@ from .folds import (
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
-from .splitting import deal, inner_splits, validation_split
+from .splitting import class_groups, deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
 from .training_list import TRAINING_SET, TrainingImage, training_set, training_set_bytes
@@ -42,6 +42,7 @@ __all__ = [
     "check_folds",
     "check_inner",
     "check_manifest",
+    "class_groups",
     "count_exclusions",
     "deal",
     "describe_folds",
@@ -49,6 +50,7 @@ __all__ = [
     "draw_retina",
     "fetch_archive",
     "find_archive",
+    "first_picture",
     "image_hashes",
     "image_name",
     "import_dataset",

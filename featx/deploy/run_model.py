@@ -149,6 +149,8 @@ def read_models(
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in given])]
     runs = [run for run in runs if run.record.kind == "svm"]
     runs = [run for run in runs if not (without_final and run.record.protocol == FINAL)]
+    # Beside the runs of the folds there may be those of a learning curve, on parts of the training sets.
+    runs = [run for run in runs if not run.record.subset] or runs
     runs.sort(key=lambda run: natural(run.record.fold))
     if not runs:
         raise RunError(

@@ -1,8 +1,11 @@
+from .arm_facts import size_points
 from .embedding_files import EmbeddedArm, MapPoint, NearImage, NeighbourRow, NoiseCandidate, write_embedding
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
+from .method_checks.checked_runs import check_methods, failing
+from .method_checks.outcomes import CheckResult
 from .overlays import SaliencyMap, write_index
 from .page import page_templates
-from .report_settings import ReportSettings
+from .report_settings import SEVERITIES, ReportSettings
 from .robustness_drops import CorruptionDrop, corruption_drops
 from .sections.mistakes import find_mistakes
 from .sections.robustness_tables import drop_table
@@ -23,7 +26,9 @@ from .tables import (
 
 __all__ = [
     "FORMATS",
+    "SEVERITIES",
     "Cell",
+    "CheckResult",
     "Column",
     "CorruptionDrop",
     "EmbeddedArm",
@@ -37,11 +42,13 @@ __all__ = [
     "Series",
     "Table",
     "changes",
+    "check_methods",
     "collect",
     "compare_arms",
     "corruption_drops",
     "drop_table",
     "escaped_markdown",
+    "failing",
     "find_mistakes",
     "main_class",
     "markdown",
@@ -53,6 +60,7 @@ __all__ = [
     "report_runs",
     "report_tables",
     "shown",
+    "size_points",
     "to_frame",
     "write_embedding",
     "write_index",

@@ -23,6 +23,8 @@ from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fi
 from .embedding_files import read_embedding
 from .figures.canvas import save
 from .interactive_maps import map_views, shown_points
+from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings
+from .method_checks.outcomes import CheckResult
 from .mlflow_log import log_to_mlflow, mlflow_client
 from .overlays import gallery
 from .page import PageSection, render_page
@@ -129,9 +131,11 @@ class Report:
     findings : tuple of Statement
         The summary in words.
     warnings : tuple of str
-        Warnings.
+        Failed method checks but notes, and further warnings.
     checklists : tuple of FilledChecklist
         The guidelines that were asked for, as in ``checklists/``.
+    checks : tuple of CheckResult
+        Results of all method checks.
     """
 
     output: Path
@@ -143,6 +147,7 @@ class Report:
     findings: tuple[Statement, ...]
     warnings: tuple[str, ...]
     checklists: tuple[FilledChecklist, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def text(self) -> str:
@@ -165,12 +170,14 @@ class Report:
         -------
         dict
             ``tables`` (name to a list of rows, each a mapping by the CSV's column names; null where there is no
-            value), ``findings``, ``warnings``, ``checklists`` (name to the number of items by state) and ``files``.
+            value), ``findings``, ``warnings``, ``checks``, ``checklists`` (name to the number of items by state) and
+            ``files``.
         """
         return {
             "tables": {table.name: records(table) for table in self.contents},
             "findings": [canonical(finding) for finding in self.findings],
             "warnings": list(self.warnings),
+            "checks": [canonical(check) for check in self.checks],
             "checklists": {one.name: one.counts for one in self.checklists},
             "files": [str(path) for path in (self.html, *self.tables, *self.figures, *self.forms)],
         }
@@ -207,23 +214,30 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a given folder has no saliency or embedding maps, a planned comparison A:B can be split in several ways, or
-        MLflow is not installed or cannot be reached.
+        If a code to ignore is unknown, a given folder has no saliency or embedding maps, a planned comparison A:B can be
+        split in several ways, or MLflow is not installed or cannot be reached.
     InputError
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
+    known_codes(options.ignore or ())
     client = mlflow_client(options.mlflow) if options.mlflow else None
     found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
     embedded = read_embedding(options.embedding) if options.embedding is not None else ()
-    manifest = _manifest(options)
-    summary = replace(found, prevalence=options.prevalence, embedding=embedded, manifest=manifest)
+    summary = replace(
+        found,
+        prevalence=options.prevalence,
+        embedding=embedded,
+        manifest=_manifest(options),
+        ignored=tuple(options.ignore or ()),
+    )
+    checks = check_summary(summary)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)
     made = tuple(table for several in filled.values() for table in several)
     pictures, small, missing = _pictures(summary, options.thumbnails)
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    summary = replace(summary, warnings=(*summary.warnings, *_other_manifest(summary), *missing))
+    summary = replace(summary, warnings=(*remaining_warnings(summary), *_other_manifest(summary), *missing))
     drawn = drawings(summary) if options.figures else {}
     views = {"embedding": map_views(summary, small)}
     names = tuple(figure.name for figures in drawn.values() for figure in figures)
@@ -265,6 +279,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         findings=said,
         warnings=(*summary.warnings, *changed),
         checklists=checklists,
+        checks=checks,
     )
     if client is not None:
         numbers = [path for path in report.tables if path.suffix == ".csv"]

@@ -27,6 +27,7 @@ from .figures.roc import (
     search_curves,
 )
 from .figures.trends import costs, size_curves
+from .method_checks.checked_runs import CHECKS_TABLE
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
 from .sections.embedding_tables import EMBEDDING_TABLES
@@ -42,7 +43,7 @@ from .sections.performance import (
     thresholds,
 )
 from .sections.robustness_tables import ROBUSTNESS_TABLES
-from .sections.training import backbones, searches, training_sizes
+from .sections.training import SIZES_NEED, SIZES_TABLE, backbones, searches
 from .summary import LEVEL, MOST_LEVELS, POWER, Summary
 from .tables import Filled, Table
 
@@ -167,7 +168,6 @@ _BINS = (
 )
 _PAIRS_NEED = "two arms on one task"
 _FIXED_NEED = "inner scores of the training set, which `featx train-svm` writes"
-_SIZES_NEED = "an arm trained on training sets of several sizes"
 _SEARCH_NEED = "a search for C"
 
 CONTENTS: tuple[ContentsPart, ...] = (
@@ -334,24 +334,17 @@ CONTENTS: tuple[ContentsPart, ...] = (
             FigureEntry(
                 "training-sizes",
                 "AUC against training-set size",
-                "Marker: mean AUC over the folds of this size. Vertical line: its 95 % confidence interval. Protocols "
-                "differ in their test sets.",
-                _SIZES_NEED,
+                "Marker: mean AUC over the folds of this size; where parts of the training sets were drawn repeatedly, over "
+                "the means of each fold. Vertical line: its 95 % confidence interval. In brackets under the number of "
+                "training images: images of the positive class (of several classes, of the rarest). Protocols differ in "
+                "their test sets.",
+                SIZES_NEED,
                 "Mean AUC of every arm against the number of training images; the table by training-set size has the "
                 "numbers.",
                 size_curves,
             ),
         ),
-        (
-            TableEntry(
-                "training-sizes",
-                "AUC by training-set size",
-                "Training images: mean over the folds. Folds whose sizes differ by at most 10 % are one row. Protocols "
-                f"differ in their test sets, so interpret only large steps between them. {_MEANS}",
-                _SIZES_NEED,
-                training_sizes,
-            ),
-        ),
+        (TableEntry(*SIZES_TABLE),),
     ),
     ContentsPart(
         "curves",
@@ -566,6 +559,11 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
     ),
     _part("embedding", "Embedding map", EMBEDDING_MAP, EMBEDDING_TABLES),
+    ContentsPart(
+        "checks",
+        "Method checks",
+        tables=(TableEntry(*CHECKS_TABLE),),
+    ),
     ContentsPart(
         "training",
         "Fine-tuning",

@@ -13,10 +13,13 @@ from featx.options import PlaceOptions, choices, number, other, path, switch, te
 if TYPE_CHECKING:
     from featx.data import Manifest
 
-__all__ = ["CHECKLISTS", "ReportSettings"]
+__all__ = ["CHECKLISTS", "SEVERITIES", "ReportSettings"]
 
 CHECKLISTS = ("tripod-ai", "stard-ai", "claim")
 """Guidelines whose items can be filled; each is a table in the folder ``checklists``."""
+
+SEVERITIES = ("error", "warning", "note")
+"""How much a failed method check weighs, from most to least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,12 @@ class ReportSettings(PlaceOptions):
         "Log the report to this MLflow tracking server, or sqlite: or file: store: one MLflow run for each arm and task.",
         metavar="URI",
     )
+    ignore: Sequence[str] | None = texts(
+        None,
+        "Ignore the method check of this code, such as FX404, because it does not apply; may be repeated.",
+        metavar="CODE",
+        default_text="none",
+    )
     figures: bool = switch(True, "Draw figures, which takes most of the time.")
     refresh: float | None = other(
         None, "Seconds after which the page reloads itself, for a study that is running.", int, float
@@ -112,17 +121,7 @@ class ReportSettings(PlaceOptions):
     def given(self) -> dict[str, Any]:
         """Return what takes precedence over a study's own options."""
         names = (
-            *(
-                "title",
-                "strata",
-                "compare",
-                "planned",
-                "saliency",
-                "embedding",
-                "prevalence",
-                "figures",
-                "refresh",
-            ),
-            *("checklist", "mlflow"),
+            *("title", "strata", "compare", "planned", "saliency", "embedding", "prevalence", "ignore"),
+            *("figures", "refresh", "checklist", "mlflow"),
         )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -37,11 +37,12 @@ from .series import (
     Series,
     apart,
     choose,
-    clusters,
     collect,
     comparability,
     external_arms,
+    mixed_sizes,
     natural,
+    subset_warnings,
 )
 
 __all__ = [
@@ -404,6 +405,8 @@ class Summary:
         Embedding maps of arms.
     manifest : Manifest or None
         The manifest of the runs, for what they did not record of its columns.
+    ignored : tuple of str
+        Codes of method checks that do not apply.
     """
 
     series: tuple[Series, ...]
@@ -418,6 +421,7 @@ class Summary:
     columns: tuple[SubgroupColumn, ...] = ()
     embedding: tuple[EmbeddedArm, ...] = ()
     manifest: Manifest | None = None
+    ignored: tuple[str, ...] = ()
 
     @property
     def maps(self) -> tuple[tuple[Series, EmbeddedArm], ...]:
@@ -545,9 +549,10 @@ def summarise(
     by_stratum = tuple(found for column in columns for item in series for found in by_level(item, column))
     # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
-    mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
+    mixed = tuple(text for item in series if (text := mixed_sizes(item)))
     external, odd = external_arms(series)
-    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said, *odd, *_left_out(final))
+    told = (*_said(series), *(text for item in series for text in subset_warnings(item)), *said)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *told, *odd, *_left_out(final))
     return Summary(
         *(series, overall, classes, by_stratum, training, compare(series, pairs), texts),
         external=external,
@@ -585,17 +590,6 @@ def _left_out(final: Sequence[Run]) -> list[str]:
         return []
     names = listing(sorted({f"{run.record.arm} on {run.record.task}" for run in final}))
     return [f"Final models of `featx finalize` have no test set and are not in this report: {names}."]
-
-
-def _mixed_sizes(series: Series) -> str:
-    parts = clusters(series.scores)
-    if len(parts) < 2:
-        return ""
-    low, high = (part[0].train_size for part in (parts[0], parts[-1]))
-    return (
-        f"{series.arm}, {series.task}: the training sets of the folds have {low} to {high} images or more, and the mean AUC "
-        "is over all of them; see the table by training-set size."
-    )
 
 
 def _texts(run: Run) -> list[str]:

@@ -3,7 +3,7 @@ from .inputs import check_finite
 from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
 from .scaling import Scaler, row_lengths
-from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
+from .settings import SubsetOptions, SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
 from .train import check_inner_folds, train_runs, train_svm
@@ -14,6 +14,7 @@ __all__ = [
     "JoinedStore",
     "LinearSVM",
     "Scaler",
+    "SubsetOptions",
     "SvmInputOptions",
     "SvmModel",
     "SvmSettings",

@@ -201,3 +201,30 @@ def test_a_study_is_reported_alone_and_with_something_finished(
     assert "A study is reported alone" in capsys.readouterr().err
     assert run(["report", "gone.toml"]) == 2
     assert "study gone.toml: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_strict_judges_the_method_checks_after_the_report_is_written(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["report", "-o", str(tmp_path / "out"), "--format", "json"]
+    # Both folds test the same images, four of each class.
+    assert run([*given, "--strict", str(runs)]) == 1
+    out, err = capsys.readouterr()
+    failed = {one["code"]: one["severity"] for one in json.loads(out)["checks"] if one["state"] == "failed"}
+    errors = [code for code, severity in failed.items() if severity == "error"]
+    assert errors == ["FX201", "FX401"]
+    assert err.splitlines()[-1] == "--strict=error: failed method checks: FX201, FX401"
+    assert (
+        "warning: FX401 Very few events in the test set: imagenet (labels), random (labels): 4 independent"
+        in err
+    )
+    assert (tmp_path / "out" / "report.html").is_file()
+    ignored = ["--ignore", "FX201", "--ignore", "FX401"]
+    assert run([*given, str(runs), "--strict", *ignored]) == 0
+    assert "--strict" not in capsys.readouterr().err
+    assert run([*given, str(runs), "--strict=warning", *ignored]) == 1
+    assert run([*given, str(runs), "--ignore", "FX9"]) == 2
+    assert "codes are FX101 to FX503" in capsys.readouterr().err
+    assert run([*given, str(runs), "--strict", "--watch"]) == 2
+    assert run([*given, str(runs), "--strict=never"]) == 2
