@@ -1,4 +1,4 @@
-from .anova import Anova, factorial_anova
+from .anova import Anova, factorial_anova, friedman, nemenyi
 from .arms import (
     POOLED,
     FoldScores,
@@ -34,7 +34,6 @@ from .calibration import (
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
-from .model_means import independent_difference, summarise_models
 from .operating import (
     THRESHOLD_RULES,
     Confusion,
@@ -50,8 +49,8 @@ from .operating import (
     specificity_at_sensitivity,
     youden_point,
 )
+from .populations import independent_difference, summarise_models
 from .power import Power, detectable, planned_difference
-from .ranks import friedman, nemenyi
 from .resampling import bootstrap_interval
 from .significance import (
     bootstrap_test,
