@@ -32,6 +32,7 @@ from .calibration import (
     smooth_calibration_curve,
 )
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
+from .decision_curves import decision_curve, net_benefit
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
 from .operating import (
@@ -49,7 +50,13 @@ from .operating import (
     specificity_at_sensitivity,
     youden_point,
 )
-from .populations import independent_difference, summarise_models
+from .populations import (
+    Subgroup,
+    independent_difference,
+    subgroup_aucs,
+    subgroup_rates,
+    summarise_models,
+)
 from .power import Power, detectable, planned_difference
 from .resampling import bootstrap_interval
 from .significance import (
@@ -79,6 +86,7 @@ __all__ = [
     "Power",
     "Recalibration",
     "Sigmoid",
+    "Subgroup",
     "TestResult",
     "average_precision",
     "balanced_accuracy",
@@ -94,6 +102,7 @@ __all__ = [
     "confusion_at",
     "confusion_matrix",
     "corrected_t",
+    "decision_curve",
     "delong_covariance",
     "delong_interval",
     "delong_test",
@@ -113,6 +122,7 @@ __all__ = [
     "mcnemar_test",
     "mean_roc",
     "nemenyi",
+    "net_benefit",
     "partial_auc",
     "permutation_test",
     "planned_difference",
@@ -131,6 +141,8 @@ __all__ = [
     "size_ratio",
     "smooth_calibration_curve",
     "specificity_at_sensitivity",
+    "subgroup_aucs",
+    "subgroup_rates",
     "summarise_arm",
     "summarise_folds",
     "summarise_models",
