@@ -28,7 +28,7 @@ from .validation import (
 
 __all__ = ["DecisionCurve", "decision_curve", "net_benefit"]
 
-_ROUNDING = 1e-12  # standard errors below this are rounding errors
+_FEWEST = 5  # with fewer groups behind a count the normal approximation fails (Cochran 1954, Biometrics 10, 417-451)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +40,16 @@ class DecisionCurve:
     thresholds : ndarray of float64, shape (m,)
         Threshold probabilities.
     model : tuple of Estimate
-        Net benefit of the model at each threshold. Without an interval if no row, or every group alike, is called.
+        Net benefit of the model at each threshold. Without an interval (NaN) if fewer than five groups have a true
+        positive, or a false one: so few make the interval too narrow.
     treat_all : tuple of Estimate
         Net benefit of acting on all rows.
     standardised : tuple of Estimate
         Net benefit of the model divided by the prevalence, its largest possible value (Kerr et al. 2016, J. Clinical
         Oncology 34, 2534-2540): 1 is best; the fraction of the true positives that the model gains net.
     gain : tuple of Estimate
-        Net benefit of the model minus that of acting on all rows, estimated on the same rows. The gain over acting on
-        none is `model`.
+        Net benefit of the model minus that of acting on all rows, estimated on the same rows; without an interval if
+        fewer than five groups have a false negative, or a true one. The gain over acting on none is `model`.
     prevalence : float
         Fraction of positives.
     n, positives, groups : int
@@ -163,15 +164,25 @@ def decision_curve(
         )
     codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
     quantile = _quantile(codes, grouped=groups is not None, level=level)
-    rows: list[tuple[Estimate, ...]] = []
+    model, treated, standardised, gain = [], [], [], []
     for cut in cuts.tolist():
-        model, treated = (_benefits(labels, called, cut) for called in (values >= cut, np.True_))
-        several = (model, treated, model - treated)
-        one, every, gain = (_mean(part, codes, quantile) for part in several)
-        rows.append((one, every, _ratio(model, labels, codes, quantile), gain))
-    columns = tuple(zip(*rows, strict=True)) or ((), (), (), ())
-    units = int(codes.max()) + 1
-    return DecisionCurve(cuts, *columns, float(labels.mean()), len(labels), int(labels.sum()), units)
+        called = values >= cut
+        ours, every = _benefits(labels, called, cut), _benefits(labels, np.True_, cut)
+        acting, leaving = (quantile * _enough(labels, rows, codes) for rows in (called, ~called))
+        model.append(_mean(ours, codes, acting))
+        treated.append(_mean(every, codes, quantile))
+        standardised.append(_ratio(ours, labels, codes, acting))
+        gain.append(_mean(ours - every, codes, leaving))
+    several = (tuple(model), tuple(treated), tuple(standardised), tuple(gain))
+    return DecisionCurve(
+        cuts, *several, float(labels.mean()), len(labels), int(labels.sum()), int(codes.max()) + 1
+    )
+
+
+def _enough(labels: BoolArray, rows: BoolArray, codes: IntArray) -> float:
+    """Return 1 if enough groups have a positive and a negative one among some rows, else NaN."""
+    fewest = min(len(np.unique(codes[rows & part])) for part in (labels, ~labels))
+    return 1.0 if fewest >= _FEWEST else float("nan")
 
 
 def _benefits(labels: BoolArray, called: BoolArray | np.bool_, threshold: float) -> FloatArray:
@@ -204,6 +215,5 @@ def _ratio(parts: FloatArray, labels: BoolArray, codes: IntArray, quantile: floa
 def _estimate(value: float, residuals: FloatArray, size: float, codes: IntArray, quantile: float) -> Estimate:
     sums = np.bincount(codes, weights=residuals)
     units = len(sums)
-    error = float(np.sqrt((sums**2).sum() * units / max(units - 1, 1))) / size
-    reach = quantile * error if error > _ROUNDING else float("nan")
+    reach = quantile * float(np.sqrt((sums**2).sum() * units / max(units - 1, 1))) / size
     return Estimate(value, value - reach, value + reach)
