@@ -101,7 +101,8 @@ OPTION_WORDS = (
     _word("cache-dir", "--cache"),
     _word("log log-file logfile logging json-log", "--log-json"),
     _word("mail email mail-to callback webhook", "--notify"),
-    _word("by subgroup strata stratify breakdown", "--stratum"),
+    _word("by strata stratify breakdown", "--stratum"),
+    _word("fairness equity subgroups sensitive-features", "--subgroup"),
     _word("baseline versus vs", "--compare"),
 )
 

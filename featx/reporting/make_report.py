@@ -195,7 +195,9 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
-    found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
+    found = summarise(
+        *(_listed_paths(paths), options.strata, options.compare, options.planned or (), options.subgroups)
+    )
     summary = replace(found, prevalence=options.prevalence)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from .figures.canvas import NARROW, WIDE, ReportFigure
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
+from .figures.risk_curves import EXTERNAL_RELIABILITY, RISK_FIGURES, reliability_diagrams
 from .figures.roc import (
     learning_curves,
     precision_recall,
-    reliability_diagrams,
     roc_folds,
     roc_means,
     score_histograms,
@@ -35,6 +35,8 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
+from .sections.risk_tables import RISK_TABLES
+from .sections.subgroup_tables import SUBGROUP_TABLES
 from .sections.training import backbones, searches, training_sizes
 from .summary import LEVEL, MOST_LEVELS, POWER, Summary
 from .tables import Filled, Table
@@ -199,6 +201,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Dot plot of the internal and external AUC of every arm; the table of external validation has the numbers.",
                 external_dots,
             ),
+            FigureEntry(*EXTERNAL_RELIABILITY),
         ),
         tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
     ),
@@ -442,6 +445,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
     ),
     ContentsPart(
+        "net-benefit",
+        "Net benefit",
+        tuple(FigureEntry(*row) for row in RISK_FIGURES),
+        tuple(TableEntry(*row) for row in RISK_TABLES),
+    ),
+    ContentsPart(
         "folds",
         "By fold",
         tables=(
@@ -488,6 +497,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 f"a column with 2 to {MOST_LEVELS} values, or of numbers",
                 by_subgroup,
             ),
+            *(TableEntry(*row) for row in SUBGROUP_TABLES),
         ),
     ),
     ContentsPart(

@@ -387,8 +387,8 @@ class Summary:
         Prevalence for predictive values; None for that of each training set.
     external : tuple of ExternalArm
         Arms on external test sets.
-    columns : tuple of SubgroupColumn
-        Columns that results are broken down by.
+    columns, subgroups : tuple of SubgroupColumn
+        Columns that AUCs are broken down by, and those whose levels are compared.
     """
 
     series: tuple[Series, ...]
@@ -401,6 +401,7 @@ class Summary:
     prevalence: float | None = None
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
+    subgroups: tuple[SubgroupColumn, ...] = ()
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -497,6 +498,7 @@ def summarise(
     strata: Sequence[str] | None = None,
     arms: Sequence[str] | None = None,
     planned: Sequence[str | tuple[str, str]] = (),
+    subgroups: Sequence[str] | None = None,
 ) -> Summary:
     """Read runs and compute every AUC of a report."""
     series, unscored = collect(paths)
@@ -519,6 +521,7 @@ def summarise(
         *(series, overall, classes, by_stratum, training, compare(series, pairs), texts),
         external=external,
         columns=columns,
+        subgroups=columns if subgroups is None else find_strata(series, subgroups)[0],
     )
 
 

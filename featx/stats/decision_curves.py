@@ -181,7 +181,7 @@ def decision_curve(
 
 def _enough(labels: BoolArray, rows: BoolArray, codes: IntArray) -> float:
     """Return 1 if enough groups have a positive and a negative one among some rows, else NaN."""
-    fewest = min(len(np.unique(codes[rows & part])) for part in (labels, ~labels))
+    fewest = min(np.count_nonzero(np.bincount(codes[rows & part])) for part in (labels, ~labels))
     return 1.0 if fewest >= _FEWEST else float("nan")
 
 

@@ -14,10 +14,10 @@ from matplotlib.transforms import Bbox
 from featx.machine import environment
 from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
+from featx.reporting.figures.risk_curves import reliability_diagrams
 from featx.reporting.figures.roc import (
     learning_curves,
     precision_recall,
-    reliability_diagrams,
     roc_folds,
     roc_means,
     score_histograms,
