@@ -387,7 +387,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Calibration: {task}",
                 "Dots: test images of all folds in ten bins of predicted probability, with 95 % confidence intervals "
                 "(Wilson; an image that several folds test, or a group, counts once). Dark line: loess smoother. On the "
-                "diagonal, probabilities are calibrated.",
+                "diagonal, probabilities are calibrated. Numbers of images are in the titles.",
                 "`featx train-svm --calibrate`",
                 "Calibration curves of the calibrated arms on {task}; the table of calibration has the numbers.",
                 reliability_diagrams,

@@ -28,6 +28,7 @@ from .validation import (
 
 __all__ = ["DecisionCurve", "decision_curve", "net_benefit"]
 
+_ROUNDING = 1e-12  # a smaller standard error is a rounding error: groups that do not vary have no interval
 _FEWEST = 5  # with fewer groups behind a count the normal approximation fails (Cochran 1954, Biometrics 10, 417-451)
 
 
@@ -215,5 +216,6 @@ def _ratio(parts: FloatArray, labels: BoolArray, codes: IntArray, quantile: floa
 def _estimate(value: float, residuals: FloatArray, size: float, codes: IntArray, quantile: float) -> Estimate:
     sums = np.bincount(codes, weights=residuals)
     units = len(sums)
-    reach = quantile * float(np.sqrt((sums**2).sum() * units / max(units - 1, 1))) / size
+    error = float(np.sqrt((sums**2).sum() * units / max(units - 1, 1))) / size
+    reach = quantile * error if error > _ROUNDING else float("nan")
     return Estimate(value, value - reach, value + reach)

@@ -126,6 +126,8 @@ def test_nobody_called_is_worth_nothing_and_no_positives_have_no_standard() -> N
     assert curve.model[1].value == 0
     assert np.isnan(curve.standardised[0].value)
     assert np.isnan(decision_curve([1, 0], [0.9, 0.2], [0.5], groups=["a", "a"]).treat_all[0].low)
+    alike = decision_curve(np.tile([1, 0], 20), np.full(40, 0.9), [0.5], groups=np.arange(40) // 2)
+    assert np.isnan([alike.model[0].low, alike.treat_all[0].low, alike.standardised[0].low]).all()
 
 
 def test_bad_input_is_refused() -> None:

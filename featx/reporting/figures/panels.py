@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -46,10 +46,11 @@ def panel_grid(
     most: float = WIDE,
     below: float = 0.0,
     names: Sequence[str] = (),
+    note: Callable[[Series, str], str] | None = None,
 ) -> tuple[Figure, list[Panel]]:
     """Lay out a titled panel for each arm and scored class; tell which are at the left and at the bottom.
 
-    `names` has the titles of the series, where they are not those of their arms.
+    `names` has the titles of the series, where they are not those of their arms; `note` gives a last line of each title.
     """
     arms = names or [series.arm for series in several]
     pairs = [(series, arm, name) for series, arm in zip(several, arms, strict=True) for name in series.scored]
@@ -58,6 +59,10 @@ def panel_grid(
     columns = -(-len(pairs) // rows)
     width = min(2.35 if columns > 1 else 3.6, most / columns)
     titles = [_panel_title(arm, series, name, letters(width - 0.8)) for series, arm, name in pairs]
+    if note is not None:
+        titles = [
+            f"{title}\n{note(series, name)}" for title, (series, _, name) in zip(titles, pairs, strict=True)
+        ]
     deep = 0.15 * max(len(title.splitlines()) for title in titles)
     figure = blank(width * columns, (min(height, width + 0.45) + deep) * rows + below)
     places = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -62,6 +62,7 @@ def _drawn(
             most,
             below=0.35 * legend,
             names=[one.title for one in several],
+            note=_size,
         )
         for axes, series, name, (left, bottom) in panels:
             draw(axes, summary, series, name)
@@ -73,6 +74,12 @@ def _drawn(
         if legend:
             figure.legend(*panels[0][0].get_legend_handles_labels(), **BELOW)
     return figure
+
+
+def _size(series: Series, name: str) -> str:
+    """Count the positive images and all; an image that several folds test counts once."""
+    actual, _, images, _ = series.probabilities(name)
+    return f"{len(np.unique(images[actual]))} of {len(np.unique(images))} positive"
 
 
 _CALIBRATED = ("Predicted probability", "Fraction of positives")
