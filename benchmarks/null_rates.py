@@ -525,6 +525,32 @@ SETTINGS = [
         k_folds(10, 1, 100, 1000.0),
         {"corrected resampled t": BOUND},
     ),
+    Setting("whole studies, 5x2, 200 images", Study("5x2").draw, {PAIR: EXACT}, whole=True),
+    Setting("whole studies, 5 folds, 200 images", Study("kfold:5").draw, {PAIR: EXACT}, whole=True),
+    Setting(
+        "whole studies, 5x2, 100 patients of five images, scored by patient",
+        Study("5x2", groups=100, positive=35, images=5).draw,
+        {PAIR: EXACT},
+        whole=True,
+    ),
+    Setting(
+        "whole studies, 5 folds, 100 patients of five images, scored by patient",
+        Study("kfold:5", groups=100, positive=35, images=5).draw,
+        {PAIR: EXACT},
+        whole=True,
+    ),
+    Setting(
+        "whole studies, holdout, two equally good models, 200 test images",
+        Study("holdout", groups=400, positive=140, fixed=True).draw,
+        {PAIR: EXACT},
+        whole=True,
+    ),
+    Setting(
+        "whole studies, holdout, two equally good ways of training",
+        Study("holdout", groups=400, positive=140).draw,
+        {},
+        whole=True,
+    ),
     Setting(
         "subgroups of 160 lesions with 1 to 5 images",
         subgroups(mixed=False),
@@ -563,32 +589,6 @@ SETTINGS = [
         "net benefit, 200 images in 5x2 folds",
         benefit_of_folds,
         {f"net benefit at {cut:g}": EXACT for cut in THRESHOLDS[:3]},
-    ),
-    Setting("whole studies, 5x2, 200 images", Study("5x2").draw, {PAIR: EXACT}, whole=True),
-    Setting("whole studies, 5 folds, 200 images", Study("kfold:5").draw, {PAIR: EXACT}, whole=True),
-    Setting(
-        "whole studies, 5x2, 100 patients of five images, scored by patient",
-        Study("5x2", groups=100, positive=35, images=5).draw,
-        {PAIR: EXACT},
-        whole=True,
-    ),
-    Setting(
-        "whole studies, 5 folds, 100 patients of five images, scored by patient",
-        Study("kfold:5", groups=100, positive=35, images=5).draw,
-        {PAIR: EXACT},
-        whole=True,
-    ),
-    Setting(
-        "whole studies, holdout, two equally good models, 200 test images",
-        Study("holdout", groups=400, positive=140, fixed=True).draw,
-        {PAIR: EXACT},
-        whole=True,
-    ),
-    Setting(
-        "whole studies, holdout, two equally good ways of training",
-        Study("holdout", groups=400, positive=140).draw,
-        {},
-        whole=True,
     ),
 ]
 

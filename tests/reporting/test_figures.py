@@ -150,7 +150,7 @@ def test_calibrated_arms_have_diagrams_and_metrics(write: Write, tmp_path: Path)
     found = summarise([tmp_path / "runs"])
     figure = reliability_diagrams(found, SETTING)
     assert figure is not None
-    assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good"]
+    assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good\n4 of 8 positive"]
     table = single("calibration", found)
     assert table is not None
     (good,) = records(table)
