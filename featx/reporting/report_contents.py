@@ -446,7 +446,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
     ),
     ContentsPart(
         "net-benefit",
-        "Net benefit",
+        "Decision curves",
         tuple(FigureEntry(*row) for row in RISK_FIGURES),
         tuple(TableEntry(*row) for row in RISK_TABLES),
     ),
