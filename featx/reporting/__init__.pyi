@@ -1,9 +1,16 @@
 from .arm_facts import size_points
-from .embedding_files import EmbeddedArm, MapPoint, NearImage, NeighbourRow, NoiseCandidate, write_embedding
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
+from .maps.embedding_files import (
+    EmbeddedArm,
+    MapPoint,
+    NearImage,
+    NeighbourRow,
+    NoiseCandidate,
+    write_embedding,
+)
+from .maps.overlays import SaliencyMap, write_index
 from .method_checks.checked_runs import check_methods, failing
 from .method_checks.outcomes import CheckResult
-from .overlays import SaliencyMap, write_index
 from .page import page_templates
 from .report_settings import SEVERITIES, ReportSettings
 from .robustness_drops import CorruptionDrop, corruption_drops

@@ -22,8 +22,8 @@ from featx.runs import Run
 
 from .arm_facts import trainings
 from .figures.canvas import ReportFigure, svg
-from .interactive_maps import MapView
-from .overlays import Gallery, SaliencyMap
+from .maps.interactive_maps import MapView
+from .maps.overlays import Gallery, SaliencyMap
 from .sections.mistakes import find_mistakes
 from .sections.statements import Statement
 from .summary import Summary

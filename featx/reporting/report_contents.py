@@ -17,10 +17,10 @@ from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
 from .figures.embedding_scatter import EMBEDDING_MAP
 from .figures.flow_chart import flow_chart
+from .figures.risk_curves import EXTERNAL_RELIABILITY, RISK_FIGURES, reliability_diagrams
 from .figures.roc import (
     learning_curves,
     precision_recall,
-    reliability_diagrams,
     roc_folds,
     roc_means,
     score_histograms,
@@ -42,9 +42,12 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
+from .sections.risk_tables import RISK_TABLES
 from .sections.robustness_tables import ROBUSTNESS_TABLES
+from .sections.subgroup_tables import SUBGROUP_TABLES
 from .sections.training import SIZES_NEED, SIZES_TABLE, backbones, searches
-from .summary import LEVEL, MOST_LEVELS, POWER, Summary
+from .subgroup_columns import MOST_LEVELS
+from .summary import LEVEL, POWER, Summary
 from .tables import Filled, Table
 
 __all__ = ["CONTENTS", "ContentsPart", "FigureEntry", "TableEntry", "drawings", "tables"]
@@ -216,6 +219,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Dot plot of the internal and external AUC of every arm; the table of external validation has the numbers.",
                 external_dots,
             ),
+            FigureEntry(*EXTERNAL_RELIABILITY),
         ),
         tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
     ),
@@ -395,7 +399,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Calibration: {task}",
                 "Dots: test images of all folds in ten bins of predicted probability, with 95 % confidence intervals "
                 "(Wilson; an image that several folds test, or a group, counts once). Dark line: loess smoother. On the "
-                "diagonal, probabilities are calibrated.",
+                "diagonal, probabilities are calibrated. Numbers of images are in the titles.",
                 "`featx train-svm --calibrate`",
                 "Calibration curves of the calibrated arms on {task}; the table of calibration has the numbers.",
                 reliability_diagrams,
@@ -453,6 +457,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
     ),
     ContentsPart(
+        "net-benefit",
+        "Decision curves",
+        tuple(FigureEntry(*row) for row in RISK_FIGURES),
+        tuple(TableEntry(*row) for row in RISK_TABLES),
+    ),
+    ContentsPart(
         "folds",
         "By fold",
         tables=(
@@ -499,6 +509,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 f"a column with 2 to {MOST_LEVELS} values, or of numbers",
                 by_subgroup,
             ),
+            *(TableEntry(*row) for row in SUBGROUP_TABLES),
         ),
     ),
     ContentsPart(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from featx.errors import RunError
 from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect, natural
-from featx.reporting.summary import MACRO, MOST_LEVELS, SubgroupColumn, find_strata, levels, summarise
+from featx.reporting.subgroup_columns import MOST_LEVELS, SubgroupColumn, find_strata, levels
+from featx.reporting.summary import MACRO, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc

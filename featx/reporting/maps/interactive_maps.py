@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from featx.reporting.summary import Summary
+
 from .embedding_files import EmbeddedArm, MapPoint
-from .summary import Summary
 
 __all__ = ["MapView", "map_views", "shown_points"]
 
