@@ -5,6 +5,7 @@ from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
 from .reporting import Report, compare_arms
+from .results import add_results, read_results
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison
@@ -31,6 +32,7 @@ __all__ = [
     "Saliency",
     "StudyOutcome",
     "__version__",
+    "add_results",
     "compare_arms",
     "export_model",
     "external_scores",
@@ -41,6 +43,7 @@ __all__ = [
     "make_folds",
     "predict",
     "read_manifest",
+    "read_results",
     "read_runs",
     "report",
     "run_study",

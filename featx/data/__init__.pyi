@@ -1,4 +1,5 @@
 from .audit import FoldAudit, audit_fold_files
+from .canonical_splits import CANONICAL, canonical_splits, compact_folds, read_canonical
 from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
@@ -20,6 +21,7 @@ from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
 
 __all__ = [
+    "CANONICAL",
     "HASH_BYTES",
     "IMAGE_ENDINGS",
     "IMPORTERS",
@@ -35,9 +37,11 @@ __all__ = [
     "apply_trained_task",
     "archives",
     "audit_fold_files",
+    "canonical_splits",
     "check_folds",
     "check_inner",
     "check_manifest",
+    "compact_folds",
     "deal",
     "describe_folds",
     "draw_dermoscopy",
@@ -55,6 +59,7 @@ __all__ = [
     "make_folds",
     "merged_groups",
     "near_matches",
+    "read_canonical",
     "read_folds",
     "read_manifest",
     "read_task",

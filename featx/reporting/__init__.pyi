@@ -1,3 +1,4 @@
+from .arm_facts import cost_of, lineage_of, origin
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .overlays import SaliencyMap, write_index
 from .page import page_templates
@@ -19,12 +20,15 @@ __all__ = [
     "changes",
     "collect",
     "compare_arms",
+    "cost_of",
     "escaped_markdown",
     "find_mistakes",
+    "lineage_of",
     "main_class",
     "markdown",
     "measure",
     "natural",
+    "origin",
     "page_templates",
     "plain",
     "report_runs",
