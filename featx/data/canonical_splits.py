@@ -67,7 +67,7 @@ def read_canonical(name: str) -> Folds:
         )
     with (_SHIPPED / f"{name}.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("id")
-    folds = [fold for column in table for fold in _of_repeat(column, table[column], table.shape[1])]
+    folds = [fold for column in table for fold in _of_repeat(str(column), table[column], table.shape[1])]
     return Folds(f"{CANONICAL}:{name}", 0, tuple(folds))
 
 

@@ -92,4 +92,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_canonical_splits_are_folds(name: str) -> None:
     for fold in read_canonical(name).folds:
         assert set(fold.train).isdisjoint(fold.test)
-        assert fold.train and fold.test
+        assert fold.train
+        assert fold.test
