@@ -105,3 +105,20 @@ def add_command(runs: tuple[str, ...], dataset: str, path: Path, command: str) -
     for text in done.warnings:
         batch.say(f"warning: {text}")
     click.echo(f"{done.path}: {done.added} rows added, {done.known} were there already")
+
+
+@results.command("page", epilog=flags.example("featx results page -o results.html"))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default="results.html",
+    show_default=True,
+    help="HTML page to write.",
+)
+@_FILE
+def page_command(output: Path, path: Path | None) -> None:
+    """Write the results table as a page with a filter, and AUC against cost as a figure."""
+    from featx.results import write_results_page
+
+    click.echo(write_results_page(output, path))

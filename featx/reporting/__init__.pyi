@@ -1,7 +1,8 @@
 from .arm_facts import cost_of, lineage_of, origin
+from .figures.cost_scatter import cost_scatter
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .overlays import SaliencyMap, write_index
-from .page import page_templates
+from .page import PageSection, page_templates, render_sections
 from .report_settings import ReportSettings
 from .sections.mistakes import find_mistakes
 from .series import Series, collect, natural
@@ -12,6 +13,7 @@ __all__ = [
     "FORMATS",
     "Cell",
     "Column",
+    "PageSection",
     "Report",
     "ReportSettings",
     "SaliencyMap",
@@ -21,6 +23,7 @@ __all__ = [
     "collect",
     "compare_arms",
     "cost_of",
+    "cost_scatter",
     "escaped_markdown",
     "find_mistakes",
     "lineage_of",
@@ -31,6 +34,7 @@ __all__ = [
     "origin",
     "page_templates",
     "plain",
+    "render_sections",
     "report_runs",
     "report_tables",
     "shown",

@@ -15,7 +15,7 @@ from featx.errors import InputError, listing
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "FILTERS", "read_results", "results_text"]
+__all__ = ["COLUMNS", "read_results", "results_text"]
 
 COLUMNS: Mapping[str, str] = {
     "dataset": "name of the data set",
@@ -48,8 +48,6 @@ COLUMNS: Mapping[str, str] = {
     "command": "command or study file that makes the runs",
 }
 """Columns of a results file, and what each holds."""
-
-FILTERS = ("dataset", "task", "backbone", "transfer")
 
 _LIMIT = 2**26
 _TEXTS = {name for name in COLUMNS if name.endswith("digest")} | {

@@ -8,7 +8,7 @@ import pytest
 
 from featx.data import canonical_splits, read_canonical
 from featx.errors import InputError, RunError
-from featx.results import COLUMNS, add_results, read_results
+from featx.results import COLUMNS, add_results, read_results, write_results_page
 from featx.runs import Prediction, RunRecord, write_run
 
 
@@ -94,3 +94,13 @@ def test_canonical_splits_are_folds(name: str) -> None:
         assert set(fold.train).isdisjoint(fold.test)
         assert fold.train
         assert fold.test
+
+
+def test_the_page_escapes_and_can_be_filtered(tmp_path: Path) -> None:
+    for name in ("<b>A", *"BCDEFGH"):
+        write(tmp_path / "runs", name.replace("<", "lt"))
+    add_results(tmp_path / "runs", "<mine>", path=tmp_path / "r.csv")
+    text = write_results_page(tmp_path / "r.html", tmp_path / "r.csv").read_text()
+    assert "&lt;mine&gt;" in text
+    assert "<mine>" not in text
+    assert 'id="filter-results"' in text

@@ -43,6 +43,7 @@ __all__ = [
     "look",
     "marker",
     "save",
+    "series_look",
     "styled",
     "svg",
 ]
@@ -213,6 +214,11 @@ def look(summary: Summary, arm: str) -> dict[str, Any]:
 def marker(summary: Summary, arm: str) -> str:
     """Choose the marker of an arm."""
     return _MARKERS[summary.arms.index(arm) % len(_MARKERS)]
+
+
+def series_look(number: int) -> dict[str, str]:
+    """Choose colour and marker of the n-th of many series, without a report."""
+    return {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:
