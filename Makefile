@@ -22,7 +22,7 @@ contracts: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 
 docs-check: $(VENV)/.featx-test
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md docs/modules.md
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md docs/modules.md docs/results.md
 
 suite: $(VENV)/.featx-test
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
@@ -42,7 +42,7 @@ fuzz: $(VENV)/.featx-test
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 docs: $(VENV)/.featx-test
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md docs/results.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

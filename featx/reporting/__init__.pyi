@@ -1,4 +1,5 @@
-from .arm_facts import size_points
+from .arm_facts import cost_of, lineage_of, origin, size_points
+from .figures.cost_scatter import cost_scatter
 from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .maps.embedding_files import (
     EmbeddedArm,
@@ -11,7 +12,7 @@ from .maps.embedding_files import (
 from .maps.overlays import SaliencyMap, write_index
 from .method_checks.checked_runs import check_methods, failing
 from .method_checks.outcomes import CheckResult
-from .page import page_templates
+from .page import PageSection, page_templates, render_sections
 from .report_settings import SEVERITIES, ReportSettings
 from .robustness_drops import CorruptionDrop, corruption_drops
 from .sections.mistakes import find_mistakes
@@ -43,6 +44,7 @@ __all__ = [
     "NearImage",
     "NeighbourRow",
     "NoiseCandidate",
+    "PageSection",
     "Report",
     "ReportSettings",
     "SaliencyMap",
@@ -53,17 +55,22 @@ __all__ = [
     "collect",
     "compare_arms",
     "corruption_drops",
+    "cost_of",
+    "cost_scatter",
     "drop_table",
     "escaped_markdown",
     "failing",
     "find_mistakes",
+    "lineage_of",
     "main_class",
     "markdown",
     "measure",
     "natural",
+    "origin",
     "page_templates",
     "parquet_bytes",
     "plain",
+    "render_sections",
     "report_runs",
     "report_tables",
     "shown",
