@@ -32,7 +32,9 @@ def main() -> None:
     else:
         folds = make_folds(given.manifest, task=given.task, protocol=given.protocol, root=given.root)
     path = SPLITS / f"{given.name}.csv"
-    compact_folds(folds).to_csv(path, index=False, lineterminator="\n")
+    compact_folds({fold.name: (fold.train, fold.test) for fold in folds.folds}).to_csv(
+        path, index=False, lineterminator="\n"
+    )
     print(path, folds.digest)
 
 

@@ -36,11 +36,13 @@ def results() -> None:
     """Show measured AUC of backbones on published data sets, and add one's own."""
 
 
-@results.command("show", epilog=flags.example("featx results show --dataset isic2017"))
-@click.option("--dataset", help="Keep the rows of this data set.")
-@click.option("--task", help="Keep the rows of this task.")
-@click.option("--backbone", "-m", help="Keep the rows of this pre-trained network.")
-@click.option("--transfer", help="Keep the rows of this kind: random, frozen, fine-tuned, fused or imported.")
+@results.command("show", epilog=flags.example("featx results show --where dataset=isic2017"))
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Keep the rows with this value of a column, such as dataset=isic2017; may be repeated.",
+)
 @_FILE
 @click.option(
     "--format",
@@ -48,13 +50,16 @@ def results() -> None:
     type=click.Choice(("text", "csv", "json")),
     default="text",
     show_default=True,
-    help="Format; csv and json have all columns.",
+    help="Format, of the table on stdout; csv and json have all columns.",
 )
-def show_results(path: Path | None, form: str, **wanted: Any) -> None:
+def show_results(path: Path | None, form: str, where: tuple[str, ...]) -> None:
     """Show the results table, best AUC first."""
+    from featx.errors import InputError
     from featx.results import read_results
 
-    table = read_results(path, **wanted)
+    if odd := [one for one in where if "=" not in one]:
+        raise InputError(f"--where {odd[0]!r} is not COLUMN=VALUE; give one such as dataset=isic2017")
+    table = read_results(path, **dict(one.split("=", 1) for one in where))
     if form == "csv":
         click.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "json":

@@ -129,7 +129,7 @@ COMMAND_WORDS = (
     _word("features feature embed embeddings encode forward extract-features featurize", "extract"),
     _word("fine-tune tune transfer retrain train-network", "finetune"),
     _word("checklist checklists table1 flowchart mlflow", "report"),
-    _word("evaluate eval metrics results compare plot auc summary summarize", "report"),
+    _word("evaluate eval metrics compare plot auc summary summarize", "report"),
     _word("split splits folds fold kfold cv make-folds train-test-split", "protocol make"),
     _word("validate inspect describe stats", "data check"),
     _word("datasets download", "data fetch", "zoo fetch"),

@@ -1,5 +1,4 @@
 from .audit import FoldAudit, audit_fold_files, first_picture
-from .canonical_splits import CANONICAL, canonical_splits, compact_folds, read_canonical
 from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
 from .fetch import archives, fetch_archive, find_archive
@@ -16,6 +15,7 @@ from .folds import (
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
+from .shipped_splits import CANONICAL, canonical_splits, compact_folds, read_canonical
 from .splitting import class_groups, deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, apply_trained_task, count_exclusions, read_task

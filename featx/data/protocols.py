@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.canonical_splits import CANONICAL, read_canonical
 from featx.data.folds import PARTS, Fold, Folds, check_folds, read_folds, write_folds
 from featx.data.manifest import Manifest, read_manifest
+from featx.data.shipped_splits import CANONICAL, read_canonical
 from featx.data.splitting import class_groups, deal
 from featx.data.tasks import Labelled, Task, apply_task
 from featx.errors import ManifestError, ProtocolError, listing
@@ -107,7 +107,8 @@ def split_folds(
         return _without_copies(_fitted(read_folds(name), labelled, absent), labelled, keys)
     kind, _, argument = name.partition(":")
     if kind == CANONICAL:
-        return _without_copies(_fitted(read_canonical(argument), labelled, absent), labelled, keys)
+        shipped = Folds(name, 0, tuple(Fold(one, *ids) for one, ids in read_canonical(argument).items()))
+        return _without_copies(_fitted(shipped, labelled, absent), labelled, keys)
     if re.fullmatch(r"[0-9]+x[0-9]+", name):
         kind, argument = "RxK", name
     if kind not in _MAKERS:

@@ -1,7 +1,5 @@
 from .arm_facts import cost_of, lineage_of, origin, size_points
-from .figures.cost_scatter import cost_scatter
-from .make_report import Report, changes, compare_arms, report_runs, report_tables
-from .maps.embedding_files import (
+from .embedding_files import (
     EmbeddedArm,
     MapPoint,
     NearImage,
@@ -9,6 +7,8 @@ from .maps.embedding_files import (
     NoiseCandidate,
     write_embedding,
 )
+from .figures.cost_scatter import cost_scatter
+from .make_report import Report, changes, compare_arms, report_runs, report_tables
 from .maps.overlays import SaliencyMap, write_index
 from .method_checks.checked_runs import check_methods, failing
 from .method_checks.outcomes import CheckResult
@@ -17,7 +17,7 @@ from .report_settings import SEVERITIES, ReportSettings
 from .robustness_drops import CorruptionDrop, corruption_drops
 from .sections.mistakes import find_mistakes
 from .sections.robustness_tables import drop_table
-from .series import Series, collect, natural
+from .series import Series, collect
 from .summary import main_class, measure
 from .tables import (
     FORMATS,
@@ -65,7 +65,6 @@ __all__ = [
     "main_class",
     "markdown",
     "measure",
-    "natural",
     "origin",
     "page_templates",
     "parquet_bytes",

@@ -20,8 +20,8 @@ from featx.runs import COMPLETE
 
 from .checklists.checklist_facts import Facts
 from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
+from .embedding_files import read_embedding
 from .figures.canvas import save
-from .maps.embedding_files import read_embedding
 from .maps.interactive_maps import map_views, shown_points
 from .maps.overlays import gallery
 from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings

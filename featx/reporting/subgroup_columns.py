@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from featx.errors import RunError
-
-from .series import Series, natural
+from featx.natural_order import natural
+from featx.runs import Run
 
 __all__ = ["MOST_LEVELS", "SubgroupColumn", "as_numbers", "find_strata", "is_given", "levels"]
 
@@ -61,7 +61,7 @@ class SubgroupColumn:
 
 
 def find_strata(
-    series: Sequence[Series], wanted: Sequence[str] | None = None
+    runs: Iterable[Run], wanted: Sequence[str] | None = None
 ) -> tuple[tuple[SubgroupColumn, ...], tuple[str, ...]]:
     """Find the columns to break results down by.
 
@@ -72,7 +72,7 @@ def find_strata(
     notes : tuple of str
         Columns that were left out, with the reason.
     """
-    columns = _columns(series)
+    columns = _columns(runs)
     missing = sorted(set(wanted or ()) - set(columns))
     if missing:
         known = ", ".join(sorted(columns)) or "none"
@@ -91,10 +91,10 @@ def find_strata(
     return tuple(one for one in found if 2 <= len(one.labels) <= MOST_LEVELS), tuple(notes)
 
 
-def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
+def _columns(runs: Iterable[Run]) -> dict[str, dict[tuple[str, str], str]]:
     """Gather each column's value of every image; an image that several folds test counts once."""
     values: dict[str, dict[tuple[str, str], str]] = {}
-    for run in (run for one in series for run in one.runs):
+    for run in runs:
         data = str(run.record.manifest.get("digest"))
         for row in run.predictions:
             for name, value in row.strata.items():

@@ -15,6 +15,7 @@ import numpy as np
 
 from featx.data import Manifest
 from featx.errors import ConfigError, RunError, listing
+from featx.natural_order import natural
 from featx.runs import FINAL, Run
 from featx.stats import (
     Comparison,
@@ -30,7 +31,7 @@ from featx.stats import (
     summarise_models,
 )
 
-from .maps.embedding_files import EmbeddedArm
+from .embedding_files import EmbeddedArm
 from .series import (
     ExternalArm,
     Series,
@@ -40,7 +41,6 @@ from .series import (
     comparability,
     external_arms,
     mixed_sizes,
-    natural,
     subset_warnings,
 )
 from .subgroup_columns import SubgroupColumn, find_strata
@@ -403,7 +403,8 @@ def summarise(
     warnings = comparability([(item.arm, item.runs) for item in series])
     overall = tuple(measure(item, main_class(item)) for item in series)
     classes = tuple(measure(item, name) for item in series if len(item.scored) > 1 for name in item.scored)
-    columns, notes = find_strata(series, strata)
+    every = [run for one in series for run in one.runs]
+    columns, notes = find_strata(every, strata)
     by_stratum = tuple(found for column in columns for item in series for found in by_level(item, column))
     # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
@@ -415,7 +416,7 @@ def summarise(
         *(series, overall, classes, by_stratum, training, compare(series, pairs), texts),
         external=external,
         columns=columns,
-        subgroups=columns if subgroups is None else find_strata(series, subgroups)[0],
+        subgroups=columns if subgroups is None else find_strata(every, subgroups)[0],
     )
 
 

@@ -141,7 +141,7 @@ def _expected(protocol: str) -> int | None:
         return int(found[1]) * int(found[2])
     kind, _, name = protocol.partition(":")
     if kind == CANONICAL and name in canonical_splits():
-        return len(read_canonical(name).folds)
+        return len(read_canonical(name))
     found = re.fullmatch(r"(?:kfold|bootstrap):(\d+)", protocol)
     return int(found[1]) if found else None
 

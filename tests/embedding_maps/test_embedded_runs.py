@@ -16,7 +16,7 @@ from featx.embedding_maps.embedded_runs import label_value
 from featx.errors import ConfigError, ManifestError, RunError
 from featx.features import FeatureStore
 from featx.images import content_keys
-from featx.reporting.maps.embedding_files import read_embedding
+from featx.reporting.embedding_files import read_embedding
 from featx.runs import Prediction, find_runs, read_run, write_run
 from tests.deploy.conftest import Place
 

@@ -8,7 +8,8 @@ import pytest
 
 from featx.data import canonical_splits, read_canonical
 from featx.errors import InputError, RunError
-from featx.results import COLUMNS, add_results, read_results, write_results_page
+from featx.results import add_results, read_results, write_results_page
+from featx.results.result_rows import COLUMNS
 from featx.runs import Prediction, RunRecord, write_run
 
 
@@ -90,10 +91,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", canonical_splits())
 def test_canonical_splits_are_folds(name: str) -> None:
-    for fold in read_canonical(name).folds:
-        assert set(fold.train).isdisjoint(fold.test)
-        assert fold.train
-        assert fold.test
+    for train, test in read_canonical(name).values():
+        assert set(train).isdisjoint(test)
+        assert train
+        assert test
 
 
 def test_the_page_escapes_and_can_be_filtered(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from featx.reporting.embedding_files import EmbeddedArm, MapPoint
 from featx.reporting.summary import Summary
-
-from .embedding_files import EmbeddedArm, MapPoint
 
 __all__ = ["MapView", "map_views", "shown_points"]
 
