@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow lint types contracts docs-check suite faults fuzz docs clean
+.PHONY: demo test test-slow lint types contracts docs-check suite faults fuzz docs release-check lowest man clean
 
 demo: $(VENV)/.featx
 	$(BIN)/featx demo
@@ -43,6 +43,10 @@ fuzz: $(VENV)/.featx-test
 
 docs: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md
+
+# Builds the release, checks its files, and runs the demo in a fresh environment of each Python, in build/release.
+release-check:
+	$(PYTHON) packaging/release_check.py $(RELEASE)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

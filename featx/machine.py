@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ConfigError
+from featx.platforms import affinity, find_psutil
 
 __all__ = [
     "available_memory",
@@ -49,8 +51,7 @@ def usable_cores(root: Path = _ROOT) -> int:
     True
     """
     quotas = [_quota(folder) for folder in _control_groups(root, "cpu")]
-    affinity = len(os.sched_getaffinity(0))
-    return max(1, min([affinity, *(int(quota) for quota in quotas if quota is not None)]))
+    return max(1, min([len(affinity()), *(int(quota) for quota in quotas if quota is not None)]))
 
 
 def available_memory(root: Path = _ROOT) -> int:
@@ -94,12 +95,25 @@ def resident_memory(root: Path = _ROOT) -> int:
             number = int(file.parent.name)
             pages[number] = int(fields[21])
             below.setdefault(int(fields[1]), []).append(number)
+    if not pages:
+        return _resident_by_psutil()
     total, waiting = 0, [os.getpid()]
     while waiting:
         number = waiting.pop()
         total += pages.get(number, 0)
         waiting += below.get(number, [])
     return total * os.sysconf("SC_PAGE_SIZE")
+
+
+def _resident_by_psutil() -> int:
+    psutil = find_psutil()
+    if psutil is None:
+        return 0
+    total, this = 0, psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):  # it has just ended
+            total += int(process.memory_info().rss)
+    return total
 
 
 def peak_memory(root: Path = _ROOT) -> int:
@@ -157,6 +171,9 @@ def _meminfo(root: Path) -> int:
     for line in _text(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
+    psutil = find_psutil()
+    if psutil is not None:
+        return int(psutil.virtual_memory().available)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -209,7 +226,7 @@ def give_back_freed() -> bool:
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):
         return False
 
 

@@ -10,12 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
+
+from featx.platforms import raise_nice, stop_signals
 
 __all__ = ["Interrupted", "interruptible", "lower_priority", "on_signal", "quieten_tensorflow"]
 
@@ -54,7 +55,7 @@ def on_signal(act: Callable[[int, bool], None]) -> Iterator[None]:
         act(number, now > first[0])
 
     main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ()
+    numbers = stop_signals() if main else ()
     before = {number: signal.getsignal(number) for number in numbers}
     taken = {number: former for number, former in before.items() if former != signal.SIG_IGN}
     for number in taken:
@@ -98,7 +99,8 @@ def interruptible(at_once: Callable[[int], None] | None = None) -> Iterator[None
 @contextmanager
 def _raised_again() -> Iterator[None]:
     """Raise `Interrupted` again where Python has ignored it, as it does in callbacks of the garbage collector."""
-    if threading.current_thread() is not threading.main_thread():
+    # Without timers (Windows), what was ignored stays ignored until the next signal.
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
     ignored: list[Interrupted] = []
@@ -129,10 +131,7 @@ def lower_priority(nice: int) -> None:
 
     Calling this again with the same value changes nothing. A child process inherits the value.
     """
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # the thread has just ended
-            if os.getpriority(os.PRIO_PROCESS, int(thread.name)) < nice:
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
+    raise_nice(nice)
 
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"

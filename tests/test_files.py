@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -192,7 +193,7 @@ def test_without_an_exchange_the_old_folder_stays_until_the_new_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_exchange(monkeypatch)
-    target, rename = tmp_path / "run", Path.rename
+    target, rename = tmp_path / "run", Path.replace
     write_text(target / "old", "old")
     calls: list[str] = []
 
@@ -202,11 +203,11 @@ def test_without_an_exchange_the_old_folder_stays_until_the_new_one_stands(
             raise OSError(errno.EIO, "the disk is broken")
         return rename(self, other)
 
-    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(Path, "replace", failing)
     with pytest.raises(DiskError, match="run: cannot be written"), folder_aside(target) as aside:
         (aside / "new").write_text("new")
     assert os.listdir(target) == ["old"]
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", rename)
     with folder_aside(target) as aside:
         (aside / "new").write_text("new")
     assert os.listdir(target) == ["new"]
@@ -227,7 +228,7 @@ def test_file_systems_that_cannot_flush_or_lock_folders_will_do(
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     sync_folder(tmp_path)
     write_text(tmp_path / "file", "text")
     with folder_aside(tmp_path / "run") as aside:
@@ -366,7 +367,7 @@ def test_a_rename_that_a_server_does_and_then_denies_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, inodes: str
 ) -> None:
     """The server gets the request a second time, since its answer to the first was lost."""
-    rename = Path.rename
+    rename = Path.replace
 
     def twice(self: Path, other: Path) -> None:
         if inodes == "kept":
@@ -380,7 +381,7 @@ def test_a_rename_that_a_server_does_and_then_denies_is_done(
         rename(self, other)
 
     without_exchange(monkeypatch)
-    monkeypatch.setattr(Path, "rename", twice)
+    monkeypatch.setattr(Path, "replace", twice)
     if what == "file":
         write_text(tmp_path / "run", "new")
     else:
@@ -396,7 +397,7 @@ def test_a_rename_that_was_not_done_is_an_error(tmp_path: Path, monkeypatch: pyt
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
     write_text(tmp_path / "file", "old")
-    monkeypatch.setattr(Path, "rename", vanish)
+    monkeypatch.setattr(Path, "replace", vanish)
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "file", "newer")
     assert (tmp_path / "file").read_text() == "old"
