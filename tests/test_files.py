@@ -148,6 +148,7 @@ def test_what_is_not_finished_is_not_found(tmp_path: Path) -> None:
     assert find_files(tmp_path, "complete.json") == [tmp_path / "arm" / "1x2" / "complete.json"]
 
 
+@pytest.mark.linux
 def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_of_a_living_one(tmp_path: Path) -> None:
     killed, living = start_writer(tmp_path / "1x1"), start_writer(tmp_path / "1x2")
     try:
@@ -166,6 +167,7 @@ def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_of_a_living_
     assert remove_leftovers(tmp_path / "missing") == ()
 
 
+@pytest.mark.linux
 def test_a_folder_is_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "run"
     write_text(target / "old", "old")
@@ -213,6 +215,7 @@ def test_without_an_exchange_the_old_folder_stays_until_the_new_one_stands(
     assert os.listdir(target) == ["new"]
 
 
+@pytest.mark.linux
 def test_a_folder_that_was_moved_away_when_its_writer_died_is_put_back(tmp_path: Path) -> None:
     write_text(tmp_path / f"{ASIDE}dead" / "replaced" / "run" / "old", "old")
     write_text(tmp_path / f"{ASIDE}dead" / "run" / "new", "new")
@@ -221,6 +224,7 @@ def test_a_folder_that_was_moved_away_when_its_writer_died_is_put_back(tmp_path:
     assert os.listdir(tmp_path / "run") == ["old"]
 
 
+@pytest.mark.linux
 def test_file_systems_that_cannot_flush_or_lock_folders_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +271,7 @@ def test_an_error_of_the_body_that_is_not_of_the_disk_stays_itself(tmp_path: Pat
         (tmp_path / "missing").read_text()
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("put", "kind"),
     [

@@ -20,6 +20,8 @@ from featx.gpus import visible_gpus
 from featx.progress import Silent
 from tests.fake_nvml import gpu, install
 
+pytestmark = pytest.mark.linux
+
 ROOT = Path(__file__).parents[1]
 # A job that wants 10000 MB of a GPU whose free memory is in a file. Once it has got room it writes down what it saw,
 # takes its memory, and only then lets the next job go on.

@@ -19,6 +19,8 @@ from featx.doctor.resources import (
     check_threads,
 )
 
+pytestmark = pytest.mark.linux
+
 GB = 10**9
 
 

@@ -1,0 +1,45 @@
+"""Installs the lowest version of each dependency that setup.cfg allows, and runs the fast tests with them.
+
+`make lowest` calls this. The environment is `build/lowest`; it holds the extras that are small, and pytest. Tests that need
+another extra (torch, jax, ray, ...) are left out: their files are named in LEFT_OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = "parquet,safetensors,xlsx"
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "cryptography", "psutil")
+TESTS = ("tests/cli", "tests/data", "tests/external", "tests/features", "tests/finetuning", "tests/images")
+TESTS += ("tests/reporting", "tests/stats", "tests/study", "tests/svm", "tests/zoo")
+
+
+def main() -> int:
+    """Install and test; return the exit code of pytest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tests", nargs="*", default=TESTS, help="files or folders; default: the rooms")
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--keep", action="store_true", help="keep the environment of the last call")
+    given = parser.parse_args()
+    home = ROOT / "build" / "lowest"
+    python = home / "bin" / "python"
+    if not given.keep:
+        shutil.rmtree(home, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)
+        # Of what featx itself names, the lowest; of what those need, the newest: nobody tests the lowest of all.
+        lowest = ("--resolution", "lowest-direct", "--python", python)
+        subprocess.run([home / "bin" / "uv", "pip", "install", *lowest, "--editable", f".[{EXTRAS}]"], cwd=ROOT, check=True)
+        subprocess.run([home / "bin" / "uv", "pip", "install", "--python", python, *TOOLS], cwd=ROOT, check=True)
+    command = [python, "-m", "pytest", "-q", "-m", "not slow", "-n", "2", "-p", "no:cacheprovider", *given.tests]
+    return subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
