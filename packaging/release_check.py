@@ -113,7 +113,9 @@ def main() -> int:
     homes = [try_out(folder, python, wheel) for python in wanted if python not in missing]
     if homes:
         try_sdist(homes[-1], sdist, wheel)
-    print(f"{wheel.name} and {sdist.name}: passed with Python {', '.join(p for p in wanted if p not in missing)}")
+    print(
+        f"{wheel.name} and {sdist.name}: passed with Python {', '.join(p for p in wanted if p not in missing)}"
+    )
     if missing:
         print(f"not tried, since it is not on this machine: Python {', '.join(missing)}")
     return 0
