@@ -12,9 +12,7 @@ __all__ = ["completion"]
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(
-    epilog=flags.example("featx completion bash")
-)
+@click.command(epilog=flags.example("featx completion bash"))
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from featx.platforms import end_session
+from featx.process import end_session
 
 __all__ = ["notify"]
 

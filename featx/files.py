@@ -25,9 +25,8 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
-from featx.disks import disk_of, this_system
+from featx.disks import HAS_LOCKS, disk_of, lock, open_flags, this_system
 from featx.errors import DiskError, InputError
-from featx.platforms import HAS_LOCKS, lock, open_flags
 
 __all__ = [
     "ASIDE",

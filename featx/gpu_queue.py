@@ -7,6 +7,7 @@ sees what is left.
 
 from __future__ import annotations
 
+import getpass
 import os
 import stat
 import tempfile
@@ -16,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from featx.disks import HAS_LOCKS, lock, open_flags, unlock
 from featx.errors import ConfigError, DiskError
 from featx.gpus import MIB, Gpu, most_free
-from featx.platforms import HAS_LOCKS, lock, open_flags, unlock, user_name
 from featx.progress import Progress
 
 __all__ = ["HOLD_SECONDS", "QueueTicket", "user_folder", "wait_for_gpu"]
@@ -38,7 +39,7 @@ def user_folder() -> Path:
     ConfigError
         If somebody else owns it, or may write there.
     """
-    folder = Path(tempfile.gettempdir()) / f"featx-{user_name()}"
+    folder = Path(tempfile.gettempdir()) / f"featx-{_user()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
@@ -53,6 +54,11 @@ def user_folder() -> Path:
     if not stat.S_ISDIR(facts.st_mode) or theirs:
         raise _not_ours(folder)
     return folder
+
+
+def _user() -> str:
+    """Name the user of this process: the number, or the name where users have no numbers."""
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
 
 
 def _not_ours(folder: Path) -> ConfigError:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ConfigError
-from featx.platforms import affinity, find_psutil
+from featx.process import find_psutil
 
 __all__ = [
+    "affinity",
     "available_memory",
     "environment",
     "give_back_freed",
+    "move_threads",
     "peak_memory",
     "require_memory",
     "resident_memory",
@@ -34,6 +36,32 @@ __all__ = [
 
 _ROOT = Path("/")
 _LARGE = 4 << 20
+
+
+def affinity() -> list[int]:
+    """Number the cores that this process may run on: all of the machine where a system has no affinity.
+
+    Examples
+    --------
+    >>> len(affinity()) >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def move_threads(pid: int, cores: set[int]) -> bool:
+    """Move all threads of a process to these cores; False if it has ended. Without affinity nothing is moved."""
+    if not hasattr(os, "sched_setaffinity"):
+        return True
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), cores)
+    except OSError:
+        return False
+    return True
 
 
 def usable_cores(root: Path = _ROOT) -> int:

@@ -408,6 +408,7 @@ def test_a_rename_that_was_not_done_is_an_error(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "file").read_text() == "old"
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
 def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -425,6 +426,7 @@ def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
     assert os.listdir(tmp_path / "run") == ["new"]
 
 
+@pytest.mark.linux
 def test_the_folder_of_another_machines_writer_stays_although_its_lock_is_not_seen_here(shared: Path) -> None:
     for name in (f"{ASIDE}0123abcd-other", f"{files._prefix(shared)}mine", f"{ASIDE}0123abcd-old"):
         (shared / name).mkdir()
@@ -510,6 +512,7 @@ def test_what_is_not_listed_any_more_is_not_waited_for(
     assert clock.now == (0.0 if removed else 60.0)
 
 
+@pytest.mark.linux
 def test_a_listing_is_forgotten_by_a_change_of_the_folder_on_a_shared_disk_only(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,7 +114,7 @@ def test_nothing_asks_for_the_cores_of_the_whole_machine() -> None:
         path.name for path in package.rglob("*.py") if "cpu_count()" in path.read_text(encoding="utf-8")
     ]
     # In an example, where a system has no affinity, and in the report of what a process may not use.
-    assert sorted(asking) == ["machine.py", "platforms.py", "resources.py"]
+    assert sorted(asking) == ["machine.py", "resources.py"]
 
 
 RESIDENT = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from featx.platforms import HAS_LOCKS, lock, lock_bytes
+from featx.disks import HAS_LOCKS, lock, lock_bytes
 
 __all__ = ["FILE", "RANGE", "held", "hold_range"]
 

@@ -16,7 +16,7 @@ from featx.digest import canonical
 from featx.errors import ConfigError, ExtractionError
 from featx.gpus import Device
 from featx.images import PRESETS, apply_view, halton_views, load_image
-from featx.platforms import affinity
+from featx.machine import affinity
 from featx.progress import pass_stages
 from featx.zoo import Cost
 

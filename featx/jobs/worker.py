@@ -30,8 +30,8 @@ from typing import Any
 from featx.batch_log import BatchLog
 from featx.errors import FeatxError, TrainingError
 from featx.finetuning import CompiledNetwork
-from featx.platforms import interrupt_main, move_threads
-from featx.process import quieten_tensorflow
+from featx.machine import move_threads
+from featx.process import interrupt_main, quieten_tensorflow
 from featx.progress import Progress
 from featx.runs import COMPLETE
 

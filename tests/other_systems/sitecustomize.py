@@ -73,7 +73,7 @@ class Finder(MetaPathFinder):
             load(module)
             for name in {"os", "signal", "ctypes"} & vars(module).keys():
                 setattr(module, name, Without(getattr(module, name)))
-            if module.__name__ == "featx.platforms" and SYSTEM == "windows":
+            if module.__name__ == "featx.disks" and SYSTEM == "windows":
                 module._fcntl, module.HAS_LOCKS = None, False
 
         loader.exec_module = exec_module

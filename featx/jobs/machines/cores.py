@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featx.disks import lock, open_flags
 from featx.errors import FeatxError
 from featx.gpu_queue import user_folder
-from featx.machine import usable_cores
-from featx.platforms import affinity, lock, open_flags
+from featx.machine import affinity, usable_cores
 
 __all__ = [
     "Claim",

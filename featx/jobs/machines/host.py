@@ -25,7 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from featx.platforms import end_session, move_threads
+from featx.machine import move_threads
+from featx.process import end_session
 
 from ..job_state import read_done
 from .cores import Claim, claim_cores, claim_gpu, gpu_names, share_of_cores, thread_settings

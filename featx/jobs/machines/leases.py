@@ -24,8 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from featx.disks import this_system
-from featx.platforms import began, open_flags
+from featx.disks import open_flags, this_system
+from featx.process import began
 
 __all__ = ["BEAT", "EXPIRY", "Lease", "Watch", "hold_lease", "process_of"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from featx import files, gpu_queue, machine, platforms
+from featx import disks, files, gpu_queue, machine, process
 from featx.errors import ConfigError
 from featx.gpus import Gpu
 from featx.jobs.machines import cores, leases
@@ -21,8 +21,8 @@ from featx.progress import Silent
 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platforms, "_fcntl", None)
-    for module in (platforms, files, gpu_queue):
+    monkeypatch.setattr(disks, "_fcntl", None)
+    for module in (disks, files, gpu_queue):
         monkeypatch.setattr(module, "HAS_LOCKS", False)
 
 
@@ -53,8 +53,8 @@ def test_without_affinity_all_cores_count_and_nothing_is_moved(monkeypatch: pyte
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.delattr(os, "sched_setaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert platforms.affinity() == [0, 1, 2]
-    assert platforms.move_threads(os.getpid(), {2})
+    assert machine.affinity() == [0, 1, 2]
+    assert machine.move_threads(os.getpid(), {2})
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     assert cores.tensorflow_threads() == 3
     assert machine.usable_cores(Path("/nothing")) == 3
@@ -76,7 +76,7 @@ def test_without_locks_files_are_written_and_what_was_left_is_kept_a_day(tmp_pat
 @pytest.mark.usefixtures("no_locks")
 def test_without_locks_cores_are_shared_and_waiting_for_a_gpu_is_refused() -> None:
     with pytest.raises(OSError, match="cannot lock") as found:
-        platforms.lock(0)
+        disks.lock(0)
     assert found.value.errno == errno.ENOTSUP
     claim = cores.claim_cores(1)
     assert len(claim.names) == 1
@@ -100,13 +100,13 @@ def test_without_numbers_of_users_the_folder_has_the_name(
 @pytest.mark.usefixtures("no_proc")
 def test_without_proc_psutil_tells_when_a_process_began_and_what_memory_there_is() -> None:
     pytest.importorskip("psutil")
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    began = platforms.began(process.pid)
-    assert began == platforms.began(process.pid) != ""
-    process.kill()
-    process.wait()
-    assert platforms.began(process.pid) == ""
-    assert leases.process_of()["began"] == platforms.began(os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    began = process.began(child.pid)
+    assert began == process.began(child.pid) != ""
+    child.kill()
+    child.wait()
+    assert process.began(child.pid) == ""
+    assert leases.process_of()["began"] == process.began(os.getpid())
     assert machine.available_memory() > 1 << 20
     assert machine.resident_memory() > 1 << 20
 
@@ -127,18 +127,18 @@ def test_without_sessions_and_timers_a_process_is_ended_and_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(os, "killpg")
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    platforms.end_session(process)
-    assert process.wait() == -9
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process.end_session(child)
+    assert child.wait() == -9
     for name in ("SIGHUP", "SIGKILL", "setitimer"):
         monkeypatch.delattr(signal, name)
-    assert platforms.stop_signals() == (signal.SIGINT, signal.SIGTERM)
+    assert process.stop_signals() == (signal.SIGINT, signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), interruptible():
-        platforms.interrupt_main()
+        process.interrupt_main()
         sum(range(10**6))
 
 
 def test_flags_that_a_system_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "O_NOFOLLOW")
     monkeypatch.setattr(os, "O_BINARY", 1 << 30, raising=False)
-    assert platforms.open_flags("O_RDWR", "O_NOFOLLOW") == os.O_RDWR | 1 << 30
+    assert disks.open_flags("O_RDWR", "O_NOFOLLOW") == os.O_RDWR | 1 << 30
