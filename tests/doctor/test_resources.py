@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from featx.doctor.resources import (
 
 pytestmark = pytest.mark.linux
 
+resource = pytest.importorskip("resource", exc_type=ImportError)
 GB = 10**9
 
 
