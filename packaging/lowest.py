@@ -15,7 +15,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = "parquet,safetensors,xlsx"
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "cryptography", "mlxtend", "psutil", "scikit-posthocs")
+TOOLS = (
+    "cryptography>=42",
+    "hypothesis>=6.100",
+    "mlxtend>=0.23",
+    "psutil>=5.9.6",
+    "pytest>=8.3",
+    "pytest-xdist>=3.6",
+)
+TOOLS += ("scikit-posthocs>=0.11",)
 TESTS = (
     "tests/cli",
     "tests/data",
@@ -39,16 +47,10 @@ def main() -> int:
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", home], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)
-        # Of what featx itself names, the lowest; of what those need, the newest: nobody tests the lowest of all.
+        # Of what is named here and by featx, the lowest; of what those need, the newest: nobody tests the lowest of all.
         lowest = ("--resolution", "lowest-direct", "--python", python)
-        subprocess.run(
-            [home / "bin" / "uv", "pip", "install", *lowest, "--editable", f".[{EXTRAS}]"],
-            cwd=ROOT,
-            check=True,
-        )
-        subprocess.run(
-            [home / "bin" / "uv", "pip", "install", "--python", python, *TOOLS], cwd=ROOT, check=True
-        )
+        line = [home / "bin" / "uv", "pip", "install", *lowest, *TOOLS, "--editable", f".[{EXTRAS}]"]
+        subprocess.run(line, cwd=ROOT, check=True)
     command = [
         python,
         "-m",
