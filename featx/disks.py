@@ -1,20 +1,38 @@
 """File systems: which one holds a path, and whether other machines share it.
 
 On a shared disk the time stamps are those of the server's clock, locks may be known to this machine only, and names and
-listings may be some seconds old.
+listings may be some seconds old. Windows cannot lock open files, and lacks some flags of `os.open`.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import importlib
+import importlib.util
 import os
 import platform
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Disk", "disk_of", "this_machine", "this_system"]
+__all__ = [
+    "HAS_LOCKS",
+    "Disk",
+    "disk_of",
+    "lock",
+    "lock_bytes",
+    "open_flags",
+    "this_machine",
+    "this_system",
+    "unlock",
+]
+
+_fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+
+HAS_LOCKS = _fcntl is not None
+"""Whether an open file or folder can be locked by `lock`; not so on Windows."""
 
 # What one machine uses alone. All other kinds count as shared, also those that nobody has heard of.
 _LOCAL = frozenset(
@@ -170,3 +188,44 @@ def this_system() -> str:
     except (OSError, ValueError):
         boot = this_machine()
     return hashlib.sha256(boot.encode()).hexdigest()[:8]
+
+
+def lock(handle: int, *, wait: bool = False) -> None:
+    """Lock an open file or folder until it is closed or its process ends.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has locked it, and `wait` is False.
+    OSError
+        With the number ``ENOTSUP`` where the system has no such locks; another one where the file system refuses.
+    """
+    if _fcntl is None:
+        raise OSError(errno.ENOTSUP, "this system cannot lock open files")
+    _fcntl.flock(handle, _fcntl.LOCK_EX | (0 if wait else _fcntl.LOCK_NB))
+
+
+def lock_bytes(handle: int) -> None:
+    """Lock the bytes of an open file, as SQLite does, until it is closed; the errors are those of `lock`."""
+    if _fcntl is not None:
+        _fcntl.lockf(handle, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+
+
+def unlock(handle: int) -> None:
+    """Free a lock before its file is closed."""
+    if _fcntl is not None:
+        _fcntl.flock(handle, _fcntl.LOCK_UN)
+
+
+def open_flags(*names: str) -> int:
+    """Combine flags of `os.open`, without those that this system lacks; Windows also needs to be told of bytes.
+
+    Examples
+    --------
+    >>> open_flags("O_RDONLY", "O_OF_NO_SYSTEM") == os.O_RDONLY
+    True
+    """
+    flags = 0
+    for name in (*names, "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    return flags

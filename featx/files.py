@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import filecmp
 import json
 import os
@@ -26,7 +25,7 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
-from featx.disks import disk_of, this_system
+from featx.disks import HAS_LOCKS, disk_of, lock, open_flags, this_system
 from featx.errors import DiskError, InputError
 
 __all__ = [
@@ -127,7 +126,7 @@ def _rename(old: Path, new: Path) -> None:
     """
     before = old.stat()
     try:
-        old.rename(new)
+        old.replace(new)
     except FileNotFoundError:
         if not _is_now(new, before):
             raise
@@ -206,11 +205,13 @@ def _prefix(parent: Path) -> str:
 def _lock(folder: Path) -> tuple[int | None, bool | None]:
     """Open a folder and lock it: whether that was possible, None where the file system knows no such locks."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(folder if HAS_LOCKS else os.devnull, os.O_RDONLY)
+        if not HAS_LOCKS:  # nor can folders be opened there
+            return handle, None
     except FileNotFoundError:
         return None, False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except OSError as error:
         return handle, None if error.errno in _UNSUPPORTED else False
     return handle, True
@@ -250,8 +251,9 @@ def _put(aside: Path, target: Path, spare: Path) -> None:
 
 def exchange(one: Path, other: Path) -> bool:
     """Exchange two names in one step; False where the system or the file system cannot do that."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows has no library without a name
         return False
     if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
@@ -451,7 +453,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     """
     try:
         # A named pipe without a writer would wait in open() already.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        handle = os.open(path, open_flags("O_RDONLY", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY"))
     except ValueError as error:
         raise OSError(errno.EINVAL, f"not a valid name ({error})", str(path)) from error
     try:

@@ -7,7 +7,7 @@ sees what is left.
 
 from __future__ import annotations
 
-import fcntl
+import getpass
 import os
 import stat
 import tempfile
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from featx.disks import HAS_LOCKS, lock, open_flags, unlock
 from featx.errors import ConfigError, DiskError
 from featx.gpus import MIB, Gpu, most_free
 from featx.progress import Progress
@@ -38,7 +39,7 @@ def user_folder() -> Path:
     ConfigError
         If somebody else owns it, or may write there.
     """
-    folder = Path(tempfile.gettempdir()) / f"featx-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"featx-{_user()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
@@ -48,9 +49,16 @@ def user_folder() -> Path:
         raise DiskError(
             f"{folder}: cannot be made ({error.strerror}); set TMPDIR to another folder"
         ) from error
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+    # Without numbers of users, the folder of temporary files is the user's own.
+    theirs = hasattr(os, "getuid") and (facts.st_uid != os.getuid() or facts.st_mode & 0o077)
+    if not stat.S_ISDIR(facts.st_mode) or theirs:
         raise _not_ours(folder)
     return folder
+
+
+def _user() -> str:
+    """Name the user of this process: the number, or the name where users have no numbers."""
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
 
 
 def _not_ours(folder: Path) -> ConfigError:
@@ -62,9 +70,9 @@ def _not_ours(folder: Path) -> ConfigError:
 
 @contextmanager
 def _locked_queue(folder: Path) -> Iterator[None]:
-    handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    handle = os.open(folder / "lock", open_flags("O_CREAT", "O_RDWR", "O_NOFOLLOW"), 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle, wait=True)
         yield
     finally:
         os.close(handle)
@@ -85,7 +93,7 @@ class QueueTicket:
             last = max((int(path.stem) for path in _tickets(folder)), default=0)
             self._path = folder / f"{last + 1:012d}.ticket"
             self._handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            lock(self._handle, wait=True)
 
     def ahead(self) -> int:
         """Count the jobs before this one; tickets of processes that have ended are removed."""
@@ -99,7 +107,7 @@ class QueueTicket:
             if self._handle >= 0:
                 self._path.unlink(missing_ok=True)
                 # A forked child may have the file open too: closing it here would not free the lock.
-                fcntl.flock(self._handle, fcntl.LOCK_UN)
+                unlock(self._handle)
                 os.close(self._handle)
                 self._handle = -1
 
@@ -113,11 +121,11 @@ class QueueTicket:
 def _is_held(path: Path) -> bool:
     """Tell whether the process of a ticket lives; remove the ticket if not."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, open_flags("O_RDWR", "O_NOFOLLOW"))
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except BlockingIOError:
         return True
     else:
@@ -173,6 +181,10 @@ def wait_for_gpu(
 
 def _check_possible(megabytes: int, gpus: Sequence[Gpu]) -> None:
     known = [gpu.total for gpu in gpus if gpu.total is not None]
+    if not HAS_LOCKS:
+        raise ConfigError(
+            "The 'wait_gpu' parameter needs locks of open files, which this operating system lacks; leave it out"
+        )
     if not gpus:
         raise ConfigError(
             "The 'wait_gpu' parameter waits for a GPU, but this process sees none; check CUDA_VISIBLE_DEVICES and "

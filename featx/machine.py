@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -17,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ConfigError
+from featx.process import find_psutil
 
 __all__ = [
+    "affinity",
     "available_memory",
     "environment",
     "give_back_freed",
+    "move_threads",
     "peak_memory",
     "require_memory",
     "resident_memory",
@@ -32,6 +36,32 @@ __all__ = [
 
 _ROOT = Path("/")
 _LARGE = 4 << 20
+
+
+def affinity() -> list[int]:
+    """Number the cores that this process may run on: all of the machine where a system has no affinity.
+
+    Examples
+    --------
+    >>> len(affinity()) >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def move_threads(pid: int, cores: set[int]) -> bool:
+    """Move all threads of a process to these cores; False if it has ended. Without affinity nothing is moved."""
+    if not hasattr(os, "sched_setaffinity"):
+        return True
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), cores)
+    except OSError:
+        return False
+    return True
 
 
 def usable_cores(root: Path = _ROOT) -> int:
@@ -49,8 +79,7 @@ def usable_cores(root: Path = _ROOT) -> int:
     True
     """
     quotas = [_quota(folder) for folder in _control_groups(root, "cpu")]
-    affinity = len(os.sched_getaffinity(0))
-    return max(1, min([affinity, *(int(quota) for quota in quotas if quota is not None)]))
+    return max(1, min([len(affinity()), *(int(quota) for quota in quotas if quota is not None)]))
 
 
 def available_memory(root: Path = _ROOT) -> int:
@@ -94,12 +123,25 @@ def resident_memory(root: Path = _ROOT) -> int:
             number = int(file.parent.name)
             pages[number] = int(fields[21])
             below.setdefault(int(fields[1]), []).append(number)
+    if not pages:
+        return _resident_by_psutil()
     total, waiting = 0, [os.getpid()]
     while waiting:
         number = waiting.pop()
         total += pages.get(number, 0)
         waiting += below.get(number, [])
     return total * os.sysconf("SC_PAGE_SIZE")
+
+
+def _resident_by_psutil() -> int:
+    psutil = find_psutil()
+    if psutil is None:
+        return 0
+    total, this = 0, psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):  # it has just ended
+            total += int(process.memory_info().rss)
+    return total
 
 
 def peak_memory(root: Path = _ROOT) -> int:
@@ -157,6 +199,9 @@ def _meminfo(root: Path) -> int:
     for line in _text(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
+    psutil = find_psutil()
+    if psutil is not None:
+        return int(psutil.virtual_memory().available)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -209,7 +254,7 @@ def give_back_freed() -> bool:
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):
         return False
 
 

@@ -1,10 +1,17 @@
-"""Signals that ask the process to stop, its priority, and what TensorFlow may write to its stderr."""
+"""Signals that ask the process to stop, its priority, and what TensorFlow may write to its stderr.
+
+macOS has no ``/proc``; Windows also has only two of the signals, and no sessions. The library psutil, which featx
+depends on except on Linux, tells there of processes what ``/proc`` tells here.
+"""
 
 from __future__ import annotations
 
+import _thread
+import importlib
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +24,18 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["Interrupted", "interruptible", "lower_priority", "on_signal", "quieten_tensorflow"]
+__all__ = [
+    "Interrupted",
+    "began",
+    "end_session",
+    "find_psutil",
+    "interrupt_main",
+    "interruptible",
+    "lower_priority",
+    "on_signal",
+    "quieten_tensorflow",
+    "stop_signals",
+]
 
 
 # `timeout` and batch systems signal a process and its group: two signals within this time are one.
@@ -54,7 +72,7 @@ def on_signal(act: Callable[[int, bool], None]) -> Iterator[None]:
         act(number, now > first[0])
 
     main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ()
+    numbers = stop_signals() if main else ()
     before = {number: signal.getsignal(number) for number in numbers}
     taken = {number: former for number, former in before.items() if former != signal.SIG_IGN}
     for number in taken:
@@ -98,7 +116,8 @@ def interruptible(at_once: Callable[[int], None] | None = None) -> Iterator[None
 @contextmanager
 def _raised_again() -> Iterator[None]:
     """Raise `Interrupted` again where Python has ignored it, as it does in callbacks of the garbage collector."""
-    if threading.current_thread() is not threading.main_thread():
+    # Without timers (Windows), what was ignored stays ignored until the next signal.
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
     ignored: list[Interrupted] = []
@@ -127,12 +146,75 @@ def _raised_again() -> Iterator[None]:
 def lower_priority(nice: int) -> None:
     """Give way to other processes: raise the nice value to `nice` (0 to 19) in all threads, where it is below.
 
-    Calling this again with the same value changes nothing. A child process inherits the value.
+    Calling this again with the same value changes nothing. A child process inherits the value. Windows has one step.
     """
-    for thread in Path("/proc/self/task").iterdir():
+    if not hasattr(os, "setpriority"):
+        psutil = find_psutil()
+        if nice and psutil is not None and hasattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS"):
+            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        return
+    threads = Path("/proc/self/task")
+    # 0 is this process, all of whose threads have one value where there is no /proc.
+    for number in [int(thread.name) for thread in threads.iterdir()] if threads.is_dir() else [0]:
         with suppress(ProcessLookupError):  # the thread has just ended
-            if os.getpriority(os.PRIO_PROCESS, int(thread.name)) < nice:
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
+            if os.getpriority(os.PRIO_PROCESS, number) < nice:
+                os.setpriority(os.PRIO_PROCESS, number, nice)
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Name the signals that ask a process to stop.
+
+    Examples
+    --------
+    >>> signal.SIGINT in stop_signals()
+    True
+    """
+    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    return tuple(number for number in known if number is not None)
+
+
+def interrupt_main() -> None:
+    """Interrupt the main thread as Ctrl-C does, from another one."""
+    if hasattr(signal, "SIGKILL"):
+        # Cuts waiting for the system short too.
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that was started in a session of its own, and what it has left there; without sessions, itself."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def began(pid: int) -> str:
+    """Tell when a process began, in words that are the same at each call; empty if it is gone or has ended.
+
+    Examples
+    --------
+    >>> began(os.getpid()) == began(os.getpid()) != ""
+    True
+    """
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The name in brackets may hold spaces and brackets.
+        fields = text.rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    psutil = None if Path("/proc/self").exists() else find_psutil()
+    if psutil is not None:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            return "" if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    return ""
+
+
+def find_psutil() -> ModuleType | None:
+    """Import psutil, which tells of memory and processes without ``/proc``; None where it is not installed."""
+    return importlib.import_module("psutil") if importlib.util.find_spec("psutil") else None
 
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"

@@ -10,6 +10,8 @@ import pytest
 from featx import disks
 from featx.disks import disk_of, this_machine, this_system
 
+pytestmark = pytest.mark.linux
+
 
 @pytest.fixture
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -147,6 +148,7 @@ def test_what_is_not_finished_is_not_found(tmp_path: Path) -> None:
     assert find_files(tmp_path, "complete.json") == [tmp_path / "arm" / "1x2" / "complete.json"]
 
 
+@pytest.mark.linux
 def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_of_a_living_one(tmp_path: Path) -> None:
     killed, living = start_writer(tmp_path / "1x1"), start_writer(tmp_path / "1x2")
     try:
@@ -165,6 +167,7 @@ def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_of_a_living_
     assert remove_leftovers(tmp_path / "missing") == ()
 
 
+@pytest.mark.linux
 def test_a_folder_is_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "run"
     write_text(target / "old", "old")
@@ -192,7 +195,7 @@ def test_without_an_exchange_the_old_folder_stays_until_the_new_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_exchange(monkeypatch)
-    target, rename = tmp_path / "run", Path.rename
+    target, rename = tmp_path / "run", Path.replace
     write_text(target / "old", "old")
     calls: list[str] = []
 
@@ -202,16 +205,17 @@ def test_without_an_exchange_the_old_folder_stays_until_the_new_one_stands(
             raise OSError(errno.EIO, "the disk is broken")
         return rename(self, other)
 
-    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(Path, "replace", failing)
     with pytest.raises(DiskError, match="run: cannot be written"), folder_aside(target) as aside:
         (aside / "new").write_text("new")
     assert os.listdir(target) == ["old"]
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", rename)
     with folder_aside(target) as aside:
         (aside / "new").write_text("new")
     assert os.listdir(target) == ["new"]
 
 
+@pytest.mark.linux
 def test_a_folder_that_was_moved_away_when_its_writer_died_is_put_back(tmp_path: Path) -> None:
     write_text(tmp_path / f"{ASIDE}dead" / "replaced" / "run" / "old", "old")
     write_text(tmp_path / f"{ASIDE}dead" / "run" / "new", "new")
@@ -220,6 +224,7 @@ def test_a_folder_that_was_moved_away_when_its_writer_died_is_put_back(tmp_path:
     assert os.listdir(tmp_path / "run") == ["old"]
 
 
+@pytest.mark.linux
 def test_file_systems_that_cannot_flush_or_lock_folders_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +232,7 @@ def test_file_systems_that_cannot_flush_or_lock_folders_will_do(
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     sync_folder(tmp_path)
     write_text(tmp_path / "file", "text")
     with folder_aside(tmp_path / "run") as aside:
@@ -266,6 +271,7 @@ def test_an_error_of_the_body_that_is_not_of_the_disk_stays_itself(tmp_path: Pat
         (tmp_path / "missing").read_text()
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("put", "kind"),
     [
@@ -366,7 +372,7 @@ def test_a_rename_that_a_server_does_and_then_denies_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, inodes: str
 ) -> None:
     """The server gets the request a second time, since its answer to the first was lost."""
-    rename = Path.rename
+    rename = Path.replace
 
     def twice(self: Path, other: Path) -> None:
         if inodes == "kept":
@@ -380,7 +386,7 @@ def test_a_rename_that_a_server_does_and_then_denies_is_done(
         rename(self, other)
 
     without_exchange(monkeypatch)
-    monkeypatch.setattr(Path, "rename", twice)
+    monkeypatch.setattr(Path, "replace", twice)
     if what == "file":
         write_text(tmp_path / "run", "new")
     else:
@@ -396,12 +402,13 @@ def test_a_rename_that_was_not_done_is_an_error(tmp_path: Path, monkeypatch: pyt
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
     write_text(tmp_path / "file", "old")
-    monkeypatch.setattr(Path, "rename", vanish)
+    monkeypatch.setattr(Path, "replace", vanish)
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "file", "newer")
     assert (tmp_path / "file").read_text() == "old"
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
 def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -419,6 +426,7 @@ def test_where_the_exchange_is_not_supported_folders_are_replaced_in_two_steps(
     assert os.listdir(tmp_path / "run") == ["new"]
 
 
+@pytest.mark.linux
 def test_the_folder_of_another_machines_writer_stays_although_its_lock_is_not_seen_here(shared: Path) -> None:
     for name in (f"{ASIDE}0123abcd-other", f"{files._prefix(shared)}mine", f"{ASIDE}0123abcd-old"):
         (shared / name).mkdir()
@@ -504,6 +512,7 @@ def test_what_is_not_listed_any_more_is_not_waited_for(
     assert clock.now == (0.0 if removed else 60.0)
 
 
+@pytest.mark.linux
 def test_a_listing_is_forgotten_by_a_change_of_the_folder_on_a_shared_disk_only(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

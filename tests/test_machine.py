@@ -80,6 +80,7 @@ def test_memory_is_what_the_tightest_control_group_leaves(tmp_path: Path, case: 
     assert available_memory(tree(tmp_path, files)) == wanted * MB
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
@@ -112,7 +113,7 @@ def test_nothing_asks_for_the_cores_of_the_whole_machine() -> None:
     asking = [
         path.name for path in package.rglob("*.py") if "cpu_count()" in path.read_text(encoding="utf-8")
     ]
-    # In an example, and in the report of what a process may not use.
+    # In an example, where a system has no affinity, and in the report of what a process may not use.
     assert sorted(asking) == ["machine.py", "resources.py"]
 
 
@@ -132,6 +133,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.linux
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 @pytest.mark.parametrize(("setting", "low", "high"), [("as it is", 20, 28), ("given back", -1, 4)])
 def test_freed_arrays_do_not_stay_with_the_process(setting: str, low: float, high: float) -> None:
@@ -160,6 +162,7 @@ print(before >> 20, during - before >> 20, resident_memory() - before >> 20)
     assert after < 64
 
 
+@pytest.mark.linux
 def test_the_peak_is_at_least_what_is_there_and_0_where_it_is_unknown(tmp_path) -> None:
     assert peak_memory() > 1 << 20
     (tmp_path / "proc/self").mkdir(parents=True)
@@ -168,6 +171,7 @@ def test_the_peak_is_at_least_what_is_there_and_0_where_it_is_unknown(tmp_path) 
     assert peak_memory(tmp_path / "none") == 0
 
 
+@pytest.mark.linux
 def test_the_tree_of_processes_is_found_whatever_their_names(tmp_path) -> None:
     me, page = os.getpid(), os.sysconf("SC_PAGE_SIZE")
     for number, name, parent, pages in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+import featx
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = {"featx": ROOT / "featx", "featx_cli": ROOT / "cli"}
@@ -89,3 +93,43 @@ sys.exit(run(["--version"]))
     assert said["featx"].startswith(str(site))
     assert said["cli"].startswith(str(site))
     assert said["modules"] > 30
+
+
+def installed_requirements() -> dict[str, str]:
+    """Map the name of each dependency to its bounds, as setup.cfg has them."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = [line.partition(";")[0].split() for line in config["options"]["install_requires"].split("\n")]
+    return dict(filter(None, lines))
+
+
+def test_the_conda_recipe_has_the_bounds_of_setup_cfg():
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    listed = dict(line.split() for line in recipe["requirements"]["run"])
+    assert listed.pop("python") == ">=3.11"
+    names = {"matplotlib-base": "matplotlib", "python-xxhash": "xxhash"}
+    assert {names.get(name, name): bounds for name, bounds in listed.items()} == installed_requirements()
+
+
+def test_files_that_name_the_version_name_this_one():
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {recipe["context"]["version"], citation["version"]} == {featx.__version__}
+
+
+def test_containers_have_the_mounts_that_the_page_names():
+    page = (ROOT / "docs" / "installing.md").read_text(encoding="utf-8")
+    for name in ("Dockerfile", "featx.def"):
+        text = (ROOT / "packaging" / name).read_text(encoding="utf-8")
+        for variable, folder in (("KERAS_HOME", "/weights"), ("FEATX_CACHE", "/cache")):
+            assert f"{variable}={folder}" in text
+            assert f"`{folder}`" in page
+    assert "\nUSER 1000\n" in (ROOT / "packaging" / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_workflow_calls_what_the_page_of_contributors_names():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+    steps = [step.get("run") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {"make test", "make test-slow", "make release-check", "make lowest"} <= set(steps)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {step.removeprefix("make ") for step in steps if step and step.startswith("make ")} <= set(targets)

@@ -43,6 +43,7 @@ def start(commit_seconds: float, *before: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_what_is_computed_be_committed(number: signal.Signals) -> None:
     process = start(0)
@@ -166,6 +167,7 @@ def test_notes_are_shown_where_they_matter(tmp_path, body, debug, level, lines):
     assert shown.stderr.splitlines() == lines
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("times", [1, 3])
 def test_an_interruption_that_python_ignores_is_raised_again(times):
     """As JAX has one, a callback of the garbage collector: what a signal raises there is printed and forgotten."""
@@ -213,6 +215,7 @@ stop.set()
 """
 
 
+@pytest.mark.linux
 def test_niceness_is_raised_in_all_threads_and_once_only():
     start = os.getpriority(os.PRIO_PROCESS, 0)
     if start > 5:

@@ -6,6 +6,7 @@ A fold file is JSON, ``{protocol, seed, folds: [{name, train: [ids], test: [ids]
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ __all__ = [
     "ending_notes",
     "known_test_images",
     "leaves_one_out",
+    "natural",
     "read_fold_lists",
     "read_folds",
     "refuse_other_folds",
@@ -544,3 +546,15 @@ def refuse_other_folds(path: Path, folds: Folds) -> None:
             f"{path}: this folder has runs with other folds (seed {standing.seed}, {len(standing.folds)} folds), from "
             "another manifest or seed; give another --output or --arm, or --overwrite to replace them"
         )
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sorting key that puts fold 2 before fold 10.
+
+    Examples
+    --------
+    >>> sorted(["10", "2", "1x2", "1x1"], key=natural)
+    ['1x1', '1x2', '2', '10']
+    """
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts)

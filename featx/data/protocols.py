@@ -113,8 +113,7 @@ def split_folds(
         kind, argument = "RxK", name
     if kind not in _MAKERS:
         raise ProtocolError(
-            f"no protocol {name!r}; give 5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout, "
-            "none, canonical:NAME, or a fold file"
+            f"no protocol {name!r}; give {PROTOCOLS[0]} or any RxK, {', '.join(PROTOCOLS[1:])}, or a fold file"
         )
     groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
     folds = Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -92,10 +93,7 @@ def _mounted(folder: Path, context: CheckContext) -> tuple[str, str] | None:
 def check_free_space(context: CheckContext) -> Iterator[CheckRow]:
     """Check free space and inodes of each folder's file system."""
     for folder in context.folders:
-        facts = os.statvfs(existing(folder))
-        free = facts.f_bavail * facts.f_frsize
-        # File systems without a fixed number of inodes state none.
-        inodes = facts.f_favail if facts.f_files else None
+        free, inodes = _free(existing(folder))
         text = f"{free / 1e9:.1f} GB{_inodes(inodes)} free"
         figures = {"bytes": free, "inodes": inodes}
         remedy = "Free some space, or give another folder."
@@ -106,6 +104,14 @@ def check_free_space(context: CheckContext) -> Iterator[CheckRow]:
             yield note("free space", text, remedy, figures, place=place)
         else:
             yield ok("free space", text, figures, place=place)
+
+
+def _free(folder: Path) -> tuple[int, int | None]:
+    """Look up free bytes and inodes; file systems without a fixed number of inodes state none, and Windows too."""
+    if not hasattr(os, "statvfs"):
+        return shutil.disk_usage(folder).free, None
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize, facts.f_favail if facts.f_files else None
 
 
 def _inodes(count: int | None) -> str:
@@ -203,10 +209,13 @@ def check_locks(context: CheckContext) -> Iterator[CheckRow]:
         with FileLock(aside / FILE, timeout=0), hold_range(aside):
             held = ask_other_process(aside)
         figures = {name: bool(value) for name, value in held.items()}
-        if not held["filelock"] or not held["flock"]:
-            bad = " and ".join(name for name in ("filelock", "flock") if not held[name])
+        bad = " and ".join(name for name in ("filelock", "flock") if not held.get(name, True))
+        if bad:
             remedy = "Mount the disk with locks, or run one process at a time in this folder."
             return problem("locks", f"another process gets a lock that is held ({bad})", remedy, figures)
+        if "flock" not in held:
+            text = "filelock holds against a second process; this system locks no open folders"
+            return note("locks", text, "Nothing: what a killed job has left is removed after a day.", figures)
         if not held["fcntl"]:
             text = "flock holds against other processes, fcntl does not; SQLite needs it in the cache folder"
             return note("locks", text, "Run one extraction at a time.", figures)

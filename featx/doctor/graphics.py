@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from featx.disks import open_flags
+
 __all__ = ["GraphicsCards", "find_cards"]
 
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
@@ -93,7 +95,7 @@ def _on_bus(root: Path) -> GraphicsCards:
 def _opens(node: Path) -> bool:
     """Tell whether a device file can be opened: control groups refuse it whatever its permissions say."""
     try:
-        os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(node, open_flags("O_RDWR", "O_CLOEXEC")))
     except OSError:
         return False
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from featx.disks import HAS_LOCKS, lock, lock_bytes
 
 __all__ = ["FILE", "RANGE", "held", "hold_range"]
 
@@ -22,16 +23,17 @@ FILE, RANGE = "file.lock", "range.lock"
 def hold_range(folder: Path) -> Iterator[None]:
     """Hold a lock of a file's bytes, as SQLite does."""
     with (folder / RANGE).open("wb") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_bytes(file.fileno())
         yield
 
 
 def held(folder: Path) -> dict[str, bool]:
     """Tell which locks another process holds: of filelock, of the folder itself (flock), and of bytes (fcntl)."""
-    return {"filelock": _filelock(folder), "flock": _flock(folder), "fcntl": _fcntl(folder)}
+    others = {"flock": _flock(folder), "fcntl": _fcntl(folder)} if HAS_LOCKS else {}
+    return {"filelock": _filelock_held(folder), **others}
 
 
-def _filelock(folder: Path) -> bool:
+def _filelock_held(folder: Path) -> bool:
     lock = FileLock(folder / FILE)
     try:
         lock.acquire(timeout=0)
@@ -44,7 +46,7 @@ def _filelock(folder: Path) -> bool:
 def _flock(folder: Path) -> bool:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except OSError:
         return True
     finally:
@@ -55,7 +57,7 @@ def _flock(folder: Path) -> bool:
 def _fcntl(folder: Path) -> bool:
     with (folder / RANGE).open("rb+") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_bytes(file.fileno())
         except OSError:
             return True
     return False

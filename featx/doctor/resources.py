@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import sys
 from collections.abc import Iterator
 
 from featx.machine import available_memory, usable_cores
@@ -89,8 +89,10 @@ def _meminfo(context: CheckContext, name: str) -> int:
 
 
 def check_shared_memory(context: CheckContext) -> Iterator[CheckRow]:
-    """Check the size of /dev/shm, through which processes of one machine share arrays."""
+    """Check the size of /dev/shm, through which processes of one machine share arrays on Linux."""
     place = context.root / "dev/shm"
+    if sys.platform == "darwin" or not hasattr(os, "statvfs"):
+        return  # macOS and Windows share memory in other ways
     try:
         facts = os.statvfs(place)
     except OSError:
@@ -106,7 +108,11 @@ def check_shared_memory(context: CheckContext) -> Iterator[CheckRow]:
 
 
 def check_limits(context: CheckContext) -> Iterator[CheckRow]:
-    """Check the limits of open files, of the size of files and of address space."""
+    """Check the limits of open files, of the size of files and of address space; Windows has none of these."""
+    try:
+        import resource
+    except ImportError:
+        return
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     figures = {"open_files": files, "open_files_at_most": most}
     unlimited = resource.RLIM_INFINITY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from featx.digest import canonical
 from featx.errors import ConfigError, ExtractionError
 from featx.gpus import Device
 from featx.images import PRESETS, apply_view, halton_views, load_image
+from featx.machine import affinity
 from featx.progress import pass_stages
 from featx.zoo import Cost
 
@@ -314,7 +314,7 @@ def _engine(settings: ExtractSettings, pending: Sequence[PendingTarget]) -> str:
         )
         for item in pending
     ]
-    engine, why = choose_engine(loads, settings.threads or len(os.sched_getaffinity(0)))
+    engine, why = choose_engine(loads, settings.threads or len(affinity()))
     settings.receiver.say(f"engine {engine}: {why}")
     return engine
 

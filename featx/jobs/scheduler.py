@@ -303,5 +303,5 @@ def _reason(event: Mapping[str, Any]) -> str:
         return str(event["reason"])
     code = int(event["code"])
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    hint = "; it may have been out of memory" if code == -signal.SIGKILL else ""
+    hint = "; it may have been out of memory" if code == -getattr(signal, "SIGKILL", 0) else ""
     return f"its process {how}{hint}"

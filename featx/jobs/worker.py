@@ -30,7 +30,8 @@ from typing import Any
 from featx.batch_log import BatchLog
 from featx.errors import FeatxError, TrainingError
 from featx.finetuning import CompiledNetwork
-from featx.process import quieten_tensorflow
+from featx.machine import move_threads
+from featx.process import interrupt_main, quieten_tensorflow
 from featx.progress import Progress
 from featx.runs import COMPLETE
 
@@ -197,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     _die_with(given.parent)
     cpus = {int(cpu) for cpu in given.cpus.split(",")}
-    os.sched_setaffinity(0, cpus)
+    move_threads(os.getpid(), cpus)
     # No lock, which a second signal would wait for inside the handler of the first.
     asked: list[int] = []
 
@@ -226,7 +227,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _die_with(parent: int) -> None:
     """Let the kernel kill this process when its parent dies (Linux, ``PR_SET_PDEATHSIG``)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (AttributeError, OSError, TypeError):
+        return  # elsewhere the end of the input interrupts the job
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)
 
@@ -246,7 +250,7 @@ class _TaskQueue:
         self._ended.set()
         self._tasks.put(None)
         if self.busy.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt_main()
 
     def take(self) -> dict[str, Any] | None:
         """Wait for a task; None after the last one."""

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.data import leaves_one_out
+from featx.data import leaves_one_out, natural
 from featx.digest import differing
 from featx.errors import RunError, listing
 from featx.external import ExternalRecord, external_scores
-from featx.natural_order import natural
 from featx.runs import FINAL, Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,

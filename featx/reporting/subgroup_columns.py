@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from featx.data import natural
 from featx.errors import RunError
-from featx.natural_order import natural
 from featx.runs import Run
 
 __all__ = ["MOST_LEVELS", "SubgroupColumn", "as_numbers", "find_strata", "is_given", "levels"]

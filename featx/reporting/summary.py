@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.data import Manifest
+from featx.data import Manifest, natural
 from featx.errors import ConfigError, RunError, listing
-from featx.natural_order import natural
 from featx.runs import FINAL, Run
 from featx.stats import (
     Comparison,

@@ -103,6 +103,7 @@ def test_a_check_that_raises_is_a_problem_with_a_remedy(
     assert row.remedy.startswith("Report this error")
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_every_problem_of_a_broken_machine_has_a_remedy(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -54,6 +54,7 @@ def refuse(code: int) -> Callable[..., Any]:
     return fail
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("check", TRIED, ids=lambda check: check.__name__)
 def test_a_good_folder_has_every_property_and_nothing_is_left(
     check: Callable[..., Any], tmp_path: Path
@@ -144,6 +145,7 @@ def test_locks_that_do_not_hold(
     assert found.found.startswith(text)
 
 
+@pytest.mark.linux
 def test_a_file_system_without_locks_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "lockf", refuse(errno.ENOLCK))
     found = row(check_locks, tmp_path)
@@ -235,6 +237,7 @@ def test_a_machine_without_a_list_of_mounts_has_unknown_file_systems(tmp_path: P
     assert row(check_file_system, tmp_path, root=tmp_path).found == "unknown"
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("megabytes", "inodes", "total", "status"),
     [

@@ -37,11 +37,13 @@ def test_a_machine_without_gpus_has_none(tmp_path: Path) -> None:
     assert find_cards(tmp_path) == GraphicsCards()
 
 
+@pytest.mark.linux
 def test_the_files_of_the_driver_name_gpus(tmp_path: Path) -> None:
     found = find_cards(with_driver(tmp_path))
     assert found == GraphicsCards(("NVIDIA A100", "NVIDIA A100"), "550.54.15", closed=False)
 
 
+@pytest.mark.linux
 def test_gpus_without_device_files_are_not_given_to_this_process(tmp_path: Path) -> None:
     assert find_cards(with_driver(tmp_path, nodes=False)).closed
 

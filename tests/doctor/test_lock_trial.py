@@ -6,10 +6,13 @@ import fcntl
 import os
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from featx.doctor.disk_checks import ask_other_process
 from featx.doctor.lock_trial import FILE, RANGE, held, hold_range
+
+pytestmark = pytest.mark.linux
 
 
 def test_locks_that_are_held_are_refused_to_another_process(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,9 @@ from featx.doctor.resources import (
     check_threads,
 )
 
+pytestmark = pytest.mark.linux
+
+resource = pytest.importorskip("resource", exc_type=ImportError)
 GB = 10**9
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featx.data import natural
 from featx.errors import RunError
-from featx.natural_order import natural
 from featx.reporting.sections.statements import findings
 from featx.reporting.series import collect
 from featx.reporting.subgroup_columns import MOST_LEVELS, SubgroupColumn, find_strata, levels
@@ -439,7 +439,7 @@ def test_whole_numbers_like_ages_are_binned_by_tens(
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=MOST_LEVELS + 1, unique=True))
 def test_every_number_has_a_bin_and_every_bin_a_number(numbers: list[float]) -> None:
-    from featx.reporting.summary import _bins
+    from featx.reporting.subgroup_columns import _bins
 
     edges, labels = _bins(np.array(numbers))
     found = {

@@ -7,15 +7,15 @@ each other's way without knowing of each other. What is taken is shared, not wai
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featx.disks import lock, open_flags
 from featx.errors import FeatxError
 from featx.gpu_queue import user_folder
-from featx.machine import usable_cores
+from featx.machine import affinity, usable_cores
 
 __all__ = [
     "Claim",
@@ -45,8 +45,8 @@ class Claim:
 
     def release(self) -> None:
         """Give up the locks."""
-        for lock in self._locks:
-            os.close(lock)
+        for handle in self._locks:
+            os.close(handle)
         self._locks.clear()
 
 
@@ -69,7 +69,7 @@ def claim_cores(count: int) -> Claim:
     Claim
         Its cores. All cores of the process are taken without locks: a job that has all of them has no neighbours.
     """
-    here = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    here = [str(core) for core in affinity()]
     return _claim("core", here, count) if count < len(here) else Claim(tuple(here))
 
 
@@ -82,8 +82,8 @@ def _claim(kind: str, names: Sequence[str], count: int) -> Claim:
     """Take names whose lock is free first; then the others, beginning where the process's number says."""
     claim, free = Claim(()), list[str]()
     for name in names:
-        if len(free) < count and (lock := _lock(f"{kind}-{name}")) is not None:
-            claim._locks.append(lock)
+        if len(free) < count and (handle := _lock(f"{kind}-{name}")) is not None:
+            claim._locks.append(handle)
             free.append(name)
     others = [name for name in names if name not in free]
     turn = os.getpid() % len(others) if others else 0
@@ -95,12 +95,14 @@ def _lock(name: str) -> int | None:
     """Lock a file of this name; None if another process has it, or locks cannot be had here."""
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in name)
     try:
-        handle = os.open(user_folder() / safe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = os.open(
+            user_folder() / safe, open_flags("O_RDWR", "O_CREAT", "O_CLOEXEC", "O_NOFOLLOW"), 0o600
+        )
     except (FeatxError, OSError):
         # A full disk, or a folder of somebody else, must not keep jobs from running: they share cores then.
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except OSError:
         os.close(handle)
         return None
@@ -126,7 +128,7 @@ def tensorflow_threads() -> int:
     >>> tensorflow_threads() >= 1
     True
     """
-    return int(os.environ.get(_TENSORFLOW_THREADS) or len(os.sched_getaffinity(0)))
+    return int(os.environ.get(_TENSORFLOW_THREADS) or len(affinity()))
 
 
 def thread_settings(threads: int, pool: int, gpu: str, alone: bool) -> dict[str, str]:

@@ -11,7 +11,7 @@ import atexit
 import json
 import os
 import platform
-import selectors
+import queue
 import signal
 import subprocess
 import sys
@@ -24,6 +24,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
+
+from featx.machine import move_threads
+from featx.process import end_session
 
 from ..job_state import read_done
 from .cores import Claim, claim_cores, claim_gpu, gpu_names, share_of_cores, thread_settings
@@ -57,22 +60,52 @@ class _Worker:
         Its GPU, claimed until it ends: it keeps memory of the GPU between jobs.
     idle_since : float
         When its last job ended.
-    signalled : int
-        Last signal sent to it.
+    stop : int
+        What it was told last: 0 go on, 1 stop at the next checkpoint, 2 stop at once.
+    events : queue.Queue
+        What it has sent, read by a thread of its own: not every system can wait for several pipes.
     """
 
     process: subprocess.Popen[bytes]
     kind: _Kind
     gpu: Claim
     idle_since: float = 0.0
-    signalled: int = 0
-    heard: bytes = b""
+    stop: int = 0
+    events: queue.Queue[Event] = field(default_factory=queue.Queue)
 
-    def send(self, number: int) -> None:
-        """Send a signal once."""
-        if self.signalled != number:
-            self.signalled = number
-            self.process.send_signal(number)
+    def __post_init__(self) -> None:
+        self._listener = threading.Thread(target=self._listen, name="featx-events", daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        with _pipe(self.process.stdout) as pipe:
+            for line in pipe:
+                if line.endswith(b"\n"):  # a killed process may leave a part of one
+                    self.events.put(json.loads(line))
+
+    def event(self, seconds: float) -> Event | None:
+        """Wait for an event for this time, or, once the process has ended, for those that it had sent before."""
+        with suppress(queue.Empty):
+            return self.events.get(timeout=seconds)
+        if self.process.poll() is not None:
+            # A process that a library has forked may hold the pipe open after its worker has ended.
+            self._listener.join(seconds)
+            with suppress(queue.Empty):
+                return self.events.get_nowait()
+        return None
+
+    def tell(self, stop: int) -> None:
+        """Tell it to stop at its next checkpoint (1) or at once (2), once."""
+        if self.stop == stop:
+            return
+        self.stop = stop
+        if stop > 1:
+            self.process.kill()
+        elif hasattr(signal, "SIGKILL"):
+            self.process.send_signal(signal.SIGINT)
+        else:
+            # Windows cannot send it this signal; the end of its input interrupts it too.
+            _pipe(self.process.stdin).close()
 
     def end(self, seconds: float = _GRACE_SECONDS) -> int:
         """Close its input, wait for its end, and kill what it has left in its session; return its exit code."""
@@ -83,9 +116,8 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        _pipe(self.process.stdout).close()
+        end_session(self.process)
+        self._listener.join(_LOOK_SECONDS)
         self.gpu.release()
         return code
 
@@ -108,7 +140,7 @@ class _Workers:
             # One that starts takes the place of an idle one, so that there are never more than jobs at once.
             taken = found or next(iter(self.idle), None)
             self.idle = [worker for worker in self.idle if worker is not taken]
-        if taken is not None and not (found and _move(found.process.pid, cores)):
+        if taken is not None and not (found and move_threads(found.process.pid, cores)):
             taken.end()
             found = None
         worker = found or self.starter.submit(_start, kind, cores).result()
@@ -165,19 +197,7 @@ def _start(kind: _Kind, cores: set[int]) -> _Worker:
         env=thread_settings(threads, pool, "".join(gpu.names), alone),
         start_new_session=True,
     )
-    os.set_blocking(_pipe(process.stdout).fileno(), False)
     return _Worker(process, kind, gpu)
-
-
-def _move(pid: int, cores: set[int]) -> bool:
-    """Move all threads of a process to these cores; False if it has ended."""
-    try:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(int(thread.name), cores)
-    except OSError:
-        return False
-    return True
 
 
 def run_job(task: Task) -> Event:
@@ -214,7 +234,7 @@ def run_job(task: Task) -> Event:
         worker = workers.take((len(cores.names), pool, needs_gpu, alone), cores.cores)
         event = _follow(worker, task, watch)
         # Memory that a failed job leaves allocated must not affect the next job, nor an import that a signal has cut short.
-        code = workers.give_back(worker, keep=event["event"] == "done" and not worker.signalled)
+        code = workers.give_back(worker, keep=event["event"] == "done" and not worker.stop)
     finally:
         cores.release()
     return {**event, "executions": 1, **place, **({"code": code} if event["event"] == "died" else {})}
@@ -234,34 +254,18 @@ def _follow(worker: _Worker, task: Task, watch: Watch) -> Event:
         pipe.write(json.dumps(dict(task)).encode() + b"\n")
         pipe.flush()
     asked = None
-    with selectors.DefaultSelector() as selector:
-        selector.register(_pipe(worker.process.stdout), selectors.EVENT_READ)
-        while True:
-            selector.select(_LOOK_SECONDS)
-            for event in _read(worker):
-                return event
-            # A process that a library has forked may hold the pipe open after its worker has ended.
-            if worker.process.poll() is not None:
-                # One that was still starting has died of the signal.
-                return next(iter(_read(worker)), {"event": "interrupted" if asked else "died"})
-            stop = max(_told(watch), int(_workers().stopping))
-            if stop:
-                asked = asked or time.monotonic()
-                late = time.monotonic() - asked > float(task["grace"])
-                worker.send(signal.SIGKILL if stop > 1 or late else signal.SIGINT)
-
-
-def _read(worker: _Worker) -> list[Event]:
-    """Read the events that a worker has sent."""
-    try:
-        some = os.read(_pipe(worker.process.stdout).fileno(), 1 << 16)
-    except BlockingIOError:
-        return []
-    *lines, worker.heard = (worker.heard + some).split(b"\n")
-    if not some and worker.process.poll() is None:
-        # It has closed its output, and is about to end.
-        time.sleep(_LOOK_SECONDS / 5)
-    return [json.loads(line) for line in lines]
+    while True:
+        event = worker.event(_LOOK_SECONDS)
+        if event is not None:
+            return event
+        if worker.process.poll() is not None:
+            # One that was still starting has died of the signal.
+            return worker.event(_LOOK_SECONDS) or {"event": "interrupted" if asked else "died"}
+        stop = max(_told(watch), int(_workers().stopping))
+        if stop:
+            asked = asked or time.monotonic()
+            late = time.monotonic() - asked > float(task["grace"])
+            worker.tell(2 if stop > 1 or late else 1)
 
 
 def interrupt_workers() -> None:

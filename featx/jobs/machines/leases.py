@@ -24,7 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from featx.disks import this_system
+from featx.disks import open_flags, this_system
+from featx.process import began
 
 __all__ = ["BEAT", "EXPIRY", "Lease", "Watch", "hold_lease", "process_of"]
 
@@ -47,29 +48,23 @@ def process_of() -> dict[str, Any]:
     >>> process_of()["pid"] == os.getpid()
     True
     """
-    return {**_machine(), "pid": os.getpid(), "began": _began(os.getpid())}
+    return {**_machine(), "pid": os.getpid(), "began": began(os.getpid())}
 
 
 @cache
 def _machine() -> dict[str, str]:
     """Identify this machine since its start, and the container of this process on it."""
-    return {"host": platform.node(), "boot": f"{this_system()} {Path('/proc/self/ns/pid').readlink()}"}
-
-
-def _began(pid: int) -> str:
-    """When a process began, in ticks since the start of the machine; empty if it is gone or has ended."""
-    with suppress(OSError):
-        fields = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
-        return "" if fields[0] in "ZX" else fields[19]
-    return ""
+    try:
+        container = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        container = ""
+    return {"host": platform.node(), "boot": f"{this_system()} {container}"}
 
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
     """Tell whether the holder was a process of this machine that has ended."""
     same = all(holder.get(name) == value for name, value in _machine().items())
-    return same and _began(int(holder["pid"])) != holder["began"]
+    return same and began(int(holder["pid"])) != holder["began"]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -131,9 +126,9 @@ class Lease:
             data = json.dumps(text).encode().ljust(_BYTES) + b"\n"
             # Made once: a file that is gone was given back by another holder, which has done the work.
             flags = (os.O_CREAT if self._beat == 1 else 0) | (os.O_EXCL if new else 0)
-            handle = os.open(self.path, os.O_WRONLY | flags, 0o644)
+            handle = os.open(self.path, open_flags("O_WRONLY") | flags, 0o644)
             try:
-                os.pwrite(handle, data, 0)
+                os.write(handle, data)
                 os.ftruncate(handle, len(data))
             finally:
                 os.close(handle)

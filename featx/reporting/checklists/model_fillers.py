@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from featx.data import natural
 from featx.errors import listing
-from featx.natural_order import natural
 from featx.reporting.arm_facts import lineage_of, network_of, origin, searches_of, trainings
 
 from .checklist_facts import Answer, Facts, Filler, NotApplicable, counted

@@ -19,6 +19,8 @@ from featx.jobs.machines.cores import (
     thread_settings,
 )
 
+pytestmark = pytest.mark.linux
+
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

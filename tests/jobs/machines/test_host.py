@@ -83,6 +83,7 @@ def test_the_scheduler_s_lease_stops_the_job(
     assert "interrupted; the next run resumes" in (tmp_path / "jobs" / "slow" / "log.txt").read_text()
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(("name", "event"), [("swallowing", "interrupted"), ("swallowing whole", "done")])
 def test_a_swallowed_interruption_is_none_of_the_job_s_failures_and_its_worker_leaves(
     fake_worker: Path, make_task: Make, lease: Lease, name: str, event: str
