@@ -331,6 +331,8 @@ def _preprocessed(pixels: Any, mode: str) -> Any:
         return (pixels / 255.0 - mean) / deviation
     if mode == "caffe":
         return ops.flip(pixels, axis=-1) - np.asarray(_CAFFE_MEAN, "float32")
+    if mode == "lite":
+        return (pixels - 127.0) / 128.0
     return pixels
 
 

@@ -37,6 +37,8 @@ def outputs(model, pixels: np.ndarray) -> list[np.ndarray]:
 def reference_preprocessing(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
     """What the literature's code does to the pixels."""
     module, function = backbone.builder.split(":")
+    if backbone.family == "efficientnet_lite":
+        return (pixels - 127.0) / 128.0
     if backbone.name == "vgg_m":
         return pixels.astype("float32")
     if backbone.name.endswith(("_torch", "_torchvision")):  # timm, torchvision: ToTensor, then Normalize
