@@ -16,7 +16,8 @@ of the machine falls on all alike:
 All search the same 8 values of C over the same 10 inner splits and refit. Every fold's figures are added to
 ``folds.csv``, so that a long comparison can be run in pieces (``--sizes 976x4096 --folds 1 3 --only compare``);
 ``--only summary`` prints ratios and agreement of what is there. ``--only factors`` compares the Cholesky factorisation
-of the solvers with those of numpy and scipy.
+of the solvers with those of numpy and scipy. ``--only workers`` trains folds with one thread and with two, in turns, and
+says what more cores would give.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ from featx.stats import roc_auc
 from featx.svm.problems import FitProblem
 from featx.svm.search import search_cost
 from featx.svm.settings import SvmSettings
-from featx.svm.solvers.linalg import cholesky, cholesky_solve, one_blas_thread
-from featx.svm.solvers.solving import make_solver
+from featx.svm.solvers import rows
+from featx.svm.solvers.linalg import cholesky, cholesky_solve, in_threads, one_blas_thread
+from featx.svm.solvers.solving import folds_at_once, make_solver
 
 SIZES = ((976, 4096), (1279, 4096), (10015, 2048))
 GROWTH = (1000, 2000, 5000, 10_000, 20_000, 35_000, 100_000)
@@ -348,6 +350,82 @@ def factors(count: int) -> None:
             )
 
 
+def workers(features: np.ndarray, positive: np.ndarray, chosen: list[tuple], turns: int) -> None:
+    """Train folds side by side with one thread and with two, in turns; split the work of a fold for Amdahl's law.
+
+    On busy cores seconds say little, so the processor time of the busiest thread is compared too: that is how long the
+    work takes at least on free cores.
+    """
+    settings = SvmSettings.make({"preset": "default"})
+    largest = max(len(train) for train, _ in chosen)
+
+    def train(count: int, todo: list[tuple]) -> bytes:
+        solver = make_solver(features, "l2", settings, count, largest)
+
+        def one(fold: tuple) -> bytes:
+            images = fold[0]
+            splits = inner_splits(positive[images], splits=10)
+            (cost,) = search_cost(solver, positive[:, None], images, splits, settings).costs
+            return solver.fit(images, np.where(positive[images], 1.0, -1.0), cost).weights.tobytes()
+
+        return b"".join(in_threads(one, todo, count, folds_at_once([solver], largest, count)))
+
+    with one_blas_thread():
+        taken: dict[int, list[tuple[float, ...]]] = {1: [], 2: []}
+        results = set()
+        for count in (1, 2) * turns:
+            begun, before = (time.perf_counter(), time.process_time()), thread_times()
+            results.add(train(count, chosen))
+            busiest = max(now - before.get(name, 0.0) for name, now in thread_times().items())
+            taken[count].append((time.perf_counter() - begun[0], time.process_time() - begun[1], busiest))
+        share = parallel_share(lambda: train(1, chosen[:1]))
+    for count, turn in taken.items():
+        wall, cpu, busiest = (statistics.median(one[part] for one in turn) for part in range(3))
+        print(f"{count} threads: {wall:.1f} s, processor time {cpu:.1f} s, busiest thread {busiest:.1f} s")
+    faster = [
+        statistics.median(one[part] / two[part] for one, two in zip(taken[1], taken[2], strict=True))
+        for part in (0, 2)
+    ]
+    print(
+        f"{len(chosen)} folds of {largest} x {features.shape[1]}: two threads are {faster[0]:.2f} times as fast, "
+        f"{faster[1]:.2f} times by the busiest thread, {'the same' if len(results) == 1 else 'OTHER'} bytes"
+    )
+    for cores in (2, 16, 64):
+        within = max(cores // 10, 1)
+        one, ten = (1 / (1 - share + share / use) for use in (cores, within))
+        print(
+            f"{share:.0%} of a fold is in threads; Amdahl, {cores} cores: {one:.1f} times for one fold, "
+            f"{min(cores, 10) * ten:.1f} for ten side by side"
+        )
+
+
+def thread_times() -> dict[int, float]:
+    """Return the processor time of each thread, in seconds."""
+    idents = [one.ident for one in threading.enumerate() if one.ident]
+    return {ident: time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in idents}
+
+
+def parallel_share(work: Callable[[], object]) -> float:
+    """Measure which fraction of the processor time of some work is in tasks that threads share."""
+    inside, real = 0.0, rows.in_threads
+
+    def counted(task: Callable, items: object, count: int) -> list:
+        nonlocal inside
+        begun = time.thread_time()
+        try:
+            return real(task, items, count)
+        finally:
+            inside += time.thread_time() - begun
+
+    rows.in_threads = counted
+    try:
+        begun = time.thread_time()
+        work()
+        return inside / (time.thread_time() - begun)
+    finally:
+        rows.in_threads = real
+
+
 def _cpu_seconds(solve: Solve, whole: np.ndarray, right: np.ndarray) -> float:
     system, begun = whole.copy(), time.thread_time()
     solve(system, right)
@@ -413,7 +491,10 @@ def main() -> None:
         metavar=("MANIFEST", "STORE", "TASK"),
         help="stored features in place of drawn ones",
     )
-    parser.add_argument("--only", nargs="+", choices=(*PARTS, "factors", "one-memory"), default=PARTS)
+    parser.add_argument(
+        "--only", nargs="+", choices=(*PARTS, "factors", "one-memory", "workers"), default=PARTS
+    )
+    parser.add_argument("--turns", type=int, default=3, help="for --only workers")
     parser.add_argument("--preset", default="default", help="for --only one-memory and growth")
     parser.add_argument("--growth", default=",".join(map(str, GROWTH)))
     options = parser.parse_args()
@@ -430,6 +511,11 @@ def main() -> None:
                 compare(label, features, positive, options)
             if "agreement" in options.only:
                 agreement(label, features, positive)
+    if "workers" in options.only:
+        first, last = options.folds
+        for n, d in sizes if not options.store else [(0, 0)]:
+            features, positive = read_store(*options.store) if options.store else draw(n, d)
+            workers(features, positive, folds(positive)[first - 1 : last], options.turns)
     if "factors" in options.only:
         for count in FACTOR_SIZES:
             factors(count)

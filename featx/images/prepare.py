@@ -6,13 +6,14 @@ of the preparation are part of the recipe. `atlas` and `retina` are the preparat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from featx.errors import ConfigError
 from featx.images.decode import decode_image
@@ -20,6 +21,8 @@ from featx.images.decode import decode_image
 __all__ = ["PREPARATIONS", "Preparation", "load_image", "preparation_key", "prepare_image"]
 
 Box = tuple[float, float, float, float]
+Pixels = tuple[int, int, int, int]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 _FUZZ = 0.2
 _CENTRAL = 0.95
@@ -27,6 +30,9 @@ _WIDE = 1.2
 _SURROUND_FRACTION = 32
 _LIT = 10
 _LEAST_DISC = 0.8
+# Rows and columns that the blur reaches to each side, and those that are looked at together, px.
+_REACH = 2
+_STRIP = 16
 
 
 @dataclass(frozen=True)
@@ -62,24 +68,29 @@ def _central_square(image: Image.Image) -> Box:
 
 
 def _trimmed_centre(image: Image.Image) -> Box:
-    left, top, right, bottom = _without_black_border(np.asarray(image))
+    left, top, right, bottom = _without_black_border(image)
     across, down = (right - left) * (1 - _CENTRAL) / 2, (bottom - top) * (1 - _CENTRAL) / 2
     return (left + across, top + down, right - across, bottom - down)
 
 
-def _without_black_border(pixels: np.ndarray[Any, Any]) -> Box:
+def _without_black_border(image: Image.Image) -> Box:
     """Find the box that ImageMagick's ``-bordercolor black -border 1 -fuzz 20% -trim`` keeps.
 
     Rows and columns of the border are black: the distance of their colours from black is at most 20 % of the distance
     from black to white. Without the added black frame ImageMagick would trim the colour of the corner, which is skin if
     an image has no border.
     """
-    height, width, _ = pixels.shape
-    bright = (pixels.astype(np.int32) ** 2).sum(axis=2) > 3 * (255 * _FUZZ) ** 2
-    across, down = np.flatnonzero(bright.any(axis=0)), np.flatnonzero(bright.any(axis=1))
-    if across.size == 0:
-        return (0.0, 0.0, float(width), float(height))
-    return (float(across[0]), float(down[0]), float(across[-1] + 1), float(down[-1] + 1))
+    pixels, darkest = np.asarray(image), int(255 * _FUZZ)
+
+    def bright(left: int, top: int, right: int, bottom: int) -> Mask:
+        # A channel of twice the limit suffices, so that the squares fit into 16 bits.
+        part = np.minimum(pixels[top:bottom, left:right], 2 * darkest).astype(np.uint16)
+        part *= part
+        return np.asarray(part[..., 0] + part[..., 1] + part[..., 2] > 3 * darkest**2)
+
+    # A bright pixel has a channel above the brightest grey that is black.
+    box = _box_of(bright, _brighter_than(pixels, darkest), 1)
+    return tuple(map(float, box or (0, 0, *image.size)))  # type: ignore[return-value]
 
 
 def _lit_disc(image: Image.Image) -> Box:
@@ -91,14 +102,96 @@ def _lit_disc(image: Image.Image) -> Box:
     width, height = image.size
     if width <= _WIDE * height:
         return _central_square(image)
-    pixels = np.asarray(image.filter(ImageFilter.BLUR)).astype(np.int16)
+    pixels = np.asarray(image)
     columns = max(width // _SURROUND_FRACTION, 1)
-    surround = np.maximum(pixels[:, :columns].max(axis=(0, 1)), pixels[:, -columns:].max(axis=(0, 1)))
-    lit = (pixels > surround + _LIT).any(axis=2)
-    across, down = np.flatnonzero(lit.any(axis=0)), np.flatnonzero(lit.any(axis=1))
-    if across.size == 0 or min(across[-1] - across[0], down[-1] - down[0]) + 1 < _LEAST_DISC * height:
-        return _central_square(image)
-    return (float(across[0]), float(down[0]), float(across[-1] + 1), float(down[-1] + 1))
+    sides = [_blurred(pixels, 0, 0, columns, height), _blurred(pixels, width - columns, 0, width, height)]
+    limit = np.max([side.max(axis=(0, 1)) for side in sides], axis=0) + _LIT
+
+    def lit(left: int, top: int, right: int, bottom: int) -> Mask:
+        return np.asarray(_blurred(pixels, left, top, right, bottom) > limit)
+
+    # A blurred pixel is lit only if a pixel at most two rows and columns away is as bright.
+    outer = _widened(_brighter_than(pixels, limit), image.size)
+    box = _box_of(lit, outer, math.ceil(_LEAST_DISC * height))
+    return tuple(map(float, box)) if box else _central_square(image)  # type: ignore[return-value]
+
+
+def _brighter_than(pixels: np.ndarray[Any, Any], limits: Any) -> Pixels | None:
+    """Find a box that has every pixel with a channel above its limit; None if there is none."""
+    across = np.flatnonzero((pixels.max(axis=0) > limits).any(axis=1))
+    down = np.flatnonzero(pixels.reshape(len(pixels), -1).max(axis=1) > np.min(limits))
+    if across.size == 0:
+        return None
+    return int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1
+
+
+def _widened(box: Pixels | None, size: tuple[int, int]) -> Pixels | None:
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    return (
+        max(left - _REACH, 0),
+        max(top - _REACH, 0),
+        min(right + _REACH, size[0]),
+        min(bottom + _REACH, size[1]),
+    )
+
+
+def _box_of(mask: Callable[[int, int, int, int], Mask], outer: Pixels | None, least: int) -> Pixels | None:
+    """Find the bounding box of a mask that is true within `outer` only; None if a side is shorter than `least` px.
+
+    The mask, of pixels or of their channels, is computed in strips, from each side of the box until a strip has a true
+    pixel. For most images this is a small fraction of the pixels.
+    """
+    left, top, right, bottom = outer or (0, 0, 0, 0)
+    if min(right - left, bottom - top) < least:
+        return None
+
+    def columns(near: int, far: int) -> Mask:
+        return np.asarray(mask(near, top, far, bottom).any(axis=0).reshape(far - near, -1).any(axis=1))
+
+    def rows(near: int, far: int) -> Mask:
+        return np.asarray(mask(left, near, right, far).reshape(far - near, -1).any(axis=1))
+
+    first = _seek(left, right - least + 1, columns)
+    last = None if first is None else _seek(right, first + least - 1, columns)
+    if first is None or last is None:
+        return None
+    left, right = first, last
+    upper = _seek(top, bottom - least + 1, rows)
+    lower = None if upper is None else _seek(bottom, upper + least - 1, rows)
+    return None if upper is None or lower is None else (left, upper, right, lower)
+
+
+def _seek(start: int, stop: int, hits: Callable[[int, int], Mask]) -> int | None:
+    """Return the first hit on the way from one end to the other; None if there is none."""
+    step = _STRIP if start < stop else -_STRIP
+    for here in range(start, stop, step):
+        near, far = (here, min(here + step, stop)) if step > 0 else (max(here + step, stop), here)
+        found = np.flatnonzero(hits(near, far))
+        if found.size:
+            return near + int(found[0] if step > 0 else found[-1] + 1)
+    return None
+
+
+def _blurred(
+    pixels: np.ndarray[Any, Any], left: int, top: int, right: int, bottom: int
+) -> np.ndarray[Any, Any]:
+    """Blur a part of an image as Pillow's `ImageFilter.BLUR` blurs it within the whole image.
+
+    A pixel becomes the mean of the 16 pixels of the ring two rows and columns away. The two outer rows and columns of
+    the image stay as they are.
+    """
+    across, down = max(left - _REACH, 0), max(top - _REACH, 0)
+    part = pixels[down : bottom + _REACH, across : right + _REACH].astype(np.uint16)
+    if min(part.shape[:2]) > 2 * _REACH:
+        rows = part[:-4] + part[4:]
+        sides = part[1:-3] + part[2:-2] + part[3:-1]
+        ring = sides[:, :-4] + sides[:, 4:]
+        for place in range(5):
+            ring += rows[:, place : rows.shape[1] - 4 + place]
+        part[2:-2, 2:-2] = (ring + 8) >> 4
+    return part[top - down : bottom - down, left - across : right - across]
 
 
 PREPARATIONS: dict[str, Preparation] = {

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,8 @@ from featx.svm.inputs import (
 from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision
 from featx.svm.settings import SvmSettings, TrainSvmSettings
-from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.solvers.linalg import in_threads, one_blas_thread
+from featx.svm.solvers.solving import folds_at_once
 from featx.svm.subsets import asked_subsets, check_subset, draw_subset, refuse_trained_weights
 from featx.svm.svm_predictions import inner_predictions, plain_predictions, pooled_predictions
 from featx.svm.svm_records import (
@@ -515,13 +517,23 @@ def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) ->
         else make_shelf(work, stores, served)
     )
     shared = time.perf_counter() - begun
-    runs = []
-    for job in jobs:
+    lock = Lock()
+
+    def one(job: FoldJob) -> Run:
         run = run_fold(work, job, shelf, shared / len(jobs))
-        progress.say(f"{_called(run.record)}: {_auc_text(run)}, C {_costs_text(run)}")
-        progress.advance()
-        runs.append(run)
-    return runs
+        with lock:
+            progress.say(f"{_called(run.record)}: {_auc_text(run)}, C {_costs_text(run)}")
+            progress.advance()
+        return run
+
+    return in_threads(one, jobs, work.workers, _at_once(work, shelf, jobs))
+
+
+def _at_once(work: SvmWork, shelf: Shelf | FusedShelf, jobs: Sequence[FoldJob]) -> int:
+    if isinstance(shelf, FusedShelf):
+        return 1
+    rows = max(len(job.fold.train) for job in jobs) * max(one.views for one in shelf.candidates)
+    return folds_at_once([one.solver for one in shelf.candidates], rows, work.workers)
 
 
 def _auc_text(run: Run) -> str:

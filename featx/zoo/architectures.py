@@ -2,15 +2,17 @@
 
 In PyTorch, ResNet-50 has its strides in the 3x3 convolutions ("v1.5"), all networks pad evenly on both sides, and batch
 normalisation has another epsilon. Weights that were trained in PyTorch give the same features only in the same
-architecture. Layers have the names of timm's modules, so that they match the names in a state dict. VGG-M (Chatfield et
-al. 2014) and `tiny` are built here too.
+architecture. Layers have the names of timm's modules, so that they match the names in a state dict. EfficientNet-Lite,
+VGG-M (Chatfield et al. 2014) and `tiny` are built here too.
 
 This file imports Keras, so it is imported only when a network is built.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -22,6 +24,7 @@ __all__ = [
     "MeanImage",
     "PositionEmbedding",
     "efficientnet_b0",
+    "efficientnet_lite",
     "mobilenet_v2",
     "resnet50",
     "tiny",
@@ -66,6 +69,19 @@ _EFFICIENTNET_B0 = (
 _VIT_EPSILON = 1e-6
 
 
+@dataclass(frozen=True)
+class _Style:
+    """What networks of inverted residuals differ in beside their stages.
+
+    `even` is PyTorch's padding, the same on both sides; else strided layers pad as TensorFlow does.
+    """
+
+    activation: str
+    squeeze: bool = False
+    even: bool = True
+    epsilon: float = _EPSILON
+
+
 def resnet50(input_tensor: Any) -> keras.Model:
     """Build ResNet-50 with the strides in its 3x3 convolutions.
 
@@ -102,7 +118,7 @@ def mobilenet_v2(input_tensor: Any) -> keras.Model:
     keras.Model
         From the input behind `input_tensor` to the global average, shape (n, 1280).
     """
-    return _inverted(input_tensor, _MOBILENET_V2, "relu6", False, "mobilenet_v2")
+    return _inverted(input_tensor, _MOBILENET_V2, _Style("relu6"), "mobilenet_v2")
 
 
 def efficientnet_b0(input_tensor: Any) -> keras.Model:
@@ -113,20 +129,51 @@ def efficientnet_b0(input_tensor: Any) -> keras.Model:
     keras.Model
         From the input behind `input_tensor` to the global average, shape (n, 1280).
     """
-    return _inverted(input_tensor, _EFFICIENTNET_B0, "silu", True, "efficientnet_b0")
+    return _inverted(input_tensor, _EFFICIENTNET_B0, _Style("silu", squeeze=True), "efficientnet_b0")
+
+
+def efficientnet_lite(input_tensor: Any, width: float, depth: float) -> keras.Model:
+    """Build EfficientNet-Lite: no squeeze-and-excitation, ReLU6, a stem and a head of the same size in all variants.
+
+    The published weights were trained in TensorFlow, so it pads and normalises as TensorFlow does.
+
+    Parameters
+    ----------
+    width, depth : float
+        Factors of the channels and of the blocks of a stage. The first and the last stage have one block each.
+
+    Returns
+    -------
+    keras.Model
+        From the input behind `input_tensor` to the global average, shape (n, 1280).
+    """
+    last = len(_EFFICIENTNET_B0) - 1
+    stages = tuple(
+        (
+            blocks if stage in (0, last) else math.ceil(blocks * depth),
+            *shape,
+            _multiple_of_eight(channels * width),
+        )
+        for stage, (blocks, *shape, channels) in enumerate(_EFFICIENTNET_B0)
+    )
+    return _inverted(input_tensor, stages, _Style("relu6", even=False, epsilon=1e-3), "efficientnet_lite")
+
+
+def _multiple_of_eight(channels: float) -> int:
+    """Round to a multiple of 8 that is not more than 10 % smaller."""
+    near = max(8, int(channels + 4) // 8 * 8)
+    return near if near >= 0.9 * channels else near + 8
 
 
 def _inverted(
-    input_tensor: Any, stages: tuple[tuple[int, ...], ...], activation: str, squeeze: bool, name: str
+    input_tensor: Any, stages: tuple[tuple[int, ...], ...], style: _Style, name: str
 ) -> keras.Model:
-    x = _normal(_conv(input_tensor, 32, 3, 2, "conv_stem"), "bn1", activation)
+    x = _styled(_conv(input_tensor, 32, 3, 2, "conv_stem", style.even), "bn1", style)
     for stage, (blocks, kernel, stride, expansion, channels) in enumerate(stages):
         for block in range(blocks):
             step = stride if block == 0 else 1
-            x = _inverted_block(
-                x, kernel, step, expansion, channels, activation, squeeze, f"blocks.{stage}.{block}"
-            )
-    x = _normal(_conv(x, 1280, 1, 1, "conv_head"), "bn2", activation)
+            x = _inverted_block(x, kernel, step, expansion, channels, style, f"blocks.{stage}.{block}")
+    x = _styled(_conv(x, 1280, 1, 1, "conv_head"), "bn2", style)
     return _model(input_tensor, layers.GlobalAveragePooling2D(name="global_pool")(x), name)
 
 
@@ -136,19 +183,18 @@ def _inverted_block(
     stride: int,
     expansion: int,
     channels: int,
-    activation: str,
-    squeeze: bool,
+    style: _Style,
     name: str,
 ) -> Any:
     entry, width = x, x.shape[-1]
     norms = iter((f"{name}.bn1", f"{name}.bn2", f"{name}.bn3"))
     if expansion > 1:
-        x = _normal(_conv(x, width * expansion, 1, 1, f"{name}.conv_pw"), next(norms), activation)
-    x = _normal(_depthwise(x, kernel, stride, f"{name}.conv_dw"), next(norms), activation)
-    if squeeze:
+        x = _styled(_conv(x, width * expansion, 1, 1, f"{name}.conv_pw"), next(norms), style)
+    x = _styled(_depthwise(x, kernel, stride, f"{name}.conv_dw", style.even), next(norms), style)
+    if style.squeeze:
         x = _squeeze(x, width // 4, f"{name}.se")
     last = "conv_pwl" if expansion > 1 else "conv_pw"
-    x = _normal(_conv(x, channels, 1, 1, f"{name}.{last}"), next(norms))
+    x = _normal(_conv(x, channels, 1, 1, f"{name}.{last}"), next(norms), epsilon=style.epsilon)
     return layers.Add(name=f"{name}.add")([x, entry]) if stride == 1 and width == channels else x
 
 
@@ -159,27 +205,29 @@ def _squeeze(x: Any, width: int, name: str) -> Any:
     return layers.Multiply(name=f"{name}.gate")([x, gate])
 
 
-def _conv(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
-    x = _padded(x, kernel, stride, name)
-    return layers.Conv2D(filters, kernel, stride, _padding(stride), use_bias=False, name=name)(x)
+def _conv(x: Any, filters: int, kernel: int, stride: int, name: str, even: bool = True) -> Any:
+    x, padding = _padded(x, kernel, stride, name, even)
+    return layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
 
 
-def _depthwise(x: Any, kernel: int, stride: int, name: str) -> Any:
-    x = _padded(x, kernel, stride, name)
-    return layers.DepthwiseConv2D(kernel, stride, _padding(stride), use_bias=False, name=name)(x)
+def _depthwise(x: Any, kernel: int, stride: int, name: str, even: bool = True) -> Any:
+    x, padding = _padded(x, kernel, stride, name, even)
+    return layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=name)(x)
 
 
-def _padded(x: Any, kernel: int, stride: int, name: str) -> Any:
+def _padded(x: Any, kernel: int, stride: int, name: str, even: bool) -> tuple[Any, str]:
     """Pad evenly before strided layers, where the padding ``same`` of Keras would not be even."""
-    return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x) if stride > 1 and kernel > 1 else x
+    if stride == 1 or not even:
+        return x, "same"
+    return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x) if kernel > 1 else x, "valid"
 
 
-def _padding(stride: int) -> str:
-    return "valid" if stride > 1 else "same"
+def _styled(x: Any, name: str, style: _Style) -> Any:
+    return _normal(x, name, style.activation, style.epsilon)
 
 
-def _normal(x: Any, name: str, activation: _Activation | None = None) -> Any:
-    x = layers.BatchNormalization(momentum=0.9, epsilon=_EPSILON, name=name)(x)
+def _normal(x: Any, name: str, activation: _Activation | None = None, epsilon: float = _EPSILON) -> Any:
+    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
     return layers.Activation(activation, name=f"{name}.act")(x) if activation else x
 
 

@@ -34,6 +34,7 @@ _SERVER = "https://storage.googleapis.com/"
 # backbone, path on the server, local file name where it differs, MD5 or SHA-256 where Keras knows one
 _TABLE = """
 vgg16 tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5 - 64373286793e3c8b2b4e3219cbf3544b
+vgg16_conv tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 - 6d6bbae143d832006294945121d1f1fc
 vgg19 tensorflow/keras-applications/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels.h5 - cbe5617147190e668d6c5d5026f83318
 resnet50 tensorflow/keras-applications/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 - 4d473c1dd8becc155b73f8504c6f6626
 resnet101 tensorflow/keras-applications/resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5 - 88cf7a10940856eca736dc7b7e228a21
@@ -154,6 +155,7 @@ FAMILIES = {
     "densenet": "Huang et al. 2017, Densely connected convolutional networks, arXiv 1608.06993",
     "dinov2": "Oquab et al. 2024, DINOv2: learning robust visual features, arXiv 2304.07193",
     "efficientnet": "Tan & Le 2019, EfficientNet: rethinking model scaling, arXiv 1905.11946",
+    "efficientnet_lite": "Liu 2020, Higher accuracy on vision models with EfficientNet-Lite, TensorFlow Blog",
     "efficientnet_v2": "Tan & Le 2021, EfficientNetV2: smaller models and faster training, arXiv 2104.00298",
     "inception": "Szegedy et al. 2016, Rethinking the Inception architecture, arXiv 1512.00567",
     "inception_resnet": "Szegedy et al. 2017, Inception-v4, Inception-ResNet, arXiv 1602.07261",
@@ -193,6 +195,7 @@ class Backbone:
     preprocessing : str
         How RGB pixels from 0 to 255 are scaled before the network: ``tf`` (to -1..1), ``torch`` (to 0..1, then
         standardised with ImageNet's mean and standard deviation), ``caffe`` (BGR, ImageNet's mean subtracted),
+        ``lite`` (127 subtracted, divided by 128),
         ``none`` (the network contains its own scaling), ``mean`` (the mean image is a weight of the network).
     width : int
         Number of features of the penultimate layer.
@@ -281,6 +284,13 @@ def _torch(
     return Backbone(name, family, builder, 224, 32, preprocessing, width, parameters)
 
 
+def _lite(number: int, image_size: int, parameters: int, width: float, depth: float) -> Backbone:
+    """Make a row for an EfficientNet-Lite, for the weights of TensorFlow in timm's names."""
+    builder, arguments = "featx.zoo.architectures:efficientnet_lite", {"width": width, "depth": depth}
+    name, family = f"efficientnet_lite{number}", "efficientnet_lite"
+    return Backbone(name, family, builder, image_size, 32, "lite", 1280, parameters, arguments=arguments)
+
+
 def _vit(
     name: str, preprocessing: str, width: int, parameters: int, blocks: int, heads: int, patch: int
 ) -> Backbone:
@@ -315,6 +325,7 @@ _ROWS = (
     Backbone("tiny", "tiny", "featx.zoo.architectures:tiny", 64, 16, "tf", 128, 92_976),
     Backbone("vgg_m", "vgg_m", "featx.zoo.architectures:vgg_m", 224, 51, "mean", 4096, 98_962_048, "fc2"),
     _app("vgg16", "vgg", "VGG16", 224, 32, "caffe", 4096, 134_260_544, "fc2"),
+    _app("vgg16_conv", "vgg", "VGG16", 224, 32, "caffe", 512, 14_714_688),
     _app("vgg16_torch", "vgg", "VGG16", 224, 32, "torch", 4096, 134_260_544, "fc2"),
     _app("vgg19", "vgg", "VGG19", 224, 32, "caffe", 4096, 139_570_240, "fc2"),
     _app("resnet50", "resnet", "ResNet50", 224, 32, "caffe", 2048, 23_587_712),
@@ -398,6 +409,11 @@ _ROWS = (
     _app("efficientnet_b5", "efficientnet", "EfficientNetB5", 456, 32, "none", 2048, 28_513_527),
     _app("efficientnet_b6", "efficientnet", "EfficientNetB6", 528, 32, "none", 2304, 40_960_143),
     _app("efficientnet_b7", "efficientnet", "EfficientNetB7", 600, 32, "none", 2560, 64_097_687),
+    _lite(0, 224, 3_413_024, 1.0, 1.0),
+    _lite(1, 240, 4_189_344, 1.0, 1.1),
+    _lite(2, 260, 4_869_168, 1.1, 1.2),
+    _lite(3, 280, 6_992_768, 1.2, 1.4),
+    _lite(4, 300, 11_837_936, 1.4, 1.8),
     _app("efficientnet_v2_b0", "efficientnet_v2", "EfficientNetV2B0", 224, 32, "none", 1280, 5_919_312),
     _app("efficientnet_v2_b1", "efficientnet_v2", "EfficientNetV2B1", 240, 32, "none", 1280, 6_931_124),
     _app("efficientnet_v2_b2", "efficientnet_v2", "EfficientNetV2B2", 260, 32, "none", 1408, 8_769_374),

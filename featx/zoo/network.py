@@ -133,7 +133,7 @@ def build_network(
     if backbone.is_own:
         return _own_network(backbone, weights, layers, pool, size)
     names = tuple(layers) or (backbone.layer,)
-    whole = _whole(backbone, size)
+    whole = _whole(backbone, size, names)
     outputs = [_float32(_feature(whole, backbone, name, pool)) for name in names]
     model = _named(whole, outputs, backbone)
     _set_weights(whole, model, weights, backbone)
@@ -289,8 +289,11 @@ def check_pool(pool: str) -> None:
         raise BackboneError(f"the 'pool' parameter must be one of {', '.join(POOLS)}. Got {pool!r} instead.")
 
 
-def _whole(backbone: Backbone, size: int) -> keras.Model:
-    """Build the whole architecture on top of its preprocessing."""
+def _whole(backbone: Backbone, size: int, names: tuple[str, ...] = ()) -> keras.Model:
+    """Build the whole architecture on top of its preprocessing.
+
+    If only blocks of a VGG are needed, its dense layers are left out, which have nine tenths of its weights.
+    """
     import keras
 
     if keras.config.image_data_format() != "channels_last":
@@ -303,7 +306,7 @@ def _whole(backbone: Backbone, size: int) -> keras.Model:
     prepared = _preprocessed(inputs, backbone.preprocessing)
     options: dict[str, Any] = dict(backbone.arguments)
     if module == "keras.applications":
-        top = backbone.layer == "fc2"
+        top = backbone.layer == "fc2" and not (names and all(name.startswith("block") for name in names))
         options |= {"include_top": top, "weights": None, "input_shape": (size, size, 3)}
         options |= {} if top else {"pooling": "avg"}
     model: keras.Model = build(input_tensor=prepared, **options)
@@ -320,6 +323,8 @@ def _preprocessed(pixels: Any, mode: str) -> Any:
         return (pixels / 255.0 - mean) / deviation
     if mode == "caffe":
         return ops.flip(pixels, axis=-1) - np.asarray(_CAFFE_MEAN, "float32")
+    if mode == "lite":
+        return (pixels - 127.0) / 128.0
     return pixels
 
 

@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from featx.errors import ConfigError, ImageError
 from featx.images.prepare import PREPARATIONS, load_image, preparation_key, prepare_image
@@ -92,6 +92,40 @@ def test_retina_finds_the_disc() -> None:
 )
 def test_retina_else_takes_the_central_square(pixels: np.ndarray) -> None:
     assert box(pixels, "retina") == box(pixels, "center-square")
+
+
+def bounds(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    down, across = np.nonzero(mask)
+    return (across.min(), down.min(), across.max() + 1, down.max() + 1) if len(down) else None
+
+
+def noisy_disc(seed: int, height: int, width: int) -> np.ndarray:
+    """A disc of any colour and size, with noise of any strength, from none to noise alone."""
+    rng = np.random.default_rng(seed)
+    radius, centre = int(rng.uniform(0, 0.7) * height), (height // 2, int(rng.uniform(0.3, 0.7) * width))
+    pixels = (disc(height, width, radius, centre) > 0) * rng.integers(5, 256, 3)
+    noise = rng.normal(0, rng.choice([0, 3, 20, 80]), pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 90))
+def test_boxes_are_those_of_the_mask_of_the_whole_image(seed: int, height: int, width: int) -> None:
+    pixels = noisy_disc(seed, height, width)
+    bright = (pixels.astype(int) ** 2).sum(axis=2) > 3 * 51**2
+    left, top, right, bottom = bounds(bright) or (0, 0, width, height)
+    across, down = 0.025 * (right - left), 0.025 * (bottom - top)
+    assert box(pixels, "atlas") == pytest.approx(
+        (left + across, top + down, right - across, bottom - down), abs=1e-9
+    )
+
+    blurred = np.asarray(Image.fromarray(pixels).filter(ImageFilter.BLUR)).astype(int)
+    outer = max(width // 32, 1)
+    surround = np.maximum(blurred[:, :outer].max(axis=(0, 1)), blurred[:, -outer:].max(axis=(0, 1)))
+    found = bounds((blurred > surround + 10).any(axis=2))
+    wide = width > 1.2 * height and found is not None
+    wide = wide and min(found[2] - found[0], found[3] - found[1]) >= 0.8 * height  # type: ignore[index]
+    assert box(pixels, "retina") == (found if wide else box(pixels, "center-square"))
 
 
 def test_center_square() -> None:

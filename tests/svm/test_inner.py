@@ -168,7 +168,7 @@ def test_inner_folds_share_no_group_and_are_scored_unseen(
 
     monkeypatch.setattr(inner, "FitProblem", spy)
     # With "stratified" the search ignores groups; inner scores, for thresholds and calibrations, never do.
-    options = _options(tmp_path, inner="stratified")
+    options = _options(tmp_path, inner="stratified", workers=1)  # one fold after the other
     runs = train_svm(manifest, features=[store], output=tmp_path / "runs", **options)
     assert len(jobs) == 10
     for run, own in zip(runs, (jobs[:5], jobs[5:]), strict=True):

@@ -169,9 +169,13 @@ def test_missing_groups_and_doubtful_labels_stand_in_the_record(
     assert not (tmp_path / "strict").exists()
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_same_bytes_for_any_number_of_workers(small: tuple[Path, Path], tmp_path: Path, preset: str) -> None:
-    manifest, store = small
+# 60 training rows: in the weights if there are 20 columns, on a Gram matrix if there are 40.
+@pytest.mark.parametrize(("preset", "width"), [("default", 20), ("default", 40), ("paper", 40)])
+def test_same_bytes_for_any_number_of_workers(
+    make: Make, relu_features: Draw, tmp_path: Path, preset: str, width: int
+) -> None:
+    features, positive = relu_features(120, width, signal=6.0)
+    manifest, store = make(features, _labels(positive))
     for workers in (1, 2, 5):
         train_svm(
             manifest,

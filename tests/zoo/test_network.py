@@ -37,6 +37,8 @@ def outputs(model, pixels: np.ndarray) -> list[np.ndarray]:
 def reference_preprocessing(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
     """What the literature's code does to the pixels."""
     module, function = backbone.builder.split(":")
+    if backbone.family == "efficientnet_lite":
+        return (pixels - 127.0) / 128.0
     if backbone.name == "vgg_m":
         return pixels.astype("float32")
     if backbone.name.endswith(("_torch", "_torchvision")):  # timm, torchvision: ToTensor, then Normalize
@@ -292,3 +294,25 @@ def test_layers_behind_the_features_are_let_go(monkeypatch):
     gc.collect()
     assert kept[0]() is None
     assert layer_names(network.model)["block2_relu"].output.shape[-1] == 32
+
+
+@pytest.mark.slow
+def test_blocks_of_vgg_are_built_without_its_dense_layers(monkeypatch, images):
+    from featx.zoo import network as module
+
+    backbone, pixels = find_backbone("vgg16"), images(32)
+    names: list[str] = []
+    whole = module._whole
+
+    def remembered(*given):
+        model = whole(*given)
+        names.extend(layer.name for layer in model.layers)
+        return model
+
+    monkeypatch.setattr(module, "_whole", remembered)
+    found = build_network(backbone, random_weights(backbone), layers=["block5_pool"], image_size=32)
+    assert "block5_pool" in names
+    assert not {"flatten", "fc1", "fc2"}.intersection(names)
+    both = build_network(backbone, random_weights(backbone), layers=["block5_pool", "fc1"], image_size=32)
+    assert {"fc1", "fc2"} <= set(names)
+    np.testing.assert_array_equal(outputs(found.model, pixels)[0], outputs(both.model, pixels)[0])

@@ -8,7 +8,9 @@ their address.
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -24,6 +26,8 @@ __all__ = [
     "cholesky",
     "cholesky_solve",
     "in_threads",
+    "lower_cholesky",
+    "lower_solve",
     "one_blas_thread",
     "packed_cholesky",
     "packed_size",
@@ -34,12 +38,15 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 
+Singles = npt.NDArray[np.float32]
+
+
 _POINTER = ctypes.c_void_p
 
 
 # dpotrf(uplo, n, a, lda, info), dpotrs(uplo, n, nrhs, a, lda, b, ldb, info),
-# dpftrf(transr, uplo, n, a, info), dpftrs(transr, uplo, n, nrhs, a, b, ldb, info)
-_ARGUMENTS = {"dpotrf": 5, "dpotrs": 8, "dpftrf": 5, "dpftrs": 8}
+# dpftrf(transr, uplo, n, a, info), dpftrs(transr, uplo, n, nrhs, a, b, ldb, info); spotrs as dpotrs
+_ARGUMENTS = {"dpotrf": 5, "dpotrs": 8, "spotrs": 8, "dpftrf": 5, "dpftrs": 8}
 
 
 INDEFINITE = (
@@ -63,14 +70,14 @@ def _routine(name: str) -> Any:
     return ctypes.CFUNCTYPE(None, *[_POINTER] * _ARGUMENTS[name])(address)
 
 
-def _call(name: str, *arguments: str | int | Floats) -> int:
+def _call(name: str, *arguments: str | int | Floats | Singles) -> int:
     """Call a routine and return its last argument, the status."""
     status = ctypes.c_int(0)
     _routine(name)(*[_reference(one) for one in arguments], ctypes.byref(status))
     return status.value
 
 
-def _reference(one: str | int | Floats) -> Any:
+def _reference(one: str | int | Floats | Singles) -> Any:
     if isinstance(one, str):
         return one.encode()
     # The address of the array; a pointer object would keep the array in memory until garbage collection.
@@ -126,6 +133,28 @@ def cholesky_solve(factor: Floats, right: Floats) -> Floats:
     if solution.size:
         _call("dpotrs", "U", len(factor), solution.shape[1], factor, len(factor), solution, len(factor))
     return solution
+
+
+def lower_cholesky(system: Floats) -> bool:
+    """Factorise a symmetric matrix in Fortran order in place; return whether it is positive definite.
+
+    Only the lower triangle is read, and overwritten by the factor.
+    """
+    return not _call("dpotrf", "L", len(system), system, len(system))
+
+
+def lower_solve(factor: Singles, right: Singles) -> Singles:
+    """Solve ``L L' x = right`` in single precision, for a factor in the lower triangle of an array in Fortran order.
+
+    Examples
+    --------
+    >>> lower_solve(np.asfortranarray([[2.0]], np.float32), np.asarray([[8.0]], np.float32)).tolist()
+    [[2.0]]
+    """
+    solution = np.array(right, dtype=np.float32, order="F")
+    count, columns = solution.shape
+    _call("spotrs", "L", count, columns, factor, count, solution, count)
+    return np.ascontiguousarray(solution)
 
 
 def packed_cholesky(matrix: Floats) -> None:
@@ -268,8 +297,23 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> list[_Result]:
-    """Apply a function to items in threads.
+def in_threads(
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    workers: int,
+    at_once: int | None = None,
+) -> list[_Result]:
+    """Apply a function to items in threads; the calling thread is one of them.
+
+    Calls within calls share the threads: one that finds none free does its work alone. So there are never more than
+    `workers` at work, and those that have no fold left help with the splits of others.
+
+    Parameters
+    ----------
+    workers : int
+        Number of threads, shared with calls from within `work` that have the same number.
+    at_once : int, optional
+        Most items at once; by default `workers`.
 
     Examples
     --------
@@ -277,10 +321,34 @@ def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], workers
     [1, 2]
     """
     jobs = list(items)
-    if workers == 1 or len(jobs) < 2:
+    helpers = min(workers, at_once or workers, len(jobs)) - 1
+    if helpers < 1:
         return [work(item) for item in jobs]
-    from joblib import Parallel, delayed
+    waiting, results = deque(enumerate(jobs)), dict[int, _Result]()
 
-    return list(
-        Parallel(n_jobs=min(workers, len(jobs)), backend="threading")(delayed(work)(job) for job in jobs)
-    )
+    def help_out() -> None:
+        try:
+            while True:
+                try:
+                    number, item = waiting.popleft()
+                except IndexError:
+                    return
+                results[number] = work(item)
+        except BaseException:
+            waiting.clear()
+            raise
+
+    futures = [_threads(workers).submit(help_out) for _ in range(helpers)]
+    try:
+        help_out()
+    finally:
+        begun = [future for future in futures if not future.cancel()]
+        wait(begun)
+    for future in begun:
+        future.result()
+    return [results[number] for number in range(len(jobs))]
+
+
+@cache
+def _threads(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers - 1, thread_name_prefix="featx-svm")

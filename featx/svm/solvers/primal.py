@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.lapack import dpotrf, spotrs
 
 from featx.errors import TrainingError
-from featx.svm.solvers.linalg import PackedSystem
+from featx.svm.solvers.linalg import PackedSystem, lower_cholesky, lower_solve
 from featx.svm.solvers.rows import InnerProducts, Rows
 
 __all__ = [
@@ -129,8 +128,8 @@ class ConjugateGradients:
         return solution.astype(np.float64) * scale, used
 
     def _precondition(self, vectors: Singles) -> Singles:
-        solved, _ = spotrs(self._factor, vectors, lower=1)
-        return np.ascontiguousarray(solved)
+        assert self._factor is not None
+        return lower_solve(self._factor, vectors)
 
 
 def _column_dots(first: Singles, second: Singles) -> Floats:
@@ -146,9 +145,8 @@ def _factorised(gram: Singles, factor: float, penalty: Floats) -> Singles:
         diagonal = hessian.reshape(-1, order="F")[:: len(hessian) + 1]
         largest = float(diagonal.max())
         diagonal += penalty + ridge * largest
-        lower, failed = dpotrf(hessian, lower=1, clean=0, overwrite_a=1)
-        if not failed and np.isfinite(lower.diagonal()).all():
-            return np.asarray(lower, dtype=np.float32, order="F")
+        if lower_cholesky(hessian) and np.isfinite(hessian.diagonal()).all():
+            return np.asarray(hessian, dtype=np.float32, order="F")
         ridge = _FIRST_RIDGE * 10.0**attempt
     raise TrainingError(
         "the Hessian is not positive definite in working precision; scale the features, for example with --scaling l2"

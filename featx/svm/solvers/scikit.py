@@ -18,7 +18,7 @@ from featx.svm.problems import MEASURES, Curve, Decision, FitProblem, Floats, In
 from featx.svm.scaling import Scaler, fit_scaler
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers.gram import Path, hinge_path, squared_hinge_path, violation
-from featx.svm.solvers.linalg import in_threads
+from featx.svm.solvers.linalg import in_threads, one_blas_thread
 
 __all__ = ["LinearSVM", "ScikitSolver"]
 
@@ -186,9 +186,11 @@ class LinearSVM(LinearClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "another class"
             )
         columns = [1] if len(self.classes_) == 2 else range(len(self.classes_))
-        gram = rows @ rows.T
-        paths = [self._path(gram, np.where(targets == self.classes_[k], 1.0, -1.0), weights) for k in columns]
-        self.coef_ = np.stack([rows.T @ path.coefficients[:, 0] for path in paths])
+        with one_blas_thread():  # several threads take longer for small systems, and far longer on busy cores
+            gram = rows @ rows.T
+            labels = [np.where(targets == self.classes_[k], 1.0, -1.0) for k in columns]
+            paths = [self._path(gram, one, weights) for one in labels]
+            self.coef_ = np.stack([rows.T @ path.coefficients[:, 0] for path in paths])
         self.intercept_ = np.array([path.intercepts[0] for path in paths])
         self.n_iter_ = int(max(path.iterations[0] for path in paths))
         self.residual_ = float(max(path.residuals[0] for path in paths))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featx.machine import give_back_freed, require_memory
+from featx.machine import available_memory, give_back_freed, require_memory
 from featx.svm.problems import (
     MEASURES,
     Curve,
@@ -30,7 +30,7 @@ from featx.svm.solvers.primal import ProblemBatch, primal_path
 from featx.svm.solvers.rows import Rows
 from featx.svm.solvers.scikit import ScikitSolver
 
-__all__ = ["GramSolver", "PrimalSolver", "gram_matrix", "make_solver"]
+__all__ = ["GramSolver", "PrimalSolver", "folds_at_once", "gram_matrix", "make_solver"]
 
 
 # Rows converted to double precision at a time.
@@ -247,8 +247,27 @@ class _Solved:
     weights: Floats | None
 
 
+def folds_at_once(solvers: Sequence[Solver], rows: int, workers: int) -> int:
+    """Return how many folds can be trained side by side, by kind of solver and free memory.
+
+    Solvers on a Gram matrix are given one fold after the other: they work on all splits of it at once, and its matrix
+    serves other folds.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of the largest training set.
+    """
+    if not all(isinstance(one, PrimalSolver) for one in solvers):
+        return 1
+    needed: int = sum(one.memory(rows) for one in solvers if isinstance(one, PrimalSolver))
+    return max(1, min(workers, available_memory() // (2 * needed)))
+
+
 class PrimalSolver:
     """Solves squared hinge in the weights (primal).
+
+    Several threads can use one solver.
 
     Parameters
     ----------
@@ -264,6 +283,17 @@ class PrimalSolver:
         self._settings = settings
         self._workers = workers
         self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+
+    def memory(self, rows: int) -> int:
+        """Estimate the most bytes for training on so many rows, beside the features.
+
+        A copy of the rows (three if the scaling is fitted), the Hessian and its factor, and inner products of the rows
+        inside the margin with a linear system for each thread.
+        """
+        width = int(self._features.shape[1])
+        copies = 1 if self._scaling in ROWWISE else 3
+        inside = min(rows, int(1.2 * width))
+        return 4 * copies * rows * width + 20 * width**2 + 4 * (self._workers + 2) * inside**2
 
     def curves(self, jobs: Sequence[FitProblem], costs: Sequence[float]) -> list[Curve]:
         """Solve every problem for every C."""

@@ -66,8 +66,9 @@ def layer_names(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return {names[id(layer)]: layer for layer in model.layers}
 
 
-# The classifier on top of a network of `keras.applications` has at most this many layers with weights.
+# The classifier on top of a network of `keras.applications` has at most this many layers with weights; VGG's has three.
 _TOP_LAYERS = 2
+_TOP_LAYERS_VGG = 3
 
 
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -100,7 +101,7 @@ def fill(whole: keras.Model, network: keras.Model, contents: Contents, backbone:
         # The number of weights of dense layers after a map, and of position embeddings, depends on the input size.
         hint = f"at {side} px its shapes differ from those at its default of {backbone.image_size} px"
         raise WeightsError(f"{error}; {hint}: omit --image-size, or give an earlier --layer") from error
-    if spare > _TOP_LAYERS:
+    if spare > (_TOP_LAYERS_VGG if backbone.family == "vgg" else _TOP_LAYERS):
         raise _wrong(contents, backbone, f"it has {spare} more layers than {backbone.name}")
     for slot in wanted:
         arrays = _mended(slot, found[slot.key].arrays, backbone)
@@ -270,7 +271,7 @@ def _wrong(contents: Contents, backbone: Backbone, why: str) -> WeightsError:
 def _likely(contents: Contents) -> str:
     """Return the names of backbones with as many weights as the file, with or without a classifier on top."""
     counts = {contents.parameters}
-    for top in range(1, _TOP_LAYERS + 1):
+    for top in range(1, _TOP_LAYERS_VGG + 1):
         kept = contents.layers[:-top]
         counts.add(sum(array.size for layer in kept for array in layer.arrays))
     return " or ".join(row.name for row in list_backbones() if row.parameters in counts)

@@ -292,6 +292,7 @@ _VIT_NAMES = (
 _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "convnext_tiny": _CONVNEXT_NAMES,
     "efficientnet_b0_torch": tuple(_torchvision_efficientnet((1, 2, 2, 3, 3, 4, 1))),
+    **{f"efficientnet_lite{number}": () for number in range(5)},
     "mobilenet_v2_torch": tuple(_torchvision_inverted((1, 2, 3, 4, 3, 3, 1))),
     "resnet50_torch": (),
     "vgg16_torch": _VGG16_NAMES,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import TrainingError
-from featx.svm.solvers.linalg import PackedSystem, packed_size
+from featx.svm.solvers.linalg import PackedSystem, in_threads, lower_cholesky, lower_solve, packed_size
 
 
 @given(count=st.integers(1, 40), step=st.integers(1, 41), columns=st.integers(1, 3), seed=st.integers(0, 99))
@@ -32,3 +35,52 @@ def test_what_is_not_positive_definite_is_told() -> None:
     system.put(0, np.array([[1.0, 0, 0], [2.0, 1.0, 0], [0.0, 0.0, 1.0]]))
     with pytest.raises(TrainingError, match="not positive definite in working precision"):
         system.solve(np.ones((3, 1)))
+
+
+def test_single_precision_solutions_are_those_of_the_square() -> None:
+    rng = np.random.default_rng(1)
+    root, right = rng.normal(size=(30, 20)), rng.normal(size=(20, 3)).astype(np.float32)
+    square = np.asfortranarray(root.T @ root + np.eye(20))
+    wanted = np.linalg.solve(square, right)
+    lower = square.copy(order="F")
+    assert lower_cholesky(lower)
+    np.testing.assert_allclose(lower_solve(lower.astype(np.float32, order="F"), right), wanted, rtol=1e-3)
+    assert not lower_cholesky(np.asfortranarray(-square))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_threads_are_shared_by_calls_within_calls(workers: int) -> None:
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def leaf(value: int) -> int:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.002)
+        with lock:
+            busy -= 1
+        return value
+
+    def branch(first: int) -> list[int]:
+        return in_threads(leaf, range(10 * first, 10 * first + 6), workers)
+
+    found = in_threads(branch, range(4), workers, at_once=2)
+    assert found == [list(range(10 * first, 10 * first + 6)) for first in range(4)]
+    assert most <= workers
+    assert (most > 1) == (workers > 1)
+
+
+@pytest.mark.parametrize("bad", [0, 5])
+def test_an_error_in_a_thread_ends_the_work(bad: int) -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == bad:
+            raise TrainingError("no")
+        time.sleep(0.001)
+        done.append(item)
+
+    with pytest.raises(TrainingError, match="no"):
+        in_threads(work, range(500), 3)
+    assert len(done) < 400

@@ -76,3 +76,17 @@ def test_three_classes_are_one_against_the_rest(relu_features) -> None:
 def test_bad_parameters_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LinearSVM(**options).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_fitting_uses_one_blas_thread_and_then_those_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def blas() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    seen, path = [], LinearSVM._path
+    monkeypatch.setattr(LinearSVM, "_path", lambda self, *given: seen.append(blas()) or path(self, *given))
+    with threadpool_limits(limits=2, user_api="blas"):
+        LinearSVM().fit([[0.0], [1.0]], [0, 1])
+        assert blas() == {2}
+    assert seen == [{1}]

@@ -9,7 +9,8 @@ from featx import machine as memory
 from featx.errors import ConfigError
 from featx.svm.problems import FitProblem
 from featx.svm.settings import SvmSettings
-from featx.svm.solvers.solving import GramSolver, PrimalSolver, make_solver
+from featx.svm.solvers import solving
+from featx.svm.solvers.solving import GramSolver, PrimalSolver, folds_at_once, make_solver
 
 
 def test_the_choice_of_solver_goes_by_rows_and_columns(relu_features) -> None:
@@ -39,3 +40,17 @@ def test_what_all_workers_take_together_is_asked_for_before_work_begins(
     # The shared matrix is there now.
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 8 * gram)
     assert len(solver.curves(jobs, [1.0])) == 6
+
+
+def test_folds_side_by_side_fit_into_half_of_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch, relu_features
+) -> None:
+    features, _ = relu_features(100, 20)
+    primal = make_solver(features, "l2", SvmSettings(), 4)
+    assert isinstance(primal, PrimalSolver)
+    for folds, memories in ((4, 100), (3, 7), (1, 2), (1, 1)):
+        free = memories * primal.memory(100)
+        monkeypatch.setattr(solving, "available_memory", lambda free=free: free)
+        assert folds_at_once([primal], 100, 4) == folds
+    gram = make_solver(features, "l2", SvmSettings(), 4, rows=20)
+    assert folds_at_once([primal, gram], 100, 4) == 1

@@ -10,7 +10,8 @@ import pytest
 
 from featx.errors import WeightsError
 from featx.zoo.backbones import find_backbone
-from featx.zoo.formats.matching import snake_case
+from featx.zoo.formats.contents import Contents, StoredLayer
+from featx.zoo.formats.matching import fill, snake_case
 from featx.zoo.network import build_backbone, build_network, save_backbone
 from featx.zoo.weights import resolve_weights
 
@@ -62,6 +63,25 @@ def test_files_of_keras_give_the_features_of_keras(name, function, tmp_path, ima
         np.testing.assert_allclose(
             found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max(), err_msg=file.name
         )
+
+
+@pytest.mark.parametrize("dense", [0, 3, 4])
+def test_vgg_without_its_dense_layers_takes_files_with_all_three_of_them(tmp_path, dense):
+    backbone = find_backbone("vgg16_conv")
+    model = build_backbone(backbone, resolve_weights("random", backbone)[0], image_size=32)
+    layers = [
+        StoredLayer(layer.name, tuple(np.full(weight.shape, 0.5, "float32") for weight in layer.weights))
+        for layer in model.layers
+        if layer.weights
+    ]
+    top = [StoredLayer(f"fc{number}", (np.ones((2, 2)),)) for number in range(dense)]
+    contents = Contents(tmp_path / "vgg16.h5", "legacy", (*layers, *top))
+    if dense > 3:
+        with pytest.raises(WeightsError, match="it has 4 more layers than vgg16_conv"):
+            fill(model, model, contents, backbone)
+    else:
+        fill(model, model, contents, backbone)
+        assert np.all(model.get_layer("block5_conv3").get_weights()[0] == 0.5)
 
 
 @pytest.mark.slow
