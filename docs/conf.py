@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from importlib import import_module
@@ -54,6 +55,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1_000_000,
     "write_computation_times": False,
     "image_srcset": ["2x"],
+    "within_subsection_order": "FileNameSortKey",
 }
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -86,7 +88,7 @@ BESIDE = {
     "README": "index",
     "benchmarks/README": "benchmarks",
 }
-ROOMS = ("data", "images", "features", "zoo", "finetuning", "svm", "stats", "external", "reporting", "deploy", "study")
+ROOMS = ("data", "images", "features", "zoo", "svm", "stats", "external", "reporting")
 
 
 def links_inside(text: str) -> str:
@@ -97,19 +99,31 @@ def links_inside(text: str) -> str:
 
 
 def write_api_page() -> None:
-    """List the public names of the package and of the faces of its rooms."""
-    lines = ["Python API", "==========", "", "The names that ``import featx`` offers. `featx.errors` has all errors.", ""]
+    """List the public names of the package, and of its rooms the classes and the functions with an example."""
+    lines = [
+        "Python API",
+        "==========",
+        "",
+        "The names that ``import featx`` offers, then those of the rooms that are useful in notebooks.",
+        "",
+    ]
     lines += _names("featx", [name for name in featx.__all__ if name != "__version__"])
     for room in ROOMS:
         module = import_module(f"featx.{room}")
-        first = (module.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        public = [name for name in module.__all__ if name not in featx.__all__ and callable(getattr(module, name))]
-        lines += [f"featx.{room}", "-" * (len(room) + 6), "", first, "", *_names(f"featx.{room}", public)]
+        first = " ".join((module.__doc__ or "").split("\n\n")[0].split())
+        names = [
+            name for name in module.__all__ if name not in featx.__all__ and _shown(getattr(module, name))
+        ]
+        lines += [f"featx.{room}", "-" * (len(room) + 6), "", first, "", *_names(f"featx.{room}", names)]
     page = DOCS / "api" / "index.rst"
     page.parent.mkdir(exist_ok=True)
     text = "\n".join(lines)
     if not page.exists() or page.read_text(encoding="utf-8") != text:
         page.write_text(text, encoding="utf-8")
+
+
+def _shown(what: object) -> bool:
+    return inspect.isclass(what) or (callable(what) and ">>>" in (what.__doc__ or ""))
 
 
 def _names(module: str, names: list[str]) -> list[str]:

@@ -36,7 +36,9 @@ for fold in folds.folds:
     train, test = ([row[name] for name in part] for part in (fold.train, fold.test))
     scores = pipeline.fit(features[train], positive[train]).decision_function(features[test])
     own.append(roc_auc_score(positive[test], scores))
-    RocCurveDisplay.from_predictions(positive[test], scores, ax=ax, curve_kwargs={"color": "C0", "alpha": 0.3})
+    RocCurveDisplay.from_predictions(
+        positive[test], scores, ax=ax, curve_kwargs={"color": "C0", "alpha": 0.3}
+    )
 ax.get_legend().remove()
 ax.set_title(f"logistic regression: mean AUC {np.mean(own):.3f} over {len(own)} folds")
 

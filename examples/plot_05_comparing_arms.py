@@ -18,9 +18,7 @@ for arm, pool in (("frozen", "avg"), ("maximum", "max")):
     featx.extract(
         manifest, backbone="tiny", weights="random", layers=layers, pool=pool, arm=arm, cache=work / "cache"
     )
-    featx.train_svm(
-        manifest, arm=arm, task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs"
-    )
+    featx.train_svm(manifest, arm=arm, task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs")
 
 found = featx.compare_arms([work / "runs" / "frozen", work / "runs" / "maximum"], "maximum", "frozen")
 test = found.finding

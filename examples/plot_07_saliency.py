@@ -13,9 +13,7 @@ import featx
 
 manifest, work = draw(), workspace()
 featx.extract(manifest, backbone="tiny", weights="random", arm="frozen", cache=work / "cache")
-featx.train_svm(
-    manifest, arm="frozen", task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs"
-)
+featx.train_svm(manifest, arm="frozen", task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs")
 made = featx.saliency(
     work / "runs" / "frozen",
     manifest=manifest,

@@ -43,7 +43,11 @@ table
 
 fig, ax = plt.subplots(figsize=(6, 2))
 ax.errorbar(
-    table["auc"], table["arm"], xerr=[table["auc"] - table["low"], table["high"] - table["auc"]], fmt="o", capsize=4
+    table["mean"],
+    table["arm"],
+    xerr=[table["mean"] - table["low"], table["high"] - table["mean"]],
+    fmt="o",
+    capsize=4,
 )
 ax.set(xlabel="AUC", ylim=(-0.6, 1.6))
 fig.tight_layout()

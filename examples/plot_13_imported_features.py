@@ -33,9 +33,7 @@ print(done.images, "images,", done.width, "numbers for each")
 
 featx.extract(manifest, backbone="tiny", weights="random", arm="frozen", cache=work / "cache")
 for arm in ("grey-levels", "frozen"):
-    featx.train_svm(
-        manifest, arm=arm, task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs"
-    )
+    featx.train_svm(manifest, arm=arm, task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs")
 table = featx.read_runs([work / "runs" / "grey-levels", work / "runs" / "frozen"])
 one = table[table["fold"] == "1x1"].pivot_table(index=["id", "class"], columns="arm", values="score:melanoma")
 

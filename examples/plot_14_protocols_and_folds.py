@@ -26,7 +26,9 @@ for ax, protocol in zip(axes, protocols, strict=True):
     for line, fold in enumerate(shown):
         parts[line, [row[name] for name in fold.train]] = 1
         parts[line, [row[name] for name in fold.test]] = 2
-    ax.imshow(parts, aspect="auto", interpolation="none", vmin=0, vmax=2, cmap=ListedColormap(["w", "C0", "C1"]))
+    ax.imshow(
+        parts, aspect="auto", interpolation="none", vmin=0, vmax=2, cmap=ListedColormap(["w", "C0", "C1"])
+    )
     ax.set_yticks(range(len(shown)), [fold.name for fold in shown], fontsize=7)
     ax.set_title(f"{protocol}: {len(folds.folds)} folds", fontsize=9)
 axes[-1].set_xlabel("image (blue: training set, orange: test set)")

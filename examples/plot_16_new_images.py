@@ -30,7 +30,9 @@ table = table.sort_values("score:melanoma")
 fig, axes = plt.subplots(2, 4, figsize=(8, 4.4))
 for row, (_, one) in zip(axes, table.iloc[[-1, 0]].iterrows(), strict=True):
     show(row[:1], new, [one["id"]])
-    row[0].set_title(f"{one['id']}: {one['predicted']}\nprobability {one['probability:melanoma']:.2f}", fontsize=8)
+    row[0].set_title(
+        f"{one['id']}: {one['predicted']}\nprobability {one['probability:melanoma']:.2f}", fontsize=8
+    )
     show(row[1:], manifest, [one[f"nearest_{place}"] for place in (1, 2, 3)])
     for ax, place in zip(row[1:], (1, 2, 3), strict=True):
         ax.set_title(f"{one[f'nearest_{place}_class']}\n{one[f'nearest_{place}_similarity']:.3f}", fontsize=8)

@@ -26,4 +26,4 @@ for run in runs:
     ax.plot(search["C"], max(curve["mean"]), "o", color="C0")
 ax.set(xscale="log", xlabel="C", ylabel="mean AUC of the inner splits")
 ax.set_title("one line for each fold; point: the chosen C")
-print({run.record.fold: chosen_costs(run) for run in runs})
+print({run.record.fold: chosen_costs(run.record) for run in runs})

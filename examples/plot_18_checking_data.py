@@ -23,16 +23,22 @@ table = pd.read_csv(manifest)
 
 copy, brighter = "images/copy.png", "images/brighter.png"
 (folder / copy).write_bytes((folder / table.loc[0, "image"]).read_bytes())
-Image.open(folder / table.loc[6, "image"]).point(lambda value: min(255, int(1.1 * value))).save(folder / brighter)
-faulty = pd.concat([
-    table,
-    pd.DataFrame({
-        "image": [copy, brighter],
-        "label": ["nevus", "melanoma"],
-        "group": ["clinic-90", "clinic-91"],
-        "site": "arm",
-    }),
-])
+Image.open(folder / table.loc[6, "image"]).point(lambda value: min(255, int(1.1 * value))).save(
+    folder / brighter
+)
+faulty = pd.concat(
+    [
+        table,
+        pd.DataFrame(
+            {
+                "image": [copy, brighter],
+                "label": ["nevus", "melanoma"],
+                "group": ["clinic-90", "clinic-91"],
+                "site": "arm",
+            }
+        ),
+    ]
+)
 faulty.to_csv(folder / "faulty.csv", index=False)
 found = check_manifest(featx.read_manifest(folder / "faulty.csv", check_groups=False), cache=work / "cache")
 for finding in found.findings:

@@ -20,7 +20,13 @@ TESTS = {
     "plain t over the ten folds": "plain t over folds",
     "plain t over the folds": "plain t over folds",
 }
-DATA = ("one test set of 200", "one test set of 70", "5x2 folds of 200 images, 10 f", "10 folds of 200 images, 10 f", "3 x 10 folds")
+DATA = (
+    "one test set of 200",
+    "one test set of 70",
+    "5x2 folds of 200 images, 10 f",
+    "10 folds of 200 images, 10 f",
+    "3 x 10 folds",
+)
 
 
 def rows(after: str) -> list[list[str]]:
@@ -44,7 +50,9 @@ def false_positives() -> None:
             bars.append((f"{data.split(',')[0]}: {TESTS[test]}", float(rate.split()[0])))
     fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
     names, rates = zip(*bars[::-1], strict=True)
-    ax.barh(names, rates, color=["C0" if rate < 8 and "plain" not in name else "C3" for name, rate in bars[::-1]])
+    ax.barh(
+        names, rates, color=["C0" if rate < 8 and "plain" not in name else "C3" for name, rate in bars[::-1]]
+    )
     ax.axvline(5, color="k", linewidth=1)
     ax.set_xlabel("significant without a difference, % (line: 5 %)")
     fig.savefig(HERE / "false-positives.png", dpi=110)
@@ -58,7 +66,11 @@ def power() -> None:
         found = [re.match(r"[\d.]+", cell.split("/")[0].strip()) for cell in cells[: len(sizes)]]
         points = [(size, float(one[0])) for size, one in zip(sizes, found, strict=True) if one]
         ax.plot(*zip(*points, strict=True), "o-", label=protocol.strip("`"))
-    ax.set(xscale="log", xlabel="images, a third of them positive", ylabel="minimum detectable difference of the AUC")
+    ax.set(
+        xscale="log",
+        xlabel="images, a third of them positive",
+        ylabel="minimum detectable difference of the AUC",
+    )
     ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
     ax.minorticks_off()
     ax.set_ylim(0)
