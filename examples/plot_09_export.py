@@ -28,6 +28,12 @@ done = featx.export_model(
 print(f"largest difference from featx: {done.agreement.scores:.1e} on {done.agreement.images} images")
 
 # %%
+# A model card is written beside the file. `write_card` writes one of any run, from its records alone.
+
+card = featx.write_card(final.path, output=work / "card.md")
+print("\n".join(card.read_text().splitlines()[:12]))
+
+# %%
 # The exported model takes uint8 pixels of the right size. ``.onnx`` files and OpenVINO folders take the same input.
 
 model = keras.saving.load_model(done.path)
