@@ -18,7 +18,8 @@ from sphinx.application import Sphinx
 import featx
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS.parent / "examples"))  # the modules that the examples share
+EXAMPLES = DOCS.parent / "examples"
+sys.path.insert(0, str(EXAMPLES))  # the modules that the examples share
 
 project, author, copyright = "featx", "The featx authors", "the featx authors"
 version = release = featx.__version__
@@ -65,6 +66,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "featx"
 html_static_path = ["_static"]
 html_css_files = ["featx.css"]
+html_js_files = ["featx.js"]
 html_show_sphinx = False
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
@@ -96,6 +98,18 @@ def links_inside(text: str) -> str:
     names = "|".join(BESIDE)
     text = re.sub(rf"\]\((?:\.\./)?({names})\.md", lambda found: f"]({BESIDE[found[1]]}.md", text)
     return re.sub(r"\]\((?:\.\./)?docs/", "](", text)
+
+
+def remove_stale_pages() -> None:
+    """Remove generated pages of names and examples that are gone, which no table of contents would list."""
+    for page in (DOCS / "api" / "generated").glob("*.rst"):
+        if f"   {page.stem.rpartition('.')[2]}\n" not in (DOCS / "api" / "index.rst").read_text(
+            encoding="utf-8"
+        ):
+            page.unlink()
+    for page in (DOCS / "gallery").glob("*.rst"):
+        if page.stem not in ("index", "sg_execution_times") and not (EXAMPLES / f"{page.stem}.py").exists():
+            page.unlink()
 
 
 def write_api_page() -> None:
@@ -140,6 +154,7 @@ def _names(module: str, names: list[str]) -> list[str]:
 
 
 write_api_page()
+remove_stale_pages()
 
 
 def setup(app: Sphinx) -> None:

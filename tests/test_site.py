@@ -119,28 +119,20 @@ def opened(browser, page: Path, width: int, scheme: str, query: str = ""):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_page_scrolls_sideways(browser, site, width, scheme):
-    wide = []
+def test_pages_fit_and_axe_finds_no_violation(browser, axe, site, width, scheme):
+    wide, found = [], []
     for name in LOOKED_AT:
         tab = opened(browser, site / name, width, scheme)
         sizes = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         if sizes[0] > sizes[1]:
             wide.append((name, sizes))
-        assert all(url.startswith("file:") or url.startswith("data:") for url in tab.asked), name
+        assert all(url.startswith(("file:", "data:")) for url in tab.asked), name
         assert tab.evaluate("document.documentElement.dataset.theme") == scheme
-        tab.context.close()
-    assert wide == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(browser, axe, site, scheme):
-    found = []
-    for name in LOOKED_AT:
-        tab = opened(browser, site / name, 1280, scheme)
         tab.add_script_tag(content=axe)
         for one in tab.evaluate("axe.run()")["violations"]:
             found += [f"{name}: {one['id']} {node['html'][:160]}" for node in one["nodes"]]
         tab.context.close()
+    assert wide == []
     assert found == []
 
 
