@@ -39,7 +39,8 @@ pytestmark = pytest.mark.slow
 def site(tmp_path_factory) -> Path:
     """Build the site once for all processes, from a copy in which no example has been executed yet."""
     pytest.importorskip("sphinx_gallery", reason="no site: the extra docs is not installed")
-    folder = tmp_path_factory.getbasetemp().parent / "featx-site"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "featx-site"
     with FileLock(f"{folder}.lock"):
         if not (folder / "done").exists():
             build(folder)
@@ -111,6 +112,7 @@ def test_nothing_is_loaded_from_the_internet(site):
 def opened(browser, page: Path, width: int, scheme: str, query: str = ""):
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     tab = context.new_page()
+    tab.set_default_timeout(120_000)
     tab.asked = []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.goto(page.as_uri() + query)
