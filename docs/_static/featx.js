@@ -1,6 +1,8 @@
-// Names for screen readers that the theme lacks or gives otherwise than they are written.
+// What screen readers need and the theme, the gallery or pandas lack.
 document.addEventListener("DOMContentLoaded", () => {
-  for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
-  for (const toggle of document.querySelectorAll("summary:has(.toctree-toggle)"))
-    toggle.setAttribute("aria-label", "Pages of this section");
+  const each = (where, change) => document.querySelectorAll(where).forEach(change);
+  each(".search-button-field", (button) => button.removeAttribute("aria-label"));
+  each("summary:has(.toctree-toggle)", (toggle) => toggle.setAttribute("aria-label", "Pages of this section"));
+  each(".sphx-glr-thumbcontainer a.internal", (link) => link.setAttribute("aria-label", link.textContent));
+  each("table.dataframe th:empty", (cell) => cell.replaceWith(document.createElement("td")));
 });
