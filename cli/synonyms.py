@@ -54,6 +54,9 @@ OPTION_WORDS = (
     _word("cv folds n-folds k-folds kfold n-splits splits k", "--protocol kfold:5", "--fold"),
     _word("test-size test-split val val-split train-size holdout", "--protocol holdout"),
     _word("inner-cv inner-folds", "--inner-splits"),
+    _word("train-fractions fractions train-sizes learning-curve subsample", "--train-fraction"),
+    _word("k-shot few-shot n-shots", "--shots"),
+    _word("noqa skip-check ignore-check", "--ignore"),
     _word("c cs cost grid param-grid c-grid regularization", "--costs"),
     _word("scaler scale standardize standardise normalize normalise", "--scaling"),
     _word(
@@ -103,6 +106,8 @@ OPTION_WORDS = (
     _word("mail email mail-to callback webhook", "--notify"),
     _word("by subgroup strata stratify breakdown", "--stratum"),
     _word("baseline versus vs", "--compare"),
+    _word("guideline tripod tripod-ai stard stard-ai claim", "--checklist"),
+    _word("tracking-uri mlflow-uri track", "--mlflow"),
 )
 
 
@@ -122,6 +127,7 @@ COMMAND_WORDS = (
     ),
     _word("features feature embed embeddings encode forward extract-features featurize", "extract"),
     _word("fine-tune tune transfer retrain train-network", "finetune"),
+    _word("checklist checklists table1 flowchart mlflow", "report"),
     _word("evaluate eval metrics results compare plot auc summary summarize", "report"),
     _word("split splits folds fold kfold cv make-folds train-test-split", "protocol make"),
     _word("validate inspect describe stats", "data check"),
@@ -130,6 +136,11 @@ COMMAND_WORDS = (
     _word("weights", "zoo fetch", "zoo convert"),
     _word("experiment benchmark sweep pipeline start resume", "study run"),
     _word("gradcam grad-cam cam explain heatmap attention", "saliency"),
+    _word("corrupt corruption corruptions stress stress-test imagenet-c perturb", "robustness"),
+    _word(
+        "umap tsne t-sne pca projection visualize visualise compute-visualization neighbours neighbors mistakenness label-noise cleanlab",
+        "embedding",
+    ),
     _word("clean clear stores", "cache prune", "cache ls"),
     _word("example tutorial quickstart", "demo"),
     _word("onnx deploy freeze to-onnx savedmodel", "export"),

@@ -49,7 +49,8 @@ def train_svm(manifest: Path, as_json: bool, **values: Any) -> None:
     else:
         for run in runs:
             click.echo(str(run.path))
-    batch.say(_summary(runs))
+    for line in _summary(runs):
+        batch.say(line)
     for line in _external_summary(runs[0].record.arm, outside):
         batch.say(line)
 
@@ -60,6 +61,7 @@ def _record(run: Any, auc: float, outside: dict[str, float | None]) -> dict[str,
     return {
         "path": str(run.path),
         "fold": run.record.fold,
+        **({"subset": run.record.subset} if run.record.subset else {}),
         "auc": None if auc != auc else auc,
         "external": outside,
         "C": chosen_costs(run.record),
@@ -78,19 +80,29 @@ def _external(run: Run) -> dict[str, float | None]:
     return {name: None if auc != auc else auc for name, auc in aucs.items()}
 
 
-def _summary(runs: tuple[Run, ...]) -> str:
-    from featx.reporting import collect, main_class, measure
+def _summary(runs: tuple[Run, ...]) -> list[str]:
+    from featx.reporting import collect, main_class, measure, size_points
 
     arm = runs[0].record.arm
     if not any(run.predictions for run in runs):
-        return f"{arm}: no test images scored"
+        return [f"{arm}: no test images scored"]
     (series,), _ = collect(run.path for run in runs)
+    curve = [
+        f"{arm}, {point.drawn} ({point.images} training images, {point.draws} draws): mean AUC {point.total.mean:.4f}"
+        for several in size_points([series]).values()
+        for point in several
+        if point.drawn
+    ]
     total = measure(series, main_class(series)).spread
     if series.pooled:
-        return f"{arm}: AUC {total.mean:.4f} of the pooled decision function values of {len(runs)} folds"
+        count = len(series.runs)
+        return [
+            *curve,
+            f"{arm}: AUC {total.mean:.4f} of the pooled decision function values of {count} folds",
+        ]
     spread = f" ± {total.sd:.4f}" if total.n > 1 else ""
     undefined = f", {total.undefined} without an AUC" if total.undefined else ""
-    return f"{arm}: mean AUC {total.mean:.4f}{spread} over {total.n} folds{undefined}"
+    return [*curve, f"{arm}: mean AUC {total.mean:.4f}{spread} over {total.n} folds{undefined}"]
 
 
 def _external_summary(arm: str, found: list[dict[str, float | None]]) -> list[str]:

@@ -11,7 +11,7 @@ A run folder holds
     Of an SVM of format 2 or later, in the same columns without strata: the training part, each image scored by SVMs
     that it did not train, with the number of the inner fold as its fold. Thresholds and calibrations come from them.
 ``training_set.csv``
-    Of an SVM: id, class, group and SHA-256 of each image of the training set. Runs of earlier versions lack it.
+    Of an SVM: id, class, group, SHA-256 and strata of each training image. Runs of earlier versions lack it, or the strata.
 ``environment.json``
     Host, time and durations: what may differ between two equal runs.
 ``complete.json``
@@ -68,30 +68,23 @@ __all__ = [
 
 COMPLETE = "complete.json"
 
-
 FINAL = "final"
 """Protocol of a final model: one SVM of all images, without a test set."""
 
-
 _INNER = "inner_scores.csv"
-
 
 # What `write_run` makes of its arguments other than `files`.
 _OF_EVERY_RUN = frozenset({"run.json", "environment.json", "predictions.csv", _INNER})
 
-
 # Runs of earlier versions lack this mark: their texts were written as they are.
 _GUARDED = "guarded"
-
 
 # 2: SVM runs with inner scores and thresholds; of ties in extreme pooling the positive score; isotonic probabilities
 # that keep off 0 and 1.
 _FORMATS = (1, 2)
 
-
 # Bytes of a record.
 _RECORD_LIMIT = 2**26
-
 
 _PLAIN_COLUMNS = ("id", "fold", "group", "class")
 
@@ -165,7 +158,8 @@ class RunRecord:
     versions : mapping of str to str
         Versions of the libraries that decide the result.
     counts : mapping
-        Images of each class in the parts, images left out, groups.
+        Images of each class in the parts, images left out, groups; ``flow``: what task and missing features leave of the
+        manifest, which runs of earlier versions lack.
     search : mapping
         The whole search curve, or the training's history in short.
     convergence : mapping
@@ -218,6 +212,11 @@ class RunRecord:
         if targets is None:
             return None
         return digest([sorted(targets.values()), sorted(targets[name] for name in self.scored)])
+
+    @property
+    def subset(self) -> Mapping[str, Any]:
+        """Which part of the training set was trained on: ``fraction`` or ``shots``, and ``seed``; empty for all of it."""
+        return dict(self.settings.get("subset", {}))
 
     @property
     def id(self) -> str:
@@ -425,8 +424,8 @@ def read_runs(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row for each test image of each run: ``arm``, ``task``, ``protocol``, ``fold``, ``id``, ``group``, ``class``,
-        ``score:CLASS`` (decision values), ``probability:CLASS`` where calibrated, ``stratum:COLUMN``, and ``run``,
-        the folder. A column that a run does not have is NaN in its rows.
+        ``score:CLASS`` (decision values), ``probability:CLASS`` where calibrated, ``stratum:COLUMN``, of learning curves
+        ``subset:SIZE`` and ``subset:seed``, and ``run``, the folder. A column that a run does not have is NaN in its rows.
 
     Examples
     --------
@@ -461,13 +460,14 @@ def _flat(run: Run, row: Prediction) -> dict[str, Any]:
         **{f"score:{name}": value for name, value in row.scores.items()},
         **{f"probability:{name}": value for name, value in row.probabilities.items()},
         **{f"stratum:{name}": value for name, value in row.strata.items()},
+        **{f"subset:{name}": value for name, value in run.record.subset.items()},
         "run": str(run.path),
     }
 
 
 def _column_order(name: str) -> int:
-    order = ("arm", "task", "protocol", "fold", *_PLAIN_COLUMNS, "score", "probability", "stratum", "run")
-    return order.index(name.split(":")[0])
+    order = f"arm task protocol fold {' '.join(_PLAIN_COLUMNS)} score probability stratum subset run"
+    return order.split().index(name.split(":")[0])
 
 
 def checked_digest(folder: Path | str, name: str) -> str:

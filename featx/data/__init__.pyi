@@ -1,6 +1,7 @@
-from .audit import FoldAudit, audit_fold_files
+from .audit import FoldAudit, audit_fold_files, first_picture
 from .check import HASH_BYTES, NEAR, ManifestCheck, check_manifest, image_hashes, near_matches
 from .contact_sheet import write_check_page, write_preparation_page
+from .exclusions import count_exclusions
 from .fetch import archives, fetch_archive, find_archive
 from .folds import (
     Fold,
@@ -15,15 +16,17 @@ from .folds import (
 from .importers.registry import IMPORTERS, import_dataset
 from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
-from .splitting import deal, inner_splits, validation_split
+from .splitting import class_groups, deal, inner_splits, validation_split
 from .synthetic import draw_dermoscopy, draw_retina
 from .tasks import Labelled, Task, apply_task, apply_trained_task, read_task
+from .training_list import TRAINING_SET, TrainingImage, training_set, training_set_bytes
 
 __all__ = [
     "HASH_BYTES",
     "IMAGE_ENDINGS",
     "IMPORTERS",
     "NEAR",
+    "TRAINING_SET",
     "Fold",
     "FoldAudit",
     "Folds",
@@ -31,6 +34,7 @@ __all__ = [
     "Manifest",
     "ManifestCheck",
     "Task",
+    "TrainingImage",
     "apply_task",
     "apply_trained_task",
     "archives",
@@ -38,12 +42,15 @@ __all__ = [
     "check_folds",
     "check_inner",
     "check_manifest",
+    "class_groups",
+    "count_exclusions",
     "deal",
     "describe_folds",
     "draw_dermoscopy",
     "draw_retina",
     "fetch_archive",
     "find_archive",
+    "first_picture",
     "image_hashes",
     "image_name",
     "import_dataset",
@@ -60,6 +67,8 @@ __all__ = [
     "read_task",
     "refuse_other_folds",
     "split_folds",
+    "training_set",
+    "training_set_bytes",
     "validation_split",
     "write_check_page",
     "write_folds",

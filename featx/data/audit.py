@@ -17,7 +17,7 @@ from featx.data.importers.source import read_text_table
 from featx.data.manifest import Manifest, image_name, read_manifest
 from featx.errors import ProtocolError, listing
 
-__all__ = ["FoldAudit", "FoldFinding", "audit_fold_files", "audit_folds"]
+__all__ = ["FoldAudit", "FoldFinding", "audit_fold_files", "audit_folds", "first_picture"]
 
 # What photographers add to the name of a second image of a lesion: bis, ter, a letter, or a number in brackets.
 _SECOND_PICTURE = re.compile(r"(?<=\d)(bis|ter|[a-z])$|[-_ ]?\(\d+\)$")
@@ -276,10 +276,21 @@ def _straddling(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[FoldFi
     ]
 
 
+def first_picture(name: str) -> str:
+    """Return the id of a lesion's first image, of an id that says to be of a further one; else the id itself.
+
+    Examples
+    --------
+    >>> first_picture("Nml009bis"), first_picture("case12 (2)"), first_picture("ISIC_0000012")
+    ('Nml009', 'case12', 'ISIC_0000012')
+    """
+    return _SECOND_PICTURE.sub("", name)
+
+
 def _second_pictures(folds: Sequence[Fold], groups: Mapping[str, str]) -> list[FoldFinding]:
     """Find images whose name says second image of a lesion, and whose first image is in the other set of a fold."""
     images = {name for fold in folds for name in (*fold.train, *fold.test)}
-    pairs = {name: _SECOND_PICTURE.sub("", name) for name in sorted(images)}
+    pairs = {name: first_picture(name) for name in sorted(images)}
     parts = [(fold.name, frozenset(fold.train), frozenset(fold.test)) for fold in folds]
     apart: dict[str, list[str]] = {}
     for name, first in pairs.items():

@@ -3,8 +3,10 @@ from .exports.export_settings import CardSettings, ExportSettings
 from .exports.exported_model import ExportedModel, export_model
 from .final_model import finalize
 from .finalize_settings import FinalizeSettings
+from .new_features import find_features
 from .predict_settings import PredictSettings
 from .predictions import PredictionTable, predict
+from .run_model import RunModel, read_models
 
 __all__ = [
     "CardSettings",
@@ -13,8 +15,11 @@ __all__ = [
     "FinalizeSettings",
     "PredictSettings",
     "PredictionTable",
+    "RunModel",
     "export_model",
     "finalize",
+    "find_features",
     "predict",
+    "read_models",
     "write_card",
 ]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from featx.data import TrainingImage
 from featx.deploy.new_features import NewFeatures
 from featx.deploy.run_model import RunModel
 from featx.errors import MissingFeaturesError, RunError
 from featx.machine import require_memory
-from featx.svm import FusedModel, TrainingImage, row_lengths
+from featx.svm import FusedModel, row_lengths
 
 __all__ = ["Neighbour", "find_nearest", "require_one_row"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from featx.errors import (
     ExtractionError,
     MissingFeaturesError,
     StaleStoreError,
-    StoreError,
     listing,
 )
 from featx.features import (
+    EngineOptions,
     ExtractSettings,
     FeatureStore,
     extract,
@@ -35,25 +36,13 @@ from featx.features import (
 )
 from featx.images import PRESETS, content_keys
 from featx.progress import Silent
-from featx.svm import JoinedStore
+from featx.svm import JoinedStore, check_finite
+from featx.zoo import Weights, resolve_weights
 
 __all__ = ["NewFeatures", "find_features"]
 
 # Fields of the recipe of imported features that say which file they are from.
 _OF_FILE = ("weights", "order")
-
-# Options of an extraction that one pass has once.
-_OF_PASS = (
-    "batch_size",
-    "threads",
-    "device",
-    "wait_gpu",
-    "gpu_memory",
-    "nice",
-    "own_process",
-    "workers",
-    "cache",
-)
 
 # Images whose features are in memory at a time.
 _CHUNK = 4096
@@ -99,17 +88,23 @@ class NewFeatures:
         for start in range(0, len(self.keys), _CHUNK):
             part = slice(start, start + _CHUNK)
             features = store.read(self.keys[part])
-            finite = np.isfinite(features).all(axis=(1, 2))
-            if not finite.all():
-                bad = [self.ids[start + place] for place in np.flatnonzero(~finite).tolist()]
-                raise StoreError(
-                    f"{store.path}: features of {listing(bad)} are not finite (NaN or infinity); leave these images out"
-                )
+            check_finite(store, features, self.ids[part])
             yield features
 
 
-def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFeatures:
+def find_features(
+    models: Sequence[RunModel], options: PredictSettings, home: Path | None = None
+) -> NewFeatures:
     """Find the features of the new images for every recipe of the models, and extract those that the cache lacks.
+
+    Parameters
+    ----------
+    models : sequence of RunModel
+        Folds of one arm, or a final model.
+    options : PredictSettings
+        The images, or features, and how to extract.
+    home : Path, optional
+        Folder for extracted features, in place of the cache; the weights of networks are looked up in the cache still.
 
     Raises
     ------
@@ -121,36 +116,48 @@ def find_features(models: Sequence[RunModel], options: PredictSettings) -> NewFe
     table = None
     if options.sources:
         table = list_images(options.sources, root=options.root, allow_outside=options.allow_outside)
-    if options.places:
-        parts = _given_stores(models, options.places)
-        stores = _joined(models, parts)
-        found = _all_rows(stores) if table is None else _looked_up(table, stores, options)
-        found = dataclasses.replace(found, warnings=_of_other_files(parts))
-    else:
-        assert table is not None, "the options require images or features"
-        found = _extracted(table, models, options)
+    given = _given_stores(models, options) if options.places else {}
+    found = (
+        _all_rows(_joined(models, given))
+        if table is None
+        else _of_images(table, models, given, options, home)
+    )
     if found.failed and options.on_error == "fail":
         raise ExtractionError(found.failed[0][2])
-    return found
+    return dataclasses.replace(found, warnings=_of_other_files(given))
 
 
-def _given_stores(models: Sequence[RunModel], places: Sequence[Path]) -> dict[str, FeatureStore]:
-    """Find the given store of every part of the models' features, by the digest of its recipe."""
-    stores = [FeatureStore(path) for place in places for path in read_arm(place)]
-    return {part.digest: _given_store(model, part, stores) for model in models for part in model.parts}
+def _given_stores(models: Sequence[RunModel], options: PredictSettings) -> dict[str, FeatureStore]:
+    """Find the given stores of the parts of the models' features, by the digest of the part's recipe.
+
+    Parts without a store are extracted if there are images, and every given store is of another part.
+    """
+    stores = [FeatureStore(path) for place in options.places for path in read_arm(place)]
+    found = {part.digest: _given_store(part, stores) for model in models for part in model.parts}
+    used = {store.path for store in found.values() if store is not None}
+    others = [store for store in stores if store.path not in used]
+    for model in models:
+        for part in model.parts:
+            if found[part.digest] is None and (others or not options.sources):
+                raise _other_recipe(model, part, (others or stores)[0])
+    return {name: store for name, store in found.items() if store is not None}
 
 
-def _given_store(model: RunModel, part: FeaturePart, stores: Sequence[FeatureStore]) -> FeatureStore:
+def _given_store(part: FeaturePart, stores: Sequence[FeatureStore]) -> FeatureStore | None:
     for store in stores:
         if store.digest == part.digest:
             return store
     for store in stores:
         if part.is_imported and _of_any_file(store.recipe) == _of_any_file(part.recipe):
             return store
-    lines = differing(recipe_key(part.recipe), recipe_key(stores[0].recipe))
+    return None
+
+
+def _other_recipe(model: RunModel, part: FeaturePart, store: FeatureStore) -> StaleStoreError:
+    lines = differing(recipe_key(part.recipe), recipe_key(store.recipe))
     of_member = f"of the member {part.name} " * bool(part.name)
-    raise StaleStoreError(
-        f"{stores[0].path}: holds features of another recipe than the run {model.run.path} ({listing(lines, 3)}); give the "
+    return StaleStoreError(
+        f"{store.path}: holds features of another recipe than the run {model.run.path} ({listing(lines, 3)}); give the "
         f"store {of_member}of recipe {short(part.digest)}"
         + (", or leave --features out" if not any(one.is_imported for one in model.parts) else "")
     )
@@ -191,25 +198,43 @@ def _all_rows(stores: Mapping[str, FeatureStore]) -> NewFeatures:
     return NewFeatures(keys, keys, keys, stores)
 
 
-def _looked_up(table: Manifest, stores: Mapping[str, FeatureStore], options: PredictSettings) -> NewFeatures:
-    keys, failed = _keys(table, options)
-    rows = _rows(table, keys, failed, stores)
-    for store in stores.values():
+def _of_images(
+    table: Manifest,
+    models: Sequence[RunModel],
+    given: Mapping[str, FeatureStore],
+    options: PredictSettings,
+    home: Path | None,
+) -> NewFeatures:
+    """Take the features of images from the given stores, and extract those of the other parts."""
+    parts = {part.digest: part for model in models for part in model.parts if part.digest not in given}
+    place = home or Path(options.cache)
+    passes = [{**one, "cache": place} for one in _passes(models, list(parts.values()), options)]
+    keys, failed = _keys(table, options, place)
+    rows = _rows(table, keys, failed, {})
+    _refuse_lacking(table, rows, given.values())
+    on_error = "fail" if options.on_error == "fail" else "skip"
+    done = [item for one in passes for item in extract(table, **{**one, "on_error": on_error, "keys": keys})]
+    made = {store.digest: store for store in (FeatureStore(item.store) for item in done)}
+    failed |= {path: (name, path, reason) for item in done for name, path, reason in item.failed}
+    return _rows(table, keys, failed, _joined(models, {**given, **made}))
+
+
+def _refuse_lacking(table: Manifest, rows: NewFeatures, stores: Iterable[FeatureStore]) -> None:
+    for store in stores:
         lacking = set(store.missing(rows.keys))
         if lacking:
             names = [name for name, key in zip(rows.ids, rows.keys, strict=True) if key in lacking]
             raise MissingFeaturesError(
-                f"{store.path}: {len(names)} of {len(table)} images have no features here ({listing(names)}); extract "
-                "them, or leave --features out"
+                f"{store.path}: {len(names)} of {len(table)} images have no features here ({listing(names)}); extract or "
+                "import them, or leave --features out"
             )
-    return rows
 
 
 def _keys(
-    table: Manifest, options: PredictSettings
+    table: Manifest, options: PredictSettings, home: Path
 ) -> tuple[dict[str, str], dict[str, tuple[str, str, str]]]:
     found, failures = content_keys(
-        table.paths, cache=options.cache, workers=options.workers, progress=options.progress
+        table.paths, cache=home, workers=options.workers, progress=options.progress
     )
     ids = dict(zip(table.paths, table.ids, strict=True))
     return found, {path: (ids[path], path, str(error)) for path, error in failures.items()}
@@ -236,42 +261,36 @@ def _rows(
     return NewFeatures(ids, of_groups, of_keys, stores, tuple(failed.values()))
 
 
-def _extracted(table: Manifest, models: Sequence[RunModel], options: PredictSettings) -> NewFeatures:
-    _refuse_without_network(models, options)
-    on_error = "fail" if options.on_error == "fail" else "skip"
-    passes = _passes(models, options)
-    done = [item for given in passes for item in extract(table, **{**given, "on_error": on_error})]
-    parts = {store.digest: store for store in (FeatureStore(item.store) for item in done)}
-    keys, failed = _keys(table, options)
-    failed |= {path: (name, path, reason) for item in done for name, path, reason in item.failed}
-    return _rows(table, keys, failed, _joined(models, parts))
-
-
-def _refuse_without_network(models: Sequence[RunModel], options: PredictSettings) -> None:
+def _refuse_without_network(model: RunModel, parts: Sequence[FeaturePart], options: PredictSettings) -> None:
     """Refuse what only given features can serve: imported parts, and weights of one network for several members."""
-    for part in models[0].parts:
+    for part in parts:
         if part.is_imported:
             name = part.recipe["backbone"]
             raise MissingFeaturesError(
-                f"{models[0].run.path}: the features of {name} were imported, and featx does not have their network. Import "
+                f"{model.run.path}: the features of {name} were imported, and featx does not have their network. Import "
                 f"the features of the new images by the same program (`featx cache import FILE --name {name} --manifest "
                 "IMAGES`) and give the store with --features"
             )
-    if options.weights is not None and len(models[0].parts) > 1:
+    if options.weights is not None and parts and len(model.parts) > 1:
         raise ConfigError(
-            f"The 'weights' parameter names the weights of one network, and {models[0].run.path} fuses "
-            f"{len(models[0].parts)}. Leave it out: the stores of the members in --cache name theirs. Or give the features"
+            f"The 'weights' parameter names the weights of one network, and {model.run.path} fuses "
+            f"{len(model.parts)}. Leave it out: the stores of the members in --cache name theirs. Or give the features"
         )
 
 
-def _passes(models: Sequence[RunModel], options: PredictSettings) -> list[dict[str, Any]]:
+def _passes(
+    models: Sequence[RunModel], parts: Sequence[FeaturePart], options: PredictSettings
+) -> list[dict[str, Any]]:
     """Return the options of the extractions that follow the recipes; networks that differ in weights share a pass."""
+    _refuse_without_network(models[0], parts, options)
     alike: dict[str, list[FeaturePart]] = {}
-    for part in {part.digest: part for model in models for part in model.parts}.values():
+    for part in parts:
         alike.setdefault(digest(_pass_options(part, options)), []).append(part)
-    passes = [_extract_options(parts, options) for parts in alike.values()]
-    for given, parts in zip(passes, alike.values(), strict=True):
-        _check_recipes(models[0], parts, given)
+    # A folder of fine-tuning runs is read once for all of its folds.
+    resolve = cache(resolve_weights)
+    passes = [_extract_options(members, options, resolve) for members in alike.values()]
+    for one, members in zip(passes, alike.values(), strict=True):
+        _check_recipes(models[0], members, one)
     return passes
 
 
@@ -289,11 +308,15 @@ def _check_recipes(model: RunModel, parts: Sequence[FeaturePart], given: Mapping
             )
 
 
-def _extract_options(parts: Sequence[FeaturePart], options: PredictSettings) -> dict[str, Any]:
+def _extract_options(
+    parts: Sequence[FeaturePart], options: PredictSettings, resolve: Callable[..., tuple[Weights, ...]]
+) -> dict[str, Any]:
     return {
+        **vars(options.part(EngineOptions)),
         **_pass_options(parts[0], options),
-        "weights": list(dict.fromkeys(_source(part, options) for part in parts)),
-        **{name: getattr(options, name) for name in _OF_PASS},
+        "weights": list(dict.fromkeys(_source(part, options, resolve) for part in parts)),
+        "workers": options.workers,
+        "cache": options.cache,
         "progress": options.progress or Silent(),
     }
 
@@ -317,9 +340,9 @@ def _pass_options(part: FeaturePart, options: PredictSettings) -> dict[str, Any]
     return given
 
 
-def _source(part: FeaturePart, options: PredictSettings) -> str:
+def _source(part: FeaturePart, options: PredictSettings, resolve: Callable[..., tuple[Weights, ...]]) -> str:
     """Return the weights source of a network; of a folder of fine-tuning runs that of its own run."""
-    found = weights_of(part.recipe, part.digest, options.weights, options.cache)
+    found = weights_of(part.recipe, part.digest, options.weights, options.cache, resolve)
     return str(found.source if found.trained_on or options.weights is None else options.weights)
 
 

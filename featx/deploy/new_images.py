@@ -10,6 +10,7 @@ from typing import Any
 
 from featx.data import IMAGE_ENDINGS, Manifest, image_name, read_manifest
 from featx.errors import ManifestError, listing
+from featx.features import RECIPE
 
 __all__ = ["list_images"]
 
@@ -84,6 +85,10 @@ def _files_below(folder: Path) -> list[Path]:
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
+    if not found and (folder / RECIPE).is_file():
+        raise ManifestError(
+            f"{folder}: this is a feature store and no folder of images; give it with --features"
+        )
     if not found:
         raise ManifestError(
             f"{folder}: no images in this folder; give a folder with files that end with {', '.join(IMAGE_ENDINGS)}"

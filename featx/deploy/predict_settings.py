@@ -40,7 +40,7 @@ class PredictSettings(WorkerOptions, EngineOptions, RunWeightsOptions):
     features: Path | str | Sequence[Path | str] = texts(
         (),
         "Feature store, folder of stores, or file of an arm with the features of the images; may be repeated. Its recipe "
-        "must be that of the runs (of a fused arm one store for each member); then no network runs.",
+        "must be that of the runs. Of a fused arm, the features of members without a store are extracted.",
         short="-f",
         types=(Path,),
         default_text="extracted into the cache by the recipe of the runs",

@@ -37,12 +37,7 @@ def write_predictions(path: Path | str, rows: Rows) -> None:
 
 
 def _write_csv(path: Path, rows: Rows) -> None:
-    cells = ([_cell(value) for value in row.values()] for row in rows)
-    write_text(path, csv_text([list(rows[0]), *cells]))
-
-
-def _cell(value: Any) -> Any:
-    return "" if value is None else repr(value) if isinstance(value, float) else value
+    write_text(path, csv_text([list(rows[0]), *(row.values() for row in rows)]))
 
 
 def _write_lines(path: Path, rows: Rows) -> None:

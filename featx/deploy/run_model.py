@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from featx.data import TrainingImage, training_set
 from featx.digest import canonical, differing
 from featx.errors import RunError, listing
 from featx.features import recipe_of
 from featx.reporting import natural
 from featx.runs import FINAL, Run, RunRecord, find_runs, read_run
-from featx.svm import SvmModel, TrainingImage, load_model, training_set
+from featx.svm import SvmModel, load_model
 
 __all__ = ["FeaturePart", "RunModel", "arm_settings", "read_models"]
 
@@ -148,6 +149,8 @@ def read_models(
     runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in given])]
     runs = [run for run in runs if run.record.kind == "svm"]
     runs = [run for run in runs if not (without_final and run.record.protocol == FINAL)]
+    # Beside the runs of the folds there may be those of a learning curve, on parts of the training sets.
+    runs = [run for run in runs if not run.record.subset] or runs
     runs.sort(key=lambda run: natural(run.record.fold))
     if not runs:
         raise RunError(

@@ -1,3 +1,11 @@
+from .corruption_records import (
+    CorruptedScores,
+    CorruptionRecord,
+    corrupted_scores,
+    finished_corruption,
+    remove_corruption,
+    write_corruption,
+)
 from .external_records import (
     EXTERNAL,
     EXTERNAL_RECORD,
@@ -13,13 +21,19 @@ __all__ = [
     "EXTERNAL",
     "EXTERNAL_RECORD",
     "OVERLAP_KINDS",
+    "CorruptedScores",
+    "CorruptionRecord",
     "ExternalRecord",
     "ExternalScores",
     "Overlap",
     "TrainedOn",
+    "corrupted_scores",
     "external_scores",
     "find_overlap",
+    "finished_corruption",
     "finished_scores",
     "refuse_overlap",
+    "remove_corruption",
+    "write_corruption",
     "write_external",
 ]

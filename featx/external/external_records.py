@@ -29,7 +29,9 @@ __all__ = [
     "ExternalScores",
     "external_scores",
     "finished_scores",
+    "read_scores",
     "write_external",
+    "write_scores",
 ]
 
 EXTERNAL = "external"
@@ -113,11 +115,38 @@ def _folder(run: Run, name: str) -> Path:
 def write_external(run: Run, record: ExternalRecord, predictions: Sequence[Prediction]) -> ExternalScores:
     """Write the scores of an external test set into a run's folder in one atomic step."""
     target = _folder(run, record.name)
-    with folder_aside(target) as aside:
+    write_scores(target, EXTERNAL_RECORD, run, record, predictions)
+    return ExternalScores(target, record, tuple(predictions))
+
+
+def write_scores(folder: Path, name: str, run: Run, record: Any, predictions: Sequence[Prediction]) -> None:
+    """Write predictions and their record, a file of this name with the SHA-256 of the predictions, in one atomic step."""
+    with folder_aside(folder) as aside:
         write_text(aside / _PREDICTIONS, predictions_text(run.record, predictions))
         marks = {_PREDICTIONS: digest_file(aside / _PREDICTIONS)}
-        write_json(aside / EXTERNAL_RECORD, {**canonical(record), "files": marks})
-    return ExternalScores(target, record, tuple(predictions))
+        write_json(aside / name, {**canonical(record), "files": marks})
+
+
+def read_scores(
+    folder: Path, name: str, layout: int, what: str, again: str
+) -> tuple[dict[str, Any], tuple[Prediction, ...]]:
+    """Read what `write_scores` has written: the fields of the record, and the predictions.
+
+    Raises
+    ------
+    RunError
+        If a file is damaged, was changed, or is of another layout; it says `what` cannot be read, and what to do `again`.
+    """
+    try:
+        value = parse_json(read_text(folder / name, _RECORD_LIMIT))
+        marks = value.pop("files")
+        if value["format"] != layout:
+            raise ValueError(f"its format is {value['format']!r}, and this featx reads {layout}")
+        if digest_file(folder / _PREDICTIONS) != marks[_PREDICTIONS]:
+            raise ValueError(f"{_PREDICTIONS} was changed after it was written")
+        return value, read_predictions(folder / _PREDICTIONS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder}: {what} cannot be read ({error}); {again}") from error
 
 
 def finished_scores(run: Run, wanted: ExternalRecord) -> ExternalScores | None:
@@ -180,16 +209,10 @@ def external_scores(run: Run) -> tuple[ExternalScores, ...]:
 
 def _read(folder: Path, run: Run) -> ExternalScores:
     again = "remove this folder and run `featx train-svm --test` again"
+    value, rows = read_scores(folder, EXTERNAL_RECORD, _FORMAT, "external scores", again)
     try:
-        value = parse_json(read_text(folder / EXTERNAL_RECORD, _RECORD_LIMIT))
-        marks = value.pop("files")
-        if value["format"] != _FORMAT:
-            raise ValueError(f"its format is {value['format']!r}, and this featx reads {_FORMAT}")
-        if digest_file(folder / _PREDICTIONS) != marks[_PREDICTIONS]:
-            raise ValueError(f"{_PREDICTIONS} was changed after it was written")
         record = ExternalRecord(**{**value, "warnings": tuple(value["warnings"])})
-        rows = read_predictions(folder / _PREDICTIONS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise RunError(f"{folder}: external scores cannot be read ({error}); {again}") from error
     names = run.names
     counts = {

@@ -152,7 +152,8 @@ def find_overlap(
     ids, paths = [trained.ids[row] for row in rows], [trained.paths[row] for row in rows]
     some = _hashes(external.paths, keys, cache, workers, progress)
     others = _hashes(paths, [training.keys[row] for row in rows], cache, workers, progress)
-    made.add("near", _near(external.ids, some, ids, others, set(made.found)))
+    identical = {name for name, kinds in made.found.items() if "bytes" in kinds}
+    made.add("near", _near(external.ids, some, ids, others, identical))
     if not own_names:
         made.add("id", ((name, name) for name in external.ids if name in training.ids))
     _add_groups(

@@ -1,7 +1,7 @@
 from .arm_files import arm_file, find_stores, network_of, read_arm, recipe_of, weights_of
 from .device_choice import TakenDevice, take_device
 from .extract_settings import EngineOptions, ExtractSettings, FeatureOptions
-from .extraction import Extraction, extract, failure_message, summarise_extraction
+from .extraction import Extraction, extract, failed_paths, failure_message, summarise_extraction
 from .feature_recipe import recipe_key
 from .imported.feature_import import ImportedFeatures, import_features
 from .imported.import_settings import ImportSettings
@@ -24,6 +24,7 @@ __all__ = [
     "export",
     "extract",
     "facts",
+    "failed_paths",
     "failure_message",
     "find_stores",
     "import_features",

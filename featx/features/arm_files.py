@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from featx.errors import RunError, StaleStoreError, StoreError, WeightsError, li
 from featx.files import ASIDE, is_there, write_json
 from featx.images import DECODE_VERSION, preparation_key
 from featx.runs import Run, given_features
-from featx.zoo import Weights, find_backbone, resolve_weights
+from featx.zoo import Backbone, Weights, find_backbone, resolve_weights
 
 from .extract_settings import check_arm
 from .store import RECIPE, FeatureStore
@@ -259,7 +259,11 @@ def network_of(
 
 
 def weights_of(
-    recipe: Mapping[str, Any], digest: str, weights: str | Path | None, cache: Path | str
+    recipe: Mapping[str, Any],
+    digest: str,
+    weights: str | Path | None,
+    cache: Path | str,
+    resolve: Callable[[str | Path, Backbone], tuple[Weights, ...]] = resolve_weights,
 ) -> Weights:
     """Find the weights of a recipe.
 
@@ -273,6 +277,8 @@ def weights_of(
         Weights source. Default: the one recorded by the feature store in the cache.
     cache : Path or str
         Folder of caches.
+    resolve : callable
+        `resolve_weights`, or a cached form of it for recipes of one source.
 
     Returns
     -------
@@ -291,7 +297,7 @@ def weights_of(
             f"no feature store {short(digest)} in {cache} names the source of the weights of {backbone.name}; "
             "give the weights with --weights, or the cache folder of the store with --cache"
         )
-    found: dict[str, Weights] = {item.digest: item for item in resolve_weights(source, backbone)}
+    found: dict[str, Weights] = {item.digest: item for item in resolve(source, backbone)}
     if recipe["weights"] not in found:
         held = ", ".join(short(name) for name in found)
         raise WeightsError(
@@ -312,7 +318,9 @@ def find_store(digest: str, cache: Path | str) -> FeatureStore | None:
         Folder of caches.
     """
     folder = Path(cache) / "features"
-    for path in find_stores([folder]) if folder.is_dir() else []:
+    stores = find_stores([folder]) if folder.is_dir() else []
+    # The folder of a store ends with its digest, unless somebody renamed it.
+    for path in sorted(stores, key=lambda path: not path.name.endswith(short(digest))):
         with suppress(StoreError):  # another store that is damaged does not matter here
             store = FeatureStore(path)
             if store.digest == digest:

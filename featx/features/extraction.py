@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
-from featx.cells import csv_text
+from featx.cells import csv_text, unguarded
 from featx.data import Manifest, read_manifest
 from featx.digest import canonical
+from featx.documents import read_text
 from featx.errors import ExtractionError, listing
 from featx.files import write_text
 from featx.images import content_keys
@@ -22,8 +25,12 @@ from .extract_settings import ExtractSettings, shard_of
 from .network_pass import PassOutcome, PendingTarget, estimate_pass, run_networks
 from .pipeline import ImageSource
 from .planning import ExtractionTarget, missing_keys, targets
+from .store import FeatureStore
 
-__all__ = ["Extraction", "extract", "failure_message", "summarise_extraction"]
+__all__ = ["Extraction", "extract", "failed_paths", "failure_message", "summarise_extraction"]
+
+# Bytes of a list of failed images: half a million rows have about 60 MB.
+_FAILURES_LIMIT = 2**27
 
 
 @dataclass(frozen=True)
@@ -343,6 +350,15 @@ def _reasons(folder: Path, missing: frozenset[str], outcome: PassOutcome | None)
         for failure in outcome.failures
         if failure.key in missing and (failure.store is None or outcome.stores[failure.store] == folder)
     }
+
+
+def failed_paths(store: FeatureStore) -> frozenset[str]:
+    """Read the paths of the images whose last extraction into a store failed, as ``failures.csv`` and its parts list them."""
+    found: set[str] = set()
+    for path in (file for part in store.parts for file in sorted(part.path.glob("failures*.csv"))):
+        rows = csv.DictReader(StringIO(read_text(path, _FAILURES_LIMIT), newline=""))
+        found |= {unguarded(row["path"]) for row in rows if row.get("path")}
+    return frozenset(found)
 
 
 def _write_failures(extraction: Extraction, shard: str | None = None) -> None:

@@ -200,7 +200,7 @@ def _check_own(backbone: Backbone, settings: FeatureOptions, chosen: Mapping[str
             f"{backbone.name} is your own function and computes in its own arithmetic; leave out --precision, got "
             f"{chosen['precision']!r}"
         )
-    if settings.engine == "openvino" and not load_own(backbone.name).is_keras:
+    if settings.engine == "openvino" and backbone.is_function:
         raise BackboneError(
             f"{backbone.name} is a function on batches and no Keras model, so that it cannot be exported to OpenVINO; leave "
             "out --engine"
@@ -261,7 +261,7 @@ def _folder(cache: Path, recipe: Recipe) -> Path:
     named = folder / folder_name(recipe)
     if named.is_dir():
         return named
-    same = sorted(folder.glob(f"{recipe.backbone.replace(':', '-')}-*-{short(recipe.digest)}"))
+    same = sorted(folder.glob(f"*-{short(recipe.digest)}"))
     return next((path for path in same if _follows(path, recipe)), named)
 
 
@@ -398,12 +398,6 @@ class LoadedNetwork:
         self._progress = progress
         self._networks = networks
 
-    @property
-    def _is_function(self) -> bool:
-        """Whether the network is a user's callable and no Keras model."""
-        backbone = self.target.backbone
-        return backbone.is_own and not load_own(backbone.name).is_keras
-
     def _build(self, policy: str) -> Network:
         import keras
 
@@ -431,7 +425,7 @@ class LoadedNetwork:
     @cached_property
     def engine(self) -> Engine:
         """The engine that runs it at the wanted precision."""
-        if self._is_function:
+        if self.target.backbone.is_function:
             return FunctionEngine(self.target.backbone.name)
         if self._wanted == "openvino":
             try:
@@ -464,7 +458,7 @@ class LoadedNetwork:
 
     def costs(self) -> tuple[Cost, ...]:
         """Count what each layer costs; that of an export was counted when it was made, without importing Keras now."""
-        if self._is_function:
+        if self.target.backbone.is_function:
             return (Cost(load_own(self.target.backbone.name).parameters, None),)
         if self.engine.name == "openvino":
             return export_costs(export_folder(self.target, self._settings, self._cache))
@@ -524,7 +518,7 @@ class LoadedNetwork:
             ""
             if good
             else "output"
-            if self._is_function
+            if self.target.backbone.is_function
             else first_bad_layer(self.network.model, pixels[row : row + 1])
             for row, good in zip(rows, sound, strict=True)
         ]

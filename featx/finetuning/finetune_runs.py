@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.cells import csv_text
+from featx.data import count_exclusions
 from featx.digest import digest_file
 from featx.machine import environment
 from featx.runs import Prediction, Run, RunRecord, run_folder, write_run
@@ -147,7 +148,7 @@ def plan_scores(plan: FinetunePlan, item: FoldPlan, run: Run) -> RunRecord:
             "head": digest_file(run.path / HEAD_FILE),
         },
         lineage=run.record.lineage,
-        counts={**run.record.counts, "test": counts},
+        counts={**run.record.counts, "test": counts, "flow": count_exclusions(labelled)},
         search=run.record.search,
         convergence=run.record.convergence,
         warnings=run.record.warnings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import median
 from typing import Any
@@ -15,10 +15,10 @@ import numpy as np
 from featx.errors import BackboneError
 from featx.files import open_regular
 from featx.runs import Run, RunRecord, run_cost
-from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm
-from featx.zoo import find_backbone, is_own, list_backbones, published_weights
+from featx.stats import FoldScores, FoldSummary, size_ratio, summarise_arm, summarise_repeats
+from featx.zoo import Backbone, find_backbone, is_own, list_backbones, published_weights
 
-from .series import NEAR, Series, clusters, size_of
+from .series import NEAR, Series, clusters, size_of, train_size
 
 __all__ = [
     "MEASURES",
@@ -34,6 +34,7 @@ __all__ = [
     "searches_of",
     "size_points",
     "trainings",
+    "width_of",
 ]
 
 # Numbers of an `ArmCost`, with their axis labels.
@@ -223,13 +224,29 @@ def _where(block: Mapping[str, Any]) -> str:
 
 
 def _parameters(name: str, layer: str) -> int | None:
+    backbone = _default_backbone(name, layer)
+    return backbone.parameters if backbone else None
+
+
+def _default_backbone(name: str, layer: str) -> Backbone | None:
+    """Find a backbone of the zoo, if the layer is its default one."""
     if is_own(name):  # a report does not import a user's function
         return None
     try:
         backbone = find_backbone(name)
     except BackboneError:
         return None
-    return backbone.parameters if layer in ("", backbone.layer) else None
+    return backbone if layer in ("", backbone.layer) else None
+
+
+def width_of(record: RunRecord) -> int | None:
+    """Return the number of features of a run, of a fused one that of its members together; None if unknown."""
+    recipe = record.features.get("recipe") or {}
+    members = [one["recipe"] for one in recipe.get("members", ())] or [recipe]
+    found = [
+        _default_backbone(str(one.get("backbone") or ""), str(one.get("layer") or "")) for one in members
+    ]
+    return sum(one.width for one in found if one) if all(found) else None
 
 
 def network_of(series: Series) -> tuple[str, ...]:
@@ -241,28 +258,34 @@ def network_of(series: Series) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class SizePoint:
-    """The folds of an arm whose training sets have about one size.
+    """The folds of an arm whose training sets have about one size, or the parts of one size that were drawn of them.
 
     Attributes
     ----------
     series : Series
         The arm on its task and protocol.
-    folds : tuple of FoldScores
-        Its folds of this size.
     images : int
         Mean number of training images.
+    events : int or None
+        Mean number of training images of the positive class; of several classes, of the rarest. None if unknown.
     total : FoldSummary
-        AUC over these folds.
+        AUC over these folds; of parts that were drawn repeatedly, over the means of each fold.
+    drawn : str
+        Size of the parts, such as ``"25 %"`` or ``"5 of each class"``; empty for whole training sets.
+    draws : int
+        Number of random draws in each fold; 0 for whole training sets.
     """
 
     series: Series
-    folds: tuple[FoldScores, ...]
     images: int
+    events: int | None
     total: FoldSummary
+    drawn: str = ""
+    draws: int = 0
 
 
 def size_points(series: Sequence[Series]) -> dict[tuple[str, str], tuple[SizePoint, ...]]:
-    """Find the arms that were trained on training sets of different sizes.
+    """Find the arms that were trained on training sets of different sizes, or on parts of them.
 
     Returns
     -------
@@ -271,12 +294,43 @@ def size_points(series: Sequence[Series]) -> dict[tuple[str, str], tuple[SizePoi
     """
     found: dict[tuple[str, str], list[SizePoint]] = {}
     for one in series:
+        points = found.setdefault((one.task, one.arm), [])
         for part in clusters(one.scores):
             images = round(float(np.mean([size_of(fold) for fold in part])))
             total = summarise_arm(part, ratio=size_ratio(part))
-            found.setdefault((one.task, one.arm), []).append(SizePoint(one, part, images, total))
+            names = {fold.name for fold in part}
+            runs = [run for run in one.runs if one.pooled or run.record.fold in names]
+            points.append(SizePoint(one, images, _mean_events(runs), total))
+        points += _drawn_points(one)
     return {
         key: tuple(sorted(several, key=lambda point: point.images))
         for key, several in found.items()
-        if max(point.images for point in several) > NEAR * min(point.images for point in several)
+        if several and max(point.images for point in several) > NEAR * min(point.images for point in several)
     }
+
+
+def _drawn_points(series: Series) -> list[SizePoint]:
+    """Summarise an arm's runs on parts of the training sets, by size."""
+    sizes: dict[tuple[str, float], dict[int, list[Run]]] = {}
+    for run in series.subsets:
+        ((kind, size),) = ((key, value) for key, value in run.record.subset.items() if key != "seed")
+        sizes.setdefault((kind, size), {}).setdefault(run.record.subset["seed"], []).append(run)
+    made = []
+    for (kind, size), draws in sizes.items():
+        folds: dict[str, list[FoldScores]] = {}
+        for several in draws.values():
+            for fold in replace(series, runs=tuple(several), subsets=()).scores:
+                folds.setdefault(fold.name, []).append(fold)
+        runs = [run for several in draws.values() for run in several]
+        images = round(float(np.mean([train_size(run.record) or 0 for run in runs])))
+        total = summarise_repeats(list(folds.values()), ratio=series.ratio)
+        drawn = f"{size * 100:g} %" if kind == "fraction" else f"{size:g} of each class"
+        made.append(SizePoint(series, images, _mean_events(runs), total, drawn, len(draws)))
+    return made
+
+
+def _mean_events(runs: Sequence[Run]) -> int | None:
+    """Average the number of training images of the positive class, or of the rarest of several."""
+    counts = [(run.record.counts.get("train"), run.record.scored) for run in runs]
+    events = [min(part.get(name, 0) for name in scored) for part, scored in counts if part]
+    return round(float(np.mean(events))) if events else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from featx.data import read_manifest
+from featx.data import Manifest, read_manifest
 from featx.digest import canonical, digest_file
 from featx.errors import RunError, listing
 from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
@@ -18,7 +18,14 @@ from featx.options import verb
 from featx.progress import Silent
 from featx.runs import COMPLETE
 
+from .checklists.checklist_facts import Facts
+from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
+from .embedding_files import read_embedding
 from .figures.canvas import save
+from .interactive_maps import map_views, shown_points
+from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings
+from .method_checks.outcomes import CheckResult
+from .mlflow_log import log_to_mlflow, mlflow_client
 from .overlays import gallery
 from .page import PageSection, render_page
 from .report_contents import CONTENTS, drawings, tables
@@ -124,7 +131,11 @@ class Report:
     findings : tuple of Statement
         The summary in words.
     warnings : tuple of str
-        Warnings.
+        Failed method checks but notes, and further warnings.
+    checklists : tuple of FilledChecklist
+        The guidelines that were asked for, as in ``checklists/``.
+    checks : tuple of CheckResult
+        Results of all method checks.
     """
 
     output: Path
@@ -135,11 +146,18 @@ class Report:
     contents: tuple[Table, ...]
     findings: tuple[Statement, ...]
     warnings: tuple[str, ...]
+    checklists: tuple[FilledChecklist, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def text(self) -> str:
         """The main table as aligned text."""
         return plain(self.main).rstrip("\n")
+
+    @property
+    def forms(self) -> tuple[Path, ...]:
+        """Files of the checklists."""
+        return tuple(self.output / "checklists" / f"{one.name}.md" for one in self.checklists)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the main table as a pandas table."""
@@ -152,15 +170,21 @@ class Report:
         -------
         dict
             ``tables`` (name to a list of rows, each a mapping by the CSV's column names; null where there is no
-            value), ``findings``, ``warnings`` and ``files``.
+            value), ``findings``, ``warnings``, ``checks``, ``checklists`` (name to the number of items by state) and
+            ``files``.
         """
         return {
             "tables": {table.name: records(table) for table in self.contents},
             "findings": [canonical(finding) for finding in self.findings],
             "warnings": list(self.warnings),
-            "files": [str(path) for path in (self.html, *self.tables, *self.figures)],
+            "checks": [canonical(check) for check in self.checks],
+            "checklists": {one.name: one.counts for one in self.checklists},
+            "files": [str(path) for path in (self.html, *self.tables, *self.figures, *self.forms)],
         }
 
+
+# Width and height of the thumbnails of embedding maps, in pixels.
+_SMALL = 72
 
 _TITLE = "AUC of transfer learning arms"
 
@@ -190,22 +214,44 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     ManifestError
         If a manifest was given and cannot be read.
     ConfigError
-        If a given folder has no saliency maps, or a planned comparison A:B can be split in several ways.
+        If a code to ignore is unknown, a given folder has no saliency or embedding maps, a planned comparison A:B can be
+        split in several ways, or MLflow is not installed or cannot be reached.
     InputError
         If a planned comparison is of an arm with itself, or is given twice.
     """
     tell = options.progress or Silent()
+    known_codes(options.ignore or ())
+    client = mlflow_client(options.mlflow) if options.mlflow else None
     found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
-    summary = replace(found, prevalence=options.prevalence)
+    embedded = read_embedding(options.embedding) if options.embedding is not None else ()
+    summary = replace(
+        found,
+        prevalence=options.prevalence,
+        embedding=embedded,
+        manifest=_manifest(options),
+        ignored=tuple(options.ignore or ()),
+    )
+    checks = check_summary(summary)
     target = Path(options.output or "reports/report")
     filled, said = tables(summary), findings(summary)
     made = tuple(table for several in filled.values() for table in several)
-    pictures, missing = _pictures(summary, options)
+    pictures, small, missing = _pictures(summary, options.thumbnails)
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    summary = replace(summary, warnings=(*summary.warnings, *missing))
+    summary = replace(summary, warnings=(*remaining_warnings(summary), *_other_manifest(summary), *missing))
     drawn = drawings(summary) if options.figures else {}
+    views = {"embedding": map_views(summary, small)}
+    names = tuple(figure.name for figures in drawn.values() for figure in figures)
+    facts = Facts(summary, made, names, said, bool(maps))
+    checklists = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
+    title = options.title or _TITLE
     sections = [
-        PageSection(one.id, one.title, figures=drawn.get(one.id, ()), tables=filled[one.id])
+        PageSection(
+            one.id,
+            one.title,
+            figures=drawn.get(one.id, ()),
+            tables=filled[one.id],
+            maps=views.get(one.id, ()),
+        )
         for one in CONTENTS
     ]
     tell.start("report", sum(map(len, drawn.values())) + 2, "files")
@@ -216,12 +262,14 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
             tell.advance()
         files = write_tables(made, aside / "tables")
         tell.advance()
-        page = render_page(summary, sections, said, options.title or _TITLE, pictures, options.refresh, maps)
+        for one in checklists:
+            write_text(aside / "checklists" / f"{one.name}.md", checklist_markdown(one, title))
+        page = render_page(summary, sections, said, title, pictures, options.refresh, maps)
         write_text(aside / "report.html", page)
         tell.advance()
     tell.finish()
     changed = (f"{target / name} is kept: it is of an earlier report and was changed since." for name in kept)
-    return Report(
+    report = Report(
         output=target,
         html=target / "report.html",
         tables=tuple(target / "tables" / path.name for path in files),
@@ -230,7 +278,15 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         contents=made,
         findings=said,
         warnings=(*summary.warnings, *changed),
+        checklists=checklists,
+        checks=checks,
     )
+    if client is not None:
+        numbers = [path for path in report.tables if path.suffix == ".csv"]
+        files = (report.html, *numbers, *report.forms)
+        new, known = log_to_mlflow(client, summary.series, made, target, files)
+        tell.say(f"mlflow: {new} runs made, {known} were there and are up to date; {options.mlflow}")
+    return report
 
 
 def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]:
@@ -249,13 +305,32 @@ def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]
     return tuple(table for several in tables(summarise(_listed_paths(paths))).values() for table in several)
 
 
-def _pictures(summary: Summary, options: ReportSettings) -> tuple[dict[str, str], tuple[str, ...]]:
+def _manifest(options: ReportSettings) -> Manifest | None:
     if options.manifest is None:
-        return {}, ()
-    read = read_manifest(
+        return None
+    return read_manifest(
         options.manifest, root=options.root, check_files=False, allow_outside=options.allow_outside
     )
-    return thumbnails([item.id for series in summary.series for item in find_mistakes(series)], read)
+
+
+def _other_manifest(summary: Summary) -> tuple[str, ...]:
+    known = {run.record.manifest.get("digest") for run in summary.runs}
+    if summary.manifest is None or summary.manifest.digest in known:
+        return ()
+    return (
+        f"{summary.manifest.source}: not the manifest of these runs, or changed since; Table 1 does not use its columns.",
+    )
+
+
+def _pictures(summary: Summary, wanted: bool) -> tuple[dict[str, str], dict[str, str], tuple[str, ...]]:
+    """Make thumbnails of mistakes, and small ones of the points of embedding maps."""
+    if summary.manifest is None or not wanted:
+        return {}, {}, ()
+    ids = [item.id for series in summary.series for item in find_mistakes(series)]
+    pictures, missing = thumbnails(ids, summary.manifest)
+    points = [point.id for _, one in summary.maps for point in shown_points(one)]
+    small, lacking = thumbnails(points, summary.manifest, side=_SMALL)
+    return pictures, small, tuple(dict.fromkeys((*missing, *lacking)))
 
 
 def changes(

@@ -22,6 +22,7 @@ from featx.runs import Run
 
 from .arm_facts import trainings
 from .figures.canvas import ReportFigure, svg
+from .interactive_maps import MapView
 from .overlays import Gallery, SaliencyMap
 from .sections.mistakes import find_mistakes
 from .sections.statements import Statement
@@ -255,6 +256,8 @@ class PageSection:
         Provenance.
     shots : tuple of Shot
         Images of mistakes.
+    maps : tuple of MapView
+        Embedding maps, in place of the figures.
     """
 
     id: str
@@ -267,6 +270,7 @@ class PageSection:
     blocks: tuple[Block, ...] = ()
     origins: tuple[Origin, ...] = ()
     shots: tuple[Shot, ...] = ()
+    maps: tuple[MapView, ...] = ()
 
 
 def page_templates(room: str) -> Environment:
@@ -323,7 +327,7 @@ def _blocks(section: PageSection, links: Mapping[tuple[str, ...], str]) -> tuple
     """Prepare a section's figures, each drawn for wide and for narrow screens, and its tables."""
     drawn = (
         Block(one.name, one.title, one.note, one.alt, Markup(svg(one) + svg(one, narrow=True)))
-        for one in section.figures
+        for one in (() if section.maps else section.figures)
     )
     return (*drawn, *(_table(one, links) for one in section.tables))
 

@@ -5,14 +5,18 @@ A new table is one `TableEntry` in `CONTENTS`, a function that fills it in `sect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from .figures.canvas import NARROW, WIDE, ReportFigure
+from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
+from .figures.embedding_scatter import EMBEDDING_MAP
+from .figures.flow_chart import flow_chart
 from .figures.roc import (
     learning_curves,
     precision_recall,
@@ -23,10 +27,13 @@ from .figures.roc import (
     search_curves,
 )
 from .figures.trends import costs, size_curves
+from .method_checks.checked_runs import CHECKS_TABLE
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
 from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
+from .sections.embedding_tables import EMBEDDING_TABLES
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
 from .sections.mistakes import SHOWN, mistakes
+from .sections.participant_tables import FLOW_FIGURE, PARTICIPANT_TABLES
 from .sections.performance import (
     calibration,
     confusions,
@@ -35,7 +42,8 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
-from .sections.training import backbones, searches, training_sizes
+from .sections.robustness_tables import ROBUSTNESS_TABLES
+from .sections.training import SIZES_NEED, SIZES_TABLE, backbones, searches
 from .summary import LEVEL, MOST_LEVELS, POWER, Summary
 from .tables import Filled, Table
 
@@ -143,6 +151,10 @@ class ContentsPart:
     tables: tuple[TableEntry, ...] = ()
 
 
+def _part(anchor: str, title: str, figure: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> ContentsPart:
+    return ContentsPart(anchor, title, (FigureEntry(*figure),), tuple(TableEntry(*row) for row in rows))
+
+
 _MEANS = (
     "AUC: mean over the folds' test sets; SD: standard deviation over the folds (n − 1). Folds whose test set lacks a "
     "class have no AUC and are left out of both. The 95 % confidence interval is the corrected resampled t interval "
@@ -156,7 +168,6 @@ _BINS = (
 )
 _PAIRS_NEED = "two arms on one task"
 _FIXED_NEED = "inner scores of the training set, which `featx train-svm` writes"
-_SIZES_NEED = "an arm trained on training sets of several sizes"
 _SEARCH_NEED = "a search for C"
 
 CONTENTS: tuple[ContentsPart, ...] = (
@@ -187,6 +198,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
     ),
     ContentsPart(
+        "participants",
+        "Participants",
+        (FigureEntry(*FLOW_FIGURE, flow_chart),),
+        tuple(TableEntry(*row) for row in PARTICIPANT_TABLES),
+    ),
+    ContentsPart(
         "external",
         "External validation",
         (
@@ -202,6 +219,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
         tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
     ),
+    _part("robustness", "Robustness", SEVERITY_CURVES, ROBUSTNESS_TABLES),
     ContentsPart(
         "comparisons",
         "Comparisons",
@@ -316,24 +334,17 @@ CONTENTS: tuple[ContentsPart, ...] = (
             FigureEntry(
                 "training-sizes",
                 "AUC against training-set size",
-                "Marker: mean AUC over the folds of this size. Vertical line: its 95 % confidence interval. Protocols "
-                "differ in their test sets.",
-                _SIZES_NEED,
+                "Marker: mean AUC over the folds of this size; where parts of the training sets were drawn repeatedly, over "
+                "the means of each fold. Vertical line: its 95 % confidence interval. In brackets under the number of "
+                "training images: images of the positive class (of several classes, of the rarest). Protocols differ in "
+                "their test sets.",
+                SIZES_NEED,
                 "Mean AUC of every arm against the number of training images; the table by training-set size has the "
                 "numbers.",
                 size_curves,
             ),
         ),
-        (
-            TableEntry(
-                "training-sizes",
-                "AUC by training-set size",
-                "Training images: mean over the folds. Folds whose sizes differ by at most 10 % are one row. Protocols "
-                f"differ in their test sets, so interpret only large steps between them. {_MEANS}",
-                _SIZES_NEED,
-                training_sizes,
-            ),
-        ),
+        (TableEntry(*SIZES_TABLE),),
     ),
     ContentsPart(
         "curves",
@@ -546,6 +557,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 mistakes,
             ),
         ),
+    ),
+    _part("embedding", "Embedding map", EMBEDDING_MAP, EMBEDDING_TABLES),
+    ContentsPart(
+        "checks",
+        "Method checks",
+        tables=(TableEntry(*CHECKS_TABLE),),
     ),
     ContentsPart(
         "training",

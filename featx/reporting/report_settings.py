@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ConfigError
-from featx.options import PlaceOptions, number, other, path, switch, text, texts
+from featx.options import PlaceOptions, choices, number, other, path, switch, text, texts
 
 if TYPE_CHECKING:
     from featx.data import Manifest
 
-__all__ = ["ReportSettings"]
+__all__ = ["CHECKLISTS", "SEVERITIES", "ReportSettings"]
+
+CHECKLISTS = ("tripod-ai", "stard-ai", "claim")
+"""Guidelines whose items can be filled; each is a table in the folder ``checklists``."""
+
+SEVERITIES = ("error", "warning", "note")
+"""How much a failed method check weighs, from most to least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +71,16 @@ class ReportSettings(PlaceOptions):
         False, "Show the images of the most confident mistakes. Note who may see these images."
     )
     manifest: Path | str | Manifest | None = path(
-        None, "Manifest of the images, for --thumbnails; a study knows its own.", types=(object,)
+        None,
+        "Manifest of the images, for --thumbnails, and for the columns of Table 1 that earlier runs did not record; a study "
+        "knows its own.",
+        types=(object,),
     )
     saliency: Path | str | None = path(
         None, "Show the maps that `featx saliency` has written to this folder."
+    )
+    embedding: Path | str | None = path(
+        None, "Show the maps that `featx embedding` has written to this folder."
     )
     prevalence: float | None = number(
         None,
@@ -77,6 +89,22 @@ class ReportSettings(PlaceOptions):
         high=1,
         open=True,
         default_text="that of the training set",
+    )
+    checklist: Sequence[str] | None = choices(
+        None,
+        CHECKLISTS,
+        "Fill the items of this reporting guideline that runs can answer, as checklists/NAME.md; may be repeated.",
+    )
+    mlflow: str | None = text(
+        None,
+        "Log the report to this MLflow tracking server, or sqlite: or file: store: one MLflow run for each arm and task.",
+        metavar="URI",
+    )
+    ignore: Sequence[str] | None = texts(
+        None,
+        "Ignore the method check of this code, such as FX404, because it does not apply; may be repeated.",
+        metavar="CODE",
+        default_text="none",
     )
     figures: bool = switch(True, "Draw figures, which takes most of the time.")
     refresh: float | None = other(
@@ -92,5 +120,8 @@ class ReportSettings(PlaceOptions):
 
     def given(self) -> dict[str, Any]:
         """Return what takes precedence over a study's own options."""
-        names = ("title", "strata", "compare", "planned", "saliency", "prevalence", "figures", "refresh")
+        names = (
+            *("title", "strata", "compare", "planned", "saliency", "embedding", "prevalence", "ignore"),
+            *("figures", "refresh", "checklist", "mlflow"),
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

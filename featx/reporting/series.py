@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,9 +34,11 @@ __all__ = [
     "collect",
     "comparability",
     "external_arms",
+    "mixed_sizes",
     "natural",
     "one_name_a_task",
     "scored_by_group",
+    "subset_warnings",
     "train_groups",
     "train_size",
 ]
@@ -62,18 +64,19 @@ def scored_by_group(record: RunRecord) -> bool:
 
 
 def check_series(arm: str, runs: Sequence[Run]) -> None:
-    """Check the runs of one arm on one task and protocol."""
+    """Check the runs of one arm on one task and protocol, those on parts of the training sets included."""
     first = runs[0]
-    seen: dict[str, Run] = {}
+    seen: dict[tuple[str, ...], Run] = {}
     for run in runs:
         record = run.record
         where = f"arm {arm!r}, task {record.task!r}, fold {record.fold!r}"
-        if record.fold in seen:
+        here = (record.fold, *map(str, record.subset.items()))
+        if here in seen:
             raise RunError(
-                f"{where}: found two runs, {seen[record.fold].path} and {run.path}. Give only one of them, or train one "
+                f"{where}: found two runs, {seen[here].path} and {run.path}. Give only one of them, or train one "
                 "with another --arm"
             )
-        seen[record.fold] = run
+        seen[here] = run
         lines = differing(_shared(first.record), _shared(record))
         if lines:
             raise RunError(
@@ -248,6 +251,8 @@ class Series:
     pooled : bool
         Whether the decision values of all folds are pooled to one test set, because the folds leave one group out and
         some test sets lack a class, so that they have no AUC.
+    subsets : tuple of Run
+        Runs of a learning curve: of the same folds, trained on parts of their training sets.
     """
 
     arm: str
@@ -255,6 +260,7 @@ class Series:
     protocol: str
     runs: tuple[Run, ...]
     pooled: bool = False
+    subsets: tuple[Run, ...] = ()
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -448,22 +454,36 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
             "`featx extract` and `featx train-svm`, and report those runs"
         )
     made: dict[tuple[str, str, str], list[Run]] = {}
+    parts: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(scored, key=lambda run: natural(run.record.fold)):
-        made.setdefault((run.record.task, run.record.protocol, _arm(run)), []).append(run)
-    for (*_, arm), several in made.items():
-        check_series(arm, several)
+        here = parts if run.record.subset else made
+        here.setdefault((run.record.task, run.record.protocol, _arm(run)), []).append(run)
+    _check_whole(parts, made)
+    for key, several in made.items():
+        check_series(key[-1], [*several, *parts.get(key, ())])
     arms: dict[tuple[str, str], list[list[Run]]] = {}
     for (task, protocol, _), several in made.items():
         arms.setdefault((task, protocol), []).append(several)
     pooled = {setting: _pooled(several) for setting, several in arms.items()}
     series = [
-        Series(arm, task, protocol, tuple(made[task, protocol, arm]), pooled[task, protocol])
-        for task, protocol, arm in sorted(made, key=lambda key: tuple(map(natural, key)))
+        Series(arm, task, protocol, tuple(made[key]), pooled[task, protocol], tuple(parts.get(key, ())))
+        for key in sorted(made, key=lambda key: tuple(map(natural, key)))
+        for task, protocol, arm in (key,)
     ]
     training = sorted(
         (run for run in runs if not run.predictions), key=lambda run: (natural(run.record.arm), run.path)
     )
     return tuple(series), tuple(training)
+
+
+def _check_whole(parts: Mapping[tuple[str, str, str], Sequence[Run]], made: Collection[object]) -> None:
+    """Refuse runs on parts of training sets without those on the whole, which a learning curve ends with."""
+    for key, runs in parts.items():
+        if key not in made:
+            raise RunError(
+                f"{runs[0].path}: this run was trained on a part of the training set, and the runs of arm {key[-1]!r} on "
+                f"whole training sets are not among those given; give the folder {runs[0].path.parents[2]}"
+            )
 
 
 def _pooled(arms: Sequence[Sequence[Run]]) -> bool:
@@ -533,3 +553,28 @@ def clusters(folds: Sequence[FoldScores]) -> list[tuple[FoldScores, ...]]:
 
 def size_of(fold: FoldScores) -> int:
     return fold.train_size or 0
+
+
+def mixed_sizes(series: Series) -> str:
+    """Warn of folds with training sets of different size; empty if their sizes are about equal."""
+    parts = clusters(series.scores)
+    if len(parts) < 2:
+        return ""
+    low, high = (part[0].train_size for part in (parts[0], parts[-1]))
+    return (
+        f"{series.arm}, {series.task}: the training sets of the folds have {low} to {high} images or more, and the mean AUC "
+        "is over all of them; see the table by training-set size."
+    )
+
+
+def subset_warnings(series: Series) -> list[str]:
+    """Collect what runs on parts of training sets warn of, and those on whole ones do not."""
+    whole = {text for run in series.runs for text in run.record.warnings}
+    # Texts that differ in their numbers alone are one line.
+    alike: dict[str, list[str]] = {}
+    for text in (text for run in series.subsets for text in run.record.warnings if text not in whole):
+        alike.setdefault(re.sub(r"\d[\d.]*", "", text), []).append(" ".join(text.split()))
+    return [
+        f"{series.arm}, {series.task}, {len(texts)} of {len(series.subsets)} runs on parts of training sets: {texts[0]}"
+        for texts in alike.values()
+    ]

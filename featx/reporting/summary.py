@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.data import Manifest
 from featx.errors import ConfigError, RunError, listing
 from featx.runs import FINAL, Run
 from featx.stats import (
@@ -27,18 +28,21 @@ from featx.stats import (
     fold_aucs,
     select_rows,
     summarise_arm,
+    summarise_models,
 )
 
+from .embedding_files import EmbeddedArm
 from .series import (
     ExternalArm,
     Series,
     apart,
     choose,
-    clusters,
     collect,
     comparability,
     external_arms,
+    mixed_sizes,
     natural,
+    subset_warnings,
 )
 
 __all__ = [
@@ -51,9 +55,11 @@ __all__ = [
     "Summary",
     "against",
     "ahead",
+    "as_numbers",
     "by_level",
     "compare",
     "find_strata",
+    "is_given",
     "levels",
     "main_class",
     "measure",
@@ -100,11 +106,11 @@ class SubgroupColumn:
         >>> SubgroupColumn("age", (39, 49), ("30 to 39", "40 to 49", "50 to 59")).level("40")
         '40 to 49'
         """
-        if not _given(text):
+        if not is_given(text):
             return ""
         if not self.edges:
             return text
-        number = _numbers([text])
+        number = as_numbers([text])
         if not number:
             return ""
         return self.labels[int(np.searchsorted(self.edges, number[0]))]
@@ -153,18 +159,19 @@ def _columns(series: Sequence[Series]) -> dict[str, dict[tuple[str, str], str]]:
 
 
 def _stratum(name: str, values: Iterable[str]) -> SubgroupColumn:
-    given = [value for value in values if _given(value)]
-    numbers = _numbers(given)
+    given = [value for value in values if is_given(value)]
+    numbers = as_numbers(given)
     if len(set(numbers)) > MOST_LEVELS:
         return SubgroupColumn(name, *_bins(np.array(numbers)))
     return SubgroupColumn(name, (), tuple(levels(given)))
 
 
-def _given(text: str) -> bool:
+def is_given(text: str) -> bool:
+    """Tell whether a cell of a manifest holds a value."""
     return text.strip().casefold() not in ("", "nan")
 
 
-def _numbers(values: Sequence[str]) -> list[float]:
+def as_numbers(values: Sequence[str]) -> list[float]:
     """Read a column's values as numbers; return none if one of them is not a number."""
     try:
         return [number for value in values if math.isfinite(number := float(value))]
@@ -361,6 +368,11 @@ class Measure:
         """Mean, standard deviation and 95 % interval over the folds; for a single test set DeLong's interval."""
         return summarise_arm(self.scores, ratio=self.series.ratio)
 
+    @cached_property
+    def over_models(self) -> FoldSummary:
+        """Mean and 95 % interval over models that scored the same images, as those of an external test set."""
+        return summarise_models(self.scores)
+
 
 @dataclass(frozen=True, eq=False)
 class Summary:
@@ -389,6 +401,12 @@ class Summary:
         Arms on external test sets.
     columns : tuple of SubgroupColumn
         Columns that results are broken down by.
+    embedding : tuple of EmbeddedArm
+        Embedding maps of arms.
+    manifest : Manifest or None
+        The manifest of the runs, for what they did not record of its columns.
+    ignored : tuple of str
+        Codes of method checks that do not apply.
     """
 
     series: tuple[Series, ...]
@@ -401,6 +419,25 @@ class Summary:
     prevalence: float | None = None
     external: tuple[ExternalArm, ...] = ()
     columns: tuple[SubgroupColumn, ...] = ()
+    embedding: tuple[EmbeddedArm, ...] = ()
+    manifest: Manifest | None = None
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def maps(self) -> tuple[tuple[Series, EmbeddedArm], ...]:
+        """Arms that have an embedding map, with it."""
+        found = {(one.task, one.protocol, one.arm): one for one in self.embedding}
+        return tuple((one, found[key]) for one in self.series if (key := (*one.setting, one.arm)) in found)
+
+    @cached_property
+    def external_measures(self) -> tuple[tuple[ExternalArm, Measure, Measure], ...]:
+        """Internal and external AUC of each arm, external test set and class; the main class first."""
+        known = {(id(item.series), item.scored): item for item in (*self.overall, *self.classes)}
+        return tuple(
+            (arm, known[id(arm.internal), name], measure(arm.tested, name))
+            for arm in self.external
+            for name in dict.fromkeys((main_class(arm.internal), *arm.internal.scored))
+        )
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -512,9 +549,10 @@ def summarise(
     by_stratum = tuple(found for column in columns for item in series for found in by_level(item, column))
     # The folds of one training have the same warnings.
     said = dict.fromkeys(f"{run.record.arm}: {text}" for run in training for text in _texts(run))
-    mixed = tuple(text for item in series if (text := _mixed_sizes(item)))
+    mixed = tuple(text for item in series if (text := mixed_sizes(item)))
     external, odd = external_arms(series)
-    texts = (*warnings, *_doubts(overall), *mixed, *notes, *_said(series), *said, *odd, *_left_out(final))
+    told = (*_said(series), *(text for item in series for text in subset_warnings(item)), *said)
+    texts = (*warnings, *_doubts(overall), *mixed, *notes, *told, *odd, *_left_out(final))
     return Summary(
         *(series, overall, classes, by_stratum, training, compare(series, pairs), texts),
         external=external,
@@ -552,17 +590,6 @@ def _left_out(final: Sequence[Run]) -> list[str]:
         return []
     names = listing(sorted({f"{run.record.arm} on {run.record.task}" for run in final}))
     return [f"Final models of `featx finalize` have no test set and are not in this report: {names}."]
-
-
-def _mixed_sizes(series: Series) -> str:
-    parts = clusters(series.scores)
-    if len(parts) < 2:
-        return ""
-    low, high = (part[0].train_size for part in (parts[0], parts[-1]))
-    return (
-        f"{series.arm}, {series.task}: the training sets of the folds have {low} to {high} images or more, and the mean AUC "
-        "is over all of them; see the table by training-set size."
-    )
 
 
 def _texts(run: Run) -> list[str]:

@@ -10,10 +10,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx import cells
+from featx.errors import ConfigError
 from featx.files import write_text
 
 from .typesetting import Grid, typeset
@@ -34,6 +36,7 @@ __all__ = [
     "latex",
     "markdown",
     "p_text",
+    "parquet_bytes",
     "plain",
     "records",
     "shown",
@@ -357,6 +360,47 @@ def to_frame(table: Table) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(records(table), columns=_spread_out(table)[0])
+
+
+def parquet_bytes(tables: Mapping[str, Table]) -> bytes:
+    """Write a table as a Parquet file; several under each other, with a column ``report`` for their names.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+        Name to a table; all have equal columns.
+
+    Raises
+    ------
+    ConfigError
+        If pyarrow is not installed.
+
+    Examples
+    --------
+    >>> import io, pandas
+    >>> table = Table("auc", "AUC", "", (Column("arm", "Arm", text=True), Column("mean", "AUC")), (("A", 0.7), ("B", None)))
+    >>> pandas.read_parquet(io.BytesIO(parquet_bytes({"lesions": table})))["mean"].tolist()
+    [0.7, nan]
+    """
+    import pandas as pd
+
+    frames = {name: to_frame(table) for name, table in tables.items()}
+    frame = pd.concat(frames.values(), ignore_index=True)
+    texts = {column.name for table in tables.values() for column in table.columns if column.text}
+    # A column in which every value is missing keeps its type.
+    frame = frame.astype(
+        {name: "string" if name in texts else "float64" for name in frame if frame[name].isna().all()}
+    )
+    if len(frames) > 1:
+        frame.insert(0, "report", [name for name, one in frames.items() for _ in range(len(one))])
+    buffer = BytesIO()
+    try:
+        frame.to_parquet(buffer, index=False)
+    except ImportError as error:
+        raise ConfigError(
+            "--format parquet needs pyarrow; run `pip install 'featx[parquet]'`, or give csv"
+        ) from error
+    return buffer.getvalue()
 
 
 def write_tables(tables: tuple[Table, ...], folder: Path | str) -> tuple[Path, ...]:

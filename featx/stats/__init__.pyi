@@ -2,8 +2,10 @@ from .anova import Anova, factorial_anova
 from .arms import (
     POOLED,
     FoldScores,
+    count_images,
     fold_aucs,
     fold_scores,
+    partition_warnings,
     pool_folds,
     select_rows,
     size_ratio,
@@ -34,7 +36,13 @@ from .calibration import (
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
-from .model_means import independent_difference, summarise_models
+from .model_means import (
+    independent_difference,
+    paired_difference,
+    summarise_draws,
+    summarise_models,
+    summarise_repeats,
+)
 from .operating import (
     THRESHOLD_RULES,
     Confusion,
@@ -95,6 +103,7 @@ __all__ = [
     "confusion_at",
     "confusion_matrix",
     "corrected_t",
+    "count_images",
     "delong_covariance",
     "delong_interval",
     "delong_test",
@@ -114,7 +123,9 @@ __all__ = [
     "mcnemar_test",
     "mean_roc",
     "nemenyi",
+    "paired_difference",
     "partial_auc",
+    "partition_warnings",
     "permutation_test",
     "planned_difference",
     "pool_by_group",
@@ -133,7 +144,9 @@ __all__ = [
     "smooth_calibration_curve",
     "specificity_at_sensitivity",
     "summarise_arm",
+    "summarise_draws",
     "summarise_folds",
     "summarise_models",
+    "summarise_repeats",
     "youden_point",
 ]

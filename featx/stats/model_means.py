@@ -1,11 +1,13 @@
-"""Several models on one test set: the mean of their AUCs, and its difference to an estimate on other patients."""
+"""Means of models and differences of estimates: several models on one test set, other patients, or the same rows twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from scipy.stats import norm
+from numpy.typing import ArrayLike
+from scipy.stats import norm, t
 
 from featx.errors import InputError
 from featx.stats.arms import FoldScores, fold_aucs
@@ -15,11 +17,18 @@ from featx.stats.intervals import (
     delong_covariance,
     few_warning,
     logit_bounds,
+    summarise_folds,
 )
 from featx.stats.operating import Estimate
 from featx.stats.validation import check_fraction, group_codes
 
-__all__ = ["independent_difference", "summarise_models"]
+__all__ = [
+    "independent_difference",
+    "paired_difference",
+    "summarise_draws",
+    "summarise_models",
+    "summarise_repeats",
+]
 
 
 def summarise_models(folds: Sequence[FoldScores], *, level: float = 0.95) -> FoldSummary:
@@ -74,6 +83,109 @@ def summarise_models(folds: Sequence[FoldScores], *, level: float = 0.95) -> Fol
             notes += ("the estimated variance is 0 or undefined, so there is no interval",)
     method = "none" if np.isnan(low) else "DeLong, mean of models, logit"
     return FoldSummary(mean, sd, len(aucs) - lost, lost, low, high, level, method, notes)
+
+
+def summarise_repeats(
+    repeats: Sequence[Sequence[FoldScores]], *, ratio: float | None, level: float = 0.95
+) -> FoldSummary:
+    """Summarise the AUC of a training that was repeated in every fold, such as on several random parts of its training set.
+
+    Repetitions in a fold share its test set and draw from one training set, so that they are not independent: their AUCs
+    are averaged, and the mean counts as one value of the fold. Over several folds the interval is that of `summarise_draws`.
+    In a single fold the variance is that of `summarise_models`, for new patients, plus the variance of the AUC over
+    the repetitions divided by their number, for other draws from this training set.
+
+    Parameters
+    ----------
+    repeats : sequence of sequence of FoldScores
+        For each fold its repetitions, all with the same test images.
+    ratio : float or None
+        Size of the test set divided by that of the training set, for the correction of overlapping folds. Give that of
+        whole training sets: parts of them overlap no more than these do.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    FoldSummary
+        Mean, standard deviation over the folds (NaN for one fold) and interval; `n` counts folds.
+
+    Raises
+    ------
+    InputError
+        If there are no folds, or the repetitions of a fold scored different images.
+
+    Examples
+    --------
+    >>> from featx.stats import fold_scores
+    >>> actual = [0, 0, 0, 1, 1, 1]
+    >>> draws = [fold_scores("1", list("abcdef"), actual, scores) for scores in ([1, 2, 4, 3, 5, 6], [1, 2, 3, 4, 6, 5])]
+    >>> found = summarise_repeats([draws], ratio=None)
+    >>> found.n, round(found.mean, 3)
+    (1, 0.944)
+    """
+    if not repeats:
+        raise InputError("the summary of repeated trainings needs at least one fold. Got none.")
+    if len(repeats) > 1:
+        for draws in repeats:
+            _check_images(draws)
+        names = [draws[0].name for draws in repeats]
+        return summarise_draws([fold_aucs(draws) for draws in repeats], ratio=ratio, level=level, names=names)
+    (draws,) = repeats
+    one = summarise_models(draws, level=level)
+    nothing, known = float("nan"), int(np.isfinite(one.mean))
+    whole = replace(one, sd=nothing, n=known, undefined=1 - known)
+    if not np.isfinite(one.low) or len(draws) == 1:
+        return whole
+    variance = _variance(draws)[0] + float(fold_aucs(draws).var(ddof=1)) / len(draws)
+    z = float(norm.ppf((1 + level) / 2))
+    low, high = logit_bounds(one.mean, z * variance**0.5)
+    return replace(whole, low=low, high=high, method="DeLong and draws, logit")
+
+
+def summarise_draws(
+    values: Sequence[ArrayLike], *, ratio: float | None, level: float = 0.95, names: Sequence[str] = ()
+) -> FoldSummary:
+    """Summarise the AUCs of trainings that were repeated in every fold, with a corrected resampled t interval.
+
+    The correction of Nadeau & Bengio 2003 estimates the covariance of two folds as test size / training size times the
+    sample variance over the folds. Averaging the draws of a fold lowers the variance of its value, but not its covariance
+    with other folds. The variance of the mean over n folds is therefore 1/n times the sample variance of the folds' means,
+    plus the ratio times that of single draws.
+
+    Parameters
+    ----------
+    values : sequence of array_like
+        For each fold the AUC of each of its draws; NaN where it is undefined.
+    ratio : float or None
+        Size of the test set divided by that of the training set.
+    level : float
+        Confidence level.
+    names : sequence of str
+        Names of the folds, for warnings.
+
+    Returns
+    -------
+    FoldSummary
+        As that of the means of the folds, with this interval.
+
+    Examples
+    --------
+    >>> found = summarise_draws([[0.70, 0.74], [0.78, 0.72], [0.76, 0.80]], ratio=0.5)
+    >>> round(found.mean, 3), found.n, round(found.low, 3), round(found.high, 3)
+    (0.75, 3, 0.578, 0.868)
+    """
+    draws = [np.asarray(one, dtype=np.float64) for one in values]
+    means = np.array([one.mean() for one in draws])
+    found = summarise_folds(means, ratio=ratio, level=level, scale="logit", names=names)
+    common = min(map(len, draws))
+    if ratio is None or common < 2 or np.isnan(found.low):
+        return found
+    known = np.isfinite(means)
+    single = np.stack([one[:common] for one in draws])[known].var(axis=0, ddof=1).mean()
+    error = float(means[known].var(ddof=1) / known.sum() + ratio * single) ** 0.5
+    low, high = logit_bounds(found.mean, float(t.ppf((1 + level) / 2, known.sum() - 1)) * error)
+    return replace(found, low=low, high=high, method="corrected resampled t of means of draws, logit")
 
 
 def _check_images(folds: Sequence[FoldScores]) -> None:
@@ -134,3 +246,52 @@ def independent_difference(one: Estimate, other: Estimate) -> Estimate:
     down = np.hypot(one.value - one.low, other.high - other.value)
     up = np.hypot(one.high - one.value, other.value - other.low)
     return Estimate(value, float(value - down), float(value + up))
+
+
+def paired_difference(before: ArrayLike, after: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
+    """Estimate the difference of two proportions of the same rows, such as the sensitivity before and after a change.
+
+    The mean of the rows' differences, with a t interval whose variance is estimated between groups (by linearisation,
+    Cochran 1977, Sampling Techniques); the degrees of freedom are the number of groups minus 1. Rows of one image are of one
+    group, so that an image that several models score counts as one.
+
+    Parameters
+    ----------
+    before, after : array_like of shape (n,)
+        True or 1 for a hit, False or 0 for none.
+    groups : array_like of shape (n,), optional
+        Patient, case or lesion of each row. By default, rows are independent.
+
+    Returns
+    -------
+    Estimate
+        `after` minus `before`, 95 % interval within -1 and 1. All values are NaN if there are no rows; the bounds are NaN if
+        the differences do not vary between groups.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ.
+
+    Examples
+    --------
+    >>> found = paired_difference([1, 1, 1, 0, 1, 1], [1, 0, 1, 0, 0, 1], ["a", "a", "b", "c", "d", "e"])
+    >>> [round(value, 3) for value in found]
+    [-0.333, -0.861, 0.195]
+    """
+    one, other = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    if one.ndim != 1 or one.shape != other.shape:
+        raise InputError(
+            f"before and after must have the same length. Got shapes {one.shape} and {other.shape} instead."
+        )
+    if not len(one):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    change = other - one
+    codes = np.arange(len(one)) if groups is None else group_codes(groups, len(one))
+    mean, clusters = float(change.mean()), len(np.unique(codes))
+    spread = float((np.bincount(codes, weights=change - mean) ** 2).sum())
+    if clusters < 2 or spread < 1e-12:
+        return Estimate(mean, float("nan"), float("nan"))
+    error = (clusters / (clusters - 1) * spread) ** 0.5 / len(one)
+    reach = float(t.ppf(0.975, clusters - 1)) * error
+    return Estimate(mean, max(mean - reach, -1.0), min(mean + reach, 1.0))

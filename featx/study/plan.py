@@ -19,7 +19,6 @@ from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
 from featx.jobs import StudyJob, read_state, slug
 from featx.progress import Progress, Silent
-from featx.svm import SvmSettings
 from featx.zoo import (
     WEIGHTS_DIR,
     Backbone,
@@ -31,13 +30,14 @@ from featx.zoo import (
     weights_folder,
 )
 
-from .schema import DEVICE_KEYS, Arm, SourceData, Study, TargetData
+from .schema import DEVICE_KEYS, SUBSET_KEYS, Arm, SourceData, Study, TargetData
 from .study_inputs import (
     Inputs,
     Problems,
     Start,
     check_study,
     layer_problems,
+    svm_settings,
     task_name,
     weights_source,
 )
@@ -274,7 +274,7 @@ class _Planner:
         folds, seen = self.inputs.folds(name, task, target.protocol)
         title = self.study.title_of(arm_name, backbone)
         options = self.study.svm
-        search = {key: value for key, value in options.items() if key != "missing"}
+        curve = {key: options[key] for key in SUBSET_KEYS if key in options}
         job = StudyJob(
             "svm",
             f"{title} on {name} {task_name(task)}",
@@ -284,11 +284,12 @@ class _Planner:
                 "task": seen,
                 "folds": folds.digest,
                 "protocol": target.protocol,
-                "settings": canonical(SvmSettings.make(search)),
+                "settings": canonical(svm_settings(self.study)),
                 "missing": self.study.svm["missing"],
                 "seed": self.study.seed,
                 **features.identity,
                 **tested,
+                **curve,
             },
             {
                 **data.place,

@@ -26,7 +26,7 @@ from featx.documents import parse_json, parse_toml, parse_yaml, read_text
 from featx.errors import ConfigError, FeatxError, listing
 from featx.features import ExtractSettings
 from featx.options import DeviceOptions, options_of
-from featx.svm import SvmSettings, TrainSvmSettings
+from featx.svm import SubsetOptions, SvmSettings, TrainSvmSettings
 
 _T = TypeVar("_T")
 
@@ -34,6 +34,7 @@ __all__ = [
     "DEVICE_KEYS",
     "EXTRACT_KEYS",
     "KEPT",
+    "SUBSET_KEYS",
     "SVM_KEYS",
     "Arm",
     "DataSet",
@@ -240,7 +241,8 @@ EXTRACT_KEYS = (
     "on_error",
     *DEVICE_KEYS,
 )
-SVM_KEYS = (*options_of(SvmSettings), "missing")
+SUBSET_KEYS = tuple(options_of(SubsetOptions))
+SVM_KEYS = (*options_of(SvmSettings), *SUBSET_KEYS, "missing")
 
 
 def _given(table: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:

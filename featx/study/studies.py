@@ -283,20 +283,21 @@ def report_study(
         given = {name: value for name, value in options.items() if value is not None}
         if output is not None:
             given["output"] = Path(output) / Path(job.arguments["output"]).name if several else output
-        if thumbnails:
-            given |= _pictures(plan, job)
+        given |= {**_manifest_of(plan, job), "thumbnails": thumbnails}
         arguments = {**job.arguments, **given}
         made.append(report_runs(arguments.pop("paths"), **arguments, progress=progress))
     return tuple(made)
 
 
-def _pictures(plan: Plan, report: StudyJob) -> dict[str, Any]:
-    """Return where a target's images are, as the arguments of its jobs give it."""
+def _manifest_of(plan: Plan, report: StudyJob) -> dict[str, Any]:
+    """Return where a target's manifest and images are, as the arguments of its jobs give it; nothing if it is gone."""
     (place,) = {
         (str(job.arguments["manifest"]), job.arguments.get("root"), job.arguments.get("allow_outside", False))
         for job in plan.jobs
         if job.digest in report.needs
     }
+    if not Path(place[0]).exists():
+        return {}
     return {"manifest": place[0], "root": place[1], "allow_outside": place[2]}
 
 
@@ -318,7 +319,7 @@ def report(runs: Path | str | Sequence[Path | str], options: ReportSettings) -> 
     Raises
     ------
     ConfigError
-        If a study is given with other things, or thumbnails of runs without a manifest or the reverse.
+        If a study is given with other things, or thumbnails of runs without a manifest.
     RunError
         If a folder holds no finished run, or runs do not belong together.
     InputError
@@ -349,10 +350,9 @@ def report(runs: Path | str | Sequence[Path | str], options: ReportSettings) -> 
             progress=options.progress,
             **options.given(),
         )
-    if options.thumbnails != (options.manifest is not None):
+    if options.thumbnails and options.manifest is None:
         raise ConfigError(
-            "--thumbnails and --manifest go together: the first asks for images, the second says where they are. "
-            "Give both or none"
+            "--thumbnails asks for images of the manifest. Got no manifest; say with --manifest where they are"
         )
     names = (item.name for item in dataclasses.fields(options))
     return (report_runs(given, **{name: getattr(options, name) for name in names}),)

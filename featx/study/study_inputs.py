@@ -47,7 +47,7 @@ from featx.runs import COMPLETE
 from featx.svm import SvmSettings
 from featx.zoo import checked_size, find_backbone, is_preset, resolve_weights
 
-from .schema import Arm, DataSet, Study, SyntheticImages, TargetData
+from .schema import SUBSET_KEYS, Arm, DataSet, Study, SyntheticImages, TargetData
 
 __all__ = [
     "Inputs",
@@ -59,6 +59,7 @@ __all__ = [
     "layer_problems",
     "main",
     "read_data",
+    "svm_settings",
     "task_name",
     "weights_source",
 ]
@@ -236,8 +237,7 @@ class Inputs:
         """Check that the training set of every fold has the inner splits of the SVM's settings."""
         from featx.svm import check_inner_folds
 
-        chosen = {key: value for key, value in self.study.svm.items() if key != "missing"}
-        check_inner_folds(folds.folds, labelled, keys, SvmSettings.make(chosen))
+        check_inner_folds(folds.folds, labelled, keys, svm_settings(self.study))
 
     def stores(self, name: str, arm: str) -> tuple[FeatureStore, ...]:
         """Open the feature stores that an arm is given for a target; files of features are imported first."""
@@ -306,6 +306,12 @@ class Inputs:
 def task_name(task: str) -> str:
     """Name a task for messages: a file by its name without folder and ending."""
     return Path(task).stem if task.endswith(".toml") else task
+
+
+def svm_settings(study: Study) -> SvmSettings:
+    """Return the settings of a study's search for C and final fit."""
+    others = {"missing", *SUBSET_KEYS}
+    return SvmSettings.make({key: value for key, value in study.svm.items() if key not in others})
 
 
 def weights_source(study: Study, arm: Arm, backbone: str) -> str:
@@ -479,6 +485,9 @@ def _check_networks(inputs: Inputs, found: Problems) -> None:
             found.attempt("extract.image_size", size, partial(checked_size, find_backbone(backbone), size))
 
 
+_NO_CURVE = "arms.{} is fine-tuned on whole training sets, so that it has no learning curve; compare it in a study of its own"
+
+
 def _check_trainings(sources: Iterable[str], inputs: Inputs, found: Problems) -> None:
     """Check the recipe of every training with its networks and classes."""
     study = inputs.study
@@ -492,6 +501,9 @@ def _check_trainings(sources: Iterable[str], inputs: Inputs, found: Problems) ->
     tasks = [(target, task) for target, item in study.targets.items() for task in item.tasks]
     for name, arm in study.arms.items():
         if arm.finetune:
+            for asked in ("train_fraction", "shots"):
+                if sizes := study.svm.get(asked):
+                    found.add(f"svm.{asked}", sizes, ConfigError(_NO_CURVE.format(name)))
             key = f"arms.{name}.training" if arm.training else "finetune"
             training = {**study.common_training, **arm.training}
             _check_training(key, training, arm.backbones or study.backbones, tasks, inputs, found)

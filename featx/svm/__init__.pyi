@@ -1,12 +1,12 @@
 from .fused.joined_store import JoinedStore
+from .inputs import check_finite
 from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
 from .scaling import Scaler, row_lengths
-from .settings import SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
+from .settings import SubsetOptions, SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
 from .train import check_inner_folds, train_runs, train_svm
-from .training_list import TrainingImage, training_set
 
 __all__ = [
     "Decision",
@@ -14,11 +14,12 @@ __all__ = [
     "JoinedStore",
     "LinearSVM",
     "Scaler",
+    "SubsetOptions",
     "SvmInputOptions",
     "SvmModel",
     "SvmSettings",
     "TrainSvmSettings",
-    "TrainingImage",
+    "check_finite",
     "check_inner_folds",
     "chosen_costs",
     "external_source",
@@ -28,5 +29,4 @@ __all__ = [
     "run_auc",
     "train_runs",
     "train_svm",
-    "training_set",
 ]

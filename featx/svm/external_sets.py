@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data import Labelled, apply_trained_task, read_manifest
+from featx.data import Labelled, Manifest, apply_trained_task, read_manifest
 from featx.digest import digest
 from featx.errors import ConfigError, MissingFeaturesError, StaleStoreError, TaskError, listing
 from featx.external import ExternalRecord, Overlap, TrainedOn, find_overlap, refuse_overlap
 from featx.features import FeatureStore, find_stores
 from featx.images import content_keys
 from featx.progress import Progress
-from featx.runs import Run
+from featx.runs import Run, path_part
 from featx.svm.inputs import Images, find_images, store_fold
 from featx.svm.settings import ExternalSource, TrainSvmSettings
 
@@ -55,6 +55,33 @@ class ExternalSet:
         out = frozenset(self.images.left_out)
         kept = [row for row, name in enumerate(self.images.labelled.ids) if name not in out]
         return np.array(kept, dtype=np.int64)
+
+    @cached_property
+    def record(self) -> ExternalRecord:
+        """The record of its scores, without the model."""
+        rows, labelled = self.rows.tolist(), self.images.labelled
+        ids, classes = [labelled.ids[row] for row in rows], [str(labelled.classes[row]) for row in rows]
+        keys = [self.images.keys[row] for row in rows]
+        without, counted = len(self.images.left_out), Counter(classes)
+        return ExternalRecord(
+            name=self.name,
+            run="",
+            model="",
+            manifest={"name": labelled.manifest.name, "digest": labelled.manifest.digest},
+            images=digest(sorted(zip(ids, classes, keys, strict=True))),
+            features="",
+            overlap=self.overlap,
+            counts={
+                "classes": {name: counted[name] for name in labelled.task.classes},
+                "groups": len({str(labelled.groups[row]) for row in rows}),
+                "left_out": without,
+                "excluded": labelled.left_out,
+            },
+            warnings=(
+                *labelled.remarks,
+                *([f"{without} images have no features and were left out"] if without else []),
+            ),
+        )
 
     def store_of(self, run: Run) -> FeatureStore:
         """Return the store that holds the features for the model of a run."""
@@ -94,30 +121,42 @@ def read_external_sets(
     """
     if not options.sources:
         return ()
+    named = _named(options)
     known = frozenset[str]().union(*(store.train_keys() or () for store in stores))
     images = TrainedOn(training.labelled, training.keys, trained, known)
     further = [FeatureStore(place) for place in find_stores(options.test_features)]
-    made = tuple(_read(source, options, images, stores, further, progress) for source in options.sources)
-    names = [one.name for one in made]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    return tuple(
+        _read(source, name, manifest, options, images, stores, further, progress)
+        for source, name, manifest in named
+    )
+
+
+def _named(options: TrainSvmSettings) -> list[tuple[ExternalSource, str, Manifest]]:
+    """Read the manifests, and check that each has a folder of its own in a run."""
+    named = []
+    for source in options.sources:
+        manifest = read_manifest(source.manifest, root=source.root, allow_outside=options.allow_outside)
+        named.append((source, source.name or manifest.name, manifest))
+    folders = Counter(path_part(name) for _, name, _ in named)
+    alike = [name for _, name, _ in named if folders[path_part(name)] > 1]
+    if alike:
         raise ConfigError(
-            f"The 'test' parameter must name each external test set once. Got {twice[0]!r} twice; give one of them "
-            "another name (NAME=MANIFEST)."
+            f"The 'test' parameter must name each external test set once. Got {listing([repr(name) for name in alike])}, "
+            f"whose scores would be in one folder ({path_part(alike[0])}); give one of them another name (NAME=MANIFEST)."
         )
-    return made
+    return named
 
 
 def _read(
     source: ExternalSource,
+    name: str,
+    manifest: Manifest,
     options: TrainSvmSettings,
     training: TrainedOn,
     stores: Sequence[FeatureStore],
     further: Sequence[FeatureStore],
     progress: Progress,
 ) -> ExternalSet:
-    manifest = read_manifest(source.manifest, root=source.root, allow_outside=options.allow_outside)
-    name = source.name or manifest.name
     whole = apply_trained_task(manifest, training.labelled.task)
     shared: dict[str, Any] = {"cache": str(options.cache), "workers": options.workers, "progress": progress}
     known = content_keys(whole.paths, known=options.keys, **shared).keys
@@ -239,30 +278,4 @@ def _repeated(flag: str, field: str, stores: Sequence[FeatureStore]) -> list[str
 
 def external_record(run: Run, one: ExternalSet, model: str) -> ExternalRecord:
     """Create the record of the scores of an external test set by the model of a run, whose file has this SHA-256."""
-    store, rows = one.store_of(run), one.rows.tolist()
-    labelled, keys = one.images.labelled, one.images.keys
-    classes = [str(labelled.classes[row]) for row in rows]
-    scored = sorted(
-        zip([labelled.ids[row] for row in rows], classes, [keys[row] for row in rows], strict=True)
-    )
-    without = len(one.images.left_out)
-    counted = Counter(classes)
-    return ExternalRecord(
-        name=one.name,
-        run=run.record.id,
-        model=model,
-        manifest={"name": labelled.manifest.name, "digest": labelled.manifest.digest},
-        images=digest(scored),
-        features=store.digest,
-        overlap=one.overlap,
-        counts={
-            "classes": {name: counted[name] for name in labelled.task.classes},
-            "groups": len({str(labelled.groups[row]) for row in rows}),
-            "left_out": without,
-            "excluded": labelled.left_out,
-        },
-        warnings=(
-            *labelled.remarks,
-            *([f"{without} images have no features and were left out"] if without else []),
-        ),
-    )
+    return dataclasses.replace(one.record, run=run.record.id, model=model, features=one.store_of(run).digest)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.data import Fold, Folds, Labelled, known_test_images
+from featx.data import Fold, Folds, Labelled, count_exclusions, known_test_images
 from featx.errors import (
     ConfigError,
     LeakError,
@@ -18,7 +19,7 @@ from featx.errors import (
     StoreError,
     listing,
 )
-from featx.features import FeatureStore
+from featx.features import FeatureStore, failed_paths
 from featx.images import content_keys, earlier_keys
 from featx.machine import require_memory
 from featx.progress import Progress
@@ -53,12 +54,20 @@ class Images:
         arms that lack different images are compared on the same folds.
     changed : tuple of str
         Ids in ``left_out`` whose files were changed after their features were extracted.
+    failed : tuple of str
+        Ids in ``left_out`` that the store lists as failed: their file could not be decoded, or their features computed.
     """
 
     labelled: Labelled
     keys: tuple[str, ...]
     left_out: tuple[str, ...]
     changed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    @cached_property
+    def flow(self) -> dict[str, Any]:
+        """Counts of the data set on its way to the folds, as `count_exclusions` gives them."""
+        return count_exclusions(self.labelled, self.left_out, self.failed, self.changed)
 
 
 def find_images(
@@ -95,7 +104,14 @@ def find_images(
             f"{lacking[left_out[0]].path}: {len(left_out)} of {len(keys)} images have no features "
             f"({listing(left_out)}){since if changed else ''}; {remedy}, or leave them out with --missing leave-out"
         )
-    return Images(labelled, keys, left_out, changed)
+    return Images(labelled, keys, left_out, changed, _failed(labelled, lacking))
+
+
+def _failed(labelled: Labelled, lacking: Mapping[str, FeatureStore]) -> tuple[str, ...]:
+    """List the images without features whose extraction failed."""
+    listed = {store.path: failed_paths(store) for store in lacking.values()}
+    rows = zip(labelled.ids, labelled.paths, strict=True)
+    return tuple(name for name, path in rows if name in lacking and path in listed[lacking[name].path])
 
 
 def _changed(
@@ -199,14 +215,19 @@ def read_rows(
     require_memory(4 * count * store.width, f"{store.path}: {count} features", "select fewer images or views")
     read = store.read([images.keys[row] for row in rows])
     features = np.ascontiguousarray(arrange_views(read, views), dtype=np.float32)
+    check_finite(store, features, [images.labelled.ids[row] for row in rows])
+    return features
+
+
+def check_finite(store: FeatureStore, features: npt.NDArray[np.floating[Any]], ids: Sequence[str]) -> None:
+    """Raise `StoreError` if features are not finite; they have the shape (n, views, width), and the ids name their images."""
     finite = np.isfinite(features).all(axis=(1, 2))
     if not finite.all():
-        bad = [images.labelled.ids[row] for row in rows[~finite]]
+        bad = [ids[place] for place in np.flatnonzero(~finite).tolist()]
         raise StoreError(
-            f"{store.path}: features of {listing(bad)} are not finite (NaN or infinity); leave these images out of "
-            "the manifest, or extract them again into another cache"
+            f"{store.path}: features of {listing(bad)} are not finite (NaN or infinity); leave these images out, or extract "
+            "them again into another cache"
         )
-    return features
 
 
 def arrange_views(features: npt.NDArray[np.floating[Any]], views: str) -> npt.NDArray[np.floating[Any]]:

@@ -29,6 +29,7 @@ from featx.options import (
 __all__ = [
     "ExternalOptions",
     "ExternalSource",
+    "SubsetOptions",
     "SvmInputOptions",
     "SvmSettings",
     "TrainSvmSettings",
@@ -160,6 +161,7 @@ class SvmSettings(Options):
 
     def check(self) -> None:
         """Raise an error for values that exclude each other."""
+        super().check()
         if self.loss == "hinge" and self.bias != "free":
             raise ConfigError(
                 "The 'bias' parameter must be 'free' for the loss 'hinge'. Got 'penalised' instead."
@@ -339,7 +341,59 @@ class SvmInputOptions(ImageOptions, SvmSettings, ExternalOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSvmSettings(SvmInputOptions, FoldOptions):
+class SubsetOptions(Options):
+    """Parts of each training set that SVMs are trained on too, for a learning curve.
+
+    Raises
+    ------
+    ConfigError
+        If a size is given twice, is no fraction above 0 or no whole number, or seeds are given without sizes.
+
+    Examples
+    --------
+    >>> SubsetOptions.make({"train_fraction": 0.5}).train_fraction
+    (0.5,)
+    """
+
+    train_fraction: Sequence[float] = numbers(
+        (),
+        "Learning curve: train on these fractions of each training set too, separated by commas, such as 0.1,0.25,0.5,1. "
+        "They are drawn by group and class; smaller parts lie inside larger ones.",
+        low=0,
+        high=1,
+        default_text="the whole training set only",
+    )
+    shots: Sequence[float] = numbers(
+        (),
+        "Learning curve: train on this many images of each class too, such as 1,5,10; where there are groups, on this many "
+        "groups of each class.",
+        low=1,
+        default_text="the whole training set only",
+    )
+    train_seeds: int = whole(
+        1, "Number of random draws of each part of a training set; reports average over them.", low=1
+    )
+
+    def check(self) -> None:
+        """Raise an error for sizes that cannot be drawn, and for seeds without sizes."""
+        super().check()
+        for name in ("train_fraction", "shots"):
+            sizes = getattr(self, name)
+            if len(set(sizes)) < len(sizes) or 0 in sizes:
+                raise ConfigError(
+                    f"The {name!r} parameter must name sizes above 0, each once. Got {sizes!r} instead."
+                )
+        if any(size != int(size) for size in self.shots):
+            raise ConfigError(f"The 'shots' parameter must be whole numbers. Got {self.shots!r} instead.")
+        if self.train_seeds > 1 and not (self.train_fraction or self.shots):
+            raise ConfigError(
+                f"The 'train_seeds' parameter draws parts of the training sets. Got {self.train_seeds} without a size; give "
+                "'train_fraction' or 'shots' too"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSvmSettings(SvmInputOptions, FoldOptions, SubsetOptions):
     """Options of `featx.train_svm`.
 
     Raises

@@ -165,6 +165,7 @@ def with_outcome(record: RunRecord, images: Images, found: FoldOutcome) -> RunRe
             "groups": groups,
             "left_out": len(images.left_out),
             "excluded": labelled.left_out,
+            "flow": images.flow,
         },
         search=found.search,
         convergence=convergence,

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.data import (
+    TRAINING_SET,
     Fold,
     Folds,
     Labelled,
     Manifest,
+    TrainingImage,
     apply_task,
     check_folds,
     check_inner,
     read_manifest,
     refuse_other_folds,
     split_folds,
+    training_set_bytes,
     write_folds,
 )
 from featx.errors import MissingFeaturesError, TrainingError, listing
-from featx.external import finished_scores, write_external
+from featx.external import ExternalRecord, ExternalScores, finished_scores, write_external
 from featx.features import FeatureStore, arm_file, read_arm
 from featx.machine import environment, usable_cores
 from featx.options import verb
@@ -60,6 +63,7 @@ from featx.svm.model import MODEL, SvmModel, load_model, model_bytes
 from featx.svm.problems import Decision
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import one_blas_thread
+from featx.svm.subsets import asked_subsets, check_subset, draw_subset, refuse_trained_weights
 from featx.svm.svm_predictions import inner_predictions, plain_predictions, pooled_predictions
 from featx.svm.svm_records import (
     FoldOutcome,
@@ -69,7 +73,6 @@ from featx.svm.svm_records import (
     run_auc,
     with_outcome,
 )
-from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set_bytes
 
 __all__ = [
     "FoldJob",
@@ -84,6 +87,9 @@ __all__ = [
 
 
 _Ints = npt.NDArray[np.int64]
+
+# Folder beside the runs of the folds.
+_SUBSETS = "training-subsets"
 
 
 def run_fold(work: SvmWork, job: FoldJob, shelf: Shelf | FusedShelf, shared_seconds: float) -> Run:
@@ -148,7 +154,13 @@ def _training_images(work: SvmWork, rows: _Ints) -> list[TrainingImage]:
     labelled = work.images.labelled
     return [
         TrainingImage(
-            labelled.ids[row], str(labelled.classes[row]), str(labelled.groups[row]), work.images.keys[row]
+            *(
+                labelled.ids[row],
+                str(labelled.classes[row]),
+                str(labelled.groups[row]),
+                work.images.keys[row],
+            ),
+            strata={name: values[row] for name, values in labelled.strata.items()},
         )
         for row in rows
     ]
@@ -236,7 +248,8 @@ def train_svm(manifest: Manifest | Path | str, options: TrainSvmSettings) -> tup
     Returns
     -------
     tuple of Run
-        One for each fold; finished runs with the same inputs are read and not recomputed.
+        One for each fold; then, for a learning curve, one for each size, draw and fold. Finished runs with the same inputs
+        are read and not recomputed.
 
     Raises
     ------
@@ -296,17 +309,22 @@ def train_runs(
     for line in warnings:
         receiver.say(f"warning: {line}")
     jobs = _fold_jobs(options, images, made, members or stores, name, warnings)
+    jobs += _subset_jobs(options, images, jobs)
     protocol_folds = tuple(_without(fold, images) for fold in made.folds)
     for job in jobs:
         check(job.record)
     check_inner_folds(protocol_folds, labelled, images.keys, resolved)
     sets = _external_sets(options, images, protocol_folds, jobs, receiver)
+    finished = {job.folder: finished_run(job.folder, job.record, options.overwrite) for job in jobs}
+    before = {folder: run for folder, run in finished.items() if run is not None}
+    for run in before.values():
+        _finished_scores(run, sets)  # refuses those of other inputs before anything is trained
     if options.overwrite or not place.exists():
         write_folds(place, made)
     work = SvmWork(images, resolved, options.seed, options.workers or usable_cores(), protocol_folds)
-    receiver.start(f"train-svm {name}", len(jobs), "folds")
+    receiver.start(f"train-svm {name}", len(jobs), "runs" if jobs[-1].record.subset else "folds")
     with one_blas_thread():
-        runs = _run_all(work, jobs, options.overwrite, receiver)
+        runs = _run_all(work, jobs, before, receiver)
         for run in runs:
             _score_external(run, sets, resolved, receiver)
     receiver.finish()
@@ -327,17 +345,25 @@ def _external_sets(
 
 def _score_external(run: Run, sets: Sequence[ExternalSet], settings: SvmSettings, progress: Progress) -> None:
     """Score the external test sets by the model of a run; scores that it has already are kept."""
+    if run.record.subset:  # learning curves are of the internal test sets
+        return
     model = None
-    mark = checked_digest(run.path, MODEL) if sets else ""
-    for one in sets:
-        record = external_record(run, one, mark)
-        found = finished_scores(run, record)
+    for one, (record, found) in zip(sets, _finished_scores(run, sets), strict=True):
         if found is None:
             model = model or load_model(run.path)
             rows = _score(one.images, settings, run.record.fold, one.store_of(run), model, one.rows)
             found = write_external(run, record, rows)
         shown = _auc_text(dataclasses.replace(run, predictions=found.predictions))
         progress.say(f"fold {run.record.fold}, external test set {one.name}: {shown}")
+
+
+def _finished_scores(
+    run: Run, sets: Sequence[ExternalSet]
+) -> list[tuple[ExternalRecord, ExternalScores | None]]:
+    """Return the record of each external test set for a run, and the scores that the run has already."""
+    mark = checked_digest(run.path, MODEL) if sets else ""
+    records = [external_record(run, one, mark) for one in sets]
+    return [(record, finished_scores(run, record)) for record in records]
 
 
 def _stores(options: TrainSvmSettings) -> tuple[FeatureStore, ...]:
@@ -387,6 +413,22 @@ def _fold_jobs(
     return jobs
 
 
+def _subset_jobs(options: TrainSvmSettings, images: Images, folds: Sequence[FoldJob]) -> list[FoldJob]:
+    """List the runs on parts of the training sets: beside the runs of the folds, by size, draw and fold."""
+    jobs = []
+    subsets = asked_subsets(options)
+    for job in folds if subsets else ():
+        refuse_trained_weights(job.stores, job.fold, images)
+    for subset in subsets:
+        for job in folds:
+            fold = draw_subset(job.fold, images, subset, options.seed)
+            check_subset(fold, images, options)
+            folder = job.folder.parent / _SUBSETS / subset.name / job.folder.name
+            settings = {**job.record.settings, "subset": subset.record}
+            jobs.append(FoldJob(fold, job.stores, folder, dataclasses.replace(job.record, settings=settings)))
+    return jobs
+
+
 def _make_folds(images: Images, protocol: str | Path, seed: int) -> tuple[Folds, tuple[str, ...]]:
     """Create the folds and the warnings about data set and folds."""
     labelled = images.labelled
@@ -433,20 +475,27 @@ def _without(fold: Fold, images: Images) -> Fold:
     return Fold(fold.name, train, test)
 
 
-def _run_all(work: SvmWork, jobs: Sequence[FoldJob], overwrite: bool, progress: Progress) -> tuple[Run, ...]:
-    finished = {job.fold.name: finished_run(job.folder, job.record, overwrite) for job in jobs}
-    runs = {name: run for name, run in finished.items() if run is not None}
-    for name, run in runs.items():
-        progress.say(f"fold {name}: {_auc_text(run)}, finished before")
+def _run_all(
+    work: SvmWork, jobs: Sequence[FoldJob], finished: Mapping[Path, Run], progress: Progress
+) -> tuple[Run, ...]:
+    runs = dict(finished)
+    for run in runs.values():
+        progress.say(f"{_called(run.record)}: {_auc_text(run)}, finished before")
         progress.advance()
     waiting: dict[tuple[Path, ...], list[FoldJob]] = {}
     for job in jobs:
-        if job.fold.name not in runs:
+        if job.folder not in runs:
             waiting.setdefault(tuple(store.path for store in job.stores), []).append(job)
     for todo in waiting.values():
         for job, run in zip(todo, _run_together(work, todo, progress), strict=True):
-            runs[job.fold.name] = run
-    return tuple(runs[job.fold.name] for job in jobs)
+            runs[job.folder] = run
+    return tuple(runs[job.folder] for job in jobs)
+
+
+def _called(record: RunRecord) -> str:
+    """Name a run in messages: its fold, and which part of the training set it was trained on."""
+    part = ", ".join(f"{name} {value:g}" for name, value in record.subset.items())
+    return f"fold {record.fold}" + (f", {part}" if part else "")
 
 
 def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) -> list[Run]:
@@ -456,8 +505,9 @@ def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) ->
     """
     begun = time.perf_counter()
     stores = jobs[0].stores
-    tuned = any(map(store_fold, stores)) and len(jobs) == 1
-    served = tuple(job.fold for job in jobs) if tuned else work.protocol
+    names = {job.fold.name for job in jobs}
+    tuned = any(map(store_fold, stores)) and len(names) == 1
+    served = tuple(fold for fold in work.protocol if fold.name in names) if tuned else work.protocol
     first = stores[0]
     shelf = (
         make_fused_shelf(work, first, served)
@@ -468,7 +518,7 @@ def _run_together(work: SvmWork, jobs: Sequence[FoldJob], progress: Progress) ->
     runs = []
     for job in jobs:
         run = run_fold(work, job, shelf, shared / len(jobs))
-        progress.say(f"fold {job.fold.name}: {_auc_text(run)}, C {_costs_text(run)}")
+        progress.say(f"{_called(run.record)}: {_auc_text(run)}, C {_costs_text(run)}")
         progress.advance()
         runs.append(run)
     return runs

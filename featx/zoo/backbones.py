@@ -225,6 +225,11 @@ class Backbone:
         return is_own(self.name)
 
     @property
+    def is_function(self) -> bool:
+        """Whether it is a user's callable and no Keras model."""
+        return self.is_own and not load_own(self.name).is_keras
+
+    @property
     def reference(self) -> str:
         """The paper; of a user's own network, where it comes from."""
         return "the user's own function" if self.is_own else FAMILIES[self.family]
@@ -470,11 +475,9 @@ def find_backbone(name: str) -> Backbone:
 
 def _own(name: str) -> Backbone:
     own = load_own(name)
+    width, size = own_width(name), own.image_size
     parameters = int(own.model.count_params()) if own.is_keras else own.parameters or 0
-    size = own.image_size
-    return Backbone(
-        name, "own", name, size, size, "none", own_width(name), parameters, "output", multiple=size
-    )
+    return Backbone(name, "own", name, size, size, "none", width, parameters, "output", multiple=size)
 
 
 def _plain(name: str) -> str:

@@ -21,7 +21,7 @@ from featx.zoo.formats.keras_files import read_weights, weights_formats
 from featx.zoo.formats.matching import fill, layer_names
 from featx.zoo.formats.matconvnet import guess_backbone
 from featx.zoo.initial import draw_weights
-from featx.zoo.own_backbone import load_own
+from featx.zoo.own_backbone import own_output
 from featx.zoo.weights import Weights, file_label, resolve_weights
 
 if TYPE_CHECKING:
@@ -149,25 +149,14 @@ def _own_network(
     """Build a user's own Keras model on top of its preprocessing."""
     import keras
 
-    own = load_own(backbone.name)
     check_own(backbone, layers)
-    if not own.is_keras:
+    if backbone.is_function:
         raise BackboneError(
             f"{backbone.name} is a function on batches and no Keras model, so that it has no layers; use it for extraction "
             "with the engine keras"
         )
     pixels = keras.Input((size, size, 3), name="pixels")
-    try:
-        output = own.model(pixels if own.preprocess is None else own.preprocess(pixels), training=False)
-        feature = _float32(_vector(output, pool, backbone.layer))
-    except BackboneError:
-        raise
-    except Exception as error:  # whatever the user's functions raise
-        reason = " ".join(str(error).split())
-        raise BackboneError(
-            f"backbone {backbone.name!r}: model and preprocess do not fit pixels of shape (n, {size}, {size}, 3) "
-            f"({type(error).__name__}: {reason}); preprocess must work on tensors"
-        ) from error
+    feature = _float32(_vector(own_output(backbone.name, pixels), pool, backbone.layer))
     model = keras.Model(pixels, feature)
     model.trainable = False
     return Network(backbone, weights, (backbone.layer,), pool, size, (int(feature.shape[-1]),), model)

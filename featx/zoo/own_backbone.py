@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from featx.errors import BackboneError
 
-__all__ = ["CustomBackbone", "array_of", "features_of", "is_own", "load_own", "own_facts", "own_width"]
+__all__ = [
+    "CustomBackbone",
+    "array_of",
+    "features_of",
+    "is_own",
+    "load_own",
+    "own_facts",
+    "own_output",
+    "own_width",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -192,12 +201,67 @@ def array_of(output: Any) -> npt.NDArray[Any]:
     return np.asarray(output)
 
 
+def own_output(name: str, pixels: Any) -> Any:
+    """Apply a user's Keras model, after its preprocessing, to a symbolic tensor.
+
+    Parameters
+    ----------
+    name : str
+        ``module:function``.
+    pixels : KerasTensor, shape (n, side, side, 3)
+        Input of a network.
+
+    Returns
+    -------
+    KerasTensor, shape (n, width), (n, tokens, width) or (n, height, width, channels)
+        The feature, or the feature map.
+
+    Raises
+    ------
+    BackboneError
+        If the model is not built, does not take the pixels, or returns anything else than one such tensor.
+    """
+    import keras
+
+    own = load_own(name)
+    if not own.model.built:
+        raise BackboneError(
+            f"backbone {name!r}: its Keras model is not built, so that it has no weights yet; begin it with keras.Input, "
+            f"or call it once on a batch of shape (1, {own.image_size}, {own.image_size}, 3), and load its weights"
+        )
+    try:
+        found = own.model(pixels if own.preprocess is None else own.preprocess(pixels), training=False)
+    except Exception as error:  # whatever the user's functions raise
+        raise BackboneError(
+            f"backbone {name!r}: model and preprocess do not fit pixels of shape (n, {own.image_size}, {own.image_size}, "
+            f"3) ({_line(error)}); the model must have this one input, and preprocess must work on tensors"
+        ) from error
+    if not isinstance(found, keras.KerasTensor):
+        count = len(found) if isinstance(found, dict | list | tuple) else 0
+        raise BackboneError(
+            f"backbone {name!r}: its Keras model must return one tensor. Got "
+            f"{f'{count} in a {type(found).__name__}' if count else f'a {type(found).__name__}'} instead; make a model of "
+            "the output that is the feature, as in keras.Model(model.inputs, model.outputs[0])"
+        )
+    shape = tuple(found.shape)
+    if not 2 <= len(shape) <= 4 or shape[0] != pixels.shape[0] or None in shape[1:]:
+        raise BackboneError(
+            f"backbone {name!r}: its Keras model must return a feature of shape (n, width), or a feature map, for n images "
+            f"of {own.image_size} px. For n = {pixels.shape[0]} it returns the shape {shape}."
+        )
+    return found
+
+
 @cache
 def own_width(name: str) -> int:
     """Return the number of features: that of a Keras model's output, or what a callable returns for a grey image."""
     own = load_own(name)
     if own.is_keras:
-        return int(own.model.output_shape[-1])
+        import keras
+
+        # Of two images, so that a model that mixes up images and positions shows.
+        pixels = keras.Input(batch_shape=(2, own.image_size, own.image_size, 3))
+        return int(own_output(name, pixels).shape[-1])
     grey = np.full((1, own.image_size, own.image_size, 3), 127, np.uint8)
     return int(features_of(name, grey).shape[1])
 

@@ -34,6 +34,8 @@ WORKING = (
     "train-svm",
     "finetune",
     "report",
+    "embedding",
+    "robustness",
     "saliency",
     "finalize",
     "predict",

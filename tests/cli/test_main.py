@@ -150,6 +150,8 @@ def test_names_that_are_not_utf8_can_be_printed(tmp_path):
         "train-svm",
         "finetune",
         "saliency",
+        "embedding",
+        "robustness",
         "finalize",
         "predict",
         "report",

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from featx.runs import Prediction, RunRecord, run_folder, write_run
@@ -92,6 +94,39 @@ def test_stdout_takes_the_format_asked_for(
 
 
 @pytest.mark.usefixtures("quick")
+def test_parquet_is_a_file_for_a_pipe_and_refused_on_a_terminal(
+    runs: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["report", str(runs), "-o", str(tmp_path / "out"), "--format", "parquet"]
+    assert run(given) == 0
+    table = pd.read_parquet(BytesIO(capsysbinary.readouterr().out))
+    assert table["arm"].tolist() == ["imagenet", "random"]
+    assert table["folds"].tolist() == [2, 2]
+    assert table["low"].dtype == "float64"
+    assert run([*given, "--watch"]) == 2
+    assert b"cannot be continued" in capsysbinary.readouterr().err
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(given) == 2
+    assert b"add `> auc.parquet`" in capsysbinary.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_checklists_are_written_and_counted(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["report", str(runs), "-o", str(tmp_path / "out")]
+    assert run([*given, "--checklist", "claim", "--checklist", "tripod-ai"]) == 0
+    err = capsys.readouterr().err
+    form = tmp_path / "out" / "checklists" / "tripod-ai.md"
+    (line,) = (line for line in err.splitlines() if line.startswith("checklist tripod-ai: 52 items: "))
+    assert line.endswith(str(form))
+    assert f"{line.split(': ')[1]}: {line.split(': ')[2]}" in form.read_text(encoding="utf-8")
+    assert run([*given, "--checklist", "consort"]) == 2
+    assert run([*given, "--mlflow", "file:x", "--watch"]) == 2
+    assert "would be a new MLflow run" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
 def test_two_arms_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(runs), "-o", str(tmp_path / "out"), "--compare", "random", "imagenet"]) == 0
     assert "Adjusted p" in capsys.readouterr().out
@@ -118,10 +153,9 @@ def test_planned_comparisons_are_stated_first(
     assert "must not be repeated" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", [["--thumbnails"], ["--manifest", "m.csv"]])
-def test_thumbnails_need_a_manifest(runs: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["report", str(runs), *given]) == 2
-    assert "--thumbnails and --manifest go together" in capsys.readouterr().err
+def test_thumbnails_need_a_manifest(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(runs), "--thumbnails"]) == 2
+    assert "Got no manifest; say with --manifest where they are" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")
@@ -167,3 +201,30 @@ def test_a_study_is_reported_alone_and_with_something_finished(
     assert "A study is reported alone" in capsys.readouterr().err
     assert run(["report", "gone.toml"]) == 2
     assert "study gone.toml: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_strict_judges_the_method_checks_after_the_report_is_written(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["report", "-o", str(tmp_path / "out"), "--format", "json"]
+    # Both folds test the same images, four of each class.
+    assert run([*given, "--strict", str(runs)]) == 1
+    out, err = capsys.readouterr()
+    failed = {one["code"]: one["severity"] for one in json.loads(out)["checks"] if one["state"] == "failed"}
+    errors = [code for code, severity in failed.items() if severity == "error"]
+    assert errors == ["FX201", "FX401"]
+    assert err.splitlines()[-1] == "--strict=error: failed method checks: FX201, FX401"
+    assert (
+        "warning: FX401 Very few events in the test set: imagenet (labels), random (labels): 4 independent"
+        in err
+    )
+    assert (tmp_path / "out" / "report.html").is_file()
+    ignored = ["--ignore", "FX201", "--ignore", "FX401"]
+    assert run([*given, str(runs), "--strict", *ignored]) == 0
+    assert "--strict" not in capsys.readouterr().err
+    assert run([*given, str(runs), "--strict=warning", *ignored]) == 1
+    assert run([*given, str(runs), "--ignore", "FX9"]) == 2
+    assert "codes are FX101 to FX503" in capsys.readouterr().err
+    assert run([*given, str(runs), "--strict", "--watch"]) == 2
+    assert run([*given, str(runs), "--strict=never"]) == 2

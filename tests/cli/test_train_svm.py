@@ -155,3 +155,18 @@ def test_arms_are_fused_and_their_members_named(data, tmp_path, capsys) -> None:
     assert set(json.loads(out)[0]["C"]) == {"near sick", "far sick"}
     assert run(_arguments(data, tmp_path, "--fuse", "stack")) == 2
     assert "two members or more" in capsys.readouterr().err
+
+
+def test_a_learning_curve_is_summed_up_by_size(data, tmp_path, capsys) -> None:
+    given = ["--protocol", "kfold:2", "--costs", "1", "--inner-splits", "2", "--train-fraction", "0.5,1"]
+    assert run(_arguments(data, tmp_path, *given, "--train-seeds", "2", "--json")) == 0
+    out, err = capsys.readouterr()
+    assert [row.get("subset") for row in json.loads(out)] == [
+        None,
+        None,
+        *({"fraction": 0.5, "seed": seed} for seed in (0, 0, 1, 1)),
+    ]
+    assert "fold 2, fraction 0.5, seed 1: AUC 0." in err
+    drawn, whole = err.splitlines()[-2:]
+    assert drawn.startswith("tiny-random0, 50 % (16 training images, 2 draws): mean AUC 0.")
+    assert whole.startswith("tiny-random0: mean AUC 0.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featx.data import training_set
 from featx.deploy import finalize
 from featx.errors import RunError
 from featx.external import external_scores
@@ -12,7 +13,7 @@ from featx.features import FeatureStore, extract
 from featx.images import content_keys
 from featx.reporting import collect, report_runs
 from featx.runs import inner_scores, read_run
-from featx.svm import load_model, run_auc, train_svm, training_set
+from featx.svm import load_model, run_auc, train_svm
 from featx.svm.model import MODEL
 
 from .conftest import SIDE, colour, write_images

@@ -13,7 +13,7 @@ from featx.svm import TrainSvmSettings
 def test_they_are_those_of_training_without_folds():
     here, there = options_of(FinalizeSettings), options_of(TrainSvmSettings)
     assert set(here) - set(there) == {"runs"}
-    assert set(there) - set(here) == {"protocol", "folds"}
+    assert set(there) - set(here) == {"protocol", "folds", "train_fraction", "shots", "train_seeds"}
     assert all(here[name] == there[name] for name in set(here) & set(there))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featx.data import training_set
 from featx.errors import MissingFeaturesError
 from featx.features import FeatureStore
 from featx.images import content_keys
-from featx.svm import load_model, train_svm, training_set
+from featx.svm import load_model, train_svm
 
 
 def unit(rows):

@@ -61,3 +61,9 @@ def test_ids_are_unique_and_printable(folder):
     (folder / "b.tif").rename(folder / "b\n.tif")
     with pytest.raises(ManifestError, match=r"'b\\n' are not valid UTF-8, or have control characters"):
         list_images([folder])
+
+
+def test_a_feature_store_is_no_folder_of_images(tmp_path):
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(ManifestError, match=r"this is a feature store.*give it with --features"):
+        list_images([tmp_path])

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
+from featx.data import TrainingImage
 from featx.deploy.run_model import arm_settings, read_models
 from featx.errors import RunError, StaleStoreError
 from featx.features import FeatureStore
-from featx.svm import TrainingImage
 
 
 def test_the_folds_of_an_arm_in_natural_order(place):

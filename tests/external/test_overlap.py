@@ -56,6 +56,11 @@ def test_every_kind_of_overlap_is_found(trained: TrainedOn, write: Write, pictur
     assert found.found["copy"]["bytes"] == "a0"
     assert found.found["smaller"]["near"] == "a1"
     assert found.kinds == dict.fromkeys(OVERLAP_KINDS, 1)
+    known = dataclasses.replace(trained, weights=frozenset([keys[external.ids.index("smaller")]]))
+    again = find_overlap(external, keys, known).found["smaller"]
+    assert again.keys() == {"weights", "near"}, (
+        "what the network was trained on may be near to a training image too"
+    )
 
 
 def test_all_images_of_a_patient_with_one_known_image_overlap(

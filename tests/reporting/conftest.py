@@ -86,7 +86,10 @@ def predictions(fold: str, shift: float, seed: int, rows: int = 60) -> list[Pred
 def inner_rows(shift: float, seed: int) -> list[Prediction]:
     """Scores of the training part by SVMs of five inner folds."""
     rows = predictions("inner", shift, seed)
-    return [dataclasses.replace(row, fold=str(place % 5), strata={}) for place, row in enumerate(rows)]
+    return [
+        dataclasses.replace(row, fold=str(place % 5), group=f"inner {row.group}", strata={})
+        for place, row in enumerate(rows)
+    ]
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_long_and_odd_names_leave_room_for_the_drawing(write: Write, tmp_path: P
     for item in drawn(summarise([tmp_path / "runs"])):
         # Too little room would be a warning, which is an error here.
         text = svg(item)
-        assert "$1_a rather" in text or item.name.startswith("differences"), item.name
+        assert "$1_a rather" in text or item.name.startswith(("differences", "flow")), item.name
 
 
 def apart(one: Bbox, other: Bbox) -> bool:

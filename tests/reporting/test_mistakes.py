@@ -96,7 +96,7 @@ def test_the_page_has_pictures_only_when_asked(
     write("A", "1x1", [row("a", "malignant", -1), row("b", "benign", 1), row("c", "benign", -1)])
     plain = report_runs(tmp_path / "runs", output=tmp_path / "plain")
     assert "<img" not in plain.html.read_text(encoding="utf-8")
-    shown = report_runs(tmp_path / "runs", output=tmp_path / "shown", manifest=manifest)
+    shown = report_runs(tmp_path / "runs", output=tmp_path / "shown", manifest=manifest, thumbnails=True)
     text = shown.html.read_text(encoding="utf-8")
     assert text.count('<img src="data:image/jpeg;base64,') == 1
     assert 'alt="Image a: malignant, predicted benign"' in text

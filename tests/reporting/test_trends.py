@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from featx.errors import RunError
 from featx.reporting.arm_facts import size_points
 from featx.reporting.figures.trends import costs, size_curves
+from featx.reporting.method_checks.checked_runs import check_summary, remaining_warnings
 from featx.reporting.summary import summarise
 from featx.reporting.tables import records
-from featx.runs import Run
-from featx.stats import summarise_arm
+from featx.runs import Run, read_runs
+from featx.stats import fold_aucs, fold_scores, summarise_arm
 from featx.zoo import find_backbone
 
-from .conftest import single
+from .conftest import predictions, single
 
 Write = Callable[..., Run]
 
@@ -127,3 +129,75 @@ def test_folds_of_one_size_stand_together_whatever_their_protocol(write: Write, 
 def test_folds_of_about_one_size_have_no_such_table(study: Path) -> None:
     assert single("training-sizes", summarise([study])) is None
     assert size_curves(summarise([study])) is None
+
+
+def curve(write: Write, arm: str = "A", folds: tuple[str, ...] = ("1x1", "1x2"), **more: Any) -> None:
+    """Runs on whole training sets of 60 images, and two draws of a fourth and of one image of each class."""
+    for number, fold in enumerate(folds):
+        write(arm, fold, predictions(fold, 1.5, number), **more)
+        for seed in (0, 1):
+            for size, (kind, value, shift) in {2: ("shots", 1, 0.1), 15: ("fraction", 0.25, 0.8)}.items():
+                counts = {"train": {"benign": size - size // 3 - (size == 2), "malignant": max(1, size // 3)}}
+                write(
+                    arm,
+                    fold,
+                    predictions(fold, shift + seed / 5, number),
+                    folder=f"runs/parts/{kind}{seed}",
+                    settings={"subset": {kind: value, "seed": seed}},
+                    counts=counts,
+                    warnings=(f"{seed + 3} of 10 inner splits lack a class",),
+                    **more,
+                )
+
+
+def test_a_learning_curve_is_no_arm_and_averages_the_draws_of_a_fold(write: Write, tmp_path: Path) -> None:
+    curve(write)
+    summary = summarise([tmp_path / "runs"])
+    assert [(one.arm, len(one.runs), len(one.subsets)) for one in summary.series] == [("A", 2, 8)]
+    table = single("training-sizes", summary)
+    assert table is not None
+    rows = records(table)
+    named = ("part", "images", "events", "draws", "folds")
+    assert [tuple(row[name] for name in named) for row in rows] == [
+        ("1 of each class", 2, 1, 2, 2),
+        ("25 %", 15, 5, 2, 2),
+        ("whole training set", 60, 20, None, 2),
+    ]
+    assert rows[0]["mean"] < rows[1]["mean"] < rows[2]["mean"]
+    flat = read_runs(tmp_path / "runs")
+    assert flat.columns[-4:].tolist() == ["subset:fraction", "subset:seed", "subset:shots", "run"]
+    assert flat["subset:seed"].isna().sum() == 2 * 60
+    drawn = [one for one in summary.series[0].subsets if "shots" in one.record.subset]
+    aucs = [auc for one in drawn for auc in fold_aucs([fold_scores(*_columns(one))])]
+    assert rows[0]["mean"] == pytest.approx(np.mean(aucs))
+    assert any("8 of 8 runs on parts of training sets: 3 of 10 inner" in text for text in summary.warnings)
+    # Small parts lack classes by design: no method check fails for it, and nobody is left without the warning.
+    states = {one.code: one.state for one in check_summary(summary)}
+    assert (states["FX304"], states["FX205"]) == ("passed", "passed")
+    assert any("3 of 10 inner splits" in text for text in remaining_warnings(summary))
+    figure = size_curves(summary)
+    assert figure is not None
+    figure.draw_without_rendering()  # type: ignore[no-untyped-call]
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2\n(1)", "15\n(5)", "60\n(20)"]
+    assert axes.get_xscale() == "log"
+    assert within(axes)
+
+
+def _columns(run: Run) -> tuple[str, list[str], list[bool], list[float]]:
+    rows = run.predictions
+    return (
+        "1",
+        [row.id for row in rows],
+        [row.actual == "malignant" for row in rows],
+        [row.scores["malignant"] for row in rows],
+    )
+
+
+def test_a_learning_curve_without_its_end_is_refused(write: Write, tmp_path: Path) -> None:
+    curve(write)
+    with pytest.raises(RunError, match="was trained on a part of the training set"):
+        summarise([tmp_path / "runs" / "parts"])
+    write("A", "1x1", folder="more", settings={"subset": {"shots": 1, "seed": 0}})
+    with pytest.raises(RunError, match="found two runs"):
+        summarise([tmp_path / "runs", tmp_path / "more"])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from featx.errors import InputError
@@ -11,10 +15,15 @@ from featx.stats import (
     Estimate,
     FoldScores,
     delong_interval,
+    fold_aucs,
     fold_scores,
     independent_difference,
+    summarise_arm,
+    summarise_folds,
     summarise_models,
+    summarise_repeats,
 )
+from featx.stats.intervals import logit_bounds
 
 
 def models(
@@ -129,3 +138,63 @@ def test_without_an_interval_there_is_none_of_the_difference() -> None:
     found = independent_difference(Estimate(0.8, nothing, nothing), Estimate(0.6, 0.5, 0.7))
     assert found.value == pytest.approx(0.2)
     assert np.isnan(found.low)
+
+
+def _draws(count: int, shift: float = 1.0, seed: int = 0, spread: float = 0.5) -> list[FoldScores]:
+    """Scores of one test set by several trainings: the images' part is common, the rest is each training's own."""
+    rng = np.random.default_rng(seed)
+    actual = np.arange(80) % 2
+    common = rng.normal(size=80) + shift * actual
+    ids = [f"{row:02}" for row in range(80)]
+    return [fold_scores("1", ids, actual, common + spread * rng.normal(size=80)) for _ in range(count)]
+
+
+def test_one_training_in_a_fold_is_summarised_as_always() -> None:
+    (draw,) = _draws(1)
+    found, known = summarise_repeats([[draw]], ratio=None), summarise_arm([draw])
+    assert (found.mean, found.low, found.high) == pytest.approx((known.mean, known.low, known.high))
+    folds = [dataclasses.replace(_draws(1, seed=seed)[0], name=str(seed)) for seed in range(4)]
+    found, known = summarise_repeats([[one] for one in folds], ratio=0.5), summarise_arm(folds, ratio=0.5)
+    assert (found.mean, found.sd, found.low) == pytest.approx((known.mean, known.sd, known.low))
+
+
+def test_repetitions_of_a_fold_are_one_value_of_it() -> None:
+    folds = [_draws(3, seed=seed) for seed in range(4)]
+    folds = [
+        [dataclasses.replace(one, name=str(place)) for one in draws] for place, draws in enumerate(folds)
+    ]
+    found = summarise_repeats(folds, ratio=0.5)
+    means = [float(fold_aucs(draws).mean()) for draws in folds]
+    assert (found.n, found.mean, found.sd) == pytest.approx((4, np.mean(means), np.std(means, ddof=1)))
+    # Averaging lowers the variance of a fold's value, not its covariance with other folds.
+    values = np.array([fold_aucs(draws) for draws in folds])
+    plain = summarise_folds(means, ratio=0.5, scale="logit")
+    assert found.high - found.low > plain.high - plain.low
+    variance = np.var(means, ddof=1) / 4 + 0.5 * values.var(axis=0, ddof=1).mean()
+    assert found.low == pytest.approx(logit_bounds(found.mean, student.ppf(0.975, 3) * variance**0.5)[0])
+    # Copies of a training are no evidence of anything.
+    one, copied = (summarise_repeats([draws[:1] * n for draws in folds], ratio=0.5) for n in (1, 5))
+    assert (copied.low, copied.high) == pytest.approx((one.low, one.high))
+
+
+def test_draws_that_differ_make_the_interval_of_a_single_test_set_wider() -> None:
+    draws = _draws(4, spread=2.0)
+    found, alone = summarise_repeats([draws], ratio=None), summarise_models(draws)
+    assert found.low < alone.low < alone.mean < alone.high < found.high
+    assert (found.n, found.undefined) == (1, 0)
+    assert np.isnan(found.sd)
+
+
+def test_the_interval_of_repeated_draws_covers_the_expected_auc() -> None:
+    """New test images and new draws each time; the expected AUC of a training is known from the normal model."""
+    expected = float(norm.cdf(1.0 / np.sqrt(2 * (1 + 0.5**2))))
+    intervals = [summarise_repeats([_draws(3, seed=seed)], ratio=None) for seed in range(150)]
+    covered = sum(one.low <= expected <= one.high for one in intervals)
+    assert covered >= 135
+
+
+def test_repetitions_of_other_images_are_refused() -> None:
+    with pytest.raises(InputError, match="must score the same images"):
+        summarise_repeats([[_draws(1)[0], fold_scores("1", ["x", "y"], [0, 1], [0.1, 0.2])]], ratio=None)
+    with pytest.raises(InputError, match="at least one fold"):
+        summarise_repeats([], ratio=None)

@@ -469,3 +469,18 @@ fuse = ["frozen", "small"]
         jobs["frozen (mobilenet)"].takes["features"],
         jobs["small (tiny)"].takes["features"],
     )
+
+
+def test_a_learning_curve_is_part_of_the_svms_alone(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    path = write_study(FROZEN)
+    plain = plan(path, tmp_path)
+    path.write_text(path.read_text() + "[svm]\ntrain_fraction = [0.5, 1]\nshots = 2\ntrain-seeds = 3\n")
+    curved = plan(path, tmp_path)
+    assert digests(curved, "extract") == digests(plain, "extract")
+    assert not digests(curved, "svm") & digests(plain, "svm")
+    (job,) = (one for one in curved.jobs if one.kind == "svm")
+    asked = {key: job.arguments[key] for key in ("train_fraction", "shots", "train_seeds")}
+    assert asked == {"train_fraction": (0.5, 1.0), "shots": (2.0,), "train_seeds": 3}
+    path.write_text(path.read_text().replace('weights = "random"', 'weights = "random"\nfinetune = true'))
+    with pytest.raises(InputError, match=r"`svm.shots` = .*arms.frozen is fine-tuned"):
+        plan(path, tmp_path)

@@ -26,7 +26,7 @@ from featx.files import write_json
 from featx.images import content_keys
 from featx.progress import Silent
 from featx.runs import Run
-from featx.svm import load_model, run_auc
+from featx.svm import external_sets, load_model, run_auc
 from featx.svm.settings import TrainSvmSettings, external_source
 from featx.svm.train import train_svm
 
@@ -150,12 +150,29 @@ def test_another_manifest_of_the_same_name_is_refused(arm: Arm) -> None:
     assert [one.record.name for one in arm.scored(f"half={smaller}")] == ["clinic", "half"] * 2
 
 
+def test_another_manifest_of_the_same_name_is_refused_before_a_fold_is_trained(arm: Arm) -> None:
+    (first,) = arm.train(arm.external(), folds=["2"])
+    with pytest.raises(RunError, match="external scores with other inputs exist here"):
+        arm.train(arm.external(rows=range(80, 100)))
+    assert [path.name for path in first.path.parent.iterdir() if path.is_dir()] == ["2"]
+
+
 def test_several_sets_have_several_names(arm: Arm) -> None:
     one, two = arm.external("one", range(80, 100)), arm.external("two", range(100, 120))
     found = arm.scored(one, {"manifest": str(two), "name": "b"})
     assert [scores.record.name for scores in found] == ["b", "one"] * 2
-    with pytest.raises(ConfigError, match=r"must name each external test set once. Got 'x' twice"):
-        arm.train(f"x={one}", f"x={two}")
+
+
+@pytest.mark.parametrize("other", ["x y", "x-y"])
+def test_sets_of_one_folder_are_refused_before_an_image_is_read(
+    arm: Arm, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    one, two = arm.external("one", range(80, 100)), arm.external("two", range(100, 120))
+    monkeypatch.setattr(external_sets, "content_keys", None)
+    with pytest.raises(
+        ConfigError, match=rf"once. Got 'x y', '{other}', whose scores would be in one folder"
+    ):
+        arm.train(f"x y={one}", f"{other}={two}")
 
 
 def test_a_manifest_that_has_been_read_is_taken(arm: Arm) -> None:

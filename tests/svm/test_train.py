@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.data import training_set
 from featx.errors import (
     ConfigError,
     LeakError,
@@ -256,11 +257,21 @@ def test_missing_features_are_refused_or_left_out(make: Make, relu_features: Dra
     options = {"features": [store], "task": TASK, "cache": tmp_path / "cache", "output": tmp_path / "runs"}
     with pytest.raises(MissingFeaturesError, match=r"2 of 80 images have no features \(i0003, i0050\)"):
         train_svm(manifest, **options)
+    lost = tmp_path / "images" / "i0003.png"
+    (store / "failures.csv").write_text(f"id,path,reason\ni0003,{lost},not an image\n")
     runs = train_svm(manifest, missing="leave-out", **options)
     tested = {row.id for run in runs[:2] for row in run.predictions}
     assert tested == {f"i{i:04}" for i in range(80)} - {"i0003", "i0050"}
     assert runs[0].record.counts["left_out"] == 2
     assert any("2 images have no features" in line for line in runs[0].record.warnings)
+    flow = runs[0].record.counts["flow"]
+    assert flow["listed"]["images"] == flow["task"]["images"] == 80
+    assert (flow["no_features"]["images"], flow["no_features"]["failed"], flow["no_class"]["images"]) == (
+        2,
+        1,
+        0,
+    )
+    assert {image.strata["difficulty"] for image in training_set(runs[0])} == {"low"}
 
 
 def test_images_changed_since_their_extraction_are_told_from_new_ones(

@@ -76,6 +76,61 @@ def test_errors_name_the_function(module, body, message):
         assert name in str(caught.value)
 
 
+KERAS = """
+import featx, keras
+from keras import layers, ops
+
+x = keras.Input((8, 8, 3))
+maps = layers.Conv2D(4, 3)(x)
+
+
+class Called(keras.Model):
+    def call(self, batch):
+        return ops.mean(batch, axis=(1, 2))
+
+
+called = Called()
+called(ops.zeros((1, 8, 8, 3)))
+
+
+def f():
+    return featx.CustomBackbone(model={model}, version="1", image_size=8, preprocess={preprocess})
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "preprocess", "message"),
+    [
+        ("keras.Sequential([layers.Conv2D(4, 3)])", "None", "is not built.* begin it with keras.Input"),
+        ("Called()", "None", r"is not built.* a batch of shape \(1, 8, 8, 3\)"),
+        ("keras.Model(x, [maps, maps])", "None", "must return one tensor. Got 2 in a list"),
+        ("keras.Model(x, {'a': maps})", "None", "must return one tensor. Got 1 in a dict"),
+        ("keras.Model([x, keras.Input((3,))], maps)", "None", "the model must have this one input"),
+        ("keras.Model(keras.Input((9, 9, 3)), maps)", "None", "the function failed"),
+        ("keras.Model(x, ops.mean(x, axis=(1, 2, 3)))", "None", r"it returns the shape \(2,\)"),
+        ("keras.Model(x, ops.reshape(x, (-1, 3)))", "None", r"For n = 2 it returns the shape \(128, 3\)"),
+        ("keras.Model(x, ops.expand_dims(maps, 1))", "None", r"the shape \(2, 1, 6, 6, 4\)"),
+        ("keras.Model(x, maps)", "lambda batch: batch[:, :4]", r"do not fit pixels of shape \(n, 8, 8, 3\)"),
+        ("keras.Model(x, maps)", "lambda batch: float(batch)", "preprocess must work on tensors"),
+    ],
+)
+def test_keras_models_without_a_feature_of_each_image_are_refused(module, model, preprocess, message):
+    name = f"{module(KERAS.format(model=model, preprocess=preprocess))}:f"
+    with pytest.raises(BackboneError, match=message) as caught:
+        find_backbone(name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "width"),
+    [("called", 3), ("keras.Model(x, maps)", 4), ("keras.Sequential([x, layers.Flatten()])", 192)],
+)
+def test_keras_models_of_every_kind_have_a_width(module, model, width):
+    row = find_backbone(f"{module(KERAS.format(model=model, preprocess=None))}:f")
+    assert (row.width, row.is_function) == (width, False)
+
+
 @pytest.mark.parametrize("name", ["nowhere_at_all:f", "nets_of_test:g", "a b:f", "nets_of_test:", ":f"])
 def test_names_that_stand_for_no_function(module, name):
     module(HEAD + "    pass")
@@ -97,7 +152,7 @@ def test_version_and_width_decide_the_digest_of_a_function(module):
         digests.append(weights.digest)
     assert digests[0] == digests[3]
     assert len(set(digests)) == 3
-    assert (row.width, row.image_size, row.is_own) == (3, 8, True)
+    assert (row.width, row.image_size, row.is_own, row.is_function) == (3, 8, True, True)
     with pytest.raises(WeightsError, match="leave out --weights"):
         resolve_weights("random", row)
 

@@ -39,7 +39,8 @@ outputs = dict(zip(names, session.run(names, {{"pixels": pixels}})))""",
     "openvino": """\
 exact = {{"INFERENCE_PRECISION_HINT": "f32"}}  # else bfloat16 where the processor has it
 model = openvino.Core().compile_model({file!r} + "/model.xml", "CPU", exact)
-outputs = {{output.get_any_name(): value for output, value in model([pixels]).items()}}""",
+values = model([pixels])
+outputs = {{name: values[place] for place, output in enumerate(model.outputs) for name in output.get_names()}}""",
     "keras": """\
 model = keras.saving.load_model({file!r}, compile=False)
 outputs = {{name: np.asarray(value) for name, value in model(pixels, training=False).items()}}""",

@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 LIMIT = 1e-4
-"""Largest difference of a decision value from that of featx: absolute up to 1, relative beyond."""
+"""Largest difference of a decision value from that of featx, relative to it. Values below 1 count as 1, but where all are
+below 0.1, as those of an SVM with a small C, as ten times the largest."""
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -73,11 +74,11 @@ class Agreement:
     source : str
         Where they come from.
     scores : float
-        Largest difference of a decision value: absolute up to 1, relative beyond.
+        Largest difference of a decision value, relative as that of `LIMIT`.
     probabilities : float or None
         Largest difference of a predicted probability from the calibration of the same decision value; None without.
     recorded : float or None
-        Largest difference of a decision value from the one in the run's record; None if no image has one.
+        Largest difference of a decision value from the one in the run's record, likewise; None if no image has one.
     """
 
     images: int
@@ -201,7 +202,9 @@ def compare(
 def _differences(found: Floats, wanted: Floats) -> Floats:
     if found.shape != wanted.shape:
         return np.full(len(wanted), np.inf)
-    return np.asarray((np.abs(found - wanted) / np.maximum(1, np.abs(wanted))).max(axis=1))
+    size = np.abs(wanted)
+    least = np.clip(10 * size.max(axis=0), 1e-9, 1)
+    return np.asarray((np.abs(found - wanted) / np.maximum(least, size)).max(axis=1))
 
 
 def _refuse(differences: Floats, images: CheckImages, what: str) -> None:

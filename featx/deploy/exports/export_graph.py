@@ -50,11 +50,13 @@ def exported_graph(network: Network, svm: SvmModel, *, calibrated: bool) -> kera
     import keras
 
     pixels = keras.Input((network.image_size, network.image_size, 3), dtype="uint8", name=INPUT)
-    (feature,) = network.model(keras.ops.cast(pixels, "float32"))
+    (feature,) = keras.tree.flatten(network.model(keras.ops.cast(pixels, "float32")))
     scores = _scores(feature, svm.decisions)
     outputs = {SCORE: _named(scores, SCORE)}
     if calibrated and svm.calibration is not None:
-        outputs[PROBABILITY] = _named(_probabilities(scores, svm.calibration), PROBABILITY)
+        # Of the decision value as it is given, rounded: at a jump of a curve the next one may have another probability.
+        given = keras.ops.cast(outputs[SCORE], _PRECISION)
+        outputs[PROBABILITY] = _named(_probabilities(given, svm.calibration), PROBABILITY)
     return keras.Model(pixels, outputs, name="featx")
 
 

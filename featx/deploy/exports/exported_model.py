@@ -138,9 +138,14 @@ def _single(run: Path | str) -> RunModel:
         )
     recipe, path = models[0].recipe, models[0].run.path
     if recipe.get("kind"):
+        what = (
+            f"fuses {len(models[0].parts)} arms ({recipe['fuse']} of {listing([one.name for one in models[0].parts])})"
+            if "members" in recipe
+            else f"has imported features ({recipe['backbone']}), whose network featx does not have"
+        )
         raise RunError(
-            f"{path}: its features are {recipe['kind']} ({recipe['backbone']}), and an exported model is one network of featx "
-            "with its SVM; export the run of an arm of one network"
+            f"{path}: the run {what}, and an exported model is one network of featx with its SVM; export the run of an arm of "
+            "one network"
         )
     if recipe["views"] is not None:
         raise RunError(

@@ -253,7 +253,7 @@ def _call(model: RunModel, export: ExportFacts) -> CardSection:
         f"{len(model.svm.scored)}), in the order {listing(list(model.svm.scored), 1000)}. The scaling of pixels is part of the "
         f"model; decoding, cropping and resizing are not. The program shows how.{_OPSET.get(export.format, '')}",
         f"Compared with featx {__version__} on {agreement.images} {agreement.source}: largest difference of the decision "
-        f"values {agreement.scores:.1g}{chance}{recorded}. Up to {LIMIT:g} is accepted (relative for values beyond 1).",
+        f"values {agreement.scores:.1g}{chance}{recorded}. Up to {LIMIT:g} is accepted, relative to the value (to 1 for smaller ones, or to ten times the largest if all are below 0.1).",
     )
     code = call_example(export.format, export.file, model.recipe["preparation"]["name"], side)
     return CardSection("How to call the model", texts, code=code)

@@ -16,6 +16,7 @@ No reader runs code of a file. What is read:
 
 from __future__ import annotations
 
+import csv
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.cells import unguarded
 from featx.data import leaves
 from featx.digest import digest, digest_bytes, digest_file
 from featx.errors import ConfigError, InputError, listing
@@ -246,7 +248,7 @@ def _table(path: Path, raw: _Raw, pool: str) -> FeatureTable:
 
 
 def _text(name: Any) -> str:
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)).strip()
 
 
 def _pooled(path: Path, values: _Values, pool: str) -> _Values:
@@ -438,12 +440,9 @@ def _frame(path: Path) -> pd.DataFrame:
     separator = "\t" if path.suffix.lower() in {".tsv", ".tab"} else ","
     if separator == "," and "," not in header and ";" in header:
         separator = ";"
-    named = {
-        name.strip().strip('"')
-        for name in header.split(separator)
-        if name.strip().strip('"').lower() in _NAMES
-    }
-    return pd.read_csv(
+    cells = next(csv.reader([header], delimiter=separator), [])
+    named = {name for name in cells if _plain(name).lower() in _NAMES}
+    frame = pd.read_csv(
         BytesIO(data),
         sep=separator,
         dtype=dict.fromkeys(named, str),
@@ -451,6 +450,18 @@ def _frame(path: Path) -> pd.DataFrame:
         encoding="utf-8-sig",
         low_memory=False,
     )
+    for name in named & set(frame.columns):
+        frame[name] = frame[name].map(_plain)
+    frame.columns = [_plain(str(name)) for name in frame.columns]
+    if twice := frame.columns[frame.columns.duplicated()].tolist():
+        raise InputError(f"{path}: has two columns {twice[0]!r}; remove one")
+    return frame
+
+
+def _plain(cell: str) -> str:
+    """Read a cell as manifests do: without blanks around it, and without the apostrophe before a formula."""
+    text: str = unguarded(cell.strip())
+    return text
 
 
 def _name_column(path: Path, columns: Sequence[str]) -> str:
@@ -470,7 +481,7 @@ def _names_alone(path: Path) -> list[str]:
         return frame[_name_column(path, [str(name) for name in frame.columns])].tolist()
     with open_regular(path) as opened:
         lines = opened.read().decode("utf-8-sig").splitlines()
-    rows = [line.strip().strip('"') for line in lines if line.strip()]
+    rows = [_plain(line.strip().strip('"')) for line in lines if line.strip()]
     if rows and not any(mark in rows[0] for mark in ",;\t"):
         return rows[1:] if rows[0].lower() in _NAMES else rows
     frame = _frame(path)

@@ -45,6 +45,7 @@ __all__ = [
     "save",
     "styled",
     "svg",
+    "swatch",
 ]
 
 
@@ -208,6 +209,11 @@ def look(summary: Summary, arm: str) -> dict[str, Any]:
     """Choose the colour and dashes of an arm: the same in every figure of a report."""
     index = summary.arms.index(arm)
     return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
+
+
+def swatch(place: int) -> str:
+    """Choose the colour of a class by its place, as the page does."""
+    return _COLOURS[place % len(_COLOURS)]
 
 
 def marker(summary: Summary, arm: str) -> str:

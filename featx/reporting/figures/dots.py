@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from featx.reporting.series import ExternalArm
-from featx.reporting.summary import Measure, Summary, against, ahead, main_class, measure
+from featx.reporting.summary import Measure, Summary, against, ahead, main_class
 from featx.reporting.tables import p_text
-from featx.stats import summarise_models
 
 from .canvas import FAINT, MARK, WIDE, blank, folded, letters, look, marker, styled
 
@@ -126,9 +124,10 @@ def _rows(axes: Axes, names: Sequence[str], most: float) -> None:
 
 def external_dots(summary: Summary, most: float = WIDE) -> Figure | None:
     """Draw the internal (hollow) and the external (filled) AUC of every arm; None without external test sets."""
-    panels: dict[tuple[tuple[str, str], str], list[ExternalArm]] = {}
-    for arm in summary.external:
-        panels.setdefault((arm.internal.setting, arm.name), []).append(arm)
+    panels: dict[tuple[tuple[str, str], str], list[tuple[Measure, Measure]]] = {}
+    for arm, inside, outside in summary.external_measures:
+        if outside.scored == main_class(arm.internal):
+            panels.setdefault((arm.internal.setting, arm.name), []).append((inside, outside))
     if not panels:
         return None
     heights = [len(arms) + 0.9 for arms in panels.values()]
@@ -136,25 +135,22 @@ def external_dots(summary: Summary, most: float = WIDE) -> Figure | None:
         figure = _frame(sum(heights) + 0.4 * (len(panels) - 1), most)
         drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
         for axes, ((setting, name), arms) in zip(drawn, panels.items(), strict=True):
-            for row, arm in enumerate(arms):
-                _sides(axes, summary, arm, row)
-            _rows(axes, [arm.internal.arm for arm in arms], most)
+            for row, (inside, outside) in enumerate(arms):
+                _sides(axes, summary, inside, outside, row)
+            _rows(axes, [inside.series.arm for inside, _ in arms], most)
             _title(axes, f"{summary.heading(setting)}: {name}", most)
         drawn[-1].set_xlabel("ROC AUC")
     return figure
 
 
-def _sides(axes: Axes, summary: Summary, arm: ExternalArm, row: int) -> None:
-    name = main_class(arm.internal)
-    outside = summarise_models(measure(arm.tested, name).scores)
-    colour = look(summary, arm.internal.arm)["color"]
-    for total, shift, fill in ((measure(arm.internal, name).spread, 0.16, "none"), (outside, -0.16, colour)):
+def _sides(axes: Axes, summary: Summary, inside: Measure, tested: Measure, row: int) -> None:
+    outside, arm = tested.over_models, inside.series.arm
+    colour = look(summary, arm)["color"]
+    for total, shift, fill in ((inside.spread, 0.16, "none"), (outside, -0.16, colour)):
         if np.isfinite(total.low):
             axes.plot([total.low, total.high], [row + shift] * 2, color=colour, linewidth=1.6)
         style = {**MARK, "markeredgecolor": colour, "markeredgewidth": 1.4}
-        axes.plot(
-            [total.mean], [row + shift], marker(summary, arm.internal.arm), markerfacecolor=fill, **style
-        )
+        axes.plot([total.mean], [row + shift], marker(summary, arm), markerfacecolor=fill, **style)
     label = f"{outside.mean:.3f}" if np.isfinite(outside.mean) else "one class only"
     axes.annotate(label, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from featx.reporting.arm_facts import MEASURES, cost_of, network_of, size_points
+from featx.reporting.arm_facts import MEASURES, SizePoint, cost_of, network_of, size_points
 from featx.reporting.summary import Measure, Summary
 from featx.stats import FoldSummary
 
@@ -111,8 +111,22 @@ def _spots(
     axes.plot(values, means, marker(summary, arm), label=folded(arm), transform=aside, **{**how, **MARK})
 
 
-def _scale_x(panels: Sequence[Axes]) -> None:
-    """Make the x axis logarithmic, with ticks at the values drawn if there is room."""
+def _events(curves: Iterable[Sequence[SizePoint]]) -> dict[float, int]:
+    """Map sizes of training sets to their number of positive images, where all arms agree."""
+    found: dict[float, set[int | None]] = {}
+    for point in (point for several in curves for point in several):
+        found.setdefault(float(point.images), set()).add(point.events)
+    pairs = ((size, events.pop()) for size, events in found.items() if len(events) == 1)
+    return {size: events for size, events in pairs if events is not None}
+
+
+def _scale_x(panels: Sequence[Axes], below: Mapping[float, int] | None = None) -> None:
+    """Make the x axis logarithmic, with ticks at the values drawn if there is room, and numbers in brackets below."""
+
+    def label(value: float, place: int | None) -> str:
+        more = (below or {}).get(value)
+        return short_number(value) if more is None else f"{short_number(value)}\n({short_number(more)})"
+
     values = sorted(
         {float(x) for axes in panels for line in axes.lines for x in np.asarray(line.get_xdata())}
     )
@@ -128,7 +142,7 @@ def _scale_x(panels: Sequence[Axes]) -> None:
         axes.set_xlim(values[0] / room, values[-1] * room)
         axes.xaxis.set_major_locator(FixedLocator(kept))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: short_number(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(label))
 
 
 def _scale_y(panels: Sequence[Axes]) -> None:
@@ -184,7 +198,7 @@ def size_curves(summary: Summary, most: float = WIDE) -> Figure | None:
                 _spots(axes, summary, arm, _beside(place, len(lines)), sizes, totals)
             axes.set(title=_title(task, most), ylabel="ROC AUC")
             _scale_y([axes])
-        _scale_x(panels.tolist())
-        panels[-1].set_xlabel("Training images")
+        _scale_x(panels.tolist(), _events(found.values()) if len(tasks) == 1 else {})
+        panels[-1].set_xlabel("Training images" + " (of the positive class)" * (len(tasks) == 1))
         _legend(figure, panels.tolist(), where)
     return figure

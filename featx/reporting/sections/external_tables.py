@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from featx.errors import listing
 from featx.external import OVERLAP_KINDS
 from featx.reporting.series import ExternalArm, Series
-from featx.reporting.summary import MACRO, Measure, Summary, by_level, main_class, measure
+from featx.reporting.summary import MACRO, Measure, Summary, by_level
 from featx.reporting.tables import Cell, Column, Filled
-from featx.stats import Estimate, FoldSummary, independent_difference, summarise_models
+from featx.stats import Estimate, independent_difference
 
 from .columns import CLASS, NOTE, PLACE, bounded, note, place
 from .performance import (
@@ -39,25 +39,11 @@ _MOST_NAMES = 12
 def _main(summary: Summary) -> Filled:
     """Fill the main table: internal and external AUC of each arm, external set and scored class."""
     rows = []
-    for arm in summary.external:
-        names = dict.fromkeys((main_class(arm.internal), *arm.internal.scored))
-        for name in names:
-            inside, outside = measure(arm.internal, name), measure(arm.tested, name)
-            total = summarise_models(outside.scores)
-            groups = len(set(outside.scores[0].groups))
-            cells = _sides(inside, outside, total)
-            rows.append(
-                (
-                    *place(arm.internal),
-                    arm.name,
-                    name,
-                    *cells,
-                    groups,
-                    total.sd,
-                    len(outside.scores),
-                    *note(total),
-                )
-            )
+    for arm, inside, outside in summary.external_measures:
+        total, groups = outside.over_models, len(set(outside.scores[0].groups))
+        models = (groups, total.sd, len(outside.scores))
+        cells = _sides(inside, outside)
+        rows.append((*place(arm.internal), arm.name, outside.scored, *cells, *models, *note(total)))
     more = (
         *(Column("groups", "External groups"), Column("sd", "SD over models"), Column("models", "Models")),
         NOTE,
@@ -67,7 +53,8 @@ def _main(summary: Summary) -> Filled:
     return Filled((*PLACE, _SET, CLASS, *_SIDES, *more), rows, words)
 
 
-def _sides(inside: Measure, outside: Measure, total: FoldSummary) -> tuple[Cell, ...]:
+def _sides(inside: Measure, outside: Measure) -> tuple[Cell, ...]:
+    total = outside.over_models
     here = Estimate(inside.spread.mean, inside.spread.low, inside.spread.high)
     there = Estimate(total.mean, total.low, total.high)
     return (*here, *there, *independent_difference(there, here), *inside.distinct, *outside.distinct)
@@ -78,14 +65,15 @@ def _strata(summary: Summary) -> Filled:
     rows = []
     for arm in summary.external:
         for column in summary.columns:
-            inside = {item.level: item for item in by_level(arm.internal, column)}
+            inside = {
+                item.level: item
+                for item in summary.strata
+                if item.series is arm.internal and item.stratum == column.name
+            }
             for item in by_level(arm.tested, column):
                 if item.level in inside:
-                    total = summarise_models(item.scores)
-                    cells = _sides(inside[item.level], item, total)
-                    rows.append(
-                        (*place(arm.internal), arm.name, column.name, item.level, *cells, *note(total))
-                    )
+                    cells = (*_sides(inside[item.level], item), *note(item.over_models))
+                    rows.append((*place(arm.internal), arm.name, column.name, item.level, *cells))
     level = (Column("stratum", "Column", text=True), Column("level", "Value", text=True))
     return Filled((*PLACE, _SET, *level, *_SIDES, NOTE), rows)
 
@@ -129,7 +117,7 @@ def _thresholds(summary: Summary) -> Filled:
     rows = [
         (*place(arm.internal), tested, name, rule, *decision_cells(series, found))
         for arm, tested, series in _once(summary)
-        for _, name, rule, found in decisions(series)
+        for _, name, rule, found in decisions(summary, series)
     ]
     return Filled((*PLACE, _TESTED, CLASS, THRESHOLD, *DECISIONS), rows)
 

@@ -120,7 +120,7 @@ def mistakes(summary: Summary) -> Filled:
 
 
 def thumbnails(
-    images: Sequence[str], manifest: Path | str | Manifest, root: Path | str | None = None
+    images: Sequence[str], manifest: Path | str | Manifest, root: Path | str | None = None, side: int = _SIDE
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Make thumbnails for the page.
 
@@ -141,7 +141,7 @@ def thumbnails(
             missing.append(f"No thumbnail of {name}: the manifest {read.name} does not contain it.")
             continue
         try:
-            pixels = load_image(Path(paths[name]), "center-square", _SIDE)
+            pixels = load_image(Path(paths[name]), "center-square", side)
         except ImageError as error:
             missing.append(f"No thumbnail of {name}: {error}.")
             continue

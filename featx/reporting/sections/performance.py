@@ -237,26 +237,26 @@ def _decide(rows: _Rows, fixed: Sequence[float]) -> _Decisions:
 _Case = tuple[Series, str, str, _Decisions]
 
 
-# The tables of thresholds and of predictive values have the decisions of one summary in common.
-_DECIDED: WeakKeyDictionary[Summary, list[_Case]] = WeakKeyDictionary()
+# The tables of thresholds, of predictive values and of external test sets have the decisions of one summary in common.
+_DECIDED: WeakKeyDictionary[Summary, dict[int, list[_Case]]] = WeakKeyDictionary()
 
 
 def _cases(summary: Summary) -> list[_Case]:
     """Decide for each arm and scored class at the default threshold, and at each fixed one."""
-    if summary in _DECIDED:
-        return _DECIDED[summary]
-    made = _DECIDED[summary] = [case for series in summary.series for case in decisions(series)]
-    return made
+    return [case for series in summary.series for case in decisions(summary, series)]
 
 
-def decisions(series: Series) -> list[_Case]:
-    """Decide for each scored class of an arm at the default threshold, and at each fixed one."""
-    made: list[_Case] = []
-    for name in series.scored:
-        rows = _rows(series, name)
-        fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
-        made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
-    return made
+def decisions(summary: Summary, series: Series) -> list[_Case]:
+    """Decide for each scored class of an arm of a summary at the default threshold, and at each fixed one."""
+    decided = _DECIDED.setdefault(summary, {})
+    if id(series) not in decided:
+        made: list[_Case] = []
+        for name in series.scored:
+            rows = _rows(series, name)
+            fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
+            made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
+        decided[id(series)] = made
+    return decided[id(series)]
 
 
 THRESHOLD = Column("threshold", "Threshold", text=True)

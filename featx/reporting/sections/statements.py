@@ -18,13 +18,12 @@ from featx.reporting.summary import (
     against,
     ahead,
     main_class,
-    measure,
     restricted,
     significant,
     smallest,
 )
 from featx.reporting.tables import p_text
-from featx.stats import POOLED, Comparison, Comparisons, summarise_models
+from featx.stats import POOLED, Comparison, Comparisons
 
 from .comparisons import analyse
 
@@ -61,11 +60,9 @@ def findings(summary: Summary) -> tuple[Statement, ...]:
 def _external(summary: Summary, setting: tuple[str, str]) -> list[str]:
     """Write the AUC of the arms on each external test set, beside the internal one."""
     lines: dict[str, list[str]] = {}
-    for arm in summary.external:
-        if arm.internal.setting == setting:
-            name = main_class(arm.internal)
-            here, there = measure(arm.internal, name).spread.mean, measure(arm.tested, name)
-            total = summarise_models(there.scores)
+    for arm, inside, there in summary.external_measures:
+        if arm.internal.setting == setting and there.scored == main_class(arm.internal):
+            here, total = inside.spread.mean, there.over_models
             interval = f" ({total.low:.3f} to {total.high:.3f})" if np.isfinite(total.low) else ""
             worth = (
                 f"{total.mean:.3f}{interval}" if np.isfinite(total.mean) else "undefined, a class is missing"

@@ -14,7 +14,11 @@ from featx.reporting.tables import Cell, Column, Filled
 
 from .columns import PLACE, SPREAD, place, spread
 
-__all__ = ["backbones", "searches", "training_sizes"]
+__all__ = ["SIZES_NEED", "SIZES_TABLE", "backbones", "searches", "training_sizes"]
+
+SIZES_NEED = (
+    "an arm trained on training sets of several sizes, or `featx train-svm --train-fraction` or `--shots`"
+)
 
 
 def backbones(summary: Summary) -> Filled | None:
@@ -45,11 +49,32 @@ def backbones(summary: Summary) -> Filled | None:
 def training_sizes(summary: Summary) -> Filled:
     """Fill the table of the AUC by training-set size, of arms that were trained on several sizes."""
     rows = [
-        (*place(point.series), point.images, *spread(point.total))
+        (
+            *(*place(point.series), point.images, *spread(point.total), point.events),
+            *(point.drawn or "whole training set", point.draws or None),
+        )
         for several in size_points(summary.series).values()
         for point in several
     ]
-    return Filled((*PLACE, Column("images", "Training images"), *SPREAD), rows)
+    columns = (
+        *(*PLACE, Column("images", "Training images"), *SPREAD),
+        *(Column("events", "Events"), Column("part", "Part", text=True), Column("draws", "Draws")),
+    )
+    return Filled(columns, rows)
+
+
+SIZES_TABLE = (
+    "training-sizes",
+    "AUC by training-set size",
+    "Training images: mean over the folds. Events: those of the positive class (of several classes, of the rarest). Folds "
+    "whose sizes differ by at most 10 % are one row. Protocols differ in their test sets, so interpret only large steps "
+    "between them. Part: of each training set, drawn by group within each class, smaller parts inside larger ones. Draws of a "
+    "fold are not independent: their AUCs are averaged, and their mean is one value of the fold. Mean, SD and interval as in "
+    "the table of AUCs; on a single test set the interval adds the variance over the draws to DeLong's variance of their "
+    "mean, and is of draws from this training set alone.",
+    SIZES_NEED,
+    training_sizes,
+)
 
 
 def searches(summary: Summary) -> Filled:

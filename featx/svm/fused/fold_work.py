@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data import Fold, inner_splits, merged_groups
+from featx.data import Fold, class_groups, inner_splits, merged_groups
 from featx.features import FeatureStore
 from featx.runs import RunRecord
 from featx.stats import calibration_warnings
@@ -133,18 +133,23 @@ def search_shelf(
     work: SvmWork, shelf: Shelf, train: _Ints, targets: npt.NDArray[np.bool_]
 ) -> tuple[Candidate, Search]:
     """Search with every candidate; choose the first candidate with the highest inner AUC."""
-    splits = inner_splits(
-        work.images.labelled.targets[shelf.rows[train]],
-        work_groups(work, shelf.rows[train]) if work.settings.inner == "grouped" else None,
-        splits=work.settings.inner_splits,
-        held_out=work.settings.held_out,
-        seed=work.seed,
-    )
+    splits = _splits(work, shelf.rows[train])
     found = [
         search_cost(one.solver, targets, train, splits, work.settings, one.views) for one in shelf.candidates
     ]
     best = int(np.argmax([np.nan_to_num(search.score, nan=-1.0) for search in found]))
     return shelf.candidates[best], found[best]
+
+
+def _splits(work: SvmWork, images: _Ints) -> list[tuple[_Ints, _Ints]]:
+    """Split a training set for the search; no split if every class is one group, as in a subset of one shot."""
+    targets, settings = work.images.labelled.targets[images], work.settings
+    groups = work_groups(work, images) if settings.inner == "grouped" else None
+    if class_groups(targets, np.arange(len(images)) if groups is None else groups).max() < 2:
+        return []
+    return inner_splits(
+        targets, groups, splits=settings.inner_splits, held_out=settings.held_out, seed=work.seed
+    )
 
 
 def work_groups(work: SvmWork, images: _Ints) -> npt.NDArray[np.str_]:

@@ -57,6 +57,15 @@ def test_a_difference_is_relative_beyond_1(final):
     assert found.probabilities is None
 
 
+def test_small_decision_values_must_agree_too(final):
+    """An SVM with a small C has values of 1e-5; others of that size are no agreement."""
+    small = WANTED * 1e-6
+    found = compare(runner(small * (1 + 1e-4)), IMAGES, small, final.svm, calibrated=False)
+    assert 0 < found.scores < 1e-4
+    with pytest.raises(ExportError, match="other decision values than featx"):
+        compare(runner(small[::-1]), IMAGES, small, final.svm, calibrated=False)
+
+
 def test_other_probabilities_and_other_shapes_are_errors(final):
     right = final.svm.probabilities(WANTED)
     with pytest.raises(ExportError, match="other predicted probabilities"):

@@ -83,3 +83,17 @@ def test_an_isotonic_curve_is_read_at_and_between_and_outside_its_points():
     scores = np.array([-9, -1, -0.5, 0, 0.25, 0.49, 0.51, 1.25, 2, 9.0])
     found = np.asarray(_curve(scores[:, None], CURVE))[:, 0]
     assert found == pytest.approx(np.interp(scores, CURVE.scores, CURVE.probabilities), abs=1e-9)
+
+
+def test_the_probability_is_of_the_decision_value_that_the_model_gives(network):
+    """A curve jumps between a decision value in double precision and the same one in the output, in single precision."""
+    pixels = np.random.default_rng(3).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    plain = svm(("none",), network.widths[0])
+    exact = plain.scores(np.asarray(network.model(pixels.astype(np.float32))), "r").item()
+    given = float(np.float32(exact))
+    assert given != exact
+    jump = (given + exact) / 2
+    curve = IsotonicCurve((jump - 1, jump, jump, jump + 1), (0.0, 0.0, 1.0, 1.0))
+    calibration = Calibration("isotonic", (curve,), 9, (4,))
+    outputs = exported_graph(network, replace(plain, calibration=calibration), calibrated=True)(pixels)
+    assert np.asarray(outputs[PROBABILITY]).item() == (given > exact)

@@ -83,6 +83,21 @@ def test_columns_beside_numbered_ones_are_left_out_and_named(tmp_path):
     assert read(tmp_path / "columns.csv").ignored == ("label",)
 
 
+def test_blanks_and_apostrophes_before_formulas_are_read_as_in_manifests(tmp_path):
+    (tmp_path / "a.csv").write_text(" id , f0, f1,'@site\n 007 ,0.5,2,x\n'=1+1,1.5,3,y\n")
+    table = read(tmp_path / "a.csv")
+    assert (table.names, table.ignored) == (("007", "=1+1"), ("@site",))
+    np.testing.assert_array_equal(table.features[:, 0], [[0.5, 2], [1.5, 3]])
+    np.save(tmp_path / "b.npy", ROWS)
+    (tmp_path / "b.csv").write_text(" 007\n'=1+1 \n")
+    assert read(tmp_path / "b.npy", tmp_path / "b.csv").names == table.names
+    np.savez(tmp_path / "c.npz", ids=[" 007", "=1+1 "], features=ROWS)
+    assert read(tmp_path / "c.npz").names == table.names
+    (tmp_path / "d.csv").write_text("id,f0,f1, f1\na,1,2,3\n")
+    with pytest.raises(InputError, match=r"d.csv: has two columns 'f1'; remove one"):
+        read(tmp_path / "d.csv")
+
+
 def test_numbered_columns_are_taken_in_the_order_of_their_numbers(tmp_path):
     names = [f"f{number}" for number in range(12)]
     table = pd.DataFrame([range(12)], columns=names)[sorted(names)]

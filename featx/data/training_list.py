@@ -1,14 +1,15 @@
 """The training set of a run, as a file of the run folder: ``training_set.csv``.
 
-It has a row for each image: id, class, group, and the SHA-256 of the image file. Whoever uses the SVM later can tell
-whether an image was in the training set, and find the training images that are nearest to a new one.
+It has a row for each image: id, class, group, the SHA-256 of the image file, and ``stratum:COLUMN`` for each further column
+of the manifest, which files of earlier versions lack. Whoever uses the SVM later can tell whether an image was in the
+training set, and find the training images that are nearest to a new one; reports describe the training set by it.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from io import StringIO
 
 from featx.cells import csv_text, unguarded
@@ -38,15 +39,19 @@ class TrainingImage:
         Patient, case or lesion.
     key : str
         SHA-256 of the bytes of the image file.
+    strata : mapping of str to str
+        The image's value in each further column of the manifest; empty in files of earlier versions.
     """
 
     id: str
     actual: str
     group: str
     key: str
+    strata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 _COLUMNS = ("id", "class", "group", "sha256")
+_STRATUM = "stratum:"
 
 
 def training_set_bytes(images: Iterable[TrainingImage]) -> bytes:
@@ -57,7 +62,14 @@ def training_set_bytes(images: Iterable[TrainingImage]) -> bytes:
     >>> training_set_bytes([TrainingImage("a", "nevus", "p1", "ab12")])
     b'id,class,group,sha256\na,nevus,p1,ab12\n'
     """
-    return csv_text([_COLUMNS, *(astuple(image) for image in images)]).encode("utf-8")
+    listed = list(images)
+    names = sorted({name for image in listed for name in image.strata})
+    head = (*_COLUMNS, *(f"{_STRATUM}{name}" for name in names))
+    rows = (
+        (*(image.id, image.actual, image.group, image.key), *(image.strata.get(name, "") for name in names))
+        for image in listed
+    )
+    return csv_text([head, *rows]).encode("utf-8")
 
 
 def training_set(run: Run) -> tuple[TrainingImage, ...]:
@@ -83,7 +95,13 @@ def training_set(run: Run) -> tuple[TrainingImage, ...]:
         return ()
     checked_digest(run.path, TRAINING_SET)
     rows = csv.reader(StringIO(read_regular(path, _LIMIT).decode("utf-8"), newline=""))
-    if next(rows, None) != list(_COLUMNS):
+    head = next(rows, [])
+    if tuple(head[: len(_COLUMNS)]) != _COLUMNS:
         raise RunError(f"{path}: not the list of a training set; train this run again with --overwrite")
-    width = len(fields(TrainingImage))
-    return tuple(TrainingImage(*map(unguarded, row)) for row in rows if len(row) == width)
+    names = [unguarded(name).removeprefix(_STRATUM) for name in head[len(_COLUMNS) :]]
+    return tuple(_image(list(map(unguarded, row)), names) for row in rows if len(row) == len(head))
+
+
+def _image(cells: list[str], names: list[str]) -> TrainingImage:
+    image, actual, group, key = cells[: len(_COLUMNS)]
+    return TrainingImage(image, actual, group, key, dict(zip(names, cells[len(_COLUMNS) :], strict=True)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from featx.data.training_list import TRAINING_SET, TrainingImage, training_set, training_set_bytes
 from featx.errors import RunError
 from featx.runs import Run, RunRecord, write_run
-from featx.svm.training_list import TRAINING_SET, TrainingImage, training_set, training_set_bytes
 
 IMAGES = (TrainingImage("=a,b", "nevus", "p1", "ab" * 32), TrainingImage("c", "mel", "it's", "cd" * 32))
 
@@ -34,3 +34,11 @@ def test_a_changed_file_and_another_one_are_refused(tmp_path):
         training_set(run)
     with pytest.raises(RunError, match="not the list of a training set"):
         training_set(write(tmp_path, b"id,label\na,b\n"))
+
+
+def test_further_columns_of_the_manifest_are_kept(tmp_path):
+    images = (
+        TrainingImage("a", "nevus", "p1", "ab" * 32, {"sex": "male", "=age": "=40"}),
+        TrainingImage("b", "mel", "p2", "cd" * 32, {"sex": "", "=age": "50"}),
+    )
+    assert training_set(write(tmp_path, training_set_bytes(images))) == images

@@ -1,0 +1,1 @@
+"""Method checks: what reviewers ask of a study, answered from its runs."""
