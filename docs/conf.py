@@ -100,20 +100,19 @@ def links_inside(text: str) -> str:
     return re.sub(r"\]\((?:\.\./)?docs/", "](", text)
 
 
-def remove_stale_pages() -> None:
+def remove_stale_pages(public: set[str]) -> None:
     """Remove generated pages of names and examples that are gone, which no table of contents would list."""
     for page in (DOCS / "api" / "generated").glob("*.rst"):
-        if f"   {page.stem.rpartition('.')[2]}\n" not in (DOCS / "api" / "index.rst").read_text(
-            encoding="utf-8"
-        ):
+        if page.stem not in public:
             page.unlink()
     for page in (DOCS / "gallery").glob("*.rst"):
         if page.stem not in ("index", "sg_execution_times") and not (EXAMPLES / f"{page.stem}.py").exists():
             page.unlink()
 
 
-def write_api_page() -> None:
+def write_api_page() -> set[str]:
     """List the public names of the package, and of its rooms the classes and the functions with an example."""
+    public = {f"featx.{name}" for name in featx.__all__}
     lines = [
         "Python API",
         "==========",
@@ -128,12 +127,14 @@ def write_api_page() -> None:
         names = [
             name for name in module.__all__ if name not in featx.__all__ and _shown(getattr(module, name))
         ]
+        public |= {f"featx.{room}.{name}" for name in names}
         lines += [f"featx.{room}", "-" * (len(room) + 6), "", first, "", *_names(f"featx.{room}", names)]
     page = DOCS / "api" / "index.rst"
     page.parent.mkdir(exist_ok=True)
     text = "\n".join(lines)
     if not page.exists() or page.read_text(encoding="utf-8") != text:
         page.write_text(text, encoding="utf-8")
+    return public
 
 
 def _shown(what: object) -> bool:
@@ -153,8 +154,7 @@ def _names(module: str, names: list[str]) -> list[str]:
     ]
 
 
-write_api_page()
-remove_stale_pages()
+remove_stale_pages(write_api_page())
 
 
 def setup(app: Sphinx) -> None:
