@@ -22,7 +22,7 @@ contracts: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 
 docs-check: $(VENV)/.featx-test
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md docs/modules.md
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog --check docs/commands.md docs/modules.md docs/results.md
 
 suite: $(VENV)/.featx-test
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=term:skip-covered --durations=15
@@ -44,7 +44,7 @@ fuzz: $(VENV)/.featx-test
 # The generated pages, then the site in build/docs, with the examples executed; GALLERY=0 leaves them out.
 GALLERY ?= 1
 docs: $(VENV)/.featx-test
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md docs/results.md
 	$(BIN)/python -m sphinx -W --keep-going -q -D sphinx_gallery_conf.plot_gallery=$(GALLERY) docs build/docs
 
 $(VENV)/bin/python:

@@ -1,11 +1,12 @@
-"""False-positive rate of every test of featx.stats on simulated data without a difference.
+"""False-positive rate of every test of featx.stats on simulated data without a difference, and misses of intervals.
 
     python benchmarks/null_rates.py [--sets 1000] [--studies 400] [--seed 0] [--only TEXT]
 
 Prints one line a test: how often it finds a difference at the 5 % level where there is none. Tests that claim
 the level must lie between 3 % and 7 %, tests that claim only to keep below it must not exceed 7 %; else the
 exit code is 1. Practices that featx does not offer, or warns about, are printed for comparison and claim
-nothing. The settings named "whole studies" store features, train with `featx.train_svm` and read the p value of the
+nothing. Of an interval the rate at which it misses the truth is printed (1 - coverage), which claims the level
+too. The settings named "whole studies" store features, train with `featx.train_svm` and read the p value of the
 pair from `featx.report`. The others take some minutes on one core, these about a quarter of an hour each.
 """
 
@@ -21,25 +22,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata, ttest_1samp
+from scipy.special import expit, logit
+from scipy.stats import norm, rankdata, ttest_1samp
 
 import featx
 from featx.features.feature_recipe import Recipe
 from featx.images import content_keys
 from featx.stats import (
+    Calibration,
+    Estimate,
     FoldScores,
+    Sigmoid,
+    Subgroup,
     bootstrap_test,
+    calibrate,
     combined_f,
     compare_many,
     corrected_t,
+    decision_curve,
     delong_test,
     dietterich_t,
     factorial_anova,
+    fit_calibration,
     fold_scores,
     friedman,
+    holm,
     mcnemar_test,
     nemenyi,
     permutation_test,
+    subgroup_aucs,
+    subgroup_rates,
 )
 
 LEVEL = 0.05
@@ -122,11 +134,13 @@ def trained_arms(
     return areas
 
 
-def split(rng: np.random.Generator, parts: int, repeats: int) -> np.ndarray:
+def split(
+    rng: np.random.Generator, parts: int, repeats: int, sizes: tuple[int, int] = (70, 130)
+) -> np.ndarray:
     """Test images of repeated, stratified k-fold splits of 200 images, shape (repeats * parts, 200)."""
     masks = []
     for _ in range(repeats):
-        place = np.concatenate([rng.permutation(np.arange(size) % parts) for size in (70, 130)])
+        place = np.concatenate([rng.permutation(np.arange(size) % parts) for size in sizes])
         masks += [place == part for part in range(parts)]
     return np.array(masks)
 
@@ -216,6 +230,152 @@ def factors(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
             ).effects
         }
         yield {f"analysis of variance, {name}": effects[name] for name in ("net", "start", "net × start")}
+
+
+THRESHOLDS, PREVALENCE = (0.1, 0.2, 0.35, 0.5), 0.35
+
+
+def lesions(rng: np.random.Generator, count: int, prevalence: float) -> tuple[np.ndarray, ...]:
+    """Draw lesions of 1 to 5 images: group, class and decision value of each image; the AUC is 0.81."""
+    groups = np.repeat(np.arange(count), rng.integers(1, 6, count))
+    actual = (np.arange(count) < prevalence * count)[groups]
+    scores = rng.normal(size=count)[groups] + 0.5 * rng.normal(size=len(groups)) + 1.4 * actual
+    return groups, actual, scores
+
+
+def subgroups(mixed: bool) -> Draws:
+    """Draw levels of a column at random, by lesion, or `mixed`: by image; no level differs from another."""
+
+    def draw(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+        for _ in range(sets):
+            groups, actual, scores = lesions(rng, 160, 0.4)
+            level = rng.choice(list("aabbc"), len(groups) if mixed else 160)
+            levels = level if mixed else level[groups]
+            known = {"groups": groups, "order": "abc"}
+            found = subgroup_aucs(levels, actual, scores, **known)
+            hits = (scores >= 0.7) == actual
+            rates = [subgroup_rates(levels, actual, hits, positive=kind, **known) for kind in (True, False)]
+            alone = subgroup_aucs(levels, actual, scores, order="abc")
+            yield {
+                "AUC of a subgroup": _tested(found)[0],
+                "AUC of any subgroup, Holm": float(holm(_tested(found)).min()),
+                "sensitivity of a subgroup": _tested(rates[0])[0],
+                "specificity of a subgroup": _tested(rates[1])[0],
+                "AUC, as if images were independent": _tested(alone)[0],
+            }
+
+    return draw
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Test images of a fold, with scores and probabilities by a model that was trained on the others.
+
+    `truth` has the true net benefit of the model at `THRESHOLDS`.
+    """
+
+    images: np.ndarray
+    scores: np.ndarray
+    probabilities: np.ndarray
+    truth: np.ndarray
+
+
+def trained_folds(rng: np.random.Generator, actual: np.ndarray, step: float = 1.4) -> Iterator[Fold]:
+    """Train a ridge classifier on 10 features in each of the 5x2 folds, with a sigmoid for probabilities."""
+    positives, move = int(actual.sum()), step / np.sqrt(10)
+    images = rng.normal(size=(len(actual), 10)) + move * actual[:, None]
+    for test in split(rng, 2, 5, (positives, len(actual) - positives)):
+        x, y = images[~test] - images[~test].mean(axis=0), actual[~test] - actual[~test].mean()
+        weights = np.linalg.solve(x.T @ x + 10.0 * np.eye(10), x.T @ y)
+        fitted = fit_calibration(actual[~test].astype(int), images[~test] @ weights)
+        cuts, spread = _scores_at(fitted), float(np.sqrt(weights @ weights))
+        truth = true_benefit(
+            PREVALENCE, norm.sf((cuts - move * weights.sum()) / spread), norm.sf(cuts / spread)
+        )
+        scores = images[test] @ weights
+        yield Fold(np.flatnonzero(test), scores, calibrate(fitted, scores), truth)
+
+
+def _scores_at(fitted: Calibration) -> np.ndarray:
+    """Find the decision values whose probabilities are `THRESHOLDS`."""
+    (curve,) = fitted.curves
+    assert isinstance(curve, Sigmoid)
+    return (logit(THRESHOLDS) - curve.intercept) / curve.slope
+
+
+def subgroups_of_folds(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """Two levels, drawn at random, of 200 images in 5x2 folds."""
+    actual = np.repeat([True, False], [70, 130])
+    for _ in range(sets):
+        folds = list(trained_folds(rng, actual))
+        images, scores, parts = _together(folds)
+        levels = rng.choice(list("aab"), 200)[images]
+        known = {"images": images, "order": "ab"}
+        aucs = subgroup_aucs(levels, actual[images], scores, folds=parts, **known)
+        rates = subgroup_rates(levels, actual[images], scores >= 0.1, **known)
+        yield {"AUC of a subgroup": _tested(aucs)[0], "sensitivity of a subgroup": _tested(rates)[0]}
+
+
+def _together(folds: list[Fold]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    images, scores = (
+        np.concatenate([getattr(fold, name) for fold in folds]) for name in ("images", "scores")
+    )
+    return images, scores, np.repeat(np.arange(len(folds)), [len(fold.images) for fold in folds])
+
+
+def _tested(found: tuple[Subgroup, ...]) -> list[float]:
+    """List the p values of subgroups; a subgroup that is too small for a test has no finding."""
+    return [1.0 if np.isnan(one.p) else one.p for one in found if not one.reference]
+
+
+def missed(intervals: tuple[Estimate, ...], truth: np.ndarray, name: str) -> dict[str, float]:
+    """Give 0, which counts as found, for each interval without the truth, else 1, also where there is no interval."""
+    return {
+        f"{name} at {cut:g}": float(not (true < one.low or one.high < true))
+        for cut, one, true in zip(THRESHOLDS, intervals, truth, strict=True)
+    }
+
+
+def true_benefit(prevalence: float, found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Net benefit at `THRESHOLDS` from the true rates of true and false positives."""
+    cuts = np.array(THRESHOLDS)
+    return prevalence * found - (1 - prevalence) * wrong * cuts / (1 - cuts)
+
+
+def benefit_of_lesions(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """One test set of 160 lesions, of which each is positive with a chance of 0.35, and a fixed model."""
+    variance, odds = 1.25, np.log(PREVALENCE / (1 - PREVALENCE))
+    cuts = 0.7 + (logit(THRESHOLDS) - odds) * variance / 1.4
+    rates = norm.sf((cuts - 1.4) / variance**0.5), norm.sf(cuts / variance**0.5)
+    truth = true_benefit(PREVALENCE, *rates)
+    treated = true_benefit(PREVALENCE, np.ones(4), np.ones(4))
+    for _ in range(sets):
+        groups, actual, scores = lesions(rng, 160, rng.binomial(160, PREVALENCE) / 160)
+        chances = expit(odds + (scores - 0.7) * 1.4 / variance)
+        curve = decision_curve(actual, chances, THRESHOLDS, groups=groups)
+        alone = decision_curve(actual, chances, THRESHOLDS)
+        yield {
+            **missed(curve.model, truth, "net benefit"),
+            **missed(curve.standardised, truth / PREVALENCE, "standardised net benefit"),
+            **missed(curve.gain, truth - treated, "gain over treating all"),
+            **missed(alone.model, truth, "as if images were independent"),
+        }
+
+
+def benefit_of_folds(rng: np.random.Generator, sets: int) -> Iterator[dict[str, float]]:
+    """200 images in 5x2 folds, each positive with a chance of 0.35; the truth is that of the ten models."""
+    for _ in range(sets):
+        actual = np.arange(200) < rng.binomial(200, PREVALENCE)
+        folds = list(trained_folds(rng, actual))
+        images, *_ = _together(folds)
+        chances = np.concatenate([fold.probabilities for fold in folds])
+        truth = np.mean([fold.truth for fold in folds], axis=0)
+        curve = decision_curve(actual[images], chances, THRESHOLDS, groups=images)
+        alone = decision_curve(actual[images], chances, THRESHOLDS)
+        yield {
+            **missed(curve.model, truth, "net benefit"),
+            **missed(alone.model, truth, "as if tests were independent"),
+        }
 
 
 @dataclass(frozen=True)
@@ -390,6 +550,45 @@ SETTINGS = [
         Study("holdout", groups=400, positive=140).draw,
         {},
         whole=True,
+    ),
+    Setting(
+        "subgroups of 160 lesions with 1 to 5 images",
+        subgroups(mixed=False),
+        {
+            "AUC of a subgroup": EXACT,
+            "AUC of any subgroup, Holm": BOUND,
+            "sensitivity of a subgroup": EXACT,
+            "specificity of a subgroup": EXACT,
+        },
+    ),
+    Setting(
+        "subgroups of images of 160 lesions",
+        subgroups(mixed=True),
+        {
+            "AUC of a subgroup": EXACT,
+            "AUC of any subgroup, Holm": BOUND,
+            "sensitivity of a subgroup": BOUND,
+            "specificity of a subgroup": BOUND,
+        },
+    ),
+    Setting(
+        "subgroups of 200 images in 5x2 folds",
+        subgroups_of_folds,
+        {"AUC of a subgroup": EXACT, "sensitivity of a subgroup": BOUND},
+    ),
+    Setting(
+        "net benefit, 160 lesions with 1 to 5 images",
+        benefit_of_lesions,
+        {
+            f"{name} at {cut:g}": BOUND if (name, cut) == ("gain over treating all", 0.1) else EXACT
+            for name in ("net benefit", "standardised net benefit", "gain over treating all")
+            for cut in THRESHOLDS
+        },
+    ),
+    Setting(
+        "net benefit, 200 images in 5x2 folds",
+        benefit_of_folds,
+        {f"net benefit at {cut:g}": EXACT for cut in THRESHOLDS[:3]},
     ),
 ]
 

@@ -29,7 +29,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 STEPS = {
     "Prepare data": ("data", "protocol"),
     "Extract, fine-tune and train": ("extract", "finetune", "train-svm"),
-    "Report": ("report", "robustness", "saliency", "embedding"),
+    "Report": ("report", "robustness", "saliency", "embedding", "results"),
     "Use on new images": ("finalize", "predict", "export", "card"),
     "Whole studies": ("study", "demo", "cluster"),
     "Networks, caches and the machine": ("zoo", "cache", "doctor"),

@@ -6,6 +6,7 @@ from .external import ExternalScores, external_scores
 from .features import Extraction, FeatureStore, ImportedFeatures, extract, import_features
 from .finetuning import finetune
 from .reporting import CheckResult, Report, check_methods, compare_arms
+from .results import add_results, read_results
 from .runs import Run, read_runs
 from .saliency_maps import Saliency, saliency
 from .stats import Comparison
@@ -36,6 +37,7 @@ __all__ = [
     "Saliency",
     "StudyOutcome",
     "__version__",
+    "add_results",
     "check_methods",
     "compare_arms",
     "embedding",
@@ -48,6 +50,7 @@ __all__ = [
     "make_folds",
     "predict",
     "read_manifest",
+    "read_results",
     "read_runs",
     "report",
     "robustness",

@@ -491,7 +491,7 @@ class FoldOptions(TaskOptions):
 
     protocol: str | Path = text(
         "5x2",
-        "5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), none, "
+        "5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout (the split column), none, canonical:NAME, "
         "or a fold file.",
         types=(Path,),
     )

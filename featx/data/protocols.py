@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from featx.data.folds import PARTS, Fold, Folds, check_folds, read_folds, write_folds
 from featx.data.manifest import Manifest, read_manifest
+from featx.data.shipped_splits import CANONICAL, read_canonical
 from featx.data.splitting import class_groups, deal
 from featx.data.tasks import Labelled, Task, apply_task
 from featx.errors import ManifestError, ProtocolError, listing
@@ -37,7 +38,7 @@ __all__ = [
     "split_folds",
 ]
 
-PROTOCOLS = ("5x2", "kfold:K", "leave-one-group-out", "bootstrap:B", "holdout", "none")
+PROTOCOLS = ("5x2", "kfold:K", "leave-one-group-out", "bootstrap:B", "holdout", "none", "canonical:NAME")
 """What `split_folds` takes besides any RxK and fold files."""
 
 _Groups = npt.NDArray[np.str_]
@@ -68,9 +69,10 @@ def split_folds(
           however often it is drawn), and the others the test set.
         - ``"holdout"``: the manifest's split column, ``train`` and ``val`` against ``test``.
         - ``"none"``: all images are the training set, for a source task.
+        - ``"canonical:NAME"``: a split of a published data set by image id that is shipped with featx (`canonical_splits`).
         - a fold file (`read_folds`); images in it that the task leaves out are dropped.
 
-        In a holdout and in a fold file, training images that are byte-identical to a test image are dropped and noted.
+        In a holdout, a canonical split and a fold file, training images that are byte-identical to a test image are dropped and noted.
     seed : int
         Random seed.
     keys : sequence of str, optional
@@ -102,14 +104,17 @@ def split_folds(
     """
     name = str(protocol)
     if Path(name).is_file() or Path(name).suffix:
-        return _without_copies(_from_file(Path(name), labelled, absent), labelled, keys)
+        return _without_copies(_fitted(read_folds(name), labelled, absent), labelled, keys)
     kind, _, argument = name.partition(":")
+    if kind == CANONICAL:
+        shipped = Folds(name, 0, tuple(Fold(one, *ids) for one, ids in read_canonical(argument).items()))
+        return _without_copies(_fitted(shipped, labelled, absent), labelled, keys)
     if re.fullmatch(r"[0-9]+x[0-9]+", name):
         kind, argument = "RxK", name
     if kind not in _MAKERS:
         raise ProtocolError(
             f"no protocol {name!r}; give 5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout, "
-            "none, or a fold file"
+            "none, canonical:NAME, or a fold file"
         )
     groups = labelled.groups if keys is None else merged_groups(labelled.groups, keys)
     folds = Folds(name, seed, _MAKERS[kind](labelled, groups, argument, seed))
@@ -137,7 +142,7 @@ def make_folds(
     task : Task, Path or str
         Named task, TOML file, or POSITIVE:NEGATIVE.
     protocol : Path or str
-        5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout, none, or a fold file.
+        5x2 or any RxK, kfold:K, leave-one-group-out, bootstrap:B, holdout, none, canonical:NAME, or a fold file.
     seed : int
         Random seed.
     root : Path or str, optional
@@ -578,9 +583,8 @@ def _ids(labelled: Labelled, chosen: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(labelled.ids[index] for index in np.flatnonzero(chosen))
 
 
-def _from_file(path: Path, labelled: Labelled, absent: str) -> Folds:
-    """Read a fold file, and drop the images that the task leaves out."""
-    folds = read_folds(path)
+def _fitted(folds: Folds, labelled: Labelled, absent: str) -> Folds:
+    """Drop the images of given folds that the task leaves out."""
     known = set(labelled.manifest.ids)
     listed = {name for fold in folds.folds for name in (*fold.train, *fold.test)}
     out = (known - set(labelled.ids)) | (listed - known if absent == "drop" else set())

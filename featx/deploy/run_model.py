@@ -16,7 +16,7 @@ from featx.data import TrainingImage, training_set
 from featx.digest import canonical, differing
 from featx.errors import RunError, listing
 from featx.features import recipe_of
-from featx.reporting import natural
+from featx.natural_order import natural
 from featx.runs import FINAL, Run, RunRecord, find_runs, read_run
 from featx.svm import SvmModel, load_model
 

@@ -22,11 +22,11 @@ from .checklists.checklist_facts import Facts
 from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
 from .embedding_files import read_embedding
 from .figures.canvas import save
-from .interactive_maps import map_views, shown_points
+from .maps.interactive_maps import map_views, shown_points
+from .maps.overlays import gallery
 from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings
 from .method_checks.outcomes import CheckResult
 from .mlflow_log import log_to_mlflow, mlflow_client
-from .overlays import gallery
 from .page import PageSection, render_page
 from .report_contents import CONTENTS, drawings, tables
 from .report_settings import ReportSettings
@@ -222,7 +222,9 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     tell = options.progress or Silent()
     known_codes(options.ignore or ())
     client = mlflow_client(options.mlflow) if options.mlflow else None
-    found = summarise(_listed_paths(paths), options.strata, options.compare, options.planned or ())
+    found = summarise(
+        *(_listed_paths(paths), options.strata, options.compare, options.planned or (), options.subgroups)
+    )
     embedded = read_embedding(options.embedding) if options.embedding is not None else ()
     summary = replace(
         found,

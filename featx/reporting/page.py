@@ -22,8 +22,8 @@ from featx.runs import Run
 
 from .arm_facts import trainings
 from .figures.canvas import ReportFigure, svg
-from .interactive_maps import MapView
-from .overlays import Gallery, SaliencyMap
+from .maps.interactive_maps import MapView
+from .maps.overlays import Gallery, SaliencyMap
 from .sections.mistakes import find_mistakes
 from .sections.statements import Statement
 from .summary import Summary
@@ -39,6 +39,7 @@ __all__ = [
     "page_templates",
     "relative_paths",
     "render_page",
+    "render_sections",
 ]
 
 
@@ -296,14 +297,10 @@ def render_page(
 ) -> str:
     """Write the page: summary, warnings, the sections that have figures or tables, provenance."""
     links, shots = _links(summary), _shots(summary, pictures or {}, saliency or {})
-    environment = page_templates("featx.reporting")
     every = (
         PageSection("summary", "Summary", findings=tuple(findings)),
         PageSection("warnings", "Warnings", warnings=summary.warnings),
-        *(
-            replace(one, blocks=_blocks(one, links), shots=shots if one.id == "mistakes" else ())
-            for one in sections
-        ),
+        *(replace(one, shots=shots if one.id == "mistakes" else ()) for one in sections),
         PageSection(
             "provenance",
             "Provenance",
@@ -311,15 +308,36 @@ def render_page(
             origins=origins(summary),
         ),
     )
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        facts=_facts(summary),
-        sections=[one for one in every if one.findings or one.warnings or one.blocks or one.origins],
-        refresh=refresh,
-        footer=f"Made by featx {__version__} from finished runs. Tables and figures are also in tables/ (CSV, LaTeX, "
-        "Markdown) and figures/ (PDF, PNG) beside this page.",
-        css=Markup(_asset("report.css")),
-        script=Markup(_asset("report.js")),
+    footer = (
+        f"Made by featx {__version__} from finished runs. Tables and figures are also in tables/ (CSV, LaTeX, "
+        "Markdown) and figures/ (PDF, PNG) beside this page."
+    )
+    return render_sections(title, _facts(summary), every, footer, refresh=refresh, links=links)
+
+
+def render_sections(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[PageSection],
+    footer: str,
+    *,
+    refresh: float | None = None,
+    links: Mapping[tuple[str, ...], str] | None = None,
+) -> str:
+    """Write a page of sections; the first one has the id ``summary``. Sections without content are left out."""
+    made = [replace(one, blocks=_blocks(one, links or {})) for one in sections]
+    return (
+        page_templates("featx.reporting")
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            facts=facts,
+            sections=[one for one in made if one.findings or one.warnings or one.blocks or one.origins],
+            refresh=refresh,
+            footer=footer,
+            css=Markup(_asset("report.css")),
+            script=Markup(_asset("report.js")),
+        )
     )
 
 

@@ -17,10 +17,10 @@ from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
 from .figures.embedding_scatter import EMBEDDING_MAP
 from .figures.flow_chart import flow_chart
+from .figures.risk_curves import EXTERNAL_RELIABILITY, RISK_FIGURES, reliability_diagrams
 from .figures.roc import (
     learning_curves,
     precision_recall,
-    reliability_diagrams,
     roc_folds,
     roc_means,
     score_histograms,
@@ -29,7 +29,7 @@ from .figures.roc import (
 from .figures.trends import costs, size_curves
 from .method_checks.checked_runs import CHECKS_TABLE
 from .sections.auc_tables import by_arm, by_class, by_fold, by_subgroup, by_task
-from .sections.comparisons import factor_effects, p_matrix, pairs, power, ranks
+from .sections.comparisons import COMPARISON_TABLES, PAIRS_NEED, factor_effects
 from .sections.embedding_tables import EMBEDDING_TABLES
 from .sections.external_tables import EXTERNAL_NEED, EXTERNAL_TABLES
 from .sections.mistakes import SHOWN, mistakes
@@ -42,9 +42,12 @@ from .sections.performance import (
     predictive,
     thresholds,
 )
+from .sections.risk_tables import RISK_TABLES
 from .sections.robustness_tables import ROBUSTNESS_TABLES
+from .sections.subgroup_tables import SUBGROUP_TABLES
 from .sections.training import SIZES_NEED, SIZES_TABLE, backbones, searches
-from .summary import LEVEL, MOST_LEVELS, POWER, Summary
+from .subgroup_columns import MOST_LEVELS
+from .summary import LEVEL, Summary
 from .tables import Filled, Table
 
 __all__ = ["CONTENTS", "ContentsPart", "FigureEntry", "TableEntry", "drawings", "tables"]
@@ -166,7 +169,6 @@ _BINS = (
     f"Columns with more than {MOST_LEVELS} different numbers are binned over all test images: ages by decade, other "
     "numbers at their quartiles."
 )
-_PAIRS_NEED = "two arms on one task"
 _FIXED_NEED = "inner scores of the training set, which `featx train-svm` writes"
 _SEARCH_NEED = "a search for C"
 
@@ -216,6 +218,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Dot plot of the internal and external AUC of every arm; the table of external validation has the numbers.",
                 external_dots,
             ),
+            FigureEntry(*EXTERNAL_RELIABILITY),
         ),
         tuple(TableEntry(*row) for row in EXTERNAL_TABLES),
     ),
@@ -229,7 +232,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Differences to the best arm: {task}",
                 "Small dots: folds that both arms have. Large marker: mean difference. Line: simultaneous 95 % confidence "
                 "interval, corrected for overlapping training sets and adjusted for the number of pairs, as p is.",
-                _PAIRS_NEED,
+                PAIRS_NEED,
                 "Dot plot of the differences in AUC of the other arms to the best on {task}; the table of pairs has the "
                 "numbers.",
                 difference_dots,
@@ -244,46 +247,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 rank_dots,
             ),
         ),
-        (
-            TableEntry(
-                "pairs-{slug}",
-                "Pairs of arms: {full}",
-                "Each pair is compared on the folds and images that both arms have, by the test that fits the protocol; no "
-                "test treats folds as independent. All simultaneous intervals hold together with 95 % confidence "
-                "(Bonferroni). Holm's test, which adjusts p, is slightly more powerful, so an interval may include 0 "
-                "although adjusted p < 0.05. Single interval and unadjusted p: as if this were the only pair. SD: standard "
-                "deviation of the folds' differences. Images and positives of these folds are counted once; groups are "
-                "counted if arms have one score per group. A single test set compares two trained models, not two ways of "
-                "training. Other tests are given for comparison with other studies; the result is adjusted p.",
-                _PAIRS_NEED,
-                pairs,
-            ),
-            TableEntry(
-                "p-{slug}",
-                "p values: {full}",
-                "Adjusted p values of the differences between arms, each pair on the folds that both have. AUC: mean over "
-                "the arm's own folds.",
-                _PAIRS_NEED,
-                p_matrix,
-            ),
-            TableEntry(
-                "ranks-{slug}",
-                "Mean ranks: {full}",
-                "Mean rank over the folds; 1 is best. The folds share images, so the Friedman and Nemenyi tests, which "
-                "assume independent folds, do not apply: ranks are descriptive; see the table of pairs for tests.",
-                "three arms and two folds",
-                ranks,
-            ),
-            TableEntry(
-                "power",
-                "Minimum detectable difference",
-                f"The smallest true difference that the test finds with {POWER * 100:.0f} % power at the {LEVEL:g} level, "
-                "divided by the number of comparisons (Bonferroni), given the variance of these scores. Empty if it would "
-                "exceed the largest possible difference of two AUCs. A true difference up to this size may have been missed.",
-                "two arms with common folds",
-                power,
-            ),
-        ),
+        tuple(TableEntry(*row) for row in COMPARISON_TABLES),
     ),
     ContentsPart(
         "factors",
@@ -395,7 +359,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 "Calibration: {task}",
                 "Dots: test images of all folds in ten bins of predicted probability, with 95 % confidence intervals "
                 "(Wilson; an image that several folds test, or a group, counts once). Dark line: loess smoother. On the "
-                "diagonal, probabilities are calibrated.",
+                "diagonal, probabilities are calibrated. Numbers of images are in the titles.",
                 "`featx train-svm --calibrate`",
                 "Calibration curves of the calibrated arms on {task}; the table of calibration has the numbers.",
                 reliability_diagrams,
@@ -453,6 +417,12 @@ CONTENTS: tuple[ContentsPart, ...] = (
         ),
     ),
     ContentsPart(
+        "net-benefit",
+        "Decision curves",
+        tuple(FigureEntry(*row) for row in RISK_FIGURES),
+        tuple(TableEntry(*row) for row in RISK_TABLES),
+    ),
+    ContentsPart(
         "folds",
         "By fold",
         tables=(
@@ -499,6 +469,7 @@ CONTENTS: tuple[ContentsPart, ...] = (
                 f"a column with 2 to {MOST_LEVELS} values, or of numbers",
                 by_subgroup,
             ),
+            *(TableEntry(*row) for row in SUBGROUP_TABLES),
         ),
     ),
     ContentsPart(

@@ -53,6 +53,13 @@ class ReportSettings(PlaceOptions):
         flag="stratum",
         default_text="columns of 2 to 12 values",
     )
+    subgroups: Sequence[str] | None = texts(
+        None,
+        "Compare the values of this column of the manifest, such as sex, age or site: AUC, sensitivity and specificity in "
+        "each, and tests of the gaps; may be repeated.",
+        flag="subgroup",
+        default_text="the columns that results are broken down by",
+    )
     compare: Sequence[str] | None = texts(
         None,
         "Report these two arms only, and print how they compare.",
@@ -121,7 +128,7 @@ class ReportSettings(PlaceOptions):
     def given(self) -> dict[str, Any]:
         """Return what takes precedence over a study's own options."""
         names = (
-            *("title", "strata", "compare", "planned", "saliency", "embedding", "prevalence", "ignore"),
-            *("figures", "refresh", "checklist", "mlflow"),
+            *("title", "strata", "subgroups", "compare", "planned", "saliency", "embedding", "prevalence"),
+            *("ignore", "figures", "refresh", "checklist", "mlflow"),
         )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -16,6 +16,7 @@ from featx.data import leaves_one_out
 from featx.digest import differing
 from featx.errors import RunError, listing
 from featx.external import ExternalRecord, external_scores
+from featx.natural_order import natural
 from featx.runs import FINAL, Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,
@@ -35,7 +36,6 @@ __all__ = [
     "comparability",
     "external_arms",
     "mixed_sizes",
-    "natural",
     "one_name_a_task",
     "scored_by_group",
     "subset_warnings",
@@ -401,18 +401,6 @@ def external_arms(series: Sequence[Series]) -> tuple[tuple[ExternalArm, ...], tu
             warnings += [f"{item.task}, external test set {name}: {text}." for text in record.warnings]
             made.append(ExternalArm(name, item, replace(item, runs=runs, pooled=False), record))
     return tuple(made), tuple(dict.fromkeys(warnings))
-
-
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sorting key that puts fold 2 before fold 10.
-
-    Examples
-    --------
-    >>> sorted(["10", "2", "1x2", "1x1"], key=natural)
-    ['1x1', '1x2', '2', '10']
-    """
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts)
 
 
 def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run, ...]]:

@@ -1,4 +1,4 @@
-from .anova import Anova, factorial_anova
+from .anova import Anova, factorial_anova, friedman, nemenyi
 from .arms import (
     POOLED,
     FoldScores,
@@ -33,6 +33,8 @@ from .calibration import (
     reliability,
     smooth_calibration_curve,
 )
+from .clinical.decision_curves import decision_curve, net_benefit
+from .clinical.subgroup_gaps import Subgroup, subgroup_aucs, subgroup_rates
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
@@ -59,7 +61,6 @@ from .operating import (
     youden_point,
 )
 from .power import Power, detectable, planned_difference
-from .ranks import friedman, nemenyi
 from .resampling import bootstrap_interval
 from .significance import (
     bootstrap_test,
@@ -88,6 +89,7 @@ __all__ = [
     "Power",
     "Recalibration",
     "Sigmoid",
+    "Subgroup",
     "TestResult",
     "average_precision",
     "balanced_accuracy",
@@ -104,6 +106,7 @@ __all__ = [
     "confusion_matrix",
     "corrected_t",
     "count_images",
+    "decision_curve",
     "delong_covariance",
     "delong_interval",
     "delong_test",
@@ -123,6 +126,7 @@ __all__ = [
     "mcnemar_test",
     "mean_roc",
     "nemenyi",
+    "net_benefit",
     "paired_difference",
     "partial_auc",
     "partition_warnings",
@@ -143,6 +147,8 @@ __all__ = [
     "size_ratio",
     "smooth_calibration_curve",
     "specificity_at_sensitivity",
+    "subgroup_aucs",
+    "subgroup_rates",
     "summarise_arm",
     "summarise_draws",
     "summarise_folds",

@@ -16,7 +16,15 @@ from scipy.stats import norm, t
 
 from featx.errors import ConfigError, InputError, LeakError, listing
 from featx.stats.operating import Estimate, proportion
-from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, group_codes, several
+from featx.stats.validation import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    binary,
+    check_probabilities,
+    group_codes,
+    several,
+)
 
 __all__ = [
     "METHODS",
@@ -273,7 +281,7 @@ def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
     >>> round(brier_score([0, 1, 1], [0.1, 0.8, 0.6]), 4)
     0.07
     """
-    values = _probabilities(probabilities)
+    values = check_probabilities(probabilities)
     if values.ndim == 1:
         errors = (binary(targets, values)[0] - values) ** 2
     else:
@@ -331,7 +339,7 @@ def reliability(
             f"The 'bins' parameter must be at least 1 and 'spacing' one of {_SPACINGS}. "
             f"Got {bins!r} and {spacing!r} instead."
         )
-    labels, values = binary(actual, _probabilities(probabilities))
+    labels, values = binary(actual, check_probabilities(probabilities))
     inner = np.linspace(0, 1, bins + 1)[1:-1]
     edges = inner if spacing == "uniform" or not len(values) else np.quantile(values, inner)
     places = np.searchsorted(edges, values, side="left")
@@ -413,17 +421,6 @@ def _read(curve: Sigmoid | IsotonicCurve, scores: FloatArray) -> FloatArray:
     return np.interp(scores, curve.scores, curve.probabilities)
 
 
-def _probabilities(values: ArrayLike) -> FloatArray:
-    """Check that values are between 0 and 1."""
-    numbers = np.asarray(values, dtype=np.float64)
-    outside = numbers[~((numbers >= 0) & (numbers <= 1))]
-    if outside.size:
-        raise InputError(
-            f"probabilities must be between 0 and 1. Got {outside[0]}. Calibrate decision values first."
-        )
-    return numbers
-
-
 @dataclass(frozen=True)
 class Recalibration:
     """Calibration slope, intercept and observed/expected ratio of predicted probabilities.
@@ -479,7 +476,7 @@ def fit_recalibration(
     >>> round(found.slope.value, 3), round(found.intercept.value, 3), found.observed_expected.value
     (0.474, 0.0, 1.0)
     """
-    labels, values = binary(actual, _probabilities(probabilities))
+    labels, values = binary(actual, check_probabilities(probabilities))
     if labels.all() or not labels.any():
         return Recalibration(
             _UNDEFINED, _UNDEFINED, _UNDEFINED, ("only one class: calibration is undefined",)

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from featx.errors import ConfigError, InputError, listing
 
+from .anova import Ranking, rank_arms
 from .arms import (
     FoldScores,
     align,
@@ -40,7 +41,6 @@ from .arms import (
     two_fold_repeats,
 )
 from .intervals import TestResult, bounds
-from .ranks import Ranking, rank_arms
 from .significance import bootstrap_test, combined_f, corrected_t, delong_test, dietterich_t
 from .validation import FloatArray
 

@@ -28,6 +28,7 @@ __all__ = [
     "confusion",
     "confusion_at",
     "confusion_matrix",
+    "effective_rows",
     "fixed_thresholds",
     "predictive_values",
     "proportion",
@@ -478,15 +479,31 @@ def proportion(hits: ArrayLike, images: ArrayLike | None = None, groups: ArrayLi
     >>> [round(value, 3) for value in proportion([1, 1, 0, 1, 1, 1], images=["a", "a", "b", "c", "d", "d"])]
     [0.833, 0.198, 0.99]
     """
+    share, count = effective_rows(hits, images, groups)
+    if not count:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    low, high = wilson([share], [count])
+    return Estimate(share, float(low[0]), float(high[0]))
+
+
+def effective_rows(
+    hits: ArrayLike, images: ArrayLike | None = None, groups: ArrayLike | None = None
+) -> tuple[float, float]:
+    """Proportion of hits, and the number of independent rows that would estimate it as well; arguments of `proportion`.
+
+    Examples
+    --------
+    >>> effective_rows([1, 1, 0, 0], groups=["a", "a", "b", "b"])[0]
+    0.5
+    """
     values = np.asarray(hits, dtype=np.float64)
     count = len(values)
     if not count:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return float("nan"), 0.0
     rows = np.arange(count) if images is None else group_codes(images, count)
     codes = rows if groups is None else group_codes(groups, count)
     share = float(values.mean())
-    low, high = wilson([share], [_independent(values - share, share, rows, codes)])
-    return Estimate(share, float(low[0]), float(high[0]))
+    return share, _independent(values - share, share, rows, codes)
 
 
 def _independent(residuals: FloatArray, share: float, images: np.ndarray, codes: np.ndarray) -> float:

@@ -7,7 +7,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from featx.errors import ConfigError, InputError
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "binary", "check_fraction", "group_codes", "several"]
+__all__ = [
+    "BoolArray",
+    "FloatArray",
+    "IntArray",
+    "binary",
+    "check_fraction",
+    "check_probabilities",
+    "group_codes",
+    "several",
+]
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -103,6 +112,23 @@ def check_fraction(name: str, value: float) -> float:
             f"The {name!r} parameter must be between 0 and 1, both excluded. Got {value!r} instead."
         )
     return float(value)
+
+
+def check_probabilities(values: ArrayLike) -> FloatArray:
+    """Check that values are between 0 and 1, and convert them to float64.
+
+    Examples
+    --------
+    >>> check_probabilities([0, 0.5])
+    array([0. , 0.5])
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    outside = numbers[~((numbers >= 0) & (numbers <= 1))]
+    if outside.size:
+        raise InputError(
+            f"probabilities must be between 0 and 1. Got {outside[0]}. Calibrate decision values first."
+        )
+    return numbers
 
 
 def _finite(scores: ArrayLike) -> FloatArray:

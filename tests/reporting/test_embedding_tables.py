@@ -18,8 +18,8 @@ from featx.reporting import (
     write_embedding,
 )
 from featx.reporting.figures.embedding_scatter import embedding_panels
-from featx.reporting.interactive_maps import map_views, shown_points
 from featx.reporting.make_report import report_runs
+from featx.reporting.maps.interactive_maps import map_views, shown_points
 from featx.reporting.summary import Summary, summarise
 from featx.reporting.tables import records
 
@@ -114,7 +114,7 @@ def test_the_page_has_a_point_for_each_image(
 
 def test_doubtful_images_are_always_drawn_and_on_top(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = drawn(summarise([folder / "runs"]))
-    monkeypatch.setattr("featx.reporting.interactive_maps._MOST", 100)
+    monkeypatch.setattr("featx.reporting.maps.interactive_maps._MOST", 100)
     points = shown_points(one)
     assert len(points) == 100
     doubtful = [place for place, point in enumerate(points) if point.value < 0]

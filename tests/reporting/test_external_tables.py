@@ -43,7 +43,7 @@ def test_runs_without_external_sets_have_no_such_section(study: Path) -> None:
     (part,) = (part for part in CONTENTS if part.id == "external")
     assert summarise([study]).external == ()
     assert [list(entry.tables(summarise([study]))) for entry in part.tables] == [[]] * 5
-    assert [list(entry.figures(summarise([study]))) for entry in part.figures] == [[]]
+    assert [list(entry.figures(summarise([study]))) for entry in part.figures] == [[], []]
 
 
 def test_internal_and_external_auc_are_side_by_side(summary: Summary, outside: Path) -> None:
@@ -140,7 +140,7 @@ def test_one_class_alone_is_a_dash_not_an_error(tmp_path: Path) -> None:
     assert row["external images"] == row["external positives"] == 24
     assert row["warnings"] == "a class has no image: the AUC is undefined"
     assert records(table("external-thresholds", summary))
-    (figure,) = (entry for part in CONTENTS if part.id == "external" for entry in part.figures)
+    (figure, _) = (entry for part in CONTENTS if part.id == "external" for entry in part.figures)
     assert len(list(figure.figures(summary))) == 1
 
 

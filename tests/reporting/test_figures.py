@@ -14,10 +14,10 @@ from matplotlib.transforms import Bbox
 from featx.machine import environment
 from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
+from featx.reporting.figures.risk_curves import reliability_diagrams
 from featx.reporting.figures.roc import (
     learning_curves,
     precision_recall,
-    reliability_diagrams,
     roc_folds,
     roc_means,
     score_histograms,
@@ -150,7 +150,7 @@ def test_calibrated_arms_have_diagrams_and_metrics(write: Write, tmp_path: Path)
     found = summarise([tmp_path / "runs"])
     figure = reliability_diagrams(found, SETTING)
     assert figure is not None
-    assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good"]
+    assert [axes.get_title(loc="left") for axes in panels(figure)] == ["good\n4 of 8 positive"]
     table = single("calibration", found)
     assert table is not None
     (good,) = records(table)

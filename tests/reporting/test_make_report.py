@@ -92,6 +92,7 @@ def test_every_table_has_mean_deviation_and_number_of_folds(made: Report) -> Non
     others = {"flow-malignant-vs-benign", "characteristics-malignant-vs-benign", "method-checks"}
     others |= {"anova-malignant-vs-benign", "auc-by-arm", "metrics", "power"}
     others |= {"thresholds", "predictive-values", "confusion-malignant-vs-benign"}
+    others |= {"subgroups", "subgroup-rates"}
     for path in made.tables:
         if path.suffix == ".md" and path.stem not in others:
             head = path.read_text(encoding="utf-8").splitlines()[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import ConfigError
-from featx.reporting.overlays import INDEX, SaliencyMap, gallery, read_index, write_index
+from featx.reporting.maps.overlays import INDEX, SaliencyMap, gallery, read_index, write_index
 
 MAP = SaliencyMap("malignant-vs-benign", "5x2", "A", "1x1", "i0", "malignant", 0.5, "conv5", "i0.png")
 

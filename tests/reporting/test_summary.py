@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import RunError
+from featx.natural_order import natural
 from featx.reporting.sections.statements import findings
-from featx.reporting.series import collect, natural
-from featx.reporting.summary import MACRO, MOST_LEVELS, SubgroupColumn, find_strata, levels, summarise
+from featx.reporting.series import collect
+from featx.reporting.subgroup_columns import MOST_LEVELS, SubgroupColumn, find_strata, levels
+from featx.reporting.summary import MACRO, summarise
 from featx.reporting.tables import records
 from featx.runs import Prediction, Run
 from featx.stats.auc import roc_auc
@@ -390,7 +392,7 @@ def stratum(write: Write, folder: Path, values: list[str]) -> SubgroupColumn:
             for n, value in enumerate(values)
         ]
         write("A", fold, made)
-    (found,), _ = find_strata(collect([folder / "runs"])[0], ["x"])
+    (found,), _ = find_strata(collect([folder / "runs"])[0][0].runs, ["x"])
     return found
 
 

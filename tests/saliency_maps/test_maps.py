@@ -13,7 +13,7 @@ from PIL import Image
 from featx.errors import ConfigError, RunError, WeightsError
 from featx.features import extract
 from featx.reporting import report_runs
-from featx.reporting.overlays import INDEX, gallery, read_index
+from featx.reporting.maps.overlays import INDEX, gallery, read_index
 from featx.saliency_maps.maps import saliency
 from featx.svm import train_svm
 

@@ -30,6 +30,8 @@ from featx.stats.calibration import (
     smooth_calibration_curve,
 )
 
+from .conftest import Reference
+
 
 class Passed(ClassifierMixin, BaseEstimator):
     """A fitted classifier whose decision value is its only feature."""
@@ -265,3 +267,19 @@ def test_isotonic_on_few_rows_is_warned_about() -> None:
     (line,) = calibration_warnings(fit_calibration(actual, chances, method="isotonic"))
     assert f"on {min(actual.sum(), 300 - actual.sum())} rows of the smaller class" in line
     assert calibration_warnings(fit_calibration(actual, chances)) == ()
+
+
+def test_slope_intercept_and_brier_score_equal_r(reference: Reference) -> None:
+    """The slope and Brier score are those of rms' val.prob, errors and intercept those of R's glm."""
+    event, probability, values = (
+        reference.cohort["event"],
+        reference.cohort["probability"],
+        reference.values,
+    )
+    found = fit_recalibration(event, probability)
+    for one, name in ((found.slope, "slope"), (found.intercept, "intercept")):
+        error = 1.959964 * values[f"{name} error"]
+        wanted = values["val.prob slope" if name == "slope" else name]
+        assert list(one) == pytest.approx([wanted, wanted - error, wanted + error], rel=1e-5)
+    assert brier_score(event, probability) == pytest.approx(values["val.prob Brier"], abs=1e-12)
+    assert roc_auc(event, probability) == pytest.approx(values["val.prob C"], abs=1e-12)

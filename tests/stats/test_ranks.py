@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
 from featx.errors import InputError
-from featx.stats.ranks import cliques, critical_difference, friedman, nemenyi, rank_arms
+from featx.stats.anova import cliques, critical_difference, friedman, nemenyi, rank_arms
 
 
 def test_critical_values_equal_demsar_table_5() -> None:

@@ -1,14 +1,17 @@
-"""The examples of docs/statistics.md run and print what the page says."""
+"""The examples of the pages on statistics run and print what the pages say."""
 
 from __future__ import annotations
 
 import doctest
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_examples_of_the_page() -> None:
-    failed, tried = doctest.testfile(str(PAGE), module_relative=False)
-    assert tried > 5
+@pytest.mark.parametrize(("page", "least"), [("statistics.md", 6), ("decision-curves.md", 6)])
+def test_examples_of_the_page(page: str, least: int) -> None:
+    failed, tried = doctest.testfile(str(DOCS / page), module_relative=False)
+    assert tried >= least
     assert not failed

@@ -40,7 +40,8 @@ outputs = dict(zip(names, session.run(names, {{"pixels": pixels}})))""",
 exact = {{"INFERENCE_PRECISION_HINT": "f32"}}  # else bfloat16 where the processor has it
 model = openvino.Core().compile_model({file!r} + "/model.xml", "CPU", exact)
 values = model([pixels])
-outputs = {{name: values[place] for place, output in enumerate(model.outputs) for name in output.get_names()}}""",
+known = {{name for output in model.outputs for name in output.get_names()}}  # inner names of the graph too
+outputs = {{name: values[name] for name in ("score", "probability") if name in known}}""",
     "keras": """\
 model = keras.saving.load_model({file!r}, compile=False)
 outputs = {{name: np.asarray(value) for name, value in model(pixels, training=False).items()}}""",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from featx.errors import listing
+from featx.natural_order import natural
 from featx.reporting.arm_facts import lineage_of, network_of, origin, searches_of, trainings
-from featx.reporting.series import natural
 
 from .checklist_facts import Answer, Facts, Filler, NotApplicable, counted
 

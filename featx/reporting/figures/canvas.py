@@ -43,6 +43,7 @@ __all__ = [
     "look",
     "marker",
     "save",
+    "series_look",
     "styled",
     "svg",
     "swatch",
@@ -219,6 +220,11 @@ def swatch(place: int) -> str:
 def marker(summary: Summary, arm: str) -> str:
     """Choose the marker of an arm."""
     return _MARKERS[summary.arms.index(arm) % len(_MARKERS)]
+
+
+def series_look(number: int) -> dict[str, str]:
+    """Choose colour and marker of the n-th of many series, without a report."""
+    return {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:

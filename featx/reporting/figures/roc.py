@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from featx.reporting.arm_facts import history, searches_of, trainings
 from featx.reporting.series import Series
 from featx.reporting.summary import Summary
-from featx.stats import mean_roc, precision_recall_curve, reliability, roc_curve, smooth_calibration_curve
+from featx.stats import mean_roc, precision_recall_curve, roc_curve
 
 from .canvas import (
     FAINT,
@@ -28,28 +28,16 @@ from .canvas import (
     look,
     styled,
 )
+from .panels import BELOW, SMALL, of_setting, outer_labels, panel_grid, unit_axes
 
 __all__ = [
     "learning_curves",
     "precision_recall",
-    "reliability_diagrams",
     "roc_folds",
     "roc_means",
     "score_histograms",
     "search_curves",
 ]
-
-
-# Inches below which a panel has no room for its ticks.
-_SMALL = 1.75
-
-
-# A short legend on one line.
-_BELOW: dict[str, Any] = {"loc": "outside lower left", "ncols": 3, "columnspacing": 1.2, "handlelength": 1.8}
-
-
-def _of(summary: Summary, setting: tuple[str, str]) -> list[Series]:
-    return [series for series in summary.series if series.setting == setting]
 
 
 def _curves(series: Series, scored: str) -> list[tuple[list[bool], list[float]]]:
@@ -59,16 +47,9 @@ def _curves(series: Series, scored: str) -> list[tuple[list[bool], list[float]]]
     ]
 
 
-def _unit(axes: Axes) -> None:
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    ticks = {0: "0", 0.25: "", 0.5: "0.5", 0.75: "", 1: "1"}
-    axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_yticks(list(ticks), list(ticks.values()))
-
-
 def _roc_axes(axes: Axes, title: str) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
-    _unit(axes)
+    unit_axes(axes)
     axes.set_xlabel("False-positive rate")
     axes.set_ylabel("True-positive rate")
     axes.set_title(title)
@@ -77,10 +58,10 @@ def _roc_axes(axes: Axes, title: str) -> None:
 def roc_means(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
     """Draw the mean ROC curve of every arm, with a band of one standard deviation over the folds."""
     with styled():
-        figure, place, panels = _classes(_of(summary, setting), most)
+        figure, place, panels = _classes(of_setting(summary, setting), most)
         for axes, name in panels:
             _roc_axes(axes, axes.get_title(loc="left"))
-            for series in _of(summary, setting):
+            for series in of_setting(summary, setting):
                 _mean_curve(axes, summary, series, name)
         _legend(figure, panels[0][0], place)
     return figure
@@ -89,7 +70,7 @@ def roc_means(summary: Summary, setting: tuple[str, str], most: float = WIDE) ->
 def _classes(several: list[Series], most: float) -> tuple[Figure, dict[str, Any], list[tuple[Axes, str]]]:
     """Lay out a square panel for each scored class, with room for a legend of the arms."""
     scored = several[0].scored
-    columns = min(len(scored), 3, int(most // _SMALL))
+    columns = min(len(scored), 3, int(most // SMALL))
     rows = -(-len(scored) // columns)
     side = min(3.6 if columns < 3 else 2.5, most / columns)
     titles = [f"{name} against the rest" if len(scored) > 1 else f"Positive: {name}" for name in scored]
@@ -127,10 +108,10 @@ def roc_folds(summary: Summary, setting: tuple[str, str], most: float = WIDE) ->
         A panel for each arm and scored class; folds with one class only have no curve.
     """
     with styled():
-        figure, panels = _grid(_of(summary, setting), 2.6, most)
+        figure, panels = panel_grid(of_setting(summary, setting), 2.6, most)
         for axes, series, name, outer in panels:
             _roc_axes(axes, axes.get_title(loc="left"))
-            _outer(axes, *outer)
+            outer_labels(axes, *outer)
             how = look(summary, series.arm)
             for actual, scores in _curves(series, name):
                 fold = roc_curve(actual, scores)
@@ -139,46 +120,6 @@ def roc_folds(summary: Summary, setting: tuple[str, str], most: float = WIDE) ->
             mean = mean_roc(_curves(series, name), points=101)
             axes.plot(mean.false_positive_rate, mean.mean, color=INK)
     return figure
-
-
-_Panel = tuple[Axes, Series, str, tuple[bool, bool]]
-
-
-def _grid(
-    several: list[Series], height: float, most: float = WIDE, below: float = 0.0
-) -> tuple[Figure, list[_Panel]]:
-    """Lay out a titled panel for each arm and scored class; tell which are at the left and at the bottom."""
-    pairs = [(series, name) for series in several for name in series.scored]
-    wide = len(several[0].scored)
-    rows = -(-len(pairs) // min(wide if 1 < wide < 5 else 4, int(most // _SMALL)))
-    columns = -(-len(pairs) // rows)
-    width = min(2.35 if columns > 1 else 3.6, most / columns)
-    titles = [_panel_title(series, name, letters(width - 0.8)) for series, name in pairs]
-    deep = 0.15 * max(len(title.splitlines()) for title in titles)
-    figure = blank(width * columns, (min(height, width + 0.45) + deep) * rows + below)
-    places = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in places[len(pairs) :]:
-        axes.set_axis_off()
-    for axes, title in zip(places, titles, strict=False):
-        axes.set_title(title, fontsize=9)
-    return figure, [
-        (places[index], series, name, (index % columns == 0, index + columns >= len(pairs)))
-        for index, (series, name) in enumerate(pairs)
-    ]
-
-
-def _panel_title(series: Series, name: str, width: int) -> str:
-    arm = folded(series.arm, width, 3)
-    return f"{arm}\n{folded(name, width)}" if len(series.scored) > 1 else arm
-
-
-def _outer(axes: Axes, left: bool, bottom: bool) -> None:
-    """Keep labels on the outer panels only; a panel above an empty place is an outer one."""
-    axes.tick_params(labelleft=left, labelbottom=bottom)
-    if not left:
-        axes.set_ylabel("")
-    if not bottom:
-        axes.set_xlabel("")
 
 
 def precision_recall(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure:
@@ -192,12 +133,12 @@ def precision_recall(summary: Summary, setting: tuple[str, str], most: float = W
     """
     grid = np.linspace(0, 1, 201)[1:]
     with styled():
-        figure, place, panels = _classes(_of(summary, setting), most)
+        figure, place, panels = _classes(of_setting(summary, setting), most)
         for axes, name in panels:
-            _unit(axes)
+            unit_axes(axes)
             axes.set_xlabel("Recall (true positive rate)")
             axes.set_ylabel("Precision")
-            for series in _of(summary, setting):
+            for series in of_setting(summary, setting):
                 folds = [fold for fold in _curves(series, name) if any(fold[0]) and not all(fold[0])]
                 steps = [precision_recall_curve(*fold) for fold in folds]
                 heights = [one.precision[np.searchsorted(one.recall, grid - 1e-12)] for one in steps]
@@ -205,7 +146,7 @@ def precision_recall(summary: Summary, setting: tuple[str, str], most: float = W
                     axes.plot(
                         grid, np.mean(heights, axis=0), label=folded(series.arm), **look(summary, series.arm)
                     )
-            share = np.mean([np.mean(actual) for actual, _ in _curves(_of(summary, setting)[0], name)])
+            share = np.mean([np.mean(actual) for actual, _ in _curves(of_setting(summary, setting)[0], name)])
             axes.axhline(share, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
         _legend(figure, panels[0][0], place)
     return figure
@@ -220,7 +161,7 @@ def score_histograms(summary: Summary, setting: tuple[str, str], most: float = W
         A panel for each arm and scored class, over the test sets of all folds; the bars of each class sum to 1.
     """
     with styled():
-        figure, panels = _grid(_of(summary, setting), 2.3, most, below=0.35)
+        figure, panels = panel_grid(of_setting(summary, setting), 2.3, most, below=0.35)
         for axes, series, name, outer in panels:
             rows = [row for run in series.runs for row in run.predictions]
             scores = np.array([row.scores[name] for row in rows])
@@ -236,39 +177,7 @@ def score_histograms(summary: Summary, setting: tuple[str, str], most: float = W
             axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.set_ylabel("Fraction of the class" if outer[0] else "")
             axes.set_xlabel("Decision value" if outer[1] else "")
-        figure.legend(*panels[0][0].get_legend_handles_labels(), **_BELOW)
-    return figure
-
-
-def reliability_diagrams(summary: Summary, setting: tuple[str, str], most: float = WIDE) -> Figure | None:
-    """Draw the fraction of positives against the predicted probability.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        A panel for each arm and scored class over the test sets of all folds, with ten bins and a smooth curve; None if
-        no arm is calibrated.
-    """
-    several = [one for one in _of(summary, setting) if one.calibrated]
-    if not several:
-        return None
-    with styled():
-        figure, panels = _grid(several, 2.6, most)
-        for axes, series, name, outer in panels:
-            actual, values, images, groups = series.probabilities(name)
-            found = reliability(actual, values, images=images, groups=groups)
-            colour = look(summary, series.arm)["color"]
-            # Wilson's bounds at 0 and 1 may have a rounding error.
-            reach = np.maximum((found.observed - found.low, found.high - found.observed), 0)
-            axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
-            axes.errorbar(
-                found.predicted, found.observed, reach, color=colour, fmt="o", markersize=4, linewidth=1.2
-            )
-            axes.plot(*smooth_calibration_curve(actual, values), color=INK, linewidth=1.1)
-            _unit(axes)
-            axes.set_xlabel("Predicted probability")
-            axes.set_ylabel("Fraction of positives")
-            _outer(axes, *outer)
+        figure.legend(*panels[0][0].get_legend_handles_labels(), **BELOW)
     return figure
 
 
@@ -280,11 +189,13 @@ def search_curves(summary: Summary, setting: tuple[str, str], most: float = WIDE
     matplotlib.figure.Figure or None
         A panel for each arm and scored class; None where C was not searched for.
     """
-    several = [one for one in _of(summary, setting) if all(searches_of(run.record) for run in one.runs)]
+    several = [
+        one for one in of_setting(summary, setting) if all(searches_of(run.record) for run in one.runs)
+    ]
     if not several:
         return None
     with styled():
-        figure, panels = _grid(several, 2.3, most)
+        figure, panels = panel_grid(several, 2.3, most)
         for axes, series, name, outer in panels:
             colour = look(summary, series.arm)["color"]
             for found in (
@@ -322,7 +233,7 @@ def learning_curves(summary: Summary, most: float = WIDE) -> Figure | None:
             right.set(xlabel="Epoch", ylabel="Validation AUC")
             for axes in (left, right):
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        figure.legend(*panels[0][0].get_legend_handles_labels(), **_BELOW)
+        figure.legend(*panels[0][0].get_legend_handles_labels(), **BELOW)
     return figure
 
 

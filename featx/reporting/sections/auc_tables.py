@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from featx.reporting.series import natural
+from featx.natural_order import natural
 from featx.reporting.summary import Summary, against, ahead, significant
 from featx.reporting.tables import Cell, Column, Filled, Score
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from featx.reporting.series import Series
+from featx.reporting.summary import Summary
 from featx.reporting.tables import Cell, Column
 from featx.stats import FoldSummary
 
 __all__ = [
     "ARM",
     "CLASS",
+    "INTERNAL",
     "NOTE",
     "PAIR",
     "PLACE",
     "SETTING",
     "SIZES",
     "SPREAD",
+    "TESTED",
     "bounded",
     "note",
     "place",
     "sizes",
     "spread",
+    "tested_series",
 ]
 
 ARM = Column("arm", "Arm", text=True)
@@ -27,6 +33,8 @@ SETTING = (Column("task", "Task", text=True), Column("protocol", "Protocol", tex
 PLACE = (*SETTING, ARM)
 CLASS = Column("class", "Positive class", text=True)
 PAIR = (Column("a", "Arm a", text=True), Column("b", "Arm b", text=True))
+TESTED = Column("tested", "Test set", text=True)
+INTERNAL = "internal"
 NOTE = Column("warnings", "Note", text=True)
 
 
@@ -48,6 +56,15 @@ SIZES = (
 def place(series: Series) -> tuple[Cell, ...]:
     """Fill `PLACE`."""
     return series.task, series.protocol, series.arm
+
+
+def tested_series(summary: Summary) -> Iterator[tuple[Series, str, Series]]:
+    """Yield each arm, the name of a test set, and the arm on it: the internal test sets, then each external one."""
+    for series in summary.series:
+        yield series, INTERNAL, series
+        for arm in summary.external:
+            if arm.internal is series:
+                yield series, arm.name, arm.tested
 
 
 def spread(total: FoldSummary) -> tuple[Cell, ...]:

@@ -10,14 +10,25 @@ import numpy as np
 from featx.errors import InputError
 from featx.reporting.arm_facts import lineage_of
 from featx.reporting.series import Series
-from featx.reporting.summary import Measure, Summary, restricted, smallest
+from featx.reporting.summary import LEVEL, POWER, Measure, Summary, restricted, smallest
 from featx.reporting.tables import Cell, Column, Filled, p_text
 from featx.runs import Run
 from featx.stats import POOLED, Anova, Comparison, Power, TestResult, factorial_anova
 
 from .columns import ARM, NOTE, PAIR, SETTING, SIZES, sizes
 
-__all__ = ["Analysis", "analyse", "factor_effects", "factors_of", "p_matrix", "pairs", "power", "ranks"]
+__all__ = [
+    "COMPARISON_TABLES",
+    "PAIRS_NEED",
+    "Analysis",
+    "analyse",
+    "factor_effects",
+    "factors_of",
+    "p_matrix",
+    "pairs",
+    "power",
+    "ranks",
+]
 
 
 def pairs(summary: Summary, setting: tuple[str, str]) -> Filled | None:
@@ -279,3 +290,48 @@ def _described(found: Analysis) -> str:
     )
     warned = f" Note: {'; '.join(found.anova.warnings)}." if found.anova.warnings else ""
     return f"{test[0].upper()}{test[1:]}, of {count} AUCs. {factors}.{confounded}{warned}"
+
+
+PAIRS_NEED = "two arms on one task"
+
+COMPARISON_TABLES = (
+    (
+        "pairs-{slug}",
+        "Pairs of arms: {full}",
+        "Each pair is compared on the folds and images that both arms have, by the test that fits the protocol; no "
+        "test treats folds as independent. All simultaneous intervals hold together with 95 % confidence "
+        "(Bonferroni). Holm's test, which adjusts p, is slightly more powerful, so an interval may include 0 "
+        "although adjusted p < 0.05. Single interval and unadjusted p: as if this were the only pair. SD: standard "
+        "deviation of the folds' differences. Images and positives of these folds are counted once; groups are "
+        "counted if arms have one score per group. A single test set compares two trained models, not two ways of "
+        "training. Other tests are given for comparison with other studies; the result is adjusted p.",
+        PAIRS_NEED,
+        pairs,
+    ),
+    (
+        "p-{slug}",
+        "p values: {full}",
+        "Adjusted p values of the differences between arms, each pair on the folds that both have. AUC: mean over "
+        "the arm's own folds.",
+        PAIRS_NEED,
+        p_matrix,
+    ),
+    (
+        "ranks-{slug}",
+        "Mean ranks: {full}",
+        "Mean rank over the folds; 1 is best. The folds share images, so the Friedman and Nemenyi tests, which "
+        "assume independent folds, do not apply: ranks are descriptive; see the table of pairs for tests.",
+        "three arms and two folds",
+        ranks,
+    ),
+    (
+        "power",
+        "Minimum detectable difference",
+        f"The smallest true difference that the test finds with {POWER * 100:.0f} % power at the {LEVEL:g} level, "
+        "divided by the number of comparisons (Bonferroni), given the variance of these scores. Empty if it would "
+        "exceed the largest possible difference of two AUCs. A true difference up to this size may have been missed.",
+        "two arms with common folds",
+        power,
+    ),
+)
+"""Name, title, caption, need and filling function of each table of comparisons."""

@@ -18,7 +18,8 @@ from featx.reporting.participants import (
     flows,
     parts_of,
 )
-from featx.reporting.summary import MOST_LEVELS, Summary, as_numbers, is_given, levels
+from featx.reporting.subgroup_columns import MOST_LEVELS, as_numbers, is_given, levels
+from featx.reporting.summary import Summary
 from featx.reporting.tables import Cell, Column, Filled
 
 __all__ = ["FLOW_FIGURE", "PARTICIPANT_TABLES"]

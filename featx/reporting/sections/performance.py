@@ -48,6 +48,7 @@ __all__ = [
     "DECISIONS",
     "METRICS",
     "THRESHOLD",
+    "ScoredRows",
     "calibration",
     "calibration_cells",
     "confusions",
@@ -56,7 +57,9 @@ __all__ = [
     "fixed_cuts",
     "groups",
     "metrics",
+    "missing_thresholds",
     "predictive",
+    "scored_rows",
     "thresholds",
 ]
 
@@ -161,7 +164,7 @@ def fixed_cuts(rows: Sequence[Prediction], name: str, pooling: str | None = None
     return fixed_thresholds(actual, scores)
 
 
-def _missing_thresholds(summary: Summary) -> str:
+def missing_thresholds(summary: Summary) -> str:
     """Say which arms have runs without inner scores, hence without fixed thresholds, and why."""
     reasons: dict[str, list[str]] = {}
     for series in summary.series:
@@ -182,8 +185,18 @@ def _why(kind: str, layout: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """The test images of all folds, concatenated, for one scored class."""
+class ScoredRows:
+    """The test images of all folds, concatenated, for one scored class.
+
+    Attributes
+    ----------
+    folds, images, groups : ndarray of int64, shape (n,)
+        Numbers of each row's fold, image and group.
+    actual : ndarray of bool, shape (n,)
+        Whether the image is of the class.
+    scores : ndarray of float64, shape (n,)
+        Decision value of the class.
+    """
 
     folds: NDArray[np.int64]
     actual: NDArray[np.bool_]
@@ -207,9 +220,10 @@ class _Decisions:
         return tuple(map(sum, zip(*known, strict=True))) if known else (None,) * len(_COUNTS)
 
 
-def _rows(series: Series, name: str) -> _Rows:
+def scored_rows(series: Series, name: str) -> ScoredRows:
+    """Concatenate the test images of all folds of an arm, in the order of its runs."""
     rows = [(fold, row) for fold, run in enumerate(series.runs) for row in run.predictions]
-    return _Rows(
+    return ScoredRows(
         np.array([fold for fold, _ in rows]),
         np.array([row.actual == name for _, row in rows]),
         np.array([row.scores[name] for _, row in rows]),
@@ -220,7 +234,7 @@ def _rows(series: Series, name: str) -> _Rows:
     )
 
 
-def _decide(rows: _Rows, fixed: Sequence[float]) -> _Decisions:
+def _decide(rows: ScoredRows, fixed: Sequence[float]) -> _Decisions:
     limits = np.array(fixed)
     known, called = ~np.isnan(limits), rows.scores >= limits[rows.folds]
     folds = [
@@ -252,7 +266,7 @@ def decisions(summary: Summary, series: Series) -> list[_Case]:
     if id(series) not in decided:
         made: list[_Case] = []
         for name in series.scored:
-            rows = _rows(series, name)
+            rows = scored_rows(series, name)
             fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
             made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
         decided[id(series)] = made
@@ -274,7 +288,7 @@ def thresholds(summary: Summary) -> Filled:
         (*place(series), name, rule, *decision_cells(series, found))
         for series, name, rule, found in _cases(summary)
     ]
-    return Filled((*_WHICH, *DECISIONS), rows, _missing_thresholds(summary))
+    return Filled((*_WHICH, *DECISIONS), rows, missing_thresholds(summary))
 
 
 def decision_cells(series: Series, found: _Decisions) -> tuple[Cell, ...]:
@@ -383,7 +397,7 @@ def groups(summary: Summary) -> Filled:
             for rate in ("sensitivity", "specificity")
         ),
     )
-    return Filled(columns, rows, _missing_thresholds(summary) if rows else "")
+    return Filled(columns, rows, missing_thresholds(summary) if rows else "")
 
 
 def _group_row(series: Series, name: str, pooling: str) -> tuple[Cell, ...]:

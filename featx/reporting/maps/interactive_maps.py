@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from .embedding_files import EmbeddedArm, MapPoint
-from .summary import Summary
+from featx.reporting.embedding_files import EmbeddedArm, MapPoint
+from featx.reporting.summary import Summary
 
 __all__ = ["MapView", "map_views", "shown_points"]
 

@@ -1,0 +1,1 @@
+"""Statistics that clinical journals ask for: net benefit, and differences between subgroups."""
