@@ -12,8 +12,8 @@ demo: $(VENV)/.featx
 test: lint types contracts docs-check suite
 
 lint: $(VENV)/.featx-test
-	$(BIN)/ruff check featx cli tests benchmarks packaging
-	$(BIN)/ruff format --check featx cli tests benchmarks packaging
+	$(BIN)/ruff check featx cli tests benchmarks packaging examples docs/conf.py docs/figures
+	$(BIN)/ruff format --check featx cli tests benchmarks packaging examples docs/conf.py docs/figures
 
 types: $(VENV)/.featx-test
 	$(BIN)/mypy featx cli
@@ -41,8 +41,11 @@ SECONDS ?= 60
 fuzz: $(VENV)/.featx-test
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+# The generated pages, then the site in build/docs, with the examples executed; GALLERY=0 leaves them out.
+GALLERY ?= 1
 docs: $(VENV)/.featx-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cog -r docs/commands.md docs/modules.md docs/results.md
+	$(BIN)/python -m sphinx -W --keep-going -q -D sphinx_gallery_conf.plot_gallery=$(GALLERY) docs build/docs
 
 # The tests of what touches the system, without what macOS and Windows lack. No other system is needed.
 ELSEWHERE := tests/test_files.py tests/test_process.py tests/test_machine.py tests/doctor tests/cli/test_notify.py \
@@ -85,4 +88,4 @@ $(VENV)/.featx-test: $(VENV)/.featx
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info docs/api docs/gallery docs/sg_execution_times.rst

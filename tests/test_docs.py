@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+import featx as package
+from featx import stats
 from featx_cli.main import featx
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,3 +53,27 @@ def test_every_file_is_in_the_list_of_modules():
     text = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
     modules = [path for room in ("featx", "cli") for path in (ROOT / room).rglob("*.py")]
     assert [path.name for path in modules if f"`{path.relative_to(ROOT).as_posix()}`" not in text] == []
+
+
+def test_every_page_is_in_a_table_of_contents():
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+    listed = {
+        line.strip()
+        for text in pages.values()
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    }
+    assert set(pages) - listed == {"index"}
+
+
+def test_every_public_function_has_an_example_that_is_executed():
+    executed = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py"))
+    without = [
+        f"{module.__name__}.{name}"
+        for module in (package, stats)
+        for name in module.__all__
+        if inspect.isroutine(what := getattr(module, name))
+        and ">>>" not in (what.__doc__ or "")
+        and f"featx.{name}(" not in executed
+    ]
+    assert without == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +17,6 @@ from featx.reporting.summary import Summary, summarise
 from featx.runs import Run
 
 from .conftest import FOLDS, LONG, every, score_outside, several
-
-CHROMIUM = "/usr/bin/chromium"
-
-
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless browser, or a skip that says what is missing."""
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="no browser test: playwright is not installed"
-    )
-    if not Path(CHROMIUM).is_file():
-        pytest.skip(f"no browser test: {CHROMIUM} is not there")
-    with sync_api.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, or a skip where npm cannot bring it."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no accessibility test: npm is not installed")
-    folder = tmp_path_factory.mktemp("axe")
-    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
-    try:
-        subprocess.run(command, check=True, timeout=60, capture_output=True)
-    except (subprocess.SubprocessError, OSError) as error:
-        pytest.skip(f"no accessibility test: npm could not install axe-core ({error})")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 class Visit:
