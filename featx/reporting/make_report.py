@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from featx.runs import COMPLETE
 from .checklists.checklist_facts import Facts
 from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
 from .embedding_files import read_embedding
-from .figures.canvas import save
+from .figures.canvas import save_all
 from .maps.interactive_maps import map_views, shown_points
 from .maps.overlays import gallery
 from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings
@@ -259,9 +260,15 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     tell.start("report", sum(map(len, drawn.values())) + 2, "files")
     written: list[Path] = []
     with replaced_files(target) as (aside, kept):
-        for drawing in (figure for one in sections for figure in one.figures):
-            written += save(drawing, aside / "figures")
+        finished = []
+        for paths, drawing in save_all(
+            [figure for one in sections for figure in one.figures], aside / "figures"
+        ):
+            written += paths
+            finished.append(drawing)
             tell.advance()
+        made_of = iter(finished)
+        sections = [replace(one, figures=tuple(islice(made_of, len(one.figures)))) for one in sections]
         files = write_tables(made, aside / "tables")
         tell.advance()
         for one in checklists:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from featx.files import write_bytes
+from featx.machine import usable_cores
 from featx.reporting.summary import Summary
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
     "logarithmic",
     "look",
     "marker",
-    "save",
+    "save_all",
     "series_look",
     "styled",
     "svg",
@@ -125,6 +126,9 @@ _UNDATED: dict[str, dict[str, Any]] = {
 _CANVASES: Mapping[str, Any] = {"pdf": FigureCanvasPdf, "png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 _DOTS = 200
 
+# With fewer figures, processes take longer to start than they save.
+_MANY = 40
+
 
 @dataclass(frozen=True)
 class ReportFigure:
@@ -142,6 +146,8 @@ class ReportFigure:
         The drawing.
     narrow : matplotlib.figure.Figure
         The same no wider than `NARROW`.
+    markup : str
+        Both as SVG elements, if they have been written already.
     """
 
     name: str
@@ -150,6 +156,7 @@ class ReportFigure:
     alt: str
     figure: Figure
     narrow: Figure
+    markup: str = ""
 
 
 @contextmanager
@@ -242,14 +249,50 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def save(drawing: ReportFigure, folder: Path | str) -> tuple[Path, ...]:
-    """Write a figure as PNG (200 dots an inch) and PDF."""
-    written = []
-    for kind in ("png", "pdf"):
-        path = Path(folder) / f"{drawing.name}.{kind}"
-        write_bytes(path, _bytes(drawing.figure, kind))
-        written.append(path)
-    return tuple(written)
+def save_all(
+    drawings: Sequence[ReportFigure], folder: Path | str, workers: int | None = None
+) -> Iterator[tuple[tuple[Path, ...], ReportFigure]]:
+    """Write figures as PNG (200 dots an inch), PDF and SVG, many of them in processes; the bytes do not depend on it.
+
+    Parameters
+    ----------
+    drawings : sequence of ReportFigure
+        The figures.
+    folder : Path or str
+        For the files.
+    workers : int, optional
+        Number of processes. Default: one for each core.
+
+    Yields
+    ------
+    paths : tuple of Path
+        Files of the next figure.
+    drawing : ReportFigure
+        The figure, with its ``markup``.
+    """
+    count = workers or usable_cores()
+    if len(drawings) < _MANY or count == 1:
+        drawn: Iterable[tuple[bytes, bytes, str]] = map(_drawn, drawings)
+    else:
+        from joblib import Parallel, delayed
+
+        drawn = Parallel(n_jobs=count, return_as="generator")(delayed(_drawn)(one) for one in drawings)
+    for one, (png, pdf, markup) in zip(drawings, drawn, strict=True):
+        paths = (_written(one, folder, "png", png), _written(one, folder, "pdf", pdf))
+        yield paths, replace(one, markup=markup)
+
+
+def _written(drawing: ReportFigure, folder: Path | str, kind: str, data: bytes) -> Path:
+    path = Path(folder) / f"{drawing.name}.{kind}"
+    write_bytes(path, data)
+    return path
+
+
+def _drawn(drawing: ReportFigure) -> tuple[bytes, bytes, str]:
+    for figure in (drawing.figure, drawing.narrow):
+        FigureCanvasAgg(figure)  # one that comes from another process has lost it, and it decides the layout
+    png, pdf = (_bytes(drawing.figure, kind) for kind in ("png", "pdf"))
+    return png, pdf, svg(drawing) + svg(drawing, narrow=True)
 
 
 def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:
