@@ -20,6 +20,9 @@ MOST_LEVELS = 12
 
 _SCALES = (("low", "medium", "high"), ("easy", "medium", "hard"), ("small", "medium", "large"))
 
+# What tables have in place of a number that is not known.
+_UNKNOWN = frozenset({"unknown", "na", "n/a"})
+
 # Whole numbers from 0 to this that span at least as much are treated as ages and binned by decade.
 _OLDEST, _SPAN = 119, 20
 
@@ -116,9 +119,16 @@ def is_given(text: str) -> bool:
 
 
 def as_numbers(values: Sequence[str]) -> list[float]:
-    """Read a column's values as numbers; return none if one of them is not a number."""
+    """Read a column's values as numbers, without words for an unknown one; return none if one of them is not a number.
+
+    Examples
+    --------
+    >>> as_numbers(["45", "unknown", "50.5"]), as_numbers(["45", "old"])
+    ([45.0, 50.5], [])
+    """
+    told = (value for value in values if value.strip().casefold() not in _UNKNOWN)
     try:
-        return [number for value in values if math.isfinite(number := float(value))]
+        return [number for value in told if math.isfinite(number := float(value))]
     except ValueError:
         return []
 

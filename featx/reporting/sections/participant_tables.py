@@ -166,7 +166,8 @@ def _column(name: str, parts: Mapping[str, list[list[PartImage]]]) -> list[tuple
     )
     known = {part: [fold for fold in several if fold] for part, several in cells.items()}
     whole = {part: several if len(several) == len(cells[part]) else [] for part, several in known.items()}
-    if len(set(as_numbers(list(given)))) > MOST_LEVELS:
+    numeric = len(set(as_numbers(list(given)))) > MOST_LEVELS
+    if numeric:
         rows = [(name, "mean ± SD", *(_mean(several) for several in whole.values()))]
     elif len(given) > _MOST_VALUES or not given:
         return []
@@ -175,7 +176,10 @@ def _column(name: str, parts: Mapping[str, list[list[PartImage]]]) -> list[tuple
             (name, level, *(_counts(several, level) for several in whole.values())) for level in levels(given)
         ]
     missing = {
-        part: [["" if not is_given(cell) else "given" for cell in fold] for fold in several]
+        part: [
+            ["given" if (as_numbers([cell]) if numeric else is_given(cell)) else "" for cell in fold]
+            for fold in several
+        ]
         for part, several in whole.items()
     }
     if any("" in fold for several in missing.values() for fold in several):
