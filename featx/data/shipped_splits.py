@@ -106,8 +106,8 @@ def compact_folds(folds: Mapping[str, tuple[Iterable[str], Iterable[str]]]) -> p
 
     Examples
     --------
-    >>> compact_folds({"1x1": ("a", "b"), "1x2": ("b", "a")}).to_csv(index=False).split()
-    ['id,1', 'a,2', 'b,1']
+    >>> compact_folds({"1": ("a", "b"), "2": ("b", "a")}).to_dict("list")
+    {'id': ['a', 'b'], '1': ['2', '1']}
     """
     columns: dict[str, dict[str, str]] = {}
     for name, (train, test) in folds.items():

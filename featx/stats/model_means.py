@@ -277,7 +277,7 @@ def paired_difference(before: ArrayLike, after: ArrayLike, groups: ArrayLike | N
     --------
     >>> found = paired_difference([1, 1, 1, 0, 1, 1], [1, 0, 1, 0, 0, 1], ["a", "a", "b", "c", "d", "e"])
     >>> [round(value, 3) for value in found]
-    [-0.333, -0.861, 0.195]
+    [-0.333, -0.821, 0.154]
     """
     one, other = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if one.ndim != 1 or one.shape != other.shape:
