@@ -33,11 +33,12 @@ _COLUMNS = (
     Column("parameters", "Parameters (M)", 2, unit=1e6),
     Column("multiply_adds", "Multiply-adds (G)", 3, unit=1e9),
     *(Column("images_per_second", "Images/s", 1), Column("measured", "Measured on", text=True)),
-    *(Column("weights", "Weights", text=True), Column("command", "Command", text=True)),
+    Column("weights", "Weights", text=True),
 )
 _NOTE = (
     "Mean AUC over the folds with its 95 % confidence interval. Rows of one data set, task and split were tested on the "
-    "same images. Images/s of different machines do not compare. The CSV file has the digests of folds, weights and settings."
+    "same images. Images/s of different machines do not compare. `featx results show --format csv` has the digests of folds, "
+    "weights and settings, and the commands."
 )
 
 
@@ -73,7 +74,7 @@ def write_results_page(output: Path | str, path: Path | str | None = None) -> Pa
         raise InputError(f"{path}: has no rows; add some by `featx results add`")
     rows = tuple(tuple(_cell(row[one.name], one) for one in _COLUMNS) for row in table.to_dict("records"))
     sections = (
-        PageSection("summary", "Results", tables=(Table("results", "Results", _NOTE, _COLUMNS, rows),)),
+        PageSection("summary", "Results", tables=(Table("results", "AUC and cost", _NOTE, _COLUMNS, rows),)),
         PageSection("cost", "AUC against cost", figures=_figures(table)),
     )
     facts = (
