@@ -50,7 +50,7 @@ def site(tmp_path_factory) -> Path:
 
 def build(folder: Path) -> None:
     ignored = shutil.ignore_patterns("api", "gallery", "__pycache__")
-    for name in ("docs", "examples"):
+    for name in ("docs", "examples", "packaging"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "benchmarks").mkdir()
     for path in [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]:

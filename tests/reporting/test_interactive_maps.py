@@ -10,9 +10,9 @@ import pytest
 from featx.reporting.make_report import Report, report_runs
 
 from .test_embedding_tables import folder
-from .test_page import Visit, axe, browser
+from .test_page import Visit
 
-__all__ = ["axe", "browser", "folder"]
+__all__ = ["folder"]
 
 
 @pytest.fixture(scope="module")
