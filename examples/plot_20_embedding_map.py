@@ -14,7 +14,9 @@ import featx
 
 manifest, work = draw(), workspace()
 featx.extract(manifest, backbone="tiny", weights="random", arm="frozen", cache=work / "cache")
-featx.train_svm(manifest, arm="frozen", task=TASK, protocol="5x2", cache=work / "cache", output=work / "map-runs")
+featx.train_svm(
+    manifest, arm="frozen", task=TASK, protocol="5x2", cache=work / "cache", output=work / "map-runs"
+)
 maps = featx.embedding(
     work / "map-runs" / "frozen",
     manifest=manifest,

@@ -291,7 +291,9 @@ def answers() -> Callable[[Sequence[str]], set[str]]:
         wanted = {"difference", "adjusted_low", "adjusted_high", "adjusted_p"}
         if not wanted <= set(columns):
             wanted = {"mean", "low", "high", "difference", "smallest"}
-        if "level" in columns:  # what a level reaches comes first, then its difference from the reference level
+        if (
+            "level" in columns
+        ):  # what a level reaches comes first, then its difference from the reference level
             wanted = {"mean", "auc", "low", "high"}
         return wanted & set(columns)
 
