@@ -116,7 +116,7 @@ def log_to_mlflow(
 def _experiment(client: MlflowClient) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _EXPERIMENT)
     found = client.get_experiment_by_name(name)
-    return found.experiment_id if found else client.create_experiment(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
 
 
 def _log_numbers(client: MlflowClient, run: MlflowRun, series: Series, tables: Sequence[Table]) -> None:
