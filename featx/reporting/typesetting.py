@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 __all__ = ["Grid", "typeset"]
 
@@ -126,6 +127,8 @@ def typeset(name: str, title: str, note: str, grid: Grid) -> str:
     return "% \\usepackage{array,booktabs}\n" + "".join(made)
 
 
+# Long tables are measured again for each way of splitting them.
+@lru_cache(maxsize=2**16)
 def _width(text: str) -> float:
     return sum(_WIDTHS.get(char, 4.8 if char.islower() else 6.8 if char.isupper() else 7.0) for char in text)
 
