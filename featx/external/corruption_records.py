@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featx.digest import canonical, differing
-from featx.errors import RunError, listing
-from featx.external.external_records import read_scores, write_scores
-from featx.runs import Prediction, Run, path_part, renamed
+from featx.digest import canonical
+from featx.errors import RunError
+from featx.external.external_records import read_scores, refuse_other_inputs, write_scores
+from featx.runs import Prediction, Run, path_part
 
 __all__ = [
     "CorruptedScores",
@@ -133,12 +133,10 @@ def finished_corruption(run: Run, wanted: CorruptionRecord) -> CorruptedScores |
     if not (target / _RECORD).is_file():
         return None
     found = _read(target, run)
-    lines = differing(wanted.inputs(), found.record.inputs())
-    if lines:
-        raise RunError(
-            f"{target}: scores of corrupted images with other inputs exist here ({listing(lines, 3)}); give the same "
-            "--limit and images as before, or --overwrite to score again"
-        )
+    refuse_other_inputs(
+        *(target, wanted.inputs(), found.record.inputs(), "scores of corrupted images"),
+        "give the same --limit and images as before, or --overwrite to score again",
+    )
     return found
 
 
@@ -181,13 +179,11 @@ def corrupted_scores(run: Run) -> tuple[CorruptedScores, ...]:
 
 def _read(folder: Path, run: Run) -> CorruptedScores:
     again = "run `featx robustness` again with --overwrite"
-    value, rows = read_scores(folder, _RECORD, _FORMAT, "scores of corrupted images", again)
+    value, rows = read_scores(folder, _RECORD, run, _FORMAT, "scores of corrupted images", again)
     try:
         record = CorruptionRecord(**value)
         if not record.name or not record.severity:
             raise ValueError("it names no corruption")
     except (TypeError, KeyError, ValueError) as error:
         raise RunError(f"{folder}: scores of corrupted images cannot be read ({error}); {again}") from error
-    return CorruptedScores(
-        folder, record, tuple(renamed(row, run.names) for row in rows) if run.names else rows
-    )
+    return CorruptedScores(folder, record, rows)

@@ -30,6 +30,7 @@ __all__ = [
     "external_scores",
     "finished_scores",
     "read_scores",
+    "refuse_other_inputs",
     "write_external",
     "write_scores",
 ]
@@ -128,9 +129,9 @@ def write_scores(folder: Path, name: str, run: Run, record: Any, predictions: Se
 
 
 def read_scores(
-    folder: Path, name: str, layout: int, what: str, again: str
+    folder: Path, name: str, run: Run, layout: int, what: str, again: str
 ) -> tuple[dict[str, Any], tuple[Prediction, ...]]:
-    """Read what `write_scores` has written: the fields of the record, and the predictions.
+    """Read what `write_scores` has written: the fields of the record, and the predictions under the run's class names.
 
     Raises
     ------
@@ -144,9 +145,18 @@ def read_scores(
             raise ValueError(f"its format is {value['format']!r}, and this featx reads {layout}")
         if digest_file(folder / _PREDICTIONS) != marks[_PREDICTIONS]:
             raise ValueError(f"{_PREDICTIONS} was changed after it was written")
-        return value, read_predictions(folder / _PREDICTIONS)
+        rows = read_predictions(folder / _PREDICTIONS)
+        return value, tuple(renamed(row, run.names) for row in rows) if run.names else rows
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder}: {what} cannot be read ({error}); {again}") from error
+
+
+def refuse_other_inputs(
+    folder: Path, wanted: dict[str, Any], found: dict[str, Any], what: str, advice: str
+) -> None:
+    """Refuse finished scores that other inputs have decided."""
+    if lines := differing(wanted, found):
+        raise RunError(f"{folder}: {what} with other inputs exist here ({listing(lines, 3)}); {advice}")
 
 
 def finished_scores(run: Run, wanted: ExternalRecord) -> ExternalScores | None:
@@ -161,12 +171,10 @@ def finished_scores(run: Run, wanted: ExternalRecord) -> ExternalScores | None:
     if not (target / EXTERNAL_RECORD).is_file():
         return None
     found = _read(target, run)
-    lines = differing(wanted.inputs(), found.record.inputs())
-    if lines:
-        raise RunError(
-            f"{target}: external scores with other inputs exist here ({listing(lines, 3)}); give the test manifest "
-            "another name (--test NAME=MANIFEST), or --overwrite to train and score again"
-        )
+    refuse_other_inputs(
+        *(target, wanted.inputs(), found.record.inputs(), "external scores"),
+        "give the test manifest another name (--test NAME=MANIFEST), or --overwrite to train and score again",
+    )
     return found
 
 
@@ -209,7 +217,7 @@ def external_scores(run: Run) -> tuple[ExternalScores, ...]:
 
 def _read(folder: Path, run: Run) -> ExternalScores:
     again = "remove this folder and run `featx train-svm --test` again"
-    value, rows = read_scores(folder, EXTERNAL_RECORD, _FORMAT, "external scores", again)
+    value, rows = read_scores(folder, EXTERNAL_RECORD, run, _FORMAT, "external scores", again)
     try:
         record = ExternalRecord(**{**value, "warnings": tuple(value["warnings"])})
     except (KeyError, TypeError) as error:
@@ -219,8 +227,4 @@ def _read(folder: Path, run: Run) -> ExternalScores:
         **record.counts,
         "classes": {names.get(key, key): n for key, n in record.counts["classes"].items()},
     }
-    return ExternalScores(
-        folder,
-        dataclasses.replace(record, counts=counts),
-        tuple(renamed(row, names) for row in rows) if names else rows,
-    )
+    return ExternalScores(folder, dataclasses.replace(record, counts=counts), rows)

@@ -21,7 +21,7 @@ from featx.digest import canonical, short
 from featx.runs import Run
 
 from .arm_facts import trainings
-from .figures.canvas import ReportFigure, svg
+from .figures.canvas import ReportFigure, markup
 from .maps.interactive_maps import MapView
 from .maps.overlays import Gallery, SaliencyMap
 from .sections.mistakes import find_mistakes
@@ -344,7 +344,7 @@ def render_sections(
 def _blocks(section: PageSection, links: Mapping[tuple[str, ...], str]) -> tuple[Block, ...]:
     """Prepare a section's figures, each drawn for wide and for narrow screens, and its tables."""
     drawn = (
-        Block(one.name, one.title, one.note, one.alt, Markup(one.markup or svg(one) + svg(one, narrow=True)))
+        Block(one.name, one.title, one.note, one.alt, Markup(markup(one)))
         for one in (() if section.maps else section.figures)
     )
     return (*drawn, *(_table(one, links) for one in section.tables))

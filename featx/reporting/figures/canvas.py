@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
 
 from featx.files import write_bytes
 from featx.machine import usable_cores
@@ -43,6 +43,7 @@ __all__ = [
     "logarithmic",
     "look",
     "marker",
+    "markup",
     "save_all",
     "series_look",
     "styled",
@@ -195,11 +196,11 @@ def letters(inches: float, size: float = 9.0) -> int:
     return max(int(inches / (0.0085 * size)), 8)
 
 
-def logarithmic(axes: Axes, form: str) -> None:
-    """Make the x axis logarithmic, with plain numbers at the decades."""
+def logarithmic(axes: Axes, form: str | Callable[[float, int | None], str]) -> None:
+    """Make the x axis logarithmic, with plain numbers at the decades, written by a format or a function."""
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter(form))
+    axes.xaxis.set_major_formatter(StrMethodFormatter(form) if isinstance(form, str) else FuncFormatter(form))
 
 
 def folded(name: str, width: int = 28, lines: int = 2) -> str:
@@ -292,7 +293,12 @@ def _drawn(drawing: ReportFigure) -> tuple[bytes, bytes, str]:
     for figure in (drawing.figure, drawing.narrow):
         FigureCanvasAgg(figure)  # one that comes from another process has lost it, and it decides the layout
     png, pdf = (_bytes(drawing.figure, kind) for kind in ("png", "pdf"))
-    return png, pdf, svg(drawing) + svg(drawing, narrow=True)
+    return png, pdf, markup(drawing)
+
+
+def markup(drawing: ReportFigure) -> str:
+    """Write a figure as SVG elements for wide and for narrow pages, if that has not been done."""
+    return drawing.markup or svg(drawing) + svg(drawing, narrow=True)
 
 
 def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
-from .canvas import NARROW, PAPER, WIDE, ReportFigure, blank, folded, series_look, styled
+from .canvas import NARROW, PAPER, WIDE, ReportFigure, blank, folded, logarithmic, series_look, styled
 from .trends import short_number
 
 __all__ = ["cost_scatter"]
@@ -57,9 +56,8 @@ def _drawn(points: Mapping[str, Sequence[tuple[str, float, float]]], label: str,
                 axes.plot(
                     [cost], [auc], linestyle="none", markersize=7, markeredgecolor=PAPER, label=name, **how
                 )
-            axes.set(title=folded(title, 34), xlabel=label, ylabel="ROC AUC", xscale="log")
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: short_number(value)))
+            axes.set(title=folded(title, 34), xlabel=label, ylabel="ROC AUC")
+            logarithmic(axes, lambda value, place: short_number(value))
         for axes in panels[len(points) :]:
             axes.set_visible(False)
         handles: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ from featx.reporting.arm_facts import MEASURES, SizePoint, cost_of, network_of, 
 from featx.reporting.summary import Measure, Summary
 from featx.stats import FoldSummary
 
-from .canvas import MARK, NARROW, WIDE, folded, framed, letters, look, marker, styled
+from .canvas import MARK, NARROW, WIDE, folded, framed, letters, logarithmic, look, marker, styled
 
 __all__ = ["costs", "short_number", "size_curves"]
 
@@ -137,12 +137,10 @@ def _scale_x(panels: Sequence[Axes], below: Mapping[float, int] | None = None) -
             kept.append(value)
     room = np.exp(_MARGIN * width)
     for axes in panels:
-        axes.set_xscale("log")
+        logarithmic(axes, label)
         # matplotlib ignores shifted lines when it sets limits.
         axes.set_xlim(values[0] / room, values[-1] * room)
         axes.xaxis.set_major_locator(FixedLocator(kept))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(label))
 
 
 def _scale_y(panels: Sequence[Axes]) -> None:
