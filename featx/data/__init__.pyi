@@ -14,7 +14,7 @@ from .folds import (
     write_folds,
 )
 from .importers.registry import IMPORTERS, import_dataset
-from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest
+from .manifest import IMAGE_ENDINGS, Manifest, image_name, leaves, read_manifest, require_images
 from .protocols import check_inner, describe_folds, make_fold_file, make_folds, merged_groups, split_folds
 from .shipped_splits import CANONICAL, canonical_splits, compact_folds, read_canonical
 from .splitting import class_groups, deal, inner_splits, validation_split
@@ -72,6 +72,7 @@ __all__ = [
     "read_manifest",
     "read_task",
     "refuse_other_folds",
+    "require_images",
     "split_folds",
     "training_set",
     "training_set_bytes",

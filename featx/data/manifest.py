@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO, StringIO
@@ -49,6 +49,7 @@ __all__ = [
     "leaves",
     "origin_file",
     "read_manifest",
+    "require_images",
     "straddling",
 ]
 
@@ -477,6 +478,17 @@ def _missing_findings(paths: pd.Series[str]) -> list[str]:
 def _rows(index: Iterable[object]) -> str:
     rows = [str(row) for row in index]
     return f"{'row' if len(rows) == 1 else 'rows'} {listing(rows)}"
+
+
+def require_images(manifest: Manifest, wanted: Sequence[str], what: str) -> None:
+    """Raise an error if a manifest lacks images that runs know; the first ones are named in the given order."""
+    known = set(manifest.ids)
+    lacking = [name for name in wanted if name not in known]
+    if lacking:
+        raise ManifestError(
+            f"{manifest.source}: lacks {len(lacking)} of {len(wanted)} {what} ({listing(lacking)}); give the "
+            "manifest that the runs were trained with"
+        )
 
 
 def image_name(image: str) -> str:

@@ -13,7 +13,7 @@ from featx.deploy.new_features import NewFeatures
 from featx.deploy.run_model import RunModel
 from featx.errors import MissingFeaturesError, RunError
 from featx.machine import require_memory
-from featx.svm import FusedModel, row_lengths
+from featx.svm import FusedModel, unit_rows
 
 __all__ = ["Neighbour", "find_nearest", "require_one_row"]
 
@@ -119,5 +119,4 @@ def _training_features(model: RunModel, features: NewFeatures) -> _Matrix:
 
 def _unit_rows(model: RunModel, features: _Matrix) -> _Matrix:
     """Scale features as the SVM sees them, averaged over views, to length 1; shape (n, k)."""
-    rows = model.svm.scaled(features)
-    return (rows / row_lengths(rows)[:, None]).astype(np.float32)
+    return unit_rows(model.svm.scaled(features))

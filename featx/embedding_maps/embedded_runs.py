@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.data import Manifest, read_manifest
+from featx.data import Manifest, read_manifest, require_images
 from featx.deploy import PredictSettings, RunModel, find_features, read_models
 from featx.embedding_maps.embedding_settings import EmbeddingSettings
 from featx.embedding_maps.neighbourhoods import ScoredImage, find_neighbours, label_value
 from featx.embedding_maps.projections import PROJECTIONS
-from featx.errors import ManifestError, RunError, listing
+from featx.errors import RunError, listing
+from featx.features import EngineOptions
 from featx.options import verb
 from featx.progress import Silent
 from featx.reporting import (
@@ -28,15 +29,12 @@ from featx.reporting import (
     write_embedding,
 )
 from featx.runs import inner_scores
-from featx.svm import FusedModel, row_lengths
+from featx.svm import FusedModel, unit_rows
 
 __all__ = ["Embedding", "embedding"]
 
-# Options that a look-up of features has in common with this verb.
-_SHARED = (
-    *("workers", "engine", "batch_size", "threads", "device", "wait_gpu", "gpu_memory", "nice"),
-    *("own_process", "weights", "cache", "progress", "features"),
-)
+# Options that a look-up of features has in common with this verb, beside those of the engine.
+_SHARED = ("workers", "weights", "cache", "progress", "features")
 # A candidate has fewer neighbours of its label than this fraction, and than chance gives: the neighbours of a rare class
 # are of others in most places.
 _MOST = 0.5
@@ -133,23 +131,24 @@ def _embed(series: Series, read: Manifest, options: EmbeddingSettings) -> Embedd
     models = read_models([run.path for run in series.runs], without_final=True)
     for model in models:
         _refuse(model)
-    wanted = {row.id for run in series.runs for row in run.predictions}
-    wanted |= {image.id for model in models for image in model.training}
-    settings = PredictSettings(
-        images=_chosen(read, wanted), on_error="fail", **{key: getattr(options, key) for key in _SHARED}
-    )
+    tested = {row.id for run in series.runs for row in run.predictions}
+    wanted = tested | {image.id for model in models for image in model.training}
+    shared = {**vars(options.part(EngineOptions)), **{key: getattr(options, key) for key in _SHARED}}
+    settings = PredictSettings(images=_chosen(read, wanted), on_error="fail", **shared)
     features = find_features(models, settings)
     place = {name: row for row, name in enumerate(features.ids)}
     first = models[0]
-    unit: dict[str, npt.NDArray[np.float32]] = {}
-    for model in models:
+    scored: dict[str, list[ScoredImage]] = {}
+    for model, run in zip(models, series.runs, strict=True):
         rows = np.concatenate([model.svm.scaled(part) for part in features.read(model.digest)])
-        unit[model.fold] = _unit(rows)
         if model is first:
             projection = PROJECTIONS[options.chosen_method](rows, options.seed)
-    scored = _scored(series, models, unit, place, options.neighbours)
+        # Every image that the run scores without having it in the training set.
+        unseen = [*run.predictions, *(row for row in inner_scores(run) if row.id not in tested)]
+        for one in find_neighbours(model, unseen, unit_rows(rows), place, run.names, options.neighbours):
+            scored.setdefault(one.row.id, []).append(one)
     points = _points(series, models, scored, features.ids, projection.points)
-    noise = _noise(series, scored)
+    noise = _noise(series, scored, tested)
     shown = {point.id for point in points if point.value < 0} | {one.id for one in noise}
     return EmbeddedArm(
         series.task,
@@ -184,36 +183,9 @@ def _refuse(model: RunModel) -> None:
 
 def _chosen(read: Manifest, wanted: set[str]) -> Manifest:
     """Choose the images of the runs, in the order of the manifest."""
-    lacking = sorted(wanted - set(read.ids))
-    if lacking:
-        raise ManifestError(
-            f"{read.source}: lacks {len(lacking)} of {len(wanted)} images of the runs ({listing(lacking)}); give the "
-            "manifest that the runs were trained with"
-        )
+    require_images(read, sorted(wanted), "images of the runs")
     kept = read.table["id"].isin(list(wanted))
     return dataclasses.replace(read, table=read.table[kept].reset_index(drop=True))
-
-
-def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    return np.asarray(rows / row_lengths(rows)[:, None], np.float32)
-
-
-def _scored(
-    series: Series,
-    models: Sequence[RunModel],
-    unit: Mapping[str, npt.NDArray[np.float32]],
-    place: Mapping[str, int],
-    count: int,
-) -> dict[str, list[ScoredImage]]:
-    """Find the neighbours of every image that is scored without being in the training set, by the image."""
-    tested = {row.id for run in series.runs for row in run.predictions}
-    made: dict[str, list[ScoredImage]] = {}
-    for model, run in zip(models, series.runs, strict=True):
-        inner = [row for row in inner_scores(run) if row.id not in tested]
-        rows = [*run.predictions, *inner]
-        for one in find_neighbours(model, rows, unit[model.fold], place, run.names, count):
-            made.setdefault(one.row.id, []).append(one)
-    return made
 
 
 def _means(several: Sequence[ScoredImage]) -> dict[str, float]:
@@ -257,9 +229,10 @@ def _points(
     return tuple(made)
 
 
-def _noise(series: Series, scored: Mapping[str, Sequence[ScoredImage]]) -> tuple[NoiseCandidate, ...]:
+def _noise(
+    series: Series, scored: Mapping[str, Sequence[ScoredImage]], tested: Collection[str]
+) -> tuple[NoiseCandidate, ...]:
     """Find the images whose label neither neighbours nor out-of-fold decision values support."""
-    tested = {row.id for run in series.runs for row in run.predictions}
     made = []
     for name, several in scored.items():
         means = _means(several)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from featx.errors import ConfigError
 from featx.features import EngineOptions
@@ -51,11 +51,6 @@ class EmbeddingSettings(WorkerOptions, EngineOptions, RunWeightsOptions):
     )
     neighbours: int = whole(10, "Number of nearest training images of each image.", low=1, metavar="K")
     seed: int = whole(0, "Random seed.", low=0)
-
-    @property
-    def places(self) -> tuple[Path, ...]:
-        """The paths in `features`."""
-        return tuple(map(Path, cast(Sequence[Path | str], self.features)))
 
     @property
     def chosen_method(self) -> str:

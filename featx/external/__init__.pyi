@@ -3,7 +3,6 @@ from .corruption_records import (
     CorruptionRecord,
     corrupted_scores,
     finished_corruption,
-    remove_corruption,
     write_corruption,
 )
 from .external_records import (
@@ -33,7 +32,6 @@ __all__ = [
     "finished_corruption",
     "finished_scores",
     "refuse_overlap",
-    "remove_corruption",
     "write_corruption",
     "write_external",
 ]

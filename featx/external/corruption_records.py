@@ -10,7 +10,6 @@ They are in the run's folder, which is otherwise unchanged, one folder for each 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,6 @@ __all__ = [
     "CorruptionRecord",
     "corrupted_scores",
     "finished_corruption",
-    "remove_corruption",
     "write_corruption",
 ]
 
@@ -114,11 +112,6 @@ def write_corruption(
     target = _folder(run, record)
     write_scores(target, _RECORD, run, record, predictions)
     return CorruptedScores(target, record, tuple(predictions))
-
-
-def remove_corruption(run: Run, record: CorruptionRecord) -> None:
-    """Remove the scores of a corruption and severity that a run has, if any."""
-    shutil.rmtree(_folder(run, record), ignore_errors=True)
 
 
 def finished_corruption(run: Run, wanted: CorruptionRecord) -> CorruptedScores | None:

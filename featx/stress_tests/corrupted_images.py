@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx.data import read_manifest
+from featx.data import read_manifest, require_images
 from featx.deploy import RunModel
-from featx.errors import ImageError, ManifestError, RunError, listing
+from featx.errors import ImageError, RunError
 from featx.images import content_keys, corrupt_image, decode_image
 from featx.machine import usable_cores
 from featx.progress import Progress, Silent
@@ -63,12 +63,7 @@ def find_images(models: Sequence[RunModel], options: RobustnessSettings) -> RunI
         options.manifest, root=options.root, check_files=False, allow_outside=options.allow_outside
     )
     files = dict(zip(read.ids, read.paths, strict=True))
-    lacking = [name for name in wanted if name not in files]
-    if lacking:
-        raise ManifestError(
-            f"{read.source}: lacks {len(lacking)} of {len(wanted)} test images of the runs ({listing(lacking)}); give the "
-            "manifest that the runs were trained with"
-        )
+    require_images(read, tuple(wanted), "test images of the runs")
     paths = {name: files[name] for name in wanted}
     known, failures = content_keys(
         list(paths.values()), cache=options.cache, workers=options.workers, progress=options.progress

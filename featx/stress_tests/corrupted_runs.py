@@ -17,9 +17,9 @@ from featx.errors import StaleStoreError
 from featx.external import (
     CorruptionRecord,
     finished_corruption,
-    remove_corruption,
     write_corruption,
 )
+from featx.features import EngineOptions
 from featx.files import aside_folder, remove_leftovers
 from featx.images import corruption_key
 from featx.machine import versions
@@ -40,11 +40,8 @@ _LIBRARIES = ("featx", "numpy", "scipy", "pillow")
 _PROBES = 8
 # Largest relative difference of a decision value from the recorded one that engines of single precision reach.
 _AGREEMENT = 0.01
-# Options that an extraction of corrupted images has in common with this verb.
-_SHARED = (
-    *("workers", "engine", "batch_size", "threads", "device", "wait_gpu", "gpu_memory", "nice"),
-    *("own_process", "weights", "cache", "progress"),
-)
+# Options that an extraction of corrupted images has in common with this verb, beside those of the engine.
+_SHARED = ("workers", "weights", "cache", "progress")
 
 _Scores = dict[tuple[int, str], np.ndarray]
 
@@ -192,7 +189,7 @@ def _score(
     copies = write_images(
         home / "images", images, [*probes, *wanted], name, options.workers, options.progress
     )
-    shared = {key: getattr(options, key) for key in _SHARED}
+    shared = {**vars(options.part(EngineOptions)), **{key: getattr(options, key) for key in _SHARED}}
     settings = PredictSettings(images=home / "images", on_error="fail", **shared)
     found = find_features(serving, settings, home)
     by_model = {
@@ -213,7 +210,6 @@ def _score(
     for (place, _, severity), record in todo.items():
         model = models[place]
         rows = _predictions(model, images.folds[model.fold], by_model[model.fold], severity)
-        remove_corruption(model.run, record)
         written.append(write_corruption(model.run, record, rows).path)
     (options.progress or Silent()).say(f"{name}: {len(written)} scored, {len(wanted)} corrupted images")
     return written

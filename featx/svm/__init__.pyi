@@ -2,7 +2,7 @@ from .fused.joined_store import JoinedStore
 from .inputs import check_finite
 from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
-from .scaling import Scaler, row_lengths
+from .scaling import Scaler, row_lengths, unit_rows
 from .settings import SubsetOptions, SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
@@ -29,4 +29,5 @@ __all__ = [
     "run_auc",
     "train_runs",
     "train_svm",
+    "unit_rows",
 ]

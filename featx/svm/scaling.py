@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ROWWISE", "Scaler", "fit_scaler", "row_lengths"]
+__all__ = ["ROWWISE", "Scaler", "fit_scaler", "row_lengths", "unit_rows"]
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating[Any]]
@@ -108,6 +108,17 @@ class Scaler:
 
 def _blocks(rows: Rows) -> Iterator[Rows]:
     return (rows[start : start + _BLOCK] for start in range(0, max(len(rows), 1), _BLOCK))
+
+
+def unit_rows(rows: Rows) -> npt.NDArray[np.float32]:
+    """Scale rows to length 1; a row of zeros stays.
+
+    Examples
+    --------
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    return (rows / row_lengths(rows)[:, None]).astype(np.float32)
 
 
 def row_lengths(rows: Rows) -> Floats:

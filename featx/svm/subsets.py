@@ -16,7 +16,7 @@ from featx.features import FeatureStore
 from featx.svm.inputs import Images
 from featx.svm.settings import SubsetOptions, TrainSvmSettings
 
-__all__ = ["TrainingSubset", "asked_subsets", "check_subset", "draw_subset", "refuse_trained_weights"]
+__all__ = ["TrainingSubset", "asked_subsets", "check_subsets", "draw_subset", "refuse_trained_weights"]
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def _number(subset: TrainingSubset, groups: int, where: str, label: str) -> int:
     return int(subset.size)
 
 
-def check_subset(fold: Fold, images: Images, options: TrainSvmSettings) -> None:
-    """Check that a subset has the inner splits that calibration and fusion need.
+def check_subsets(folds: Sequence[Fold], images: Images, options: TrainSvmSettings) -> None:
+    """Check that folds with subsets have the inner splits that calibration and fusion need.
 
     The search for C needs none: an SVM of one group of each class is trained with the C nearest to 1.
 
@@ -153,7 +153,7 @@ def check_subset(fold: Fold, images: Images, options: TrainSvmSettings) -> None:
         If a class has one group.
     """
     if options.calibrate != "none" or options.fuse in ("mean-score", "stack"):
-        check_inner([fold], images.labelled, images.keys, every_class=True)
+        check_inner(folds, images.labelled, images.keys, every_class=True)
 
 
 def refuse_trained_weights(stores: Sequence[FeatureStore], fold: Fold, images: Images) -> None:

@@ -65,7 +65,7 @@ from featx.svm.problems import Decision
 from featx.svm.settings import SvmSettings, TrainSvmSettings
 from featx.svm.solvers.linalg import in_threads, one_blas_thread
 from featx.svm.solvers.solving import folds_at_once
-from featx.svm.subsets import asked_subsets, check_subset, draw_subset, refuse_trained_weights
+from featx.svm.subsets import asked_subsets, check_subsets, draw_subset, refuse_trained_weights
 from featx.svm.svm_predictions import inner_predictions, plain_predictions, pooled_predictions
 from featx.svm.svm_records import (
     FoldOutcome,
@@ -424,10 +424,10 @@ def _subset_jobs(options: TrainSvmSettings, images: Images, folds: Sequence[Fold
     for subset in subsets:
         for job in folds:
             fold = draw_subset(job.fold, images, subset, options.seed)
-            check_subset(fold, images, options)
             folder = job.folder.parent / _SUBSETS / subset.name / job.folder.name
             settings = {**job.record.settings, "subset": subset.record}
             jobs.append(FoldJob(fold, job.stores, folder, dataclasses.replace(job.record, settings=settings)))
+    check_subsets([job.fold for job in jobs], images, options)
     return jobs
 
 

@@ -15,7 +15,7 @@ from featx.digest import digest
 from featx.errors import ConfigError, listing
 from featx.features import FeatureStore, arm_file, read_arm, recipe_key
 from featx.svm.inputs import assign_stores, default_arm, store_fold
-from featx.svm.scaling import row_lengths
+from featx.svm.scaling import unit_rows
 from featx.svm.settings import TrainSvmSettings
 
 __all__ = ["FusedMember", "JoinedStore", "fused_name", "join_stores", "open_members"]
@@ -190,7 +190,7 @@ class JoinedStore(FeatureStore):
 
 def _unit(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     flat = features.reshape(-1, features.shape[2])
-    return (flat / row_lengths(flat)[:, None]).astype(np.float32).reshape(features.shape)
+    return unit_rows(flat).reshape(features.shape)
 
 
 def _joined_recipe(method: str, names: tuple[str, ...], members: tuple[FeatureStore, ...]) -> dict[str, Any]:
