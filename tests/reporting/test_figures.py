@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
 
 from featx.machine import environment
-from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, svg
+from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, blank, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
 from featx.reporting.figures.risk_curves import reliability_diagrams
 from featx.reporting.figures.roc import (
@@ -239,3 +240,23 @@ def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary
     for item in drawn(arms(2, 2, 1)):
         assert item.narrow.get_figwidth() <= NARROW < item.figure.get_figwidth() <= WIDE, item.name
         assert 'class="narrow"' in svg(item, narrow=True)
+
+
+def test_last_bits_of_the_layout_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = ConstrainedLayoutEngine.execute
+
+    def drawn(shift: float) -> str:
+        def nudged(engine: ConstrainedLayoutEngine, figure: Figure) -> None:
+            execute(engine, figure)
+            for axes in figure.axes:
+                axes.set_position(axes.get_position().translated(shift, shift))
+
+        monkeypatch.setattr(ConstrainedLayoutEngine, "execute", nudged)
+        figures = [blank(3, 3), blank(3, 3)]
+        for figure in figures:
+            (line,) = figure.subplots().plot([0, 1], [0, 1])
+            assert line.get_clip_on()
+        return svg(ReportFigure("one", "", "", "", *figures))
+
+    assert drawn(0.0) == drawn(1e-13)
+    assert drawn(0.0) != drawn(1e-3)

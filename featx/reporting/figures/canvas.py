@@ -243,6 +243,9 @@ def _bytes(figure: Figure, kind: str) -> bytes:
             figure.draw_without_rendering()  # ticks get their labels, which need room
             engine.execute(figure)
             figure.set_layout_engine("none")
+            # The solver behind the layout orders by memory addresses, which changes last bits, and with them ids in SVG.
+            for axes in figure.axes:
+                axes.set_position(tuple(round(edge, 9) for edge in axes.get_position().bounds))
         # Not by Figure.savefig, which draws once more where there ever was a layout engine.
         figure.set(dpi=_DOTS if kind == "png" else 72, facecolor="none" if kind == "svg" else PAPER)
         canvas = _CANVASES[kind](figure)
