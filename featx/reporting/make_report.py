@@ -240,11 +240,12 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     made = tuple(table for several in filled.values() for table in several)
     pictures, small, missing = _pictures(summary, options.thumbnails)
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    summary = replace(summary, warnings=(*remaining_warnings(summary), *_other_manifest(summary), *missing))
+    # The summary stays the same object, by which tables, figures and checklists find what they have in common.
+    warnings = (*remaining_warnings(summary), *_other_manifest(summary), *missing)
     drawn = drawings(summary) if options.figures else {}
     views = {"embedding": map_views(summary, small)}
     names = tuple(figure.name for figures in drawn.values() for figure in figures)
-    facts = Facts(summary, made, names, said, bool(maps))
+    facts = Facts(summary, made, names, said, warnings, bool(maps))
     checklists = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
     title = options.title or _TITLE
     sections = [
@@ -273,7 +274,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         tell.advance()
         for one in checklists:
             write_text(aside / "checklists" / f"{one.name}.md", checklist_markdown(one, title))
-        page = render_page(summary, sections, said, title, pictures, options.refresh, maps)
+        page = render_page(summary, sections, said, title, pictures, options.refresh, maps, warnings)
         write_text(aside / "report.html", page)
         tell.advance()
     tell.finish()
@@ -286,7 +287,7 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         main=next(table for table in made if table.name == "auc"),
         contents=made,
         findings=said,
-        warnings=(*summary.warnings, *changed),
+        warnings=(*warnings, *changed),
         checklists=checklists,
         checks=checks,
     )

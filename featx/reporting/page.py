@@ -294,12 +294,14 @@ def render_page(
     pictures: Mapping[str, str] | None = None,
     refresh: float | None = None,
     saliency: Gallery | None = None,
+    warnings: tuple[str, ...] | None = None,
 ) -> str:
-    """Write the page: summary, warnings, the sections that have figures or tables, provenance."""
+    """Write the page: summary, warnings (by default those of the runs), sections with figures or tables, provenance."""
+    said = summary.warnings if warnings is None else warnings
     links, shots = _links(summary), _shots(summary, pictures or {}, saliency or {})
     every = (
         PageSection("summary", "Summary", findings=tuple(findings)),
-        PageSection("warnings", "Warnings", warnings=summary.warnings),
+        PageSection("warnings", "Warnings", warnings=said),
         *(replace(one, shots=shots if one.id == "mistakes" else ()) for one in sections),
         PageSection(
             "provenance",
@@ -312,7 +314,7 @@ def render_page(
         f"Made by featx {__version__} from finished runs. Tables and figures are also in tables/ (CSV, LaTeX, "
         "Markdown) and figures/ (PDF, PNG) beside this page."
     )
-    return render_sections(title, _facts(summary), every, footer, refresh=refresh, links=links)
+    return render_sections(title, _facts(summary, len(said)), every, footer, refresh=refresh, links=links)
 
 
 def render_sections(
@@ -354,14 +356,14 @@ def _asset(name: str) -> str:
     return resources.files("featx.reporting").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+def _facts(summary: Summary, warnings: int) -> tuple[tuple[str, str], ...]:
     names = dict.fromkeys(str(run.record.manifest.get("name") or "unnamed") for run in summary.runs)
     return (
         ("Arms", str(len(summary.arms))),
         ("Tasks", str(len({task for task, _ in summary.settings}))),
         ("Scored runs", str(len(summary.runs))),
         ("Data set" if len(names) == 1 else "Data sets", ", ".join(names)),
-        ("Warnings", str(len(summary.warnings))),
+        ("Warnings", str(warnings)),
     )
 
 

@@ -141,6 +141,9 @@ def class_columns(summary: Reported, setting: tuple[str, str]) -> tuple[tuple[st
 
 # Reading the lists of training sets takes most of the time, and several tables need them.
 _KNOWN: WeakKeyDictionary[Reported, dict[tuple[str, str], tuple[Flow, ...]]] = WeakKeyDictionary()
+_PARTS: WeakKeyDictionary[Reported, dict[tuple[str, str], dict[str, list[list[PartImage]]]]] = (
+    WeakKeyDictionary()
+)
 
 
 def flows(summary: Reported, setting: tuple[str, str]) -> tuple[Flow, ...]:
@@ -356,6 +359,13 @@ def parts_of(summary: Reported, setting: tuple[str, str]) -> dict[str, list[list
         ``"Training"`` and ``"Test"`` to a list of images for each fold, empty where they are not recorded; the name of each
         external test set to one list.
     """
+    known = _PARTS.setdefault(summary, {})
+    if setting not in known:
+        known[setting] = _parts_of(summary, setting)
+    return known[setting]
+
+
+def _parts_of(summary: Reported, setting: tuple[str, str]) -> dict[str, list[list[PartImage]]]:
     series = min((one for one in summary.series if one.setting == setting), key=_unlisted)
     rows = {"Training": [_trained_on(run) for run in series.runs]}
     if not _pooled(series):

@@ -81,7 +81,7 @@ def _drop(series: Series, found: Sequence[tuple[Run, CorruptedScores]]) -> Corru
         recorded = {row.id: row for row in run.predictions}
         after.append(replace(run, predictions=one.predictions))
         before.append(replace(run, predictions=tuple(recorded[row.id] for row in one.predictions)))
-    clean, corrupted = (replace(series, runs=tuple(runs)) for runs in (before, after))
+    clean, corrupted = (replace(series, runs=tuple(runs), models=series) for runs in (before, after))
     record = found[0][1].record
     # The tests of 5x2 alone are for two trainings; here each fold has one.
     pair = compare_pair(corrupted.scores, clean.scores, names=("corrupted", "clean"))

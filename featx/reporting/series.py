@@ -252,6 +252,8 @@ class Series:
         some test sets lack a class, so that they have no AUC.
     subsets : tuple of Run
         Runs of a learning curve: of the same folds, trained on parts of their training sets.
+    models : Series or None
+        The arm on its own test sets, if the predictions are of other images: its inner scores are read once.
     """
 
     arm: str
@@ -260,6 +262,7 @@ class Series:
     runs: tuple[Run, ...]
     pooled: bool = False
     subsets: tuple[Run, ...] = ()
+    models: Series | None = None
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -342,7 +345,10 @@ class Series:
     @cached_property
     def inner(self) -> tuple[tuple[Prediction, ...], ...]:
         """Inner scores of each run's training set; empty if a run has none."""
-        return tuple(inner_scores(run) for run in self.runs)
+        if self.models is None:
+            return tuple(inner_scores(run) for run in self.runs)
+        known = dict(zip((run.path for run in self.models.runs), self.models.inner, strict=True))
+        return tuple(known[run.path] for run in self.runs)
 
     @property
     def ratio(self) -> float | None:
@@ -398,7 +404,7 @@ def external_arms(series: Sequence[Series]) -> tuple[tuple[ExternalArm, ...], tu
                 warnings.append(f"{where}: scored by {len(pairs)} of {len(item.runs)} folds.")
             runs, record = tuple(run for run, _ in pairs), pairs[0][1]
             warnings += [f"{item.task}, external test set {name}: {text}." for text in record.warnings]
-            made.append(ExternalArm(name, item, replace(item, runs=runs, pooled=False), record))
+            made.append(ExternalArm(name, item, replace(item, runs=runs, pooled=False, models=item), record))
     return tuple(made), tuple(dict.fromkeys(warnings))
 
 

@@ -58,13 +58,15 @@ class Facts:
     Attributes
     ----------
     summary : Summary
-        Runs, comparisons and warnings.
+        Runs and comparisons.
     tables : tuple of Table
         Every table of the report.
     figures : tuple of str
         Names of its figures.
     findings : tuple of Statement
         Its summary in words.
+    warnings : tuple of str
+        Its warnings.
     maps : bool
         Whether it shows saliency maps.
     """
@@ -73,6 +75,7 @@ class Facts:
     tables: tuple[Table, ...]
     figures: tuple[str, ...]
     findings: tuple[Statement, ...]
+    warnings: tuple[str, ...] = ()
     maps: bool = False
 
     @property

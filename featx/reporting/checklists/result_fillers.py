@@ -23,7 +23,7 @@ _MEASURES = (
     ("sensitivity and specificity at thresholds fixed on the training set", ("thresholds",)),
     ("predictive values", ("predictive-values",)),
     ("calibration (Brier score, slope, intercept, O:E, curves)", ("calibration",)),
-    ("net benefit", ("decision-*", "net-benefit*")),
+    ("net benefit", ("net-benefit*",)),
     ("results in subgroups", ("strata",)),
     ("results by group", ("groups",)),
     ("external validation", ("external",)),
@@ -174,7 +174,7 @@ def robustness(facts: Facts) -> Answer | None:
 
 def warnings(facts: Facts) -> Answer | None:
     """State how many warnings the report has."""
-    found = facts.summary.warnings
+    found = facts.warnings
     if not found:
         return None
     first = " ".join(found[:_SHOWN])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from functools import lru_cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from featx.errors import ConfigError, listing
 from featx.reporting.report_settings import SEVERITIES
@@ -88,10 +88,14 @@ def known_codes(codes: Iterable[str]) -> None:
             )
 
 
-@lru_cache(maxsize=1)
+_CHECKED: WeakKeyDictionary[Summary, tuple[CheckResult, ...]] = WeakKeyDictionary()
+
+
 def check_summary(summary: Summary) -> tuple[CheckResult, ...]:
     """Do all method checks on the summary of a report, in the order of the codes."""
-    return tuple(_result(check, summary) for check in METHOD_CHECKS)
+    if summary not in _CHECKED:
+        _CHECKED[summary] = tuple(_result(check, summary) for check in METHOD_CHECKS)
+    return _CHECKED[summary]
 
 
 def _result(check: MethodCheck, summary: Summary) -> CheckResult:

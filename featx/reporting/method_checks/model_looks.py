@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from featx.reporting.arm_facts import searches_of, width_of
-from featx.reporting.series import Series, train_groups, train_size
-from featx.reporting.summary import Measure, Summary, main_class, measure
+from featx.reporting.series import train_groups, train_size
+from featx.reporting.summary import Summary, main_class
 from featx.runs import RunRecord
-from featx.stats import Estimate, FoldScores, FoldSummary, fit_recalibration, summarise_models
+from featx.stats import Estimate, FoldScores, FoldSummary, fit_recalibration
 
 from .outcomes import Look, named, outside
 
@@ -124,13 +124,13 @@ def _fewest(folds: Sequence[FoldScores], classes: int) -> int:
 def missing_intervals(summary: Summary) -> Iterator[Look]:
     """Look for AUCs without a confidence interval."""
     found = [(named(item.series), item.spread) for item in summary.overall]
-    found += [(outside(arm), summarise_models(_main(arm.tested).scores)) for arm in summary.external]
+    found += [
+        (outside(arm), tested.over_models)
+        for arm, _, tested in summary.external_measures
+        if tested.scored == main_class(arm.internal)
+    ]
     for where, total in found:
         yield Look(bool(np.isfinite(total.low)), where, _reason(total))
-
-
-def _main(series: Series) -> Measure:
-    return measure(series, main_class(series))
 
 
 def _reason(total: FoldSummary) -> str:

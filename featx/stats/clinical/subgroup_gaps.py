@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -226,8 +227,12 @@ class _Table:
         places = {name: place for place, name in enumerate(names)}
         return cls(names, np.array([places[name] for name in given.tolist()], np.int64), labels, rows, codes)
 
-    def size(self, place: int) -> Subgroup:
-        """Count a level, without an estimate."""
+    @cached_property
+    def sizes(self) -> tuple[Subgroup, ...]:
+        """Counts of each level, without an estimate."""
+        return tuple(map(self._size, range(len(self.names))))
+
+    def _size(self, place: int) -> Subgroup:
         inside = self.levels == place
         sick = inside & self.labels
         images, positives, groups, with_positive, with_negative = (
@@ -246,7 +251,7 @@ class _Table:
 
 def _reference(table: _Table) -> int:
     """Find the level with the most groups of its smaller class."""
-    sizes = [table.size(place).fewest for place in range(len(table.names))]
+    sizes = [one.fewest for one in table.sizes]
     return sizes.index(max(sizes)) if sizes else -1
 
 
@@ -261,7 +266,7 @@ class _Area:
 
 def _level_auc(table: _Table, place: int, values: FloatArray, parts: IntArray) -> _Area:
     """Estimate the AUC of a level: the mean over the folds that have both classes."""
-    size, inside = table.size(place), table.levels == place
+    size, inside = table.sizes[place], table.levels == place
     folds = []
     for part in np.unique(parts[inside]):
         rows = np.flatnonzero(inside & (parts == part))
@@ -334,7 +339,7 @@ def _untested(here: Subgroup, there: Subgroup, difference: Estimate) -> Subgroup
 def _level_rate(table: _Table, place: int, right: BoolArray, positive: bool) -> tuple[Subgroup, float]:
     """Estimate a rate of a level, and its effective number of rows."""
     rows = (table.levels == place) & (table.labels == positive)
-    size = replace(table.size(place), fewest=len(np.unique(table.groups[rows])))
+    size = replace(table.sizes[place], fewest=len(np.unique(table.groups[rows])))
     what = "the positive class" if positive else "the negative class"
     notes = (_few(size.fewest, what),) if size.fewest < FEWEST else ()
     share, count = effective_rows(right[rows], table.images[rows], table.groups[rows])
