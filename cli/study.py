@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["study", "tell"]
 
+_PAIRS = {"--manifest": "lesions=lesions.csv", "--weights": "resnet50=resnet50.h5"}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _manifests(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, Path]:
+def _paths(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """Read NAME=PATH pairs."""
     found = {}
     for value in values:
         name, sign, path = value.partition("=")
         if not (name and sign and path):
             raise ConfigError(
-                f"--manifest {value}: give NAME=PATH, where NAME is a source or target of the study"
+                f"{parameter.opts[0]} {value}: give {parameter.metavar}, as in {_PAIRS[parameter.opts[0]]}"
             )
         found[name] = Path(path)
     return found
@@ -47,8 +46,15 @@ def _study(command: _Command) -> _Command:
             "manifests",
             multiple=True,
             metavar="NAME=PATH",
-            callback=_manifests,
+            callback=_paths,
             help="Manifest of the images, of the source or target NAME; replaces that of the study file; may be repeated.",
+        ),
+        click.option(
+            "--weights",
+            multiple=True,
+            metavar="BACKBONE=PATH",
+            callback=_paths,
+            help="Weights file to take for a network's ImageNet weights; may be repeated.",
         ),
         click.option(
             "--output",

@@ -1,6 +1,6 @@
 from .execute import StudyOutcome
-from .schema import read_study, shipped_studies
 from .studies import report, report_study, run_demo, run_study, study_overview, watched
+from .study_files import read_study, shipped_studies
 
 __all__ = [
     "StudyOutcome",

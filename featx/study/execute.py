@@ -11,7 +11,7 @@ from featx.jobs import Place, Scheduler, State, StudyJob, locked, read_state
 from featx.progress import Progress, Silent
 
 from .plan import Plan
-from .schema import KEPT
+from .study_files import KEPT
 
 __all__ = ["StudyOutcome", "Written", "execute", "settled"]
 _LEAVING_RUNS = frozenset({"source", "finetune", "svm"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,15 +14,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from featx.data import leaves
-from featx.documents import parse_json, parse_toml, parse_yaml, read_text
-from featx.errors import ConfigError, FeatxError, listing
+from featx.errors import FeatxError
 from featx.features import ExtractSettings
 from featx.options import DeviceOptions, options_of
 from featx.svm import SubsetOptions, SvmSettings, TrainSvmSettings
@@ -33,7 +30,6 @@ _T = TypeVar("_T")
 __all__ = [
     "DEVICE_KEYS",
     "EXTRACT_KEYS",
-    "KEPT",
     "SUBSET_KEYS",
     "SVM_KEYS",
     "Arm",
@@ -42,9 +38,7 @@ __all__ = [
     "Study",
     "SyntheticImages",
     "TargetData",
-    "is_study",
-    "read_study",
-    "shipped_studies",
+    "nearest",
 ]
 _WEIGHTS_ENDINGS = (".h5", ".keras", ".mat", ".safetensors", ".pth", ".pt")
 
@@ -92,7 +86,8 @@ def _checked(check: Callable[[], _T]) -> _T:
         raise ValueError(str(error)) from error
 
 
-def _nearest(key: str, known: Sequence[str]) -> str:
+def nearest(key: str, known: Sequence[str]) -> str:
+    """Say which known key is meant, or which keys are known."""
     near = difflib.get_close_matches(key, known, 1)
     return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
 
@@ -250,7 +245,7 @@ def _given(table: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
     values = {key.replace("-", "_"): value for key, value in table.items() if value is not None}
     for key in values:
         if key not in known:
-            raise ValueError(f"unknown key `{key}`{_nearest(key, known)}")
+            raise ValueError(f"unknown key `{key}`{nearest(key, known)}")
     return values
 
 
@@ -427,166 +422,3 @@ def _having(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     has = f"t has {', '.join(known) or 'none'}"
     return f"did you mean {near[0]!r}? I{has}" if near else f"i{has}"
-
-
-KEPT = "study.json"
-"""The study as it was begun, in its folder of results."""
-
-_ENDINGS = frozenset({".toml", ".yml", ".yaml"})
-_PARSERS: dict[str, Callable[[str], Any]] = {".yml": parse_yaml, ".yaml": parse_yaml, ".json": parse_json}
-_TABLES: dict[str, type[BaseModel]] = {
-    "sources": SourceData,
-    "targets": TargetData,
-    "arms": Arm,
-}
-
-
-def shipped_studies() -> tuple[str, ...]:
-    """Name the studies that come with featx.
-
-    Returns
-    -------
-    tuple of str
-        Names that `read_study` takes, sorted.
-
-    Examples
-    --------
-    >>> "menegola2017" in shipped_studies()
-    True
-    """
-    names = (item.name for item in (resources.files("featx.study") / "files").iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
-
-
-def is_study(spec: Path | str) -> bool:
-    """Tell whether something names a study rather than a folder of runs.
-
-    Returns
-    -------
-    bool
-        True for a name with a study file's ending, for a shipped study's name, and for a folder where a study was
-        begun.
-
-    Examples
-    --------
-    >>> is_study("mine.toml"), is_study("menegola2017"), is_study("reports/runs")
-    (True, True, False)
-    """
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        return (path / KEPT).is_file()
-    return path.suffix in _ENDINGS or str(spec) in shipped_studies()
-
-
-def read_study(
-    spec: Study | Path | str,
-    manifests: Mapping[str, Path | str] | None = None,
-    *,
-    allow_outside: bool = False,
-) -> Study:
-    """Read and check a study file.
-
-    Parameters
-    ----------
-    spec : Study, Path or str
-        A file (TOML, or YAML by its ending), the name of a shipped study, or the folder of a study that was begun.
-    manifests : mapping of str to Path or str, optional
-        Name of a source or target to the manifest to take instead of the file's.
-    allow_outside : bool
-        Whether paths in a file may lead out of its folder, as they are written.
-
-    Returns
-    -------
-    Study
-        With absolute paths.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such file, or a key or value is bad; the message names the key.
-
-    Examples
-    --------
-    >>> read_study("menegola2017").arms["D"].weights
-    'imagenet'
-    """
-    if isinstance(spec, Study):
-        return _with_manifests(spec, manifests or {}, spec.name)
-    text, base, called = _find(str(spec))
-    try:
-        # What stands in the folder of a study that was begun was checked then, and has been made absolute.
-        free = allow_outside or Path(called).name == KEPT or called in shipped_studies()
-        context = {"base": base, "within": None if free else base}
-        study = Study.model_validate(_parse(text, called), context=context)
-    except ValidationError as error:
-        raise ConfigError(f"study {called}: {'; '.join(map(_finding, error.errors()))}") from error
-    return _with_manifests(study, manifests or {}, called)
-
-
-def _find(spec: str) -> tuple[str, Path, str]:
-    """Return a study's text, the folder that its paths are relative to, and what to call it."""
-    if spec in shipped_studies():
-        file = resources.files("featx.study") / "files" / f"{spec}.toml"
-        return file.read_text(encoding="utf-8"), Path.cwd(), spec
-    path = Path(spec).expanduser()
-    path = path / KEPT if path.is_dir() else path
-    try:
-        return read_text(path), path.resolve().parent, str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        known = ", ".join(shipped_studies())
-        raise ConfigError(
-            f"study {spec}: cannot be read ({reason}); give a study file or one of {known}"
-        ) from error
-
-
-def _parse(text: str, called: str) -> Any:
-    parse: Callable[[str], Any] = _PARSERS.get(Path(called).suffix, parse_toml)
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ConfigError(f"study {called}: cannot be read ({' '.join(str(error).split())})") from error
-
-
-def _finding(item: Any) -> str:
-    """Say a finding: the bad key, what is wrong, what was got, and the closest good key."""
-    place = ".".join(str(part) for part in item["loc"] if part != "[key]")
-    text = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        text = f"unknown key{_closest(item['loc'])}"
-    elif item["type"] == "missing":
-        text = "is missing"
-    elif not isinstance(item["input"], Mapping):
-        text += f", got {item['input']!r}"
-    return f"`{place}`: {text}" if place else text
-
-
-def _closest(place: tuple[int | str, ...]) -> str:
-    table = (
-        SyntheticImages
-        if "drawn" in place
-        else _TABLES.get(str(place[0]), Study)
-        if len(place) > 1
-        else Study
-    )
-    return _nearest(str(place[-1]), list(table.model_fields))
-
-
-def _with_manifests(study: Study, manifests: Mapping[str, Path | str], called: str) -> Study:
-    unknown = [name for name in manifests if name not in study.sources and name not in study.targets]
-    if unknown:
-        known = ", ".join([*study.sources, *study.targets])
-        raise ConfigError(f"study {called}: no source or target {listing(unknown)}; known: {known}")
-
-    def replaced(name: str, item: DataSet) -> DataSet:
-        if name not in manifests:
-            return item
-        path = str(Path(manifests[name]).expanduser().resolve())
-        return item.model_copy(update={"manifest": path, "root": None, "drawn": None})
-
-    return study.model_copy(
-        update={
-            "sources": {name: replaced(name, item) for name, item in study.sources.items()},
-            "targets": {name: replaced(name, item) for name, item in study.targets.items()},
-        }
-    )

@@ -24,8 +24,9 @@ from featx.reporting import ReportSettings
 
 from .execute import StudyOutcome, execute, settled
 from .plan import Plan, check_ready, make_plan
-from .schema import KEPT, DataSet, Study, is_study, read_study
+from .schema import DataSet, Study
 from .status import Overview, overview
+from .study_files import KEPT, is_study, read_study
 
 if TYPE_CHECKING:
     from featx.reporting import Report
@@ -49,13 +50,14 @@ def plan_study(
     output: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    weights: Mapping[str, Path | str] | None = None,
     strict_labels: bool = False,
     allow_outside: bool = False,
     progress: Progress | None = None,
     place: Place | None = None,
 ) -> Plan:
     """Read a study and plan its jobs; many images are hashed at `place`."""
-    study = read_study(spec, manifests, allow_outside=allow_outside)
+    study = read_study(spec, manifests, weights=weights, allow_outside=allow_outside)
     folder = study_folder(spec, study) if output is None else Path(output)
     known = None
     if place is not None and not place.whole:
@@ -103,6 +105,7 @@ def run_study(
     output: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    weights: Mapping[str, Path | str] | None = None,
     jobs: int = 1,
     cluster: str | None = None,
     executor: Executor | None = None,
@@ -117,7 +120,7 @@ def run_study(
 
     Parameters
     ----------
-    spec, output, cache, manifests, strict_labels, allow_outside, progress
+    spec, output, cache, manifests, weights, strict_labels, allow_outside, progress
         As in `plan_study`.
     jobs : int
         Number of worker processes on this machine; they share its cores and GPUs.
@@ -173,6 +176,7 @@ def run_study(
             output=output,
             cache=cache,
             manifests=manifests,
+            weights=weights,
             strict_labels=strict_labels,
             allow_outside=allow_outside,
             progress=progress,
@@ -188,6 +192,7 @@ def study_overview(
     output: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    weights: Mapping[str, Path | str] | None = None,
     strict_labels: bool = False,
     allow_outside: bool = False,
     ready: bool = False,
@@ -197,7 +202,7 @@ def study_overview(
 
     Parameters
     ----------
-    spec, output, cache, manifests, strict_labels, allow_outside, progress
+    spec, output, cache, manifests, weights, strict_labels, allow_outside, progress
         As in `plan_study`.
     ready : bool
         Whether to check weights, engine and layers of the unfinished jobs too. Nothing is downloaded.
@@ -217,6 +222,7 @@ def study_overview(
         output=output,
         cache=cache,
         manifests=manifests,
+        weights=weights,
         strict_labels=strict_labels,
         allow_outside=allow_outside,
         progress=progress,
@@ -232,6 +238,7 @@ def report_study(
     folder: Path | str | None = None,
     cache: Path | str = "cache",
     manifests: Mapping[str, Path | str] | None = None,
+    weights: Mapping[str, Path | str] | None = None,
     output: Path | str | None = None,
     thumbnails: bool = False,
     allow_outside: bool = False,
@@ -246,7 +253,7 @@ def report_study(
         A study file, the name of a shipped study, or a study's folder.
     folder : Path or str, optional
         The study's folder, as ``output`` of `plan_study`.
-    cache, manifests, allow_outside, progress
+    cache, manifests, weights, allow_outside, progress
         As in `plan_study`.
     output : Path or str, optional
         Where the reports go, with a folder for each target if there are several; ``report/TARGET`` in the study's
@@ -271,7 +278,13 @@ def report_study(
     from featx.reporting import report_runs
 
     plan = plan_study(
-        spec, output=folder, cache=cache, manifests=manifests, allow_outside=allow_outside, progress=progress
+        spec,
+        output=folder,
+        cache=cache,
+        manifests=manifests,
+        weights=weights,
+        allow_outside=allow_outside,
+        progress=progress,
     )
     states = {job.digest: read_state(job, plan.output) for job in plan.jobs if job.kind != "report"}
     jobs = settled(plan, states)

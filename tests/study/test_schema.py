@@ -9,20 +9,10 @@ from pathlib import Path
 import pytest
 
 from featx.errors import ConfigError
-from featx.study.schema import EXTRACT_KEYS, Study, read_study, shipped_studies
+from featx.study.schema import EXTRACT_KEYS, Study
+from featx.study.study_files import read_study
 
 ARM = '[arms.frozen]\nweights = "imagenet"\n'
-
-
-def test_the_shipped_studies() -> None:
-    assert shipped_studies() == ("demo", "depth", "isic2016", "menegola2017", "real-mini")
-
-
-@pytest.mark.parametrize("name", shipped_studies())
-def test_every_shipped_study_loads(name: str) -> None:
-    study = read_study(name)
-    assert study.name == name
-    assert study.title
 
 
 @pytest.mark.parametrize("name", ["menegola2017", "isic2016"])
@@ -42,6 +32,18 @@ def test_the_papers_arms(name: str) -> None:
     assert study.finetune["recipe"] == "paper"
     assert study.sources["retinopathy"].training["recipe"] == "paper"
     assert study.sources["retinopathy"].preparation == "retina"
+
+
+def test_the_released_atlas_has_the_papers_arms_tasks_and_folds() -> None:
+    study, paper = read_study("menegola2017-released"), read_study("menegola2017")
+    for name, arm in paper.arms.items():
+        mine = study.arms[name]
+        assert (mine.weights, mine.sources, mine.finetune) == (arm.weights, arm.sources, arm.finetune)
+    tasks = tuple(task for target in study.targets.values() for task in target.tasks)
+    assert tasks == paper.targets["atlas"].tasks
+    assert [Path(target.protocol).name for target in study.targets.values()] == [
+        f"protocol{number}.json" for number in (1, 2, 3)
+    ]
 
 
 def test_menegola_covers_the_three_protocols_of_the_atlas() -> None:
@@ -118,15 +120,6 @@ def test_yaml_says_the_same(tmp_path: Path, write_study: Callable[..., Path]) ->
         "arms: {frozen: {weights: imagenet}}\n"
     )
     assert read_study(path) == read_study(write_study(ARM))
-
-
-def test_manifests_can_be_replaced(tmp_path: Path) -> None:
-    study = read_study("demo", {"dermoscopy": tmp_path / "mine.csv"})
-    assert study.targets["dermoscopy"].manifest == str(tmp_path / "mine.csv")
-    assert study.targets["dermoscopy"].drawn is None
-    assert study.sources["retina"].drawn is not None
-    with pytest.raises(ConfigError, match="no source or target skin; known: retina, dermoscopy"):
-        read_study("demo", {"skin": tmp_path / "mine.csv"})
 
 
 def test_a_study_reads_back_from_its_own_record() -> None:

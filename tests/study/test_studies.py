@@ -18,8 +18,9 @@ from featx.jobs.job_state import StudyJob, write_done
 from featx.runs import Prediction, RunRecord, find_runs, read_run, run_folder, write_run
 from featx.study import studies
 from featx.study.plan import Plan
-from featx.study.schema import KEPT, Study, read_study
+from featx.study.schema import Study
 from featx.study.studies import demo_study, plan_study, report, report_study, run_study, watched
+from featx.study.study_files import KEPT, read_study
 from featx_cli.main import run
 
 ARMS = '[arms.frozen]\nweights = "random"\n[arms.tuned]\ntitle = "with the target"\nweights = "random"\nfinetune = true\n'
