@@ -394,12 +394,14 @@ class Study(_Table):
         return [(one, backbones[0] if len(backbones) == 1 else backbone) for one, backbones in found]
 
     def shared_backbones(self, first: str, second: str) -> list[tuple[str, str]]:
-        """Pair the backbones by which two arms are compared; an arm without a network is compared with each."""
+        """Pair the backbones by which two arms are compared: the same ones, or the only one of each.
+
+        An arm without a network is compared with each.
+        """
+        ours, theirs = self.backbones_of(first), self.backbones_of(second)
+        single = len(ours) == len(theirs) == 1
         return [
-            (one, other)
-            for one in self.backbones_of(first)
-            for other in self.backbones_of(second)
-            if one == other or not one or not other
+            (one, other) for one in ours for other in theirs if single or one == other or not one or not other
         ]
 
     def title_of(self, arm: str, backbone: str) -> str:

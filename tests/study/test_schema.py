@@ -13,6 +13,7 @@ from featx.study.schema import EXTRACT_KEYS, Study
 from featx.study.study_files import read_study
 
 ARM = '[arms.frozen]\nweights = "imagenet"\n'
+DEEP = '[arms.deep]\nbackbones = "resnet50"\n[arms.both]\nfuse = ["frozen", "deep"]\n'
 
 
 @pytest.mark.parametrize("name", ["menegola2017", "isic2016"])
@@ -216,12 +217,28 @@ def test_planned_comparisons_are_of_two_arms_of_the_study(
 ) -> None:
     path = write_study(ARM + '[arms.other]\nbackbones = "tiny"\n[arms.deep]\nbackbones = "resnet50"\n')
     text = path.read_text().replace(
-        'backbones = ["tiny"]', f'backbones = ["tiny", "resnet50"]\nplanned = {planned}'
+        'backbones = ["tiny"]', f'backbones = ["tiny", "vgg16", "resnet50"]\nplanned = {planned}'
     )
-    path.write_text(text.replace('weights = "imagenet"\n', 'weights = "imagenet"\nbackbones = "tiny"\n'))
+    path.write_text(
+        text.replace('weights = "imagenet"\n', 'weights = "imagenet"\nbackbones = ["tiny", "vgg16"]\n')
+    )
     with pytest.raises(ConfigError, match=message) as caught:
         read_study(path)
     assert "\n" not in str(caught.value)
+
+
+def test_arms_with_one_backbone_each_are_compared_whichever_they_are(
+    write_study: Callable[..., Path],
+) -> None:
+    path = write_study(ARM.replace("[arms.frozen]\n", '[arms.frozen]\nbackbones = "tiny"\n') + DEEP)
+    text = path.read_text().replace(
+        'backbones = ["tiny"]',
+        'backbones = ["tiny", "resnet50"]\nplanned = [["deep", "frozen"], ["both", "deep"]]',
+    )
+    path.write_text(text)
+    study = read_study(path)
+    assert study.shared_backbones("deep", "frozen") == [("resnet50", "tiny")]
+    assert study.shared_backbones("both", "deep") == [("", "resnet50")]
 
 
 def test_an_unknown_backbone_is_named_with_those_like_it(write_study: Callable[..., Path]) -> None:
