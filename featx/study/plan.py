@@ -112,6 +112,7 @@ class _Step:
     protocol: str
     training: Mapping[str, Any]
     backbone: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ class _Planner:
             "none",
             source.training,
             backbone,
+            self.study.seed,
         )
         (job,), folder = self._train("source", f"{backbone} {step.label}", step, weights)
         return Start(folder, job.digest, step.label, needs=(job.digest,))
@@ -184,7 +186,8 @@ class _Planner:
         """Plan the fine-tuning on a target's task, one job for each fold."""
         target = self.study.targets[name]
         training = {**self.study.common_training, **arm.training}
-        step = _Step(f"{weights.label}, {name}", name, task, target.protocol, training, backbone)
+        seed = self.study.seed if arm.seed is None else arm.seed
+        step = _Step(f"{weights.label}, {name}", name, task, target.protocol, training, backbone, seed)
         jobs, folder = self._train("finetune", f"{backbone} {step.label} {task_name(task)}", step, weights)
         needs = tuple(job.digest for job in jobs)
         return Start(folder, digest(sorted(needs)), step.label, needs=needs)
@@ -204,7 +207,7 @@ class _Planner:
             "folds": folds.digest,
             "recipe": canonical(resolved),
             "pixels": [DECODE_VERSION, preparation_key(resolved.preparation)],
-            "seed": self.study.seed,
+            "seed": step.seed,
         }
         folder = self.output / "weights" / f"{slug(name)}-{short(digest(identity))}"
         arguments = {
@@ -216,7 +219,7 @@ class _Planner:
             "recipe": recipe,
             "arm": slug(step.label),
             "output": str(folder),
-            "seed": self.study.seed,
+            "seed": step.seed,
             **fields,
             **self.study.training_devices,
         }

@@ -188,6 +188,7 @@ class Arm(_Table):
     sources: Names = ()
     finetune: bool = False
     training: Training = Field(default_factory=dict)
+    seed: int | None = Field(default=None, ge=0)
     backbones: Names = ()
     features: Annotated[tuple[FilePath, ...], BeforeValidator(_several)] = ()
     fuse: Names = ()
@@ -314,8 +315,11 @@ class Study(_Table):
             found += _unknown(f"arms.{name}.sources", arm.sources, self.sources)
             found += _unknown(f"arms.{name}.backbones", arm.backbones, self.backbones)
             fused += _unknown(f"arms.{name}.fuse", arm.fuse, self.arms) or self._odd_members(name)
-            if arm.training and not arm.finetune:
-                found.append(f"`arms.{name}.training` has no effect without `finetune = true`")
+            odd = [
+                key for key, given in (("training", arm.training), ("seed", arm.seed is not None)) if given
+            ]
+            if odd and not arm.finetune:
+                found.append(f"`arms.{name}.{odd[0]}` has no effect without `finetune = true`")
         for name, target in self.targets.items():
             found += _unknown(f"targets.{name}.test", target.test, self.targets)
             if name in target.test:

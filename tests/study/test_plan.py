@@ -101,6 +101,16 @@ def test_fine_tuned_folds_share_a_folder_that_the_extraction_reads(
     assert extraction.arguments["image_size"] is extraction.arguments["precision"] is None
 
 
+def test_arms_of_other_seeds_are_other_trainings(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    arm = '[arms.{}]\nweights = "random"\nfinetune = true\n{}'
+    text = "".join(
+        arm.format(name, line) for name, line in (("a", ""), ("b", "seed = 0\n"), ("c", "seed = 1\n"))
+    )
+    jobs = [job for job in plan(write_study(text), tmp_path).jobs if job.kind == "finetune"]
+    assert [job.arguments["seed"] for job in jobs] == [0, 0, 1, 1]
+    assert {job.arguments["weights"] for job in jobs} == {"random:0"}
+
+
 def test_random_weights_follow_the_seed(tmp_path: Path, write_study: Callable[..., Path]) -> None:
     path = write_study(FROZEN)
     path.write_text("seed = 7\n" + path.read_text())

@@ -142,6 +142,7 @@ def test_a_study_reads_back_from_its_own_record() -> None:
             r"`arms.frozen.sources` names 'eyes', which the study does not have",
         ),
         ("[arms.frozen]\ntraining = { epochs = 3 }", r"`arms.frozen.training` has no effect without"),
+        ("[arms.frozen]\nseed = 3", r"`arms.frozen.seed` has no effect without"),
         (ARM + '[sources.skin]\nmanifest = "x.csv"', r"`sources` and `targets` both have 'skin'"),
         (ARM + "[sources.eyes]", r"`sources.eyes`: give either `manifest` or `drawn`"),
         (ARM + '[sources.eyes]\ndrawn = { kind = "feet" }', r"`sources.eyes.drawn.kind`: .*got 'feet'"),

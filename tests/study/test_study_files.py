@@ -10,12 +10,14 @@ from featx.study.study_files import read_study, shipped_studies
 
 def test_the_shipped_studies() -> None:
     assert shipped_studies() == (
+        "benchmark-2017",
         "demo",
         "depth",
         "isic2016",
         "menegola2017",
         "menegola2017-released",
         "real-mini",
+        "recipe-2017",
     )
 
 
