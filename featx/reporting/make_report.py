@@ -308,13 +308,13 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     return report
 
 
-def _write_tables(made: Sequence[Table], folder: Path, tell: Progress) -> list[Path]:
+def _write_tables(made: Sequence[Table], folder: Path, tell: Progress) -> tuple[Path, ...]:
     tell.start("report: table files", len(made), "tables")
     written: list[Path] = []
     for table in made:
         written += write_tables((table,), folder)
         tell.advance()
-    return written
+    return tuple(written)
 
 
 def _written_figures(

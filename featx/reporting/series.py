@@ -26,8 +26,6 @@ from featx.stats import (
     size_ratio,
 )
 
-IntArray = NDArray[np.int64]
-
 __all__ = [
     "ExternalArm",
     "Series",
@@ -45,6 +43,8 @@ __all__ = [
     "train_groups",
     "train_size",
 ]
+
+_Ints = NDArray[np.int64]
 
 
 def train_size(record: RunRecord) -> int | None:
@@ -355,7 +355,7 @@ class Series:
         return tuple(known[run.path] for run in self.runs)
 
     @cached_property
-    def row_codes(self) -> tuple[IntArray, IntArray, IntArray]:
+    def row_codes(self) -> tuple[_Ints, _Ints, _Ints]:
         """Numbers of fold, image and group of each prediction, over all runs in their order."""
         rows = [row for run in self.runs for row in run.predictions]
         folds = np.repeat(np.arange(len(self.runs)), [len(run.predictions) for run in self.runs])

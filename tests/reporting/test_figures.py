@@ -232,12 +232,15 @@ def test_titles_legends_and_panels_lie_apart(
 ) -> None:
     for item in drawn(arms(count, classes, folds)):
         for narrow, figure in ((False, item.figure), (True, item.narrow)):
+            assert figure is not None
             svg(item, narrow=narrow)  # lays out; panels without room are a warning, which is an error here
             assert misplaced(figure) == [], (item.name, narrow)
 
 
 def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary]) -> None:
     for item in drawn(arms(2, 2, 1)):
+        assert item.narrow is not None
+        assert item.figure is not None
         assert item.narrow.get_figwidth() <= NARROW < item.figure.get_figwidth() <= WIDE, item.name
         assert 'class="narrow"' in svg(item, narrow=True)
 
