@@ -358,9 +358,9 @@ class Series:
     def row_codes(self) -> tuple[_Ints, _Ints, _Ints]:
         """Numbers of fold, image and group of each prediction, over all runs in their order."""
         rows = [row for run in self.runs for row in run.predictions]
-        folds = np.repeat(np.arange(len(self.runs)), [len(run.predictions) for run in self.runs])
+        folds = [fold for fold, run in enumerate(self.runs) for _ in run.predictions]
         images, groups = ([row.id for row in rows], [row.group for row in rows])
-        return folds, group_codes(images, len(rows)), group_codes(groups, len(rows))
+        return np.array(folds, np.int64), group_codes(images, len(rows)), group_codes(groups, len(rows))
 
     @cached_property
     def ratio(self) -> float | None:
@@ -445,7 +445,7 @@ def collect(
         If a folder has no run, two runs have the same arm, task and fold, or runs of an arm differ in classes, folds or
         manifest.
     """
-    runs = _read(list(find_runs([Path(path).resolve() for path in paths])), progress or Silent())
+    runs = _read(find_runs([Path(path).resolve() for path in paths]), progress or Silent())
     scored = one_name_a_task([run for run in runs if run.predictions])
     if not scored and all(run.record.protocol == FINAL for run in runs):
         raise RunError(
