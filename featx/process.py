@@ -1,12 +1,13 @@
-"""Signals that ask the process to stop, its priority, and what TensorFlow may write to its stderr.
+"""Signals that ask the process to stop, its priority, copies of it, and what TensorFlow may write to its stderr.
 
-macOS has no ``/proc``; Windows also has only two of the signals, and no sessions. The library psutil, which featx
+macOS has no ``/proc`` and no safe copies; Windows also has only two of the signals, and no sessions. The library psutil, which featx
 depends on except on Linux, tells there of processes what ``/proc`` tells here.
 """
 
 from __future__ import annotations
 
 import _thread
+import gc
 import importlib
 import importlib.util
 import os
@@ -16,19 +17,25 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 __all__ = [
     "Interrupted",
     "began",
     "end_session",
     "find_psutil",
+    "in_copies",
     "interrupt_main",
     "interruptible",
     "lower_priority",
@@ -37,6 +44,11 @@ __all__ = [
     "stop_signals",
 ]
 
+
+_Made = TypeVar("_Made")
+
+# Numbers that a pipe holds.
+_MOST = 16_000
 
 # `timeout` and batch systems signal a process and its group: two signals within this time are one.
 _SAME_SECONDS = 0.2
@@ -171,6 +183,108 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     """
     known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
     return tuple(number for number in known if number is not None)
+
+
+@contextmanager
+def in_copies(make: Callable[[int], _Made], count: int, copies: int) -> Iterator[Iterator[_Made]]:
+    """Make several things in copies of this process, which begin at once, while this process does something else.
+
+    A copy has all that this process holds, so that nothing has to be sent to it. Only Linux copies processes safely:
+    elsewhere, and with a single copy, each thing is made here when it is asked for.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the n-th thing, from 0, which is sent back by pickle. It must not use threads of this process.
+    count : int
+        Number of things.
+    copies : int
+        Number of processes.
+
+    Yields
+    ------
+    iterator
+        The things in order. What a copy has failed to make, or was killed at, is made here, where an error has its traceback.
+
+    Examples
+    --------
+    >>> with in_copies(lambda number: number**2, 4, copies=2) as made:
+    ...     print(list(made))
+    [0, 1, 4, 9]
+    """
+    import multiprocessing
+
+    alone = sys.platform != "linux" or multiprocessing.current_process().daemon
+    if min(copies, count) < 2 or count > _MOST or alone:
+        yield map(make, range(count))
+        return
+    context = multiprocessing.get_context("fork")
+    turns, writer = os.pipe()  # each copy takes the next number, with no lock that a killed one would keep
+    os.write(writer, b"".join(number.to_bytes(4) for number in range(count)))
+    os.close(writer)
+    pipes: list[Connection] = []
+    working = []
+    found: SimpleQueue[tuple[int, _Made] | None] = SimpleQueue()
+    try:
+        for _ in range(min(copies, count)):
+            near, far = context.Pipe(duplex=False)
+            pipes.append(near)
+            one = context.Process(target=_copy, args=(make, turns, far, tuple(pipes)), daemon=True)
+            with warnings.catch_warnings():  # of threads, which a copy lacks: it does not need them
+                warnings.simplefilter("ignore", DeprecationWarning)
+                one.start()
+            working.append(one)
+            far.close()
+        threading.Thread(target=_gather, args=(pipes, found), daemon=True).start()
+        yield _in_order(make, count, found)
+    finally:
+        for one in working:
+            one.terminate()
+            one.join()
+        os.close(turns)
+
+
+def _copy(make: Callable[[int], object], turns: int, pipe: Connection, others: Sequence[Connection]) -> None:
+    """Make one thing after another, in a copy of the process."""
+    gc.freeze()  # what was copied stays: it need not be searched, nor its memory be written to
+    for one in stop_signals():
+        # An interruption reaches the first process, which ends its copies.
+        signal.signal(one, signal.SIG_IGN if one == signal.SIGINT else signal.SIG_DFL)
+    for other in others:
+        other.close()
+    while number := os.read(turns, 4):
+        place = int.from_bytes(number)
+        with suppress(Exception):  # the first process does it again, and raises
+            pipe.send((place, make(place)))
+
+
+def _gather(pipes: Sequence[Connection], found: SimpleQueue[Any]) -> None:
+    """Pass on what copies send; None when all have ended."""
+    from multiprocessing.connection import wait
+
+    open_pipes: list[Any] = list(pipes)
+    while open_pipes:
+        for pipe in wait(open_pipes):
+            try:
+                found.put(pipe.recv())
+            except (EOFError, OSError):
+                open_pipes.remove(pipe)
+                pipe.close()
+    found.put(None)
+
+
+def _in_order(
+    make: Callable[[int], _Made], count: int, found: SimpleQueue[tuple[int, _Made] | None]
+) -> Iterator[_Made]:
+    early: dict[int, _Made] = {}
+    working = True
+    for place in range(count):
+        while place not in early and working:
+            item = found.get()
+            working = item is not None
+            if item is not None:
+                early[item[0]] = item[1]
+        yield early.pop(place) if place in early else make(place)
 
 
 def interrupt_main() -> None:

@@ -25,10 +25,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from featx.cells import csv_text, unguarded
@@ -406,15 +407,16 @@ def predictions_text(record: RunRecord, predictions: Sequence[Prediction]) -> st
 def read_run(folder: Path | str) -> Run:
     """Read a finished run."""
     path = Path(folder)
-    for name in _read_json(path / COMPLETE, path).get("files", {}):
+    mark = _read_json(path / COMPLETE, path)
+    files = mark.get("files", {})
+    for name in files:
         if not (path / name).is_file():
             raise RunError(f"{path}: {name} is missing from this run; train it again with --overwrite")
-    for name in ("run.json", "predictions.csv"):
-        checked_digest(path, name)
-    if (path / _INNER).is_file():
-        checked_digest(path, _INNER)
+    for name in ("run.json", "predictions.csv", *([_INNER] if (path / _INNER).is_file() else [])):
+        _checked(path, name, files)
     record = _record(_read_json(path / "run.json", path), path)
-    return Run(path, record, _read_predictions(path, "predictions.csv"))
+    guarded = mark.get("cells") == _GUARDED
+    return Run(path, record, read_predictions(path / "predictions.csv", guarded=guarded))
 
 
 def read_runs(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
@@ -473,7 +475,11 @@ def _column_order(name: str) -> int:
 def checked_digest(folder: Path | str, name: str) -> str:
     """Return the SHA-256 of a file of a finished run."""
     path = Path(folder)
-    wanted = _read_json(path / COMPLETE, path).get("files", {}).get(name)
+    return _checked(path, name, _read_json(path / COMPLETE, path).get("files", {}))
+
+
+def _checked(path: Path, name: str, files: Mapping[str, str]) -> str:
+    wanted = files.get(name)
     if wanted is None or not (path / name).is_file():
         raise RunError(f"{path}: {name} is missing from this run; train it again with --overwrite")
     found = digest_file(path / name)
@@ -524,25 +530,32 @@ def _read_predictions(folder: Path, name: str) -> tuple[Prediction, ...]:
 def read_predictions(path: Path, *, guarded: bool = True) -> tuple[Prediction, ...]:
     """Read a table that `predictions_text` has written; the cells of earlier versions are not guarded."""
     with TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
-        rows: list[dict[str, str]] = list(csv.DictReader(file))
+        lines = csv.reader(file)
+        head, rows = next(lines, []), [line for line in lines if line]
     if guarded:
-        rows = [{unguarded(name): unguarded(cell) for name, cell in row.items()} for row in rows]
-    return tuple(map(_prediction, rows))
+        head = list(map(unguarded, head))
+        rows = [[unguarded(cell) if cell[:1] == "'" else cell for cell in line] for line in rows]
+    return tuple(_predictions(head, rows)) if rows else ()
 
 
-def _prediction(row: dict[str, str]) -> Prediction:
-    def part(prefix: str) -> dict[str, str]:
-        return {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+def _predictions(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Prediction]:
+    """Make predictions of a table's rows; texts that many runs have in common are kept once."""
+    places = {name: place for place, name in enumerate(head)}
+    image, fold, group, actual = (places[name] for name in _PLAIN_COLUMNS)
 
-    return Prediction(
-        id=row["id"],
-        fold=row["fold"],
-        group=row["group"],
-        actual=row["class"],
-        scores={name: float(value) for name, value in part("score:").items()},
-        probabilities={name: float(value) for name, value in part("probability:").items()},
-        strata=part("stratum:"),
-    )
+    def part(prefix: str) -> list[tuple[str, int]]:
+        return [
+            (name.removeprefix(prefix), place) for name, place in places.items() if name.startswith(prefix)
+        ]
+
+    scores, chances, strata = map(part, ("score:", "probability:", "stratum:"))
+    for row in rows:
+        yield Prediction(
+            *(intern(row[place]) for place in (image, fold, group, actual)),
+            {name: float(row[place]) for name, place in scores},
+            {name: float(row[place]) for name, place in chances},
+            {name: intern(row[place]) for name, place in strata},
+        )
 
 
 def inner_scores(run: Run) -> tuple[Prediction, ...]:

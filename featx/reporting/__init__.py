@@ -1,7 +1,7 @@
 """Reports of finished runs.
 
 Runs come in: their predictions and what they recorded. `report_runs` compares the arms, and fills every table and
-figure that `report_contents` lists. Tables (CSV, LaTeX, Markdown), figures (PNG, PDF) and one HTML page go out.
+figure that `report_contents` lists. Tables (CSV, LaTeX, Markdown), figures (SVG; PDF and PNG on request) and one HTML page go out.
 """
 
 import lazy_loader

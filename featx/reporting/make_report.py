@@ -7,22 +7,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from featx.data import Manifest, read_manifest
 from featx.digest import canonical, digest_file
 from featx.errors import RunError, listing
-from featx.files import aside_folder, find_files, remove_leftovers, sync_folder, write_json, write_text
+from featx.files import (
+    aside_folder,
+    find_files,
+    remove_leftovers,
+    sync_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from featx.options import verb
-from featx.progress import Silent
+from featx.progress import Progress, Silent
 from featx.runs import COMPLETE
 
 from .checklists.checklist_facts import Facts
 from .checklists.filled_checklist import FilledChecklist, checklist_markdown, fill_checklist
 from .embedding_files import read_embedding
-from .figures.canvas import save_all
+from .figures.canvas import ReportFigure, draw_all
 from .maps.interactive_maps import map_views, shown_points
 from .maps.overlays import gallery
 from .method_checks.checked_runs import check_summary, known_codes, remaining_warnings
@@ -30,7 +38,7 @@ from .method_checks.outcomes import CheckResult
 from .mlflow_log import log_to_mlflow, mlflow_client
 from .page import PageSection, render_page
 from .report_contents import CONTENTS, drawings, tables
-from .report_settings import ReportSettings
+from .report_settings import DEFAULT_FORMATS, ReportSettings
 from .sections.mistakes import find_mistakes, thumbnails
 from .sections.statements import Statement, findings
 from .summary import Summary, summarise
@@ -224,7 +232,8 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     known_codes(options.ignore or ())
     client = mlflow_client(options.mlflow) if options.mlflow else None
     found = summarise(
-        *(_listed_paths(paths), options.strata, options.compare, options.planned or (), options.subgroups)
+        *(_listed_paths(paths), options.strata, options.compare, options.planned or (), options.subgroups),
+        progress=tell,
     )
     embedded = read_embedding(options.embedding) if options.embedding is not None else ()
     summary = replace(
@@ -234,46 +243,46 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         manifest=_manifest(options),
         ignored=tuple(options.ignore or ()),
     )
-    checks = check_summary(summary)
-    target = Path(options.output or "reports/report")
-    filled, said = tables(summary), findings(summary)
-    made = tuple(table for several in filled.values() for table in several)
-    pictures, small, missing = _pictures(summary, options.thumbnails)
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    # The summary stays the same object, by which tables, figures and checklists find what they have in common.
-    warnings = (*remaining_warnings(summary), *_other_manifest(summary), *missing)
-    drawn = drawings(summary) if options.figures else {}
-    views = {"embedding": map_views(summary, small)}
-    names = tuple(figure.name for figures in drawn.values() for figure in figures)
-    facts = Facts(summary, made, names, said, warnings, bool(maps))
-    checklists = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
+    planned = drawings(summary) if options.figures else {}
+    every = tuple(chain.from_iterable(planned.values()))
+    target = Path(options.output or "reports/report")
     title = options.title or _TITLE
-    sections = [
-        PageSection(
-            one.id,
-            one.title,
-            figures=drawn.get(one.id, ()),
-            tables=filled[one.id],
-            maps=views.get(one.id, ()),
-        )
-        for one in CONTENTS
-    ]
-    tell.start("report", sum(map(len, drawn.values())) + 2, "files")
-    written: list[Path] = []
-    with replaced_files(target) as (aside, kept):
-        finished = []
-        for paths, drawing in save_all(
-            [figure for one in sections for figure in one.figures], aside / "figures"
-        ):
-            written += paths
-            finished.append(drawing)
+    with (
+        # Figures are drawn beside everything else.
+        draw_all(every, options.figure_formats or DEFAULT_FORMATS) as pictured,
+        replaced_files(target) as (aside, kept),
+    ):
+        checks = check_summary(summary)
+        tell.start("report: tables", len(CONTENTS), "sections")
+        filled = {}
+        for name, several in tables(summary):
+            filled[name] = several
             tell.advance()
-        made_of = iter(finished)
-        sections = [replace(one, figures=tuple(islice(made_of, len(one.figures)))) for one in sections]
-        files = write_tables(made, aside / "tables")
-        tell.advance()
+        said = findings(summary)
+        made = tuple(table for several in filled.values() for table in several)
+        pictures, small, missing = _pictures(summary, options.thumbnails)
+        # The summary stays the same object, by which tables, figures and checklists find what they have in common.
+        warnings = (*remaining_warnings(summary), *_other_manifest(summary), *missing)
+        files = _write_tables(made, aside / "tables", tell)
+        drawn, written = _written_figures(planned, pictured, aside / "figures", tell)
+        views = {"embedding": map_views(summary, small)}
+        names = tuple(figure.name for figures in drawn.values() for figure in figures)
+        facts = Facts(summary, made, names, said, warnings, bool(maps))
+        checklists = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
         for one in checklists:
             write_text(aside / "checklists" / f"{one.name}.md", checklist_markdown(one, title))
+        sections = [
+            PageSection(
+                one.id,
+                one.title,
+                figures=drawn.get(one.id, ()),
+                tables=filled[one.id],
+                maps=views.get(one.id, ()),
+            )
+            for one in CONTENTS
+        ]
+        tell.start("report: page", 1, "files")
         page = render_page(summary, sections, said, title, pictures, options.refresh, maps, warnings)
         write_text(aside / "report.html", page)
         tell.advance()
@@ -299,6 +308,39 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     return report
 
 
+def _write_tables(made: Sequence[Table], folder: Path, tell: Progress) -> tuple[Path, ...]:
+    tell.start("report: table files", len(made), "tables")
+    written: list[Path] = []
+    for table in made:
+        written += write_tables((table,), folder)
+        tell.advance()
+    return tuple(written)
+
+
+def _written_figures(
+    planned: Mapping[str, tuple[ReportFigure, ...]],
+    pictured: Iterator[tuple[dict[str, bytes], ReportFigure] | None],
+    folder: Path,
+    tell: Progress,
+) -> tuple[dict[str, tuple[ReportFigure, ...]], list[Path]]:
+    """Write figures as they are drawn; return those that have data, by section, and their files."""
+    if not planned:
+        return {}, []
+    tell.start("report: figures", sum(map(len, planned.values())), "figures")
+    drawn, written = dict[str, tuple[ReportFigure, ...]](), list[Path]()
+    for section, several in planned.items():
+        having = []
+        for _ in several:
+            if (one := next(pictured)) is not None:
+                having.append(one[1])
+                for kind, content in one[0].items():
+                    written.append(folder / f"{one[1].name}.{kind}")
+                    write_bytes(written[-1], content)
+            tell.advance()
+        drawn[section] = tuple(having)
+    return drawn, written
+
+
 def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]:
     """Fill the tables of a report without writing it.
 
@@ -312,7 +354,7 @@ def report_tables(paths: Path | str | Sequence[Path | str]) -> tuple[Table, ...]
     tuple of Table
         Those for which the runs have data.
     """
-    return tuple(table for several in tables(summarise(_listed_paths(paths))).values() for table in several)
+    return tuple(table for _, several in tables(summarise(_listed_paths(paths))) for table in several)
 
 
 def _manifest(options: ReportSettings) -> Manifest | None:

@@ -311,8 +311,8 @@ def render_page(
         ),
     )
     footer = (
-        f"Made by featx {__version__} from finished runs. Tables and figures are also in tables/ (CSV, LaTeX, "
-        "Markdown) and figures/ (PDF, PNG) beside this page."
+        f"Made by featx {__version__} from finished runs. Tables are also in tables/ (CSV, LaTeX, "
+        "Markdown), figures in figures/ beside this page."
     )
     return render_sections(title, _facts(summary, len(said)), every, footer, refresh=refresh, links=links)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .figures.canvas import NARROW, WIDE, ReportFigure
+from .figures.canvas import ReportFigure
 from .figures.corruption_curves import SEVERITY_CURVES
 from .figures.dots import auc_dots, difference_dots, external_dots, rank_dots, strata_dots
 from .figures.embedding_scatter import EMBEDDING_MAP
@@ -133,15 +133,13 @@ class FigureEntry:
     draw: Callable[..., Figure | None]
 
     def figures(self, summary: Summary) -> Iterator[tuple[_Case, ReportFigure]]:
-        """Draw the entry's figures, each for wide and for narrow pages."""
+        """Name the entry's figures, which are drawn when they are asked for; some may have no data."""
         over = _by_column if "{place}" in self.name else _by_task if "{slug}" in self.name else _whole
         for case in over(summary):
-            draw = partial(self.draw, summary, *case.arguments)
-            if (wide := draw(WIDE)) and (narrow := draw(NARROW)):
-                name, title, note, alt = (
-                    text.format_map(case.words) for text in (self.name, self.title, self.note, self.alt)
-                )
-                yield case, ReportFigure(name, title, note, alt, wide, narrow)
+            name, title, note, alt = (
+                text.format_map(case.words) for text in (self.name, self.title, self.note, self.alt)
+            )
+            yield case, ReportFigure(name, title, note, alt, partial(self.draw, summary, *case.arguments))
 
 
 @dataclass(frozen=True)
@@ -552,15 +550,14 @@ CONTENTS: tuple[ContentsPart, ...] = (
 )
 
 
-def tables(summary: Summary) -> dict[str, tuple[Table, ...]]:
-    """Fill every table of a report, by the section of the page that shows it."""
-    return {
-        part.id: tuple(table for entry in part.tables for table in entry.tables(summary)) for part in CONTENTS
-    }
+def tables(summary: Summary) -> Iterator[tuple[str, tuple[Table, ...]]]:
+    """Fill every table of a report, section by section of the page that shows it."""
+    for part in CONTENTS:
+        yield part.id, tuple(table for entry in part.tables for table in entry.tables(summary))
 
 
 def drawings(summary: Summary) -> dict[str, tuple[ReportFigure, ...]]:
-    """Draw every figure of a report, by the section of the page that shows it; all figures of a task together."""
+    """Name every figure that a report may have, by the section of the page that shows it; those of a task together."""
     order = ["", *summary.slugs.values()]
     made = {}
     for part in CONTENTS:

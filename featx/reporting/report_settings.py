@@ -13,10 +13,16 @@ from featx.options import PlaceOptions, choices, number, other, path, switch, te
 if TYPE_CHECKING:
     from featx.data import Manifest
 
-__all__ = ["CHECKLISTS", "SEVERITIES", "ReportSettings"]
+__all__ = ["CHECKLISTS", "DEFAULT_FORMATS", "FIGURE_FORMATS", "SEVERITIES", "ReportSettings"]
 
 CHECKLISTS = ("tripod-ai", "stard-ai", "claim")
 """Guidelines whose items can be filled; each is a table in the folder ``checklists``."""
+
+FIGURE_FORMATS = ("svg", "pdf", "png")
+"""Formats of the files of figures."""
+
+DEFAULT_FORMATS = ("svg",)
+"""Those that are written unless others are named: the page needs SVG anyway, which PDF and PNG take longer than."""
 
 SEVERITIES = ("error", "warning", "note")
 """How much a failed method check weighs, from most to least."""
@@ -114,6 +120,13 @@ class ReportSettings(PlaceOptions):
         default_text="none",
     )
     figures: bool = switch(True, "Draw figures, which takes most of the time.")
+    figure_formats: Sequence[str] | None = choices(
+        None,
+        FIGURE_FORMATS,
+        "Write figures as files of this format, instead of svg alone; may be repeated. The page does not change.",
+        flag="figure-format",
+        default_text="svg",
+    )
     refresh: float | None = other(
         None, "Seconds after which the page reloads itself, for a study that is running.", int, float
     )
@@ -129,6 +142,6 @@ class ReportSettings(PlaceOptions):
         """Return what takes precedence over a study's own options."""
         names = (
             *("title", "strata", "subgroups", "compare", "planned", "saliency", "embedding", "prevalence"),
-            *("ignore", "figures", "refresh", "checklist", "mlflow"),
+            *("ignore", "figures", "figure_formats", "refresh", "checklist", "mlflow"),
         )
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -16,10 +16,12 @@ from featx.data import leaves_one_out, natural
 from featx.digest import differing
 from featx.errors import RunError, listing
 from featx.external import ExternalRecord, external_scores
+from featx.progress import Progress, Silent
 from featx.runs import FINAL, Prediction, Run, RunRecord, find_runs, inner_scores, read_run, shown_as
 from featx.stats import (
     FoldScores,
     fold_scores,
+    group_codes,
     pool_folds,
     size_ratio,
 )
@@ -41,6 +43,8 @@ __all__ = [
     "train_groups",
     "train_size",
 ]
+
+_Ints = NDArray[np.int64]
 
 
 def train_size(record: RunRecord) -> int | None:
@@ -350,7 +354,15 @@ class Series:
         known = dict(zip((run.path for run in self.models.runs), self.models.inner, strict=True))
         return tuple(known[run.path] for run in self.runs)
 
-    @property
+    @cached_property
+    def row_codes(self) -> tuple[_Ints, _Ints, _Ints]:
+        """Numbers of fold, image and group of each prediction, over all runs in their order."""
+        rows = [row for run in self.runs for row in run.predictions]
+        folds = [fold for fold, run in enumerate(self.runs) for _ in run.predictions]
+        images, groups = ([row.id for row in rows], [row.group for row in rows])
+        return np.array(folds, np.int64), group_codes(images, len(rows)), group_codes(groups, len(rows))
+
+    @cached_property
     def ratio(self) -> float | None:
         """Size of the test sets divided by that of the training sets; None if unknown."""
         return size_ratio(self.scores)
@@ -408,13 +420,17 @@ def external_arms(series: Sequence[Series]) -> tuple[tuple[ExternalArm, ...], tu
     return tuple(made), tuple(dict.fromkeys(warnings))
 
 
-def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run, ...]]:
+def collect(
+    paths: Iterable[Path | str], progress: Progress | None = None
+) -> tuple[tuple[Series, ...], tuple[Run, ...]]:
     """Read runs and sort them into series.
 
     Parameters
     ----------
     paths : iterable of Path or str
         Run folders, or folders that hold some.
+    progress : Progress, optional
+        Receiver of progress: a unit for each run.
 
     Returns
     -------
@@ -429,7 +445,7 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
         If a folder has no run, two runs have the same arm, task and fold, or runs of an arm differ in classes, folds or
         manifest.
     """
-    runs = [read_run(path) for path in find_runs([Path(path).resolve() for path in paths])]
+    runs = _read(find_runs([Path(path).resolve() for path in paths]), progress or Silent())
     scored = one_name_a_task([run for run in runs if run.predictions])
     if not scored and all(run.record.protocol == FINAL for run in runs):
         raise RunError(
@@ -467,6 +483,15 @@ def collect(paths: Iterable[Path | str]) -> tuple[tuple[Series, ...], tuple[Run,
         (run for run in runs if not run.predictions), key=lambda run: (natural(run.record.arm), run.path)
     )
     return tuple(series), tuple(training)
+
+
+def _read(places: Sequence[Path], tell: Progress) -> list[Run]:
+    tell.start("report: read", len(places), "runs")
+    runs = []
+    for place in places:
+        runs.append(read_run(place))
+        tell.advance()
+    return runs
 
 
 def _check_whole(parts: Mapping[tuple[str, str, str], Sequence[Run]], made: Collection[object]) -> None:

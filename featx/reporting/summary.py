@@ -15,6 +15,7 @@ import numpy as np
 
 from featx.data import Manifest, natural
 from featx.errors import ConfigError, RunError, listing
+from featx.progress import Progress
 from featx.runs import FINAL, Run
 from featx.stats import (
     Comparison,
@@ -324,7 +325,7 @@ class Summary:
         """Select the AUCs of a task's arms, over all test images."""
         return tuple(item for item in self.overall if item.series.setting == setting)
 
-    @property
+    @cached_property
     def arms(self) -> tuple[str, ...]:
         """Arms, in natural order."""
         return tuple(sorted({series.arm for series in self.series}, key=natural))
@@ -391,9 +392,10 @@ def summarise(
     arms: Sequence[str] | None = None,
     planned: Sequence[str | tuple[str, str]] = (),
     subgroups: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
     """Read runs and compute every AUC of a report."""
-    series, unscored = collect(paths)
+    series, unscored = collect(paths, progress)
     final = [run for run in unscored if run.record.protocol == FINAL]
     training = tuple(run for run in unscored if run.record.protocol != FINAL)
     pairs = resolve(planned, sorted({item.arm for item in series}, key=natural))

@@ -47,6 +47,7 @@ _ESCAPES = {
     "ω": r"$\omega$",
     "²": r"$^2$",
 }
+_TRANSLATED = str.maketrans({**_ESCAPES, "\0": "\\allowbreak{}"})
 # Largest widths of letters in Computer Modern of 8 points (\footnotesize), in points.
 _WIDTHS: Mapping[str, float] = {
     **dict.fromkeys("ijl.,:;'!|", 2.4),
@@ -133,6 +134,12 @@ def _width(text: str) -> float:
     return sum(_WIDTHS.get(char, 4.8 if char.islower() else 6.8 if char.isupper() else 7.0) for char in text)
 
 
+@lru_cache(maxsize=2**16)
+def _longest(text: str) -> float:
+    """Compute the width of the longest word."""
+    return max(map(_width, _words(text)), default=0.0)
+
+
 def _words(text: str) -> list[str]:
     """Split a text where TeX may break a line: after spaces and hyphens."""
     return re.findall(r"[^\s-]*-+|[^\s-]+", text)
@@ -148,10 +155,10 @@ def _naturals(grid: Grid) -> list[float]:
 
 def _leasts(grid: Grid) -> list[float]:
     """Compute the widths below which a word or a number would be broken."""
-    cells = [[head, *(row[place] for row in grid.rows)] for place, head in enumerate(grid.heads)]
-    longest = [max(_width(word) for cell in column for word in _words(cell) or [""]) for column in cells]
-    triples = zip(longest, _naturals(grid), grid.text, strict=True)
-    return [word if text else natural for word, natural, text in triples]
+    return [
+        max([_longest(grid.heads[place]), *(_longest(row[place]) for row in grid.rows)]) if text else natural
+        for place, (natural, text) in enumerate(zip(_naturals(grid), grid.text, strict=True))
+    ]
 
 
 def _total(widths: Sequence[float]) -> float:
@@ -196,7 +203,10 @@ def _parts(grid: Grid) -> list[list[int]]:
 
 def _widths(grid: Grid, room: float) -> list[float]:
     """Distribute a width over columns: as much as each needs if possible; else the widest text columns are wrapped."""
-    naturals, whole = _naturals(grid), _leasts(grid)
+    naturals = _naturals(grid)
+    if _total(naturals) <= room:
+        return naturals
+    whole = _leasts(grid)
     # Words are broken only as a last resort, numbers never.
     broken = [0.0 if text else natural for natural, text in zip(naturals, grid.text, strict=True)]
     for leasts in (whole, broken):
@@ -271,7 +281,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join(_ESCAPES.get(char, char) for char in text).replace("\0", "\\allowbreak{}")
+    return text.translate(_TRANSLATED)
 
 
 def _stacked(title: str, width: float) -> list[str]:
@@ -295,8 +305,6 @@ def _breakable(text: str, width: float) -> str:
     """Mark places for line breaks inside words that are wider than their column, by a zero character."""
     letters = max(int(width / 7.0), 1)
     return " ".join(
-        "\0".join(textwrap.wrap(word, letters, break_on_hyphens=False))
-        if max(map(_width, _words(word)), default=0.0) > width
-        else word
+        "\0".join(textwrap.wrap(word, letters, break_on_hyphens=False)) if _longest(word) > width else word
         for word in text.split(" ")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -78,6 +79,11 @@ class FoldScores:
     def binary(self) -> bool:
         """Whether this is a two-class task."""
         return self.scores.ndim == 1
+
+    @cached_property
+    def auc(self) -> float:
+        """`fold_auc` of the fold; NaN if a class is missing or there are no images. Each pair of arms needs it."""
+        return fold_auc(self.actual, self.scores) if self.ids else float("nan")
 
 
 def fold_scores(
@@ -186,7 +192,7 @@ def fold_aucs(folds: Sequence[FoldScores]) -> FloatArray:
     >>> fold_aucs([fold_scores("1", ["x", "y"], [1, 0], [0.3, 0.1])])
     array([1.])
     """
-    return np.array([fold_auc(fold.actual, fold.scores) if fold.ids else np.nan for fold in folds])
+    return np.array([fold.auc for fold in folds])
 
 
 def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
@@ -198,9 +204,9 @@ def count_images(folds: Sequence[FoldScores]) -> tuple[int, int | None]:
     >>> count_images([fold, fold])
     (2, 1)
     """
-    classes = {
-        image: int(index) for fold in folds for image, index in zip(fold.ids, fold.actual, strict=True)
-    }
+    classes: dict[str, int] = {}
+    for fold in folds:
+        classes.update(zip(fold.ids, fold.actual.tolist(), strict=True))
     return len(classes), sum(classes.values()) if all(fold.binary for fold in folds) else None
 
 
@@ -225,8 +231,11 @@ def size_ratio(folds: Sequence[FoldScores]) -> float | None:
     >>> size_ratio([one, two])
     1.0
     """
-    images = {image for fold in folds for image in fold.ids}
-    sizes = [len(images) - len(fold.ids) if fold.train_rows is None else fold.train_rows for fold in folds]
+    known = [fold.train_rows for fold in folds]
+    images = len({image for fold in folds for image in fold.ids}) if None in known else 0
+    sizes = [
+        images - len(fold.ids) if rows is None else rows for fold, rows in zip(folds, known, strict=True)
+    ]
     if min(sizes) <= 0:
         return None
     return float(np.mean([len(fold.ids) / size for fold, size in zip(folds, sizes, strict=True)]))
@@ -442,8 +451,7 @@ def _pooled(folds: Sequence[FoldScores]) -> list[str]:
 
 def _check_same(first: FoldScores, other: FoldScores) -> None:
     """Refuse folds of two arms with different images or different classes."""
-    odd = sorted(set(first.ids) ^ set(other.ids))
-    if odd:
+    if first.ids != other.ids and (odd := sorted(set(first.ids) ^ set(other.ids))):
         raise InputError(
             f"arms must score the same images in fold {first.name!r}. These differ: {listing(odd)}."
         )

@@ -463,6 +463,7 @@ def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[
     """Choose the arms to rank, all pairs of which were compared over exactly the same folds, and these folds."""
     shared = {frozenset(pair.arms): frozenset(pair.folds) for pair in pairs}
     best: tuple[int, list[str], tuple[str, ...]] = (0, [], ())
+    most = len(names) * max((len(folds) for folds in shared.values()), default=0)
     for pair in pairs:
         chosen, folds = list(pair.arms), frozenset(pair.folds)
         for name in names:
@@ -470,6 +471,8 @@ def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[
                 chosen.append(name)
         if folds and len(chosen) * len(folds) > best[0]:
             best = (len(chosen) * len(folds), chosen, pair.folds)
+        if best[0] == most:  # no other pair can have more
+            break
     return tuple(name for name in names if name in best[1]), best[2]
 
 

@@ -17,7 +17,7 @@ from scipy.stats import norm, t
 
 from featx.errors import InputError
 from featx.stats.auc import roc_curve
-from featx.stats.validation import FloatArray, IntArray, binary, check_fraction, group_codes
+from featx.stats.validation import FloatArray, IntArray, binary, check_fraction, count_codes, group_codes
 
 __all__ = [
     "THRESHOLD_RULES",
@@ -508,7 +508,7 @@ def effective_rows(
 
 def _independent(residuals: FloatArray, share: float, images: np.ndarray, codes: np.ndarray) -> float:
     """Effective number of rows: as many independent rows have the variance that is estimated between groups."""
-    count, clusters = len(residuals), len(np.unique(codes))
+    count, clusters = len(residuals), count_codes(codes)
     if clusters == count:
         return float(count)
     spread = float((np.bincount(codes, weights=residuals) ** 2).sum())
@@ -516,7 +516,7 @@ def _independent(residuals: FloatArray, share: float, images: np.ndarray, codes:
         return float(clusters)
     variance = clusters / (clusters - 1) * spread / count**2
     few = float((norm.ppf(0.975) / t.ppf(0.975, clusters - 1)) ** 2)
-    most = float(len(np.unique(images)))
+    most = float(count_codes(images))
     return min(most, few * share * (1 - share) / variance) if variance > 0 else most
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -201,6 +202,7 @@ def hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float:
     return spread / (positives * negatives)
 
 
+@lru_cache(maxsize=1024)  # all pairs of arms of a protocol share it
 def _noncentrality(power: float, level: float, freedom: float = float("inf")) -> float:
     """Difference, in standard errors, that the test finds with this power."""
     wanted = check_fraction("power", power)

@@ -14,6 +14,7 @@ __all__ = [
     "binary",
     "check_fraction",
     "check_probabilities",
+    "count_codes",
     "group_codes",
     "several",
 ]
@@ -97,6 +98,17 @@ def group_codes(groups: ArrayLike, length: int) -> IntArray:
             f"groups must contain one name for each of the {length} rows. Got shape {names.shape} instead."
         )
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def count_codes(codes: IntArray) -> int:
+    """Count the distinct numbers of some rows, as `group_codes` gives them.
+
+    Examples
+    --------
+    >>> count_codes(np.array([2, 0, 2]))
+    2
+    """
+    return int(np.count_nonzero(np.bincount(codes)))
 
 
 def check_fraction(name: str, value: float) -> float:

@@ -33,7 +33,7 @@ def single(name: str, summary: Summary) -> Table | None:
 
 def every(summary: Summary) -> list[Table]:
     """Fill every table of a report."""
-    return [table for several in tables(summary).values() for table in several]
+    return [table for _, several in tables(summary) for table in several]
 
 
 FOLDS = ("1x1", "1x2", "2x1", "2x2", "3x1", "3x2")

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
 
 from featx.machine import environment
-from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, blank, svg
+from featx.reporting.figures.canvas import NARROW, WIDE, ReportFigure, blank, draw_all, svg
 from featx.reporting.figures.dots import auc_dots, difference_dots, rank_dots
 from featx.reporting.figures.risk_curves import reliability_diagrams
 from featx.reporting.figures.roc import (
@@ -41,7 +41,7 @@ def summary(study: Path) -> Summary:
 
 
 def drawn(summary: Summary) -> list[ReportFigure]:
-    return [figure for several in drawings(summary).values() for figure in several]
+    return [figure for several in drawings(summary).values() for figure in several if figure.figure]
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -232,14 +232,30 @@ def test_titles_legends_and_panels_lie_apart(
 ) -> None:
     for item in drawn(arms(count, classes, folds)):
         for narrow, figure in ((False, item.figure), (True, item.narrow)):
+            assert figure is not None
             svg(item, narrow=narrow)  # lays out; panels without room are a warning, which is an error here
             assert misplaced(figure) == [], (item.name, narrow)
 
 
 def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary]) -> None:
     for item in drawn(arms(2, 2, 1)):
+        assert item.narrow is not None
+        assert item.figure is not None
         assert item.narrow.get_figwidth() <= NARROW < item.figure.get_figwidth() <= WIDE, item.name
         assert 'class="narrow"' in svg(item, narrow=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_bytes_of_figures_do_not_depend_on_the_number_of_processes(arms: Callable[..., Summary]) -> None:
+    summary = arms(2, 2, 1)
+    every = [figure for several in drawings(summary).values() for figure in several]
+    found = []
+    for workers in (1, 3):
+        with draw_all(every, ("svg", "pdf"), workers) as made:
+            found.append([None if one is None else (one[0], one[1].markup) for one in made])
+    assert found[0] == found[1]
+    assert None in found[0]
+    assert sum(one is not None for one in found[0]) > 5
 
 
 def test_last_bits_of_the_layout_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +272,7 @@ def test_last_bits_of_the_layout_change_no_byte(monkeypatch: pytest.MonkeyPatch)
         for figure in figures:
             (line,) = figure.subplots().plot([0, 1], [0, 1])
             assert line.get_clip_on()
-        return svg(ReportFigure("one", "", "", "", *figures))
+        return svg(ReportFigure("one", "", "", "", lambda most: figures[most == NARROW]))
 
     assert drawn(0.0) == drawn(1e-13)
     assert drawn(0.0) != drawn(1e-3)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from featx.errors import RunError
+from featx.errors import ConfigError, RunError
+from featx.progress import Silent
 from featx.reporting import make_report as output
 from featx.reporting.make_report import LIST, Report, changes, compare_arms, replaced_files, report_runs
 from featx.runs import Run
@@ -85,7 +86,8 @@ def test_tables_are_as_kept(made: Report) -> None:
 def test_everything_named_is_written(made: Report) -> None:
     files = {path.relative_to(made.output).as_posix() for path in (*made.tables, *made.figures, made.html)}
     assert files | {LIST} == set(contents(made.output))
-    assert {"figures/auc.png", "figures/auc.pdf", "figures/roc-malignant-vs-benign.pdf"} <= files
+    assert {"figures/auc.svg", "figures/roc-malignant-vs-benign.svg"} <= files
+    assert {path.suffix for path in made.figures} == {".svg"}
 
 
 def test_every_table_has_mean_deviation_and_number_of_folds(made: Report) -> None:
@@ -155,7 +157,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(made: Report) -> None:
     assert [target for target in page.targets if not target.startswith("#")] == ["data:,"]
     assert "default-src 'none'" in text
     assert "url(http" not in text
-    assert page.tags.count("svg") == len(made.figures)  # each for wide and for narrow pages
+    assert page.tags.count("svg") == 2 * len(made.figures)  # each for wide and for narrow pages
 
 
 def test_the_provenance_of_every_arm_is_one_click_away(made: Report) -> None:
@@ -198,6 +200,41 @@ def test_without_figures_everything_else_is_the_same(study: Path, made: Report, 
     assert bare.as_json()["tables"] == made.as_json()["tables"]
     assert "<svg" in made.html.read_text()
     assert "<svg" not in bare.html.read_text()
+
+
+def test_figures_are_written_in_the_formats_that_are_named(study: Path, made: Report, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="svg, pdf, png"):
+        report_runs([study], output=tmp_path, figure_formats=["gif"])
+    paper = report_runs([study], output=tmp_path / "paper", figure_formats=["pdf", "png"])
+    stems = {path.stem for path in made.figures}
+    assert {path.name for path in paper.figures} == {
+        f"{stem}.{kind}" for stem in stems for kind in ("pdf", "png")
+    }
+    assert paper.html.read_bytes() == made.html.read_bytes()
+    begins = {".pdf": b"%PDF", ".png": b"\x89PNG"}
+    assert all(path.read_bytes().startswith(begins[path.suffix]) for path in paper.figures)
+
+
+class Told(Silent):
+    """A receiver that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.tasks: list[list[object]] = []
+
+    def start(self, task: str, total: int, unit: str = "images") -> None:
+        self.tasks.append([task, total, 0])
+
+    def advance(self, count: int = 1) -> None:
+        self.tasks[-1][2] += count  # type: ignore[operator]
+
+
+def test_progress_names_what_is_made(study: Path, tmp_path: Path) -> None:
+    told = Told()
+    report_runs([study], output=tmp_path, figures=False, progress=told)
+    assert [str(task) for task, _, _ in told.tasks] == [
+        *("report: read", "report: tables", "report: table files", "report: page")
+    ]
+    assert [total for _, total, _ in told.tasks] == [done for _, _, done in told.tasks]
 
 
 def put(folder: Path, *names: str, text: str = "") -> list[str]:

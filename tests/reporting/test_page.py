@@ -101,9 +101,13 @@ def busy(arms: Callable[..., Summary], tmp_path_factory: pytest.TempPathFactory)
     """The page of five arms with long names."""
     summary = arms(5)
     path = tmp_path_factory.mktemp("busy") / "report.html"
-    drawn, filled = drawings(summary), tables(summary)
+    with_data = {
+        name: tuple(one for one in several if one.figure) for name, several in drawings(summary).items()
+    }
+    filled = dict(tables(summary))
     sections = [
-        html.PageSection(one.id, one.title, figures=drawn[one.id], tables=filled[one.id]) for one in CONTENTS
+        html.PageSection(one.id, one.title, figures=with_data[one.id], tables=filled[one.id])
+        for one in CONTENTS
     ]
     path.write_text(html.render_page(summary, sections, findings(summary), "Long names"), encoding="utf-8")
     return path

@@ -1,1 +1,1 @@
-"""Figures of a report. Results come in, matplotlib figures go out as SVG, PNG and PDF."""
+"""Figures of a report. Results come in, matplotlib figures go out as SVG, PDF and PNG."""

@@ -1,4 +1,4 @@
-"""Style of the figures, and how they are written: PNG, PDF and SVG, equal bytes for equal data.
+"""Style of the figures, and how they are written: SVG, PDF and PNG, equal bytes for equal data.
 
 Figures are drawn without pyplot, so without a window system and global state, in a palette for colour-blind readers
 (Okabe & Ito 2008). Each arm has its own dash pattern and marker for print without colour. No dates are written, and
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from matplotlib import style
@@ -24,8 +24,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
 
-from featx.files import write_bytes
 from featx.machine import usable_cores
+from featx.process import in_copies
 from featx.reporting.summary import Summary
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "WIDE",
     "ReportFigure",
     "blank",
+    "draw_all",
     "folded",
     "framed",
     "letters",
@@ -44,7 +45,6 @@ __all__ = [
     "look",
     "marker",
     "markup",
-    "save_all",
     "series_look",
     "styled",
     "svg",
@@ -93,6 +93,7 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
     "axes.titlepad": 8,
+    "axes.titley": 1.0,  # none has ticks above it, for which matplotlib would measure all ticks again
     "axes.unicode_minus": False,  # one font a figure: embedding fonts takes most of a PDF's time
     "figure.constrained_layout.h_pad": 0.07,
     "figure.constrained_layout.w_pad": 0.07,
@@ -127,9 +128,6 @@ _UNDATED: dict[str, dict[str, Any]] = {
 _CANVASES: Mapping[str, Any] = {"pdf": FigureCanvasPdf, "png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 _DOTS = 200
 
-# With fewer figures, processes take longer to start than they save.
-_MANY = 40
-
 
 @dataclass(frozen=True)
 class ReportFigure:
@@ -143,21 +141,28 @@ class ReportFigure:
         Title and caption.
     alt : str
         Text for screen readers.
-    figure : matplotlib.figure.Figure
-        The drawing.
-    narrow : matplotlib.figure.Figure
-        The same no wider than `NARROW`.
+    draw : callable
+        Takes the largest width in inches, and makes the figure; None without data.
     markup : str
-        Both as SVG elements, if they have been written already.
+        Figures for wide and for narrow pages as SVG elements, if they have been written already.
     """
 
     name: str
     title: str
     note: str
     alt: str
-    figure: Figure
-    narrow: Figure
+    draw: Callable[[float], Figure | None]
     markup: str = ""
+
+    @cached_property
+    def figure(self) -> Figure | None:
+        """The figure, no wider than `WIDE`; None without data."""
+        return self.draw(WIDE)
+
+    @cached_property
+    def narrow(self) -> Figure | None:
+        """The same, no wider than `NARROW`."""
+        return self.draw(NARROW)
 
 
 @contextmanager
@@ -238,14 +243,7 @@ def series_look(number: int) -> dict[str, str]:
 def _bytes(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
     with styled():
-        # Lay out once for all three formats: layout takes most of the time.
-        if engine := figure.get_layout_engine():
-            figure.draw_without_rendering()  # ticks get their labels, which need room
-            engine.execute(figure)
-            figure.set_layout_engine("none")
-            # The solver behind the layout orders by memory addresses, which changes last bits, and with them ids in SVG.
-            for axes in figure.axes:
-                axes.set_position(tuple(round(edge, 9) for edge in axes.get_position().bounds))
+        _lay_out(figure)
         # Not by Figure.savefig, which draws once more where there ever was a layout engine.
         figure.set(dpi=_DOTS if kind == "png" else 72, facecolor="none" if kind == "svg" else PAPER)
         canvas = _CANVASES[kind](figure)
@@ -253,50 +251,65 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def save_all(
-    drawings: Sequence[ReportFigure], folder: Path | str, workers: int | None = None
-) -> Iterator[tuple[tuple[Path, ...], ReportFigure]]:
-    """Write figures as PNG (200 dots an inch), PDF and SVG, many of them in processes; the bytes do not depend on it.
+def _lay_out(figure: Figure) -> None:
+    """Find the places of all panels, once for all formats: it takes longer than drawing."""
+    if (engine := figure.get_layout_engine()) is None:
+        return
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0, 0)  # else all ticks are measured for the place of a label that is empty
+    for axes in figure.axes:
+        for spine in axes.spines.values():
+            spine.set_in_layout(False)  # lies on the edge of the axes
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    # The solver behind the layout orders by memory addresses, which changes last bits, and with them ids in SVG.
+    for axes in figure.axes:
+        axes.set_position(tuple(round(edge, 9) for edge in axes.get_position().bounds))
+
+
+_Drawn = tuple[dict[str, bytes], str]
+
+
+@contextmanager
+def draw_all(
+    drawings: Sequence[ReportFigure], formats: Sequence[str], workers: int | None = None
+) -> Iterator[Iterator[tuple[dict[str, bytes], ReportFigure] | None]]:
+    """Draw figures in copies of this process, which begin at once; the bytes do not depend on their number.
 
     Parameters
     ----------
     drawings : sequence of ReportFigure
         The figures.
-    folder : Path or str
-        For the files.
+    formats : sequence of str
+        ``"svg"``, ``"pdf"`` or ``"png"`` (200 dots an inch).
     workers : int, optional
         Number of processes. Default: one for each core.
 
     Yields
     ------
-    paths : tuple of Path
-        Files of the next figure.
-    drawing : ReportFigure
-        The figure, with its ``markup``.
+    iterator
+        For each figure the content of its files by format, and the figure with its ``markup``; None without data.
     """
-    count = workers or usable_cores()
-    if len(drawings) < _MANY or count == 1:
-        drawn: Iterable[tuple[bytes, bytes, str]] = map(_drawn, drawings)
-    else:
-        from joblib import Parallel, delayed
 
-        drawn = Parallel(n_jobs=count, return_as="generator")(delayed(_drawn)(one) for one in drawings)
-    for one, (png, pdf, markup) in zip(drawings, drawn, strict=True):
-        paths = (_written(one, folder, "png", png), _written(one, folder, "pdf", pdf))
-        yield paths, replace(one, markup=markup)
+    def make(place: int) -> _Drawn | None:
+        return _drawn(drawings[place], formats)
 
-
-def _written(drawing: ReportFigure, folder: Path | str, kind: str, data: bytes) -> Path:
-    path = Path(folder) / f"{drawing.name}.{kind}"
-    write_bytes(path, data)
-    return path
+    with in_copies(make, len(drawings), workers or usable_cores()) as made:
+        yield (
+            None if drawn is None else (drawn[0], replace(one, markup=drawn[1]))
+            for one, drawn in zip(drawings, made, strict=True)
+        )
 
 
-def _drawn(drawing: ReportFigure) -> tuple[bytes, bytes, str]:
-    for figure in (drawing.figure, drawing.narrow):
-        FigureCanvasAgg(figure)  # one that comes from another process has lost it, and it decides the layout
-    png, pdf = (_bytes(drawing.figure, kind) for kind in ("png", "pdf"))
-    return png, pdf, markup(drawing)
+def _drawn(drawing: ReportFigure, formats: Sequence[str]) -> _Drawn | None:
+    # A copy of the figure's description, so that no figure outlives its bytes.
+    own = replace(drawing)
+    if own.figure is None or own.narrow is None:
+        return None
+    text = _bytes(own.figure, "svg")
+    files = {kind: text if kind == "svg" else _bytes(own.figure, kind) for kind in formats}
+    return files, _element(own, own.figure, text, False) + svg(own, narrow=True)
 
 
 def markup(drawing: ReportFigure) -> str:
@@ -305,7 +318,7 @@ def markup(drawing: ReportFigure) -> str:
 
 
 def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:
-    """Write a figure as an SVG element for a page.
+    """Write a figure that has data as an SVG element for a page.
 
     Returns
     -------
@@ -314,8 +327,13 @@ def svg(drawing: ReportFigure, *, narrow: bool = False) -> str:
         that several fit on one page.
     """
     figure = drawing.narrow if narrow else drawing.figure
+    assert figure is not None
+    return _element(drawing, figure, _bytes(figure, "svg"), narrow)
+
+
+def _element(drawing: ReportFigure, figure: Figure, data: bytes, narrow: bool) -> str:
     name = f"{drawing.name}-narrow" if narrow else drawing.name
-    text = _bytes(figure, "svg").decode("utf-8")
+    text = data.decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)

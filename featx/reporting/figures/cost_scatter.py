@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from .canvas import NARROW, PAPER, WIDE, ReportFigure, blank, folded, logarithmic, series_look, styled
+from .canvas import NARROW, PAPER, ReportFigure, blank, folded, logarithmic, series_look, styled
 from .trends import short_number
 
 __all__ = ["cost_scatter"]
@@ -36,8 +37,7 @@ def cost_scatter(points: Mapping[str, Sequence[tuple[str, float, float]]], label
         f"Mean AUC of each arm against {label[0].lower()}{label[1:]}, for each data set and task. Higher is better; of two arms "
         "with one AUC, the one further to the left costs less. Colours and markers name the network. Intervals are in the table.",
         f"Scatter plots of AUC against {label[0].lower()}{label[1:]} for {', '.join(points)}.",
-        _drawn(points, label, WIDE),
-        _drawn(points, label, NARROW),
+        partial(_drawn, points, label),
     )
 
 

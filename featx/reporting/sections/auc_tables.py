@@ -31,10 +31,14 @@ def by_arm(summary: Summary) -> Filled:
         if total.mean > best.get(setting, -1.0):  # never true of an arm without an AUC
             best[setting], leader[setting] = total.mean, arm
 
+    others = {
+        setting: against(summary.comparisons[setting], arm)
+        for setting, arm in leader.items()
+        if setting in summary.comparisons
+    }
+
     def mark(arm: str, setting: tuple[str, str]) -> str:
-        pairs = (
-            against(summary.comparisons[setting], leader[setting]) if setting in summary.comparisons else {}
-        )
+        pairs = others.get(setting, {})
         below = arm in pairs and significant(pairs[arm]) and ahead(pairs[arm], leader[setting]) > 0
         return "†" if below else ""
 

@@ -32,7 +32,6 @@ from featx.stats import (
     confusion_matrix,
     fit_recalibration,
     fixed_thresholds,
-    group_codes,
     pool_by_group,
     pool_fold,
     predictive_values,
@@ -49,6 +48,7 @@ __all__ = [
     "METRICS",
     "THRESHOLD",
     "ScoredRows",
+    "arm_cuts",
     "calibration",
     "calibration_cells",
     "confusions",
@@ -222,15 +222,14 @@ class _Decisions:
 
 def scored_rows(series: Series, name: str) -> ScoredRows:
     """Concatenate the test images of all folds of an arm, in the order of its runs."""
-    rows = [(fold, row) for fold, run in enumerate(series.runs) for row in run.predictions]
+    rows = [row for run in series.runs for row in run.predictions]
+    folds, images, groups = series.row_codes
     return ScoredRows(
-        np.array([fold for fold, _ in rows]),
-        np.array([row.actual == name for _, row in rows]),
-        np.array([row.scores[name] for _, row in rows]),
-        *(
-            group_codes(names, len(rows))
-            for names in ([row.id for _, row in rows], [row.group for _, row in rows])
-        ),
+        folds,
+        np.array([row.actual == name for row in rows]),
+        np.array([row.scores[name] for row in rows]),
+        images,
+        groups,
     )
 
 
@@ -251,6 +250,23 @@ def _decide(rows: ScoredRows, fixed: Sequence[float]) -> _Decisions:
 _Case = tuple[Series, str, str, _Decisions]
 
 
+# Thresholds of each run of an arm, and decisions at them, which several tables of one summary need.
+_CUTS: WeakKeyDictionary[Summary, dict[tuple[int, str, str | None], list[dict[str, float]]]] = (
+    WeakKeyDictionary()
+)
+
+
+def arm_cuts(
+    summary: Summary, series: Series, name: str, pooling: str | None = None
+) -> list[dict[str, float]]:
+    """Fix the thresholds of each run of an arm of a summary."""
+    known = _CUTS.setdefault(summary, {})
+    key = (id(series), name, pooling)
+    if key not in known:
+        known[key] = [fixed_cuts(inner, name, pooling) for inner in series.inner]
+    return known[key]
+
+
 # The tables of thresholds, of predictive values and of external test sets have the decisions of one summary in common.
 _DECIDED: WeakKeyDictionary[Summary, dict[int, list[_Case]]] = WeakKeyDictionary()
 
@@ -267,7 +283,7 @@ def decisions(summary: Summary, series: Series) -> list[_Case]:
         made: list[_Case] = []
         for name in series.scored:
             rows = scored_rows(series, name)
-            fixed = [{_DEFAULT: 0.0, **fixed_cuts(inner, name)} for inner in series.inner]
+            fixed = [{_DEFAULT: 0.0, **cuts} for cuts in arm_cuts(summary, series, name)]
             made += [(series, name, rule, _decide(rows, [cut[rule] for cut in fixed])) for rule in fixed[0]]
         decided[id(series)] = made
     return decided[id(series)]

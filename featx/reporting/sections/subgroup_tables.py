@@ -15,7 +15,7 @@ from featx.reporting.tables import Cell, Column, Filled
 from featx.stats import THRESHOLD_RULES, Subgroup, holm, subgroup_aucs, subgroup_rates
 
 from .columns import CLASS, NOTE, PLACE, TESTED, bounded, place, tested_series
-from .performance import THRESHOLD, ScoredRows, fixed_cuts, missing_thresholds, scored_rows
+from .performance import THRESHOLD, ScoredRows, arm_cuts, missing_thresholds, scored_rows
 
 __all__ = ["SUBGROUP_TABLES"]
 
@@ -96,7 +96,7 @@ def subgroup_decisions(summary: Summary) -> Filled:
     """Fill the table of sensitivity and specificity at fixed thresholds in each level of the columns."""
     rows: list[tuple[Cell, ...]] = []
     for case in _cases(summary):
-        cuts = [fixed_cuts(inner, case.name) for inner in case.series.inner]
+        cuts = arm_cuts(summary, case.series, case.name)
         for rule in THRESHOLD_RULES:
             made = _rates(case, np.array([cut[rule] for cut in cuts])[case.rows.folds])
             rows += [

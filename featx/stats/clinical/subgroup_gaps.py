@@ -18,7 +18,7 @@ from featx.stats.intervals import (
 )
 from featx.stats.model_means import independent_difference
 from featx.stats.operating import Estimate, effective_rows, wilson
-from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, group_codes
+from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, count_codes, group_codes
 
 __all__ = ["Subgroup", "subgroup_aucs", "subgroup_rates"]
 
@@ -219,13 +219,18 @@ class _Table:
         count, given = len(labels), np.asarray(levels).astype(str)
         rows = np.arange(count) if images is None else group_codes(images, count)
         codes = rows if groups is None else group_codes(groups, count)
-        group_codes(given, count)  # checks the length
+        if given.shape != (count,):
+            raise InputError(
+                f"levels must contain one name for each of the {count} rows. Got shape {given.shape} instead."
+            )
         present = set(given.tolist())
         names = tuple(sorted(present) if order is None else (name for name in order if name in present))
         if odd := present - set(names):
             raise InputError(f"'order' must name every level. Missing: {listing(sorted(odd))}.")
-        places = {name: place for place, name in enumerate(names)}
-        return cls(names, np.array([places[name] for name in given.tolist()], np.int64), labels, rows, codes)
+        numbers = np.zeros(count, np.int64)
+        for place, name in enumerate(names):
+            numbers[given == name] = place
+        return cls(names, numbers, labels, rows, codes)
 
     @cached_property
     def sizes(self) -> tuple[Subgroup, ...]:
@@ -236,7 +241,7 @@ class _Table:
         inside = self.levels == place
         sick = inside & self.labels
         images, positives, groups, with_positive, with_negative = (
-            len(np.unique(codes[rows]))
+            count_codes(codes[rows])
             for codes, rows in (
                 (self.images, inside),
                 (self.images, sick),
@@ -283,9 +288,7 @@ def _level_auc(table: _Table, place: int, values: FloatArray, parts: IntArray) -
     for fold in folds:
         for kind, (rows, components) in enumerate(fold):
             np.add.at(sums[kind], table.groups[rows], (components - mean) / len(rows) / len(folds))
-    held = (
-        len(np.unique(table.groups[np.concatenate([fold[kind][0] for fold in folds])])) for kind in (0, 1)
-    )
+    held = (count_codes(table.groups[np.concatenate([fold[kind][0] for fold in folds])]) for kind in (0, 1))
     # As in `delong_covariance`: each class and their covariance have a small-sample correction of their own.
     variance = sum(float(one @ one) * _unbiased(count) for one, count in zip(sums, held, strict=True))
     variance += 2 * float(sums[0] @ sums[1]) * _unbiased(size.groups)
@@ -339,7 +342,7 @@ def _untested(here: Subgroup, there: Subgroup, difference: Estimate) -> Subgroup
 def _level_rate(table: _Table, place: int, right: BoolArray, positive: bool) -> tuple[Subgroup, float]:
     """Estimate a rate of a level, and its effective number of rows."""
     rows = (table.levels == place) & (table.labels == positive)
-    size = replace(table.sizes[place], fewest=len(np.unique(table.groups[rows])))
+    size = replace(table.sizes[place], fewest=count_codes(table.groups[rows]))
     what = "the positive class" if positive else "the negative class"
     notes = (_few(size.fewest, what),) if size.fewest < FEWEST else ()
     share, count = effective_rows(right[rows], table.images[rows], table.groups[rows])
