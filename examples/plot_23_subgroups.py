@@ -12,10 +12,10 @@ from synthetic_skin import TASK, draw, workspace
 import featx
 from featx.stats import holm, subgroup_aucs
 
-manifest, work = draw(), workspace()
-featx.extract(manifest, backbone="tiny", weights="random", arm="frozen", cache=work / "cache")
-featx.train_svm(manifest, arm="frozen", task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs")
-table = featx.read_runs(work / "runs" / "frozen")
+manifest, work = draw("cohort", images=240, seed=2), workspace()
+featx.extract(manifest, backbone="tiny", weights="random", arm="cohort", cache=work / "cache")
+featx.train_svm(manifest, arm="cohort", task=TASK, protocol="5x2", cache=work / "cache", output=work / "runs")
+table = featx.read_runs(work / "runs" / "cohort")
 table[["fold", "id", "class", "score:melanoma", "stratum:site"]].head()
 
 # %%

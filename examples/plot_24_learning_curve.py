@@ -61,5 +61,5 @@ ax.legend()
 print(mean.round(3).to_dict())
 
 # %%
-# A curve that still rises at its end says that more images would help. Reports show it with confidence intervals, as
-# ``training-sizes``.
+# A curve that still rises at its end says that more images would help. Here the folds and draws differ by more than the
+# curve rises. Reports show confidence intervals, as ``training-sizes``.
