@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from synthetic_skin import TASK, draw, workspace
 
 import featx
+from featx.reporting import report_tables, to_frame
 from featx.stats import holm, subgroup_aucs
 
 manifest, work = draw("cohort", images=240, seed=2), workspace()
@@ -56,5 +57,8 @@ for one, p in zip(tested, holm([one.p for one in tested]), strict=True):
     print(f"{one.level}: difference {one.difference.value:+.3f}, adjusted p = {p:.2f}")
 
 # %%
-# ``featx report runs --subgroup site`` (`featx.report` with ``subgroups=["site"]``) has the same table, and those of
+# ``featx report runs --subgroup site`` (`featx.report` with ``subgroups=["site"]``) has the same as a table, and one of
 # sensitivity and specificity.
+
+(made,) = [one for one in report_tables(work / "runs" / "cohort") if one.name == "subgroups"]
+to_frame(made).iloc[:, :6]

@@ -9,11 +9,12 @@ import matplotlib.pyplot as plt
 from synthetic_skin import TASK, draw, workspace
 
 import featx
+from featx.data import training_set
 from featx.stats import roc_auc
 
 manifest, work = draw(), workspace()
 featx.extract(manifest, backbone="tiny", weights="random", arm="frozen", cache=work / "cache")
-featx.train_svm(
+runs = featx.train_svm(
     manifest,
     arm="growing",
     features=work / "cache" / "arms" / "frozen.json",
@@ -28,37 +29,28 @@ table = featx.read_runs(work / "growth" / "growing")
 table[["fold", "id", "class", "score:melanoma", "subset:fraction", "subset:seed"]].head()
 
 # %%
-# Smaller parts lie inside larger ones of the same draw, and patients are drawn whole. The training set of a fold is what it
-# does not test.
+# Smaller parts lie inside larger ones of the same draw, and patients are drawn whole. Every run lists its training set.
 
-table["fraction"] = table["subset:fraction"].fillna(1)
-table["seed"] = table["subset:seed"].fillna(0)
-images = table["id"].nunique()
+sizes = {str(run.path): len(training_set(run)) for run in runs}
 aucs = (
-    table.groupby(["fold", "fraction", "seed"])
+    table.groupby(["run", "subset:fraction"], dropna=False)
     .apply(lambda rows: roc_auc(rows["class"] == "melanoma", rows["score:melanoma"]))
     .rename("auc")
     .reset_index()
 )
+aucs["fraction"] = aucs["subset:fraction"].fillna(1)
+aucs["images"] = aucs["run"].map(sizes)
+mean = aucs.groupby("fraction")[["images", "auc"]].mean()
 
 fig, ax = plt.subplots(figsize=(6, 4))
-ax.plot(
-    aucs["fraction"] * images * 2 / 3,
-    aucs["auc"],
-    "o",
-    color="C0",
-    alpha=0.4,
-    markersize=4,
-    label="a fold and draw",
-)
-mean = aucs.groupby("fraction")["auc"].mean()
-ax.plot(mean.index * images * 2 / 3, mean, "s-k", label="mean over folds and draws")
-ax.set(xlabel="images in the training set, about", ylabel="AUC on the test set of the fold", xscale="log")
-sizes = [round(fraction * images * 2 / 3) for fraction in mean.index]
-ax.set_xticks(sizes, sizes)
+ax.plot(aucs["images"], aucs["auc"], "o", color="C0", alpha=0.4, markersize=4, label="a fold and draw")
+ax.plot(mean["images"], mean["auc"], "s-k", label="mean over folds and draws")
+ax.set(xlabel="images in the training set", ylabel="AUC on the test set of the fold", xscale="log")
+ticks = mean["images"].round().astype(int)
+ax.set_xticks(ticks, ticks)
 ax.minorticks_off()
 ax.legend()
-print(mean.round(3).to_dict())
+mean.round(3)
 
 # %%
 # A curve that still rises at its end says that more images would help. Here the folds and draws differ by more than the
