@@ -90,9 +90,7 @@ BESIDE = {
     "README": "index",
     "benchmarks/README": "benchmarks",
 }
-ROOMS = ("data", "images", "features", "zoo", "svm", "stats", "external", "reporting")
-# Names of faces that other rooms need and users do not; tests/test_docs.py asks for an example of all others.
-FOR_OTHER_ROOMS = tomllib.loads((DOCS / "for_other_rooms.toml").read_text(encoding="utf-8"))
+PYTHON_API = tomllib.loads((DOCS / "python_api.toml").read_text(encoding="utf-8"))
 
 
 def links_inside(text: str) -> str:
@@ -123,10 +121,10 @@ def write_api_page() -> set[str]:
         "",
     ]
     lines += _names("featx", [name for name in featx.__all__ if name != "__version__"])
-    for room in ROOMS:
+    for room in PYTHON_API["rooms"]:
         module = import_module(f"featx.{room}")
         first = " ".join((module.__doc__ or "").split("\n\n")[0].split())
-        known = {*featx.__all__, *FOR_OTHER_ROOMS.get(room, ())}
+        known = {*featx.__all__, *PYTHON_API["for_other_rooms"].get(room, ())}
         names = [name for name in module.__all__ if name not in known and callable(getattr(module, name))]
         public |= {f"featx.{room}.{name}" for name in names}
         lines += [f"featx.{room}", "-" * (len(room) + 6), "", first, "", *_names(f"featx.{room}", names)]

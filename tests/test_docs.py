@@ -16,9 +16,8 @@ import featx as package
 from featx_cli.main import featx
 
 ROOT = Path(__file__).resolve().parents[1]
-# As in docs/conf.py, which needs Sphinx.
-ROOMS = ("data", "images", "features", "zoo", "svm", "stats", "external", "reporting")
-FOR_OTHER_ROOMS = tomllib.loads((ROOT / "docs" / "for_other_rooms.toml").read_text(encoding="utf-8"))
+PYTHON_API = tomllib.loads((ROOT / "docs" / "python_api.toml").read_text(encoding="utf-8"))
+FOR_OTHER_ROOMS = PYTHON_API["for_other_rooms"]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -73,7 +72,7 @@ def test_every_page_is_in_a_table_of_contents():
 def documented() -> dict[str, object]:
     """Map every name of the page of the Python API to what it is."""
     found = {f"featx.{name}": getattr(package, name) for name in package.__all__}
-    for room in ROOMS:
+    for room in PYTHON_API["rooms"]:
         face = importlib.import_module(f"featx.{room}")
         known = {*package.__all__, *FOR_OTHER_ROOMS.get(room, ())}
         found |= {f"featx.{room}.{name}": getattr(face, name) for name in face.__all__ if name not in known}
