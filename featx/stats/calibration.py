@@ -58,12 +58,6 @@ class Sigmoid:
     ----------
     slope, intercept : float
         Its parameters. A negative slope means that higher scores belong to the negative class.
-
-    Examples
-    --------
-    >>> curve = Sigmoid(slope=2.0, intercept=-1.0)
-    >>> curve.slope, curve.intercept
-    (2.0, -1.0)
     """
 
     slope: float
@@ -78,13 +72,6 @@ class IsotonicCurve:
     ----------
     scores, probabilities : tuple of float
         The points, both non-decreasing.
-
-    Examples
-    --------
-    >>> found = fit_calibration([0, 0, 1, 1], [-2, -1, 1, 2], method="isotonic")
-    >>> curve = found.curves[0]
-    >>> curve.scores[0], curve.probabilities == tuple(sorted(curve.probabilities))
-    (-2.0, True)
     """
 
     scores: tuple[float, ...]
@@ -105,12 +92,6 @@ class Calibration:
         Number of images that the curves were fitted on.
     positives : tuple of int
         Number of images of the class of each curve.
-
-    Examples
-    --------
-    >>> found = fit_calibration([0, 0, 1, 0, 1, 1], [-2, -1, -0.5, 0.5, 1, 2], method="isotonic")
-    >>> found.method, found.n, found.curves[0].scores[0]
-    ('isotonic', 6, -2.0)
     """
 
     method: str
@@ -455,12 +436,6 @@ class Recalibration:
         Number of positives divided by the sum of the probabilities. 1 is ideal.
     warnings : tuple of str
         Reasons for undefined values.
-
-    Examples
-    --------
-    >>> found = fit_recalibration([0, 1, 0, 1, 0, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
-    >>> found.slope.low < found.slope.value < found.slope.high
-    True
     """
 
     slope: Estimate

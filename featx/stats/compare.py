@@ -94,12 +94,6 @@ class Comparison:
         Holm's test, which has more power, gives an `adjusted_p` below 1 - level.
     planned : bool
         Whether the comparison was planned before the results were known.
-
-    Examples
-    --------
-    >>> pair = Comparison(("a", "b"), (0.8, 0.7), TestResult("t", 0.03, 2.2, "t"), 0.03)
-    >>> pair.arms, pair.adjusted_p, pair.tested
-    (('a', 'b'), 0.03, True)
     """
 
     arms: tuple[str, str]
