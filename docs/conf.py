@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ BESIDE = {
     "README": "index",
     "benchmarks/README": "benchmarks",
 }
-ROOMS = ("data", "images", "features", "zoo", "svm", "stats", "external", "reporting")
+PYTHON_API = tomllib.loads((DOCS / "python_api.toml").read_text(encoding="utf-8"))
 
 
 def links_inside(text: str) -> str:
@@ -111,7 +111,7 @@ def remove_stale_pages(public: set[str]) -> None:
 
 
 def write_api_page() -> set[str]:
-    """List the public names of the package, and of its rooms the classes and the functions with an example."""
+    """List the public names of the package, and of its rooms those that are useful beyond other rooms."""
     public = {f"featx.{name}" for name in featx.__all__}
     lines = [
         "Python API",
@@ -121,12 +121,11 @@ def write_api_page() -> set[str]:
         "",
     ]
     lines += _names("featx", [name for name in featx.__all__ if name != "__version__"])
-    for room in ROOMS:
+    for room in PYTHON_API["rooms"]:
         module = import_module(f"featx.{room}")
         first = " ".join((module.__doc__ or "").split("\n\n")[0].split())
-        names = [
-            name for name in module.__all__ if name not in featx.__all__ and _shown(getattr(module, name))
-        ]
+        known = {*featx.__all__, *PYTHON_API["for_other_rooms"].get(room, ())}
+        names = [name for name in module.__all__ if name not in known and callable(getattr(module, name))]
         public |= {f"featx.{room}.{name}" for name in names}
         lines += [f"featx.{room}", "-" * (len(room) + 6), "", first, "", *_names(f"featx.{room}", names)]
     page = DOCS / "api" / "index.rst"
@@ -135,10 +134,6 @@ def write_api_page() -> set[str]:
     if not page.exists() or page.read_text(encoding="utf-8") != text:
         page.write_text(text, encoding="utf-8")
     return public
-
-
-def _shown(what: object) -> bool:
-    return inspect.isclass(what) or (callable(what) and ">>>" in (what.__doc__ or ""))
 
 
 def _names(module: str, names: list[str]) -> list[str]:

@@ -57,7 +57,17 @@ __all__ = [
 
 
 class FeatxError(Exception):
-    """Base of all errors that featx raises on purpose."""
+    """Base of all errors that featx raises on purpose.
+
+    Examples
+    --------
+    >>> from featx.data import read_manifest
+    >>> try:
+    ...     read_manifest("missing.csv")
+    ... except FeatxError as error:
+    ...     print(type(error).__name__)
+    ManifestError
+    """
 
     exit_code = 1
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import shlex
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import pytest
 
 import featx as package
-from featx import stats
 from featx_cli.main import featx
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTHON_API = tomllib.loads((ROOT / "docs" / "python_api.toml").read_text(encoding="utf-8"))
+FOR_OTHER_ROOMS = PYTHON_API["for_other_rooms"]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -66,14 +70,46 @@ def test_every_page_is_in_a_table_of_contents():
     assert set(pages) - listed == {"index"}
 
 
-def test_every_public_function_has_an_example_that_is_executed():
-    executed = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py"))
-    without = [
-        f"{module.__name__}.{name}"
-        for module in (package, stats)
-        for name in module.__all__
-        if inspect.isroutine(what := getattr(module, name))
-        and ">>>" not in (what.__doc__ or "")
-        and f"featx.{name}(" not in executed
+def documented() -> dict[str, object]:
+    """Map every name of the page of the Python API to what it is."""
+    found = {f"featx.{name}": getattr(package, name) for name in package.__all__}
+    for room in PYTHON_API["rooms"]:
+        face = importlib.import_module(f"featx.{room}")
+        known = {*package.__all__, *FOR_OTHER_ROOMS.get(room, ())}
+        found |= {f"featx.{room}.{name}": getattr(face, name) for name in face.__all__ if name not in known}
+    return {name: what for name, what in found.items() if callable(what)}
+
+
+def test_every_public_name_has_an_example_that_is_executed():
+    """A docstring has one, or a script of the gallery calls the function; a class may be what such a function returns, or a part of it."""
+    gallery = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py"))
+    names = documented()
+    shown = {
+        name
+        for name, what in names.items()
+        if ">>>" in (what.__doc__ or "") or re.search(rf"\b{name.rpartition('.')[2]}\(", gallery)
+    }
+    returned = [
+        inspect.signature(names[name]).return_annotation for name in shown if inspect.isroutine(names[name])
     ]
-    assert without == []
+    classes = {name for name, what in names.items() if inspect.isclass(what)}
+    shown |= {name for name in classes if named(name, map(str, returned))}
+    attributes = [
+        line
+        for name in shown & classes
+        for line in (names[name].__doc__ or "").splitlines()
+        if re.match(r" +[\w, ]+ : ", line)
+    ]
+    assert sorted(set(names) - shown - {name for name in classes if named(name, attributes)}) == []
+
+
+def named(name: str, texts: Iterable[str]) -> bool:
+    """Tell whether a class is named in any of some texts."""
+    return any(re.search(rf"\b{name.rpartition('.')[2]}\b", text) for text in texts)
+
+
+def test_names_for_other_rooms_are_on_their_face_and_nowhere_else():
+    for room, names in FOR_OTHER_ROOMS.items():
+        face = importlib.import_module(f"featx.{room}")
+        assert set(names) <= set(face.__all__), room
+        assert not set(names) & set(package.__all__), room

@@ -62,6 +62,7 @@ TOURS = {
     ("docs/start-here.md", "docs/file-formats.md", "docs/extending.md"): None,
     ("docs/your-own-images.md",): own_table,
     ("docs/a-study.md",): lesions,
+    ("docs/python.md",): lesions,
     ("docs/statistics-explained.md",): None,
 }
 

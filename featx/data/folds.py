@@ -143,6 +143,12 @@ class Fold:
         Such as ``"2x1"``: repeat 2, direction 1.
     train, test : tuple of str
         Image ids, sorted.
+
+    Examples
+    --------
+    >>> fold = Fold("1x1", train=("a", "b"), test=("c",))
+    >>> fold.name, len(fold.train), fold.test
+    ('1x1', 2, ('c',))
     """
 
     name: str
@@ -164,6 +170,12 @@ class Folds:
         In the order of running.
     notes : tuple of str
         Changes made on reading, such as images left out.
+
+    Examples
+    --------
+    >>> folds = Folds("mine", 0, (Fold("1", ("a", "b"), ("c",)), Fold("2", ("c",), ("a", "b"))))
+    >>> folds.names, folds.digest == Folds("renamed", 1, folds.folds).digest
+    (('1', '2'), True)
     """
 
     protocol: str
@@ -369,6 +381,16 @@ def check_folds(folds: Folds, labelled: Labelled, keys: Sequence[str] | None = N
         If an image, its group or an identical file is in both the training and the test set of a fold.
     ProtocolError
         If a fold has images that are not in the data set, or its training set lacks a class.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import apply_task, draw_dermoscopy, read_manifest, split_folds
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     labelled = apply_task(read_manifest(draw_dermoscopy(folder, images=40, size=16)), "melanoma:rest")
+    ...     folds = split_folds(labelled, "kfold:2")
+    ...     check_folds(folds, labelled)
+    ()
     """
     known = {name: index for index, name in enumerate(labelled.ids)}
     lacking: defaultdict[str, list[str]] = defaultdict(list)

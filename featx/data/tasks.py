@@ -76,6 +76,12 @@ class Task:
         What to do with labels that no pattern matches: ``"fail"`` or ``"leave-out"``.
     complete : bool
         Whether every pattern must match a label; True for tasks written on the command line, to find typing errors.
+
+    Examples
+    --------
+    >>> task = read_task("melanoma:nevus,keratosis")
+    >>> task.classes, task.positive
+    (('nevus,keratosis', 'melanoma'), 'melanoma')
     """
 
     name: str
@@ -116,6 +122,15 @@ class Labelled:
         Number of images that the task leaves out.
     remarks : tuple of str
         Possible mistakes: no groups, doubtful labels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx.data import apply_task, draw_dermoscopy, read_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     labelled = apply_task(read_manifest(draw_dermoscopy(folder, images=4, size=16)), "melanoma:rest")
+    >>> labelled.task.classes, labelled.ids[:2]
+    (('rest', 'melanoma'), ('derm00000', 'derm00001'))
     """
 
     manifest: Manifest

@@ -41,6 +41,12 @@ class TrainingImage:
         SHA-256 of the bytes of the image file.
     strata : mapping of str to str
         The image's value in each further column of the manifest; empty in files of earlier versions.
+
+    Examples
+    --------
+    >>> one = TrainingImage(id="0001", actual="melanoma", group="patient-12", key="0f" * 32)
+    >>> one.group
+    'patient-12'
     """
 
     id: str

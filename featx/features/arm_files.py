@@ -54,6 +54,13 @@ def find_stores(paths: Iterable[Path | str]) -> list[Path]:
     ------
     StoreError
         If a path does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     find_stores([folder])
+    []
     """
     found: set[Path] = set()
     for path in map(Path, paths):

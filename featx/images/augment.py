@@ -45,6 +45,11 @@ class Ranges:
         Whether half of the views are flipped left to right.
     fill : {"black", "reflect"}
         Pixels outside the image: black, or the image mirrored at its edges.
+
+    Examples
+    --------
+    >>> Ranges(zoom=1.3, rotation=360, flip=True).shear
+    0.0
     """
 
     zoom: float = 1.0

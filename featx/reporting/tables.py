@@ -100,6 +100,12 @@ class Column:
         Smaller numbers are shown as ``< least``, such as p values.
     unit : float
         Numbers are divided by it for display; CSV files have the undivided number.
+
+    Examples
+    --------
+    >>> from featx.reporting.tables import shown
+    >>> shown(0.00004, Column("p", "p value", least=0.001))
+    '< 0.001'
     """
 
     name: str
@@ -126,6 +132,14 @@ class Table:
         Columns, in order.
     rows : tuple of tuple of Cell
         Rows, each as long as `columns`.
+
+    Examples
+    --------
+    >>> columns = (Column("arm", "Arm", text=True), Column("auc", "AUC"))
+    >>> print(plain(Table("auc", "AUC", "", columns, (("frozen", 0.81),))), end="")
+    Arm       AUC
+    ------  -----
+    frozen  0.810
     """
 
     name: str
@@ -356,7 +370,14 @@ def records(table: Table) -> list[dict[str, str | int | float | None]]:
 
 
 def to_frame(table: Table) -> pd.DataFrame:
-    """Return a table as a data frame."""
+    """Return a table as a data frame.
+
+    Examples
+    --------
+    >>> columns = (Column("arm", "Arm", text=True), Column("auc", "AUC"))
+    >>> to_frame(Table("auc", "AUC", "", columns, (("frozen", 0.81),))).to_dict("records")
+    [{'arm': 'frozen', 'auc': 0.81}]
+    """
     import pandas as pd
 
     return pd.DataFrame(records(table), columns=_spread_out(table)[0])

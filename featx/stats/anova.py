@@ -93,6 +93,13 @@ class Anova:
         Correction of the p values, or ``"none"``.
     warnings : tuple of str
         Assumptions that do not hold, one sentence each.
+
+    Examples
+    --------
+    >>> rows = [{"auc": 0.7 + 0.1 * net + 0.01 * fold, "net": net, "fold": fold} for net in (0, 1) for fold in range(4)]
+    >>> found = factorial_anova(rows, "auc", ["net"])
+    >>> isinstance(found, Anova), [effect.name for effect in found.effects]
+    (True, ['net'])
     """
 
     test: str

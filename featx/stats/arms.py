@@ -58,6 +58,12 @@ class FoldScores:
         Number of groups in the training set; None if unknown.
     models : int
         Number of trained models that gave the decision values; more than one only if folds were pooled.
+
+    Examples
+    --------
+    >>> fold = fold_scores("1x1", ["b", "a"], [1, 0], [0.7, 0.2])
+    >>> fold.name, fold.ids, fold.scores.tolist(), fold.binary
+    ('1x1', ('a', 'b'), [0.2, 0.7], True)
     """
 
     name: str

@@ -136,6 +136,16 @@ class Comparisons:
         Names of the folds over which arms are ranked. All pairs of ranked arms were compared over exactly these folds,
         so the ranks never contradict a pair. If several sets of arms fulfil this, the set with the largest number of
         arms times folds is used.
+
+    Examples
+    --------
+    >>> from featx.stats.arms import fold_scores
+    >>> scores = {"A": [1, 2, 4, 3, 5, 6], "B": [3, 1, 5, 2, 4, 6]}
+    >>> found = compare_many(
+    ...     {name: [fold_scores("holdout", list("uvwxyz"), [0, 0, 0, 1, 1, 1], one)] for name, one in scores.items()}
+    ... )
+    >>> found.arms, [round(value, 2) for value in found.values]
+    (('A', 'B'), [0.89, 0.67])
     """
 
     arms: tuple[str, ...]

@@ -233,6 +233,12 @@ class FoldSummary:
         Name of the method of the interval.
     warnings : tuple of str
         Assumptions that do not hold, one sentence each.
+
+    Examples
+    --------
+    >>> found = summarise_folds([0.8, 0.9, float("nan"), 0.85], ratio=1)
+    >>> round(found.mean, 2), found.n, found.undefined
+    (0.85, 3, 1)
     """
 
     mean: float
@@ -474,6 +480,12 @@ class TestResult:
         Number of folds (or blocks) used; 1 for one test set.
     warnings : tuple of str
         Assumptions that do not hold, one sentence each.
+
+    Examples
+    --------
+    >>> found = TestResult("DeLong 1988", p=0.03, statistic=2.2, statistic_name="z", estimate=0.05, low=0.01, high=0.09)
+    >>> found.p, (found.low, found.high), found.correction
+    (0.03, (0.01, 0.09), 'none')
     """
 
     test: str

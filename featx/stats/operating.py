@@ -51,6 +51,12 @@ class Confusion:
     ----------
     true_positive, false_negative, false_positive, true_negative : int
         Number of rows by predicted and actual class.
+
+    Examples
+    --------
+    >>> found = Confusion(true_positive=8, false_negative=2, false_positive=5, true_negative=15)
+    >>> found.sensitivity, found.specificity
+    (0.8, 0.75)
     """
 
     true_positive: int
@@ -423,6 +429,12 @@ class Estimate(NamedTuple):
     ----------
     value, low, high : float
         NaN if there is no estimate or no interval.
+
+    Examples
+    --------
+    >>> sensitivity = proportion([1, 1, 0, 1])
+    >>> sensitivity.value, round(sensitivity.low, 2), round(sensitivity.high, 2)
+    (0.75, 0.3, 0.95)
     """
 
     value: float

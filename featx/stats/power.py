@@ -41,6 +41,12 @@ class Power:
         Number of images, and of images of the positive class; None if the method does not use images.
     warnings : tuple of str
         Assumptions that do not hold, one sentence each.
+
+    Examples
+    --------
+    >>> plan = planned_difference(100, 300, auc=0.85)
+    >>> isinstance(plan, Power), plan.power
+    (True, 0.8)
     """
 
     difference: float

@@ -202,6 +202,13 @@ def pool_groups(
     list of Prediction
         One prediction for each group, sorted by the name of the group. A stratum is empty if the images of the group
         differ in it.
+
+    Examples
+    --------
+    >>> from featx.runs import Prediction
+    >>> rows = [Prediction(name, "1", "p1", "melanoma", {"melanoma": score}) for name, score in (("a", 0.2), ("b", 0.6))]
+    >>> [(one.id, round(one.scores["melanoma"], 2)) for one in pool_groups(rows, "mean")]
+    [('p1', 0.4)]
     """
     groups: dict[str, list[Prediction]] = {}
     for row in predictions:

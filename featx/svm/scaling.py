@@ -36,6 +36,12 @@ class Scaler:
         Factor of each column; empty except for ``zscore``.
     components : ndarray of float64, shape (d, k)
         Projection; empty except for ``pca`` and ``whiten``.
+
+    Examples
+    --------
+    >>> nothing = np.empty(0)
+    >>> Scaler("l2", nothing, nothing, np.empty((0, 0))).apply(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]])
     """
 
     name: str

@@ -208,6 +208,12 @@ class Backbone:
         Further arguments of the builder, such as a width multiplier.
     multiple : int
         The input size must be a multiple of this, px.
+
+    Examples
+    --------
+    >>> network = find_backbone("mobilenet_v2")
+    >>> network.width, network.image_size
+    (1280, 224)
     """
 
     name: str

@@ -100,6 +100,11 @@ class Cost:
         Multiply-add operations of convolutions, dense layers and matrix products for one image of the network's
         input size. Normalisation, activation and pooling are not counted, as in published figures. None if the
         count is not implemented for a layer.
+
+    Examples
+    --------
+    >>> Cost(parameters=2_257_984, multiply_adds=None).parameters
+    2257984
     """
 
     parameters: int | None
@@ -145,6 +150,13 @@ def count_costs(model: keras.Model) -> tuple[Cost, ...]:
     -------
     tuple of Cost
         One for each output: the cost of the layers that it depends on.
+
+    Examples
+    --------
+    >>> from featx.zoo import build_network, find_backbone, resolve_weights
+    >>> tiny = find_backbone("tiny")
+    >>> count_costs(build_network(tiny, resolve_weights("random", tiny)[0]).model)
+    (Cost(parameters=92976, multiply_adds=9814016),)
     """
     import keras
 

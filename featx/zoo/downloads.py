@@ -66,7 +66,13 @@ _TRAINING_ONLY = {
 
 
 def is_preset(folder: Path) -> bool:
-    """Tell whether a folder contains both files of a preset of KerasHub."""
+    """Tell whether a folder contains both files of a preset of KerasHub.
+
+    Examples
+    --------
+    >>> is_preset(Path("no-such-folder"))
+    False
+    """
     return all((folder / name).is_file() for name in _FILES)
 
 
@@ -187,6 +193,11 @@ def weights_folder() -> Path:
     -------
     Path
         ``$FEATX_WEIGHTS_DIR``; if it is not set, the folder of Keras, ``~/.keras/models``.
+
+    Examples
+    --------
+    >>> isinstance(weights_folder(), Path)
+    True
     """
     if folder := os.environ.get(WEIGHTS_DIR):
         return Path(folder).expanduser()

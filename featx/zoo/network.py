@@ -80,6 +80,14 @@ class Network:
     model : keras.Model
         From RGB pixels 0 to 255, uint8 or float32 of shape (n, image_size, image_size, 3), to the features of shape
         (n, width): a tensor for one layer, a list of tensors for several. Includes the preprocessing.
+
+    Examples
+    --------
+    >>> from featx.zoo import find_backbone, resolve_weights
+    >>> tiny = find_backbone("tiny")
+    >>> network = build_network(tiny, resolve_weights("random", tiny)[0], layers=["block6_relu"], pool="max")
+    >>> network.layers, network.pool
+    (('block6_relu',), 'max')
     """
 
     backbone: Backbone
@@ -127,6 +135,14 @@ def build_network(
         For an unknown layer or pooling, or an unsupported input size.
     WeightsError
         If the weights are of another architecture.
+
+    Examples
+    --------
+    >>> from featx.zoo import find_backbone, resolve_weights
+    >>> tiny = find_backbone("tiny")
+    >>> network = build_network(tiny, resolve_weights("random", tiny)[0])
+    >>> network.layers, network.pool, network.model.output_shape
+    (('global pool',), 'avg', (None, 128))
     """
     size = checked_size(backbone, image_size)
     check_pool(pool)
@@ -194,6 +210,13 @@ def build_backbone(backbone: Backbone, weights: Weights, image_size: int | None 
         For an unsupported input size.
     WeightsError
         If the weights are of another architecture.
+
+    Examples
+    --------
+    >>> from featx.zoo import find_backbone, resolve_weights
+    >>> tiny = find_backbone("tiny")
+    >>> build_backbone(tiny, resolve_weights("random", tiny)[0]).output_shape
+    (None, 128)
     """
     if backbone.is_own:
         raise BackboneError(
@@ -499,6 +522,12 @@ def describe_backbone(row: Backbone, *, layers: bool = False) -> dict[str, Any]:
     """Describe a backbone in JSON types: its input, its features, and where its weights are expected.
 
     With `layers`, the network is built with random weights, and its layers are listed with the shapes of their outputs.
+
+    Examples
+    --------
+    >>> from featx.zoo.backbones import find_backbone
+    >>> describe_backbone(find_backbone("tiny"))["family"]
+    'tiny'
     """
     published, preset = row.published, row.preset
     file = published.file if published else preset.name if preset else None

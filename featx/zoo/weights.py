@@ -62,6 +62,13 @@ class Weights:
         images, and ``precision`` as extraction names it.
     label : str
         A short name for folders.
+
+    Examples
+    --------
+    >>> from featx.zoo.backbones import find_backbone
+    >>> (start,) = resolve_weights("random:7", find_backbone("tiny"))
+    >>> start.source, start.lineage
+    ('random:7', ('random:7',))
     """
 
     source: str
@@ -96,6 +103,13 @@ def resolve_weights(source: str | Path, backbone: Backbone) -> tuple[Weights, ..
     WeightsError
         If the source is malformed, missing or of another kind. The shapes in a file are compared with the
         architecture when the network is built.
+
+    Examples
+    --------
+    >>> from featx.zoo.backbones import find_backbone
+    >>> (start,) = resolve_weights("random", find_backbone("tiny"))
+    >>> start.source, len(start.digest)
+    ('random:0', 64)
     """
     text = str(source)
     if backbone.is_own:
@@ -152,6 +166,11 @@ def backend_name() -> str:
     -------
     str
         ``tensorflow``, ``jax``, ``torch`` or another backend that Keras is configured for.
+
+    Examples
+    --------
+    >>> backend_name() in ("tensorflow", "jax", "torch")
+    True
     """
     if "keras" in sys.modules:
         return str(sys.modules["keras"].backend.backend())

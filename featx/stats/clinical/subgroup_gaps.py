@@ -53,6 +53,13 @@ class Subgroup:
         Whether this is the reference: the level whose smaller class has the most groups, the first of several.
     warnings : tuple of str
         Why there is no estimate, interval or test.
+
+    Examples
+    --------
+    >>> levels, actual = ["f"] * 40 + ["m"] * 40, [0, 1] * 40
+    >>> women, men = subgroup_aucs(levels, actual, np.arange(80) % 7)
+    >>> women.level, women.images, women.positives, women.reference, men.reference
+    ('f', 40, 20, True, False)
     """
 
     level: str
