@@ -335,6 +335,8 @@ def differences(found: dict[Pair, Folds], other: dict[Pair, Folds], rule: str) -
 def summarise(lines: Sequence[dict[str, Any]]) -> None:
     """Print the tables in Markdown."""
     base = by_pair(lines, "l2")
+    if not base:
+        return
     print_pairs(base)
     head = "difference of AUC | 95 % interval over data sets (t) | bootstrap | better in |\n|---|---|---|---|---|"
     print(f"\n| choice instead of `{DEFAULT}` | {head}")
