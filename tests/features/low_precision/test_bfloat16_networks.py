@@ -44,7 +44,7 @@ def test_a_network_that_suffers_is_refused():
 
 
 def target(tmp_path, name, **given):
-    (found,) = targets([name], ["random"], FeatureOptions(device="cpu", **given), tmp_path)
+    (found,) = targets([name], ["random"], FeatureOptions(**{"device": "cpu", **given}), tmp_path)
     return found
 
 
