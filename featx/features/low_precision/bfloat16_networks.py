@@ -50,15 +50,15 @@ class Bfloat16Network:
             f"changed an AUC by up to {self.plain_auc:+.3f}; with {self.kept} depthwise convolutions in float32 that was "
             "not measured"
             if self.auc is None
-            else f"changes an AUC by up to {self.auc:+.3f}"
+            else f"changes an AUC by up to {self.auc:+.4f}"
         )
         speed = "" if self.speed is None else f", at {self.speed:.1f} times the speed of float32"
         return f"{auc}{speed} (allowed: {_MOST_AUC} at {_LEAST_SPEED} times or more)"
 
 
-# ISIC 2017, derm7pt and UDA-1, published ImageNet weights. The first depthwise convolution alone, whose folded batch
-# normalisation has channels of very different scale, makes most of the deviation (docs/extraction.md).
-ROWS = (Bfloat16Network("mobilenet_v2", kept=1, plain_auc=-0.007),)
+# Published ImageNet weights; all of it in bfloat16 on ISIC 2017 and other data, with layers in float32 on UDA-1. The
+# first depthwise convolution alone makes most of the deviation (docs/extraction.md).
+ROWS = (Bfloat16Network("mobilenet_v2", kept=1, plain_auc=-0.007, auc=-0.0024, speed=1.8),)
 
 _BY_NAME = {row.backbone: row for row in ROWS}
 
