@@ -34,6 +34,7 @@ WEIGHTS = {
 def extract(manifest: Path, backbone: str, weights: Path, precision: str, cache: Path) -> featx.FeatureStore:
     """Extract with the first engine that has this precision."""
     given = {"backbone": backbone, "weights": str(weights), "precision": precision, "cache": cache}
+    given["force_precision"] = precision == "bfloat16"
     try:
         (done,) = featx.extract(manifest, allow_outside=True, engine="openvino", device="cpu", **given)
     except ConfigError:

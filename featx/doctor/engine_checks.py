@@ -51,14 +51,17 @@ def check_backend(context: CheckContext) -> Iterator[CheckRow]:
 def check_openvino(context: CheckContext) -> Iterator[CheckRow]:
     """Check that OpenVINO can be imported, if it is installed."""
     if "openvino" not in versions(["openvino"]):
-        yield ok("OpenVINO", "not installed; Keras computes features on the CPU (featx[openvino] is faster)")
+        yield ok(
+            "OpenVINO",
+            "not installed; Keras computes features on the CPU, more slowly (`pip install openvino`)",
+        )
         return
     done = context.trial("openvino")
     if "error" in done:
         yield problem(
             "OpenVINO",
             f"cannot be used: {done['error']}",
-            "Run `pip install --force-reinstall 'featx[openvino]'`, or give `featx extract` --engine keras.",
+            "Run `pip install --force-reinstall openvino`, or give `featx extract` --engine keras.",
         )
         return
     yield ok("OpenVINO", f"{versions(['openvino'])['openvino']}, on {', '.join(done['devices'])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from featx.gpus import Device
 from featx.machine import usable_cores
 from featx.progress import Progress
 from featx.zoo import Cost, count_costs, features_of
+
+from .low_precision.kept_layers import check_kept, read_kept
 
 if TYPE_CHECKING:
     from featx.zoo import Network
@@ -315,7 +318,7 @@ def deviation(found: Features, reference: Features) -> Deviation:
 class PrecisionCheck:
     """Compares the first two batches of a network in low precision with float32 and reports the difference.
 
-    `exact` returns the engine that runs the network in float32.
+    `exact` returns the engine that runs the network in float32; `seconds` are those of building and running it.
     """
 
     def __init__(self, name: str, precision: str, exact: Callable[[], Engine], progress: Progress) -> None:
@@ -323,13 +326,16 @@ class PrecisionCheck:
         self._exact = exact
         self._progress = progress
         self._done = 0
+        self.seconds = 0.0
 
     def __call__(self, pixels: Batch, count: int, outputs: Outputs) -> None:
         """Compare a batch, if it is one of the first two; `count` of its rows are not padding."""
         if self._done >= _COMPARED_BATCHES:
             return
         self._done += 1
+        begun = time.perf_counter()
         references = self._exact().start(pixels)()
+        self.seconds += time.perf_counter() - begun
         found = [
             deviation(output[:count], wanted[:count])
             for output, wanted in zip(outputs, references, strict=True)
@@ -451,12 +457,13 @@ def _deviation(network: Network, model: Path) -> float:
 class OpenVinoEngine:
     """An export, run by asynchronous streams.
 
-    `threads` are those of all streams (all cores for None); `networks` that run side by side share them.
+    `threads` are those of all streams (all cores for None); `networks` that run side by side share them. `kept` first
+    depthwise convolutions stay in float32.
 
     Raises
     ------
     ConfigError
-        If the processor has no arithmetic of this precision.
+        If the processor has no arithmetic of this precision, or layers cannot stay in float32.
     """
 
     name = "openvino"
@@ -470,6 +477,7 @@ class OpenVinoEngine:
         precision: str,
         threads: int | None,
         networks: int = 1,
+        kept: int = 0,
     ) -> None:
         import openvino as ov
 
@@ -479,7 +487,8 @@ class OpenVinoEngine:
             raise ConfigError(
                 f"This processor has no {precision} arithmetic; use --precision float32, or --engine keras"
             )
-        model = core.read_model(folder / _MODEL)
+        path = folder / _MODEL
+        model = read_kept(core, path, kept) if kept else core.read_model(path)
         model.reshape([batch_size, image_size, image_size, 3])
         steps = ov.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8)
@@ -497,6 +506,8 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(steps.build(), "CPU", options)
+        if kept:
+            check_kept(compiled, kept)
         # One batch more than there are streams, so that none waits for Python.
         self.in_flight = streams + 1
         self._outputs = len(compiled.outputs)

@@ -92,6 +92,10 @@ class EngineOptions(DeviceOptions):
     threads: int | None = whole(
         None, "Number of threads of the forward pass.", low=1, default_text="the engine's"
     )
+    force_precision: bool = switch(
+        False,
+        "Compute in bfloat16 also where it was found to change the AUC of a network (docs/extraction.md).",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,7 @@ class FeatureOptions(EngineOptions):
             )
         if self.engine == "openvino" and not installed:
             raise ConfigError(
-                "The engine 'openvino' is not installed; run `pip install 'featx[openvino]'`, or use --engine keras"
+                "The engine 'openvino' is not installed; run `pip install openvino`, or use --engine keras"
             )
         if self.engine == "openvino" and (wanted or self.wait_gpu) and on_gpu:
             wait = " and wait_gpu" if self.wait_gpu else ""

@@ -55,8 +55,8 @@ class Extraction:
         Images without features.
     seconds : mapping of str to float
         Of the start-up: ``hash`` (of the images' files) and ``build`` (of the networks). Of the pass over the
-        images: ``wall``, ``cpu`` (of the whole process), and the work of ``read`` (summed over threads),
-        ``forward`` and ``write``. Networks of one pass share these.
+        images: ``wall``, ``cpu`` (of the whole process), the work of ``read`` (summed over threads), ``forward`` and
+        ``write``, and ``check``, the part that compared low precision with float32. Networks of one pass share these.
     workers : int
         Number of data-loading threads.
     engine, device : str

@@ -13,6 +13,9 @@ __all__ = ["FORMAT", "Recipe", "folder_name", "recipe_digest", "recipe_key"]
 
 FORMAT = 1
 
+# Fields that recipes got later: where they say nothing they are left out, so that earlier digests hold.
+_LATER = frozenset({"float32_layers"})
+
 # Metadata, not part of the digest.
 _METADATA = frozenset({"weights_source", "weights_label", "lineage", "versions", "warnings", "digest"})
 
@@ -45,6 +48,8 @@ class Recipe:
         Arithmetic of the forward pass.
     engine : str, optional
         What ran the forward pass below float32, where engines differ by more than float noise; None in float32.
+    float32_layers : int, optional
+        How many of the first depthwise convolutions stay in float32 below float32; None for none.
     trained_on : mapping, optional
         What fine-tuned weights were trained on: task, fold, digests of folds and training images.
     weights_source, weights_label : str
@@ -70,6 +75,7 @@ class Recipe:
     view_pool: str = "none"
     precision: str = "float32"
     engine: str | None = None
+    float32_layers: int | None = None
     trained_on: Mapping[str, Any] | None = None
     weights_source: str = ""
     weights_label: str = ""
@@ -112,7 +118,11 @@ def recipe_key(record: Mapping[str, Any]) -> dict[str, Any]:
     >>> recipe_key({"backbone": "tiny", "lineage": ["random"]})
     {'backbone': 'tiny'}
     """
-    return {name: canonical(value) for name, value in record.items() if name not in _METADATA}
+    return {
+        name: canonical(value)
+        for name, value in record.items()
+        if name not in _METADATA and not (value is None and name in _LATER)
+    }
 
 
 def recipe_digest(record: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from .batch_sizes import (
 from .device_choice import TakenDevice, clear_device_memory, take_device
 from .engines import is_exported, set_threads
 from .extract_settings import ExtractSettings
+from .low_precision.bfloat16_networks import refuse_bfloat16
 from .pipeline import (
     Array,
     BlockWriter,
@@ -161,6 +162,7 @@ def _run_on(
     prepare = _prepare(settings, needed[0].target)
     fit = _fit(settings, place, running, networks, taken)
     seconds = _run(settings, prepare, running, stores, wanted, failures, weights, fit)
+    seconds["check"] = sum(item.check.seconds for item in running if item.check)
     if computed := len(wanted) - sum(failure.store is None for failure in failures):
         for store, fact in zip(stores, facts, strict=True):
             store.write_cost({**fact, "images_per_second": round(computed / seconds["wall"], 2)})
@@ -301,6 +303,10 @@ def _engine(settings: ExtractSettings, pending: Sequence[PendingTarget]) -> str:
     """Choose the engine; ``auto`` exports networks to OpenVINO only where that saves time."""
     lower = [item.target.precision for item in pending if item.target.precision != "float32"]
     chosen = settings.chosen_engine(*lower[:1])
+    if chosen == "openvino" and not settings.force_precision:
+        for target in (item.target for item in pending):
+            if target.precision == "bfloat16":
+                refuse_bfloat16(target.backbone.name)
     if chosen == "keras" or settings.engine != "auto" or lower:
         return chosen
     if any(item.target.backbone.is_own for item in pending):

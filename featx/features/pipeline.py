@@ -29,7 +29,7 @@ from featx.images import FILE_LIMIT
 from featx.progress import Progress
 
 from .batch_sizes import BatchFit
-from .engines import Engine, Outputs
+from .engines import Engine, Outputs, PrecisionCheck
 from .store import FeatureStore
 
 __all__ = [
@@ -219,7 +219,7 @@ class PassNetwork:
         For each of its layers, the position of the store.
     wanted : tuple of frozenset of str
         For each of its layers, the keys of the images to compute.
-    check : callable, optional
+    check : PrecisionCheck, optional
         Called with the pixels, the number of rows that are not padding and the outputs of each batch.
     """
 
@@ -229,7 +229,7 @@ class PassNetwork:
     rescue: Rescue
     stores: tuple[int, ...]
     wanted: tuple[frozenset[str], ...]
-    check: Callable[[Array, int, Outputs], None] | None = None
+    check: PrecisionCheck | None = None
 
     def wants(self, keys: Iterable[str]) -> bool:
         """Tell whether any of the images is to be computed."""

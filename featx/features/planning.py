@@ -47,6 +47,7 @@ from .engines import (
 )
 from .extract_settings import FeatureOptions
 from .feature_recipe import Recipe, folder_name
+from .low_precision.bfloat16_networks import kept_layers
 from .store import RECIPE, TRAINED_ON, FeatureStore
 
 if TYPE_CHECKING:
@@ -228,6 +229,8 @@ def _recipe(
     backbone: Backbone, weights: Weights, layer: str, chosen: Mapping[str, Any], settings: FeatureOptions
 ) -> Recipe:
     precision = chosen["precision"]
+    engine = None if precision == "float32" else settings.chosen_engine(precision)
+    kept = kept_layers(backbone.name) if (engine, precision) == ("openvino", "bfloat16") else 0
     return Recipe(
         backbone=backbone.name,
         weights=weights.digest,
@@ -239,7 +242,8 @@ def _recipe(
         views=_views_key(settings),
         view_pool=settings.view_pool if settings.views > 1 else "none",
         precision=precision,
-        engine=None if precision == "float32" else settings.chosen_engine(precision),
+        engine=engine,
+        float32_layers=kept or None,
         trained_on=weights.trained_on,
         weights_source=str(weights.source),
         weights_label=weights.label,
@@ -484,6 +488,7 @@ class LoadedNetwork:
             self.target.image_size,
             precision=precision,
             threads=settings.threads,
+            kept=0 if precision == "float32" else self.target.recipes[0].float32_layers or 0,
             networks=self._networks,
         )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from featx.gpus import Device
 
-__all__ = ["Devices", "find_devices", "make_deterministic"]
+__all__ = ["Devices", "find_devices", "make_deterministic", "slow_training"]
 
 
 class Devices:
@@ -114,6 +114,25 @@ def make_deterministic() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def slow_training(wanted: Device | None = None) -> str:
+    """Warn of a backend that trains slowly on the wanted device (None: any that there is); empty where none is known.
+
+    The figure is of one network on two cores; other networks and processors have other ones.
+    """
+    if keras.backend.backend() != "jax" or (wanted.kind == "gpu" if wanted else _jax_has_gpu()):
+        return ""
+    return (
+        "JAX trains slowly on a CPU: it was measured at 5 images/s where TensorFlow reached 80; set "
+        "KERAS_BACKEND=tensorflow, or train on a GPU"
+    )
+
+
+def _jax_has_gpu() -> bool:
+    import jax
+
+    return any(device.platform != "cpu" for device in jax.devices())
 
 
 def find_devices(images: int, wanted: Device | None = None) -> Devices:

@@ -26,7 +26,7 @@ from featx.stats import fold_auc
 from featx.zoo import BACKBONE_FILE, Weights, build_backbone, load_saved
 
 from .checkpoint import Checkpoint, TrainingState
-from .devices import find_devices, make_deterministic
+from .devices import find_devices, make_deterministic, slow_training
 from .finetune_plan import CompiledNetwork, FinetunePlan, FoldPlan
 from .finetune_runs import HEAD_FILE, FittedFold, write_finetuned
 from .finetune_settings import FinetuneSettings
@@ -292,6 +292,8 @@ class Trainer:
                 "warning: this training is not bitwise reproducible, since TensorFlow was used before in this process; "
                 "set TF_NUM_INTEROP_THREADS=1 before the process starts"
             )
+        if learner is None and (slow := slow_training(wanted)):
+            self._progress.say(f"warning: {slow}")
         devices = find_devices(self._recipe.micro_batch, wanted)
         with devices.scope(), precision(self._recipe.precision):
             model = build_backbone(self._plan.backbone, weights, self._plan.image_size)

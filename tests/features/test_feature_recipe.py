@@ -25,6 +25,7 @@ DECIDING = {
     "view_pool": "keep",
     "precision": "bfloat16",
     "engine": "openvino",
+    "float32_layers": 1,
     "trained_on": {"fold": "1x1"},
     "format": 2,
 }

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from featx.finetuning.devices import make_deterministic
+from featx.finetuning import devices
+from featx.finetuning.devices import make_deterministic, slow_training
+from featx.gpus import Device
 
 TRAINING = """
 import numpy as np
@@ -101,7 +103,9 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
-from featx.finetuning.devices import make_deterministic
+from featx.finetuning import devices
+from featx.finetuning.devices import make_deterministic, slow_training
+from featx.gpus import Device
 assert make_deterministic() and tf.config.threading.get_inter_op_parallelism_threads() == 1
 keras.utils.set_random_seed(0)
 network = keras.applications.MobileNetV2((160, 160, 3), alpha=0.35, weights=None, include_top=False, pooling="avg")
@@ -139,6 +143,25 @@ def test_settings_that_can_no_longer_be_changed_are_reported(monkeypatch: pytest
     assert not make_deterministic()
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert make_deterministic(), "on a GPU nothing has to be set"
+
+
+@pytest.mark.parametrize(
+    ("backend", "wanted", "gpu", "warned"),
+    [
+        ("jax", None, False, True),
+        ("jax", Device("cpu"), True, True),
+        ("jax", None, True, False),
+        ("jax", Device("gpu", 0), True, False),
+        ("tensorflow", Device("cpu"), False, False),
+        ("torch", None, False, False),
+    ],
+)
+def test_training_on_a_cpu_by_jax_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, backend: str, wanted: Device | None, gpu: bool, warned: bool
+) -> None:
+    monkeypatch.setattr(devices.keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(devices, "_jax_has_gpu", lambda: gpu)
+    assert ("KERAS_BACKEND=tensorflow" in slow_training(wanted)) == warned
 
 
 # What JAX compiles runs a few times only here: optimising it takes four times as long as running it.
