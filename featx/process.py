@@ -23,12 +23,8 @@ from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from queue import SimpleQueue
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+from typing import Any, TypeVar, cast
 
 __all__ = [
     "Interrupted",
@@ -46,9 +42,6 @@ __all__ = [
 
 
 _Made = TypeVar("_Made")
-
-# Numbers that a pipe holds.
-_MOST = 16_000
 
 # `timeout` and batch systems signal a process and its group: two signals within this time are one.
 _SAME_SECONDS = 0.2
@@ -213,78 +206,50 @@ def in_copies(make: Callable[[int], _Made], count: int, copies: int) -> Iterator
     [0, 1, 4, 9]
     """
     import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     alone = sys.platform != "linux" or multiprocessing.current_process().daemon
-    if min(copies, count) < 2 or count > _MOST or alone:
+    if min(copies, count) < 2 or alone:
         yield map(make, range(count))
         return
-    context = multiprocessing.get_context("fork")
-    turns, writer = os.pipe()  # each copy takes the next number, with no lock that a killed one would keep
-    os.write(writer, b"".join(number.to_bytes(4) for number in range(count)))
-    os.close(writer)
-    pipes: list[Connection] = []
-    working = []
-    found: SimpleQueue[tuple[int, _Made] | None] = SimpleQueue()
+    before = {*multiprocessing.active_children()}
+    pool = ProcessPoolExecutor(min(copies, count), multiprocessing.get_context("fork"), _begin_copy, (make,))
     try:
-        for _ in range(min(copies, count)):
-            near, far = context.Pipe(duplex=False)
-            pipes.append(near)
-            one = context.Process(target=_copy, args=(make, turns, far, tuple(pipes)), daemon=True)
-            with warnings.catch_warnings():  # of threads, which a copy lacks: it does not need them
-                warnings.simplefilter("ignore", DeprecationWarning)
-                one.start()
-            working.append(one)
-            far.close()
-        threading.Thread(target=_gather, args=(pipes, found), daemon=True).start()
-        yield _in_order(make, count, found)
+        with warnings.catch_warnings():  # of threads, which a copy lacks: it does not need them
+            warnings.simplefilter("ignore", DeprecationWarning)
+            futures = [pool.submit(_make, place) for place in range(count)]
+        working = {*multiprocessing.active_children()} - before
+
+        def made(place: int) -> _Made:
+            with suppress(Exception, BrokenProcessPool):  # made again here, where an error has its traceback
+                return cast("_Made", futures[place].result())
+            return make(place)
+
+        yield map(made, range(count))
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
         for one in working:
             one.terminate()
             one.join()
-        os.close(turns)
 
 
-def _copy(make: Callable[[int], object], turns: int, pipe: Connection, others: Sequence[Connection]) -> None:
-    """Make one thing after another, in a copy of the process."""
+# What a copy makes, as it was when the process was copied.
+_made_here: Callable[[int], object] | None = None
+
+
+def _begin_copy(make: Callable[[int], object]) -> None:
+    global _made_here
+    _made_here = make
     gc.freeze()  # what was copied stays: it need not be searched, nor its memory be written to
     for one in stop_signals():
         # An interruption reaches the first process, which ends its copies.
         signal.signal(one, signal.SIG_IGN if one == signal.SIGINT else signal.SIG_DFL)
-    for other in others:
-        other.close()
-    while number := os.read(turns, 4):
-        place = int.from_bytes(number)
-        with suppress(Exception):  # the first process does it again, and raises
-            pipe.send((place, make(place)))
 
 
-def _gather(pipes: Sequence[Connection], found: SimpleQueue[Any]) -> None:
-    """Pass on what copies send; None when all have ended."""
-    from multiprocessing.connection import wait
-
-    open_pipes: list[Any] = list(pipes)
-    while open_pipes:
-        for pipe in wait(open_pipes):
-            try:
-                found.put(pipe.recv())
-            except (EOFError, OSError):
-                open_pipes.remove(pipe)
-                pipe.close()
-    found.put(None)
-
-
-def _in_order(
-    make: Callable[[int], _Made], count: int, found: SimpleQueue[tuple[int, _Made] | None]
-) -> Iterator[_Made]:
-    early: dict[int, _Made] = {}
-    working = True
-    for place in range(count):
-        while place not in early and working:
-            item = found.get()
-            working = item is not None
-            if item is not None:
-                early[item[0]] = item[1]
-        yield early.pop(place) if place in early else make(place)
+def _make(place: int) -> object:
+    assert _made_here is not None
+    return _made_here(place)
 
 
 def interrupt_main() -> None:

@@ -551,7 +551,10 @@ def _predictions(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator
     scores, chances, strata = map(part, ("score:", "probability:", "stratum:"))
     for row in rows:
         yield Prediction(
-            *(intern(row[place]) for place in (image, fold, group, actual)),
+            intern(row[image]),
+            intern(row[fold]),
+            intern(row[group]),
+            intern(row[actual]),
             {name: float(row[place]) for name, place in scores},
             {name: float(row[place]) for name, place in chances},
             {name: intern(row[place]) for name, place in strata},
