@@ -1,7 +1,7 @@
 """What fusing arms gives over the best of them: networks, layers of a network, or augmented views.
 
 One command; each `--set` names a data set, its manifest and root, a task, a protocol, a label of the comparison, and the
-arms of `featx extract --arm` (or files of such arms)::
+arms of `featx extract --arm` (or paths of its files, or of stores)::
 
     python benchmarks/fusion.py --cache cache --output reports/benchmarks/fusion
         --set isic2017 isic2017.csv . melanoma:rest holdout networks mobilenet_v2 densenet121 vgg16_conv xception
@@ -44,7 +44,7 @@ def scores(runs: Sequence[Run]) -> list[FoldScores]:
 def compare(data: Sequence[str], options: argparse.Namespace) -> None:
     """Train and print the arms of one set."""
     name, manifest, root, task, protocol, label, *arms = data
-    places = [Path(arm) if Path(arm).is_file() else arm_file(options.cache, arm) for arm in arms]
+    places = [Path(arm) if Path(arm).exists() else arm_file(options.cache, arm) for arm in arms]
     shared = {"root": root, "task": task, "protocol": protocol, "cache": options.cache}
     output = options.output / name / label
 
