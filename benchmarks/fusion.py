@@ -51,7 +51,8 @@ def compare(data: Sequence[str], options: argparse.Namespace) -> None:
     def train(arm: str, features: Sequence[Path], fuse: str | None = None) -> list[FoldScores]:
         return scores(train_svm(manifest, features=features, fuse=fuse, arm=arm, output=output, **shared))
 
-    found = {place.stem: train(place.stem, [place]) for place in places}
+    names = [place.name if place.is_dir() else place.stem for place in places]
+    found = {arm: train(arm, [place]) for arm, place in zip(names, places, strict=True)}
     single = list(found)
     for method in options.methods if len(places) > 1 else ():
         found[method] = train(method, places, method)
