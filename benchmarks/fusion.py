@@ -1,7 +1,7 @@
 """What fusing arms gives over the best of them: networks, layers of a network, or augmented views.
 
 One command; each `--set` names a data set, its manifest and root, a task, a protocol, a label of the comparison, and the
-arms of `featx extract --arm` (or files of such arms)::
+arms of `featx extract --arm` (or paths of its files, or of stores)::
 
     python benchmarks/fusion.py --cache cache --output reports/benchmarks/fusion
         --set isic2017 isic2017.csv . melanoma:rest holdout networks mobilenet_v2 densenet121 vgg16_conv xception
@@ -44,14 +44,15 @@ def scores(runs: Sequence[Run]) -> list[FoldScores]:
 def compare(data: Sequence[str], options: argparse.Namespace) -> None:
     """Train and print the arms of one set."""
     name, manifest, root, task, protocol, label, *arms = data
-    places = [Path(arm) if Path(arm).is_file() else arm_file(options.cache, arm) for arm in arms]
+    places = [Path(arm) if Path(arm).exists() else arm_file(options.cache, arm) for arm in arms]
     shared = {"root": root, "task": task, "protocol": protocol, "cache": options.cache}
     output = options.output / name / label
 
     def train(arm: str, features: Sequence[Path], fuse: str | None = None) -> list[FoldScores]:
         return scores(train_svm(manifest, features=features, fuse=fuse, arm=arm, output=output, **shared))
 
-    found = {place.stem: train(place.stem, [place]) for place in places}
+    names = [place.name if place.is_dir() else place.stem for place in places]
+    found = {arm: train(arm, [place]) for arm, place in zip(names, places, strict=True)}
     single = list(found)
     for method in options.methods if len(places) > 1 else ():
         found[method] = train(method, places, method)
