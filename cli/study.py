@@ -51,10 +51,11 @@ def _study(command: _Command) -> _Command:
         ),
         click.option(
             "--weights",
+            "-w",
             multiple=True,
             metavar="BACKBONE=PATH",
             callback=_paths,
-            help="Weights file to take for a network's ImageNet weights; may be repeated.",
+            help="Weights source: a file for a network of the study, in place of its ImageNet weights; may be repeated.",
         ),
         click.option(
             "--output",

@@ -474,8 +474,7 @@ def _column_order(name: str) -> int:
 
 def checked_digest(folder: Path | str, name: str) -> str:
     """Return the SHA-256 of a file of a finished run."""
-    path = Path(folder)
-    return _checked(path, name, _read_json(path / COMPLETE, path).get("files", {}))
+    return _checked(Path(folder), name, _read_json(Path(folder) / COMPLETE, Path(folder)).get("files", {}))
 
 
 def _checked(path: Path, name: str, files: Mapping[str, str]) -> str:
@@ -541,23 +540,15 @@ def read_predictions(path: Path, *, guarded: bool = True) -> tuple[Prediction, .
 def _predictions(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Prediction]:
     """Make predictions of a table's rows; texts that many runs have in common are kept once."""
     places = {name: place for place, name in enumerate(head)}
-    image, fold, group, actual = (places[name] for name in _PLAIN_COLUMNS)
-
-    def part(prefix: str) -> list[tuple[str, int]]:
-        return [
-            (name.removeprefix(prefix), place) for name, place in places.items() if name.startswith(prefix)
-        ]
-
-    scores, chances, strata = map(part, ("score:", "probability:", "stratum:"))
+    scores, chances, strata = (
+        [(name.removeprefix(prefix), place) for name, place in places.items() if name.startswith(prefix)]
+        for prefix in ("score:", "probability:", "stratum:")
+    )
     for row in rows:
+        image, fold, group, actual = (intern(row[places[name]]) for name in _PLAIN_COLUMNS)
+        numbers = ({name: float(row[place]) for name, place in part} for part in (scores, chances))
         yield Prediction(
-            intern(row[image]),
-            intern(row[fold]),
-            intern(row[group]),
-            intern(row[actual]),
-            {name: float(row[place]) for name, place in scores},
-            {name: float(row[place]) for name, place in chances},
-            {name: intern(row[place]) for name, place in strata},
+            image, fold, group, actual, *numbers, {name: intern(row[place]) for name, place in strata}
         )
 
 

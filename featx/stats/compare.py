@@ -133,9 +133,8 @@ class Comparisons:
         Mean ranks of the ranked arms over `folds`, with Friedman's test and Nemenyi's critical difference; None if
         there are fewer than three such arms or fewer than two folds.
     folds : tuple of str
-        Names of the folds over which arms are ranked. All pairs of ranked arms were compared over exactly these folds,
-        so the ranks never contradict a pair. If several sets of arms fulfil this, the set with the largest number of
-        arms times folds is used.
+        Names of the folds over which arms are ranked. All pairs of ranked arms were compared over exactly these folds.
+        If several sets of arms fulfil this, the set with the largest number of arms times folds is used.
 
     Examples
     --------
@@ -481,7 +480,7 @@ def _ranked(names: tuple[str, ...], pairs: Sequence[Comparison]) -> tuple[tuple[
                 chosen.append(name)
         if folds and len(chosen) * len(folds) > best[0]:
             best = (len(chosen) * len(folds), chosen, pair.folds)
-        if best[0] == most:  # no other pair can have more
+        if best[0] == most:
             break
     return tuple(name for name in names if name in best[1]), best[2]
 

@@ -139,7 +139,9 @@ UNLIKE = {
     "--views": "their number in `extract`, their use in `train-svm`; kept from version 0.1.0",
 }
 # Options of one meaning whose values differ.
-OTHER_VALUES = {"--manifest": "of a study it names the source or target as well: NAME=PATH"}
+OTHER_VALUES = {
+    "--manifest": "of a study it names the source or target as well: NAME=PATH",
+}
 
 
 def flags_of(command: click.Command) -> dict[str, tuple[tuple[str, ...], str, str]]:
