@@ -546,10 +546,9 @@ def _predictions(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator
     )
     for row in rows:
         image, fold, group, actual = (intern(row[places[name]]) for name in _PLAIN_COLUMNS)
-        numbers = ({name: float(row[place]) for name, place in part} for part in (scores, chances))
-        yield Prediction(
-            image, fold, group, actual, *numbers, {name: intern(row[place]) for name, place in strata}
-        )
+        values, odds = ({name: float(row[place]) for name, place in part} for part in (scores, chances))
+        levels = {name: intern(row[place]) for name, place in strata}
+        yield Prediction(image, fold, group, actual, values, odds, levels)
 
 
 def inner_scores(run: Run) -> tuple[Prediction, ...]:
