@@ -18,7 +18,7 @@ from featx.doctor.libraries import (
 REQUIRED = [
     "numpy<3,>=2.0",
     "h5py>=3.11",
-    'openvino>=2025.0; extra == "openvino"',
+    'umap-learn>=0.5.7; extra == "umap"',
     'numpy[fast]>=2.0; extra == "fast"',
     'pyarrow>=17; extra == "parquet"',
     'pytest>=8; extra == "test"',
@@ -87,15 +87,15 @@ def test_a_missing_library_is_a_problem(installed: dict[str, str]) -> None:
 
 
 def test_a_missing_optional_library_is_none(installed: dict[str, str]) -> None:
-    installed["openvino"] = "2025.1"
+    installed["umap-learn"] = "0.5.9"
     (row,) = check_optional_libraries(CheckContext())
     assert row.status == "ok"
-    assert row.found == "openvino 2025.1; not installed: pyarrow (featx[parquet])"
+    assert row.found == "umap-learn 0.5.9; not installed: pyarrow (featx[parquet])"
 
 
 def test_an_optional_library_that_is_too_old_is_a_problem(installed: dict[str, str]) -> None:
-    installed["openvino"] = "2024.6"
-    assert by_name(check_optional_libraries(CheckContext()))["openvino"].status == "problem"
+    installed["umap-learn"] = "0.5.6"
+    assert by_name(check_optional_libraries(CheckContext()))["umap-learn"].status == "problem"
 
 
 def test_variables_of_featx_are_named_and_misspelt_ones_noted() -> None:
