@@ -7,7 +7,6 @@ depends on except on Linux, tells there of processes what ``/proc`` tells here.
 from __future__ import annotations
 
 import _thread
-import gc
 import importlib
 import importlib.util
 import os
@@ -17,21 +16,19 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 __all__ = [
     "Interrupted",
     "began",
     "end_session",
     "find_psutil",
-    "in_copies",
     "interrupt_main",
     "interruptible",
     "lower_priority",
@@ -40,8 +37,6 @@ __all__ = [
     "stop_signals",
 ]
 
-
-_Made = TypeVar("_Made")
 
 # `timeout` and batch systems signal a process and its group: two signals within this time are one.
 _SAME_SECONDS = 0.2
@@ -176,80 +171,6 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     """
     known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
     return tuple(number for number in known if number is not None)
-
-
-@contextmanager
-def in_copies(make: Callable[[int], _Made], count: int, copies: int) -> Iterator[Iterator[_Made]]:
-    """Make several things in copies of this process, which begin at once, while this process does something else.
-
-    A copy has all that this process holds, so that nothing has to be sent to it. Only Linux copies processes safely:
-    elsewhere, and with a single copy, each thing is made here when it is asked for.
-
-    Parameters
-    ----------
-    make : callable
-        Makes the n-th thing, from 0, which is sent back by pickle. It must not use threads of this process.
-    count : int
-        Number of things.
-    copies : int
-        Number of processes.
-
-    Yields
-    ------
-    iterator
-        The things in order. What a copy has failed to make, or was killed at, is made here, where an error has its traceback.
-
-    Examples
-    --------
-    >>> with in_copies(lambda number: number**2, 4, copies=2) as made:
-    ...     print(list(made))
-    [0, 1, 4, 9]
-    """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    alone = sys.platform != "linux" or multiprocessing.current_process().daemon
-    if min(copies, count) < 2 or alone:
-        yield map(make, range(count))
-        return
-    before = {*multiprocessing.active_children()}
-    pool = ProcessPoolExecutor(min(copies, count), multiprocessing.get_context("fork"), _begin_copy, (make,))
-    try:
-        with warnings.catch_warnings():  # of threads, which a copy lacks: it does not need them
-            warnings.simplefilter("ignore", DeprecationWarning)
-            futures = [pool.submit(_make, place) for place in range(count)]
-        working = {*multiprocessing.active_children()} - before
-
-        def made(place: int) -> _Made:
-            with suppress(Exception, BrokenProcessPool):  # made again here, where an error has its traceback
-                return cast("_Made", futures[place].result())
-            return make(place)
-
-        yield map(made, range(count))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for one in working:
-            one.terminate()
-            one.join()
-
-
-# What a copy makes, as it was when the process was copied.
-_made_here: Callable[[int], object] | None = None
-
-
-def _begin_copy(make: Callable[[int], object]) -> None:
-    global _made_here
-    _made_here = make
-    gc.freeze()  # what was copied stays: it need not be searched, nor its memory be written to
-    for one in stop_signals():
-        # An interruption reaches the first process, which ends its copies.
-        signal.signal(one, signal.SIG_IGN if one == signal.SIGINT else signal.SIG_DFL)
-
-
-def _make(place: int) -> object:
-    assert _made_here is not None
-    return _made_here(place)
 
 
 def interrupt_main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.process import Interrupted, in_copies, interruptible, on_signal
+from featx.process import Interrupted, interruptible, on_signal
 
 PROGRAM = """
 import sys, time
@@ -224,39 +224,3 @@ def test_niceness_is_raised_in_all_threads_and_once_only():
     lines = shown.stdout.splitlines()
     # A value below that of a thread changes nothing there; the other thread began with that of the process.
     assert lines == [str(sorted({max(start, 1), start + 2})), "[7]", "[7]"]
-
-
-@pytest.mark.parametrize("copies", [1, 3])
-def test_things_are_made_in_order_in_copies_of_the_process(copies: int) -> None:
-    here = os.getpid()
-    with in_copies(lambda place: (place, os.getpid()), 20, copies) as made:
-        found = list(made)
-    assert [place for place, _ in found] == list(range(20))
-    assert (here in {process for _, process in found}) == (copies == 1 or sys.platform != "linux")
-
-
-@pytest.mark.linux
-def test_what_a_killed_copy_has_not_made_is_made_here() -> None:
-    here = os.getpid()
-
-    def make(place: int) -> int:
-        if place == 2 and os.getpid() != here:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return place**2
-
-    with in_copies(make, 6, 2) as made:
-        assert list(made) == [place**2 for place in range(6)]
-
-
-def test_an_error_in_a_copy_is_raised_here() -> None:
-    with in_copies(lambda place: 1 // (place - 3), 6, 2) as made, pytest.raises(ZeroDivisionError):
-        list(made)
-
-
-@pytest.mark.linux
-def test_copies_end_when_nothing_more_is_wanted() -> None:
-    with in_copies(lambda place: time.sleep(60), 2, 2):
-        children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
-        running = children.read_text().split()
-    assert running
-    assert not {*running} & {*children.read_text().split()}

@@ -248,11 +248,9 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     every = tuple(chain.from_iterable(planned.values()))
     target = Path(options.output or "reports/report")
     title = options.title or _TITLE
-    with (
-        # Figures are drawn beside everything else.
-        draw_all(every, options.figure_formats or DEFAULT_FORMATS) as pictured,
-        replaced_files(target) as (aside, kept),
-    ):
+    # Drawn beside everything else.
+    pictured = draw_all(every, options.figure_formats or DEFAULT_FORMATS)
+    with replaced_files(target) as (aside, kept):
         checks = check_summary(summary)
         tell.start("report: tables", len(CONTENTS), "sections")
         filled = {}

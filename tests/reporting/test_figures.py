@@ -246,13 +246,16 @@ def test_narrow_figures_are_as_narrow_as_a_telephone(arms: Callable[..., Summary
 
 
 @pytest.mark.filterwarnings("error")
-def test_the_bytes_of_figures_do_not_depend_on_the_number_of_processes(arms: Callable[..., Summary]) -> None:
+def test_the_bytes_of_figures_do_not_depend_on_the_number_of_processes(
+    arms: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.reporting.figures.canvas._MANY", 2)
     summary = arms(2, 2, 1)
     every = [figure for several in drawings(summary).values() for figure in several]
     found = []
     for workers in (1, 3):
-        with draw_all(every, ("svg", "pdf"), workers) as made:
-            found.append([None if one is None else (one[0], one[1].markup) for one in made])
+        made = draw_all(every, ("svg", "pdf"), workers)
+        found.append([None if one is None else (one[0], one[1].markup) for one in made])
     assert found[0] == found[1]
     assert None in found[0]
     assert sum(one is not None for one in found[0]) > 5

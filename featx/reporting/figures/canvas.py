@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
+from itertools import starmap
 from typing import Any
 
 from matplotlib import style
@@ -25,7 +26,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
 
 from featx.machine import usable_cores
-from featx.process import in_copies
 from featx.reporting.summary import Summary
 
 __all__ = [
@@ -53,6 +53,10 @@ __all__ = [
 
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")
+
+
+# Fewer figures are drawn sooner than processes begin.
+_MANY = 40
 
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
@@ -271,11 +275,10 @@ def _lay_out(figure: Figure) -> None:
 _Drawn = tuple[dict[str, bytes], str]
 
 
-@contextmanager
 def draw_all(
     drawings: Sequence[ReportFigure], formats: Sequence[str], workers: int | None = None
-) -> Iterator[Iterator[tuple[dict[str, bytes], ReportFigure] | None]]:
-    """Draw figures in copies of this process, which begin at once; the bytes do not depend on their number.
+) -> Iterator[tuple[dict[str, bytes], ReportFigure] | None]:
+    """Draw figures, many of them in processes that begin at once; the bytes do not depend on their number.
 
     Parameters
     ----------
@@ -286,30 +289,41 @@ def draw_all(
     workers : int, optional
         Number of processes. Default: one for each core.
 
-    Yields
-    ------
+    Returns
+    -------
     iterator
         For each figure the content of its files by format, and the figure with its ``markup``; None without data.
     """
+    count = workers or usable_cores()
+    # Figures are made here: what they are made from is too much to send.
+    jobs = [(replace(one, draw=_no_figure), one.draw(WIDE), one.draw(NARROW), formats) for one in drawings]
+    if count == 1 or sum(figure is not None for _, figure, _, _ in jobs) < _MANY:
+        made: Iterator[_Drawn | None] = starmap(_drawn, jobs)
+    else:
+        from joblib import Parallel, delayed
 
-    def make(place: int) -> _Drawn | None:
-        return _drawn(drawings[place], formats)
-
-    with in_copies(make, len(drawings), workers or usable_cores()) as made:
-        yield (
-            None if drawn is None else (drawn[0], replace(one, markup=drawn[1]))
-            for one, drawn in zip(drawings, made, strict=True)
+        made = Parallel(n_jobs=count, return_as="generator", pre_dispatch="all")(
+            starmap(delayed(_drawn), jobs)
         )
+    return (
+        None if drawn is None else (drawn[0], replace(one, markup=drawn[1]))
+        for one, drawn in zip(drawings, made, strict=True)
+    )
 
 
-def _drawn(drawing: ReportFigure, formats: Sequence[str]) -> _Drawn | None:
-    # A copy of the figure's description, so that no figure outlives its bytes.
-    own = replace(drawing)
-    if own.figure is None or own.narrow is None:
+def _no_figure(width: float) -> Figure | None:
+    return None
+
+
+def _drawn(
+    drawing: ReportFigure, figure: Figure | None, narrow: Figure | None, formats: Sequence[str]
+) -> _Drawn | None:
+    if figure is None or narrow is None:
         return None
-    text = _bytes(own.figure, "svg")
-    files = {kind: text if kind == "svg" else _bytes(own.figure, kind) for kind in formats}
-    return files, _element(own, own.figure, text, False) + svg(own, narrow=True)
+    text = _bytes(figure, "svg")
+    files = {kind: text if kind == "svg" else _bytes(figure, kind) for kind in formats}
+    small = _element(drawing, narrow, _bytes(narrow, "svg"), True)
+    return files, _element(drawing, figure, text, False) + small
 
 
 def markup(drawing: ReportFigure) -> str:
