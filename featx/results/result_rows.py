@@ -81,7 +81,7 @@ def read_results(path: Path | str | None = None, **wanted: str | None) -> pd.Dat
 
     Examples
     --------
-    >>> table = read_results(dataset="isic2017", task="melanoma-vs-rest")
+    >>> table = read_results(dataset="isic2017", task="melanoma-vs-rest", split="canonical:isic2017")
     >>> bool((table.low < table.auc).all() and table.auc.is_monotonic_decreasing)
     True
     """
