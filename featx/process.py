@@ -1,6 +1,6 @@
-"""Signals that ask the process to stop, its priority, copies of it, and what TensorFlow may write to its stderr.
+"""Signals that ask the process to stop, its priority, and what TensorFlow may write to its stderr.
 
-macOS has no ``/proc`` and no safe copies; Windows also has only two of the signals, and no sessions. The library psutil, which featx
+macOS has no ``/proc``; Windows also has only two of the signals, and no sessions. The library psutil, which featx
 depends on except on Linux, tells there of processes what ``/proc`` tells here.
 """
 

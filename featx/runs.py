@@ -474,7 +474,8 @@ def _column_order(name: str) -> int:
 
 def checked_digest(folder: Path | str, name: str) -> str:
     """Return the SHA-256 of a file of a finished run."""
-    return _checked(Path(folder), name, _read_json(Path(folder) / COMPLETE, Path(folder)).get("files", {}))
+    path = Path(folder)
+    return _checked(path, name, _read_json(path / COMPLETE, path).get("files", {}))
 
 
 def _checked(path: Path, name: str, files: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -221,14 +222,12 @@ def check_manifest(
 
 
 def _decode_all(paths: Sequence[str], hashed: bool, workers: int | None, progress: Progress) -> list[_Seen]:
-    from joblib import Parallel, delayed
-
     seen = []
     progress.start("decode images", len(paths))
-    decoded = Parallel(n_jobs=workers or usable_cores(), prefer="threads", return_as="generator")
-    for one in decoded(delayed(_decode)(path, hashed) for path in paths):
-        seen.append(one)
-        progress.advance()
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
+        for one in pool.map(lambda path: _decode(path, hashed), paths):
+            seen.append(one)
+            progress.advance()
     progress.finish()
     return seen
 

@@ -55,10 +55,6 @@ __all__ = [
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")
 
 
-# Fewer figures are drawn sooner than processes begin.
-_MANY = 40
-
-
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
 
 
@@ -131,6 +127,9 @@ _UNDATED: dict[str, dict[str, Any]] = {
 
 _CANVASES: Mapping[str, Any] = {"pdf": FigureCanvasPdf, "png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 _DOTS = 200
+
+# With fewer figures, processes take longer to start than they save.
+_MANY = 40
 
 
 @dataclass(frozen=True)
@@ -320,6 +319,8 @@ def _drawn(
 ) -> _Drawn | None:
     if figure is None or narrow is None:
         return None
+    for one in (figure, narrow):
+        FigureCanvasAgg(one)  # one that comes from another process has lost it, and it decides the layout
     text = _bytes(figure, "svg")
     files = {kind: text if kind == "svg" else _bytes(figure, kind) for kind in formats}
     small = _element(drawing, narrow, _bytes(narrow, "svg"), True)

@@ -251,19 +251,15 @@ _Case = tuple[Series, str, str, _Decisions]
 
 
 # Thresholds of each run of an arm, and decisions at them, which several tables of one summary need.
-_CUTS: WeakKeyDictionary[Summary, dict[tuple[int, str, str | None], list[dict[str, float]]]] = (
-    WeakKeyDictionary()
-)
+_CUTS: WeakKeyDictionary[Summary, dict[tuple[int, str], list[dict[str, float]]]] = WeakKeyDictionary()
 
 
-def arm_cuts(
-    summary: Summary, series: Series, name: str, pooling: str | None = None
-) -> list[dict[str, float]]:
+def arm_cuts(summary: Summary, series: Series, name: str) -> list[dict[str, float]]:
     """Fix the thresholds of each run of an arm of a summary."""
     known = _CUTS.setdefault(summary, {})
-    key = (id(series), name, pooling)
+    key = (id(series), name)
     if key not in known:
-        known[key] = [fixed_cuts(inner, name, pooling) for inner in series.inner]
+        known[key] = [fixed_cuts(inner, name) for inner in series.inner]
     return known[key]
 
 
