@@ -15,8 +15,8 @@ what each rule's choice is worth. Every fold is a line of ``folds.jsonl`` in the
 Prints the test AUC of the default and its regret against the best C in hindsight for each pair of data set and network, and
 the difference of each rule and preparation from the default over all pairs: with a t interval of the means of the data
 sets, and with the interval of a bootstrap that draws data sets and then their pairs. Data sets decide, as the pairs of one
-share their images. `none`, `zscore`, `pca` and `whiten` are the scalings of `train-svm`, fitted on the training rows of each
-split; `root` is the signed square root of each number before rows get unit length.
+share their images. The
+preparations are the scalings of `train-svm`, fitted on the training rows of each split.
 """
 
 from __future__ import annotations
@@ -115,21 +115,15 @@ def measure(
     problem: Problem, preparation: str, schemes: Iterable[str], workers: int, decades: int
 ) -> dict[str, Any]:
     """Fit all SVMs of a fold; return test AUCs and inner AUCs along the grid."""
-    rowwise = preparation in (*ROWWISE, "root")
+    rowwise = preparation in ROWWISE
     grid = (GRID if preparation in ("l2", "root") else LONG_GRID)[:decades]
-    features = (
-        np.sign(problem.features) * np.sqrt(np.abs(problem.features))
-        if preparation == "root"
-        else problem.features
-    )
-    scaling = "l2" if preparation == "root" else preparation
-    settings = SvmSettings.make({"scaling": (scaling,)})
+    settings = SvmSettings.make({"scaling": (preparation,)})
     splits = {name: SCHEMES[name](problem) for name in schemes}
     jobs = [_job(problem, fit, rest) for parts in splits.values() for fit, rest in parts]
     whole = FitProblem(problem.train, problem.test, _signs(problem.positive[problem.train]))
     begun = time.process_time()
     with one_blas_thread():
-        solver = make_solver(features, scaling, settings, workers, len(problem.train))
+        solver = make_solver(problem.features, preparation, settings, workers, len(problem.train))
         # Without a fitted scaling all problems share one Gram matrix, or the products with all rows.
         curves = iter(solver.curves([*jobs, whole], grid))
         inner = {

@@ -20,7 +20,7 @@ from featx.progress import Progress, Silent
 from featx.reporting import SaliencyMap, Series, collect, find_mistakes, write_index
 from featx.runs import Prediction, Run
 from featx.saliency_maps.gradcam import Halves, grad_cam, halve
-from featx.svm import Scaler, SvmModel, load_model, row_lengths
+from featx.svm import Scaler, SvmModel, load_model, prepare_rows
 
 __all__ = ["Saliency", "decision_gradient", "overlay", "saliency"]
 
@@ -54,13 +54,19 @@ def decision_gradient(
 
 
 def _through_scaling(scaler: Scaler, weights: Floats, feature: Floats) -> Floats:
-    if scaler.name == "l2":
+    if scaler.name in ("l2", "root"):
+        (prepared,), (length,) = prepare_rows(scaler.name, feature[None])
         # Of w . x / |x|: a longer feature changes nothing, so that the part of w along x is taken out.
-        length = row_lengths(feature[None])[0]
-        unit = feature / length
-        return np.asarray((weights - (weights @ unit) * unit) / length)
+        unit = prepared / length
+        gradient = np.asarray((weights - (weights @ unit) * unit) / length)
+        return gradient if scaler.name == "l2" else gradient * _root_slopes(prepared)
     gradient = scaler.components @ weights if scaler.components.size else weights
     return np.asarray(gradient * scaler.factor if scaler.factor.size else gradient)
+
+
+def _root_slopes(roots: Floats) -> Floats:
+    """Differentiate the signed root, from its values; 0 at 0, where a channel of a feature map is 0 everywhere."""
+    return np.divide(0.5, np.abs(roots), out=np.zeros(len(roots)), where=roots != 0)
 
 
 # Viridis (Smith & van der Walt 2015) at five places: even steps of lightness, readable without colour vision.

@@ -2,7 +2,7 @@ from .fused.joined_store import JoinedStore
 from .inputs import check_finite
 from .model import FusedModel, SvmModel, load_model
 from .problems import Decision, pool_groups
-from .scaling import Scaler, row_lengths, unit_rows
+from .scaling import Scaler, prepare_rows, unit_rows
 from .settings import SubsetOptions, SvmInputOptions, SvmSettings, TrainSvmSettings, external_source
 from .solvers.scikit import LinearSVM
 from .svm_records import chosen_costs, run_auc
@@ -25,7 +25,7 @@ __all__ = [
     "external_source",
     "load_model",
     "pool_groups",
-    "row_lengths",
+    "prepare_rows",
     "run_auc",
     "train_runs",
     "train_svm",

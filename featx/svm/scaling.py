@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ROWWISE", "Scaler", "fit_scaler", "row_lengths", "unit_rows"]
+__all__ = ["ROWWISE", "Scaler", "fit_scaler", "prepare_rows", "row_lengths", "signed_root", "unit_rows"]
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating[Any]]
 
 # Scalings of single rows: nothing is fitted, so all splits can use one Gram matrix.
-ROWWISE = frozenset({"l2", "none"})
+ROWWISE = frozenset({"l2", "root", "none"})
 # Fraction of the variance that the components of `pca` and `whiten` explain.
 VARIANCE = 0.99
 # Rows converted to double precision at a time; they take a few megabytes.
@@ -29,9 +29,9 @@ class Scaler:
     Attributes
     ----------
     name : str
-        One of ``l2``, ``none``, ``zscore``, ``pca``, ``whiten``.
+        One of ``l2``, ``root``, ``none``, ``zscore``, ``pca``, ``whiten``.
     center : ndarray of float64, shape (d,)
-        Subtracted from each row; empty for ``l2`` and ``none``.
+        Subtracted from each row; empty for ``l2``, ``root`` and ``none``.
     factor : ndarray of float64, shape (d,)
         Factor of each column; empty except for ``zscore``.
     components : ndarray of float64, shape (d, k)
@@ -65,9 +65,10 @@ class Scaler:
         return np.concatenate([self._block(block) for block in _blocks(rows)])
 
     def _block(self, rows: Rows) -> Floats:
+        if self.name in ROWWISE:
+            prepared, lengths = prepare_rows(self.name, rows)
+            return prepared.astype(np.float64) / lengths[:, None]
         block = rows.astype(np.float64)
-        if self.name == "l2":
-            return block / row_lengths(rows)[:, None]
         if self.center.size:
             block -= self.center
         if self.factor.size:
@@ -153,6 +154,48 @@ def row_lengths(rows: Rows) -> Floats:
     )
     lengths[lengths == 0.0] = 1.0
     return np.asarray(lengths)
+
+
+def signed_root(rows: Rows) -> Rows:
+    """Take the square root of each number's absolute value and keep its sign.
+
+    Power normalisation with exponent 1/2 (Perronnin, Sanchez & Mensink 2010, ECCV). Inner products of such rows of unit
+    length are the Hellinger kernel of rows without negative numbers.
+
+    Examples
+    --------
+    >>> signed_root(np.array([[4.0, -9.0, 0.0]])).tolist()
+    [[2.0, -3.0, 0.0]]
+    """
+    roots = np.abs(rows)
+    np.sqrt(roots, out=roots)
+    return np.asarray(np.copysign(roots, rows, out=roots))
+
+
+def prepare_rows(name: str, rows: Rows) -> tuple[Rows, Floats]:
+    """Prepare rows for a scaling that needs no fit: the scaled rows are the returned ones over the divisors.
+
+    Parameters
+    ----------
+    name : str
+        A scaling of `ROWWISE`.
+    rows : ndarray of float, shape (n, d)
+        Features; may be memory-mapped.
+
+    Returns
+    -------
+    rows : ndarray of float, shape (n, d)
+        A copy for ``root``, else the rows themselves.
+    divisors : ndarray of float64, shape (n,)
+        Ones for ``none``, else the lengths of the returned rows.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in prepare_rows("root", np.array([[9.0, 16.0]]))]
+    [[[3.0, 4.0]], [5.0]]
+    """
+    prepared = signed_root(rows) if name == "root" else rows
+    return prepared, np.ones(len(rows)) if name == "none" else row_lengths(prepared)
 
 
 def fit_scaler(name: str, rows: Rows) -> Scaler:

@@ -91,9 +91,9 @@ class SvmSettings(Options):
     )
     scaling: Sequence[str] = choices(
         ("l2",),
-        ("l2", "none", "zscore", "pca", "whiten"),
+        ("l2", "root", "none", "zscore", "pca", "whiten"),
         "Scaling of the features, fitted on the training rows; may be repeated to search among several. l2: rows to "
-        "unit length.",
+        "unit length. root: the signed square root of each number, then rows to unit length.",
     )
     costs: Sequence[float] = numbers(
         tuple(10.0**power for power in range(-3, 5)),

@@ -24,7 +24,7 @@ def model(scaling: str, classes: tuple[str, ...] = ("benign", "malignant")) -> S
     return SvmModel("ab", classes, scored, decisions)
 
 
-@pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "pca", "whiten"])
+@pytest.mark.parametrize("scaling", ["l2", "root", "none", "zscore", "pca", "whiten"])
 def test_gradient_is_that_of_finite_differences(scaling):
     svm, feature = model(scaling), np.random.default_rng(5).normal(size=WIDTH)
     value, gradient = decision_gradient(svm, feature, "malignant")
@@ -32,7 +32,7 @@ def test_gradient_is_that_of_finite_differences(scaling):
     steps = 1e-6 * np.eye(WIDTH)
     differences = (svm.scores(feature + steps, "ab") - svm.scores(feature - steps, "ab"))[:, 0] / 2e-6
     np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-8)
-    if scaling == "l2":
+    if scaling in ("l2", "root"):
         assert gradient @ feature == pytest.approx(0, abs=1e-12)  # length decides nothing
 
 
@@ -53,5 +53,6 @@ def test_of_several_classes_each_has_its_own_decision_value():
         decision_gradient(svm, feature, "d")
 
 
-def test_a_feature_of_zeros_has_a_finite_gradient():
-    assert np.isfinite(decision_gradient(model("l2"), np.zeros(WIDTH), "malignant")[1]).all()
+@pytest.mark.parametrize("scaling", ["l2", "root"])
+def test_a_feature_of_zeros_has_a_finite_gradient(scaling):
+    assert np.isfinite(decision_gradient(model(scaling), np.zeros(WIDTH), "malignant")[1]).all()

@@ -139,7 +139,7 @@ def _degenerate(kind: str) -> tuple[np.ndarray, list[str]]:
 
 
 @pytest.mark.parametrize("preset", list(SvmSettings.presets))
-@pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "pca", "whiten"])
+@pytest.mark.parametrize("scaling", ["l2", "root", "none", "zscore", "pca", "whiten"])
 @pytest.mark.parametrize("kind", ["constant columns", "zero rows", "all equal", "two of a class"])
 def test_degenerate_features_have_a_defined_result(
     make, tmp_path: Path, preset: str, scaling: str, kind: str

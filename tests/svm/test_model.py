@@ -25,7 +25,7 @@ def _model(scaling: str = "zscore") -> SvmModel:
     return SvmModel("d" * 64, ("a", "b", "c"), ("a", "b", "c"), decisions)
 
 
-@pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "pca", "whiten"])
+@pytest.mark.parametrize("scaling", ["l2", "root", "none", "zscore", "pca", "whiten"])
 def test_a_model_comes_back_with_the_same_scores_and_bytes(scaling: str, tmp_path: Path) -> None:
     model = _model(scaling)
     data = model_bytes(model)

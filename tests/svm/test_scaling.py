@@ -34,7 +34,16 @@ def test_components_span_what_scikit_learn_finds(rows: np.ndarray) -> None:
     np.testing.assert_allclose(white.T @ white / len(rows), np.eye(white.shape[1]), atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["l2", "none", "zscore", "pca", "whiten"])
+def test_roots_of_rows_have_the_inner_products_of_the_hellinger_kernel() -> None:
+    rows = np.random.default_rng(3).random((6, 9), np.float32)
+    shares = rows / rows.sum(axis=1, keepdims=True)
+    kernel = np.sqrt(shares[:, None] * shares[None]).sum(axis=2)
+    scaled = fit_scaler("root", rows).apply(rows)
+    np.testing.assert_allclose(scaled @ scaled.T, kernel, rtol=1e-6)
+    np.testing.assert_array_equal(fit_scaler("root", rows).apply(-rows), -scaled)
+
+
+@pytest.mark.parametrize("name", ["l2", "root", "none", "zscore", "pca", "whiten"])
 def test_nothing_to_scale_gives_finite_numbers(name: str) -> None:
     for rows in (np.zeros((5, 3), np.float32), np.full((5, 3), 0.1, np.float32), np.ones((1, 3), np.float32)):
         scaler = fit_scaler(name, rows)
@@ -52,7 +61,7 @@ def test_powers_of_two_scale_lengths_exactly(rows: np.ndarray) -> None:
     assert np.array_equal(row_lengths(rows * np.float32(8.0)), 8.0 * row_lengths(rows))
 
 
-@pytest.mark.parametrize("name", ["l2", "zscore", "whiten"])
+@pytest.mark.parametrize("name", ["l2", "root", "zscore", "whiten"])
 def test_products_without_scaled_rows_agree(rows: np.ndarray, name: str) -> None:
     scaler = fit_scaler(name, rows)
     scaled = scaler.apply(rows)

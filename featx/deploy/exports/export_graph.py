@@ -67,18 +67,30 @@ def _named(value: Any, name: str) -> Any:
 
 
 def _scores(feature: Any, decisions: Sequence[Decision]) -> Any:
-    """Add up a dense layer of the unit-length features and one of the features themselves, where SVMs have them."""
+    """Add up a dense layer for each kind of input that SVMs have: features, those of unit length, or their roots."""
     import keras
 
     weights, intercepts = zip(*(_affine(one) for one in decisions), strict=True)
-    unit = np.array([one.scaler.name == "l2" for one in decisions])
-    parts = []
-    if unit.any():
-        normal = keras.layers.UnitNormalization(dtype=_PRECISION, name="unit_length")(feature)
-        parts.append(_dense(normal, weights, intercepts, unit, "svm_of_unit_length"))
-    if not unit.all():
-        parts.append(_dense(feature, weights, intercepts, ~unit, "svm"))
+    kinds = np.array([one.scaler.name if one.scaler.name in ("l2", "root") else "" for one in decisions])
+    parts = [
+        _dense(_input(kind, feature), weights, intercepts, kinds == kind, name)
+        for kind, name in (("l2", "svm_of_unit_length"), ("root", "svm_of_roots"), ("", "svm"))
+        if (kinds == kind).any()
+    ]
     return parts[0] if len(parts) == 1 else keras.layers.Add(dtype=_PRECISION, name="svms")(parts)
+
+
+def _input(kind: str, feature: Any) -> Any:
+    """Scale the features where nothing has to be fitted for it."""
+    import keras
+
+    if not kind:
+        return feature
+    if kind == "root":
+        feature = keras.ops.sign(feature) * keras.ops.sqrt(keras.ops.abs(feature))
+    return keras.layers.UnitNormalization(
+        dtype=_PRECISION, name="unit_length" if kind == "l2" else "unit_length_of_roots"
+    )(feature)
 
 
 def _affine(decision: Decision) -> tuple[Floats, float]:

@@ -22,7 +22,7 @@ from featx.svm.problems import (
     balanced_weights,
     rows_of,
 )
-from featx.svm.scaling import ROWWISE, fit_scaler, row_lengths
+from featx.svm.scaling import ROWWISE, fit_scaler, prepare_rows
 from featx.svm.settings import SvmSettings
 from featx.svm.solvers.gram import Path, hinge_path, squared_hinge_path
 from featx.svm.solvers.linalg import in_threads
@@ -51,8 +51,7 @@ class _Grams:
     """
 
     def __init__(self, features: Matrix, scaling: str, workers: int) -> None:
-        self._features = features
-        self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+        self._features, self._lengths = prepare_rows(scaling, features)
         self._workers = workers
         self._whole = len(features) <= features.shape[1]
         self._rows = np.empty(0, dtype=np.int64)
@@ -282,7 +281,9 @@ class PrimalSolver:
         self._scaling = scaling
         self._settings = settings
         self._workers = workers
-        self._lengths = row_lengths(features) if scaling == "l2" else np.ones(len(features))
+        self._prepared, self._lengths = features, np.empty(0)
+        if scaling in ROWWISE:
+            self._prepared, self._lengths = prepare_rows(scaling, features)
 
     def memory(self, rows: int) -> int:
         """Estimate the most bytes for training on so many rows, beside the features.
@@ -346,7 +347,7 @@ class PrimalSolver:
         self, jobs: Sequence[FitProblem], costs: Sequence[float], with_weights: bool = False
     ) -> tuple[Ints, list[_Solved]]:
         numbers = rows_of(jobs)
-        rows = Rows(self._features, self._lengths, self._workers, numbers)
+        rows = Rows(self._prepared, self._lengths, self._workers, numbers)
         approach = _approach(costs[0])
         grid = np.array([*approach, *costs])
         outputs = np.empty((rows.count, len(costs), len(jobs)))

@@ -46,7 +46,16 @@ def svm(scalings: tuple[str, ...], width: int, calibration: Calibration | None =
 
 
 @pytest.mark.parametrize(
-    "scalings", [("l2",), ("none",), ("zscore",), ("whiten",), ("l2", "zscore", "whiten"), ("l2", "l2", "l2")]
+    "scalings",
+    [
+        ("l2",),
+        ("root",),
+        ("none",),
+        ("zscore",),
+        ("whiten",),
+        ("l2", "root", "zscore", "whiten"),
+        ("l2", "l2", "l2"),
+    ],
 )
 def test_every_scaling_is_in_the_graph(network, scalings):
     model = svm(scalings, network.widths[0])

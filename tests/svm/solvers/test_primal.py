@@ -50,7 +50,7 @@ def test_curves_agree_with_the_gram_solver(relu_features, bias: str, few: float,
         assert one.residuals.max() <= solver.tolerance
 
 
-@pytest.mark.parametrize("scaling", ["l2", "none", "zscore", "whiten"])
+@pytest.mark.parametrize("scaling", ["l2", "root", "none", "zscore", "whiten"])
 @pytest.mark.parametrize("cost", [1e-3, 1.0, 1e3])
 def test_the_final_fit_agrees_with_the_gram_solver(relu_features, scaling: str, cost: float) -> None:
     features, positive = relu_features(200, 20)
