@@ -15,8 +15,7 @@ what each rule's choice is worth. Every fold is a line of ``folds.jsonl`` in the
 Prints the test AUC of the default and its regret against the best C in hindsight for each pair of data set and network, and
 the difference of each rule and preparation from the default over all pairs: with a t interval of the means of the data
 sets, and with the interval of a bootstrap that draws data sets and then their pairs. Data sets decide, as the pairs of one
-share their images. The
-preparations are the scalings of `train-svm`, fitted on the training rows of each split.
+share their images. The preparations are the scalings of `train-svm`, fitted on the training rows of each split.
 """
 
 from __future__ import annotations
