@@ -5,7 +5,7 @@ One command::
     python benchmarks/svm.py --output reports/benchmarks/svm
 
 For each size it draws features like a network's (rectified, of low rank, with noise), or takes those of a store
-(`--store MANIFEST STORE TASK`), makes the folds of 5x2, and in each fold runs, one after the other so that the load
+(`--store MANIFEST TASK STORE ...`, side by side), makes the folds of 5x2, and in each fold runs, one after the other so that the load
 of the machine falls on all alike:
 
 ``recipe``    ``GridSearchCV(SVC(kernel="linear", probability=True))``, the paper's decision layer
@@ -72,13 +72,13 @@ def draw(count: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return features, score > np.quantile(score, 0.7)
 
 
-def read_store(manifest: str, store: str, task: str) -> tuple[np.ndarray, np.ndarray]:
+def read_stores(manifest: str, task: str, *stores: str) -> tuple[np.ndarray, np.ndarray]:
     from featx.data import apply_task, read_manifest
     from featx.features import FeatureStore
 
     labelled = apply_task(read_manifest(manifest), task)
-    features = FeatureStore(store).read_images(manifest, labelled.ids).mean(axis=1)
-    return features, labelled.targets == len(labelled.task.classes) - 1
+    parts = [FeatureStore(store).read_images(manifest, labelled.ids).mean(axis=1) for store in stores]
+    return np.hstack(parts), labelled.targets == len(labelled.task.classes) - 1
 
 
 def folds(positive: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -487,9 +487,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--store",
-        nargs=3,
-        metavar=("MANIFEST", "STORE", "TASK"),
-        help="stored features in place of drawn ones",
+        nargs="+",
+        metavar=("MANIFEST", "TASK STORE ..."),
+        help="stored features in place of drawn ones; those of several stores side by side",
     )
     parser.add_argument(
         "--only", nargs="+", choices=(*PARTS, "factors", "one-memory", "workers"), default=PARTS
@@ -505,7 +505,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     if {"compare", "agreement"} & set(options.only):
         for n, d in [(0, 0)] if options.store else sizes:
-            features, positive = read_store(*options.store) if options.store else draw(n, d)
+            features, positive = read_stores(*options.store) if options.store else draw(n, d)
             label = "store" if options.store else f"{n}x{d}"
             if "compare" in options.only:
                 compare(label, features, positive, options)
@@ -514,7 +514,7 @@ def main() -> None:
     if "workers" in options.only:
         first, last = options.folds
         for n, d in sizes if not options.store else [(0, 0)]:
-            features, positive = read_store(*options.store) if options.store else draw(n, d)
+            features, positive = read_stores(*options.store) if options.store else draw(n, d)
             workers(features, positive, folds(positive)[first - 1 : last], options.turns)
     if "factors" in options.only:
         for count in FACTOR_SIZES:
