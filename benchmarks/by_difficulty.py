@@ -68,10 +68,10 @@ def difference(arm: Sequence[FoldScores], base: Sequence[FoldScores], protocol: 
 
 
 def read_arms(folder: Path, task: str | None) -> dict[str, list[Run]]:
-    """Read the runs of one task, by arm."""
+    """Read the SVM runs of one task, by arm."""
     arms: dict[str, list[Run]] = {}
     for run in map(read_run, find_runs([folder])):
-        if task in (None, run.record.task):
+        if run.record.kind == "svm" and task in (None, run.record.task):
             arms.setdefault(run.record.arm, []).append(run)
     return arms
 
