@@ -104,7 +104,7 @@ def group_codes(groups: ArrayLike, length: int) -> IntArray:
         raise InputError(
             f"groups must contain one name for each of the {length} rows. Got shape {names.shape} instead."
         )
-    if length and names.dtype.kind in "iu" and 0 <= names.min() and names.max() < _DENSE * length:
+    if length and names.dtype.kind in "iu" and names.min() >= 0 and names.max() < _DENSE * length:
         # As below, without sorting.
         return (np.cumsum(np.bincount(names) > 0) - 1)[names]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

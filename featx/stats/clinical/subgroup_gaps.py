@@ -223,6 +223,7 @@ class SubgroupRows:
         groups: ArrayLike | None,
         order: Sequence[str] | None,
     ) -> SubgroupRows:
+        """Check rows and number their levels; arguments of `subgroup_aucs`."""
         count, given = len(labels), np.asarray(levels).astype(str)
         rows = np.arange(count) if images is None else group_codes(images, count)
         codes = rows if groups is None else group_codes(groups, count)
