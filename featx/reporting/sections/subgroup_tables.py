@@ -13,8 +13,7 @@ from featx.reporting.series import Series
 from featx.reporting.subgroup_columns import SubgroupColumn, levels
 from featx.reporting.summary import Summary
 from featx.reporting.tables import Cell, Column, Filled
-from featx.stats import THRESHOLD_RULES, Subgroup, holm, subgroup_aucs
-from featx.stats.clinical.subgroup_gaps import SubgroupRows
+from featx.stats import THRESHOLD_RULES, Subgroup, SubgroupRows, holm, subgroup_aucs
 
 from .columns import CLASS, NOTE, PLACE, TESTED, bounded, place, tested_series
 from .performance import THRESHOLD, ScoredRows, arm_cuts, missing_thresholds, scored_rows
