@@ -7,10 +7,11 @@ whole machine say nothing of it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -27,6 +28,7 @@ __all__ = [
     "give_back_freed",
     "move_threads",
     "peak_memory",
+    "rare_collections",
     "require_memory",
     "resident_memory",
     "usable_cores",
@@ -36,6 +38,9 @@ __all__ = [
 
 _ROOT = Path("/")
 _LARGE = 4 << 20
+
+# Objects after which young garbage is collected, and rounds of it that no process reaches.
+_YOUNG, _NEVER = 20_000, 1 << 30
 
 
 def affinity() -> list[int]:
@@ -246,6 +251,21 @@ _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 @cache
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Collect only young garbage while the body, or the decorated function, makes very many objects that it keeps.
+
+    Python's collector otherwise goes through all objects of the process each time that they have grown by a quarter.
+    """
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(max(before[0], _YOUNG), max(before[1], 20), _NEVER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def give_back_freed() -> bool:
     """Have large arrays go back to the system as soon as they are freed, in this process from now on.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.machine import available_memory, peak_memory, resident_memory, usable_cores
+from featx.machine import available_memory, peak_memory, rare_collections, resident_memory, usable_cores
 
 MB = 1 << 20
 
@@ -182,3 +183,11 @@ def test_the_tree_of_processes_is_found_whatever_their_names(tmp_path) -> None:
         (tmp_path / f"proc/{number}/stat").write_text(f"{number} ({name}) {' '.join(rest)}\n")
     (tmp_path / "proc/90004").mkdir()
     assert resident_memory(tmp_path) == 60 * page
+
+
+def test_the_collector_is_as_before_after_work_that_keeps_many_objects() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(ValueError, match="odd"), rare_collections():
+        assert gc.get_threshold()[2] > before[2]
+        raise ValueError("odd")
+    assert gc.get_threshold() == before

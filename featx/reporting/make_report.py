@@ -23,6 +23,7 @@ from featx.files import (
     write_json,
     write_text,
 )
+from featx.machine import rare_collections
 from featx.options import verb
 from featx.progress import Progress, Silent
 from featx.runs import COMPLETE
@@ -199,6 +200,7 @@ _TITLE = "AUC of transfer learning arms"
 
 
 @verb(ReportSettings)
+@rare_collections()
 def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSettings) -> Report:
     """Write tables, figures and an HTML page from finished runs.
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,6 +149,16 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    @cached_property
+    def lines(self) -> tuple[tuple[str, ...], ...]:
+        """Rows as texts on one line each."""
+        return tuple(
+            tuple(
+                " ".join(shown(cell, column).split()) for cell, column in zip(row, self.columns, strict=True)
+            )
+            for row in self.rows
+        )
+
 
 @dataclass(frozen=True)
 class Filled:
@@ -191,11 +202,6 @@ def p_text(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def _lines(table: Table) -> list[list[str]]:
-    pairs = [list(zip(row, table.columns, strict=True)) for row in table.rows]
-    return [[" ".join(shown(cell, column).split()) for cell, column in row] for row in pairs]
-
-
 def plain(table: Table) -> str:
     """Write a table as aligned text for a terminal.
 
@@ -218,11 +224,11 @@ def plain(table: Table) -> str:
     A    0.700
     B    0.810
     """
-    lines = [[column.title for column in table.columns], *_lines(table)]
+    lines: list[Sequence[str]] = [[column.title for column in table.columns], *table.lines]
     widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
     lines.insert(1, ["-" * width for width in widths])
 
-    def align(line: list[str]) -> str:
+    def align(line: Sequence[str]) -> str:
         cells = zip(line, widths, table.columns, strict=True)
         return "  ".join(
             text.ljust(width) if column.text else text.rjust(width) for text, width, column in cells
@@ -263,7 +269,7 @@ def markdown(table: Table) -> str:
     Mean over folds.
     """
 
-    def line(cells: list[str]) -> str:
+    def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |\n"
 
     def strong(cell: Cell, text: str) -> str:
@@ -275,7 +281,7 @@ def markdown(table: Table) -> str:
 
     head = line([escaped_markdown(column.title) for column in table.columns])
     rule = line([":---" if column.text else "---:" for column in table.columns])
-    pairs = zip(table.rows, _lines(table), strict=True)
+    pairs = zip(table.rows, table.lines, strict=True)
     body = "".join(line([strong(cell, text) for cell, text in zip(*pair, strict=True)]) for pair in pairs)
     note = f"\n{escaped_markdown(table.note)}\n" if table.note else ""
     return f"## {escaped_markdown(table.title)}\n\n{head}{rule}{body}{note}"
@@ -344,7 +350,7 @@ def latex(table: Table) -> str:
     grid = Grid(
         tuple(column.title for column in table.columns),
         tuple(column.text for column in table.columns),
-        tuple(map(tuple, _lines(table))),
+        table.lines,
         bold,
     )
     return typeset(table.name, table.title, table.note, grid)

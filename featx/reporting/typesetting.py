@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 __all__ = ["Grid", "typeset"]
 
@@ -79,6 +80,14 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     bold: frozenset[tuple[int, int]] = frozenset()
 
+    @cached_property
+    def naturals(self) -> tuple[float, ...]:
+        """Widths of the columns without line breaks in cells; heads may be broken."""
+        return tuple(
+            max([_width(word) for word in head.split()] + [_width(row[place]) for row in self.rows])
+            for place, head in enumerate(self.heads)
+        )
+
     def only(self, columns: Sequence[int]) -> Grid:
         """Keep some columns."""
         return Grid(
@@ -145,19 +154,11 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[^\s-]*-+|[^\s-]+", text)
 
 
-def _naturals(grid: Grid) -> list[float]:
-    """Compute the widths of columns without line breaks in cells; heads may be broken."""
-    return [
-        max([_width(word) for word in head.split()] + [_width(row[place]) for row in grid.rows])
-        for place, head in enumerate(grid.heads)
-    ]
-
-
 def _leasts(grid: Grid) -> list[float]:
     """Compute the widths below which a word or a number would be broken."""
     return [
         max([_longest(grid.heads[place]), *(_longest(row[place]) for row in grid.rows)]) if text else natural
-        for place, (natural, text) in enumerate(zip(_naturals(grid), grid.text, strict=True))
+        for place, (natural, text) in enumerate(zip(grid.naturals, grid.text, strict=True))
     ]
 
 
@@ -167,7 +168,7 @@ def _total(widths: Sequence[float]) -> float:
 
 def _without_constants(grid: Grid) -> tuple[Grid, str]:
     """Move texts and counts that are equal in every row out of a table that is too wide, into a sentence."""
-    if len(grid.rows) < 2 or _total(_naturals(grid)) <= _PAGE:
+    if len(grid.rows) < 2 or _total(grid.naturals) <= _PAGE:
         return grid, ""
     same = [
         place
@@ -184,7 +185,7 @@ def _without_constants(grid: Grid) -> tuple[Grid, str]:
 
 def _parts(grid: Grid) -> list[list[int]]:
     """Distribute the columns over tables; each has the leading text columns, which name its rows."""
-    naturals = _naturals(grid)
+    naturals = grid.naturals
     if _total(naturals) <= _PAGE:
         return [list(range(len(naturals)))]
     # The leading text columns name the rows; if all are text, the first does.
@@ -203,19 +204,23 @@ def _parts(grid: Grid) -> list[list[int]]:
 
 def _widths(grid: Grid, room: float) -> list[float]:
     """Distribute a width over columns: as much as each needs if possible; else the widest text columns are wrapped."""
-    naturals = _naturals(grid)
+    naturals = grid.naturals
     if _total(naturals) <= room:
-        return naturals
+        return list(naturals)
     whole = _leasts(grid)
     # Words are broken only as a last resort, numbers never.
     broken = [0.0 if text else natural for natural, text in zip(naturals, grid.text, strict=True)]
+    tops = range(_LEAST, max(math.ceil(max(naturals)), _LEAST) + 1)
+
+    def widths(top: int, leasts: Sequence[float]) -> list[float]:
+        pairs = zip(naturals, leasts, strict=True)
+        return [min(natural, max(float(top), least)) for natural, least in pairs]
+
     for leasts in (whole, broken):
-        for top in range(max(math.ceil(max(naturals)), _LEAST), _LEAST - 1, -1):
-            pairs = zip(naturals, leasts, strict=True)
-            widths = [min(natural, max(float(top), least)) for natural, least in pairs]
-            if _total(widths) <= room:
-                return widths
-    return widths
+        # The widest column that leaves room for the others.
+        if fitting := bisect_right(tops, room, key=lambda top: _total(widths(top, leasts))):
+            return widths(tops[fitting - 1], leasts)
+    return widths(_LEAST, broken)
 
 
 def _room(caption: str, head: int) -> int:
@@ -250,7 +255,7 @@ def _pieces(grid: Grid, first: str, title: str) -> list[Grid]:
 
 def _environment(grid: Grid, caption: str, label: str) -> str:
     widths = _widths(grid, _PAGE)
-    broken = [width < natural for width, natural in zip(widths, _naturals(grid), strict=True)]
+    broken = [width < natural for width, natural in zip(widths, grid.naturals, strict=True)]
 
     def kind(place: int) -> str:
         if broken[place]:
@@ -280,6 +285,7 @@ def _line(cells: Sequence[str]) -> str:
     return rf"{' & '.join(cells)} \\" + "\n"
 
 
+@lru_cache(maxsize=2**16)
 def _escape(text: str) -> str:
     return text.translate(_TRANSLATED)
 

@@ -34,7 +34,7 @@ from .calibration import (
     smooth_calibration_curve,
 )
 from .clinical.decision_curves import decision_curve, net_benefit
-from .clinical.subgroup_gaps import Subgroup, subgroup_aucs, subgroup_rates
+from .clinical.subgroup_gaps import Subgroup, SubgroupRows, subgroup_aucs, subgroup_rates
 from .compare import Comparison, Comparisons, compare_many, compare_pair, holm
 from .grouping import POOLINGS, pool_by_group, pool_fold, pool_rows
 from .intervals import FoldSummary, TestResult, delong_covariance, delong_interval, summarise_folds
@@ -90,6 +90,7 @@ __all__ = [
     "Recalibration",
     "Sigmoid",
     "Subgroup",
+    "SubgroupRows",
     "TestResult",
     "average_precision",
     "balanced_accuracy",

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from featx.errors import ConfigError, InputError
-from featx.stats.validation import FloatArray, binary, several
+from featx.stats.validation import FloatArray, binary, midranks, several
 
 __all__ = [
     "MeanRoc",
@@ -128,7 +127,7 @@ def roc_auc(actual: ArrayLike, scores: ArrayLike) -> float:
     negatives = len(labels) - positives
     if not positives or not negatives:
         return float("nan")
-    ranks = rankdata(values)[labels].sum()
+    ranks = midranks(values)[labels].sum()
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
-from scipy.stats import norm, rankdata, t
 
 from featx.errors import ConfigError, InputError
-from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, check_fraction, group_codes
+from featx.stats.validation import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    binary,
+    check_fraction,
+    group_codes,
+    midranks,
+    normal_quantile,
+    t_quantile,
+)
 
 __all__ = [
     "AucCovariance",
@@ -150,10 +159,15 @@ def few_warning(fewest: int, *, grouped: bool) -> str:
 def auc_components(labels: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Compute the fraction of negatives below each positive, and of positives above each negative."""
     high, low = values[labels], values[~labels]
-    ranks = rankdata(values, axis=0)
-    above = (ranks[labels] - rankdata(high, axis=0)) / len(low)
-    below = 1 - (ranks[~labels] - rankdata(low, axis=0)) / len(high)
+    ranks = _ranks(values)
+    above = (ranks[labels] - _ranks(high)) / len(low)
+    below = 1 - (ranks[~labels] - _ranks(low)) / len(high)
     return above, below
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    """Rank each column."""
+    return np.array([midranks(column) for column in values.T]).T
 
 
 def _independent(high: FloatArray, low: FloatArray) -> FloatArray:
@@ -299,7 +313,7 @@ def delong_interval(
     _check_scale(scale)
     found = delong_covariance(actual, np.asarray(scores, dtype=np.float64).reshape(-1), groups)
     area, variance = float(found.auc[0]), float(found.covariance[0, 0])
-    reach = float(norm.ppf((1 + check_fraction("level", level)) / 2)) * float(np.sqrt(variance))
+    reach = normal_quantile((1 + check_fraction("level", level)) / 2) * float(np.sqrt(variance))
     if not reach > 0:
         low = high = float("nan")
     elif scale == "logit":
@@ -390,7 +404,7 @@ def summarise_folds(
     if ratio is not None and len(known) > 1:
         error = corrected_variance(known, ratio) ** 0.5
         if np.ptp(known) > _SAME:
-            reach = float(t.ppf((1 + level) / 2, len(known) - 1)) * error
+            reach = t_quantile((1 + level) / 2, len(known) - 1) * error
             low, high = logit_bounds(mean, reach) if scale == "logit" else (mean - reach, mean + reach)
         else:
             notes.append(
@@ -520,7 +534,7 @@ def bounds(
     >>> round(low, 4), round(high, 4)
     (0.0004, 0.0396)
     """
-    reach = float(t.ppf((1 + check_fraction("level", level)) / 2, freedom)) * error
+    reach = t_quantile((1 + check_fraction("level", level)) / 2, freedom) * error
     if not reach > 0:
         return float("nan"), float("nan")
     return estimate - reach, estimate + reach

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, t
+from scipy.stats import norm, rankdata, t
 
 from featx.errors import ConfigError, InputError
 from featx.stats.auc import roc_auc
@@ -19,6 +19,7 @@ from featx.stats.intervals import (
     few_warning,
     summarise_folds,
 )
+from featx.stats.validation import group_codes, midranks, normal_quantile, t_quantile
 
 
 def test_equals_proc_on_its_example(asah: dict[str, np.ndarray]) -> None:
@@ -311,3 +312,15 @@ def test_there_is_no_interval_without_an_error() -> None:
     assert np.isnan([bounds(0.1, 0.0), bounds(0.1, float("nan"))]).all()
     with pytest.raises(ConfigError, match="'level' parameter"):
         bounds(0.1, 0.1, level=95)
+
+
+@pytest.mark.parametrize("kinds", [1, 3, 10**6])
+def test_ranks_codes_and_quantiles_are_those_of_scipy_and_numpy(kinds: int) -> None:
+    rng = np.random.default_rng(0)
+    values, shares = rng.integers(0, kinds, 400) / 7, rng.random(50)
+    assert midranks(values).tolist() == rankdata(values).tolist()
+    codes = rng.integers(0, kinds, 400)
+    assert group_codes(codes, 400).tolist() == np.unique(codes, return_inverse=True)[1].tolist()
+    for share, freedom in zip(shares.tolist(), (1 + 99 * shares).tolist(), strict=True):
+        assert normal_quantile(share) == norm.ppf(share)
+        assert t_quantile(share, freedom) == t.ppf(share, freedom)

@@ -15,18 +15,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from itertools import starmap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from featx.machine import usable_cores
-from featx.reporting.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    # Processes that draw import this module only: statistics take longer to import than matplotlib.
+    from featx.reporting.summary import Summary
 
 __all__ = [
     "FAINT",
@@ -46,6 +53,7 @@ __all__ = [
     "marker",
     "markup",
     "series_look",
+    "short_number",
     "styled",
     "svg",
     "swatch",
@@ -125,7 +133,6 @@ _UNDATED: dict[str, dict[str, Any]] = {
 }
 
 
-_CANVASES: Mapping[str, Any] = {"pdf": FigureCanvasPdf, "png": FigureCanvasAgg, "svg": FigureCanvasSVG}
 _DOTS = 200
 
 # With fewer figures, processes take longer to start than they save.
@@ -168,6 +175,35 @@ class ReportFigure:
         return self.draw(NARROW)
 
 
+class _Panel(Axes):
+    """Axes whose margins are measured again only if their ticks have changed: the layout asks for them twice."""
+
+    measured: tuple[Any, NDArray[np.float64]] | None = None
+    in_layout = False
+
+    def get_tightbbox(self, renderer: Any = None, **how: Any) -> Any:
+        if not self.in_layout:
+            return super().get_tightbbox(renderer, **how)
+        self.apply_aspect()
+        ticks = [
+            axis.get_major_formatter().format_ticks(axis.get_majorticklocs())
+            for axis in (self.xaxis, self.yaxis)
+        ]
+        if self.measured is None or self.measured[0] != ticks:
+            found = super().get_tightbbox(renderer, **how)
+            if found is None:
+                return None
+            self.measured = ticks, found.extents - self.bbox.extents
+        return Bbox.from_extents(*(self.bbox.extents + self.measured[1]))
+
+
+class _Sheet(Figure):
+    """A figure of such panels."""
+
+    def add_subplot(self, *where: Any, **how: Any) -> Any:
+        return super().add_subplot(*where, **{"axes_class": _Panel, **how})
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Use matplotlib's defaults with the report's style; draw and write figures inside this context."""
@@ -178,7 +214,7 @@ def styled() -> Iterator[None]:
 
 def blank(width: float, height: float) -> Figure:
     """Make a figure without a window."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _Sheet(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -209,6 +245,20 @@ def logarithmic(axes: Axes, form: str | Callable[[float, int | None], str]) -> N
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter(form) if isinstance(form, str) else FuncFormatter(form))
+
+
+def short_number(value: float) -> str:
+    """Write a quantity in three digits.
+
+    Examples
+    --------
+    >>> short_number(2_257_984), short_number(38.46), short_number(360), short_number(15_346_630_656)
+    ('2.26M', '38.5', '360', '15.3G')
+    """
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= unit:
+            return f"{value / (1e3 if letter == 'k' else unit):.3g}{letter}"
+    return f"{value:.4g}" if value >= 1000 else f"{value:.3g}"
 
 
 def folded(name: str, width: int = 28, lines: int = 2) -> str:
@@ -249,9 +299,17 @@ def _bytes(figure: Figure, kind: str) -> bytes:
         _lay_out(figure)
         # Not by Figure.savefig, which draws once more where there ever was a layout engine.
         figure.set(dpi=_DOTS if kind == "png" else 72, facecolor="none" if kind == "svg" else PAPER)
-        canvas = _CANVASES[kind](figure)
+        canvas = _canvas(figure, kind)
         getattr(canvas, f"print_{kind}")(buffer, metadata=_UNDATED[kind])
     return buffer.getvalue()
+
+
+def _canvas(figure: Figure, kind: str) -> FigureCanvasBase:
+    if kind == "pdf":
+        from matplotlib.backends.backend_pdf import FigureCanvasPdf  # imports much, and is rarely asked for
+
+        return FigureCanvasPdf(figure)
+    return FigureCanvasSVG(figure) if kind == "svg" else FigureCanvasAgg(figure)
 
 
 def _lay_out(figure: Figure) -> None:
@@ -262,12 +320,14 @@ def _lay_out(figure: Figure) -> None:
         if not axis.get_label_text():
             axis.set_label_coords(0, 0)  # else all ticks are measured for the place of a label that is empty
     for axes in figure.axes:
+        axes.in_layout = True  # type: ignore[attr-defined]
         for spine in axes.spines.values():
             spine.set_in_layout(False)  # lies on the edge of the axes
     engine.execute(figure)
     figure.set_layout_engine("none")
     # The solver behind the layout orders by memory addresses, which changes last bits, and with them ids in SVG.
     for axes in figure.axes:
+        axes.in_layout = False  # type: ignore[attr-defined]
         axes.set_position(tuple(round(edge, 9) for edge in axes.get_position().bounds))
 
 

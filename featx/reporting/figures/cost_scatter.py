@@ -8,8 +8,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .canvas import NARROW, PAPER, ReportFigure, blank, folded, logarithmic, series_look, styled
-from .trends import short_number
+from .canvas import (
+    NARROW,
+    PAPER,
+    ReportFigure,
+    blank,
+    folded,
+    logarithmic,
+    series_look,
+    short_number,
+    styled,
+)
 
 __all__ = ["cost_scatter"]
 

@@ -106,13 +106,18 @@ def _dot_panel(axes: Axes, summary: Summary, group: Sequence[Measure], most: flo
             axes.plot([total.low, total.high], [place + 0.12] * 2, color=colour, linewidth=1.6)
         axes.plot([total.mean], [place + 0.12], marker(summary, arm), color=colour, **MARK)
         label = f"{total.mean:.3f}" if np.isfinite(total.mean) else "one class only"
-        axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+        _aside(axes, place, label)
     _rows(axes, [group[index].series.arm for index in order], most)
 
 
 def _lower(place: int, count: int) -> NDArray[np.floating[Any]]:
     # Dots of folds are spread vertically, so that equal values do not overlap.
     return place - 0.2 - 0.07 * (np.arange(count) % 3 - 1)
+
+
+def _aside(axes: Axes, row: float, label: str) -> None:
+    """Write at the right of a row."""
+    axes.text(1.01, row, label, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
 
 
 def _rows(axes: Axes, names: Sequence[str], most: float) -> None:
@@ -152,7 +157,7 @@ def _sides(axes: Axes, summary: Summary, inside: Measure, tested: Measure, row: 
         style = {**MARK, "markeredgecolor": colour, "markeredgewidth": 1.4}
         axes.plot([total.mean], [row + shift], marker(summary, arm), markerfacecolor=fill, **style)
     label = f"{outside.mean:.3f}" if np.isfinite(outside.mean) else "one class only"
-    axes.annotate(label, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+    _aside(axes, row, label)
 
 
 def _best_arm(summary: Summary, setting: tuple[str, str]) -> str | None:
@@ -181,7 +186,7 @@ def difference_dots(summary: Summary, setting: tuple[str, str], most: float = WI
             axes.plot(ends, [place + 0.12] * 2, color=colour, linewidth=1.6)
             axes.plot([ahead(pair, arm)], [place + 0.12], marker(summary, arm), color=colour, **MARK)
             label = p_text(pairs[arm].adjusted_p) if np.isfinite(pairs[arm].adjusted_p) else "no test"
-            axes.annotate(label, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+            _aside(axes, place, label)
         _rows(axes, order, most)
         _title(axes, f"{summary.heading(setting)}: difference to {best}", most)
         axes.set_xlabel("Difference in ROC AUC")

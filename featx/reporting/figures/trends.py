@@ -17,9 +17,21 @@ from featx.reporting.arm_facts import MEASURES, SizePoint, cost_of, network_of, 
 from featx.reporting.summary import Measure, Summary
 from featx.stats import FoldSummary
 
-from .canvas import MARK, NARROW, WIDE, folded, framed, letters, logarithmic, look, marker, styled
+from .canvas import (
+    MARK,
+    NARROW,
+    WIDE,
+    folded,
+    framed,
+    letters,
+    logarithmic,
+    look,
+    marker,
+    short_number,
+    styled,
+)
 
-__all__ = ["costs", "short_number", "size_curves"]
+__all__ = ["costs", "size_curves"]
 
 
 # Ticks nearer than this fraction of the axis are left out.
@@ -149,20 +161,6 @@ def _scale_y(panels: Sequence[Axes]) -> None:
     room = max(0.06 * (max(known) - min(known)), 0.01)
     for axes in panels:
         axes.set_ylim(min(known) - room, max(known) + room)
-
-
-def short_number(value: float) -> str:
-    """Write a quantity in three digits.
-
-    Examples
-    --------
-    >>> short_number(2_257_984), short_number(38.46), short_number(360), short_number(15_346_630_656)
-    ('2.26M', '38.5', '360', '15.3G')
-    """
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= unit:
-            return f"{value / (1e3 if letter == 'k' else unit):.3g}{letter}"
-    return f"{value:.4g}" if value >= 1000 else f"{value:.3g}"
 
 
 def _legend(figure: Figure, panels: Sequence[Axes], place: dict[str, Any]) -> None:

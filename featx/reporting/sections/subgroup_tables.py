@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from featx.reporting.series import Series
 from featx.reporting.subgroup_columns import SubgroupColumn, levels
 from featx.reporting.summary import Summary
 from featx.reporting.tables import Cell, Column, Filled
-from featx.stats import THRESHOLD_RULES, Subgroup, holm, subgroup_aucs, subgroup_rates
+from featx.stats import THRESHOLD_RULES, Subgroup, SubgroupRows, holm, subgroup_aucs
 
 from .columns import CLASS, NOTE, PLACE, TESTED, bounded, place, tested_series
 from .performance import THRESHOLD, ScoredRows, arm_cuts, missing_thresholds, scored_rows
@@ -117,15 +118,18 @@ def _rates(case: _Case, limits: NDArray[np.float64]) -> _Made:
     for rate, positive in (("sensitivity", True), ("specificity", False)):
         for one in case.columns:
             kept = (one.names != "") & ~np.isnan(limits)
-            found = subgroup_rates(
-                *(one.names[kept], case.rows.actual[kept], right[kept]),
-                images=case.rows.images[kept],
-                groups=case.rows.groups[kept],
-                positive=positive,
-                order=one.order,
-            )
+            found = _rows(case.rows, one, kept.tobytes()).rates(right[kept], positive=positive)
             made += [(one.column, rate, level) for level in found]
     return made
+
+
+# The thresholds of an arm mostly leave out the same rows; as many tables as columns that one arm may have.
+@lru_cache(maxsize=32)
+def _rows(rows: ScoredRows, column: _Levels, mask: bytes) -> SubgroupRows:
+    kept = np.frombuffer(mask, dtype=np.bool_)
+    return SubgroupRows.of(
+        column.names[kept], rows.actual[kept], rows.images[kept], rows.groups[kept], column.order
+    )
 
 
 def _adjusted(made: _Made) -> Iterator[tuple[str, str, Subgroup, tuple[Cell, ...], str | None]]:

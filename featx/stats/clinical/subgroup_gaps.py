@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2, norm, t
+from scipy.special import chdtrc, stdtr
 
 from featx.errors import InputError, listing
 from featx.stats.intervals import (
@@ -18,9 +18,17 @@ from featx.stats.intervals import (
 )
 from featx.stats.model_means import independent_difference
 from featx.stats.operating import Estimate, effective_rows, wilson
-from featx.stats.validation import BoolArray, FloatArray, IntArray, binary, count_codes, group_codes
+from featx.stats.validation import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    binary,
+    count_codes,
+    group_codes,
+    normal_quantile,
+)
 
-__all__ = ["Subgroup", "subgroup_aucs", "subgroup_rates"]
+__all__ = ["Subgroup", "SubgroupRows", "subgroup_aucs", "subgroup_rates"]
 
 FEWEST = 10
 """Groups of a class below which a subgroup is shown, but not tested."""
@@ -130,7 +138,7 @@ def subgroup_aucs(
     m 50 0.682 -0.204 0.001
     """
     labels, values = binary(actual, scores)
-    table = _Table.of(levels, labels, images, groups, order)
+    table = SubgroupRows.of(levels, labels, images, groups, order)
     parts = np.zeros(len(labels), np.int64) if folds is None else group_codes(folds, len(labels))
     found = [_level_auc(table, place, values, parts) for place in range(len(table.names))]
     base = _reference(table)
@@ -193,20 +201,12 @@ def subgroup_rates(
     """
     labels, values = binary(actual, hits)
     right = binary(hits, values)[0]
-    table = _Table.of(levels, labels, images, groups, order)
-    found = [_level_rate(table, place, right, positive) for place in range(len(table.names))]
-    base = _reference(table)
-    return tuple(
-        replace(one, reference=True)
-        if place == base
-        else _rate_gap(one, found[base][0], count, found[base][1])
-        for place, (one, count) in enumerate(found)
-    )
+    return SubgroupRows.of(levels, labels, images, groups, order).rates(right, positive=positive)
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
-    """Rows with their level, class, image and group as numbers."""
+class SubgroupRows:
+    """Rows with their level, class, image and group as numbers, which the rates at several thresholds have in common."""
 
     names: tuple[str, ...]
     levels: IntArray
@@ -222,7 +222,8 @@ class _Table:
         images: ArrayLike | None,
         groups: ArrayLike | None,
         order: Sequence[str] | None,
-    ) -> _Table:
+    ) -> SubgroupRows:
+        """Check rows and number their levels; arguments of `subgroup_aucs`."""
         count, given = len(labels), np.asarray(levels).astype(str)
         rows = np.arange(count) if images is None else group_codes(images, count)
         codes = rows if groups is None else group_codes(groups, count)
@@ -238,6 +239,17 @@ class _Table:
         for place, name in enumerate(names):
             numbers[given == name] = place
         return cls(names, numbers, labels, rows, codes)
+
+    def rates(self, right: BoolArray, *, positive: bool) -> tuple[Subgroup, ...]:
+        """Estimate a rate of the rows that are classified right, in each level; see `subgroup_rates`."""
+        found = [_level_rate(self, place, right, positive) for place in range(len(self.names))]
+        base = _reference(self)
+        return tuple(
+            replace(one, reference=True)
+            if place == base
+            else _rate_gap(one, found[base][0], count, found[base][1])
+            for place, (one, count) in enumerate(found)
+        )
 
     @cached_property
     def sizes(self) -> tuple[Subgroup, ...]:
@@ -261,7 +273,7 @@ class _Table:
         return Subgroup(self.names[place], images, positives, groups, with_positive, fewest, _NONE)
 
 
-def _reference(table: _Table) -> int:
+def _reference(table: SubgroupRows) -> int:
     """Find the level with the most groups of its smaller class."""
     sizes = [one.fewest for one in table.sizes]
     return sizes.index(max(sizes)) if sizes else -1
@@ -276,7 +288,7 @@ class _Area:
     sums: FloatArray
 
 
-def _level_auc(table: _Table, place: int, values: FloatArray, parts: IntArray) -> _Area:
+def _level_auc(table: SubgroupRows, place: int, values: FloatArray, parts: IntArray) -> _Area:
     """Estimate the AUC of a level: the mean over the folds that have both classes."""
     size, inside = table.sizes[place], table.levels == place
     folds = []
@@ -302,7 +314,7 @@ def _level_auc(table: _Table, place: int, values: FloatArray, parts: IntArray) -
     notes = [_few(size.fewest, "the smaller class")] if size.fewest < FEWEST else []
     low = high = float("nan")
     if variance > _ZERO:
-        low, high = logit_bounds(mean, float(norm.ppf(0.975)) * variance**0.5)
+        low, high = logit_bounds(mean, normal_quantile(0.975) * variance**0.5)
     else:
         notes.append("the estimated variance is 0 or undefined, so there is no interval")
     return _Area(
@@ -332,7 +344,7 @@ def _auc_gap(one: _Area, base: _Area) -> Subgroup:
     )
     error = variance**0.5
     low, high = bounds(value, error, freedom)
-    p = 2 * float(t.sf(abs(value) / error, freedom))
+    p = 2 * float(stdtr(freedom, -abs(value) / error))
     return replace(here, difference=Estimate(value, low, high), p=p)
 
 
@@ -346,7 +358,7 @@ def _untested(here: Subgroup, there: Subgroup, difference: Estimate) -> Subgroup
     return replace(here, difference=difference, warnings=(*here.warnings, *why))
 
 
-def _level_rate(table: _Table, place: int, right: BoolArray, positive: bool) -> tuple[Subgroup, float]:
+def _level_rate(table: SubgroupRows, place: int, right: BoolArray, positive: bool) -> tuple[Subgroup, float]:
     """Estimate a rate of a level, and its effective number of rows."""
     rows = (table.levels == place) & (table.labels == positive)
     size = replace(table.sizes[place], fewest=count_codes(table.groups[rows]))
@@ -366,5 +378,5 @@ def _rate_gap(here: Subgroup, there: Subgroup, count: float, base: float) -> Sub
         return _untested(here, there, difference)
     pooled = (here.estimate.value * count + there.estimate.value * base) / (count + base)
     variance = pooled * (1 - pooled) * (1 / count + 1 / base)
-    p = float(chi2.sf(difference.value**2 / variance, 1)) if variance > _ZERO else 1.0
+    p = float(chdtrc(1, difference.value**2 / variance)) if variance > _ZERO else 1.0
     return replace(here, difference=difference, p=p)
