@@ -250,7 +250,6 @@ def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
-@cache
 @contextmanager
 def rare_collections() -> Iterator[None]:
     """Collect only young garbage while the body, or the decorated function, makes very many objects that it keeps.
@@ -266,6 +265,7 @@ def rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+@cache
 def give_back_freed() -> bool:
     """Have large arrays go back to the system as soon as they are freed, in this process from now on.
 

@@ -106,7 +106,8 @@ def group_codes(groups: ArrayLike, length: int) -> IntArray:
         )
     if length and names.dtype.kind in "iu" and names.min() >= 0 and names.max() < _DENSE * length:
         # As below, without sorting.
-        return np.asarray((np.cumsum(np.bincount(names) > 0) - 1)[names], dtype=np.int64)
+        counts = np.bincount(names.astype(np.int64))
+        return np.asarray((np.cumsum(counts > 0) - 1)[names], dtype=np.int64)
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 

@@ -17,21 +17,16 @@ from io import BytesIO
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
-from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
 
 from featx.machine import usable_cores
 
 if TYPE_CHECKING:
-    from matplotlib.backend_bases import FigureCanvasBase
-
     # Processes that draw import this module only: statistics take longer to import than matplotlib.
     from featx.reporting.summary import Summary
 
@@ -175,35 +170,6 @@ class ReportFigure:
         return self.draw(NARROW)
 
 
-class _Panel(Axes):
-    """Axes whose margins are measured again only if their ticks have changed: the layout asks for them twice."""
-
-    measured: tuple[Any, NDArray[np.float64]] | None = None
-    in_layout = False
-
-    def get_tightbbox(self, renderer: Any = None, **how: Any) -> Any:
-        if not self.in_layout:
-            return super().get_tightbbox(renderer, **how)
-        self.apply_aspect()
-        ticks = [
-            axis.get_major_formatter().format_ticks(axis.get_majorticklocs())
-            for axis in (self.xaxis, self.yaxis)
-        ]
-        if self.measured is None or self.measured[0] != ticks:
-            found = super().get_tightbbox(renderer, **how)
-            if found is None:
-                return None
-            self.measured = ticks, found.extents - self.bbox.extents
-        return Bbox.from_extents(*(self.bbox.extents + self.measured[1]))
-
-
-class _Sheet(Figure):
-    """A figure of such panels."""
-
-    def add_subplot(self, *where: Any, **how: Any) -> Any:
-        return super().add_subplot(*where, **{"axes_class": _Panel, **how})
-
-
 @contextmanager
 def styled() -> Iterator[None]:
     """Use matplotlib's defaults with the report's style; draw and write figures inside this context."""
@@ -214,7 +180,7 @@ def styled() -> Iterator[None]:
 
 def blank(width: float, height: float) -> Figure:
     """Make a figure without a window."""
-    figure = _Sheet(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -304,12 +270,14 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _canvas(figure: Figure, kind: str) -> FigureCanvasBase:
-    if kind == "pdf":
-        from matplotlib.backends.backend_pdf import FigureCanvasPdf  # imports much, and is rarely asked for
+def _canvas(figure: Figure, kind: str) -> Any:
+    if kind == "svg":
+        return FigureCanvasSVG(figure)
+    if kind == "png":
+        return FigureCanvasAgg(figure)
+    from matplotlib.backends import backend_pdf  # imports much, and is rarely asked for
 
-        return FigureCanvasPdf(figure)
-    return FigureCanvasSVG(figure) if kind == "svg" else FigureCanvasAgg(figure)
+    return backend_pdf.FigureCanvasPdf(figure)
 
 
 def _lay_out(figure: Figure) -> None:
@@ -320,14 +288,12 @@ def _lay_out(figure: Figure) -> None:
         if not axis.get_label_text():
             axis.set_label_coords(0, 0)  # else all ticks are measured for the place of a label that is empty
     for axes in figure.axes:
-        axes.in_layout = True  # type: ignore[attr-defined]
         for spine in axes.spines.values():
             spine.set_in_layout(False)  # lies on the edge of the axes
     engine.execute(figure)
     figure.set_layout_engine("none")
     # The solver behind the layout orders by memory addresses, which changes last bits, and with them ids in SVG.
     for axes in figure.axes:
-        axes.in_layout = False  # type: ignore[attr-defined]
         axes.set_position(tuple(round(edge, 9) for edge in axes.get_position().bounds))
 
 
