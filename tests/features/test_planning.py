@@ -210,6 +210,7 @@ def test_auto_falls_back_to_keras_where_an_export_fails(tmp_path, monkeypatch):
         raise ConfigError("tiny cannot be exported")
 
     monkeypatch.setattr(planning, "export_network", refused)
+    monkeypatch.setattr(planning, "export_apart", refused)
     said = []
     progress = type("Notes", (Silent,), {"say": lambda self, text: said.append(text)})()
     for engine in ("auto", "openvino"):
