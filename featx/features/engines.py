@@ -180,7 +180,7 @@ class KerasEngine:
     """
 
     name = "keras"
-    held_bytes = None
+    held_bytes: int | None = None
 
     def __init__(self, network: Network, batch_size: int, device: Device, *, tf32: bool = False) -> None:
         self._device, self._tf32 = device, tf32
@@ -209,7 +209,7 @@ class FunctionEngine:
 
     name = "function"
     in_flight = 1
-    held_bytes = None
+    held_bytes: int | None = None
 
     def __init__(self, backbone: str) -> None:
         self._backbone = backbone
@@ -446,8 +446,8 @@ def _keep_outputs(source: Path, target: Path, count: int) -> None:
 def _deviation(network: Network, model: Path) -> float:
     size = network.image_size
     noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    engine = OpenVinoEngine(model.parent, 2, size, precision="float32", threads=None)
-    outputs = engine.start(noise)()
+    # No name keeps the engine, whose memory would add to that of Keras.
+    outputs = OpenVinoEngine(model.parent, 2, size, precision="float32", threads=None).start(noise)()
     # One image at a time: of two, Keras' own kernels were seen to take 0.5 GB with Xception.
     each = [reference_outputs(network.model, image[None]) for image in noise]
     references = [np.concatenate(layer) for layer in zip(*each, strict=True)]
@@ -503,7 +503,7 @@ class OpenVinoEngine:
         held = held_bytes(model)
         # Networks side by side keep the cores busy by themselves.
         streams = stream_count(cores, held) if networks == 1 else 1
-        self.held_bytes = streams * held
+        self.held_bytes: int | None = streams * held
         options = {
             # Left to itself it takes bfloat16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": hint,

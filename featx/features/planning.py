@@ -495,7 +495,7 @@ class LoadedNetwork:
             export_network(self.network, folder)
             del self.network  # the export runs; the network is rebuilt in the rare case that it is needed
         else:
-            export_apart(self._parts, folder)
+            export_apart(export_network, self._parts, folder)
 
     @cached_property
     def _reference(self) -> Engine:

@@ -1,6 +1,6 @@
 """An export in a process of its own: TensorFlow's memory is given back before the network runs.
 
-A network is pickled for the process, which answers with a line of JSON: the error that featx raised there, or nothing.
+What to do is pickled for the process, which answers with a line of JSON: the error that featx raised there, or nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featx import errors
 from featx.errors import ConfigError, FeatxError
@@ -21,14 +21,22 @@ from featx.process import quieten_tensorflow
 
 from .network_build import NetworkBuild
 
+if TYPE_CHECKING:
+    from featx.zoo import Network
+
 __all__ = ["export_apart"]
 
 # TensorFlow must not be forked, and a new interpreter does not run the caller's script again, as multiprocessing would.
 _COMMAND = (sys.executable, "-P", "-m", "featx.features.exports.export_process")
 
 
-def export_apart(build: NetworkBuild, folder: Path, command: Sequence[str] = _COMMAND) -> None:
-    """Export a network to a folder, in a process that ends afterwards.
+def export_apart(
+    export: Callable[[Network, Path], None],
+    build: NetworkBuild,
+    folder: Path,
+    command: Sequence[str] = _COMMAND,
+) -> None:
+    """Build a network and call a function of a module with it and a folder, in a process that ends afterwards.
 
     Raises
     ------
@@ -36,7 +44,7 @@ def export_apart(build: NetworkBuild, folder: Path, command: Sequence[str] = _CO
         What building or exporting raised there; `ConfigError` if the process ended otherwise.
     """
     done = subprocess.run(
-        command, input=pickle.dumps((build, folder.absolute())), capture_output=True, check=False
+        command, input=pickle.dumps((export, build, folder.absolute())), capture_output=True, check=False
     )
     answer = _answer(done.stdout)
     if answer is None:
@@ -66,17 +74,15 @@ def _end(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def main() -> None:
-    """Export the network that stands on the standard input, and answer on the standard output."""
+    """Do what stands on the standard input, and answer on the standard output."""
     quieten_tensorflow()
     answers = os.dup(1)
     # Whatever libraries print must not stand beside the answer.
     os.dup2(2, 1)
-    build, folder = pickle.load(sys.stdin.buffer)  # written by `export_apart`
+    export, build, folder = pickle.load(sys.stdin.buffer)  # written by `export_apart`
     answer = {}
     try:
-        from featx.features.engines import export_network
-
-        export_network(build(), folder)
+        export(build(), folder)
     except FeatxError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     os.write(answers, json.dumps(answer).encode())

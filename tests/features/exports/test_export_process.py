@@ -8,7 +8,7 @@ import pytest
 
 from featx import errors
 from featx.errors import ConfigError, WeightsError
-from featx.features.engines import TOLERANCE, OpenVinoEngine, is_exported
+from featx.features.engines import TOLERANCE, OpenVinoEngine, export_network, is_exported
 from featx.features.exports.export_process import export_apart
 from featx.features.exports.network_build import NetworkBuild
 from featx.zoo import find_backbone, resolve_weights
@@ -28,7 +28,7 @@ def answering(code):
 def test_an_export_of_another_process_computes_what_keras_does(tmp_path):
     from featx.features.engines import reference_outputs
 
-    export_apart(build(), tmp_path / "export")
+    export_apart(export_network, build(), tmp_path / "export")
     assert is_exported(tmp_path / "export")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     (found,) = OpenVinoEngine(tmp_path / "export", 2, 32, precision="float32", threads=None).start(pixels)()
@@ -39,7 +39,7 @@ def test_an_export_of_another_process_computes_what_keras_does(tmp_path):
 def test_an_error_of_the_process_is_raised_as_it_is(tmp_path):
     told = answering("""print('{"error": "WeightsError", "message": "block1: other shape"}')""")
     with pytest.raises(WeightsError, match=r"^block1: other shape$"):
-        export_apart(build(), tmp_path / "export", told)
+        export_apart(export_network, build(), tmp_path / "export", told)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_an_error_of_the_process_is_raised_as_it_is(tmp_path):
 )
 def test_a_process_that_fails_gives_one_line(tmp_path, code, why):
     with pytest.raises(ConfigError) as raised:
-        export_apart(build(), tmp_path / "export", answering(code))
+        export_apart(export_network, build(), tmp_path / "export", answering(code))
     assert str(raised.value) == f"tiny cannot be exported to OpenVINO (its process {why}); use --engine keras"
     assert raised.value.exit_code == 2
 
