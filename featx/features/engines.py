@@ -24,6 +24,7 @@ from featx.machine import usable_cores
 from featx.progress import Progress
 from featx.zoo import Cost, count_costs, features_of
 
+from .exports.batch_memory import held_bytes, stream_count
 from .low_precision.kept_layers import check_kept, read_kept
 
 if TYPE_CHECKING:
@@ -73,10 +74,13 @@ class Engine(Protocol):
         ``"keras"`` or ``"openvino"``.
     in_flight : int
         Batches that are worth having started at a time.
+    held_bytes : int or None
+        Most bytes of intermediate results at a time, as estimated; None where that is not known.
     """
 
     name: str
     in_flight: int
+    held_bytes: int | None
 
     def start(self, batch: Batch) -> Callable[[], Outputs]:
         """Start on pixels of shape (rows, side, side, 3); call the result for a (rows, width) array for each layer."""
@@ -176,6 +180,7 @@ class KerasEngine:
     """
 
     name = "keras"
+    held_bytes: int | None = None
 
     def __init__(self, network: Network, batch_size: int, device: Device, *, tf32: bool = False) -> None:
         self._device, self._tf32 = device, tf32
@@ -204,6 +209,7 @@ class FunctionEngine:
 
     name = "function"
     in_flight = 1
+    held_bytes: int | None = None
 
     def __init__(self, backbone: str) -> None:
         self._backbone = backbone
@@ -370,9 +376,6 @@ _FORMAT = 2
 _HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
 
 
-_STREAM_CORES = 4
-
-
 # OpenVINO's converter reports each export to its makers, without asking, from forked processes that outlive an
 # interrupted run. Where its telemetry package cannot be imported, it uses a stub that does nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -443,9 +446,11 @@ def _keep_outputs(source: Path, target: Path, count: int) -> None:
 def _deviation(network: Network, model: Path) -> float:
     size = network.image_size
     noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    engine = OpenVinoEngine(model.parent, 2, size, precision="float32", threads=None)
-    outputs = engine.start(noise)()
-    references = reference_outputs(network.model, noise)
+    # No name keeps the engine, whose memory would add to that of Keras.
+    outputs = OpenVinoEngine(model.parent, 2, size, precision="float32", threads=None).start(noise)()
+    # One image at a time: of two, Keras' own kernels were seen to take 0.5 GB with Xception.
+    each = [reference_outputs(network.model, image[None]) for image in noise]
+    references = [np.concatenate(layer) for layer in zip(*each, strict=True)]
     if [output.shape for output in outputs] != [reference.shape for reference in references]:
         return float("inf")
     return max(
@@ -495,8 +500,10 @@ class OpenVinoEngine:
         for place in range(len(model.outputs)):
             steps.output(place).tensor().set_element_type(ov.Type.f32)
         cores = max(1, (threads or usable_cores()) // networks)
-        # Each stream holds its own intermediate results; networks side by side keep the cores busy by themselves.
-        streams = max(2, cores // _STREAM_CORES) if networks == 1 else 1
+        held = held_bytes(model)
+        # Networks side by side keep the cores busy by themselves.
+        streams = stream_count(cores, held) if networks == 1 else 1
+        self.held_bytes: int | None = streams * held
         options = {
             # Left to itself it takes bfloat16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": hint,

@@ -16,7 +16,7 @@ from featx.digest import canonical
 from featx.errors import ConfigError, ExtractionError
 from featx.gpus import Device
 from featx.images import PRESETS, apply_view, halton_views, load_image
-from featx.machine import affinity
+from featx.machine import affinity, resident_memory
 from featx.progress import pass_stages
 from featx.zoo import Cost
 
@@ -433,8 +433,18 @@ def _plan_line(
     return (
         f"{images} images to compute with {len(networks)} network{'s' if len(networks) > 1 else ''} at {size} px; memory for "
         f"any number of images: at most {megabytes:.0f} MB of pixels and features, {weights / 1e6:.1f} MB of weights, and "
-        "what the engine needs for a batch"
+        f"{_computing(networks, megabytes)}"
     )
+
+
+def _computing(networks: Sequence[PassNetwork], waiting: float) -> str:
+    """Say what the engines take for their batches, and the peak with what the process holds already."""
+    held = [network.engine.held_bytes for network in networks]
+    known = [size / 1e6 for size in held if size is not None]
+    if len(known) < len(held):
+        return "what the engine needs for a batch"
+    peak = resident_memory() / 1e6 + waiting + sum(known)
+    return f"about {sum(known):.0f} MB of batches in the engine; about {peak:.0f} MB at the peak"
 
 
 def _prepare(settings: ExtractSettings, target: ExtractionTarget) -> Prepare:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,6 +46,8 @@ from .engines import (
     is_exported,
     reference_outputs,
 )
+from .exports.export_process import export_apart
+from .exports.network_build import NetworkBuild
 from .extract_settings import FeatureOptions
 from .feature_recipe import Recipe, folder_name
 from .low_precision.bfloat16_networks import kept_layers
@@ -403,23 +406,18 @@ class LoadedNetwork:
         self._networks = networks
 
     def _build(self, policy: str) -> Network:
-        import keras
+        return self._parts(policy)
 
-        from featx.zoo import build_network
-
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(policy)
-        try:
-            with keras.device(str(self._device)):
-                return build_network(
-                    self.target.backbone,
-                    self.target.weights,
-                    layers=tuple(self._settings.layers),
-                    pool=self._settings.pool,
-                    image_size=self.target.image_size,
-                )
-        finally:
-            keras.config.set_dtype_policy(before)
+    @property
+    def _parts(self) -> NetworkBuild:
+        return NetworkBuild(
+            self.target.backbone,
+            self.target.weights,
+            tuple(self._settings.layers),
+            self._settings.pool,
+            self.target.image_size,
+            str(self._device),
+        )
 
     @cached_property
     def network(self) -> Network:
@@ -479,8 +477,7 @@ class LoadedNetwork:
             self._progress.say(
                 f"{self.target.name}: exporting to OpenVINO; later extractions use this export"
             )
-            export_network(self.network, folder)
-            del self.network  # the export runs; the network is rebuilt in the rare case that it is needed
+            self._export(folder)
         settings = self._settings
         return OpenVinoEngine(
             folder,
@@ -491,6 +488,14 @@ class LoadedNetwork:
             kept=0 if precision == "float32" else self.target.recipes[0].float32_layers or 0,
             networks=self._networks,
         )
+
+    def _export(self, folder: Path) -> None:
+        # A process that has Keras keeps most of its memory anyway, and need not wait for it to be imported again.
+        if "keras" in sys.modules:
+            export_network(self.network, folder)
+            del self.network  # the export runs; the network is rebuilt in the rare case that it is needed
+        else:
+            export_apart(export_network, self._parts, folder)
 
     @cached_property
     def _reference(self) -> Engine:

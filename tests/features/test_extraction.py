@@ -24,7 +24,7 @@ from featx.zoo import Cost, Weights
 
 
 class FakeEngine:
-    name, in_flight = "fake", 2
+    name, in_flight, held_bytes = "fake", 2, None
 
     def __init__(self, network):
         self.network = network

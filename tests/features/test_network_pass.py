@@ -54,7 +54,7 @@ class Memory:
 
 
 class SmallEngine:
-    name, in_flight = "small", 3
+    name, in_flight, held_bytes = "small", 3, None
 
     def __init__(self, memory, rows, layers, scale):
         self.memory, self.rows, self.layers, self.scale = memory, rows, layers, scale

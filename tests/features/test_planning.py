@@ -206,10 +206,11 @@ def test_rows_are_rescued_in_float32_or_their_layer_is_named(network, tmp_path, 
 def test_auto_falls_back_to_keras_where_an_export_fails(tmp_path, monkeypatch):
     pytest.importorskip("openvino")
 
-    def refused(network, folder):
+    def refused(*given):
         raise ConfigError("tiny cannot be exported")
 
     monkeypatch.setattr(planning, "export_network", refused)
+    monkeypatch.setattr(planning, "export_apart", refused)
     said = []
     progress = type("Notes", (Silent,), {"say": lambda self, text: said.append(text)})()
     for engine in ("auto", "openvino"):

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featx.features.exports.batch_memory import held_bytes, stream_count
+
+openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+
+
+def graph(residual):
+    """Three convolutions of 8 channels at 10 px, the first with a ReLU that the end may add again."""
+    from openvino import opset13 as op
+
+    pixels = op.parameter([2, 3, 10, 10], np.float32)
+    first = op.relu(_convolution(op, pixels, 3, 8))
+    last = _convolution(op, _convolution(op, first, 8, 8), 8, 8)
+    return openvino.Model([op.add(last, first) if residual else last], [pixels])
+
+
+def _convolution(op, data, inputs, outputs):
+    kernel = op.constant(np.zeros((outputs, inputs, 1, 1), np.float32))
+    return op.convolution(data, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+
+
+def test_what_one_layer_reads_and_writes_is_held_at_a_time():
+    assert held_bytes(graph(residual=False)) == 4 * 2 * 100 * (8 + 8)
+
+
+def test_what_is_read_later_is_held_until_then():
+    assert held_bytes(graph(residual=True)) == 4 * 2 * 100 * (8 + 8 + 8)
+
+
+@pytest.mark.parametrize(
+    ("cores", "held", "streams"), [(1, 1, 2), (2, 5 * 10**8, 2), (2, 6 * 10**8, 1), (32, 10**9, 8)]
+)
+def test_large_batches_have_one_stream_on_few_cores(cores, held, streams):
+    assert stream_count(cores, held) == streams
