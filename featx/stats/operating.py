@@ -13,19 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri, stdtrit
 
 from featx.errors import InputError
 from featx.stats.auc import roc_curve
-from featx.stats.validation import (
-    FloatArray,
-    IntArray,
-    binary,
-    check_fraction,
-    count_codes,
-    group_codes,
-    normal_quantile,
-    t_quantile,
-)
+from featx.stats.validation import FloatArray, IntArray, binary, check_fraction, count_codes, group_codes
 
 __all__ = [
     "THRESHOLD_RULES",
@@ -462,7 +454,7 @@ def wilson(shares: ArrayLike, counts: ArrayLike) -> tuple[FloatArray, FloatArray
     ([0.237], [0.763])
     """
     share, count = np.asarray(shares, dtype=np.float64), np.asarray(counts, dtype=np.float64)
-    z = normal_quantile(0.975)
+    z = float(ndtri(0.975))
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     reach = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return np.clip(centre - reach, 0.0, 1.0), np.clip(centre + reach, 0.0, 1.0)
@@ -535,7 +527,7 @@ def _independent(residuals: FloatArray, share: float, images: np.ndarray, codes:
     if share in (0.0, 1.0) or clusters == 1:  # no variance: only the groups are independent
         return float(clusters)
     variance = clusters / (clusters - 1) * spread / count**2
-    few = (normal_quantile(0.975) / t_quantile(0.975, clusters - 1)) ** 2
+    few = float((ndtri(0.975) / stdtrit(clusters - 1, 0.975)) ** 2)
     most = float(count_codes(images))
     return min(most, few * share * (1 - share) / variance) if variance > 0 else most
 

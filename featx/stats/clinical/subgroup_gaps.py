@@ -206,7 +206,15 @@ def subgroup_rates(
 
 @dataclass(frozen=True, eq=False)
 class SubgroupRows:
-    """Rows with their level, class, image and group as numbers, which the rates at several thresholds have in common."""
+    """Rows with their level, class, image and group as numbers, which the rates at several thresholds have in common.
+
+    Examples
+    --------
+    >>> labels, right = np.array([True] * 4), np.array([True, False, True, True])
+    >>> rows = SubgroupRows.of(["f", "f", "m", "m"], labels, None, None, None)
+    >>> [(one.level, one.estimate.value) for one in rows.rates(right, positive=True)]
+    [('f', 0.5), ('m', 1.0)]
+    """
 
     names: tuple[str, ...]
     levels: IntArray
