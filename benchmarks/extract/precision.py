@@ -62,6 +62,7 @@ def extract(data: Sequence[str], network: Sequence[str], precision: str, cache: 
     engines = ("openvino", "keras") if precision != "float32" else ("openvino",)
     for place, engine in enumerate(engines):
         try:
+            featx.extract(manifest, engine=engine, dry_run=True, **given)
             begun = time.process_time()
             (done,) = featx.extract(manifest, engine=engine, **given)
             break
