@@ -12,54 +12,38 @@ of each arm from the base with the 95 % confidence interval of the corrected res
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fusion import scores
 from scipy import stats
 
-from featx.runs import Prediction, Run, find_runs, read_run
-from featx.stats import FoldScores, compare_pair, fold_scores, roc_auc, summarise_arm
-
-Rows = Sequence[Prediction]
+from featx.runs import Run, find_runs, read_run
+from featx.stats import FoldScores, compare_pair, roc_auc, summarise_arm
 
 
-def select(runs: Sequence[Run], kept: Callable[[str], bool]) -> list[FoldScores]:
-    """Gather the predictions of a two-class task for the images that are kept."""
-    return [_fold(run, [row for row in run.predictions if kept(row.id)]) for run in runs]
+def select(runs: Sequence[Run], names: set[str]) -> list[Run]:
+    """Keep the predictions of some images."""
+    return [replace(run, predictions=[row for row in run.predictions if row.id in names]) for run in runs]
 
 
-def _fold(run: Run, rows: Rows) -> FoldScores:
-    groups = run.record.counts.get("groups") or {}
-    return fold_scores(
-        run.record.fold,
-        [row.id for row in rows],
-        [run.record.classes.index(row.actual) for row in rows],
-        [list(row.scores.values()) for row in rows],
-        groups=[row.group for row in rows],
-        train_size=sum(run.record.counts["train"].values()),
-        train_groups=groups.get("train"),
-    )
-
-
-def correlation(runs: Sequence[Run], checklist: pd.Series, kept: Callable[[str], bool]) -> float:
+def correlation(runs: Sequence[Run], checklist: pd.Series) -> float:
     """Return the mean over folds of the rank correlation of decision values with the checklist's score."""
     found = []
     for run in runs:
-        rows = [row for row in run.predictions if kept(row.id)]
-        values = [next(iter(row.scores.values())) for row in rows]
-        found.append(stats.spearmanr(values, [checklist[row.id] for row in rows]).statistic)
+        values = [next(iter(row.scores.values())) for row in run.predictions]
+        found.append(stats.spearmanr(values, [checklist[row.id] for row in run.predictions]).statistic)
     return float(np.mean(found))
 
 
-def checklist_auc(runs: Sequence[Run], checklist: pd.Series, kept: Callable[[str], bool]) -> float:
+def checklist_auc(runs: Sequence[Run], checklist: pd.Series) -> float:
     """Return the AUC of the checklist's score over the test images of all folds, each once."""
-    positive = {
-        row.id: row.actual == run.record.scored[0] for run in runs for row in run.predictions if kept(row.id)
-    }
-    scores = np.array([checklist[name] for name in positive], dtype=np.float64)
-    return roc_auc(np.array(list(positive.values())), scores)
+    positive = {row.id: row.actual == run.record.scored[0] for run in runs for row in run.predictions}
+    values = np.array([checklist[name] for name in positive], dtype=np.float64)
+    return roc_auc(np.array(list(positive.values())), values)
 
 
 def difference(arm: Sequence[FoldScores], base: Sequence[FoldScores], protocol: str) -> str:
@@ -89,22 +73,24 @@ def main() -> None:
     options = parser.parse_args()
     table = pd.read_csv(options.manifest).set_index("id")
     arms = read_arms(options.runs, options.task)
-    everyone = next(iter(arms.values()))
+    checklist = table[options.checklist]
     print(
         "| " + options.column + " | arm | images | AUC | rank correlation | difference |\n" + "|---" * 6 + "|"
     )
     for value in dict.fromkeys(table[options.column].dropna().sort_values()):
         names = set(table.index[table[options.column] == value])
-        count = len({row.id for run in everyone for row in run.predictions} & names)
-        score = checklist_auc(everyone, table[options.checklist], names.__contains__)
-        print(f"| {value} | {options.checklist} | {count} | {score:.3f} | | |")
-        base = select(arms[options.base], names.__contains__)
-        for arm, runs in arms.items():
-            mine = select(runs, names.__contains__)
+        chosen = {arm: select(runs, names) for arm, runs in arms.items()}
+        first = next(iter(chosen.values()))
+        count = len({row.id for run in first for row in run.predictions})
+        print(f"| {value} | {options.checklist} | {count} | {checklist_auc(first, checklist):.3f} | | |")
+        folds = {arm: scores(runs) for arm, runs in chosen.items()}
+        for arm, runs in chosen.items():
             cells = [
-                f"{summarise_arm(mine).mean:.3f}",
-                f"{correlation(runs, table[options.checklist], names.__contains__):.2f}",
-                "" if arm == options.base else difference(mine, base, runs[0].record.protocol),
+                f"{summarise_arm(folds[arm]).mean:.3f}",
+                f"{correlation(runs, checklist):.2f}",
+                ""
+                if arm == options.base
+                else difference(folds[arm], folds[options.base], runs[0].record.protocol),
             ]
             print(f"| {value} | {arm} | {count} | {' | '.join(cells)} |", flush=True)
 

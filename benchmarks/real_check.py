@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 import featx
+from featx.runs import Run
 from featx.stats import roc_auc
 
 HERE = Path(__file__).resolve()
@@ -82,13 +83,16 @@ def store_aucs(manifest: Path, store: Path, protocol: str, work: Path) -> list[f
         cache=work / "cache",
         allow_outside=True,
     )
-    return [
-        roc_auc(
-            np.array([row.actual == "melanoma" for row in run.predictions]),
-            np.array([row.scores["melanoma"] for row in run.predictions]),
-        )
-        for run in runs
-    ]
+    return [run_auc(run) for run in runs]
+
+
+def run_auc(run: Run) -> float:
+    """Compute the AUC of a run of a two-class task."""
+    (positive,) = run.record.scored
+    return roc_auc(
+        np.array([row.actual == positive for row in run.predictions]),
+        np.array([row.scores[positive] for row in run.predictions]),
+    )
 
 
 def main() -> int:

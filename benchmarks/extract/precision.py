@@ -16,6 +16,7 @@ included, where nothing was in the cache yet.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,12 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import featx
 from featx.errors import ConfigError
 from featx.features.engines import deviation
-from featx.stats import roc_auc
+from featx.svm import unit_rows
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from real_check import run_auc, uda1_manifest
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 WEIGHTS = {
@@ -59,16 +62,13 @@ def extract(data: Sequence[str], network: Sequence[str], precision: str, cache: 
         "device": "cpu",
         "force_precision": precision == "bfloat16",
     }
-    engines = ("openvino", "keras") if precision != "float32" else ("openvino",)
-    for place, engine in enumerate(engines):
-        try:
-            featx.extract(manifest, engine=engine, dry_run=True, **given)
-            begun = time.process_time()
-            (done,) = featx.extract(manifest, engine=engine, **given)
-            break
-        except ConfigError:
-            if place == len(engines) - 1:
-                raise
+    try:
+        engine = "openvino"
+        featx.extract(manifest, engine=engine, dry_run=True, **given)
+    except ConfigError:
+        engine = "keras"
+    begun = time.process_time()
+    (done,) = featx.extract(manifest, engine=engine, **given)
     spent = time.process_time() - begun
     return Extracted(featx.FeatureStore(done.store), spent / done.computed if done.computed else None)
 
@@ -80,20 +80,7 @@ def aucs(data: Sequence[str], store: featx.FeatureStore, costs: dict[str, object
     runs = featx.train_svm(
         manifest, root=root, features=[store.path], task=task, protocol=protocol, output=output, **costs
     )
-    return [
-        roc_auc(
-            np.array([row.actual == run.record.scored[0] for row in run.predictions]),
-            np.array([row.scores[run.record.scored[0]] for row in run.predictions]),
-        )
-        for run in runs
-    ]
-
-
-def cosines(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the cosine of each image's two features."""
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    products: NDArray[np.float64] = (a * b).sum(axis=1)
-    return products / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return [run_auc(run) for run in runs]
 
 
 def compare(data: Sequence[str], network: Sequence[str], precision: str, cache: Path, work: Path) -> str:
@@ -101,7 +88,7 @@ def compare(data: Sequence[str], network: Sequence[str], precision: str, cache: 
     exact, low = (extract(data, network, one, cache) for one in ("float32", precision))
     manifest = featx.read_manifest(data[1], root=data[2])
     wanted, found = (one.store.read_images(manifest)[:, 0] for one in (exact, low))
-    near = cosines(found, wanted)
+    near = (unit_rows(found) * unit_rows(wanted)).sum(axis=1)
     cells = [data[0], data[3], network[0], f"{near.min():.4f}", f"{near.mean():.4f}"]
     cells.append(f"{deviation(found, wanted).worst:.2g}")
     for costs in COSTS.values():
@@ -115,19 +102,6 @@ def compare(data: Sequence[str], network: Sequence[str], precision: str, cache: 
         else ""
     )
     return " | ".join(cells)
-
-
-def shared_set(work: Path) -> list[str]:
-    """Write the manifest of UDA-1 in ../shared/data."""
-    import pandas as pd
-
-    folder = SHARED / "derm"
-    table = pd.read_csv(folder / "uda1.csv", dtype=str)
-    images = [f"uda1_256/{name}.jpg" for name in table["image"]]
-    labels = table["label"].map({"0": "benign", "1": "melanoma"})
-    rows = pd.DataFrame({"image": images, "id": table["image"], "label": labels})
-    rows.to_csv(work / "uda1.csv", index=False)
-    return ["uda1", str(work / "uda1.csv"), str(folder), "melanoma:rest", "5x2"]
 
 
 def main() -> None:
@@ -154,7 +128,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as home:
         work = Path(home)
-        for data in options.set or [shared_set(work)]:
+        derm = SHARED / "derm"
+        for data in options.set or [("uda1", uda1_manifest(derm, work), derm, "melanoma:rest", "5x2")]:
             for network in networks:
                 cache = options.cache or work / "cache"
                 print(f"| {compare(data, network, options.precision, cache, work)} |", flush=True)

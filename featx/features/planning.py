@@ -405,11 +405,8 @@ class LoadedNetwork:
         self._progress = progress
         self._networks = networks
 
-    def _build(self, policy: str) -> Network:
-        return self._parts(policy)
-
     @property
-    def _parts(self) -> NetworkBuild:
+    def _build(self) -> NetworkBuild:
         return NetworkBuild(
             self.target.backbone,
             self.target.weights,
@@ -495,7 +492,7 @@ class LoadedNetwork:
             export_network(self.network, folder)
             del self.network  # the export runs; the network is rebuilt in the rare case that it is needed
         else:
-            export_apart(export_network, self._parts, folder)
+            export_apart(export_network, self._build, folder)
 
     @cached_property
     def _reference(self) -> Engine:
