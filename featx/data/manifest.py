@@ -402,7 +402,7 @@ def _outside_findings(images: pd.Series[str], source: Path, root: Path) -> list[
     shown = listing([f"row {row} ({_cut(image)})" for row, image in odd])
     return [
         f"{len(odd)} of {len(images)} image paths lead out of {root.absolute()}: {shown}; give a folder that contains them "
-        "(--root), or allow them if you trust this manifest (--allow-outside)"
+        "(--root; in a study file, the key root of the data set), or allow them if you trust this manifest (--allow-outside)"
     ]
 
 
@@ -471,7 +471,8 @@ def _missing_findings(paths: pd.Series[str]) -> list[str]:
     if not shown:
         return []
     return [
-        f"{len(shown)} of {len(paths)} image files are missing: {listing(shown)} (correct the paths, or give their folder with --root)"
+        f"{len(shown)} of {len(paths)} image files are missing: {listing(shown)} "
+        "(correct the paths, or give their folder: --root; in a study file, the key root of the data set)"
     ]
 
 

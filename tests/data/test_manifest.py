@@ -108,6 +108,7 @@ def test_all_findings_stand_in_one_message(tmp_path: Path) -> None:
     assert "empty label in row 3" in message
     assert "group 'p1' is in train and test (rows 2, 3)" in message
     assert f"1 of 3 image files are missing: row 4 ({tmp_path / 'gone.png'})" in message
+    assert "--root; in a study file, the key root of the data set" in message
 
 
 def test_missing_files_can_be_let_pass(tmp_path: Path) -> None:
@@ -197,7 +198,8 @@ def test_paths_that_lead_out_of_the_root_are_refused(tmp_path: Path, image: str)
     inside.mkdir()
     source = write(inside / "m.csv", f"image\na.png\n{image.format(folder=inside)}\n", ("a.png",))
     with pytest.raises(
-        ManifestError, match=r"m\.csv: 1 of 2 image paths lead out of .*inside: row 3 \(.*--allow-outside"
+        ManifestError,
+        match=r"m\.csv: 1 of 2 image paths lead out of .*inside: row 3 \(.*--root; in a study file, .*--allow-outside",
     ):
         read_manifest(source)
     assert len(read_manifest(source, allow_outside=True, check_files=False)) == 2
