@@ -73,6 +73,10 @@ def main() -> None:
     options = parser.parse_args()
     table = pd.read_csv(options.manifest).set_index("id")
     arms = read_arms(options.runs, options.task)
+    if options.base not in arms:
+        parser.error(f"no SVM runs of the arm {options.base!r} in {options.runs}; there are {sorted(arms)}")
+    if missing := {options.column, options.checklist} - set(table.columns):
+        parser.error(f"{options.manifest} has no column {sorted(missing)}; it has {list(table.columns)}")
     checklist = table[options.checklist]
     print(
         "| " + options.column + " | arm | images | AUC | rank correlation | difference |\n" + "|---" * 6 + "|"
