@@ -193,7 +193,8 @@ def _folds(
 ) -> tuple[Folds, tuple[str, ...]]:
     """Make and check the folds of the protocol; return them with warnings."""
     ordered = [keys[name] for name in labelled.ids]
-    folds = split_folds(labelled, settings.protocol, settings.seed, ordered)
+    seed = settings.seed if settings.fold_seed is None else settings.fold_seed
+    folds = split_folds(labelled, settings.protocol, seed, ordered)
     warnings = (*labelled.remarks, *check_folds(folds, labelled, ordered))
     if settings.validation:
         check_inner(folds.folds, labelled, ordered)

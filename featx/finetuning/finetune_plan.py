@@ -86,7 +86,7 @@ class FinetunePlan:
     folder : Path
         Where runs go.
     seed : int
-        Random seed of the folds and of the training.
+        Random seed of the training.
     workers : int
         Number of data-loading threads.
     warnings : tuple of str

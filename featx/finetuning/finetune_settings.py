@@ -20,6 +20,7 @@ from featx.options import (
     refuse_unknown,
     switch,
     text,
+    whole,
 )
 
 from .training_recipe import TrainingRecipe, read_recipe
@@ -50,6 +51,13 @@ class _TrainingOptions(Options):
         ("svm", "softmax"),
         "Classifier of the test sets. svm: none here, since SVMs are trained on the networks' features; softmax: also "
         "score each test set with the network's own head, as runs of kind softmax that `featx report` compares.",
+    )
+    fold_seed: int | None = whole(
+        None,
+        "Random seed of the folds. With it, --seed is that of the training alone, so that trainings with several seeds "
+        "share their folds.",
+        low=0,
+        default_text="that of --seed",
     )
     arm: str | None = text(
         None, "Name of the arm, in reports.", default_text="backbone, weights and recipe", metavar="NAME"

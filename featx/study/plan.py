@@ -220,6 +220,8 @@ class _Planner:
             "arm": slug(step.label),
             "output": str(folder),
             "seed": step.seed,
+            # An arm's own seed must not draw other folds than those of the SVMs.
+            "fold_seed": self.study.seed,
             **fields,
             **self.study.training_devices,
         }

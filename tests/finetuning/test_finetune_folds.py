@@ -183,6 +183,19 @@ def test_an_arm_goes_from_fine_tuning_to_svms_by_its_name(
     assert [run.record.lineage for run in runs] == [run.record.lineage for run in trained]
 
 
+def test_a_fold_seed_keeps_the_folds_where_the_training_has_another_seed(
+    trained: tuple[Run, ...], squares: Path, tmp_path: Path
+) -> None:
+    runs = again(squares, tmp_path, seed=5, fold_seed=0, epochs=1)
+    assert [run.record.folds_digest for run in runs] == [run.record.folds_digest for run in trained]
+    assert [run.record.seed for run in runs] == [5, 5]
+    (other, _) = again(squares, tmp_path, seed=5, epochs=1, output=tmp_path / "other")
+    assert other.record.folds_digest != trained[0].record.folds_digest
+    places: dict[str, Any] = {"cache": tmp_path / "cache"}
+    extract(squares, backbone="tiny", weights=runs[0].path.parent, arm="seed5", engine="keras", **places)
+    assert len(train_svm(squares, arm="seed5", protocol="kfold:2", output=tmp_path / "runs", **places)) == 2
+
+
 def test_no_fold_is_trained_if_another_cannot_be_trained(squares: Path, tmp_path: Path) -> None:
     lines = squares.read_text().splitlines()
     few = [lines[0], *(lines[number] for number in (1, 3, 5, 7, 9))]

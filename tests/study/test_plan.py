@@ -108,6 +108,7 @@ def test_arms_of_other_seeds_are_other_trainings(tmp_path: Path, write_study: Ca
     )
     jobs = [job for job in plan(write_study(text), tmp_path).jobs if job.kind == "finetune"]
     assert [job.arguments["seed"] for job in jobs] == [0, 0, 1, 1]
+    assert {job.arguments["fold_seed"] for job in jobs} == {0}
     assert {job.arguments["weights"] for job in jobs} == {"random:0"}
 
 

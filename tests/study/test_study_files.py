@@ -13,9 +13,11 @@ def test_the_shipped_studies() -> None:
         "benchmark-2017",
         "demo",
         "depth",
+        "finetuned-2017",
         "isic2016",
         "menegola2017",
         "menegola2017-released",
+        "menegola2017-released-224",
         "real-mini",
         "recipe-2017",
     )
