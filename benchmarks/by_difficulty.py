@@ -5,8 +5,9 @@
 
 `RUNS` is a folder of runs of one task and protocol, such as that of a study; the columns are those of
 `featx data import derm7pt`. Prints for each value of the column the AUC of the checklist's score by itself, of each arm
-(mean over folds), the rank correlation (Spearman) of each arm's decision values with the checklist's score, and the difference
-of each arm from the base with the 95 % confidence interval of the corrected resampled t-test, unadjusted.
+(mean over folds), the rank correlation (Spearman) of the images' mean decision values with the checklist's score, and the
+difference of each arm from the base with the 95 % confidence interval of the corrected resampled t-test, unadjusted. The
+interval counts on the complete test and training sets, since a part of a test set varies no less with the training set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fusion import scores
 from scipy import stats
 
 from featx.runs import Run, find_runs, read_run
-from featx.stats import FoldScores, compare_pair, roc_auc, summarise_arm
+from featx.stats import FoldScores, compare_pair, corrected_t, roc_auc, size_ratio, summarise_arm
 
 
 def select(runs: Sequence[Run], names: set[str]) -> list[Run]:
@@ -31,12 +32,12 @@ def select(runs: Sequence[Run], names: set[str]) -> list[Run]:
 
 
 def correlation(runs: Sequence[Run], checklist: pd.Series) -> float:
-    """Return the mean over folds of the rank correlation of decision values with the checklist's score."""
-    found = []
-    for run in runs:
-        values = [next(iter(row.scores.values())) for row in run.predictions]
-        found.append(stats.spearmanr(values, [checklist[row.id] for row in run.predictions]).statistic)
-    return float(np.mean(found))
+    """Return the rank correlation of each image's mean decision value, over the folds that test it, with its checklist score."""
+    values: dict[str, list[float]] = {}
+    for row in (row for run in runs for row in run.predictions):
+        values.setdefault(row.id, []).append(next(iter(row.scores.values())))
+    means = [np.mean(one) for one in values.values()]
+    return float(stats.spearmanr(means, [checklist[name] for name in values]).statistic)
 
 
 def checklist_auc(runs: Sequence[Run], checklist: pd.Series) -> float:
@@ -46,8 +47,9 @@ def checklist_auc(runs: Sequence[Run], checklist: pd.Series) -> float:
     return roc_auc(np.array(list(positive.values())), values)
 
 
-def difference(arm: Sequence[FoldScores], base: Sequence[FoldScores], protocol: str) -> str:
-    found = compare_pair(arm, base, protocol=protocol).finding
+def difference(arm: Sequence[FoldScores], base: Sequence[FoldScores], protocol: str, ratio: float) -> str:
+    """Describe the mean difference over folds; its variance depends on the sizes of the complete folds, not of the part."""
+    found = corrected_t(compare_pair(arm, base, protocol=protocol).differences, ratio)
     return f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 
 
@@ -78,6 +80,9 @@ def main() -> None:
     if missing := {options.column, options.checklist} - set(table.columns):
         parser.error(f"{options.manifest} has no column {sorted(missing)}; it has {list(table.columns)}")
     checklist = table[options.checklist]
+    ratio = size_ratio(scores(arms[options.base]))
+    if ratio is None:
+        parser.error(f"the runs of {options.base!r} do not say how large their training sets are")
     print(
         "| " + options.column + " | arm | images | AUC | rank correlation | difference |\n" + "|---" * 6 + "|"
     )
@@ -94,7 +99,7 @@ def main() -> None:
                 f"{correlation(runs, checklist):.2f}",
                 ""
                 if arm == options.base
-                else difference(folds[arm], folds[options.base], runs[0].record.protocol),
+                else difference(folds[arm], folds[options.base], runs[0].record.protocol, ratio),
             ]
             print(f"| {value} | {arm} | {count} | {' | '.join(cells)} |", flush=True)
 
