@@ -8,8 +8,8 @@ the arms of `featx extract --arm` with its features::
         --set derm7pt derm7pt.csv . melanoma-vs-benign 5x2 1x1,1x2 derm-mobilenet_v2
 
 In each fold all rules see the same SVMs: those of three kinds of inner splits of the training set (10 x 10 % held out as
-`train-svm` does, 2 x 5-fold, and 10 bootstrap samples of groups with the rows that were not drawn held out), and those of the
-whole training set, one for each C. Groups and byte-identical images stay together in all of them. The test set only says
+`train-svm` does, 2 x 5-fold, and 10 draws of groups with replacement, each drawn group taken once and the others held
+out), and those of the whole training set, one for each C. Groups and byte-identical images stay together in all of them. The test set only says
 what each rule's choice is worth. Every fold is a line of ``folds.jsonl`` in the output folder and is not computed again.
 
 Prints the test AUC of the default and its regret against the best C in hindsight for each pair of data set and network, and
@@ -89,7 +89,7 @@ def k_fold(problem: Problem) -> list[Split]:
 
 
 def out_of_bag(problem: Problem) -> list[Split]:
-    """Draw groups of each class with replacement; the rows of groups that were not drawn are held out."""
+    """Draw groups of each class with replacement, and train on each drawn group once; the others are held out."""
     rng = np.random.default_rng((SEED, 1))
     names, group = np.unique(problem.groups[problem.train], return_inverse=True)
     kind = np.zeros(len(names), dtype=bool)

@@ -10,6 +10,7 @@ import ctypes
 import gc
 import os
 import platform
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -250,19 +251,30 @@ def environment(durations: Mapping[str, float], **facts: Any) -> dict[str, Any]:
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
+# The thresholds that each running body of `rare_collections` found, in any thread: the first are those to give back.
+_FOUND: list[tuple[int, int, int]] = []
+_COLLECTOR = threading.Lock()
+
+
 @contextmanager
 def rare_collections() -> Iterator[None]:
     """Collect only young garbage while the body, or the decorated function, makes very many objects that it keeps.
 
     Python's collector otherwise goes through all objects of the process each time that they have grown by a quarter.
     """
-    before = gc.get_threshold()
-    if before[0]:
-        gc.set_threshold(max(before[0], _YOUNG), max(before[1], 20), _NEVER)
+    with _COLLECTOR:
+        before = gc.get_threshold()
+        _FOUND.append(before)
+        if before[0]:
+            gc.set_threshold(max(before[0], _YOUNG), max(before[1], 20), _NEVER)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        with _COLLECTOR:
+            before = _FOUND[0]
+            _FOUND.pop()
+            if not _FOUND:
+                gc.set_threshold(*before)
 
 
 @cache

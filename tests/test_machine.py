@@ -191,3 +191,14 @@ def test_the_collector_is_as_before_after_work_that_keeps_many_objects() -> None
         assert gc.get_threshold()[2] > before[2]
         raise ValueError("odd")
     assert gc.get_threshold() == before
+
+
+def test_the_collector_is_as_before_after_work_that_overlaps() -> None:
+    before = gc.get_threshold()
+    first, second = rare_collections(), rare_collections()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold()[2] > before[2]
+    second.__exit__(None, None, None)
+    assert gc.get_threshold() == before

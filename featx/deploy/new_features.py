@@ -332,6 +332,8 @@ def _pass_options(part: FeaturePart, options: PredictSettings) -> dict[str, Any]
         "image_size": recipe["image_size"],
         "preparation": recipe["preparation"]["name"],
         "precision": recipe["precision"],
+        # The features of the run have this precision, whatever it costs.
+        "force_precision": True,
         "engine": recipe["engine"] or options.engine,
         "views": views["count"] if views else 1,
     }

@@ -5,6 +5,7 @@ from .extraction import Extraction, extract, failed_paths, failure_message, summ
 from .feature_recipe import recipe_key
 from .imported.feature_import import ImportedFeatures, import_features
 from .imported.import_settings import ImportSettings
+from .low_precision.bfloat16_networks import refuse_bfloat16
 from .planning import missing_keys, targets
 from .store import RECIPE, FeatureStore
 from .upkeep import compact, export, facts, manifest_keys, prune, prune_exports
@@ -36,6 +37,7 @@ __all__ = [
     "read_arm",
     "recipe_key",
     "recipe_of",
+    "refuse_bfloat16",
     "summarise_extraction",
     "take_device",
     "targets",

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from featx.digest import canonical, digest, short
 from featx.errors import ConfigError
 from featx.files import folder_aside, write_json
-from featx.gpus import Device
+from featx.gpus import Device, memory_error
 from featx.machine import usable_cores
 from featx.progress import Progress
 from featx.zoo import Cost, count_costs, features_of
@@ -41,6 +41,7 @@ __all__ = [
     "OpenVinoEngine",
     "Outputs",
     "PrecisionCheck",
+    "check_arithmetic",
     "deviation",
     "export_costs",
     "export_network",
@@ -373,6 +374,9 @@ _ABOUT = "about.json"
 _FORMAT = 2
 
 
+_TRIED_BYTES = 1 << 20
+
+
 _HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
 
 
@@ -400,13 +404,20 @@ def export_network(network: Network, folder: Path) -> None:
     ------
     ConfigError
         If the network cannot be exported, or the export computes something else.
+    DiskError
+        If the disk is full.
     """
     name = network.backbone.name
     with folder_aside(folder) as aside:
         try:
             network.model.export(str(aside / "all.xml"), format="openvino", verbose=False)
             _keep_outputs(aside / "all.xml", aside / _MODEL, len(network.layers))
+        except (MemoryError, OSError):
+            raise
         except Exception as error:  # converters raise whatever they meet
+            if memory_error(error):
+                raise
+            _try_disk(aside)
             text = " ".join(str(error).split())[:200]
             raise ConfigError(
                 f"{name} cannot be exported to OpenVINO ({text}); use --engine keras"
@@ -419,6 +430,14 @@ def export_network(network: Network, folder: Path) -> None:
             )
         costs = canonical(count_costs(network.model))
         write_json(aside / _ABOUT, {"backbone": name, "deviation": worst, "costs": costs})
+
+
+def _try_disk(folder: Path) -> None:
+    """Raise the error of a disk that takes no more than is in a folder: OpenVINO does not say why it could not write."""
+    largest = max((path.stat().st_size for path in folder.iterdir()), default=0)
+    with (folder / "trial").open("wb") as file:
+        file.seek(largest)
+        file.write(bytes(_TRIED_BYTES))
 
 
 def export_costs(folder: Path) -> tuple[Cost, ...]:
@@ -459,6 +478,26 @@ def _deviation(network: Network, model: Path) -> float:
     )
 
 
+def check_arithmetic(precision: str) -> None:
+    """Refuse a precision that this processor has no arithmetic for, as OpenVINO sees it.
+
+    Raises
+    ------
+    ConfigError
+        If the processor lacks it.
+
+    Examples
+    --------
+    >>> check_arithmetic("float32")
+    """
+    import openvino as ov
+
+    if _HINTS[precision][1] not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigError(
+            f"This processor has no {precision} arithmetic; use --precision float32, or --engine keras"
+        )
+
+
 class OpenVinoEngine:
     """An export, run by asynchronous streams.
 
@@ -486,14 +525,10 @@ class OpenVinoEngine:
     ) -> None:
         import openvino as ov
 
+        check_arithmetic(precision)
         core = ov.Core()
-        hint, capability = _HINTS[precision]
-        if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ConfigError(
-                f"This processor has no {precision} arithmetic; use --precision float32, or --engine keras"
-            )
         path = folder / _MODEL
-        model = read_kept(core, path, kept) if kept else core.read_model(path)
+        model, names = read_kept(core, path, kept) if kept else (core.read_model(path), [])
         model.reshape([batch_size, image_size, image_size, 3])
         steps = ov.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8)
@@ -506,15 +541,15 @@ class OpenVinoEngine:
         self.held_bytes: int | None = streams * held
         options = {
             # Left to itself it takes bfloat16 wherever the processor has it.
-            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_PRECISION_HINT": _HINTS[precision][0],
             "INFERENCE_NUM_THREADS": cores,
             "NUM_STREAMS": streams,
             # Reader threads run on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(steps.build(), "CPU", options)
-        if kept:
-            check_kept(compiled, kept)
+        if names:
+            check_kept(compiled, names)
         # One batch more than there are streams, so that none waits for Python.
         self.in_flight = streams + 1
         self._outputs = len(compiled.outputs)

@@ -12,6 +12,8 @@ from featx.machine import usable_cores
 from featx.options import REQUIRED, DeviceOptions, ImageOptions, Options, choice, switch, text, texts, whole
 from featx.progress import Progress, Silent
 
+from .low_precision.bfloat16_networks import refused_networks
+
 __all__ = [
     "ENGINES",
     "ON_ERROR",
@@ -92,10 +94,6 @@ class EngineOptions(DeviceOptions):
     threads: int | None = whole(
         None, "Number of threads of the forward pass.", low=1, default_text="the engine's"
     )
-    force_precision: bool = switch(
-        False,
-        "Compute in bfloat16 also where it was found to change the AUC of a network (docs/extraction.md).",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +121,11 @@ class FeatureOptions(EngineOptions):
         PRECISIONS,
         "Arithmetic of the forward pass. tf32 is float32 whose products an NVIDIA GPU rounds to ten bits of mantissa.",
         default_text="as fine-tuned weights were trained, else float32",
+    )
+    force_precision: bool = switch(
+        False,
+        "Compute in bfloat16 also where it was found to change an AUC too much or to save too little time "
+        f"(docs/extraction.md): {refused_networks()}.",
     )
     views: int = whole(
         1,

@@ -29,7 +29,7 @@ from .batch_sizes import (
     remembered_batch_size,
 )
 from .device_choice import TakenDevice, clear_device_memory, take_device
-from .engines import is_exported, set_threads
+from .engines import check_arithmetic, is_exported, set_threads
 from .extract_settings import ExtractSettings
 from .low_precision.bfloat16_networks import refuse_bfloat16
 from .pipeline import (
@@ -303,10 +303,13 @@ def _engine(settings: ExtractSettings, pending: Sequence[PendingTarget]) -> str:
     """Choose the engine; ``auto`` exports networks to OpenVINO only where that saves time."""
     lower = [item.target.precision for item in pending if item.target.precision != "float32"]
     chosen = settings.chosen_engine(*lower[:1])
-    if chosen == "openvino" and not settings.force_precision:
-        for target in (item.target for item in pending):
-            if target.precision == "bfloat16":
-                refuse_bfloat16(target.backbone.name)
+    if chosen == "openvino":
+        for precision in dict.fromkeys(lower):
+            # Forcing does not help where the processor lacks it, so that it must not be what the user is told.
+            check_arithmetic(precision)
+        for item in pending:
+            if item.target.precision == "bfloat16" and not settings.force_precision:
+                refuse_bfloat16(item.target.backbone.name)
     if chosen == "keras" or settings.engine != "auto" or lower:
         return chosen
     if any(item.target.backbone.is_own for item in pending):

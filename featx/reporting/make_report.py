@@ -233,62 +233,79 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
     tell = options.progress or Silent()
     known_codes(options.ignore or ())
     client = mlflow_client(options.mlflow) if options.mlflow else None
+    summary = _summary(paths, options, tell)
+    target = Path(options.output or "reports/report")
+    planned = drawings(summary) if options.figures else {}
+    every = tuple(chain.from_iterable(planned.values()))
+    # Figures are drawn beside everything else.
+    with (
+        replaced_files(target) as (aside, kept),
+        draw_all(every, options.figure_formats or DEFAULT_FORMATS) as drawn,
+    ):
+        report = _fill(summary, options, aside, planned, drawn, tell)
+    tell.finish()
+    changed = (f"{target / name} is kept: it is of an earlier report and was changed since." for name in kept)
+    report = replace(report, warnings=(*report.warnings, *changed))
+    if client is not None:
+        numbers = [path for path in report.tables if path.suffix == ".csv"]
+        files = (report.html, *numbers, *report.forms)
+        new, known = log_to_mlflow(client, summary.series, report.contents, target, files)
+        tell.say(f"mlflow: {new} runs made, {known} were there and are up to date; {options.mlflow}")
+    return report
+
+
+def _summary(paths: Sequence[Path | str] | Path | str, options: ReportSettings, tell: Progress) -> Summary:
     found = summarise(
         *(_listed_paths(paths), options.strata, options.compare, options.planned or (), options.subgroups),
         progress=tell,
     )
-    embedded = read_embedding(options.embedding) if options.embedding is not None else ()
-    summary = replace(
+    return replace(
         found,
         prevalence=options.prevalence,
-        embedding=embedded,
+        embedding=read_embedding(options.embedding) if options.embedding is not None else (),
         manifest=_manifest(options),
         ignored=tuple(options.ignore or ()),
     )
+
+
+def _fill(
+    summary: Summary,
+    options: ReportSettings,
+    folder: Path,
+    planned: Mapping[str, tuple[ReportFigure, ...]],
+    figures: Iterator[tuple[dict[str, bytes], ReportFigure] | None],
+    tell: Progress,
+) -> Report:
+    """Write the files of a report into a folder, from which they are moved to the report's own."""
+    target, title = Path(options.output or "reports/report"), options.title or _TITLE
     maps = gallery(options.saliency) if options.saliency is not None else {}
-    planned = drawings(summary) if options.figures else {}
-    every = tuple(chain.from_iterable(planned.values()))
-    target = Path(options.output or "reports/report")
-    title = options.title or _TITLE
-    # Drawn beside everything else.
-    pictured = draw_all(every, options.figure_formats or DEFAULT_FORMATS)
-    with replaced_files(target) as (aside, kept):
-        checks = check_summary(summary)
-        tell.start("report: tables", len(CONTENTS), "sections")
-        filled = {}
-        for name, several in tables(summary):
-            filled[name] = several
-            tell.advance()
-        said = findings(summary)
-        made = tuple(table for several in filled.values() for table in several)
-        pictures, small, missing = _pictures(summary, options.thumbnails)
-        # The summary stays the same object, by which tables, figures and checklists find what they have in common.
-        warnings = (*remaining_warnings(summary), *_other_manifest(summary), *missing)
-        files = _write_tables(made, aside / "tables", tell)
-        drawn, written = _written_figures(planned, pictured, aside / "figures", tell)
-        views = {"embedding": map_views(summary, small)}
-        names = tuple(figure.name for figures in drawn.values() for figure in figures)
-        facts = Facts(summary, made, names, said, warnings, bool(maps))
-        checklists = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
-        for one in checklists:
-            write_text(aside / "checklists" / f"{one.name}.md", checklist_markdown(one, title))
-        sections = [
-            PageSection(
-                one.id,
-                one.title,
-                figures=drawn.get(one.id, ()),
-                tables=filled[one.id],
-                maps=views.get(one.id, ()),
-            )
-            for one in CONTENTS
-        ]
-        tell.start("report: page", 1, "files")
-        page = render_page(summary, sections, said, title, pictures, options.refresh, maps, warnings)
-        write_text(aside / "report.html", page)
-        tell.advance()
-    tell.finish()
-    changed = (f"{target / name} is kept: it is of an earlier report and was changed since." for name in kept)
-    report = Report(
+    checks = check_summary(summary)
+    filled = _filled_tables(summary, tell)
+    made = tuple(chain.from_iterable(filled.values()))
+    said = findings(summary)
+    pictures, small, missing = _pictures(summary, options.thumbnails)
+    # The summary stays the same object, by which tables, figures and checklists find what they have in common.
+    warnings = (*remaining_warnings(summary), *_other_manifest(summary), *missing)
+    files = _write_tables(made, folder / "tables", tell)
+    drawn, written = _written_figures(planned, figures, folder / "figures", tell)
+    names = tuple(figure.name for several in drawn.values() for figure in several)
+    checklists = _checklists(options, Facts(summary, made, names, said, warnings, bool(maps)), folder, title)
+    views = {"embedding": map_views(summary, small)}
+    sections = [
+        PageSection(
+            one.id,
+            one.title,
+            figures=drawn.get(one.id, ()),
+            tables=filled[one.id],
+            maps=views.get(one.id, ()),
+        )
+        for one in CONTENTS
+    ]
+    tell.start("report: page", 1, "files")
+    page = render_page(summary, sections, said, title, pictures, options.refresh, maps, warnings)
+    write_text(folder / "report.html", page)
+    tell.advance()
+    return Report(
         output=target,
         html=target / "report.html",
         tables=tuple(target / "tables" / path.name for path in files),
@@ -296,16 +313,28 @@ def report_runs(paths: Sequence[Path | str] | Path | str, options: ReportSetting
         main=next(table for table in made if table.name == "auc"),
         contents=made,
         findings=said,
-        warnings=(*warnings, *changed),
+        warnings=warnings,
         checklists=checklists,
         checks=checks,
     )
-    if client is not None:
-        numbers = [path for path in report.tables if path.suffix == ".csv"]
-        files = (report.html, *numbers, *report.forms)
-        new, known = log_to_mlflow(client, summary.series, made, target, files)
-        tell.say(f"mlflow: {new} runs made, {known} were there and are up to date; {options.mlflow}")
-    return report
+
+
+def _filled_tables(summary: Summary, tell: Progress) -> dict[str, tuple[Table, ...]]:
+    tell.start("report: tables", len(CONTENTS), "sections")
+    filled = {}
+    for name, several in tables(summary):
+        filled[name] = several
+        tell.advance()
+    return filled
+
+
+def _checklists(
+    options: ReportSettings, facts: Facts, folder: Path, title: str
+) -> tuple[FilledChecklist, ...]:
+    filled = tuple(fill_checklist(name, facts) for name in dict.fromkeys(options.checklist or ()))
+    for one in filled:
+        write_text(folder / "checklists" / f"{one.name}.md", checklist_markdown(one, title))
+    return filled
 
 
 def _write_tables(made: Sequence[Table], folder: Path, tell: Progress) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.digest import canonical, digest, short
-from featx.features import FeatureOptions
+from featx.features import FeatureOptions, refuse_bfloat16
 from featx.finetuning import read_recipe
 from featx.images import DECODE_VERSION, preparation_key
 from featx.jobs import StudyJob, read_state, slug
@@ -250,7 +250,7 @@ class _Planner:
             "options": {
                 key: value
                 for key, value in options.items()
-                if key not in {"batch_size", "on_error", *DEVICE_KEYS}
+                if key not in {"batch_size", "on_error", "force_precision", *DEVICE_KEYS}
             },
         }
         networks = len(weights.needs) if len(weights.needs) > 1 else 1
@@ -384,11 +384,19 @@ def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress |
     _check_published(plan, left, found, download, progress or Silent())
     extractions = [job for job in left if job.kind == "extract"]
     if extractions:
-        options = plan.study.extract
-        settings = FeatureOptions(engine=options["engine"], device=options["device"])
-        found.attempt("extract.engine", options["engine"], settings.chosen_engine)
+        _check_precision(plan.study.extract, extractions, found)
         _check_layers(plan, extractions, found)
     found.tell(called)
+
+
+def _check_precision(options: Mapping[str, Any], extractions: list[StudyJob], found: Problems) -> None:
+    """Check the engine, and that no network is computed in a precision that it suffers from."""
+    settings = FeatureOptions(engine=options["engine"], device=options["device"])
+    precision = options["precision"] or "float32"
+    engine = found.attempt("extract.engine", options["engine"], partial(settings.chosen_engine, precision))
+    if engine == "openvino" and precision == "bfloat16" and not options["force_precision"]:
+        for backbone in dict.fromkeys(job.arguments["backbone"] for job in extractions):
+            found.attempt("extract.precision", precision, partial(refuse_bfloat16, backbone))
 
 
 def _check_published(

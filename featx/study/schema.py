@@ -229,6 +229,7 @@ EXTRACT_KEYS = (
     "pool",
     "image_size",
     "precision",
+    "force_precision",
     "views",
     "view_ranges",
     "view_pool",

@@ -172,6 +172,7 @@ def _with_paths(
     """Take the manifests and weights that were given instead of those of the file."""
     _refuse_unknown(called, "source or target", manifests, [*study.sources, *study.targets])
     _refuse_unknown(called, "backbone", weights, study.backbones)
+    _refuse_idle(called, study, weights)
 
     def replaced(name: str, item: DataSet) -> DataSet:
         if name not in manifests:
@@ -193,6 +194,18 @@ def _refuse_unknown(called: str, what: str, given: Iterable[str], known: Sequenc
     if unknown:
         raise ConfigError(
             f"study {called}: no {what} {listing(unknown)}; known: {', '.join(known) or 'none'}"
+        )
+
+
+def _refuse_idle(called: str, study: Study, weights: Iterable[str]) -> None:
+    """Refuse weights for backbones that no arm runs with ImageNet weights: they would change nothing."""
+    arms = [name for name, arm in study.arms.items() if arm.has_network and arm.weights == _IMAGENET]
+    taken = {backbone for name in arms for backbone in study.backbones_of(name)}
+    idle = [name for name in weights if name not in taken]
+    if idle:
+        raise ConfigError(
+            f"study {called}: no arm has ImageNet weights of {listing(idle)}, in whose place --weights puts a file; leave "
+            "it out, or name the file in a table [weights.NAME] of the study file and NAME in `weights` of an arm"
         )
 
 

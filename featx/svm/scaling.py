@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.machine import require_memory
+
 __all__ = ["ROWWISE", "Scaler", "fit_scaler", "prepare_rows", "row_lengths", "signed_root", "unit_rows"]
 
 Floats = npt.NDArray[np.float64]
@@ -189,11 +191,20 @@ def prepare_rows(name: str, rows: Rows) -> tuple[Rows, Floats]:
     divisors : ndarray of float64, shape (n,)
         Ones for ``none``, else the lengths of the returned rows.
 
+    Raises
+    ------
+    ConfigError
+        If the copy does not fit into memory.
+
     Examples
     --------
     >>> [part.tolist() for part in prepare_rows("root", np.array([[9.0, 16.0]]))]
     [[[3.0, 4.0]], [5.0]]
     """
+    if name == "root":
+        require_memory(
+            rows.nbytes, f"square roots of {len(rows)} rows", "use the scaling l2, or select fewer images"
+        )
     prepared = signed_root(rows) if name == "root" else rows
     return prepared, np.ones(len(rows)) if name == "none" else row_lengths(prepared)
 

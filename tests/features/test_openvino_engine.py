@@ -113,6 +113,19 @@ def test_a_network_that_cannot_be_exported_is_refused(tmp_path):
         export_network(broken, tmp_path / "export")
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError("no room")])
+def test_what_is_no_fault_of_the_network_is_not_taken_for_one(tmp_path, error):
+    def fail(*args, **named):
+        raise error
+
+    sound = SimpleNamespace(
+        backbone=SimpleNamespace(name="odd"), layers=("a",), model=SimpleNamespace(export=fail)
+    )
+    with pytest.raises(type(error)) as raised:
+        export_network(sound, tmp_path / "export")
+    assert raised.value is error
+
+
 def test_a_precision_that_the_processor_lacks_is_refused(folder, monkeypatch):
     core = SimpleNamespace(get_property=lambda *names: ["FP32"])
     monkeypatch.setattr(openvino, "Core", lambda: core)

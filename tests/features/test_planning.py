@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from featx.errors import ConfigError
+from featx.errors import ConfigError, DiskError
 from featx.features import planning
 from featx.features.device_choice import clear_device_memory
 from featx.features.engines import deviation
@@ -223,6 +223,25 @@ def test_auto_falls_back_to_keras_where_an_export_fails(tmp_path, monkeypatch):
         else:
             with pytest.raises(ConfigError, match="cannot be exported"):
                 _ = loaded.engine
+
+
+@pytest.mark.parametrize(
+    "error", [DiskError("full"), PermissionError(13, "Permission denied"), MemoryError("no room")]
+)
+def test_auto_does_not_fall_back_where_an_export_fails_by_the_machine(tmp_path, monkeypatch, error):
+    pytest.importorskip("openvino")
+
+    def failing(*given):
+        raise error
+
+    monkeypatch.setattr(planning, "export_network", failing)
+    monkeypatch.setattr(planning, "export_apart", failing)
+    settings = FeatureOptions(batch_size=2, image_size=16, engine="auto", device="cpu")
+    (target,) = targets(["tiny"], ["random"], settings, tmp_path)
+    loaded = LoadedNetwork(target, settings, Device("cpu"), "openvino", tmp_path, Silent())
+    with pytest.raises(type(error)) as raised:
+        _ = loaded.engine
+    assert raised.value is error
 
 
 def test_a_folder_that_is_no_store_is_not_used_for_a_recipe(tmp_path):

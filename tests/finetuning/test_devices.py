@@ -103,9 +103,7 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
-from featx.finetuning import devices
-from featx.finetuning.devices import make_deterministic, slow_training
-from featx.gpus import Device
+from featx.finetuning.devices import make_deterministic
 assert make_deterministic() and tf.config.threading.get_inter_op_parallelism_threads() == 1
 keras.utils.set_random_seed(0)
 network = keras.applications.MobileNetV2((160, 160, 3), alpha=0.35, weights=None, include_top=False, pooling="avg")

@@ -254,11 +254,22 @@ def test_the_bytes_of_figures_do_not_depend_on_the_number_of_processes(
     every = [figure for several in drawings(summary).values() for figure in several]
     found = []
     for workers in (1, 3):
-        made = draw_all(every, ("svg", "pdf"), workers)
-        found.append([None if one is None else (one[0], one[1].markup) for one in made])
+        with draw_all(every, ("svg", "pdf"), workers) as made:
+            found.append([None if one is None else (one[0], one[1].markup) for one in made])
     assert found[0] == found[1]
     assert None in found[0]
     assert sum(one is not None for one in found[0]) > 5
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_error_beside_figures_that_are_drawn_comes_alone(
+    arms: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.reporting.figures.canvas._MANY", 2)
+    every = [figure for several in drawings(arms(2, 2, 1)).values() for figure in several]
+    with pytest.raises(ValueError, match="odd"), draw_all(every, ("svg",), 2) as made:
+        next(made)
+        raise ValueError("odd")
 
 
 def test_last_bits_of_the_layout_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,13 @@ def test_arms_of_other_seeds_are_other_trainings(tmp_path: Path, write_study: Ca
     assert {job.arguments["weights"] for job in jobs} == {"random:0"}
 
 
+def test_forced_precision_is_no_other_extraction(tmp_path: Path, write_study: Callable[..., Path]) -> None:
+    before = plan(write_study(FROZEN), tmp_path)
+    after = plan(write_study(FROZEN + "[extract]\nforce-precision = true\n"), tmp_path)
+    assert digests(after, "extract") == digests(before, "extract")
+    assert {job.arguments["force_precision"] for job in after.jobs if job.kind == "extract"} == {True}
+
+
 def test_random_weights_follow_the_seed(tmp_path: Path, write_study: Callable[..., Path]) -> None:
     path = write_study(FROZEN)
     path.write_text("seed = 7\n" + path.read_text())

@@ -45,3 +45,8 @@ def test_weights_given_beside_the_file_are_taken_for_those_of_imagenet(tmp_path:
     assert study.weights["imagenet"] == {"vgg_m": kept, "vgg16": str(tmp_path / "vgg16.h5")}
     with pytest.raises(ConfigError, match="no backbone resnet50; known: vgg_m, vgg16"):
         read_study("menegola2017", weights={"resnet50": tmp_path / "a.h5"})
+
+
+def test_weights_that_no_arm_would_take_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no arm has ImageNet weights of tiny, .*leave it out"):
+        read_study("demo", weights={"tiny": tmp_path / "a.h5"})

@@ -7,7 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler, normalize
 
-from featx.svm.scaling import fit_scaler, row_lengths
+from featx.errors import ConfigError
+from featx.svm.scaling import fit_scaler, prepare_rows, row_lengths
 
 
 @pytest.fixture(params=[(40, 10), (30, 60)], ids=["tall", "wide"])
@@ -41,6 +42,15 @@ def test_roots_of_rows_have_the_inner_products_of_the_hellinger_kernel() -> None
     scaled = fit_scaler("root", rows).apply(rows)
     np.testing.assert_allclose(scaled @ scaled.T, kernel, rtol=1e-6)
     np.testing.assert_array_equal(fit_scaler("root", rows).apply(-rows), -scaled)
+
+
+def test_roots_that_do_not_fit_into_memory_are_refused(
+    rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.machine.available_memory", lambda: rows.nbytes - 1)
+    with pytest.raises(ConfigError, match="square roots of .* rows need .*use the scaling l2"):
+        prepare_rows("root", rows)
+    prepare_rows("l2", rows)
 
 
 @pytest.mark.parametrize("name", ["l2", "root", "none", "zscore", "pca", "whiten"])

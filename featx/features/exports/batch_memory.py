@@ -31,7 +31,10 @@ def stream_count(cores: int, held: int) -> int:
 
 
 def held_bytes(model: Any) -> int:
-    """Estimate the most bytes of intermediate results in float32 that a graph of fixed shapes holds at a time."""
+    """Estimate the most bytes of intermediate results in float32 that a graph holds at a time.
+
+    Results whose size depends on the values of others count as nothing.
+    """
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Result")]
     last = {
         _name(source.get_source_output()): place
@@ -41,7 +44,7 @@ def held_bytes(model: Any) -> int:
     held = most = 0
     ending: Counter[int] = Counter()
     for place, node in enumerate(nodes):
-        sizes = {_name(output): 4 * math.prod(output.shape) for output in node.outputs()}
+        sizes = {_name(output): _size(output) for output in node.outputs()}
         if not any(kind in node.get_type_name() for kind in _APART) and ending[place] >= sum(sizes.values()):
             held -= ending.pop(place)
         for name, size in sizes.items():
@@ -50,6 +53,11 @@ def held_bytes(model: Any) -> int:
         most = max(most, held)
         held -= ending.pop(place, 0)
     return most
+
+
+def _size(output: Any) -> int:
+    shape = output.get_partial_shape()
+    return 0 if shape.is_dynamic else 4 * math.prod(shape.to_shape())
 
 
 def _name(output: Any) -> tuple[str, int]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.errors import ConfigError
+from featx.errors import ConfigError, listing
 
 __all__ = ["check_kept", "read_kept"]
 
@@ -16,10 +17,17 @@ _ATTRIBUTE = {"name": "DisablePrecisionConversion", "version": "0", "value": "dy
 _DEPTHWISE = "GroupConvolution"
 
 
-def read_kept(core: Any, path: Path, kept: int) -> Any:
+def read_kept(core: Any, path: Path, kept: int) -> tuple[Any, list[str]]:
     """Read a model of which the first `kept` depthwise convolutions are marked to stay in float32.
 
     The mark can be set in the file of a graph only, so that a marked copy is read, with the weights of the original.
+
+    Returns
+    -------
+    model : openvino.Model
+        The marked model.
+    names : list of str
+        Names of the marked layers, from the input on.
 
     Raises
     ------
@@ -32,12 +40,14 @@ def read_kept(core: Any, path: Path, kept: int) -> Any:
         raise ConfigError(
             f"{path} has {len(layers)} depthwise convolutions, and {kept} were to stay in float32; use --precision float32"
         )
-    for layer in layers[:kept]:
+    marks = layers[:kept]
+    for layer in marks:
         _mark(layer)
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
         marked = Path(folder, path.name)
         tree.write(marked)
-        return core.read_model(marked, path.with_suffix(".bin"))
+        model = core.read_model(marked, path.with_suffix(".bin"))
+    return model, [layer.get("name", "") for layer in marks]
 
 
 def _mark(layer: ElementTree.Element) -> None:
@@ -49,21 +59,31 @@ def _mark(layer: ElementTree.Element) -> None:
     ElementTree.SubElement(info, "attribute", _ATTRIBUTE)
 
 
-def check_kept(compiled: Any, kept: int) -> None:
-    """Refuse a compiled model in which fewer than `kept` convolutions compute in float32.
+def check_kept(compiled: Any, names: Sequence[str]) -> None:
+    """Refuse a compiled model that does not compute each of these convolutions in float32.
 
     Raises
     ------
     ConfigError
         If this version of OpenVINO does not follow the mark.
     """
-    facts = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
-    found = sum(
-        fact["layerType"].astype(str) == "Convolution" and fact["runtimePrecision"].astype(str) == "f32"
-        for fact in facts
-    )
-    if found < kept:
+    exact = {
+        name for node in compiled.get_runtime_model().get_ops() for name in _exact_layers(node.get_rt_info())
+    }
+    lost = [name for name in names if name not in exact]
+    if lost:
         raise ConfigError(
-            f"This version of OpenVINO computes {found} convolutions in float32 where {kept} have to be; install another "
-            "one, or use --precision float32"
+            f"This version of OpenVINO does not compute {listing(lost)} in float32, as it has to; install another one, "
+            "or use --precision float32"
         )
+
+
+def _exact_layers(facts: Any) -> list[str]:
+    """Name the layers that a node of a compiled graph computes in float32, if it is a convolution: several are fused."""
+    if _text(facts, "layerType") != "Convolution" or _text(facts, "runtimePrecision") != "f32":
+        return []
+    return _text(facts, "originalLayersNames").split(",")
+
+
+def _text(facts: Any, key: str) -> str:
+    return str(facts[key].astype(str))

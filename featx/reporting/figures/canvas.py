@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
@@ -298,12 +298,16 @@ def _lay_out(figure: Figure) -> None:
 
 
 _Drawn = tuple[dict[str, bytes], str]
+_Job = tuple[ReportFigure, Figure | None, Figure | None, Sequence[str]]
 
 
+@contextmanager
 def draw_all(
     drawings: Sequence[ReportFigure], formats: Sequence[str], workers: int | None = None
-) -> Iterator[tuple[dict[str, bytes], ReportFigure] | None]:
+) -> Iterator[Iterator[tuple[dict[str, bytes], ReportFigure] | None]]:
     """Draw figures, many of them in processes that begin at once; the bytes do not depend on their number.
+
+    What nobody waits for at the end of the body is not begun.
 
     Parameters
     ----------
@@ -314,26 +318,34 @@ def draw_all(
     workers : int, optional
         Number of processes. Default: one for each core.
 
-    Returns
-    -------
+    Yields
+    ------
     iterator
         For each figure the content of its files by format, and the figure with its ``markup``; None without data.
     """
     count = workers or usable_cores()
     # Figures are made here: what they are made from is too much to send.
     jobs = [(replace(one, draw=_no_figure), one.draw(WIDE), one.draw(NARROW), formats) for one in drawings]
-    if count == 1 or sum(figure is not None for _, figure, _, _ in jobs) < _MANY:
-        made: Iterator[_Drawn | None] = starmap(_drawn, jobs)
-    else:
-        from joblib import Parallel, delayed
-
-        made = Parallel(n_jobs=count, return_as="generator", pre_dispatch="all")(
-            starmap(delayed(_drawn), jobs)
+    few = count == 1 or sum(figure is not None for _, figure, _, _ in jobs) < _MANY
+    with nullcontext(starmap(_drawn, jobs)) if few else _in_processes(jobs, count) as made:
+        yield (
+            None if drawn is None else (drawn[0], replace(one, markup=drawn[1]))
+            for one, drawn in zip(drawings, made, strict=True)
         )
-    return (
-        None if drawn is None else (drawn[0], replace(one, markup=drawn[1]))
-        for one, drawn in zip(drawings, made, strict=True)
-    )
+
+
+@contextmanager
+def _in_processes(jobs: Sequence[_Job], count: int) -> Iterator[Iterator[_Drawn | None]]:
+    # joblib.Parallel would warn of each figure that an error in the body made useless, and kill its processes.
+    from joblib.externals.loky import get_reusable_executor
+
+    executor = get_reusable_executor(max_workers=count)
+    futures = [executor.submit(_drawn, *job) for job in jobs]
+    try:
+        yield (future.result() for future in futures)
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _no_figure(width: float) -> Figure | None:

@@ -31,6 +31,15 @@ def test_what_is_read_later_is_held_until_then():
     assert held_bytes(graph(residual=True)) == 4 * 2 * 100 * (8 + 8 + 8)
 
 
+def test_results_of_unknown_size_count_as_nothing():
+    from openvino import opset13 as op
+
+    pixels = op.parameter([2, 3, 10, 10], np.float32)
+    places = op.non_zero(_convolution(op, pixels, 3, 8), "i32")
+    assert places.output(0).get_partial_shape().is_dynamic
+    assert held_bytes(openvino.Model([places], [pixels])) == 4 * 2 * 100 * (3 + 8)
+
+
 @pytest.mark.parametrize(
     ("cores", "held", "streams"), [(1, 1, 2), (2, 5 * 10**8, 2), (2, 6 * 10**8, 1), (32, 10**9, 8)]
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from featx import errors
-from featx.errors import ConfigError, WeightsError
+from featx.errors import ConfigError, DiskError, WeightsError
 from featx.features.engines import TOLERANCE, OpenVinoEngine, export_network, is_exported
 from featx.features.exports.export_process import export_apart
 from featx.features.exports.network_build import NetworkBuild
@@ -16,9 +17,9 @@ from featx.zoo import find_backbone, resolve_weights
 pytest.importorskip("openvino", reason="the openvino extra is not installed")
 
 
-def build(weights="random"):
+def build(device="cpu:0"):
     backbone = find_backbone("tiny")
-    return NetworkBuild(backbone, resolve_weights(weights, backbone)[0], (), "avg", 32, "cpu:0")
+    return NetworkBuild(backbone, resolve_weights("random", backbone)[0], (), "avg", 32, device)
 
 
 def answering(code):
@@ -37,7 +38,7 @@ def test_an_export_of_another_process_computes_what_keras_does(tmp_path):
 
 
 def test_an_error_of_the_process_is_raised_as_it_is(tmp_path):
-    told = answering("""print('{"error": "WeightsError", "message": "block1: other shape"}')""")
+    told = answering("""print('{"error": "WeightsError", "arguments": ["block1: other shape"]}')""")
     with pytest.raises(WeightsError, match=r"^block1: other shape$"):
         export_apart(export_network, build(), tmp_path / "export", told)
 
@@ -49,6 +50,8 @@ def test_an_error_of_the_process_is_raised_as_it_is(tmp_path):
             "os.kill(os.getpid(), signal.SIGKILL)",
             "was ended by SIGKILL, as the system does where memory runs out",
         ),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "was ended by SIGTERM"),
+        ("os.kill(os.getpid(), signal.SIGRTMIN + 6)", "was ended by signal 40"),
         ("sys.exit('no such  library')", "ended with exit code 1: no such library"),
         ("sys.exit(3)", "ended with exit code 3: no message"),
     ],
@@ -58,6 +61,90 @@ def test_a_process_that_fails_gives_one_line(tmp_path, code, why):
         export_apart(export_network, build(), tmp_path / "export", answering(code))
     assert str(raised.value) == f"tiny cannot be exported to OpenVINO (its process {why}); use --engine keras"
     assert raised.value.exit_code == 2
+
+
+FAILING = """
+from types import SimpleNamespace
+from featx.errors import DiskError
+class Build:
+    backbone, device = SimpleNamespace(name="tiny"), "cpu:0"
+    def __call__(self):
+        return None
+class ResourceExhaustedError(Exception):
+    pass
+def refused(network, folder):
+    raise PermissionError(13, "Permission denied", folder / "model.xml")
+def unreadable(network, folder):
+    raise OSError("cannot read")
+def full_memory(network, folder):
+    raise MemoryError("no room")
+def full_tensorflow(network, folder):
+    raise ResourceExhaustedError("no room for a tensor")
+def full_disk(network, folder):
+    raise DiskError("model.xml: cannot be written")
+def odd(network, folder):
+    raise NotImplementedError("no such operation")
+def written(network, folder):
+    import numpy as np
+    import openvino
+    from openvino import opset13 as op
+    from featx.features.engines import export_network
+    pixels = op.parameter([99, 99], np.float32)
+    graph = openvino.Model([op.multiply(pixels, op.constant(np.eye(99, dtype=np.float32)))], [pixels])
+    model = SimpleNamespace(export=lambda path, **given: openvino.serialize(graph, path))
+    export_network(SimpleNamespace(backbone=Build.backbone, layers=("a",), model=model), folder)
+"""
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """Exports that fail, in a module that the process of an export finds."""
+    (tmp_path / "failing_exports.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "failing_exports", raising=False)
+    return importlib.import_module("failing_exports")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("refused", PermissionError, "[Errno 13] Permission denied: '{folder}/model.xml'"),
+        ("unreadable", OSError, "cannot read"),
+        ("full_memory", MemoryError, "no room"),
+        ("full_tensorflow", MemoryError, "no room for a tensor"),
+        ("full_disk", DiskError, "model.xml: cannot be written"),
+        (
+            "odd",
+            ConfigError,
+            "tiny cannot be exported to OpenVINO (its process ended with exit code 1: NotImplementedError: no such "
+            "operation); use --engine keras",
+        ),
+    ],
+)
+def test_what_is_no_fault_of_the_network_is_raised_as_what_it_is(tmp_path, failing, name, kind, message):
+    with pytest.raises(kind) as raised:
+        export_apart(getattr(failing, name), failing.Build(), tmp_path / "export")
+    assert type(raised.value) is kind
+    assert str(raised.value) == message.format(folder=tmp_path / "export")
+
+
+def test_a_disk_that_is_full_is_not_taken_for_a_network_that_cannot_be_exported(tmp_path, failing):
+    """A limit on the size of files does what a full disk does: OpenVINO raises a RuntimeError that does not name it."""
+    limited = ("sh", "-c", 'ulimit -f 20; exec "$0" -P -m featx.features.exports.export_process')
+    with pytest.raises(DiskError, match=r"export: cannot be written: File too large"):
+        export_apart(failing.written, failing.Build(), tmp_path / "export", (*limited, sys.executable))
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize(("device", "seen"), [("cpu:0", "-1"), ("gpu:0", "0")])
+def test_gpus_are_hidden_from_a_network_on_the_cpu(tmp_path, monkeypatch, device, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    told = answering(
+        "import json; print(json.dumps({'error': 'ConfigError', 'arguments': [os.environ['CUDA_VISIBLE_DEVICES']]}))"
+    )
+    with pytest.raises(ConfigError, match=f"^{seen}$"):
+        export_apart(export_network, build(device), tmp_path / "export", told)
 
 
 def test_every_error_is_found_by_its_name():
