@@ -48,7 +48,7 @@ def test_roots_that_do_not_fit_into_memory_are_refused(
     rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.machine.available_memory", lambda: rows.nbytes - 1)
-    with pytest.raises(ConfigError, match="square roots of .* rows need .*use the scaling l2"):
+    with pytest.raises(ConfigError, match=r"square roots of .* rows need .*use the scaling l2"):
         prepare_rows("root", rows)
     prepare_rows("l2", rows)
 
