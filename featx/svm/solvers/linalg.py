@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from threading import Semaphore
 from typing import Any, TypeVar
 
 import numpy as np
@@ -338,17 +339,43 @@ def in_threads(
             waiting.clear()
             raise
 
-    futures = [_threads(workers).submit(help_out) for _ in range(helpers)]
+    threads = _threads(workers)
+    futures = [future for _ in range(helpers) if (future := threads.submit(help_out))]
     try:
         help_out()
     finally:
-        begun = [future for future in futures if not future.cancel()]
+        begun = [future for future in futures if not threads.cancelled(future)]
         wait(begun)
     for future in begun:
         future.result()
     return [results[number] for number in range(len(jobs))]
 
 
+class _Threads:
+    """Threads that take work only where one of them is free: what waits for a thread would keep its arrays meanwhile."""
+
+    def __init__(self, count: int) -> None:
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="featx-svm")
+        self._free = Semaphore(count)
+
+    def submit(self, work: Callable[[], None]) -> Future[None] | None:
+        """Begin work, or return None if no thread is free."""
+        return self._executor.submit(self._do, work) if self._free.acquire(blocking=False) else None
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._free.release()
+
+    def cancelled(self, future: Future[None]) -> bool:
+        """Take work back if its thread has not begun, and say whether that was so."""
+        taken = future.cancel()
+        if taken:
+            self._free.release()
+        return taken
+
+
 @cache
-def _threads(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers - 1, thread_name_prefix="featx-svm")
+def _threads(workers: int) -> _Threads:
+    return _Threads(workers - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -84,3 +85,23 @@ def test_an_error_in_a_thread_ends_the_work(bad: int) -> None:
     with pytest.raises(TrainingError, match="no"):
         in_threads(work, range(500), 3)
     assert len(done) < 400
+
+
+def test_calls_that_find_no_free_thread_leave_nothing_to_it() -> None:
+    """What such calls computed is freed while the only other thread is still at a long task."""
+    began, ended = threading.Event(), threading.Event()
+    alive: list[int] = []
+
+    def task(name: str) -> None:
+        if name == "long":
+            began.set()
+            assert ended.wait(30)
+            return
+        assert began.wait(30)
+        made = [np.zeros(3) for _ in range(20)]
+        results = [weakref.ref(in_threads(lambda one: one + 1, made, 2)[-1]) for _ in range(5)]
+        alive.append(sum(one() is not None for one in results))
+        ended.set()
+
+    in_threads(task, ["long", "short"], 2)
+    assert alive == [0]
