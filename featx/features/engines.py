@@ -417,7 +417,7 @@ def export_network(network: Network, folder: Path) -> None:
         except Exception as error:  # converters raise whatever they meet
             if memory_error(error):
                 raise
-            _try_disk(aside)
+            _try_disk(aside, 4 * network.model.count_params())
             text = " ".join(str(error).split())[:200]
             raise ConfigError(
                 f"{name} cannot be exported to OpenVINO ({text}); use --engine keras"
@@ -432,12 +432,11 @@ def export_network(network: Network, folder: Path) -> None:
         write_json(aside / _ABOUT, {"backbone": name, "deviation": worst, "costs": costs})
 
 
-def _try_disk(folder: Path) -> None:
-    """Raise the error of a disk that takes no more than is in a folder: OpenVINO does not say why it could not write."""
-    largest = max((path.stat().st_size for path in folder.iterdir()), default=0)
+def _try_disk(folder: Path, size: int) -> None:
+    """Raise the error of a disk that does not take so many bytes: OpenVINO does not say why it could not write."""
     with (folder / "trial").open("wb") as file:
-        file.seek(largest)
-        file.write(bytes(_TRIED_BYTES))
+        for _ in range(0, size + _TRIED_BYTES, _TRIED_BYTES):
+            file.write(bytes(_TRIED_BYTES))
 
 
 def export_costs(folder: Path) -> tuple[Cost, ...]:

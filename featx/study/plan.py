@@ -374,7 +374,8 @@ class _Planner:
         ]
 
 
-_NETWORKS = ("source", "finetune", "extract")
+_TRAININGS = ("source", "finetune")
+_NETWORKS = (*_TRAININGS, "extract")
 
 
 def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress | None = None) -> None:
@@ -384,19 +385,28 @@ def check_ready(plan: Plan, called: str, *, download: bool, progress: Progress |
     _check_published(plan, left, found, download, progress or Silent())
     extractions = [job for job in left if job.kind == "extract"]
     if extractions:
-        _check_precision(plan.study.extract, extractions, found)
+        _check_precision(plan, extractions, found)
         _check_layers(plan, extractions, found)
     found.tell(called)
 
 
-def _check_precision(options: Mapping[str, Any], extractions: list[StudyJob], found: Problems) -> None:
+def _check_precision(plan: Plan, extractions: list[StudyJob], found: Problems) -> None:
     """Check the engine, and that no network is computed in a precision that it suffers from."""
-    settings = FeatureOptions(engine=options["engine"], device=options["device"])
-    precision = options["precision"] or "float32"
-    engine = found.attempt("extract.engine", options["engine"], partial(settings.chosen_engine, precision))
-    if engine == "openvino" and precision == "bfloat16" and not options["force_precision"]:
-        for backbone in dict.fromkeys(job.arguments["backbone"] for job in extractions):
-            found.attempt("extract.precision", precision, partial(refuse_bfloat16, backbone))
+    options = plan.study.extract
+    settings = FeatureOptions(**{key: options[key] for key in ("engine", "device", "wait_gpu")})
+    trained = {job.digest: job.identity["recipe"]["precision"] for job in plan.jobs if job.kind in _TRAININGS}
+    for job in extractions:
+        # Without a choice, networks compute as they were trained.
+        (own, *_) = [trained[need].removeprefix("mixed_") for need in job.needs if need in trained] or [
+            "float32"
+        ]
+        precision = options["precision"] or own
+        engine = found.attempt(
+            "extract.engine", options["engine"], partial(settings.chosen_engine, precision)
+        )
+        if engine == "openvino" and precision == "bfloat16" and not options["force_precision"]:
+            refuse = partial(refuse_bfloat16, job.arguments["backbone"])
+            found.attempt("extract.precision", precision, refuse)
 
 
 def _check_published(

@@ -89,6 +89,7 @@ def save_fold(path: Path, train: list[int], test: list[int]) -> None:
         (FROZEN + "[extract]\nengine = 'onnx'\n", [], "`extract`: The 'engine' parameter must be one of auto, "),
         (FROZEN + "[extract]\nengine = 'openvino'\ndevice = 'gpu'\n", [], "`extract.engine` = 'openvino': The engine 'openvino' runs on the CPU only"),
         (FROZEN + "[extract]\nengine = 'openvino'\nprecision = 'bfloat16'\n", [("tiny", "mobilenet_v2")], "`extract.precision` = 'bfloat16': mobilenet_v2 in bfloat16 "),
+        (TUNED + "[finetune]\nprecision = 'mixed_bfloat16'\n[extract]\nengine = 'openvino'\n", [("tiny", "mobilenet_v2")], "`extract.precision` = 'bfloat16': mobilenet_v2 "),
         (TUNED + "[finetune]\nimage-size = 8\n", [], "`finetune.image_size` = 8: image size 8 is too small"),
         (TUNED + "training = {{ image-size = 8 }}\n", [], "`arms.tuned.training.image_size` = 8: image size 8 is too small"),
         (TUNED + "[finetune]\nfinal-weights = [1, 2, 3]\n", [], "`finetune.final_weights` = (1.0, 2.0, 3.0): The 'final_weights' parameter must be one number"),

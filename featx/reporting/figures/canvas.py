@@ -323,10 +323,12 @@ def draw_all(
     iterator
         For each figure the content of its files by format, and the figure with its ``markup``; None without data.
     """
+    from joblib import effective_n_jobs  # 1 where a process may not start others
+
     count = workers or usable_cores()
     # Figures are made here: what they are made from is too much to send.
     jobs = [(replace(one, draw=_no_figure), one.draw(WIDE), one.draw(NARROW), formats) for one in drawings]
-    few = count == 1 or sum(figure is not None for _, figure, _, _ in jobs) < _MANY
+    few = sum(figure is not None for _, figure, _, _ in jobs) < _MANY or effective_n_jobs(count) == 1
     with nullcontext(starmap(_drawn, jobs)) if few else _in_processes(jobs, count) as made:
         yield (
             None if drawn is None else (drawn[0], replace(one, markup=drawn[1]))

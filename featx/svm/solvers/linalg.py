@@ -327,22 +327,30 @@ def in_threads(
         return [work(item) for item in jobs]
     waiting, results = deque(enumerate(jobs)), dict[int, _Result]()
 
-    def help_out() -> None:
+    def one() -> bool:
         try:
-            while True:
-                try:
-                    number, item = waiting.popleft()
-                except IndexError:
-                    return
-                results[number] = work(item)
+            number, item = waiting.popleft()
+        except IndexError:
+            return False
+        try:
+            results[number] = work(item)
         except BaseException:
             waiting.clear()
             raise
+        return True
 
-    threads = _threads(workers)
-    futures = [future for _ in range(helpers) if (future := threads.submit(help_out))]
+    def help_out() -> None:
+        while one():
+            pass
+
+    threads, futures = _threads(workers), list[Future[None]]()
     try:
-        help_out()
+        more = True
+        while more:
+            # Threads may become free in the meantime.
+            while waiting and len(futures) < helpers and (future := threads.submit(help_out)):
+                futures.append(future)
+            more = one()
     finally:
         begun = [future for future in futures if not threads.cancelled(future)]
         wait(begun)

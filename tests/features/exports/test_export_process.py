@@ -91,7 +91,7 @@ def written(network, folder):
     from featx.features.engines import export_network
     pixels = op.parameter([99, 99], np.float32)
     graph = openvino.Model([op.multiply(pixels, op.constant(np.eye(99, dtype=np.float32)))], [pixels])
-    model = SimpleNamespace(export=lambda path, **given: openvino.serialize(graph, path))
+    model = SimpleNamespace(export=lambda path, **given: openvino.serialize(graph, path), count_params=lambda: 0)
     export_network(SimpleNamespace(backbone=Build.backbone, layers=("a",), model=model), folder)
 """
 

@@ -105,3 +105,22 @@ def test_calls_that_find_no_free_thread_leave_nothing_to_it() -> None:
 
     in_threads(task, ["long", "short"], 2)
     assert alive == [0]
+
+
+def test_threads_that_become_free_help_with_work_that_is_going_on() -> None:
+    inside, threads = threading.Event(), set[int]()
+
+    def step(number: int) -> None:
+        if number == 0:
+            inside.set()
+        time.sleep(0.02)
+        threads.add(threading.get_ident())
+
+    def task(_: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            in_threads(step, range(30), 2)
+        else:
+            assert inside.wait(30)
+
+    in_threads(task, [0, 1], 2)
+    assert len(threads) == 2
