@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featx.errors import ConfigError
+from featx.errors import ConfigError, DiskError
 from featx.features.engines import (
     TOLERANCE,
     KerasEngine,
@@ -106,11 +107,18 @@ def test_a_network_that_cannot_be_exported_is_refused(tmp_path):
     def fail(*args, **named):
         raise NotImplementedError("no such operation")
 
-    broken = SimpleNamespace(
-        backbone=SimpleNamespace(name="odd"), layers=("a",), model=SimpleNamespace(export=fail)
-    )
+    model = SimpleNamespace(export=fail, count_params=lambda: 1_000_000)
+    broken = SimpleNamespace(backbone=SimpleNamespace(name="odd"), layers=("a",), model=model)
     with pytest.raises(ConfigError, match="odd cannot be exported to OpenVINO"):
         export_network(broken, tmp_path / "export")
+    # OpenVINO removes what it could not write to the end, so that the disk has room again.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, limits[1]))
+    try:
+        with pytest.raises(DiskError, match="File too large"):
+            export_network(broken, tmp_path / "export")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError("no room")])
