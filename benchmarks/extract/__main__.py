@@ -36,19 +36,20 @@ SIZES = {"256": (256, 256), "600": (600, 450), "3072": (3072, 2304)}
 PLAN = [(name, "256") for name in NETWORKS] + [("mobilenet_v2", "600"), ("mobilenet_v2", "3072")]
 PEERS = ("dataset + predict", "tf.data + predict", "timm + DataLoader")
 CONTESTANTS = ("featx", "featx keras", "featx bf16", "decode alone", "forward alone", *PEERS)
+# Two streams of whole batches, which featx computes in parts where they hold much; and Keras' engine.
+FURTHER = ("forward alone whole", "forward alone keras")
 
 
 def make_images(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """Write JPEG photographs of one size, each different, in a class folder."""
+    """Write JPEG files of one size, each different, in a class folder; featx computes equal files once."""
     folder.mkdir(parents=True)
     pattern = "bigjpg/*.jpg" if max(size) > 1000 else "derm/isic2017_256/*.jpg"
     originals = sorted(SHARED.glob(pattern)) if SHARED.is_dir() else drawn(folder.parents[1] / "drawn")
     for number in range(count):
         with Image.open(originals[number % len(originals)]) as image:
             turned = image.convert("RGB").resize(size).rotate(180 * (number // len(originals) % 2))
-            # A different corner pixel makes different bytes of the same photograph.
-            turned.putpixel((0, 0), (number % 256, number // 256 % 256, 0))
-            turned.save(folder / f"{number:05d}.jpg", quality=90)
+            # The comment makes different bytes of the same photograph, where JPEG could lose a different pixel.
+            turned.save(folder / f"{number:05d}.jpg", quality=90, comment=f"image {number}")
 
 
 def drawn(folder: Path) -> list[Path]:
@@ -183,11 +184,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS)
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help=f"default: {', '.join(NETWORKS)}")
     parser.add_argument("--sizes", nargs="+", choices=SIZES)
-    parser.add_argument(
-        "--contestants", nargs="+", choices=(*CONTESTANTS, "forward alone keras"), default=CONTESTANTS
-    )
+    parser.add_argument("--contestants", nargs="+", choices=(*CONTESTANTS, *FURTHER), default=CONTESTANTS)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--images", type=int, help=f"images of a turn (default: {BATCHES} batches)")
     parser.add_argument("--batch-size", type=int, help=f"default: {BATCH}, {LARGE_BATCH} for 3072x2304")

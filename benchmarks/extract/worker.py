@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 Run = Callable[[], dict]
 
@@ -90,8 +92,8 @@ def decode_alone(name: str, folder: Path, batch: int) -> Run:
     return run
 
 
-def forward_alone(engine: str):
-    """The engine alone, on pixels at hand."""
+def forward_alone(engine: str, *, whole: bool = False):
+    """The engine alone, on pixels at hand; `whole` batches also where featx would compute them in parts."""
 
     def prepare(name: str, folder: Path, batch: int) -> Run:
         import numpy as np
@@ -103,7 +105,13 @@ def forward_alone(engine: str):
         if engine == "openvino":
             target = Path(tempfile.mkdtemp(prefix="featx-bench-")) / "export"
             export_network(network, target)
-            runner = OpenVinoEngine(target, batch, network.image_size, precision="float32", threads=None)
+            given = {"precision": "float32", "threads": None}
+            with (
+                mock.patch("featx.features.engines.request_rows", lambda rows, held: rows)
+                if whole
+                else nullcontext()
+            ):
+                runner = OpenVinoEngine(target, batch, network.image_size, **given)
         else:
             runner = KerasEngine(network, batch, Device("cpu"))
         size = network.image_size
@@ -189,7 +197,7 @@ def timm_loader(name: str, folder: Path, batch: int) -> Run:
     from torchvision.transforms import Compose, Normalize, Resize, ToTensor
 
     model = (
-        timm.create_model(TIMM[name], pretrained=False, num_classes=0)
+        timm.create_model(TIMM.get(name, name), pretrained=False, num_classes=0)
         .eval()
         .to(memory_format=torch.channels_last)
     )
@@ -214,6 +222,7 @@ CONTESTANTS = {
     "featx bf16": featx("openvino", "bfloat16"),
     "decode alone": decode_alone,
     "forward alone": forward_alone("openvino"),
+    "forward alone whole": forward_alone("openvino", whole=True),
     "forward alone keras": forward_alone("keras"),
     "dataset + predict": keras_predict,
     "tf.data + predict": tf_data,

@@ -24,7 +24,7 @@ from featx.machine import usable_cores
 from featx.progress import Progress
 from featx.zoo import Cost, count_costs, features_of
 
-from .exports.batch_memory import held_bytes, stream_count
+from .exports.batch_memory import held_bytes, request_rows, stream_count
 from .low_precision.kept_layers import check_kept, read_kept
 
 if TYPE_CHECKING:
@@ -501,7 +501,7 @@ class OpenVinoEngine:
     """An export, run by asynchronous streams.
 
     `threads` are those of all streams (all cores for None); `networks` that run side by side share them. `kept` first
-    depthwise convolutions stay in float32.
+    depthwise convolutions stay in float32. Batches whose intermediate results are large are computed in parts.
 
     Raises
     ------
@@ -529,15 +529,16 @@ class OpenVinoEngine:
         path = folder / _MODEL
         model, names = read_kept(core, path, kept) if kept else (core.read_model(path), [])
         model.reshape([batch_size, image_size, image_size, 3])
+        self._rows = request_rows(batch_size, held_bytes(model))
+        model.reshape([self._rows, image_size, image_size, 3])
         steps = ov.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8)
         for place in range(len(model.outputs)):
             steps.output(place).tensor().set_element_type(ov.Type.f32)
         cores = max(1, (threads or usable_cores()) // networks)
-        held = held_bytes(model)
         # Networks side by side keep the cores busy by themselves.
-        streams = stream_count(cores, held) if networks == 1 else 1
-        self.held_bytes: int | None = streams * held
+        streams = stream_count(cores) if networks == 1 else 1
+        self.held_bytes: int | None = streams * held_bytes(model)
         options = {
             # Left to itself it takes bfloat16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": _HINTS[precision][0],
@@ -553,19 +554,28 @@ class OpenVinoEngine:
         self.in_flight = streams + 1
         self._outputs = len(compiled.outputs)
         self._tensor = ov.Tensor
-        self._free = deque(compiled.create_infer_request() for _ in range(self.in_flight))
+        requests = self.in_flight * (batch_size // self._rows)
+        self._free = deque(compiled.create_infer_request() for _ in range(requests))
 
     def start(self, batch: Batch) -> Callable[[], Outputs]:
         """Start on a batch of pixels; no more than `in_flight` batches may be waited for at a time."""
-        request = self._free.popleft()
-        request.set_input_tensor(self._tensor(batch, shared_memory=True))
-        request.start_async()
+        requests = [self._begun(batch[row : row + self._rows]) for row in range(0, len(batch), self._rows)]
 
         def collect() -> Outputs:
-            request.wait()
-            outputs = [np.array(request.get_output_tensor(place).data) for place in range(self._outputs)]
-            assert batch is not None  # the request reads its memory until here
-            self._free.append(request)
+            for request in requests:
+                request.wait()
+            outputs = [
+                np.concatenate([request.get_output_tensor(place).data for request in requests])
+                for place in range(self._outputs)
+            ]
+            assert batch is not None  # the requests read its memory until here
+            self._free.extend(requests)
             return outputs
 
         return collect
+
+    def _begun(self, rows: Batch) -> Any:
+        request = self._free.popleft()
+        request.set_input_tensor(self._tensor(rows, shared_memory=True))
+        request.start_async()
+        return request

@@ -71,6 +71,19 @@ def test_batches_in_flight_do_not_mix(folder):
         assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_a_large_batch_is_computed_in_parts(folder, monkeypatch):
+    whole = OpenVinoEngine(folder, 8, 32, precision="float32", threads=2)
+    wanted = [whole.start(draw(8, seed))() for seed in range(whole.in_flight)]
+    monkeypatch.setattr("featx.features.exports.batch_memory._TWO_STREAMS_BYTES", whole.held_bytes // 3)
+    engine = OpenVinoEngine(folder, 8, 32, precision="float32", threads=2)
+    assert (engine.held_bytes, engine.in_flight) == (whole.held_bytes // 4, whole.in_flight)
+    for _ in range(2):
+        started = [engine.start(draw(8, seed)) for seed in range(engine.in_flight)]
+        for collect, several in zip(started, wanted, strict=True):
+            for found, output in zip(collect(), several, strict=True):
+                np.testing.assert_allclose(found, output, rtol=0, atol=1e-5 * np.abs(output).max())
+
+
 def test_an_image_has_the_same_features_beside_any_others(folder):
     engine = OpenVinoEngine(folder, 4, 32, precision="float32", threads=None)
     batch = draw(4)

@@ -1,4 +1,4 @@
-"""Memory that a graph of OpenVINO takes for a batch, and how many batches are computed at a time."""
+"""Memory that a graph of OpenVINO takes for a batch, and how much of it is computed at a time."""
 
 from __future__ import annotations
 
@@ -6,28 +6,41 @@ import math
 from collections import Counter
 from typing import Any
 
-__all__ = ["held_bytes", "stream_count"]
+__all__ = ["held_bytes", "request_rows", "stream_count"]
 
 _STREAM_CORES = 4
-# Two streams of MobileNetV2 hold 0.4 GB; those of VGG16 and Xception would hold 1.6 and 1.7 GB.
-_TWO_STREAMS_BYTES = 10**9
+# Two streams of MobileNetV2 hold 385 MB in batches of 32; those of VGG16 would hold 1.6 GB.
+_TWO_STREAMS_BYTES = 450_000_000
 # They write to memory of their own; other operations that keep the size overwrite what they read, or are part of these.
 _APART = ("Convolution", "MatMul", "Pool", "Concat", "Interpolate")
 
 
-def stream_count(cores: int, held: int) -> int:
-    """Choose the number of streams, each of which holds `held` bytes of intermediate results.
+def request_rows(rows: int, held: int) -> int:
+    """Choose how many rows of a batch, which would hold `held` bytes of intermediate results, are computed together.
 
-    One stream has all cores on one batch. Two keep them busier where layers are small, and are taken where both fit
-    into 1 GB; machines with many cores have a stream for each four. What else the machine does decides nothing.
+    A batch is halved until two streams hold no more than 450 MB. What else the machine does decides nothing.
 
     Examples
     --------
-    >>> stream_count(2, 190_000_000), stream_count(2, 822_000_000), stream_count(16, 822_000_000)
-    (2, 1, 4)
+    >>> request_rows(32, 193_000_000), request_rows(32, 822_000_000), request_rows(30, 822_000_000)
+    (32, 8, 15)
     """
-    least = 2 if 2 * held <= _TWO_STREAMS_BYTES else 1
-    return max(least, cores // _STREAM_CORES)
+    while rows % 2 == 0 and 2 * held > _TWO_STREAMS_BYTES:
+        rows, held = rows // 2, held // 2
+    return rows
+
+
+def stream_count(cores: int) -> int:
+    """Choose the number of streams, each of which computes some rows at a time.
+
+    Two keep the cores busier than one where layers are small; machines with many cores have a stream for each four.
+
+    Examples
+    --------
+    >>> stream_count(1), stream_count(2), stream_count(32)
+    (2, 2, 8)
+    """
+    return max(2, cores // _STREAM_CORES)
 
 
 def held_bytes(model: Any) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.features.exports.batch_memory import held_bytes, stream_count
+from featx.features.exports.batch_memory import held_bytes, request_rows, stream_count
 
 openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
 
@@ -41,7 +41,12 @@ def test_results_of_unknown_size_count_as_nothing():
 
 
 @pytest.mark.parametrize(
-    ("cores", "held", "streams"), [(1, 1, 2), (2, 5 * 10**8, 2), (2, 6 * 10**8, 1), (32, 10**9, 8)]
+    ("rows", "held", "parts"), [(32, 225, 1), (32, 226, 2), (32, 885, 4), (6, 885, 2), (7, 885, 1)]
 )
-def test_large_batches_have_one_stream_on_few_cores(cores, held, streams):
-    assert stream_count(cores, held) == streams
+def test_large_batches_are_halved_until_two_streams_hold_450_mb(rows, held, parts):
+    assert request_rows(rows, held * 10**6) == rows // parts
+
+
+@pytest.mark.parametrize(("cores", "streams"), [(1, 2), (7, 2), (12, 3), (64, 16)])
+def test_there_is_a_stream_for_each_four_of_many_cores(cores, streams):
+    assert stream_count(cores) == streams
