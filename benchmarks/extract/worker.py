@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -99,19 +98,16 @@ def forward_alone(engine: str, *, whole: bool = False):
         import numpy as np
 
         from featx.features.engines import KerasEngine, OpenVinoEngine, export_network
+        from featx.features.exports.batch_memory import request_rows
         from featx.gpus import Device
 
         network = network_of(name)
         if engine == "openvino":
             target = Path(tempfile.mkdtemp(prefix="featx-bench-")) / "export"
             export_network(network, target)
-            given = {"precision": "float32", "threads": None}
-            with (
-                mock.patch("featx.features.engines.request_rows", lambda rows, held: rows)
-                if whole
-                else nullcontext()
-            ):
-                runner = OpenVinoEngine(target, batch, network.image_size, **given)
+            together = (lambda rows, held: rows) if whole else request_rows
+            with mock.patch("featx.features.engines.request_rows", together):
+                runner = OpenVinoEngine(target, batch, network.image_size, precision="float32", threads=None)
         else:
             runner = KerasEngine(network, batch, Device("cpu"))
         size = network.image_size

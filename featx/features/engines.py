@@ -529,7 +529,8 @@ class OpenVinoEngine:
         path = folder / _MODEL
         model, names = read_kept(core, path, kept) if kept else (core.read_model(path), [])
         model.reshape([batch_size, image_size, image_size, 3])
-        self._rows = request_rows(batch_size, held_bytes(model))
+        held = held_bytes(model)
+        self._rows = request_rows(batch_size, held)
         model.reshape([self._rows, image_size, image_size, 3])
         steps = ov.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8)
@@ -538,7 +539,7 @@ class OpenVinoEngine:
         cores = max(1, (threads or usable_cores()) // networks)
         # Networks side by side keep the cores busy by themselves.
         streams = stream_count(cores) if networks == 1 else 1
-        self.held_bytes: int | None = streams * held_bytes(model)
+        self.held_bytes: int | None = streams * held * self._rows // batch_size
         options = {
             # Left to itself it takes bfloat16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": _HINTS[precision][0],

@@ -23,7 +23,7 @@ from featx.features.store import FeatureStore
 from featx.gpus import Device
 from featx.zoo import count_costs
 
-openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
 
 @pytest.fixture(scope="module")

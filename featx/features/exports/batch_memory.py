@@ -18,7 +18,8 @@ _APART = ("Convolution", "MatMul", "Pool", "Concat", "Interpolate")
 def request_rows(rows: int, held: int) -> int:
     """Choose how many rows of a batch, which would hold `held` bytes of intermediate results, are computed together.
 
-    A batch is halved until two streams hold no more than 450 MB. What else the machine does decides nothing.
+    A batch is halved until two streams hold no more than 450 MB, as long as it can be: parts have the same number of rows.
+    What else the machine does decides nothing.
 
     Examples
     --------

@@ -5,7 +5,7 @@ import pytest
 
 from featx.features.exports.batch_memory import held_bytes, request_rows, stream_count
 
-openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
 
 def graph(residual):

@@ -14,7 +14,7 @@ from featx.features.exports.export_process import export_apart
 from featx.features.exports.network_build import NetworkBuild
 from featx.zoo import find_backbone, resolve_weights
 
-pytest.importorskip("openvino", reason="the openvino extra is not installed")
+pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
 
 def build(device="cpu:0"):

@@ -112,7 +112,7 @@ def test_only_forcing_computes_what_suffers(tmp_path, monkeypatch, engine, preci
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 @pytest.mark.parametrize("force", [False, True])
 def test_a_processor_without_bfloat16_is_named_first(tmp_path, monkeypatch, engine, force):
-    openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
     core = SimpleNamespace(get_property=lambda *names: ["FP32"])
     monkeypatch.setattr(openvino, "Core", lambda: core)
     settings, pending = asked(tmp_path, engine=engine, precision="bfloat16", force_precision=force)

@@ -96,7 +96,7 @@ def test_an_openvino_that_ignores_the_mark_is_refused(nodes, lost):
 @pytest.fixture
 def export(tmp_path):
     """An exported network of three depthwise convolutions, each with a ReLU and a pointwise convolution after it."""
-    openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
     from openvino import opset13 as op
 
     rng = np.random.default_rng(0)
